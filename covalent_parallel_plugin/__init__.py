@@ -1,0 +1,33 @@
+"""Run the electrons of Covalent workflows as Google Batch jobs.
+
+The public names are imported on first use: importing the package loads neither Covalent nor Google's clients.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import ElectronError, ParallelError
+    from .gcpbatch import GCPBatchExecutor
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "GCPBatchExecutor": "gcpbatch",
+    "ElectronError": "errors",
+    "ParallelError": "errors",
+}
+
+__all__ = ["ElectronError", "GCPBatchExecutor", "ParallelError", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

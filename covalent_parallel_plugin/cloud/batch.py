@@ -1,0 +1,230 @@
+"""Google Batch: create, look at, cancel, delete and list jobs, with what may pass retried on every call alike."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
+
+from google.api_core import exceptions as google
+from google.cloud import batch_v1
+
+from ..errors import CloudError
+from .failures import patiently, translated
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# One attempt of a request; a healthy service answers in a fraction of this
+ATTEMPT_SECONDS = 20.0
+# How long a request is tried again while Batch is in trouble
+PATIENCE_SECONDS = 300.0
+GROUP = "group0"
+
+# google.cloud.batch_v1.JobStatus.State: what ends a job
+TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "DELETION_IN_PROGRESS"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """A status event: what happened, when (seconds since 1970), and the exit code where the task ended with one."""
+
+    description: str
+    seconds: float
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as Batch tells it. `counts` is the number of tasks in each state; events are in order of time."""
+
+    name: str
+    uid: str
+    state: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    events: Sequence[Event] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """A task as Batch tells it; events are in order of time."""
+
+    index: int
+    state: str
+    events: Sequence[Event] = ()
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last attempt that had one; of no meaning for a task that succeeded."""
+        codes = [event.exit_code for event in self.events if event.exit_code is not None]
+        return codes[-1] if codes else None
+
+
+class AlreadyExistsError(CloudError):
+    """A job of this name exists."""
+
+
+class BatchApi:
+    """The Batch API through one client, which belongs to the event loop it was made in."""
+
+    _shared: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BatchApi]]] = WeakKeyDictionary()
+
+    def __init__(self, client: batch_v1.BatchServiceAsyncClient, patience_seconds: float = PATIENCE_SECONDS):
+        self._client = client
+        self._patience_seconds = patience_seconds
+
+    @classmethod
+    def shared(cls) -> BatchApi:
+        """The running event loop's client: Google's, or BATCH_EMULATOR_HOST's without credentials.
+
+        Raises:
+            PermissionDeniedError: no credentials.
+        """
+        address = os.environ.get("BATCH_EMULATOR_HOST", "")
+        mine = cls._shared.setdefault(asyncio.get_running_loop(), {})
+        if address not in mine:
+            mine[address] = cls(connect(address))
+        return mine[address]
+
+    async def create(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> JobStatus:
+        """Submit a job.
+
+        Raises:
+            AlreadyExistsError: the id is taken; perhaps by this very job, if an earlier answer was lost.
+            CloudError: Batch refused it, or could not be reached for five minutes.
+        """
+        request = batch_v1.CreateJobRequest(parent=parent, job=job, job_id=job_id, request_id=request_id)
+        try:
+            return _job_status(await self._ask(self._client.create_job, request))
+        except google.AlreadyExists as error:
+            raise AlreadyExistsError(f"the job {job_id} exists already") from error
+        except Exception as error:
+            raise translated(error, f"create the job {job_id} under {parent}") from error
+
+    async def get(self, name: str, patience_seconds: float | None = None) -> JobStatus | None:
+        """The job's status, or None where Batch knows no such job (as also for a while after its creation)."""
+        try:
+            return _job_status(
+                await self._ask(self._client.get_job, batch_v1.GetJobRequest(name=name), patience_seconds)
+            )
+        except google.NotFound:
+            return None
+        except Exception as error:
+            raise translated(error, f"read the job {name}") from error
+
+    async def task(self, job_name: str, index: int = 0) -> TaskStatus | None:
+        """The status of one task, or None where Batch lists no such task."""
+        name = f"{job_name}/taskGroups/{GROUP}/tasks/{index}"
+        try:
+            task = await self._ask(self._client.get_task, batch_v1.GetTaskRequest(name=name))
+        except google.NotFound:
+            return None
+        except Exception as error:
+            raise translated(error, f"read the task {name}") from error
+        status = batch_v1.Task.pb(task).status
+        return TaskStatus(index, batch_v1.TaskStatus.State(status.state).name, _events(status.status_events))
+
+    async def list(self, parent: str, filter: str = "") -> list[JobStatus]:
+        """The jobs under a project and region that a filter in Batch's language lets through, all pages."""
+        found: list[JobStatus] = []
+        token = ""
+        try:
+            while True:
+                request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_token=token)
+                pager = await self._ask(self._client.list_jobs, request)
+                page = await anext(aiter(pager.pages))
+                found += [_job_status(job) for job in page.jobs]
+                token = page.next_page_token
+                if not token:
+                    return found
+        except Exception as error:
+            raise translated(error, f"list the jobs under {parent}") from error
+
+    async def cancel(self, name: str) -> bool:
+        """Ask for a job's end; False where there is nothing to end: no such job, ended, or being ended already."""
+        try:
+            await self._ask(self._client.cancel_job, batch_v1.CancelJobRequest(name=name))
+        except (google.NotFound, google.FailedPrecondition, google.AlreadyExists) as error:
+            logger.debug("the job %s needs no cancelling: %s", name, error)
+            return False
+        except Exception as error:
+            raise translated(error, f"cancel the job {name}") from error
+        return True
+
+    async def delete(self, name: str) -> bool:
+        """End a job and remove its history; False where there is no such job."""
+        try:
+            await self._ask(self._client.delete_job, batch_v1.DeleteJobRequest(name=name))
+        except (google.NotFound, google.FailedPrecondition) as error:
+            logger.debug("the job %s needs no deleting: %s", name, error)
+            return False
+        except Exception as error:
+            raise translated(error, f"delete the job {name}") from error
+        return True
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
+
+    async def _ask(self, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None = None) -> T:
+        """One request, tried again while what goes wrong may pass."""
+
+        async def attempt() -> T:
+            return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
+
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        return await patiently(patience)(attempt)()
+
+
+def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
+    """A client for Google, or for the plaintext server at `address` (host:port); needs a running event loop.
+
+    Raises:
+        PermissionDeniedError: no credentials.
+    """
+    try:
+        if not address:
+            return batch_v1.BatchServiceAsyncClient()
+        from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcAsyncIOTransport
+        from grpc import aio
+
+        return batch_v1.BatchServiceAsyncClient(
+            transport=BatchServiceGrpcAsyncIOTransport(channel=aio.insecure_channel(address))
+        )
+    except Exception as error:
+        raise translated(error, "connect to Google Batch") from error
+
+
+def _job_status(job: batch_v1.Job) -> JobStatus:
+    raw = batch_v1.Job.pb(job)
+    groups = raw.status.task_groups
+    return JobStatus(
+        name=raw.name,
+        uid=raw.uid,
+        state=batch_v1.JobStatus.State(raw.status.state).name,
+        counts=dict(groups[GROUP].counts) if GROUP in groups else {},
+        events=_events(raw.status.status_events),
+        labels=dict(raw.labels),
+    )
+
+
+def _events(raw: Any) -> tuple[Event, ...]:
+    events = [
+        Event(
+            entry.description,
+            entry.event_time.seconds + entry.event_time.nanos / 1e9,
+            entry.task_execution.exit_code if entry.HasField("task_execution") else None,
+        )
+        for entry in raw
+    ]
+    return tuple(sorted(events, key=lambda event: event.seconds))

@@ -1,0 +1,84 @@
+"""The last lines a job's tasks wrote, from Cloud Logging: for endings that brought no outcome, and only for them.
+
+Reading is limited to 60 requests a minute for a whole project (https://cloud.google.com/logging/quotas), so this never
+is the way in which output normally travels.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any, ClassVar
+
+from .failures import translated
+
+logger = logging.getLogger(__name__)
+
+LOG = "batch_task_logs"
+REQUEST_TIMEOUT_SECONDS = 8.0
+
+
+class LogReader:
+    """Reads one project's Batch logs; blocking, thread-safe.
+
+    Args:
+        client: a `LoggingServiceV2Client`.
+        project_id: the project.
+    """
+
+    _clients: ClassVar[dict[str, Any]] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, project_id: str, client: Any = None):
+        self._project_id = project_id
+        self._client = client
+
+    @classmethod
+    def shared(cls, project_id: str) -> LogReader:
+        """The project's logs through the process's client, which is made when the first line is asked for."""
+        return cls(project_id)
+
+    def last_lines(self, job_uid: str, count: int = 20) -> list[str]:
+        """The last lines of a job's tasks, oldest first.
+
+        Raises:
+            CloudError: they could not be read.
+        """
+        from google.cloud.logging_v2.types import ListLogEntriesRequest
+
+        request = ListLogEntriesRequest(
+            resource_names=[f"projects/{self._project_id}"],
+            # Without a bound of its own the service looks at the last day only; a job may be older.
+            filter=f'logName="projects/{self._project_id}/logs/{LOG}" AND labels.job_uid="{job_uid}"'
+            ' AND timestamp>="2000-01-01T00:00:00Z"',
+            order_by="timestamp desc",
+            page_size=count,
+        )
+        try:
+            pager = self._connected().list_log_entries(request, retry=None, timeout=REQUEST_TIMEOUT_SECONDS)
+            page = next(iter(pager.pages))
+        except Exception as error:
+            raise translated(error, f"read the logs of the job {job_uid}") from error
+        return [entry.text_payload.rstrip("\n") for entry in page.entries][::-1]
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            address = os.environ.get("LOGGING_EMULATOR_HOST", "")
+            with self._lock:
+                if address not in self._clients:
+                    self._clients[address] = connect(address)
+            self._client = self._clients[address]
+        return self._client
+
+
+def connect(address: str = "") -> Any:
+    """A client for Google, or for the plaintext server at `address` (host:port)."""
+    from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
+
+    if not address:
+        return LoggingServiceV2Client()
+    import grpc
+    from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
+
+    return LoggingServiceV2Client(transport=LoggingServiceV2GrpcTransport(channel=grpc.insecure_channel(address)))

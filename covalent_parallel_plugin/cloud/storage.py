@@ -1,0 +1,149 @@
+"""One bucket of Cloud Storage: write once, read, delete, list; thread-safe, blocking, one client for the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any, BinaryIO, ClassVar
+
+from ..errors import CloudError, MissingResourceError
+from .failures import translated
+from .pool import THREADS
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_SECONDS = 60
+# Pieces of a large upload: memory held per transfer against one request per piece. A multiple of 256 KiB.
+UPLOAD_PIECE_BYTES = 32 * 1024 * 1024
+# The client would look the bucket up in the background on its first use, for traces that nobody asked for
+QUIET_VARIABLE = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
+
+
+class ObjectStore:
+    """The objects of one bucket.
+
+    Args:
+        client: a `google.cloud.storage.Client`.
+        bucket_name: the bucket.
+    """
+
+    _clients: ClassVar[dict[tuple[str, str], Any]] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, client: Any, bucket_name: str):
+        self._client = client
+        self._bucket = client.bucket(bucket_name)
+        self.bucket_name = bucket_name
+
+    @classmethod
+    def shared(cls, project_id: str, bucket_name: str) -> ObjectStore:
+        """The bucket through the process's client for this project.
+
+        Raises:
+            PermissionDeniedError: no credentials.
+        """
+        key = (project_id, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+        with cls._lock:
+            if key not in cls._clients:
+                cls._clients[key] = _make_client(project_id)
+        return cls(cls._clients[key], bucket_name)
+
+    def put(self, name: str, source: bytes | str) -> bool:
+        """Write an object that must not exist yet, from bytes or from the file at a path.
+
+        Returns:
+            False if it was there already, as also after a retry of a write whose answer was lost.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
+        blob = self._bucket.blob(name)
+        try:
+            if isinstance(source, bytes):
+                blob.upload_from_string(
+                    source,
+                    content_type="application/octet-stream",
+                    if_generation_match=0,
+                    timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+            else:
+                blob.chunk_size = UPLOAD_PIECE_BYTES
+                blob.upload_from_filename(
+                    source,
+                    content_type="application/octet-stream",
+                    if_generation_match=0,
+                    timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+        except PreconditionFailed:
+            return False
+        except Exception as error:
+            raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
+        return True
+
+    def get(self, name: str, into: BinaryIO) -> bool:
+        """Copy an object into a file; False if there is none."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._bucket.blob(name).download_to_file(into, raw_download=True, timeout=REQUEST_TIMEOUT_SECONDS)
+        except NotFound as error:
+            if _is_bucket_missing(error):
+                raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
+            return False
+        except Exception as error:
+            raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
+        return True
+
+    def delete(self, name: str) -> bool:
+        """Delete an object; False if there was none."""
+        from google.api_core.exceptions import NotFound
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        try:
+            self._bucket.delete_blob(name, retry=DEFAULT_RETRY, timeout=REQUEST_TIMEOUT_SECONDS)
+        except NotFound:
+            return False
+        except Exception as error:
+            raise self._failure(error, f"delete gs://{self.bucket_name}/{name}") from error
+        return True
+
+    def names(self, prefix: str) -> Iterable[str]:
+        """The names of the objects that start so."""
+        try:
+            blobs = self._client.list_blobs(
+                self._bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=REQUEST_TIMEOUT_SECONDS
+            )
+            return [blob.name for blob in blobs]
+        except Exception as error:
+            raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
+
+    def _failure(self, error: Exception, what: str) -> CloudError:
+        failure = translated(error, what)
+        if isinstance(failure, MissingResourceError):
+            return MissingResourceError(
+                f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
+                f" `gcloud storage buckets create gs://{self.bucket_name}`, or name another one"
+            )
+        return failure
+
+
+def _is_bucket_missing(error: Any) -> bool:
+    """Whether a 404 speaks of the bucket: Google's text for it is "The specified bucket does not exist."."""
+    return "bucket does not exist" in str(error).lower()
+
+
+def _make_client(project_id: str) -> Any:
+    os.environ.setdefault(QUIET_VARIABLE, "1")
+    from google.cloud import storage  # type: ignore[attr-defined]  # the package has no types
+    from requests.adapters import HTTPAdapter
+
+    try:
+        client = storage.Client(project=project_id)
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=THREADS)
+        for scheme in ("https://", "http://"):
+            client._http.mount(scheme, adapter)
+    except Exception as error:
+        raise translated(error, "connect to Cloud Storage") from error
+    logger.debug("made the Cloud Storage client for project %s", project_id)
+    return client

@@ -1,0 +1,78 @@
+"""The runner as the job carries it: the bootstrap's source for the command line, and the archive for the bucket."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import io
+import marshal
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .. import __version__
+from .call import PREFIX
+
+HERE = Path(__file__).resolve().parent.parent
+# Another name than the installed package's: an image may have another version of that, which Covalent would load
+ARCHIVED_PACKAGE = "covalent_parallel_runner"
+RUNNER_MODULES = ("__init__", "bucket", "child", "report", "supervisor")
+# The same bytes for the same version, wherever and whenever they are made
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class RunnerArchive:
+    """The archive's bytes, their SHA-256, and the object that holds them."""
+
+    data: bytes
+    sha256: str
+
+    @property
+    def object_name(self) -> str:
+        return f"{PREFIX}/runner/{__version__}-{self.sha256[:16]}.zip"
+
+
+@cache
+def runner_archive() -> RunnerArchive:
+    """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
+    sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b"", f"{ARCHIVED_PACKAGE}/wire.py": (HERE / "wire.py").read_bytes()}
+    for module in RUNNER_MODULES:
+        sources[f"{ARCHIVED_PACKAGE}/runner/{module}.py"] = (HERE / "runner" / f"{module}.py").read_bytes()
+    cloudpickle = importlib.util.find_spec("cloudpickle")
+    if cloudpickle is None or cloudpickle.origin is None:
+        raise ModuleNotFoundError("cloudpickle is not installed: pip install cloudpickle", name="cloudpickle")
+    for path in sorted(Path(cloudpickle.origin).parent.glob("*.py")):
+        sources[f"cloudpickle/{path.name}"] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, source in sources.items():
+            archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source)
+            archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
+    data = buffer.getvalue()
+    return RunnerArchive(data, hashlib.sha256(data).hexdigest())
+
+
+@cache
+def bootstrap_source() -> str:
+    """The bootstrap without docstrings and comments, for `python3 -c`."""
+    tree = ast.parse((HERE / "runner" / "bootstrap.py").read_text(encoding="utf-8"))
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return ast.unparse(tree)
+
+
+def command() -> list[str]:
+    """What follows `python3` on a task's command line."""
+    return ["-c", bootstrap_source(), __version__, runner_archive().sha256]
+
+
+def _bytecode(source: bytes, name: str) -> bytes:
+    """A .pyc that is never checked against its source (PEP 552); Pythons of other versions compile the source."""
+    code = compile(source, name, "exec", dont_inherit=True)
+    # The only public way to this form, importlib's code_to_hash_pyc, has no public name; the layout is PEP 552's
+
+    flags = (1).to_bytes(4, "little")
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)

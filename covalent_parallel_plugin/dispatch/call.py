@@ -1,0 +1,73 @@
+"""What is to be run: one electron as a header and raw pickles, none of which is loaded here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .. import wire
+
+PREFIX = "covalent-parallel"
+# What may stand in an object's name as it is; anything else could climb out of the prefix or confuse a listing
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+# The pickles of a call by the names under which the runner looks for them: "function", "arg0", "kwarg:NAME",
+# "before0.function", "before0.args", "before0.kwargs", "after0.function", ...
+Pickles = dict[str, wire.Part]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One electron on its way, without its pickles.
+
+    Attributes:
+        dispatch_id, node_id: Covalent's name for it.
+        name: the function's, for messages.
+        python, covalent: the versions on the dispatching client, such as "3.11.7".
+        args: how many positional arguments there are.
+        kwargs: the names of the keyword arguments.
+        before, after: for each hook its name and the keyword that takes its value, "" for none.
+        whole_string: whether the value's `str()` is needed in full (the graph of a sublattice is).
+    """
+
+    dispatch_id: str
+    node_id: int
+    name: str
+    python: str
+    covalent: str
+    args: int = 0
+    kwargs: tuple[str, ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    whole_string: bool = False
+
+    def __post_init__(self) -> None:
+        if not _PLAIN_ID.fullmatch(self.dispatch_id):
+            raise ValueError(
+                f"the dispatch id {self.dispatch_id!r} cannot be part of an object's name:"
+                " use letters, digits, '-' and '_'"
+            )
+
+    def __str__(self) -> str:
+        return f"electron {self.name!r} (node {self.node_id} of dispatch {self.dispatch_id})"
+
+    def header(self, call_id: str) -> dict[str, object]:
+        """The readable part of the call's envelope."""
+        return {
+            "kind": wire.CALL,
+            "call_id": call_id,
+            "dispatch_id": self.dispatch_id,
+            "node_id": self.node_id,
+            "name": self.name,
+            "python": self.python,
+            "covalent": self.covalent,
+            "args": self.args,
+            "kwargs": self.kwargs,
+            "before": self.before,
+            "after": self.after,
+            "whole_string": self.whole_string,
+        }
+
+    def folder(self, call_id: str) -> str:
+        """Where the call's objects lie in the bucket."""
+        return f"{PREFIX}/{self.dispatch_id}/{self.node_id}/{call_id}"

@@ -1,0 +1,247 @@
+"""One call's way on the dispatcher: stage, submit, watch, collect; and whatever happens, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import aiofiles
+
+from .. import wire
+from ..cloud import Services
+from ..cloud.batch import AlreadyExistsError, JobStatus
+from ..cloud.pool import POOL, in_pool
+from ..errors import CloudError, OutcomeError
+from ..settings import Settings
+from . import jobspec, watch
+from .archive import runner_archive
+from .call import Call, Pickles
+from .outcome import Outcome, read_outcome
+from .verdict import Failure, Findings, Verdict, verdict
+
+logger = logging.getLogger(__name__)
+
+# Payloads up to this size stay in memory, larger ones go through a file in `cache_dir`
+IN_MEMORY_BYTES = 4 * 1024 * 1024
+# Names tried where a job of another call holds the one that belongs to a node
+NAMES_TRIED = 8
+# How long a job that was cancelled is waited for before its objects are deleted
+CANCEL_SECONDS = 20.0
+# A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
+OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+
+_staged_runners: set[tuple[str, str]] = set()
+
+
+class CancelledCall(Exception):
+    """The user asked for this call's end."""
+
+
+class Lifecycle:
+    """One call on its way.
+
+    Args:
+        call: the electron; its pickles go to `run`.
+        settings, services: how and through whom.
+        cancelled: set when the user asks for its end.
+    """
+
+    def __init__(self, call: Call, settings: Settings, services: Services, cancelled: asyncio.Event):
+        self._call = call
+        self._settings = settings
+        self._services = services
+        self._cancelled = cancelled
+        call_id = secrets.token_hex(8)
+        self._ticket = jobspec.Ticket(call_id, secrets.token_bytes(32), call.folder(call_id))
+        self._job_name = ""
+        self._is_staged = False
+        self._is_over = True
+        self._was_clean = False
+
+    async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
+        """Bring the call to its end.
+
+        `pickles` is emptied, and `on_staged` called, as soon as the bucket has them.
+
+        Raises:
+            CancelledCall: `cancelled` was set; the job is cancelled.
+            CloudError: Google refused something, or could not be reached.
+            asyncio.CancelledError: the server stops; the job is cancelled first.
+        """
+        try:
+            self._check_cancelled()
+            await self._stage(pickles)
+            on_staged()
+            self._check_cancelled()
+            await self._submit()
+            job = await self._watch()
+            return await self._collect(job)
+        finally:
+            await self._leave_nothing()
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise CancelledCall
+
+    async def _stage(self, pickles: Pickles) -> None:
+        store, folder = self._services.objects, self._ticket.folder
+        await self._stage_runner()
+        size = sum(len(cast(bytes, part)) for part in pickles.values())
+        self._is_staged = True
+        if size <= IN_MEMORY_BYTES:
+            await in_pool(lambda: store.put(wire.call_name(folder), self._sealed(pickles)))
+            pickles.clear()
+            return
+        path = await in_pool(_new_file, self._settings.cache_dir)
+        try:
+            prefix = await in_pool(self._seal, pickles)
+            async with aiofiles.open(path, "wb", executor=POOL) as file:
+                await file.write(prefix)
+                while pickles:
+                    name = next(iter(pickles))
+                    await file.write(cast(bytes, pickles.pop(name)))
+            await in_pool(store.put, wire.call_name(folder), path)
+        finally:
+            await in_pool(Path(path).unlink)
+
+    async def _stage_runner(self) -> None:
+        """Put the runner's archive into the bucket, once per process; a later version has another name."""
+        archive = await in_pool(runner_archive)
+        place = (self._settings.bucket_name, archive.object_name)
+        if place not in _staged_runners:
+            await in_pool(self._services.objects.put, archive.object_name, archive.data)
+            _staged_runners.add(place)
+
+    def _seal(self, pickles: Pickles) -> bytes:
+        call_id = self._ticket.call_id
+        return wire.seal(self._call.header(call_id), pickles, self._ticket.key, wire.binding(wire.CALL, call_id))
+
+    def _sealed(self, pickles: Pickles) -> bytes:
+        return b"".join(wire.chunks(self._seal(pickles), pickles))
+
+    async def _submit(self) -> None:
+        call, parent = self._call, self._settings.parent
+        job = jobspec.job(self._settings, call, self._ticket)
+        for again in range(NAMES_TRIED):
+            job_id = jobspec.job_id(call.dispatch_id, call.node_id, again)
+            self._job_name = f"{parent}/jobs/{job_id}"
+            # From here on a job may exist, also if no answer comes.
+            self._is_over = False
+            try:
+                await self._services.batch.create(parent, job, job_id, str(uuid.uuid4()))
+            except AlreadyExistsError:
+                if not await self._is_ours():
+                    self._is_over = True
+                    continue
+            except CloudError as error:
+                raise type(error)(f"{call} could not be submitted: {error}") from error
+            logger.debug("submitted %s as %s", call, self._job_name)
+            return
+        raise CloudError(
+            f"{call} could not be submitted: {NAMES_TRIED} jobs of earlier calls hold the names that belong to it,"
+            f" the last one {self._job_name}; delete them"
+        )
+
+    async def _is_ours(self) -> bool:
+        """Whether the job that holds the name is this very call's: an answer to an earlier try was lost then."""
+        job = await self._services.batch.get(self._job_name)
+        return job is not None and job.labels.get(jobspec.LABEL_CALL) == self._ticket.call_id
+
+    async def _watch(self) -> JobStatus | None:
+        job = await watch.until_ended(
+            self._services.batch, self._job_name, self._settings.poll_freq, self._sleep, time.monotonic
+        )
+        self._is_over = True
+        return job
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, or raise CancelledCall as soon as the user cancels."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._cancelled.wait(), seconds)
+        self._check_cancelled()
+
+    async def _collect(self, job: JobStatus | None) -> Verdict:
+        outcome = await self._fetch_outcome(patiently=job is not None and job.state in ("SUCCEEDED", "FAILED"))
+        found = Findings(job, outcome=outcome)
+        if not isinstance(outcome, Outcome) and job is not None:
+            task = await self._services.batch.task(self._job_name)
+            found = Findings(job, task, outcome, await self._last_lines(job.uid))
+        self._was_clean = isinstance(outcome, Outcome) and outcome.attempt == 0
+        ended = verdict(self._call, self._settings, self._job_name, found)
+        if isinstance(ended, Failure):
+            logger.debug("%s failed: %s", self._call, type(ended.error).__name__)
+        return ended
+
+    async def _fetch_outcome(self, patiently: bool) -> Outcome | OutcomeError | None:
+        for pause in (*(OUTCOME_GRACE_SECONDS if patiently else ()), None):
+            outcome = await in_pool(self._read_outcome)
+            if outcome is not None or pause is None:
+                return outcome
+            await asyncio.sleep(pause)
+        return None
+
+    def _read_outcome(self) -> Outcome | OutcomeError | None:
+        folder = self._settings.cache_dir
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder) as file:
+            stream = cast(BinaryIO, file)
+            if not self._services.objects.get(wire.outcome_name(self._ticket.folder), stream):
+                return None
+            try:
+                return read_outcome(stream, self._ticket.key, self._ticket.call_id)
+            except OutcomeError as error:
+                return error
+
+    async def _last_lines(self, job_uid: str) -> list[str]:
+        try:
+            return await in_pool(self._services.logs.last_lines, job_uid)
+        except CloudError as error:
+            logger.debug("no log lines of %s: %s", self._job_name, error)
+            return []
+
+    async def _leave_nothing(self) -> None:
+        """Cancel what may still run and delete what was staged; what fails here is told, and raises nothing."""
+        if not self._is_over:
+            try:
+                await self._end_job()
+            except CloudError as error:
+                logger.warning("the job %s may still run: %s", self._job_name, error)
+        if self._is_staged and not (self._settings.keep_objects and self._job_name):
+            try:
+                await in_pool(self._delete_objects)
+            except CloudError as error:
+                logger.warning("objects may be left under %s: %s", self._ticket.folder, error)
+
+    async def _end_job(self) -> None:
+        """Cancel the job and wait for its end, so that no task writes after its objects are deleted."""
+        if not await self._services.batch.cancel(self._job_name):
+            return
+        until = time.monotonic() + CANCEL_SECONDS
+        while time.monotonic() < until:
+            job = await self._services.batch.get(self._job_name)
+            if job is None or job.is_terminal:
+                return
+            await asyncio.sleep(0.5)
+
+    def _delete_objects(self) -> None:
+        store, folder = self._services.objects, self._ticket.folder
+        names = (wire.call_name(folder), wire.outcome_name(folder)) if self._was_clean else store.names(f"{folder}/")
+        for name in names:
+            store.delete(name)
+
+
+def _new_file(folder: str) -> str:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor, path = tempfile.mkstemp(prefix="call-", dir=folder)
+    os.close(descriptor)
+    return path

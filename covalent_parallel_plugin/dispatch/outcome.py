@@ -1,0 +1,124 @@
+"""An outcome as the dispatcher reads it: header, streams and, for a value, its raw pickle; nothing is unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from .. import wire
+from ..errors import OutcomeError
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that the electron raised.
+
+    Attributes:
+        type_name, module: its class; message: its `str()`.
+        arguments: its `args` where they are plain, else None.
+        traceback: as Python prints it, from the user's first frame on, causes included.
+    """
+
+    type_name: str
+    module: str
+    message: str
+    arguments: tuple[object, ...] | None
+    traceback: str
+
+    @property
+    def full_name(self) -> str:
+        return self.type_name if self.module == "builtins" else f"{self.module}.{self.type_name}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task reported.
+
+    Attributes:
+        kind: one of `wire.OUTCOME_KINDS`.
+        stdout, stderr: the electron's, at most 2 MiB each.
+        pickle, shown, name, python, cloudpickle: of a value: raw pickle, `str()`, `__name__`, versions that made it.
+        raised: of an exception.
+        signal, exit_status, reason: of a process that ended without a report.
+        reason, message: of a refusal.
+        seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
+    """
+
+    kind: str
+    stdout: str
+    stderr: str
+    attempt: int = 0
+    pickle: bytes = field(default=b"", repr=False)
+    shown: str = field(default="", repr=False)
+    name: str = ""
+    python: str = ""
+    cloudpickle: str = ""
+    raised: Raised | None = None
+    signal: int | None = None
+    exit_status: int | None = None
+    reason: str = ""
+    message: str = ""
+    peak_memory_bytes: int = 0
+    out_of_memory_kills: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0) -> Outcome:
+    """Read and check an outcome.
+
+    Raises:
+        OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
+    """
+    try:
+        envelope = wire.read_header(stream, key, wire.binding(wire.OUTCOME, call_id, task_index))
+        size = stream.seek(0, 2)
+        if size != envelope.size:
+            raise wire.TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
+        return _outcome(stream, envelope)
+    except wire.WireError as error:
+        raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutcomeError(f"the outcome in the bucket makes no sense: {type(error).__name__}: {error}") from error
+
+
+def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
+    header: Mapping[str, Any] = envelope.header
+    kind = header["outcome"]
+    if kind not in wire.OUTCOME_KINDS:
+        raise ValueError(f"there is no kind {kind!r}")
+
+    def text(part: str) -> str:
+        return wire.read_part(stream, envelope, part).decode("utf-8", "replace") if envelope.has(part) else ""
+
+    is_value = kind == wire.VALUE
+    return Outcome(
+        kind=kind,
+        stdout=text("stdout"),
+        stderr=text("stderr"),
+        attempt=int(header["attempt"]),
+        pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
+        shown=text("string") if is_value else "",
+        name=str(header.get("name", "")),
+        python=str(header["python"]),
+        cloudpickle=str(header.get("cloudpickle", "")),
+        raised=_raised(header["exception"]) if kind == wire.EXCEPTION else None,
+        signal=header.get("signal"),
+        exit_status=header.get("exit_status"),
+        reason=str(header.get("reason", "")),
+        message=str(header.get("message", "")),
+        peak_memory_bytes=int(header.get("peak_memory_bytes") or 0),
+        out_of_memory_kills=int(header.get("out_of_memory_kills") or 0),
+        seconds=dict(header.get("seconds", {})),
+    )
+
+
+def _raised(header: Mapping[str, Any]) -> Raised:
+    arguments = header["args"]
+    return Raised(
+        type_name=str(header["type"]),
+        module=str(header["module"]),
+        message=str(header["message"]),
+        arguments=None if arguments is None else tuple(arguments),
+        traceback=str(header["traceback"]),
+    )

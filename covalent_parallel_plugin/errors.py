@@ -1,0 +1,116 @@
+"""What can go wrong, as one tree of exceptions.
+
+::
+
+    ParallelError                  everything this package raises on purpose
+    ├── SettingsError              options that are missing or wrong: all of them in one message (also a ValueError)
+    ├── CloudError                 Google refused a request, or could not be reached
+    │   ├── PermissionDeniedError  the identity at hand may not do it
+    │   ├── MissingResourceError   project, bucket, job or service not there
+    │   └── UnavailableError       still failing after all retries
+    ├── JobError                   the job ended, and no value came
+    │   ├── TaskKilledError        killed by a signal, or left the interpreter by itself
+    │   ├── TimeLimitError         ran past `time_limit`
+    │   ├── TaskRefusedError       the container would not run the call: wrong Python, missing module
+    │   ├── JobCancelledError      cancelled or deleted by somebody else
+    │   └── NoOutcomeError         ended without reporting back: preempted, no image, lost
+    ├── OutcomeError               an outcome came, and cannot be trusted or read
+    └── ElectronError              the electron raised; carries type, message and remote traceback
+
+    RemoteTraceback                the cause of a builtin exception that is raised again here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ParallelError(Exception):
+    """The root of what this package raises on purpose."""
+
+
+class SettingsError(ParallelError, ValueError):
+    """Options that are missing or wrong; `mistakes` holds one sentence each, with the remedy."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        title = "1 option needs attention" if count == 1 else f"{count} options need attention"
+        super().__init__("\n".join([f"{title}:", *(f"  - {mistake}" for mistake in self.mistakes)]))
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[str, ...]]]:
+        return type(self), (self.mistakes,)
+
+
+class CloudError(ParallelError):
+    """Google refused a request, or could not be reached."""
+
+
+class PermissionDeniedError(CloudError):
+    """The identity at hand may not do what was asked."""
+
+
+class MissingResourceError(CloudError):
+    """A project, bucket, job or service is not there."""
+
+
+class UnavailableError(CloudError):
+    """A request still failed after all its retries."""
+
+
+class JobError(ParallelError):
+    """The job ended, and no value came of it."""
+
+
+class TaskKilledError(JobError):
+    """The electron's process was killed by a signal, or left the interpreter by itself."""
+
+
+class TimeLimitError(JobError):
+    """The electron ran past `time_limit`."""
+
+
+class TaskRefusedError(JobError):
+    """The container would not run the call."""
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled or deleted by somebody else."""
+
+
+class NoOutcomeError(JobError):
+    """The job ended without reporting back."""
+
+
+class OutcomeError(ParallelError):
+    """An outcome came that cannot be trusted or read."""
+
+
+class ElectronError(ParallelError):
+    """The electron raised.
+
+    Attributes:
+        type_name: the remote exception's class, with its module where that is not `builtins`.
+        message: its `str()`.
+        remote_traceback: the formatted traceback, causes included.
+    """
+
+    def __init__(self, type_name: str, message: str, remote_traceback: str = ""):
+        self.type_name = type_name
+        self.message = message
+        self.remote_traceback = remote_traceback
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+
+    def __reduce__(self) -> tuple[type[ElectronError], tuple[str, str, str]]:
+        return type(self), (self.type_name, self.message, self.remote_traceback)
+
+
+class RemoteTraceback(Exception):
+    """Shown as the cause of a builtin exception raised again on this side: where it happened in the container."""
+
+    def __init__(self, text: str):
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"

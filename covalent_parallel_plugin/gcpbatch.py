@@ -1,0 +1,218 @@
+"""GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
+
+Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from covalent._shared_files.config import get_config
+from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
+from covalent._shared_files.schemas.asset import AssetUpdate
+from covalent._shared_files.util_classes import RESULT_STATUS
+from covalent.executor.base import AsyncBaseExecutor
+from covalent.executor.schemas import TaskUpdate
+
+from . import settings as options
+from .errors import ParallelError, SettingsError
+
+if TYPE_CHECKING:
+    from .dispatch.verdict import Failure
+
+EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
+
+# None, so that a configuration file written once does not freeze a default for ever: Covalent merges these into
+# `[executors.gcpbatch]`, and TOML has no None.
+_EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
+
+Node = tuple[str, int]
+
+# What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
+_running: dict[Node, asyncio.Event] = {}
+# Nodes cancelled before they ran; bounded, since Covalent cancels finished nodes too
+_cancelled_early: OrderedDict[Node, None] = OrderedDict()
+MOST_CANCELLED_EARLY = 100_000
+_warned: set[str] = set()
+
+
+class GCPBatchExecutor(AsyncBaseExecutor):
+    """Runs electrons as Google Batch jobs.
+
+    An option that is not given is taken from `[executors.gcpbatch]` in Covalent's configuration file, else it has its
+    default. `docs/options.md` has the table of units, defaults and rules, which come from `settings.OPTIONS`.
+
+    Raises:
+        SettingsError: values given here that are wrong, all of them in one message. Missing ones, and those in the
+            configuration file, are checked when an electron runs.
+        TypeError: a keyword that is no option.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str | None = None,
+        container_image_uri: str | None = None,
+        service_account_email: str | None = None,
+        project_id: str | None = None,
+        region: str | None = None,
+        vcpus: float | None = None,
+        memory: int | None = None,
+        time_limit: float | None = None,
+        poll_freq: float | None = None,
+        retries: int | None = None,
+        cache_dir: str | None = None,
+        machine_type: str | None = None,
+        gpu_type: str | None = None,
+        gpu_count: int | None = None,
+        spot: bool | None = None,
+        boot_disk_gb: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        keep_objects: bool | None = None,
+        **unknown: object,
+    ) -> None:
+        arguments = locals()
+        given = {name: arguments[name] for name in options.OPTIONS}
+        configured = _configured()
+        _refuse_unknown(unknown, configured)
+        # The server makes instances with every key of the file: what stands there is judged when an electron runs.
+        own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
+        mistakes = options.mistakes_in(own)
+        if any(options.is_given(own.get(name)) for name in ("gpu_type", "gpu_count", "machine_type")):
+            mistakes += options.contradictions(options.resolve(given, configured))
+        if mistakes:
+            raise SettingsError(mistakes)
+        values = options.resolve(given, configured)
+        super().__init__()
+        for name, value in values.items():
+            setattr(self, name, options.plain(name, value) if options.is_given(value) else value)
+
+    async def run(
+        self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: dict[str, Any]
+    ) -> Any:
+        """Run one electron as a Batch job.
+
+        Returns:
+            A TransportableObject of its value.
+
+        Raises:
+            SettingsError: options missing or wrong.
+            TaskCancelledError: the user cancelled it.
+            TaskRuntimeError: under Covalent, it failed; its streams say how.
+            Exception: called directly, the exception's own class where that is a builtin, else a ParallelError.
+        """
+        # Before the first await, so that a cancellation from here on finds it.
+        node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
+        cancelled = _running.setdefault(node, asyncio.Event())
+        if node in _cancelled_early:
+            cancelled.set()
+        try:
+            return await self._run(function, args, kwargs, node, cancelled)
+        except ParallelError as error:
+            if self.task_stderr is None:
+                raise
+            self.task_stderr.write(f"{error}\n")
+            raise TaskRuntimeError(str(error)) from error
+        finally:
+            _running.pop(node, None)
+
+    async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
+        """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
+        node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
+        if node in _running:
+            _running[node].set()
+        else:
+            _cancelled_early[node] = None
+            while len(_cancelled_early) > MOST_CANCELLED_EARLY:
+                _cancelled_early.popitem(last=False)
+        return True
+
+    async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
+        """Covalent asks this of nodes that were cancelled before they started; nothing of them is anywhere."""
+        nothing = AssetUpdate(remote_uri="", size=0)
+        return [
+            TaskUpdate(
+                dispatch_id=task_group_metadata["dispatch_id"],
+                node_id=node_id,
+                status=RESULT_STATUS.CANCELLED,
+                assets=dict.fromkeys(("output", "stdout", "stderr"), nothing),
+            )
+            for node_id in task_group_metadata["node_ids"]
+        ]
+
+    async def _run(
+        self,
+        function: Callable[..., Any],
+        args: list[Any],
+        kwargs: dict[str, Any],
+        node: Node,
+        cancelled: asyncio.Event,
+    ) -> Any:
+        settings = options.check(options.resolve(self.__dict__, {}))
+        # Google's clients take a second to import: in a thread, so that the server's loop goes on.
+        pool = import_module("covalent_parallel_plugin.cloud.pool")
+        lifecycle = await pool.in_pool(import_module, "covalent_parallel_plugin.dispatch.lifecycle")
+        transport = await pool.in_pool(import_module, "covalent_parallel_plugin.transport")
+        cloud = import_module("covalent_parallel_plugin.cloud")
+        verdicts = import_module("covalent_parallel_plugin.dispatch.verdict")
+
+        services = cloud.shared_services(settings.project_id, settings.bucket_name)
+        call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node)
+
+        def blank() -> None:
+            if self.task_stderr is not None:
+                transport.blank_inputs(function, args, kwargs)
+
+        try:
+            ended = await lifecycle.Lifecycle(call, settings, services, cancelled).run(pickles, blank)
+        except lifecycle.CancelledCall:
+            raise TaskCancelledError(f"{call} was cancelled") from None
+        if isinstance(ended, verdicts.Failure):
+            self._fail(ended)
+        self._show(ended.outcome.stdout, ended.outcome.stderr)
+        return transport.RemoteValue(ended.outcome)
+
+    def _fail(self, failure: Failure) -> None:
+        """Covalent's convention: streams and traceback into the electron's, and TaskRuntimeError."""
+        if self.task_stderr is None:
+            raise failure.error
+        self._show(failure.stdout, failure.stderr)
+        raise TaskRuntimeError(str(failure.error)) from failure.error
+
+    def _show(self, stdout: str, stderr: str) -> None:
+        if self.task_stdout is not None:
+            self.task_stdout.write(stdout)
+        if self.task_stderr is not None:
+            self.task_stderr.write(stderr)
+
+
+def _configured() -> Mapping[str, object]:
+    """The section of Covalent's configuration, empty if there is none."""
+    try:
+        section = get_config(options.SECTION)
+    except KeyError:
+        return {}
+    return section if isinstance(section, Mapping) else {}
+
+
+def _refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, object]) -> None:
+    """Keys that stand in the file warn once (other versions wrote other keys); any other is a mistake."""
+    for name in unknown:
+        if name not in configured:
+            near = options.nearest(name)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise TypeError(f"GCPBatchExecutor has no option {name!r}{hint}")
+        if name not in _warned:
+            _warned.add(name)
+            near = options.nearest(name)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            warnings.warn(
+                f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is no option of"
+                f" GCPBatchExecutor{hint}; it is ignored",
+                stacklevel=3,
+            )

@@ -1,0 +1,125 @@
+"""The command of every job: find the runner, in the image or in the bucket, and start it.
+
+Its source, without this docstring and comments, is what `python3 -c` gets, followed by this package's version and the
+SHA-256 of the runner's archive. It reads on any Python 3, so that an image with an old one can say so.
+"""
+
+import hashlib
+import os
+import sys
+
+
+def installed(version: str) -> bool:
+    try:
+        import covalent_parallel_plugin
+
+        return covalent_parallel_plugin.__version__ == version
+    except Exception:
+        # A broken install in the image is no reason to fail: the archive does not need it.
+        return False
+
+
+def download(name: str) -> "tuple[int, bytes]":
+    import http.client
+    import json
+    from urllib.parse import quote, urlsplit
+
+    host = os.environ.get("STORAGE_EMULATOR_HOST")
+    headers = {}
+    if host:
+        place = urlsplit(host if "://" in host else "http://" + host)
+        kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+        connection = kind(place.netloc, timeout=60)
+    else:
+        metadata = http.client.HTTPConnection("metadata.google.internal", timeout=10)
+        metadata.request(
+            "GET",
+            "/computeMetadata/v1/instance/service-accounts/default/token",
+            headers={"Metadata-Flavor": "Google"},
+        )
+        token = json.loads(metadata.getresponse().read().decode())["access_token"]
+        headers["Authorization"] = "Bearer " + token
+        connection = http.client.HTTPSConnection("storage.googleapis.com", timeout=60)
+    bucket = quote(os.environ["COVALENT_PARALLEL_BUCKET"], safe="")
+    connection.request("GET", "/storage/v1/b/%s/o/%s?alt=media" % (bucket, quote(name, safe="")), headers=headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    if answer.status not in (200, 403, 404):
+        raise OSError("HTTP status %d: %s" % (answer.status, data[:500].decode("utf-8", "replace")))
+    return answer.status, data
+
+
+def fetched(name: str) -> bytes:
+    import time
+
+    for pause in (1, 2, 4, 8, 16, 0):
+        try:
+            status, data = download(name)
+            if status == 200:
+                return bytes(data)
+            problem = "HTTP status %d: %s" % (status, data[:500].decode("utf-8", "replace"))
+            break
+        except Exception as error:
+            # Whatever went wrong may pass: the last try's error is told.
+            problem = "%s: %s" % (type(error).__name__, error)
+            time.sleep(pause)
+    place = "gs://%s/%s" % (os.environ["COVALENT_PARALLEL_BUCKET"], name)
+    sys.stderr.write("covalent-parallel: cannot read the runner %s: %s\n" % (place, problem))
+    sys.exit(69)
+
+
+def private_folder() -> str:
+    import tempfile
+
+    # One folder per user and machine, so that the tasks that share a machine fetch the runner once. It is used only
+    # if nobody else can write there.
+    folder = os.path.join(tempfile.gettempdir(), "covalent-parallel-%d" % os.getuid())
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError:
+        pass
+    try:
+        status = os.lstat(folder)
+        if status.st_uid == os.getuid() and status.st_mode & 0o170777 == 0o040700 and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return tempfile.mkdtemp()
+
+
+def archive(digest: str) -> str:
+    path = os.path.join(private_folder(), digest + ".zip")
+    try:
+        with open(path, "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() == digest:
+                return path
+    except OSError:
+        pass
+    data = fetched(os.environ["COVALENT_PARALLEL_RUNNER"])
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.stderr.write("covalent-parallel: the runner in the bucket is not the one this job was made for\n")
+        sys.exit(65)
+    temporary = "%s.%d" % (path, os.getpid())
+    with open(temporary, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+    return path
+
+
+def start(version: str, digest: str) -> None:
+    if sys.version_info < (3, 7):
+        sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
+        sys.exit(78)
+    package = "covalent_parallel_plugin"
+    if not installed(version):
+        # At the end: the image's own cloudpickle goes before the one that travels along.
+        sys.path.append(archive(digest))
+        package = "covalent_parallel_runner"
+    import importlib
+
+    sys.exit(importlib.import_module(package + ".runner.supervisor").main())
+
+
+if __name__ == "__main__":
+    start(*sys.argv[1:3])

@@ -1,0 +1,267 @@
+"""The electron's process: load a call, run its hooks and its function, leave a report in the work folder.
+
+A report is written last and under its final name only, so that a process that dies on the way leaves none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import reprlib
+import site
+import subprocess
+import sys
+import time
+import traceback
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
+
+from .. import wire
+from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
+
+# What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
+SHOWN_CHARACTERS = 4096
+# Past this size a value's `str()` may cost more than the electron: its short form is shown
+WHOLE_STRING_BYTES = 256 * 1024
+# The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
+FILES_KEYWORD = "files"
+
+
+class Refusal(Exception):
+    """Why the call is not run; `reason` is a word that the dispatcher's verdict knows."""
+
+    def __init__(self, reason: str, message: str):
+        self.reason = reason
+        super().__init__(message)
+
+
+class Hook(NamedTuple):
+    """A function to call before or after the electron; `keyword` is where its value goes, "" for nowhere."""
+
+    name: str
+    keyword: str
+
+
+def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
+    """Run the call and leave value, shown string and report in `folder`."""
+    clock = _Stopwatch()
+    report: Dict[str, object] = {}
+    try:
+        report = _outcome(call, envelope, folder, clock)
+    except Refusal as refusal:
+        report = {"outcome": wire.REFUSED, "reason": refusal.reason, "message": str(refusal)}
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+        report = {"outcome": wire.EXCEPTION, "exception": describe(error)}
+    report["seconds"] = clock.laps
+    temporary = os.path.join(folder, REPORT_FILE + ".new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(report, file)
+    os.replace(temporary, os.path.join(folder, REPORT_FILE))
+
+
+def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
+    header = envelope.header
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise Refusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
+    add_user_site()
+
+    def load(name: str) -> Any:
+        data = wire.read_part(call, envelope, name)
+        try:
+            return cloudpickle.loads(data)
+        except ModuleNotFoundError as error:
+            raise _missing_module(error, header) from error
+
+    injected: Dict[str, List[Any]] = {}
+    for index, hook in enumerate(_hooks(header, "before")):
+        value = _call_hook(load, "before%d" % index)
+        if hook.keyword:
+            injected.setdefault(hook.keyword, []).append(value)
+    importlib.invalidate_caches()
+    clock.lap("hooks_before")
+
+    function = load("function")
+    args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
+    kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
+    for name, values in injected.items():
+        kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
+    clock.lap("load")
+
+    value = function(*args, **kwargs)
+    clock.lap("run")
+
+    for index, _ in enumerate(_hooks(header, "after")):
+        _call_hook(load, "after%d" % index)
+    clock.lap("hooks_after")
+
+    path = os.path.join(folder, VALUE_FILE)
+    try:
+        with open(path, "wb") as file:
+            cloudpickle.dump(value, file)
+    except Exception as error:
+        kind = type(value)
+        raise UnpicklableResult(
+            "the electron returned a %s.%s, which cannot be sent back: %s: %s"
+            % (kind.__module__, kind.__qualname__, type(error).__name__, error)
+        ) from error
+    text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
+    with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
+        text_file.write(text)
+    clock.lap("pack")
+    name = getattr(value, "__name__", "")
+    return {
+        "outcome": wire.VALUE,
+        "cloudpickle": cloudpickle.__version__,
+        "name": name if isinstance(name, str) else "",
+    }
+
+
+class UnpicklableResult(TypeError):
+    """The electron returned something that pickle cannot carry."""
+
+
+class _Stopwatch:
+    """Seconds spent in each phase, by name."""
+
+    def __init__(self) -> None:
+        self.laps: Dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 6)
+        self._last = now
+
+
+def _hooks(header: wire.Json, when: str) -> List[Hook]:
+    return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
+
+
+def _call_hook(load: Callable[[str], Any], part: str) -> Any:
+    return load(part + ".function")(*load(part + ".args"), **load(part + ".kwargs"))
+
+
+def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
+    name = (error.name or str(error)).split(".")[0]
+    if name == "covalent":
+        return Refusal(
+            "no_covalent",
+            "this electron (%s) uses hooks, a sublattice or a list or dict of electrons, for which the image has to"
+            " have Covalent %s, and it has none. Use an image with `pip install covalent==%s`, or an electron"
+            " without them." % (header.get("name"), header.get("covalent"), header.get("covalent")),
+        )
+    return Refusal("missing_module", missing_module_text(name))
+
+
+def missing_module_text(name: str) -> str:
+    return (
+        "the image has no module %r. Bring it with Covalent's DepsPip (an installable package) or DepsModule (your"
+        " own module), or use an image that has it." % name
+    )
+
+
+def add_user_site() -> None:
+    """Put the user's site-packages on the path, also before the first `pip install` of a hook makes the folder."""
+    if site.ENABLE_USER_SITE:
+        folder = site.getusersitepackages()
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
+def shown(value: object, pickle_bytes: int, whole: bool) -> str:
+    """The text that Covalent shows for a value: `str()`, shortened unless `whole`."""
+    try:
+        if whole:
+            return str(value)
+        if pickle_bytes <= WHOLE_STRING_BYTES:
+            text = str(value)
+        elif isinstance(value, (str, bytes, bytearray)):
+            text = str(value[:SHOWN_CHARACTERS])
+        elif isinstance(value, (list, tuple, dict, set, frozenset)):
+            text = reprlib.repr(value)
+        else:
+            text = str(value)
+    except Exception as error:
+        # The value arrives even if its class cannot show it.
+        return "<%s, whose str() raised %s>" % (type(value).__qualname__, type(error).__name__)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def describe(error: BaseException) -> Dict[str, object]:
+    """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on."""
+    _strip_own_frames(error)
+    _show_tool_output(error)
+    kind = type(error)
+    text = "".join(traceback.format_exception(kind, error, error.__traceback__))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        text += "Note: %s\n" % missing_module_text(error.name.split(".")[0])
+    return {
+        "type": kind.__qualname__,
+        "module": kind.__module__,
+        "message": _message(error),
+        "args": _plain_arguments(error),
+        "traceback": text,
+        "chain": _chain(error),
+        "frames": [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_tb(error.__traceback__)],
+    }
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return "<its str() raised %s>" % type(broken).__name__
+
+
+def _plain_arguments(error: BaseException) -> Optional[List[object]]:
+    """The exception's arguments where JSON carries them exactly, else None."""
+    plain = (str, int, float, bool, type(None))
+    arguments = list(error.args)
+    return arguments if all(type(argument) in plain for argument in arguments) else None
+
+
+def _chain(error: BaseException) -> List[Dict[str, str]]:
+    """Causes and contexts, nearest first, as far as a traceback shows them."""
+    chain: List[Dict[str, str]] = []
+    seen = {id(error)}
+    current: Optional[BaseException] = error
+    while current is not None:
+        if current.__cause__ is not None:
+            relation = "cause"
+            following: Optional[BaseException] = current.__cause__
+        else:
+            relation = "context"
+            following = None if current.__suppress_context__ else current.__context__
+        if following is None or id(following) in seen:
+            return chain
+        seen.add(id(following))
+        kind = type(following)
+        chain.append({
+            "relation": relation, "type": kind.__qualname__, "module": kind.__module__,
+            "message": _message(following),
+        })  # fmt: skip
+        current = following
+    return chain
+
+
+def _strip_own_frames(error: BaseException) -> None:
+    own = describe.__code__.co_filename
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == own:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+
+
+def _show_tool_output(error: BaseException) -> None:
+    """Print what a failed tool of a hook (pip, a shell command) had printed: its exception does not say it."""
+    current: Optional[BaseException] = error
+    while current is not None:
+        if isinstance(current, subprocess.CalledProcessError):
+            for output in (current.stdout, current.stderr):
+                if output:
+                    text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
+                    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+        current = current.__cause__

@@ -1,0 +1,111 @@
+"""From what the electron's process left behind to the header and parts of an outcome: no process, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from .. import wire
+
+# Of each stream the outcome keeps the first and the last of this many bytes
+KEPT_BYTES = 1024 * 1024
+
+REPORT_FILE = "report.json"
+VALUE_FILE = "value"
+STRING_FILE = "string"
+CGROUP_FOLDER = "/sys/fs/cgroup"
+
+Packed = Tuple[Dict[str, object], Dict[str, wire.Part]]
+
+
+class Ending(NamedTuple):
+    """How the electron's process ended.
+
+    `reason` is "" for an ending of its own, else "time_limit", "terminated" or "refused"; `peak_bytes` is its largest
+    resident set.
+    """
+
+    exit_status: Optional[int]
+    signal: Optional[int]
+    reason: str = ""
+    peak_bytes: int = 0
+
+
+def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
+    """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
+    report = dict(outcome=wire.REFUSED, **refusal) if refusal is not None else _report(folder)
+    parts = {
+        "stdout": kept(os.path.join(folder, "stdout")),
+        "stderr": kept(os.path.join(folder, "stderr")),
+    }  # type: Dict[str, wire.Part]
+    if report is None or ending.reason == "time_limit":
+        report = {
+            "outcome": wire.KILLED,
+            "signal": ending.signal,
+            "exit_status": ending.exit_status,
+            "reason": ending.reason,
+            "memory_limit_bytes": _cgroup_number("memory.max"),
+            "out_of_memory_kills": _out_of_memory_kills(),
+        }
+    elif report["outcome"] == wire.VALUE:
+        parts["string"] = wire.file_part(os.path.join(folder, STRING_FILE))
+        parts["value"] = wire.file_part(os.path.join(folder, VALUE_FILE))
+    report["peak_memory_bytes"] = ending.peak_bytes
+    return report, parts
+
+
+def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Packed:
+    """Header and parts of the output so far of an attempt that is being taken away."""
+    header = {
+        "kind": "partial", "call_id": call_id, "task_index": task_index, "attempt": attempt,
+    }  # TYPE Dict[str, object]
+    return header, {
+        "stdout": kept(os.path.join(folder, "stdout")),
+        "stderr": kept(os.path.join(folder, "stderr")),
+    }
+
+
+def kept(path: str) -> bytes:
+    """The first and the last megabyte of a file, with a line between them that says how much is left out."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= 2 * KEPT_BYTES:
+                return file.read()
+            head = file.read(KEPT_BYTES)
+            file.seek(size - KEPT_BYTES)
+            tail = file.read(KEPT_BYTES)
+    except FileNotFoundError:
+        return b""
+    left_out = size - 2 * KEPT_BYTES
+    return head + b"\n... %d bytes left out ...\n" % left_out + tail
+
+
+def _report(folder: str) -> Optional[Dict[str, object]]:
+    try:
+        with open(os.path.join(folder, REPORT_FILE), encoding="utf-8") as file:
+            report: Dict[str, object] = json.load(file)
+            return report
+    except FileNotFoundError:
+        return None
+
+
+def _cgroup_number(name: str) -> Optional[int]:
+    try:
+        with open(os.path.join(CGROUP_FOLDER, name), encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _out_of_memory_kills() -> Optional[int]:
+    """How often the kernel killed a process of this container for want of memory (cgroup v2, memory.events)."""
+    try:
+        with open(os.path.join(CGROUP_FOLDER, "memory.events"), encoding="ascii") as file:
+            events = dict(line.split() for line in file)
+    except (OSError, ValueError):
+        return None
+    count = events.get("oom_kill")
+    return int(count) if count is not None else None

@@ -1,0 +1,151 @@
+"""Covalent's TransportableObjects as raw pickles and back, without loading what they hold."""
+
+from __future__ import annotations
+
+import binascii
+import io
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+import cloudpickle
+from covalent._workflow.transportable_object import TransportableObject
+from covalent.executor.utils.wrappers import wrapper_fn
+
+from .dispatch.call import Call, Pickles
+from .dispatch.outcome import Outcome
+
+# Covalent reads the graph of a sublattice from the value's string
+SUBLATTICE_BUILDER = "_build_sublattice_graph"
+# Base64 turns 3 bytes into 4; pieces of a multiple of 3 can be encoded one by one
+PIECE_BYTES = 3 * 512 * 1024
+
+
+def read_call(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], dispatch_id: str, node_id: int
+) -> tuple[Call, Pickles]:
+    """The call that Covalent's server hands to `run()`: `partial(wrapper_fn, function, before, after)`.
+
+    A plain function with plain arguments, as a direct caller of `run()` may pass, is pickled here.
+    """
+    if _is_wrapped(function):
+        electron, before, after = function.args  # type: ignore[attr-defined]  # a partial
+        python, name = electron.python_version, electron.attrs.get("name") or "electron"
+    else:
+        electron, before, after = function, (), ()
+        python, name = platform.python_version(), getattr(function, "__name__", "electron")
+    pickles: Pickles = {"function": raw_pickle(electron)}
+    pickles.update({f"arg{index}": raw_pickle(value) for index, value in enumerate(args)})
+    pickles.update({f"kwarg:{key}": raw_pickle(value) for key, value in kwargs.items()})
+    call = Call(
+        dispatch_id=dispatch_id,
+        node_id=node_id,
+        name=name,
+        python=python,
+        covalent=metadata.version("covalent"),
+        args=len(args),
+        kwargs=tuple(kwargs),
+        before=_hooks("before", before, pickles),
+        after=_hooks("after", after, pickles),
+        whole_string=name == SUBLATTICE_BUILDER,
+    )
+    return call, pickles
+
+
+def blank_inputs(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Drop the copies of the inputs that the server holds for a task, once the bucket has them."""
+    electron = function.args[0] if _is_wrapped(function) else None  # type: ignore[attr-defined]  # a partial
+    for value in (electron, *args, *kwargs.values()):
+        if isinstance(value, TransportableObject):
+            value._object = ""
+            value._object_string = ""
+
+
+def raw_pickle(value: Any) -> bytes:
+    """The pickle inside a TransportableObject, or the pickle of anything else."""
+    if isinstance(value, RemoteValue):
+        return value.pickle
+    if isinstance(value, TransportableObject):
+        return binascii.a2b_base64(value.get_serialized())
+    return bytes(cloudpickle.dumps(value))
+
+
+class RemoteValue(TransportableObject):
+    """A value from a container: its raw pickle, turned into Covalent's archive form only when that is asked for.
+
+    Everything that Covalent reads of a TransportableObject is here; the base64 text, which is a third larger than the
+    pickle, is made piece by piece and not kept.
+    """
+
+    def __init__(self, outcome: Outcome):
+        self.pickle = outcome.pickle
+        self._object_string = outcome.shown
+        self._header = {
+            "py_version": outcome.python,
+            "cloudpickle_version": outcome.cloudpickle,
+            "attrs": {"doc": "", "name": outcome.name},
+        }
+
+    @property
+    def _object(self) -> str:  # type: ignore[override]  # an attribute there, made on demand here
+        return self.get_serialized()
+
+    def get_serialized(self) -> str:
+        return binascii.b2a_base64(self.pickle, newline=False).decode("ascii")
+
+    def get_deserialized(self) -> Any:
+        """The value itself; unlike everything else here this loads the pickle, in the caller's process."""
+        return cloudpickle.loads(self.pickle)
+
+    def serialize(self) -> bytes:
+        """Covalent's archive: offsets of string and data (8 bytes each, big-endian), header, string, base64 data."""
+        header = json.dumps(self._header).encode()
+        string = self._object_string.encode()
+        start = 16 + len(header)
+        archive = io.BytesIO()
+        archive.write(start.to_bytes(8, "big") + (start + len(string)).to_bytes(8, "big"))
+        archive.write(header)
+        archive.write(string)
+        pickle = memoryview(self.pickle)
+        for offset in range(0, len(pickle), PIECE_BYTES):
+            archive.write(binascii.b2a_base64(pickle[offset : offset + PIECE_BYTES], newline=False))
+        return archive.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        attributes = {
+            "_object": self._object,
+            "_object_string": self._object_string,
+            "_header": self._header,
+        }
+        return {"type": "TransportableObject", "attributes": attributes}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TransportableObject) and bool(self.to_dict() == other.to_dict())
+
+    __hash__ = None  # type: ignore[assignment]  # as in Covalent's own class
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Away from this process it is an ordinary TransportableObject, for which this package need not be there.
+        return TransportableObject.from_dict, (self.to_dict(),)
+
+
+def _is_wrapped(function: object) -> bool:
+    return (
+        isinstance(function, partial)
+        and function.func is wrapper_fn
+        and len(function.args) == 3
+        and isinstance(function.args[0], TransportableObject)
+    )
+
+
+def _hooks(when: str, hooks: Sequence[Any], pickles: Pickles) -> tuple[tuple[str, str], ...]:
+    described = []
+    for index, (function, args, kwargs, keyword) in enumerate(hooks):
+        pickles[f"{when}{index}.function"] = raw_pickle(function)
+        pickles[f"{when}{index}.args"] = raw_pickle(args)
+        pickles[f"{when}{index}.kwargs"] = raw_pickle(kwargs)
+        described.append((str(function.attrs.get("name", "")), str(keyword or "")))
+    return tuple(described)

@@ -1,0 +1,256 @@
+"""Call and Outcome: the versioned, authenticated bytes that travel between the dispatcher and the container.
+
+One object in the bucket is one envelope::
+
+    magic (8 bytes) | header length (4, big-endian) | header (JSON, UTF-8) | seal (32) | part | part | ...
+
+The header lists every part with its length in bytes and its SHA-256; the seal is HMAC-SHA256 over a binding (what this
+object is, for which call, task index and item), the magic and the header. So the seal covers the body through its
+digests, can be checked before a byte of the body is read, and an object cannot stand in for another one. Parts that
+hold values are raw pickles: they are moved here, never loaded.
+
+Only the standard library is used, and syntax that Python 3.7 reads: the container's side starts with this module, and
+an image with another Python has to be able to say so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+MAGIC = b"CVPARLL\x01"
+SEAL_BYTES = 32
+MAX_HEADER_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+
+CALL = "call"
+OUTCOME = "outcome"
+
+VALUE = "value"
+EXCEPTION = "exception"
+KILLED = "killed"
+REFUSED = "refused"
+OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED)
+
+# Exit statuses of the runner, read by the dispatcher's verdict. 0 means that an outcome was delivered; every other
+# one says why none was. They follow sysexits.h where it has a fitting name.
+EXIT_DELIVERED = 0
+EXIT_BAD_DIGEST = 65  # EX_DATAERR: the runner's archive or the call is not what the job pins
+EXIT_NO_CALL = 66  # EX_NOINPUT: the call is not in the bucket
+EXIT_BUCKET_UNREADABLE = 69  # EX_UNAVAILABLE: the bucket refuses or cannot be reached
+EXIT_RUNNER_FAILED = 70  # EX_SOFTWARE: a defect of the runner
+EXIT_NOT_DELIVERED = 73  # EX_CANTCREAT: the outcome could not be written
+EXIT_RETRY_EXCEPTION = 75  # EX_TEMPFAIL: the electron raised and is to be tried again
+EXIT_WRONG_PYTHON = 78  # EX_CONFIG: the image's Python cannot run the runner or the call
+EXIT_TERMINATED = 143  # 128 + SIGTERM: the machine is being taken away
+
+ENV_PREFIX = "COVALENT_PARALLEL_"
+ENV_BUCKET = ENV_PREFIX + "BUCKET"
+ENV_FOLDER = ENV_PREFIX + "FOLDER"
+ENV_CALL_ID = ENV_PREFIX + "CALL_ID"
+ENV_KEY = ENV_PREFIX + "KEY"
+ENV_TIME_LIMIT = ENV_PREFIX + "TIME_LIMIT"
+ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
+ENV_RUNNER = ENV_PREFIX + "RUNNER"
+
+Json = Dict[str, object]
+
+
+class WireError(Exception):
+    """An envelope that must not be used; the message says why."""
+
+
+class ForgedError(WireError):
+    """The seal does not fit: another key, another call, or changed bytes."""
+
+
+class TruncatedError(WireError):
+    """The object ends before its header says so."""
+
+
+class UnknownVersionError(WireError):
+    """The object is no envelope, or one of a version this package does not read."""
+
+
+class FilePart(NamedTuple):
+    """A part whose bytes stay in a file until they are sent."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+Part = Union[bytes, FilePart]
+
+
+class PartEntry(NamedTuple):
+    """Where a part lies in the body: offset and size in bytes, and the SHA-256 its bytes must have."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
+class Envelope(NamedTuple):
+    """A header whose seal has been checked, the table of its parts, and where the body starts in the stream."""
+
+    header: Json
+    parts: Tuple[PartEntry, ...]
+    body_offset: int
+
+    def entry(self, name: str) -> PartEntry:
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise WireError("the object has no part named %r" % name)
+
+    def has(self, name: str) -> bool:
+        return any(part.name == name for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """The whole object's length in bytes."""
+        last = self.parts[-1].offset + self.parts[-1].size if self.parts else 0
+        return self.body_offset + last
+
+
+def call_name(folder: str) -> str:
+    """The object that holds the call, in the call's folder of the bucket."""
+    return folder + "/call"
+
+
+def outcome_name(folder: str, task_index: int = 0) -> str:
+    """The write-once object that holds the outcome of one task."""
+    return "%s/outcome-%d" % (folder, task_index)
+
+
+def partial_name(folder: str, task_index: int, attempt: int) -> str:
+    """The output so far of an attempt whose machine was taken away."""
+    return "%s/attempt-%d/partial-%d" % (folder, attempt, task_index)
+
+
+def stream_name(folder: str, task_index: int, stream: str) -> str:
+    """The whole of a task's stdout or stderr, where it was too long for the outcome."""
+    return "%s/%s-%d.txt" % (folder, stream, task_index)
+
+
+def binding(kind: str, call_id: str, task_index: int = 0, item: Optional[int] = None) -> bytes:
+    """What an envelope is sealed for: its kind, the call, the task and, for one item of many, the item."""
+    return json.dumps([kind, call_id, task_index, item]).encode()
+
+
+def file_part(path: str) -> FilePart:
+    """A part made of the file at `path`, hashed in chunks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+            digest.update(chunk)
+        size = file.tell()
+    return FilePart(path, size, digest.hexdigest())
+
+
+def seal(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bound_to: bytes) -> bytes:
+    """Everything of an envelope that precedes its parts: magic, header with the table of parts, seal."""
+    table: List[List[object]] = []
+    for name, part in parts.items():
+        if isinstance(part, FilePart):
+            table.append([name, part.size, part.sha256])
+        else:
+            table.append([name, len(part), hashlib.sha256(part).hexdigest()])
+    text = json.dumps({**header, "parts": table}, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise WireError("a header of %d bytes is more than the %d allowed" % (len(text), MAX_HEADER_BYTES))
+    start = MAGIC + len(text).to_bytes(4, "big") + text
+    return start + _seal_of(start, key, bound_to)
+
+
+def chunks(prefix: bytes, parts: Mapping[str, Part]) -> Iterator[bytes]:
+    """The bytes of a whole envelope, in order; parts in files are read as they are needed."""
+    yield prefix
+    for part in parts.values():
+        if isinstance(part, FilePart):
+            with open(part.path, "rb") as file:
+                for chunk in iter(lambda file=file: file.read(CHUNK_BYTES), b""):  # type: ignore[misc]
+                    yield chunk
+        elif part:
+            yield part
+
+
+def total_size(prefix: bytes, parts: Mapping[str, Part]) -> int:
+    """The length in bytes of the envelope that `chunks` gives."""
+    return len(prefix) + sum(p.size if isinstance(p, FilePart) else len(p) for p in parts.values())
+
+
+def read_header(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
+    """Read and authenticate the header of the envelope that starts at the stream's position 0.
+
+    Raises:
+        UnknownVersionError: no envelope, or one of another version.
+        TruncatedError: the stream ends too early.
+        ForgedError: the seal does not fit `key` and `bound_to`.
+    """
+    stream.seek(0)
+    start = stream.read(len(MAGIC) + 4)
+    if start[: len(MAGIC)] != MAGIC[: len(start)]:
+        raise UnknownVersionError("the object does not start as version %d of this package's format does" % MAGIC[-1])
+    if len(start) < len(MAGIC) + 4:
+        raise TruncatedError("the object ends within its first %d bytes" % (len(MAGIC) + 4))
+    length = int.from_bytes(start[len(MAGIC) :], "big")
+    if length > MAX_HEADER_BYTES:
+        raise ForgedError("the object names a header of %d bytes" % length)
+    text = stream.read(length)
+    given = stream.read(SEAL_BYTES)
+    if len(text) < length or len(given) < SEAL_BYTES:
+        raise TruncatedError("the object ends within its header")
+    if not hmac.compare_digest(given, _seal_of(start + text, key, bound_to)):
+        raise ForgedError("the object's seal does not fit this call: it was changed, or made for another one")
+    return _envelope(text, body_offset=len(start) + length + SEAL_BYTES)
+
+
+def read_part(stream: BinaryIO, envelope: Envelope, name: str) -> bytes:
+    """The bytes of one part, checked against the digest in the sealed header.
+
+    Raises:
+        TruncatedError: the stream ends too early.
+        ForgedError: the bytes are not the ones that were sealed.
+    """
+    entry = envelope.entry(name)
+    stream.seek(envelope.body_offset + entry.offset)
+    data = stream.read(entry.size)
+    if len(data) < entry.size:
+        raise TruncatedError("the object ends within its part %r" % name)
+    if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), entry.sha256):
+        raise ForgedError("the part %r is not the one that was sealed" % name)
+    return data
+
+
+def python_minor(version: str) -> str:
+    """ "3.11" of "3.11.7": pickled functions hold bytecode, which only the same minor version runs."""
+    return ".".join(version.split(".")[:2])
+
+
+def remove_key(environment: "os._Environ[str]") -> bytes:
+    """Take the call's key out of the environment, before anything of the user's can read it there."""
+    return bytes.fromhex(environment.pop(ENV_KEY))
+
+
+def _seal_of(start: bytes, key: bytes, bound_to: bytes) -> bytes:
+    framed = len(bound_to).to_bytes(4, "big") + bound_to
+    return hmac.new(key, framed + start, hashlib.sha256).digest()
+
+
+def _envelope(text: bytes, body_offset: int) -> Envelope:
+    try:
+        header = json.loads(text.decode())
+        offset = 0
+        parts = []
+        for name, size, sha256 in header["parts"]:
+            parts.append(PartEntry(str(name), offset, int(size), str(sha256)))
+            offset += int(size)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError("the sealed header cannot be read: %s" % error) from error
+    return Envelope(header, tuple(parts), body_offset)
