@@ -6,6 +6,7 @@ Covalent imports this module with itself, so nothing of Google's is imported her
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from .errors import ParallelError, SettingsError
 
 if TYPE_CHECKING:
     from .dispatch.verdict import Failure
+
+logger = logging.getLogger(__name__)
 
 EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
 
@@ -169,13 +172,27 @@ class GCPBatchExecutor(AsyncBaseExecutor):
                 transport.blank_inputs(function, args, kwargs)
 
         try:
-            ended = await lifecycle.Lifecycle(call, settings, services, cancelled).run(pickles, blank)
+            way = lifecycle.Lifecycle(call, settings, services, cancelled, lambda: self._source_text(node))
+            ended = await way.run(pickles, blank)
         except lifecycle.CancelledCall:
             raise TaskCancelledError(f"{call} was cancelled") from None
         if isinstance(ended, verdicts.Failure):
             self._fail(ended)
         self._show(ended.outcome.stdout, ended.outcome.stderr)
         return transport.RemoteValue(ended.outcome)
+
+    async def _source_text(self, node: Node) -> str:
+        """The electron's source as Covalent's server keeps it; "" outside the server, where nobody does."""
+        if self.task_stderr is None:
+            return ""
+        try:
+            from covalent_dispatcher._core.data_manager import electron
+
+            return str((await electron.get(*node, ["function_string"]))["function_string"] or "")
+        except Exception as error:
+            # This is the server's inside, and only makes a traceback nicer.
+            logger.debug("no source text of node %s: %s", node, error)
+            return ""
 
     def _fail(self, failure: Failure) -> None:
         """Covalent's convention: streams and traceback into the electron's, and TaskRuntimeError."""

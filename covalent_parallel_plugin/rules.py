@@ -50,24 +50,26 @@ def number(above: float, most: float) -> Rule:
     def rule(value: object) -> float:
         result = _number(value)
         if not above < result <= most:
-            raise ValueError(f"is out of range: use more than {above:g} and at most {most:g}")
+            raise ValueError(f"is out of range: use more than {above:g} and at most {most:.10g}")
         return int(result) if float(result).is_integer() else result
 
+    rule.__doc__ = f"More than {above:g}, at most {most:.10g}."
     return rule
 
 
 def whole_number(least: int, most: int | None = None) -> Rule:
     """A rule for whole numbers from `least` to `most`; text that reads as one is taken as well."""
+    reach = f"{least} or more" if most is None else f"{least} to {most}"
 
     def rule(value: object) -> int:
         result = _number(value)
         if not float(result).is_integer():
             raise ValueError("is no whole number: leave the fraction out")
         if result < least or (most is not None and result > most):
-            reach = f"{least} or more" if most is None else f"{least} to {most}"
             raise ValueError(f"is out of range: use {reach}")
         return int(result)
 
+    rule.__doc__ = f"Whole numbers, {reach}."
     return rule
 
 

@@ -10,7 +10,8 @@ import secrets
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -26,6 +27,7 @@ from . import jobspec, watch
 from .archive import runner_archive
 from .call import Call, Pickles
 from .outcome import Outcome, read_outcome
+from .source import electron_lookup, with_source_lines
 from .verdict import Failure, Findings, Verdict, verdict
 
 logger = logging.getLogger(__name__)
@@ -53,13 +55,22 @@ class Lifecycle:
         call: the electron; its pickles go to `run`.
         settings, services: how and through whom.
         cancelled: set when the user asks for its end.
+        source: finds the electron's source text where it raised, for its traceback; "" if it is not known.
     """
 
-    def __init__(self, call: Call, settings: Settings, services: Services, cancelled: asyncio.Event):
+    def __init__(
+        self,
+        call: Call,
+        settings: Settings,
+        services: Services,
+        cancelled: asyncio.Event,
+        source: Callable[[], Awaitable[str]],
+    ):
         self._call = call
         self._settings = settings
         self._services = services
         self._cancelled = cancelled
+        self._source = source
         call_id = secrets.token_hex(8)
         self._ticket = jobspec.Ticket(call_id, secrets.token_bytes(32), call.folder(call_id))
         self._job_name = ""
@@ -171,6 +182,10 @@ class Lifecycle:
 
     async def _collect(self, job: JobStatus | None) -> Verdict:
         outcome = await self._fetch_outcome(patiently=job is not None and job.state in ("SUCCEEDED", "FAILED"))
+        if isinstance(outcome, Outcome) and outcome.raised is not None:
+            lookup = electron_lookup(outcome.raised, self._call.name, await self._source())
+            text = await in_pool(with_source_lines, outcome.raised.traceback, lookup)
+            outcome = replace(outcome, raised=replace(outcome.raised, traceback=text))
         found = Findings(job, outcome=outcome)
         if not isinstance(outcome, Outcome) and job is not None:
             task = await self._services.batch.task(self._job_name)

@@ -18,6 +18,7 @@ class Raised:
         type_name, module: its class; message: its `str()`.
         arguments: its `args` where they are plain, else None.
         traceback: as Python prints it, from the user's first frame on, causes included.
+        first_lines: the line at which each function of the traceback starts, by file and function.
     """
 
     type_name: str
@@ -25,6 +26,7 @@ class Raised:
     message: str
     arguments: tuple[object, ...] | None
     traceback: str
+    first_lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -121,4 +123,5 @@ def _raised(header: Mapping[str, Any]) -> Raised:
         message=str(header["message"]),
         arguments=None if arguments is None else tuple(arguments),
         traceback=str(header["traceback"]),
+        first_lines={(str(file), str(name)): int(line) for file, name, line in header.get("first_lines", ())},
     )

@@ -48,13 +48,15 @@ EXIT_CODES = {
     wire.EXIT_BAD_DIGEST: "what lay in the bucket was not what the job had been made for: it was changed on its way",
     wire.EXIT_NO_CALL: "the call was not in the bucket any more when the task started",
     wire.EXIT_BUCKET_UNREADABLE: "the task could not read the bucket: give its service account"
-    " (service_account_email) roles/storage.objectUser on it",
+    " (service_account_email) roles/storage.objectViewer on it",
     wire.EXIT_RUNNER_FAILED: "the runner failed: this is a defect of covalent-parallel-plugin",
     wire.EXIT_NOT_DELIVERED: "the task could not write its outcome to the bucket: give its service account"
-    " (service_account_email) roles/storage.objectUser on it",
+    " (service_account_email) roles/storage.objectCreator on it",
     wire.EXIT_WRONG_PYTHON: "the image's Python is too old: use one with the Python of this workflow",
 }
 TAIL_LINES = 20
+# Above this part of the memory asked for, a kill is put down to memory although the kernel's count was not readable
+LIKELY_OUT_OF_MEMORY = 0.7
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,16 @@ def _killed(call: Call, settings: Settings, outcome: Outcome) -> JobError:
         )
     name = _signal_name(outcome.signal)
     if outcome.signal == signal.SIGKILL:
-        sure = "for want of memory" if outcome.out_of_memory_kills else "most often for want of memory"
-        return TaskKilledError(f"{call} was killed ({name}), {sure}: {used}. Raise `memory`.")
+        if outcome.out_of_memory_kills:
+            return TaskKilledError(f"{call} was killed for want of memory ({name}): {used}. Raise `memory`.")
+        if peak >= LIKELY_OUT_OF_MEMORY * settings.memory:
+            return TaskKilledError(
+                f"{call} was killed ({name}), most likely for want of memory: {used}. Raise `memory`."
+            )
+        return TaskKilledError(
+            f"{call} was killed ({name}); {used}, so unless it started other processes it was not for want of memory:"
+            " look for what sends signals in its code, or raise `memory`."
+        )
     return TaskKilledError(
         f"{call} was ended by {name}: a crash in native code, or a signal sent to it; {used}."
         " Its stderr shows Python's own trace of it."

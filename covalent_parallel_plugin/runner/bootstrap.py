@@ -41,7 +41,9 @@ def download(name: str) -> "tuple[int, bytes]":
         headers["Authorization"] = "Bearer " + token
         connection = http.client.HTTPSConnection("storage.googleapis.com", timeout=60)
     bucket = quote(os.environ["COVALENT_PARALLEL_BUCKET"], safe="")
-    connection.request("GET", "/storage/v1/b/%s/o/%s?alt=media" % (bucket, quote(name, safe="")), headers=headers)
+    connection.request(
+        "GET", "/download/storage/v1/b/%s/o/%s?alt=media" % (bucket, quote(name, safe="")), headers=headers
+    )
     answer = connection.getresponse()
     data = answer.read()
     connection.close()

@@ -17,6 +17,9 @@ MAX_PAUSE_SECONDS = 16.0
 REQUEST_TIMEOUT_SECONDS = 60.0
 COPY_BYTES = 1024 * 1024
 
+# Must not occur in what is uploaded, so it is drawn anew for each process
+BOUNDARY = "covalent-parallel-%032x" % random.SystemRandom().getrandbits(128)
+
 METADATA_HOST = "metadata.google.internal"
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 
@@ -58,7 +61,7 @@ class Bucket:
         Raises:
             BucketError: 403, 404 or what still failed after two minutes of retries.
         """
-        path = "/storage/v1/b/%s/o/%s?alt=media" % (self._name, quote(object_name, safe=""))
+        path = "/download/storage/v1/b/%s/o/%s?alt=media" % (self._name, quote(object_name, safe=""))
 
         def receive(answer: http.client.HTTPResponse) -> None:
             into.seek(0)
@@ -77,14 +80,19 @@ class Bucket:
         Returns:
             False where `once` is set and the object was already there (HTTP 412), else True.
         """
-        path = "/upload/storage/v1/b/%s/o?uploadType=media&name=%s" % (
-            self._name,
-            quote(object_name, safe=""),
-        )
+        path = "/upload/storage/v1/b/%s/o?uploadType=multipart" % self._name
         if once:
             path += "&ifGenerationMatch=0"
-        status = self._request("POST", path, body, size, lambda answer: None, "write %s" % object_name)
-        return status != 412
+        head, tail = _multipart(object_name)
+
+        def related() -> Iterator[bytes]:
+            yield head
+            for piece in body():
+                yield piece
+            yield tail
+
+        length = len(head) + size + len(tail)
+        return self._request("POST", path, related, length, lambda answer: None, "write %s" % object_name) != 412
 
     def close(self) -> None:
         if self._connection is not None:
@@ -131,7 +139,7 @@ class Bucket:
         pieces: Optional[Iterator[bytes]] = None
         if body is not None:
             headers["Content-Length"] = str(size)
-            headers["Content-Type"] = "application/octet-stream"
+            headers["Content-Type"] = "multipart/related; boundary=%s" % BOUNDARY
             pieces = iter(body())
         connection.request(method, path, body=pieces, headers=headers)
         answer = connection.getresponse()
@@ -164,6 +172,16 @@ class Bucket:
 def from_environment(name: str) -> Bucket:
     """The bucket `name`, where STORAGE_EMULATOR_HOST says that Cloud Storage is."""
     return Bucket(name, os.environ.get("STORAGE_EMULATOR_HOST") or None)
+
+
+def _multipart(object_name: str) -> Tuple[bytes, bytes]:
+    """What stands before and after the object's bytes in an upload of metadata and media in one request."""
+    metadata = json.dumps({"name": object_name, "contentType": "application/octet-stream"})
+    head = (
+        "--%s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n%s\r\n"
+        "--%s\r\nContent-Type: application/octet-stream\r\n\r\n" % (BOUNDARY, metadata, BOUNDARY)
+    )
+    return head.encode(), ("\r\n--%s--\r\n" % BOUNDARY).encode()
 
 
 def _metadata_token() -> str:

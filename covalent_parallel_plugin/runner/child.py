@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
 
 from .. import wire
 from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
@@ -205,7 +205,7 @@ def describe(error: BaseException) -> Dict[str, object]:
         "args": _plain_arguments(error),
         "traceback": text,
         "chain": _chain(error),
-        "frames": [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_tb(error.__traceback__)],
+        "first_lines": _first_lines(error),
     }
 
 
@@ -223,28 +223,41 @@ def _plain_arguments(error: BaseException) -> Optional[List[object]]:
     return arguments if all(type(argument) in plain for argument in arguments) else None
 
 
-def _chain(error: BaseException) -> List[Dict[str, str]]:
-    """Causes and contexts, nearest first, as far as a traceback shows them."""
-    chain: List[Dict[str, str]] = []
-    seen = {id(error)}
+def _with_causes(error: BaseException) -> List[BaseException]:
+    """The exception, then its causes and contexts, nearest first, as far as a traceback shows them."""
+    shown_errors: List[BaseException] = []
     current: Optional[BaseException] = error
-    while current is not None:
-        if current.__cause__ is not None:
-            relation = "cause"
-            following: Optional[BaseException] = current.__cause__
+    while current is not None and all(current is not other for other in shown_errors):
+        shown_errors.append(current)
+        if current.__cause__ is not None or current.__suppress_context__:
+            current = current.__cause__
         else:
-            relation = "context"
-            following = None if current.__suppress_context__ else current.__context__
-        if following is None or id(following) in seen:
-            return chain
-        seen.add(id(following))
-        kind = type(following)
-        chain.append({
-            "relation": relation, "type": kind.__qualname__, "module": kind.__module__,
-            "message": _message(following),
-        })  # fmt: skip
-        current = following
-    return chain
+            current = current.__context__
+    return shown_errors
+
+
+def _chain(error: BaseException) -> List[Dict[str, str]]:
+    return [
+        {
+            "relation": "cause" if earlier.__cause__ is later else "context",
+            "type": type(later).__qualname__,
+            "module": type(later).__module__,
+            "message": _message(later),
+        }
+        for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])
+    ]
+
+
+def _first_lines(error: BaseException) -> List[List[object]]:
+    """Where each function of the traceback starts: [file, function, line], for lines that only the client knows."""
+    found: Dict[Tuple[str, str], int] = {}
+    for shown_error in _with_causes(error):
+        trace = shown_error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            found[code.co_filename, code.co_name] = code.co_firstlineno
+            trace = trace.tb_next
+    return [[file, name, line] for (file, name), line in found.items()]
 
 
 def _strip_own_frames(error: BaseException) -> None:
@@ -257,11 +270,9 @@ def _strip_own_frames(error: BaseException) -> None:
 
 def _show_tool_output(error: BaseException) -> None:
     """Print what a failed tool of a hook (pip, a shell command) had printed: its exception does not say it."""
-    current: Optional[BaseException] = error
-    while current is not None:
-        if isinstance(current, subprocess.CalledProcessError):
-            for output in (current.stdout, current.stderr):
+    for shown_error in _with_causes(error):
+        if isinstance(shown_error, subprocess.CalledProcessError):
+            for output in (shown_error.stdout, shown_error.stderr):
                 if output:
                     text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
                     sys.stderr.write(text if text.endswith("\n") else text + "\n")
-        current = current.__cause__
