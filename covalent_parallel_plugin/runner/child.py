@@ -45,6 +45,7 @@ class Hook(NamedTuple):
 def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
     """Run the call and leave value, shown string and report in `folder`."""
     clock = _Stopwatch()
+    process = os.getpid()
     report: Dict[str, object] = {}
     try:
         report = _outcome(call, envelope, folder, clock)
@@ -53,6 +54,9 @@ def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": wire.EXCEPTION, "exception": describe(error)}
+    if os.getpid() != process:
+        # The electron forked, and this is the copy: only the original reports.
+        os._exit(0)
     report["seconds"] = clock.laps
     temporary = os.path.join(folder, REPORT_FILE + ".new")
     with open(temporary, "w", encoding="utf-8") as file:

@@ -185,6 +185,7 @@ def _become_electron(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in unneeded:
             os.close(descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         os.close(stdout)

@@ -39,7 +39,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
         "stdout": kept(os.path.join(folder, "stdout")),
         "stderr": kept(os.path.join(folder, "stderr")),
     }  # type: Dict[str, wire.Part]
-    if report is None or ending.reason == "time_limit":
+    if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
         report = {
             "outcome": wire.KILLED,
             "signal": ending.signal,

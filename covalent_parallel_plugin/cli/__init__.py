@@ -1,0 +1,50 @@
+"""The command `covalent-parallel`; a subcommand's module is loaded when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "demo": (".demo:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
+    "emulator": (".emulator:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
+}
+"""Subcommand -> (module:attribute, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name, and imports one to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the subcommands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand; None if there is none of this name. Raises ClickException for a missing package."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command: click.Command = getattr(import_module(module, __name__), attribute)
+        except ModuleNotFoundError as error:
+            raise missing_package(error) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def missing_package(error: ModuleNotFoundError) -> click.ClickException:
+    """Say which package is missing and how to install it."""
+    return click.ClickException(
+        f"the package {error.name!r} is missing; install it with: pip install 'covalent-parallel-plugin[local]'"
+    )
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="covalent-parallel-plugin")
+def main() -> None:
+    """Covalent electrons as Google Batch jobs, and a stand-in of Google's services on this machine."""

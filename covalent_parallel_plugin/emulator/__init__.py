@@ -1,0 +1,47 @@
+"""A stand-in for Google Batch, Cloud Storage and Cloud Logging on this machine; names are imported on first use."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .engine import Timing
+    from .log_store import LogStore
+    from .logging import LoggingServer
+    from .processes import ProcessRuntime
+    from .runtime import Runtime
+    from .server import Emulator, PortTaken
+    from .storage import StorageServer
+
+_HOME_OF = {
+    "Emulator": "server",
+    "LogStore": "log_store",
+    "LoggingServer": "logging",
+    "PortTaken": "server",
+    "ProcessRuntime": "processes",
+    "Runtime": "runtime",
+    "StorageServer": "storage",
+    "Timing": "engine",
+}
+
+__all__ = [
+    "Emulator",
+    "LogStore",
+    "LoggingServer",
+    "PortTaken",
+    "ProcessRuntime",
+    "Runtime",
+    "StorageServer",
+    "Timing",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

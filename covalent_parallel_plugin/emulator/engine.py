@@ -1,0 +1,211 @@
+"""The thread that moves jobs along: queues, schedules, starts attempts on the runtime, follows them to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .attempt import Attempt
+from .jobs import Job, Task
+from .plan import Plan
+from .runtime import CANNOT_START, Runtime
+
+_log = logging.getLogger(__name__)
+_STOP_SECONDS = 10.0
+
+DEFAULT_TASKS_AT_ONCE = max(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the stand-in takes, in seconds.
+
+    A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least; a process that is told to end has
+    `grace_seconds` before it is killed.
+    """
+
+    queue_seconds: float = 0.05
+    schedule_seconds: float = 0.05
+    grace_seconds: float = 2.0
+
+
+class LogWriter(Protocol):
+    """Where the tasks' output goes: the stand-in's log store."""
+
+    def write(self, *, project: str, log: str, labels: Mapping[str, str], severity: str, text: str) -> None:
+        """Keep one line."""
+
+
+@dataclass
+class Entry:
+    """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests."""
+
+    job: Job
+    plan: Plan
+    settled: Callable[[], None] = lambda: None
+
+
+class Engine:
+    """Runs at most `tasks_at_once` tasks at a time, jobs taking turns.
+
+    Whoever reads or changes a job holds `lock`; the engine does not hold it while it starts a process. `services` are
+    environment variables that every task gets. `counts` has the totals of "attempts" and "tasks" (ended ones).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        logs: LogWriter | None = None,
+        *,
+        timing: Timing | None = None,
+        tasks_at_once: int | None = None,
+        services: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.counts: Counter[str] = Counter()
+        self.services = dict(services or {})
+        self._runtime = runtime
+        self._logs = logs
+        self._timing = Timing() if timing is None else timing
+        self._slots = DEFAULT_TASKS_AT_ONCE if tasks_at_once is None else tasks_at_once
+        if self._slots < 1:
+            raise ValueError(f"tasks_at_once must be at least 1, not {self._slots}")
+        self._clock = clock
+        self._ready: deque[Entry] = deque()
+        self._ready_uids: set[str] = set()
+        self._attempts: dict[str, dict[int, Attempt]] = {}
+        self._running = 0
+        self._is_stopping = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="emulator-engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all attempts, their processes included, and the thread."""
+        if self._thread.is_alive():
+            idle = asyncio.run_coroutine_threadsafe(self._end_all(), self._loop)
+            try:
+                idle.result(self._timing.grace_seconds + _STOP_SECONDS + 1)
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+        if not self._loop.is_closed():
+            self._loop.close()
+            self._runtime.close()
+
+    def submit(self, entry: Entry) -> None:
+        """Take over a new job. From any thread."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._timing.queue_seconds, self._schedule, entry)
+
+    def end(self, entry: Entry) -> None:
+        """End what runs of a job that is to be cancelled or deleted. From any thread."""
+        self._loop.call_soon_threadsafe(self._end, entry)
+
+    def _schedule(self, entry: Entry) -> None:
+        with self.lock:
+            entry.job.schedule(self._clock())
+        self._loop.call_later(self._timing.schedule_seconds, self._make_ready, entry)
+
+    def _make_ready(self, entry: Entry) -> None:
+        if entry.job.has_startable and entry.plan.uid not in self._ready_uids:
+            self._ready_uids.add(entry.plan.uid)
+            self._ready.append(entry)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._ready and self._running < self._slots and not self._is_stopping:
+            entry = self._ready.popleft()
+            self._ready_uids.discard(entry.plan.uid)
+            with self.lock:
+                if not entry.job.has_startable:
+                    continue
+                task = entry.job.assign(entry.plan.instance(entry.job.active), self._clock())
+                if entry.job.has_startable:
+                    self._ready_uids.add(entry.plan.uid)
+                    self._ready.append(entry)
+            self._start(entry, task)
+
+    def _start(self, entry: Entry, task: Task) -> None:
+        plan, index = entry.plan, task.index
+        self._running += 1
+        with self.lock:
+            self.counts["attempts"] += 1
+            entry.job.run(task, self._clock())
+        write = self._writer(plan, index)
+        try:
+            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits)
+        except OSError as error:
+            write("ERROR", f"the task's workspace cannot be made: {error}")
+            self._finish_soon(entry, task, CANNOT_START)
+            return
+        attempt = Attempt(
+            self._loop,
+            workspace,
+            plan.attempt_steps(index, task.attempt, self.services),
+            max_run_seconds=plan.max_run_seconds,
+            grace_seconds=self._timing.grace_seconds,
+            write=write,
+            # in a later turn of the loop: an attempt that cannot start ends at once
+            ended=lambda exit_code: self._finish_soon(entry, task, exit_code),
+        )
+        self._attempts.setdefault(plan.uid, {})[index] = attempt
+        attempt.start()
+
+    def _finish_soon(self, entry: Entry, task: Task, exit_code: int) -> None:
+        self._loop.call_soon(self._finish, entry, task, exit_code)
+
+    def _finish(self, entry: Entry, task: Task, exit_code: int) -> None:
+        attempts = self._attempts.get(entry.plan.uid, {})
+        attempts.pop(task.index, None)
+        if not attempts:
+            self._attempts.pop(entry.plan.uid, None)
+        self._running -= 1
+        if self._is_stopping:
+            return
+        with self.lock:
+            is_again = entry.job.finish(task, exit_code, self._clock())
+            self.counts["tasks"] += not is_again
+            if entry.job.settle(self._clock()):
+                entry.settled()
+        self._make_ready(entry)
+
+    def _end(self, entry: Entry) -> None:
+        for attempt in list(self._attempts.get(entry.plan.uid, {}).values()):
+            attempt.stop()
+        with self.lock:
+            if entry.job.settle(self._clock()):
+                entry.settled()
+
+    def _writer(self, plan: Plan, index: int) -> Callable[[str, str], None]:
+        logs = self._logs
+        if logs is None or not plan.keeps_logs:
+            return lambda severity, line: None
+        labels = {"job_uid": plan.uid, "task_id": plan.task_id(index)}
+
+        def write(severity: str, line: str) -> None:
+            logs.write(project=plan.project, log="batch_task_logs", labels=labels, severity=severity, text=line)
+
+        return write
+
+    async def _end_all(self) -> None:
+        self._is_stopping = True
+        for attempts in list(self._attempts.values()):
+            for attempt in list(attempts.values()):
+                attempt.stop()
+        deadline = self._loop.time() + self._timing.grace_seconds + _STOP_SECONDS
+        while self._attempts:
+            if self._loop.time() > deadline:
+                _log.error("%d attempts did not end", sum(map(len, self._attempts.values())))
+                return
+            await asyncio.sleep(0.01)

@@ -1,0 +1,246 @@
+"""The states of jobs and tasks, and the rules by which they change: pure, time comes in as an argument.
+
+States and their numbers are those of `google.cloud.batch.v1`, event texts those that Batch writes. Times are seconds
+since the epoch. A `Job` is not safe for threads: whoever shares one guards it with a lock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass, field
+
+TIME_LIMIT_EXIT_CODE = 50005
+"""A task or runnable ran past its maximum time (Batch's table of reserved exit codes)."""
+
+
+class JobState(enum.IntEnum):
+    """`JobStatus.State` of google.cloud.batch.v1."""
+
+    QUEUED = 1
+    SCHEDULED = 2
+    RUNNING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    DELETION_IN_PROGRESS = 6
+    CANCELLATION_IN_PROGRESS = 7
+    CANCELLED = 8
+
+
+class TaskState(enum.IntEnum):
+    """`TaskStatus.State` of google.cloud.batch.v1."""
+
+    PENDING = 1
+    ASSIGNED = 2
+    RUNNING = 3
+    FAILED = 4
+    SUCCEEDED = 5
+    UNEXECUTED = 6
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+STOPPING = frozenset({JobState.CANCELLATION_IN_PROGRESS, JobState.DELETION_IN_PROGRESS})
+
+
+class TransitionRefused(Exception):
+    """The state that a job is in does not allow what was asked (FAILED_PRECONDITION)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a job's or task's `status_events`; `exit_code` only where a task's attempt failed."""
+
+    time: float
+    text: str
+    task_state: TaskState | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """When a failed attempt is tried again.
+
+    `retried` holds the exit codes of a RETRY_TASK policy, `failed` those of a FAIL_TASK policy, each None without
+    one. With neither every non-zero exit code is retried; all share `max_retries` (0-10).
+    """
+
+    max_retries: int = 0
+    retried: frozenset[int] | None = None
+    failed: frozenset[int] | None = None
+
+    def allows(self, exit_code: int, attempt: int) -> bool:
+        """Tell whether an attempt (0-based) that ended with this code is followed by another."""
+        if attempt >= self.max_retries:
+            return False
+        if self.retried is not None:
+            return exit_code in self.retried
+        return self.failed is None or exit_code not in self.failed
+
+
+@dataclass(slots=True)
+class Task:
+    """One task of the job's only group; `attempt` is the 0-based number of the current or last attempt."""
+
+    index: int
+    state: TaskState = TaskState.PENDING
+    attempt: int = 0
+    instance: str = ""
+    events: list[Event] = field(default_factory=list)
+
+
+class Job:
+    """A job's state, tasks and events.
+
+    `full_name` is the name that event texts carry (with the project's number). `revision` grows with every change,
+    so that readers know when what they made of the job has become stale.
+    """
+
+    def __init__(self, full_name: str, *, task_count: int, parallelism: int, retry: RetryRule, now: float) -> None:
+        self.full_name = full_name
+        self.parallelism = parallelism
+        self.retry = retry
+        self.state = JobState.QUEUED
+        self.created = self.updated = now
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.events: list[Event] = []
+        self.tasks = [Task(index) for index in range(task_count)]
+        self.counts: dict[TaskState, int] = {TaskState.PENDING: task_count}
+        self.revision = 0
+        self.active = 0
+        self._was_scheduled = False
+        self._next_index = 0
+        self._again: deque[int] = deque()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.state in STOPPING
+
+    @property
+    def lists_tasks(self) -> bool:
+        """Tell whether tasks are shown: a job that is queued, or was refused at scheduling, has none."""
+        return self._was_scheduled
+
+    @property
+    def has_startable(self) -> bool:
+        """Tell whether a task waits and `parallelism` allows one more."""
+        if self.state not in (JobState.SCHEDULED, JobState.RUNNING) or self.active >= self.parallelism:
+            return False
+        return bool(self._again) or self._next_index < len(self.tasks)
+
+    def run_seconds(self, now: float) -> float:
+        """Seconds since the job's first task ran, until `now` or the job's end."""
+        if self.started is None:
+            return 0.0
+        return (now if self.ended is None else self.ended) - self.started
+
+    def schedule(self, now: float) -> None:
+        """QUEUED becomes SCHEDULED; anything else stays."""
+        if self.state is JobState.QUEUED:
+            self._was_scheduled = True
+            self._set_state(JobState.SCHEDULED, now)
+
+    def assign(self, instance: str, now: float) -> Task:
+        """Take the next task that waits and give it to a VM; call only when `has_startable`."""
+        if self._again:
+            task = self.tasks[self._again.popleft()]
+        else:
+            task = self.tasks[self._next_index]
+            self._next_index += 1
+        self.active += 1
+        task.instance = instance
+        self._move(task, TaskState.ASSIGNED, now)
+        return task
+
+    def run(self, task: Task, now: float) -> None:
+        """The task's attempt has started; the first one makes the job RUNNING."""
+        self._move(task, TaskState.RUNNING, now)
+        if self.state is JobState.SCHEDULED:
+            self.started = now
+            self._set_state(JobState.RUNNING, now)
+
+    def finish(self, task: Task, exit_code: int, now: float) -> bool:
+        """The task's attempt has ended; return whether the task waits for another attempt.
+
+        The last task's end makes the job SUCCEEDED or FAILED; a job being cancelled or deleted retries nothing.
+        """
+        self.active -= 1
+        if exit_code == 0:
+            self._move(task, TaskState.SUCCEEDED, now)
+        else:
+            self._move(task, TaskState.FAILED, now, exit_code)
+            if not self.is_stopping and self.retry.allows(exit_code, task.attempt):
+                task.attempt += 1
+                self._move(task, TaskState.PENDING, now)
+                self._again.append(task.index)
+                return True
+        unfinished = len(self.tasks) - self.counts.get(TaskState.SUCCEEDED, 0) - self.counts.get(TaskState.FAILED, 0)
+        if unfinished == 0 and not self.is_stopping:
+            self._conclude(now)
+        return False
+
+    def request_cancel(self, now: float) -> None:
+        """Begin to cancel the job. Raises TransitionRefused when it has ended or is being ended already."""
+        if self.has_ended or self.is_stopping:
+            raise TransitionRefused(
+                f"{self.full_name} is in state {self.state.name} and cannot be cancelled: only a job that is "
+                "QUEUED, SCHEDULED or RUNNING can"
+            )
+        self._set_state(JobState.CANCELLATION_IN_PROGRESS, now)
+
+    def request_delete(self, now: float) -> None:
+        """Begin to delete the job, whatever state it is in; what runs is ended first."""
+        if self.state is not JobState.DELETION_IN_PROGRESS:
+            self._set_state(JobState.DELETION_IN_PROGRESS, now)
+
+    def settle(self, now: float) -> bool:
+        """End a job that is being cancelled or deleted once nothing of it runs; return whether it is at its end."""
+        if not self.is_stopping or self.active:
+            return False
+        for index in [*self._again, *range(self._next_index, len(self.tasks))]:
+            self._move(self.tasks[index], TaskState.UNEXECUTED, now)
+        self._again.clear()
+        self._next_index = len(self.tasks)
+        self.ended = now
+        if self.state is JobState.CANCELLATION_IN_PROGRESS:
+            self._set_state(JobState.CANCELLED, now)
+        return True
+
+    def _conclude(self, now: float) -> None:
+        self.ended = now
+        failed = next((task for task in self.tasks if task.state is TaskState.FAILED), None)
+        if failed is None:
+            self._set_state(JobState.SUCCEEDED, now)
+            return
+        self._set_state(
+            JobState.FAILED,
+            now,
+            f" Job failed due to task failure. Specifically, task with index {failed.index} failed due to the "
+            f'following task event: "{failed.events[-1].text}"',
+        )
+
+    def _set_state(self, state: JobState, now: float, why: str = "") -> None:
+        text = f"Job state is set from {self.state.name} to {state.name} for job {self.full_name}.{why}"
+        self.events.append(Event(now, text))
+        self.state = state
+        self._changed(now)
+
+    def _move(self, task: Task, state: TaskState, now: float, exit_code: int | None = None) -> None:
+        ending = "" if exit_code is None else f" with exit code {exit_code}"
+        where = f" on {task.instance}" if task.instance else ""
+        text = f"Task state is updated from {task.state.name} to {state.name}{where}{ending}."
+        task.events.append(Event(now, text, state, exit_code))
+        self.counts[task.state] -= 1
+        if not self.counts[task.state]:
+            del self.counts[task.state]
+        self.counts[state] = self.counts.get(state, 0) + 1
+        task.state = state
+        self._changed(now)
+
+    def _changed(self, now: float) -> None:
+        self.updated = now
+        self.revision += 1

@@ -1,0 +1,89 @@
+"""The interface to what tasks run on: a runtime opens workspaces, a workspace starts processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+CANNOT_START = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+"""Exit codes of docker, which Batch passes on: no image or container; a program that cannot run, or is not there."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one runnable starts: a container if `image` is set, else a script.
+
+    A script is text (`script`) or a file's path (`script_path`). `entrypoint` and `arguments` replace what the image
+    would start, as `docker run --entrypoint` does; `options` are docker's own. `environment` is all that the job and
+    the emulator set.
+    """
+
+    image: str = ""
+    entrypoint: str = ""
+    arguments: tuple[str, ...] = ()
+    options: str = ""
+    script: str = ""
+    script_path: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one task asked for: CPU in thousandths of a core, memory in MiB."""
+
+    cpu_milli: int = 2000
+    memory_mib: int = 2000
+
+
+class StartFailed(Exception):
+    """A runnable could not be started; `exit_code` is what Batch reports: 125, 126 or 127."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Process(Protocol):
+    """A runnable that has been started. All methods return at once."""
+
+    stdout: int
+    """File descriptor of its standard output, not blocking."""
+    stderr: int
+    """File descriptor of its standard error, not blocking."""
+    ending: int | None
+    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
+
+    def poll(self) -> int | None:
+        """Give the exit code once it has ended (128 + signal where one killed it), None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end: SIGTERM to its first process, as a container's stop does."""
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+
+    def close(self) -> None:
+        """Release its descriptors; call after its end."""
+
+
+class Workspace(Protocol):
+    """What the runnables of one attempt share."""
+
+    def start(self, command: Command) -> Process:
+        """Start a runnable. Raises StartFailed."""
+
+    def close(self) -> None:
+        """Remove what the attempt left; call after its last process is closed."""
+
+
+class Runtime(Protocol):
+    """Starts attempts. Methods are called from one thread and must return soon."""
+
+    def open(self, attempt: str, limits: Limits) -> Workspace:
+        """Prepare for an attempt, whose name is made of letters, digits and dashes."""
+
+    def close(self) -> None:
+        """End and remove whatever is left of all attempts."""

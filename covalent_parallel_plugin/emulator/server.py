@@ -1,0 +1,142 @@
+"""The three services together, on loopback, as one thing to start and stop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+
+from .batch import BatchServer
+from .engine import Engine, Timing
+from .environment import SERVICES
+from .log_store import LogStore
+from .logging import LoggingServer
+from .processes import ProcessRuntime
+from .runtime import Runtime
+from .storage import StorageServer
+from .storage_rules import StorageRefusal
+
+
+class PortTaken(OSError):
+    """A service's port is in use; `service` is "storage", "batch" or "logging"."""
+
+    def __init__(self, service: str, port: int) -> None:
+        super().__init__(f"port {port} of the {service} service is taken")
+        self.service = service
+
+
+class Emulator:
+    """Cloud Storage, Batch and Cloud Logging on 127.0.0.1; a context manager.
+
+    A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
+    environment names, if it names one. `tasks_at_once` bounds the tasks that run at a time (default: the number of
+    CPUs, at least 2). It starts once; after `stop()` no thread, process or file of it is left.
+    """
+
+    def __init__(
+        self,
+        storage_port: int | None = 0,
+        batch_port: int | None = 0,
+        logging_port: int | None = 0,
+        buckets: Sequence[str] = ("covalent",),
+        runtime: Runtime | None = None,
+        timing: Timing | None = None,
+        tasks_at_once: int | None = None,
+    ) -> None:
+        self.logs = LogStore()
+        self.storage: StorageServer | None = None
+        self.batch: BatchServer | None = None
+        self._logging: LoggingServer | None = None
+        self._ports = {"storage": storage_port, "batch": batch_port, "logging": logging_port}
+        self._buckets = tuple(buckets)
+        self._runtime = runtime
+        self._timing = timing
+        self._tasks_at_once = tasks_at_once
+        self._engine: Engine | None = None
+
+    def start(self) -> None:
+        """Start the services.
+
+        Raises PortTaken, and ValueError for an illegal bucket name; nothing is left running then.
+        """
+        try:
+            engine = self._engine = Engine(
+                ProcessRuntime() if self._runtime is None else self._runtime,
+                self.logs,
+                timing=self._timing,
+                tasks_at_once=self._tasks_at_once,
+            )
+            self._start_services(engine)
+        except BaseException:
+            self.stop()
+            raise
+        engine.services.update(self.environment)
+        engine.start()
+        if self.batch is not None:
+            self.batch.start()
+
+    def stop(self) -> None:
+        """End everything: no new calls, tasks ended, ports released."""
+        with contextlib.ExitStack() as stack:  # one that fails does not keep the next from stopping
+            for service in (self.storage, self._logging, self._engine, self.batch):
+                if service is not None:
+                    stack.callback(service.stop)
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point clients at the services."""
+        addresses = (self.storage, self.batch, self._logging)
+        return {name: service.address for name, service in zip(SERVICES, addresses, strict=True) if service is not None}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of "attempts" and "tasks" so far (tasks that have ended)."""
+        counts = {} if self._engine is None else self._engine.counts
+        return {name: counts.get(name, 0) for name in ("attempts", "tasks")}
+
+    @property
+    def rpc_counts(self) -> dict[str, int]:
+        """The number of calls to Batch by method."""
+        return {} if self.batch is None else self.batch.rpc_counts
+
+    @property
+    def request_counts(self) -> dict[str, int]:
+        """The number of requests to Cloud Storage by kind."""
+        return {} if self.storage is None else dict(self.storage.request_counts)
+
+    def _start_services(self, engine: Engine) -> None:
+        for service, port in self._ports.items():
+            if port is None:
+                continue
+            try:
+                _check_free(port)
+                if service == "storage":
+                    self.storage = StorageServer(port=port, buckets=self._buckets)
+                    self.storage.start()
+                elif service == "batch":
+                    # bound here, answering only once the engine runs
+                    self.batch = BatchServer(engine, port)
+                else:
+                    self._logging = LoggingServer(self.logs, port=port)
+                    self._logging.start()
+            except StorageRefusal as refusal:
+                raise ValueError(str(refusal)) from refusal
+            except OSError as error:
+                raise PortTaken(service, port) from error
+
+
+def _check_free(port: int) -> None:
+    """Raise OSError where a port is taken: gRPC would tell it on standard error, in its own words, as well."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
