@@ -43,6 +43,12 @@ _cancelled_early: OrderedDict[Node, None] = OrderedDict()
 MOST_CANCELLED_EARLY = 100_000
 _warned: set[str] = set()
 
+# Covalent's UI shows the first 200 characters or so of an executor's attributes
+TOLD_FIRST = (
+    "project_id", "region", "vcpus", "memory", "machine_type", "gpu_type", "gpu_count", "spot", "time_limit", "retries",
+    "bucket_name", "container_image_uri",
+)  # fmt: skip
+
 
 class GCPBatchExecutor(AsyncBaseExecutor):
     """Runs electrons as Google Batch jobs.
@@ -92,8 +98,10 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             raise SettingsError(mistakes)
         values = options.resolve(given, configured)
         super().__init__()
-        for name, value in values.items():
-            setattr(self, name, options.plain(name, value) if options.is_given(value) else value)
+        values = {
+            name: options.plain(name, value) if options.is_given(value) else value for name, value in values.items()
+        }
+        self.__dict__ = _told_first({**self.__dict__, **values})
 
     async def run(
         self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: dict[str, Any]
@@ -206,6 +214,13 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stdout.write(stdout)
         if self.task_stderr is not None:
             self.task_stderr.write(stderr)
+
+
+def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:
+    """The attributes in the order in which they tell most: what was chosen first, what is empty last."""
+    said = [name for name in TOLD_FIRST if attributes[name] not in ("", None, False)]
+    rest = sorted((name for name in attributes if name not in said), key=lambda name: attributes[name] in ("", None))
+    return {name: attributes[name] for name in (*said, *rest)}
 
 
 def _configured() -> Mapping[str, object]:

@@ -19,7 +19,7 @@ import aiofiles
 
 from .. import wire
 from ..cloud import Services
-from ..cloud.batch import AlreadyExistsError, JobStatus
+from ..cloud.batch import AlreadyExistsError, JobStatus, TaskStatus
 from ..cloud.pool import POOL, in_pool
 from ..errors import CloudError, OutcomeError
 from ..settings import Settings
@@ -40,6 +40,8 @@ NAMES_TRIED = 8
 CANCEL_SECONDS = 20.0
 # A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
 OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+
+LOG_SECONDS = 8.0
 
 _staged_runners: set[tuple[str, str]] = set()
 
@@ -188,8 +190,7 @@ class Lifecycle:
             outcome = replace(outcome, raised=replace(outcome.raised, traceback=text))
         found = Findings(job, outcome=outcome)
         if not isinstance(outcome, Outcome) and job is not None:
-            task = await self._services.batch.task(self._job_name)
-            found = Findings(job, task, outcome, await self._last_lines(job.uid))
+            found = Findings(job, await self._task(), outcome, await self._last_lines(job.uid))
         self._was_clean = isinstance(outcome, Outcome) and outcome.attempt == 0
         ended = verdict(self._call, self._settings, self._job_name, found)
         if isinstance(ended, Failure):
@@ -217,9 +218,23 @@ class Lifecycle:
             except OutcomeError as error:
                 return error
 
-    async def _last_lines(self, job_uid: str) -> list[str]:
+    async def _task(self) -> TaskStatus | None:
         try:
-            return await in_pool(self._services.logs.last_lines, job_uid)
+            return await self._services.batch.task(self._job_name)
+        except CloudError as error:
+            logger.debug("no task status of %s: %s", self._job_name, error)
+            return None
+
+    async def _last_lines(self, job_uid: str) -> list[str]:
+        """The log's last lines, if they come in time: no verdict waits for them any longer."""
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(POOL, self._services.logs.last_lines, job_uid)
+        await asyncio.wait([reading], timeout=LOG_SECONDS)
+        if not reading.done():
+            logger.debug("no log lines of %s within %g s", self._job_name, LOG_SECONDS)
+            return []
+        try:
+            return reading.result()
         except CloudError as error:
             logger.debug("no log lines of %s: %s", self._job_name, error)
             return []

@@ -1,0 +1,48 @@
+# Each target sets itself up: it finds a Python 3.10 to 3.12 and makes .venv from it. Another one: make PYTHON=...
+.DEFAULT_GOAL := help
+VENV := .venv
+RUN := $(VENV)/bin
+FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+
+.PHONY: help demo test lint benchmark clean
+
+help:
+	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
+	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest"
+	@echo "make lint       ruff and mypy"
+	@echo "make benchmark  this plugin beside the one it replaces"
+	@echo "make clean      remove what these commands made"
+
+demo: $(VENV)/installed
+	@$(RUN)/covalent-parallel demo $(DEMO_ARGS)
+
+test: $(VENV)/installed
+	$(RUN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+benchmark: $(VENV)/installed
+	$(RUN)/python -m benchmarks $(BENCHMARK_ARGS)
+
+# The marker is written last, so that an interrupted installation is done again from the start.
+$(VENV)/installed: setup.cfg pyproject.toml
+	@set -e; chosen=; \
+	for candidate in $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python); do \
+	    if "$$candidate" -c '$(FITTING)' >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	    echo "No Python 3.10, 3.11 or 3.12 with the venv module was found (tried: $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python))." >&2; \
+	    echo "Install one (on Debian also its python3-venv package) or name it: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$chosen --version); this takes a minute or two"; \
+	"$$chosen" -m venv --clear $(VENV); \
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

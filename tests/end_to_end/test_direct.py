@@ -1,0 +1,212 @@
+"""`run()` called without a Covalent server, on the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
+from covalent._workflow.transportable_object import TransportableObject
+from covalent.executor.utils.wrappers import wrapper_fn
+
+from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, SettingsError, TaskKilledError
+from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.emulator import Emulator
+
+pytestmark = pytest.mark.usefixtures("services")
+
+
+@pytest.fixture
+def make_executor(cache_dir: Path) -> Callable[..., GCPBatchExecutor]:
+    def make(**options: Any) -> GCPBatchExecutor:
+        common = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.1, "cache_dir": str(cache_dir)}
+        return GCPBatchExecutor(**common | options)
+
+    return make
+
+
+def metadata(dispatch_id: str = "") -> dict[str, Any]:
+    return {"dispatch_id": dispatch_id or str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
+
+
+def run(executor: GCPBatchExecutor, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return asyncio.run(executor.run(function, list(args), kwargs, metadata()))
+
+
+def test_a_plain_function_gives_a_transportable_object_of_its_value(
+    make_executor: Callable[..., GCPBatchExecutor],
+) -> None:
+    result = run(make_executor(), lambda a, *, b: a + b, 1, b=2)
+    assert isinstance(result, TransportableObject)
+    assert result.get_deserialized() == 3
+
+
+def test_two_hundred_megabytes_come_back(make_executor: Callable[..., GCPBatchExecutor], cache_dir: Path) -> None:
+    result = run(make_executor(), lambda: bytes(range(256)) * (200 * 4096))
+    digest = hashlib.sha256(result.get_deserialized()).hexdigest()
+    assert digest == hashlib.sha256(bytes(range(256)) * (200 * 4096)).hexdigest()
+    assert list(cache_dir.iterdir()) == []
+
+
+def test_a_large_argument_leaves_nothing_in_cache_dir(
+    make_executor: Callable[..., GCPBatchExecutor], cache_dir: Path
+) -> None:
+    assert run(make_executor(), len, b"x" * 9_000_000).get_deserialized() == 9_000_000
+    assert list(cache_dir.iterdir()) == []
+
+
+def test_a_builtin_exception_is_raised_as_itself_with_the_remote_traceback(
+    make_executor: Callable[..., GCPBatchExecutor],
+) -> None:
+    def fails() -> None:
+        raise KeyError("missing", 7)
+
+    with pytest.raises(KeyError) as caught:
+        run(make_executor(), fails)
+    assert caught.value.args == ("missing", 7)
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert 'raise KeyError("missing", 7)' in str(caught.value.__cause__)
+
+
+def test_another_exception_is_raised_as_electron_error(make_executor: Callable[..., GCPBatchExecutor]) -> None:
+    class ModelDiverged(Exception):
+        pass
+
+    def fails() -> None:
+        raise ModelDiverged("after step 7")
+
+    with pytest.raises(ElectronError, match=r"ModelDiverged: after step 7") as caught:
+        run(make_executor(), fails)
+    assert caught.value.message == "after step 7"
+
+
+def test_a_death_is_a_task_killed_error(make_executor: Callable[..., GCPBatchExecutor]) -> None:
+    with pytest.raises(TaskKilledError, match="exit status 3"):
+        run(make_executor(), lambda: os._exit(3))
+
+
+def test_missing_options_are_refused_before_anything_is_uploaded(services: Emulator, cache_dir: Path) -> None:
+    before = sum(services.request_counts.values())
+    with pytest.raises(SettingsError) as caught:
+        run(GCPBatchExecutor(cache_dir=str(cache_dir)), len, [])
+    assert [mistake.split(" ")[0] for mistake in caught.value.mistakes] == ["bucket_name", "project_id"]
+    assert sum(services.request_counts.values()) == before
+
+
+def wrapped(function: Callable[..., Any]) -> Any:
+    return partial(wrapper_fn, TransportableObject(function), [], [])
+
+
+def executed(executor: GCPBatchExecutor, function: Any, args: list[Any], tmp_path: Path) -> Any:
+    """As Covalent's server calls it."""
+
+    async def execute() -> Any:
+        executor._init_runtime()
+        return await executor._execute(function, args, {}, str(uuid.uuid4()), str(tmp_path), 0)
+
+    return asyncio.run(execute())
+
+
+def test_the_servers_copies_of_the_inputs_are_blanked(
+    make_executor: Callable[..., GCPBatchExecutor], tmp_path: Path
+) -> None:
+    function, argument = wrapped(len), TransportableObject("four")
+    result, *_ = executed(make_executor(), function, [argument], tmp_path)
+    assert result.get_deserialized() == 4
+    assert (argument._object, argument._object_string) == ("", "")
+    assert (function.args[0]._object, function.args[0]._object_string) == ("", "")
+
+
+def test_a_direct_caller_keeps_the_inputs(make_executor: Callable[..., GCPBatchExecutor]) -> None:
+    argument = TransportableObject("four")
+    run(make_executor(), wrapped(len), argument)
+    assert argument.get_deserialized() == "four"
+
+
+def test_covalent_gets_task_runtime_error_and_both_streams(
+    make_executor: Callable[..., GCPBatchExecutor], tmp_path: Path
+) -> None:
+    def fails() -> None:
+        print("so far")
+        raise ValueError("no")
+
+    executor = make_executor()
+    executor._task_stdout, executor._task_stderr = io.StringIO(), io.StringIO()
+    with pytest.raises(TaskRuntimeError, match="no"):
+        run(executor, fails)
+    assert executor.task_stdout.getvalue() == "so far\n"
+    assert executor.task_stderr.getvalue().endswith("ValueError: no\n")
+
+
+def test_a_node_cancelled_before_it_ran_uploads_nothing(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator
+) -> None:
+    task = metadata()
+    before = sum(services.request_counts.values())
+
+    async def cancel_and_run() -> None:
+        assert await make_executor().cancel(task, None) is True
+        await make_executor().run(len, [[]], {}, task)
+
+    with pytest.raises(TaskCancelledError):
+        asyncio.run(cancel_and_run())
+    assert sum(services.request_counts.values()) == before
+
+
+def test_a_cancelled_run_cancels_its_job_before_it_ends(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator, object_names: Callable[[], list[str]]
+) -> None:
+    task = metadata()
+    created = services.rpc_counts.get("CreateJob", 0)
+    cancels = services.rpc_counts.get("CancelJob", 0)
+
+    async def stop_while_it_runs() -> None:
+        running = asyncio.create_task(make_executor().run(time.sleep, [60], {}, task))
+        deadline = time.monotonic() + 30
+        while services.rpc_counts.get("CreateJob", 0) == created and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        running.cancel()
+        await running
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stop_while_it_runs())
+    assert services.rpc_counts["CancelJob"] == cancels + 1
+    assert [name for name in object_names() if task["dispatch_id"] in name] == []
+
+
+def test_the_same_node_run_twice_gives_both_values(make_executor: Callable[..., GCPBatchExecutor]) -> None:
+    task = metadata()
+
+    async def twice() -> list[Any]:
+        executor = make_executor()
+        return [await executor.run(pow, [2, exponent], {}, task) for exponent in (3, 4)]
+
+    assert [value.get_deserialized() for value in asyncio.run(twice())] == [8, 16]
+
+
+def test_forty_at_once_all_come_back(make_executor: Callable[..., GCPBatchExecutor]) -> None:
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(*(make_executor().run(pow, [number, 2], {}, metadata()) for number in range(40)))
+
+    assert [value.get_deserialized() for value in asyncio.run(all_of_them())] == [number**2 for number in range(40)]
+
+
+def test_at_most_four_storage_requests_per_electron_besides_deletions(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator
+) -> None:
+    run(make_executor(), len, [])
+    before = services.request_counts
+    run(make_executor(), len, [])
+    made = {kind: count - before.get(kind, 0) for kind, count in services.request_counts.items()}
+    assert sum(count for kind, count in made.items() if "delete" not in kind.lower()) <= 4, made

@@ -1,0 +1,181 @@
+"""A bare Python environment, and tasks that run in it exactly as their job says, on the emulator's storage."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import pytest
+from google.cloud import batch_v1
+
+from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.dispatch import archive, jobspec
+from covalent_parallel_plugin.dispatch.call import Call, Pickles
+from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.emulator import Emulator
+
+TASK_SECONDS = 60
+Python = Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task's process that has ended."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass
+class Task:
+    """A staged call, and how to run it.
+
+    Attributes:
+        python: the image's interpreter.
+        machine: the machine's folder for temporary files.
+    """
+
+    store: ObjectStore
+    python: Python
+    machine: Path
+    services: Mapping[str, str]
+    settings: Settings
+    call: Call
+    ticket: jobspec.Ticket
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def stage(self, pickles: Pickles, key: bytes | None = None) -> None:
+        runner = archive.runner_archive()
+        self.store.put(runner.object_name, runner.data)
+        bound_to = wire.binding(wire.CALL, self.ticket.call_id)
+        prefix = wire.seal(self.call.header(self.ticket.call_id), pickles, key or self.ticket.key, bound_to)
+        self.store.put(wire.call_name(self.ticket.folder), b"".join(wire.chunks(prefix, pickles)))
+
+    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+        """Start it as the job asks; `variables` stand in for what Batch or the job set."""
+        spec = jobspec.job(self.settings, self.call, self.ticket).task_groups[0].task_spec
+        container: batch_v1.Runnable.Container = spec.runnables[0].container
+        assert container.entrypoint == "python3"
+        (self.machine / "tmp").mkdir(parents=True, exist_ok=True)
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(self.machine),
+            "TMPDIR": str(self.machine / "tmp"),
+            **self.services,
+            **spec.environment.variables,
+            **self.variables,
+            **variables,
+        }
+        return subprocess.Popen(
+            [str(self.python), *container.commands],
+            env=environment,
+            cwd=self.machine,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, **variables: str) -> Ended:
+        """Run it to its end."""
+        return ended(self.start(**variables))
+
+    def outcome(self) -> Outcome | None:
+        """What it delivered."""
+        data = self.object(wire.outcome_name(self.ticket.folder))
+        return None if data is None else read_outcome(io.BytesIO(data), self.ticket.key, self.ticket.call_id)
+
+    def object(self, name: str) -> bytes | None:
+        stream = io.BytesIO()
+        return stream.getvalue() if self.store.get(name, stream) else None
+
+    @property
+    def left_on_the_machine(self) -> list[str]:
+        return sorted(path.name for path in (self.machine / "tmp").iterdir())
+
+    @property
+    def runner_on_the_machine(self) -> Path:
+        return self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{archive.runner_archive().sha256}.zip"
+
+
+def ended(process: subprocess.Popen[bytes]) -> Ended:
+    try:
+        stdout, stderr = process.communicate(timeout=TASK_SECONDS)
+    finally:
+        process.kill()
+    return Ended(process.returncode, stdout, stderr.decode())
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtual environment that holds nothing, not even pip."""
+    folder = tmp_path_factory.mktemp("bare") / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return folder / "bin" / "python3"
+
+
+@pytest.fixture(scope="session")
+def store(emulator: Emulator) -> Iterator[ObjectStore]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, address in emulator.environment.items():
+            patch.setenv(name, address)
+        yield ObjectStore.shared("local", "covalent")
+
+
+@pytest.fixture
+def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_path: Path) -> Any:
+    """Stage a call of a function and give its task."""
+
+    def make(
+        function: Any,
+        *args: Any,
+        before: Sequence[tuple[bytes, str]] = (),
+        call: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Task:
+        pickles: Pickles = {"function": function if isinstance(function, bytes) else cloudpickle.dumps(function)}
+        pickles.update({f"arg{index}": cloudpickle.dumps(value) for index, value in enumerate(args)})
+        pickles.update({f"kwarg:{name}": cloudpickle.dumps(value) for name, value in kwargs.items()})
+        for index, (pickle, _) in enumerate(before):
+            pickles[f"before{index}.function"] = pickle
+            pickles[f"before{index}.args"] = cloudpickle.dumps([])
+            pickles[f"before{index}.kwargs"] = cloudpickle.dumps({})
+        electron = Call(
+            dispatch_id=str(uuid.uuid4()),
+            node_id=0,
+            name="electron",
+            python=sys.version.split()[0],
+            covalent="0.240.0",
+            args=len(args),
+            kwargs=tuple(kwargs),
+            before=tuple(("hook", keyword) for _, keyword in before),
+        )
+        electron = replace(electron, **(call or {}))
+        options = Settings(bucket_name="covalent", project_id="local", time_limit=30)
+        ticket = jobspec.Ticket("0" * 16, os.urandom(32), electron.folder("0" * 16))
+        task = Task(
+            store,
+            bare_python,
+            tmp_path / "machine",
+            emulator.environment,
+            replace(options, **(settings or {})),
+            electron,
+            ticket,
+        )
+        task.stage(pickles)
+        return task
+
+    return make

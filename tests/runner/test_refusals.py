@@ -1,0 +1,137 @@
+"""What the runner will not run, and what it says then; run in a bare environment, without this project."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from covalent_parallel_plugin import wire
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+# What a pickle that names a function of a module looks like, without that module at hand
+HOOK_OF_COVALENT = b"ccovalent._workflow.depsbash\napply_bash_commands\n."
+FUNCTION_OF_A_MISSING_MODULE = b"cno_such_module.inner\nfunction\n."
+
+
+def test_a_call_of_another_minor_version_is_refused_with_both_versions(make_task: Any) -> None:
+    task = make_task(len, [], call={"python": "3.9.18"})
+    assert task.run().status == wire.EXIT_DELIVERED
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "wrong_python")
+    assert "Python 3.9.18" in outcome.message
+    assert sys.version.split()[0] in outcome.message
+    assert "python:3.9-slim" in outcome.message
+
+
+def test_another_patch_version_is_accepted(make_task: Any) -> None:
+    task = make_task(len, [], call={"python": f"3.{sys.version_info.minor}.99"})
+    task.run()
+    assert task.outcome().kind == wire.VALUE
+
+
+def test_a_missing_module_is_refused_with_the_remedies(make_task: Any) -> None:
+    task = make_task(FUNCTION_OF_A_MISSING_MODULE)
+    task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "missing_module")
+    assert "'no_such_module'" in outcome.message
+    assert "DepsPip" in outcome.message
+    assert "DepsModule" in outcome.message
+
+
+def test_a_module_that_the_electron_itself_imports_in_vain_comes_with_the_remedies(make_task: Any) -> None:
+    def electron() -> None:
+        import no_such_module  # noqa: F401
+
+    task = make_task(electron)
+    task.run()
+    raised = task.outcome().raised
+    assert raised.type_name == "ModuleNotFoundError"
+    assert "DepsPip" in raised.traceback
+
+
+def test_a_hook_in_an_image_without_covalent_is_refused_with_covalents_version(make_task: Any) -> None:
+    task = make_task(len, [], before=[(HOOK_OF_COVALENT, "")])
+    task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "no_covalent")
+    assert "pip install covalent==0.240.0" in outcome.message
+
+
+def test_a_hook_that_needs_no_covalent_runs_without_it(make_task: Any) -> None:
+    def electron(number: int) -> int:
+        return number + 1
+
+    task = make_task(electron, before=[(cloudpickle.dumps(lambda: 41), "number")])
+    task.run()
+    assert cloudpickle.loads(task.outcome().pickle) == 42
+
+
+def test_a_call_sealed_with_another_key_is_not_unpickled(make_task: Any) -> None:
+    task = make_task(lambda: None)
+    task.store.delete(wire.call_name(task.ticket.folder))
+    marker = task.machine / "unpickled"
+    task.stage({"function": cloudpickle.dumps(Unpickled(str(marker)))}, key=os.urandom(32))
+    ended = task.run()
+    assert ended.status == wire.EXIT_BAD_DIGEST
+    assert "seal" in ended.stderr
+    assert task.outcome() is None
+    assert not marker.exists()
+
+
+class Unpickled:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_part_changed_after_the_sealing_is_not_unpickled(make_task: Any) -> None:
+    task = make_task(len, [])
+    name = wire.call_name(task.ticket.folder)
+    data = bytearray(task.object(name))
+    data[-1] ^= 1
+    task.store.delete(name)
+    task.store.put(name, bytes(data))
+    task.run()
+    assert (task.outcome() is None) or task.outcome().kind != wire.VALUE
+
+
+def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:
+    task = make_task(len, [])
+    task.store.delete(wire.call_name(task.ticket.folder))
+    ended = task.run()
+    assert ended.status == wire.EXIT_NO_CALL
+    assert wire.call_name(task.ticket.folder) in ended.stderr
+
+
+def test_a_missing_bucket_is_told_by_the_exit_status(make_task: Any) -> None:
+    ended = make_task(len, []).run(**{wire.ENV_BUCKET: "not-there"})
+    assert ended.status == wire.EXIT_BUCKET_UNREADABLE
+    assert "gs://not-there/" in ended.stderr
+
+
+def test_a_runner_that_the_job_does_not_pin_is_not_started(make_task: Any) -> None:
+    task = make_task(len, [])
+    name = f"covalent-parallel/{task.call.dispatch_id}/forged.zip"
+    task.store.put(name, b"not the runner")
+    ended = task.run(**{wire.ENV_RUNNER: name})
+    assert ended.status == wire.EXIT_BAD_DIGEST
+    assert task.outcome() is None
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_no_work_folder_is_left_on_the_machine(make_task: Any, refused: bool) -> None:
+    task = make_task(len, [])
+    if refused:
+        task.store.delete(wire.call_name(task.ticket.folder))
+    task.run()
+    assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]
