@@ -26,6 +26,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if _HOME_OF[name] == "gcpbatch":
+        # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made.
+        import_module("covalent")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 

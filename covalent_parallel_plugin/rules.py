@@ -17,6 +17,8 @@ MAX_TIME_LIMIT_SECONDS = 14 * 24 * 3600 - 60
 MAX_RETRIES = 10
 # google.cloud.batch_v1.Job.labels: 64 in all; the package's own and Batch's take some
 MAX_LABELS = 48
+# Past this a float is no exact whole number any more
+LARGEST_NUMBER = 2**53
 # Names of variables that the job itself sets
 RESERVED_VARIABLES = ("COVALENT_PARALLEL_", "BATCH_")
 # The labels that the package sets itself
@@ -185,7 +187,11 @@ def environment(value: object) -> dict[str, str]:
             problems.append(f"{key!r} is set by the job itself")
         elif not _VARIABLE.fullmatch(key):
             problems.append(f"{key!r} is no name of a variable")
-    problems += [f"the value of {key!r} holds a NUL character" for key, entry in result.items() if "\0" in entry]
+    for key, entry in result.items():
+        if "\0" in entry:
+            problems.append(f"the value of {key!r} holds a NUL character")
+        elif entry != entry.encode("utf-8", "replace").decode():
+            problems.append(f"the value of {key!r} is no UTF-8")
     if problems:
         raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
     return result
@@ -201,6 +207,8 @@ def _number(value: object) -> float:
         raise ValueError(f"is a {type(value).__name__}: use a number")
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError("is no finite number: use one that is")
+    if abs(value) > LARGEST_NUMBER:
+        raise ValueError("is too large: use a smaller number")
     return value
 
 

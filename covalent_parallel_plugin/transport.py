@@ -7,7 +7,7 @@ import io
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -45,7 +45,7 @@ def read_call(
         node_id=node_id,
         name=name,
         python=python,
-        covalent=metadata.version("covalent"),
+        covalent=_covalent_version(),
         args=len(args),
         kwargs=tuple(kwargs),
         before=_hooks("before", before, pickles),
@@ -130,6 +130,11 @@ class RemoteValue(TransportableObject):
     def __reduce__(self) -> tuple[Any, ...]:
         # Away from this process it is an ordinary TransportableObject, for which this package need not be there.
         return TransportableObject.from_dict, (self.to_dict(),)
+
+
+@cache
+def _covalent_version() -> str:
+    return metadata.version("covalent")
 
 
 def _is_wrapped(function: object) -> bool:

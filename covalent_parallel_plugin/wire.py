@@ -24,6 +24,7 @@ from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional
 MAGIC = b"CVPARLL\x01"
 SEAL_BYTES = 32
 MAX_HEADER_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 2**50
 CHUNK_BYTES = 1024 * 1024
 
 CALL = "call"
@@ -251,6 +252,8 @@ def _envelope(text: bytes, body_offset: int) -> Envelope:
         for name, size, sha256 in header["parts"]:
             parts.append(PartEntry(str(name), offset, int(size), str(sha256)))
             offset += int(size)
-    except (ValueError, KeyError, TypeError) as error:
+            if int(size) < 0 or offset > MAX_BODY_BYTES:
+                raise ValueError("the part %r has an impossible size" % name)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise WireError("the sealed header cannot be read: %s" % error) from error
     return Envelope(header, tuple(parts), body_offset)

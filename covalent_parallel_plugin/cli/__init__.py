@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 COMMANDS = {
+    "clean": (".clean:clean", "List, and with --yes remove, what a crashed server left on Google."),
     "demo": (".demo:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
     "emulator": (".emulator:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
 }

@@ -41,7 +41,10 @@ class Event:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as Batch tells it. `counts` is the number of tasks in each state; events are in order of time."""
+    """A job as Batch tells it.
+
+    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970.
+    """
 
     name: str
     uid: str
@@ -49,6 +52,7 @@ class JobStatus:
     counts: Mapping[str, int] = field(default_factory=dict)
     events: Sequence[Event] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    created_seconds: float = 0.0
 
     @property
     def is_terminal(self) -> bool:
@@ -215,6 +219,7 @@ def _job_status(job: batch_v1.Job) -> JobStatus:
         counts=dict(groups[GROUP].counts) if GROUP in groups else {},
         events=_events(raw.status.status_events),
         labels=dict(raw.labels),
+        created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
     )
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
 from ..errors import CloudError, MissingResourceError
 from .failures import translated
 from .pool import THREADS
 
-logger = logging.getLogger(__name__)
-
 REQUEST_TIMEOUT_SECONDS = 60
 # Pieces of a large upload: memory held per transfer against one request per piece. A multiple of 256 KiB.
 UPLOAD_PIECE_BYTES = 32 * 1024 * 1024
 # The client would look the bucket up in the background on its first use, for traces that nobody asked for
 QUIET_VARIABLE = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object's name, its size in bytes, and when it was written in seconds since 1970."""
+
+    name: str
+    size: int
+    created_seconds: float
 
 
 class ObjectStore:
@@ -108,13 +114,20 @@ class ObjectStore:
             raise self._failure(error, f"delete gs://{self.bucket_name}/{name}") from error
         return True
 
-    def names(self, prefix: str) -> Iterable[str]:
+    def names(self, prefix: str) -> list[str]:
         """The names of the objects that start so."""
+        return [stored.name for stored in self.list(prefix)]
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """The objects whose names start so."""
         try:
             blobs = self._client.list_blobs(
-                self._bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=REQUEST_TIMEOUT_SECONDS
+                self._bucket,
+                prefix=prefix,
+                fields="items(name,size,timeCreated),nextPageToken",
+                timeout=REQUEST_TIMEOUT_SECONDS,
             )
-            return [blob.name for blob in blobs]
+            return [StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp()) for blob in blobs]
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
@@ -136,14 +149,12 @@ def _is_bucket_missing(error: Any) -> bool:
 def _make_client(project_id: str) -> Any:
     os.environ.setdefault(QUIET_VARIABLE, "1")
     from google.cloud import storage  # type: ignore[attr-defined]  # the package has no types
-    from requests.adapters import HTTPAdapter
+
+    from .session import LeanSession
 
     try:
-        client = storage.Client(project=project_id)
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=THREADS)
-        for scheme in ("https://", "http://"):
-            client._http.mount(scheme, adapter)
+        # Google's own way to credentials, scopes and the emulator's address; then the same with another session.
+        credentials = storage.Client(project=project_id)._credentials
+        return storage.Client(project=project_id, credentials=credentials, _http=LeanSession(credentials, THREADS))
     except Exception as error:
         raise translated(error, "connect to Cloud Storage") from error
-    logger.debug("made the Cloud Storage client for project %s", project_id)
-    return client

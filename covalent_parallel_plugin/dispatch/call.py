@@ -42,7 +42,7 @@ class Call:
     whole_string: bool = False
 
     def __post_init__(self) -> None:
-        if not _PLAIN_ID.fullmatch(self.dispatch_id):
+        if not is_plain_id(self.dispatch_id):
             raise ValueError(
                 f"the dispatch id {self.dispatch_id!r} cannot be part of an object's name:"
                 " use letters, digits, '-' and '_'"
@@ -71,3 +71,8 @@ class Call:
     def folder(self, call_id: str) -> str:
         """Where the call's objects lie in the bucket."""
         return f"{PREFIX}/{self.dispatch_id}/{self.node_id}/{call_id}"
+
+
+def is_plain_id(dispatch_id: str) -> bool:
+    """Whether a dispatch id may be part of an object's name as it is."""
+    return _PLAIN_ID.fullmatch(dispatch_id) is not None

@@ -25,7 +25,10 @@ _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_DISPATCH = "covalent-dispatch"
 LABEL_NODE = "covalent-node"
 LABEL_CALL = "covalent-call"
-LABEL_VERSION = "covalent-parallel"
+LABEL_VERSION = "covalent-version"
+# On every job of this package and on no other: what a clean-up looks for
+LABEL_OWNER = "covalent-plugin"
+OWNER = "covalent-parallel"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def job_id(dispatch_id: str, node_id: int, again: int = 0) -> str:
 
     `again` counts up where a job of another call holds the name already.
     """
-    suffix = f"-{node_id}" + (f"-{again}" if again else "")
+    suffix = f"-{node_id}" + (f"r{again}" if again else "")
     name = f"covalent-{dispatch_id}{suffix}"
     if _JOB_ID.fullmatch(name):
         return name
@@ -64,6 +67,7 @@ def job(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.Job:
         LABEL_NODE: label(str(call.node_id)),
         LABEL_CALL: ticket.call_id,
         LABEL_VERSION: label(__version__),
+        LABEL_OWNER: OWNER,
     }
     return batch_v1.Job(
         task_groups=[batch_v1.TaskGroup(task_count=1, parallelism=1, task_spec=_task(settings, call, ticket))],

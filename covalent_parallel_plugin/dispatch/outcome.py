@@ -80,7 +80,7 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         return _outcome(stream, envelope)
     except wire.WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise OutcomeError(f"the outcome in the bucket makes no sense: {type(error).__name__}: {error}") from error
 
 
@@ -101,14 +101,14 @@ def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
         attempt=int(header["attempt"]),
         pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
         shown=text("string") if is_value else "",
-        name=str(header.get("name", "")),
+        name=_writable(header.get("name", "")),
         python=str(header["python"]),
         cloudpickle=str(header.get("cloudpickle", "")),
         raised=_raised(header["exception"]) if kind == wire.EXCEPTION else None,
         signal=header.get("signal"),
         exit_status=header.get("exit_status"),
         reason=str(header.get("reason", "")),
-        message=str(header.get("message", "")),
+        message=_writable(header.get("message", "")),
         peak_memory_bytes=int(header.get("peak_memory_bytes") or 0),
         out_of_memory_kills=int(header.get("out_of_memory_kills") or 0),
         seconds=dict(header.get("seconds", {})),
@@ -118,10 +118,17 @@ def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
 def _raised(header: Mapping[str, Any]) -> Raised:
     arguments = header["args"]
     return Raised(
-        type_name=str(header["type"]),
-        module=str(header["module"]),
-        message=str(header["message"]),
+        type_name=_writable(header["type"]),
+        module=_writable(header["module"]),
+        message=_writable(header["message"]),
         arguments=None if arguments is None else tuple(arguments),
-        traceback=str(header["traceback"]),
+        traceback=_writable(header["traceback"]),
         first_lines={(str(file), str(name)): int(line) for file, name, line in header.get("first_lines", ())},
     )
+
+
+def _writable(text: object) -> str:
+    """The text with lone surrogates spelled out: they come from file names that are no UTF-8, and Covalent, which has
+    to store the text, would leave the electron RUNNING for ever.
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -117,6 +117,9 @@ def exception_of(raised: Raised) -> Exception:
     known = getattr(builtins, raised.type_name, None) if raised.module == "builtins" else None
     if not (isinstance(known, type) and issubclass(known, Exception)) or raised.arguments is None:
         return remote
+    if issubclass(known, StopIteration):
+        # No coroutine can raise it: Python makes a RuntimeError of it
+        return remote
     try:
         error = known(*raised.arguments)
     except Exception:

@@ -73,7 +73,10 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
     add_user_site()
 
     def load(name: str) -> Any:
-        data = wire.read_part(call, envelope, name)
+        try:
+            data = wire.read_part(call, envelope, name)
+        except wire.WireError as error:
+            raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
             return cloudpickle.loads(data)
         except ModuleNotFoundError as error:

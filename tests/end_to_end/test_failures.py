@@ -52,6 +52,15 @@ def runs_too_long():
 def lacks_a_module():
     import no_such_module_anywhere
 
+@alone()
+def raises_what_is_no_text():
+    raise ValueError("caf\\udce9")
+
+@alone()
+def prints_what_is_no_text():
+    print("caf\\udce9")
+    return "caf\\udce9"
+
 @alone(executor=ct.executor.GCPBatchExecutor(bucket_name="not-there"))
 def has_no_bucket():
     return 1
@@ -75,6 +84,7 @@ FAILING = [
     "runs_too_long",
     "lacks_a_module",
     "has_no_bucket",
+    "raises_what_is_no_text",
 ]
 
 
@@ -139,3 +149,12 @@ def test_a_missing_bucket_is_named_with_its_option(reports: Mapping[str, Any]) -
 def test_both_streams_of_a_success_arrive(reports: Mapping[str, Any]) -> None:
     node = electron(reports, "succeeds")
     assert (node.status, node.stdout, node.stderr) == ("COMPLETED", "out\n", "err\n")
+
+
+def test_an_exception_whose_message_is_no_text_arrives(reports: Mapping[str, Any]) -> None:
+    assert "ValueError: caf" in electron(reports, "raises_what_is_no_text").stderr
+
+
+def test_output_that_is_no_text_arrives(reports: Mapping[str, Any]) -> None:
+    node = electron(reports, "prints_what_is_no_text")
+    assert (node.status, node.stdout) == ("COMPLETED", "caf\\udce9\n")

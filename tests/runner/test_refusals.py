@@ -94,7 +94,7 @@ class Unpickled:
         return os.mkdir, (self.path,)
 
 
-def test_a_part_changed_after_the_sealing_is_not_unpickled(make_task: Any) -> None:
+def test_a_part_changed_after_the_sealing_is_refused_and_not_the_electrons_fault(make_task: Any) -> None:
     task = make_task(len, [])
     name = wire.call_name(task.ticket.folder)
     data = bytearray(task.object(name))
@@ -102,7 +102,9 @@ def test_a_part_changed_after_the_sealing_is_not_unpickled(make_task: Any) -> No
     task.store.delete(name)
     task.store.put(name, bytes(data))
     task.run()
-    assert (task.outcome() is None) or task.outcome().kind != wire.VALUE
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "changed_call")
+    assert "'arg0'" in outcome.message
 
 
 def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:

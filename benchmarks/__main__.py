@@ -1,0 +1,94 @@
+"""The command: measures the rows that are asked for and prints their tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .contenders import OURS_INSTALLED, POLL_SECONDS, contenders, images
+from .electrons import electrons_table
+from .environments import REPLACED_PLUGIN, Environments, prepare
+from .memory import memory_table
+from .runner import runner_table
+from .services import Services, running_services
+from .tables import Table
+
+TERMINATED_STATUS = 143  # what shells report for a program ended by SIGTERM
+
+
+def tell(text: str) -> None:
+    """Show progress where it does not mix with the tables."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def electrons_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    return electrons_table(
+        contenders(environments), services, arguments.electrons, arguments.rounds, arguments.poll, tell
+    )
+
+
+def runner_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    return runner_table(environments, services, tell)
+
+
+def memory_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    # the image makes no difference to the dispatcher's memory
+    compared = [contender for contender in contenders(environments) if contender.name != OURS_INSTALLED]
+    return memory_table(compared, services, arguments.rounds, tell)
+
+
+ROWS: dict[str, Callable[[argparse.Namespace, Environments, Services], Table]] = {
+    "electrons": electrons_row,
+    "runner": runner_row,
+    "memory": memory_row,
+}
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line (default: this process's). Exits with status 2 where it is wrong."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="This plugin beside the one that it replaces.")
+    parser.add_argument("--electrons", type=_positive, default=40, metavar="N", help="electrons at once [40]")
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, metavar="R", help="rounds, of which medians are shown [3]"
+    )
+    parser.add_argument("--poll", type=_positive, default=POLL_SECONDS, metavar="S", help="poll_freq of both, in s [1]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value there")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to measure: {', '.join(ROWS)} [all]")
+    arguments = parser.parse_args(words)
+    wrong = [row for row in arguments.rows if row not in ROWS]
+    if wrong:
+        parser.error(f"there is no row {wrong[0]!r}; there are {', '.join(ROWS)}")
+    arguments.rows = arguments.rows or list(ROWS)
+    return arguments
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, print, and leave no process behind, on SIGTERM neither."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED_STATUS))
+    arguments = parse(words)
+    environments = prepare()
+    tables = []
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {platform.system()}; against {REPLACED_PLUGIN}")
+    with running_services(images(environments)) as services:
+        for row in arguments.rows:
+            tables.append(ROWS[row](arguments, environments, services))
+            print(f"\n{tables[-1].markdown()}", flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([table.record() for table in tables], indent=1) + "\n")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    main()

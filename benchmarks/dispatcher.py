@@ -1,0 +1,142 @@
+"""One contender's dispatcher: hands electrons to its `run()` as Covalent's server does; run by its own Python, by path.
+
+Argument: a JSON object, see `Dispatcher` in contenders.py. After the warm-up it prints a line of JSON and waits for a
+line on standard input, so that counters can be read; then it runs what is measured and prints a line of results.
+Only the standard library, Covalent and the contender itself are imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+warnings.simplefilter("ignore")
+
+from covalent._workflow.transport import TransportableObject  # noqa: E402 (after the filter)
+from covalent.executor.utils.wrappers import wrapper_fn  # noqa: E402
+
+BYTES_PER_MB = 1_000_000
+SHOWN_VERSIONS = ("covalent", "google-cloud-batch", "google-cloud-storage", "grpcio")
+ELECTRON_SECONDS = 500
+WARM_UP_NODE = 100_000
+
+given = json.loads(sys.argv[1])
+
+
+def nothing():
+    return None
+
+
+def random_bytes(size):
+    return lambda: os.urandom(size)
+
+
+def plugin():
+    """The contender's executor, without the parts of Covalent's server that it asks and tells."""
+    if given["plugin"] == "replaced":
+        import grpc
+        from covalent_gcpbatch_plugin.gcpbatch import GCPBatchExecutor
+        from google.cloud import batch_v1
+        from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcAsyncIOTransport
+
+        def new_client():
+            # as the plugin's own: a new one for each call; only the address differs
+            channel = grpc.aio.insecure_channel(os.environ["BATCH_EMULATOR_HOST"])
+            return batch_v1.BatchServiceAsyncClient(transport=BatchServiceGrpcAsyncIOTransport(channel=channel))
+
+        different = {"_get_batch_client": staticmethod(new_client)}
+    else:
+        from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+
+        different = {}
+
+    async def get_cancel_requested(self):
+        return False
+
+    async def set_job_handle(self, handle):
+        return None
+
+    methods = {"get_cancel_requested": get_cancel_requested, "set_job_handle": set_job_handle, **different}
+    return type("Executor", (GCPBatchExecutor,), methods)
+
+
+def executor(kind, poll_seconds):
+    """A new one for each electron, as Covalent's server makes it."""
+    return kind(
+        project_id="benchmark",
+        region="us-east1",
+        bucket_name=given["bucket"],
+        container_image_uri=given["image"],
+        service_account_email="runner@benchmark.iam.gserviceaccount.com",
+        poll_freq=poll_seconds,
+        time_limit=ELECTRON_SECONDS,
+        cache_dir=given["cache"],
+    )
+
+
+async def run(kind, function, node_id, poll_seconds=given["poll_seconds"]):
+    wrapped = partial(wrapper_fn, TransportableObject(function), [], [])
+    return await executor(kind, poll_seconds).run(
+        wrapped, [], {}, {"dispatch_id": given["dispatch_id"], "node_id": node_id}
+    )
+
+
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak_mb():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / BYTES_PER_MB
+
+
+async def measure_electrons(kind):
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    values = await asyncio.gather(*(run(kind, nothing, node_id) for node_id in range(given["electrons"])))
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+    if [value.get_deserialized() for value in values] != [None] * given["electrons"]:
+        raise RuntimeError("a value came back wrong")
+    return {"wall": wall, "cpu": cpu, "peak": peak_mb()}
+
+
+async def measure_memory(kind):
+    before = peak_mb()
+    value = await run(kind, random_bytes(given["payload_bytes"]), 0)
+    returned = peak_mb() - before
+    if len(value.get_deserialized()) != given["payload_bytes"]:
+        raise RuntimeError("the value came back wrong")
+    read = peak_mb() - before
+    value.serialize()
+    return {"returned": returned, "read": read, "serialized": peak_mb() - before}
+
+
+async def main():
+    kind = plugin()
+    await run(kind, nothing, WARM_UP_NODE, poll_seconds=1)
+    print(json.dumps({"versions": versions()}), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    measure = {"electrons": measure_electrons, "memory": measure_memory}[given["measure"]]
+    print(json.dumps(await measure(kind)), flush=True)
+    # Clients that the replaced plugin never closes would make the interpreter's end slow and noisy
+    os._exit(0)
+
+
+def versions():
+    found = {}
+    for name in SHOWN_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+asyncio.run(main())

@@ -1,0 +1,112 @@
+"""`covalent-parallel clean`: show, and with --yes remove, what a crashed server left on Batch and in the bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+import click
+
+from covalent_parallel_plugin import settings as options
+from covalent_parallel_plugin.errors import ParallelError
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SHOWN = 20
+
+
+class Age(click.ParamType[float]):
+    """A length of time such as 90s, 15m, 24h or 7d, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text; fails with the forms that are understood."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no length of time: use a form such as 90s, 15m, 24h or 7d", param, ctx)
+        return float(match[1]) * UNITS[match[2]]
+
+
+@click.command()
+@click.option("--dispatch", "dispatch_id", help="Of this dispatch only; all of them otherwise.")
+@click.option("--older-than", type=Age(), default="24h", show_default=True, help="Leave alone what is younger.")
+@click.option("--yes", is_flag=True, help="Cancel the jobs and delete the objects; without it they are only shown.")
+@click.option("--project-id", help="Else from Covalent's configuration file, as the next two.")
+@click.option("--region")
+@click.option("--bucket-name")
+def clean(
+    dispatch_id: str | None,
+    older_than: float,
+    yes: bool,
+    project_id: str | None,
+    region: str | None,
+    bucket_name: str | None,
+) -> None:
+    """List what a crashed Covalent server left on Google, and with --yes remove it.
+
+    That is: jobs of this plugin that have not ended, known by its label, and calls and outcomes under its prefix in
+    the bucket. Jobs of other programs, other objects and the runner's archives are not touched.
+    """
+    given = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
+    try:
+        settings = options.check(options.resolve(given, configured()))
+        problems = asyncio.run(_clean(settings, dispatch_id, older_than, yes))
+    except (ParallelError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        raise SystemExit(1)
+
+
+def configured() -> Mapping[str, object]:
+    """The section of Covalent's configuration file, of the options that exist."""
+    from covalent._shared_files.config import get_config
+
+    try:
+        section = get_config(options.SECTION)
+    except KeyError:
+        return {}
+    if not isinstance(section, Mapping):
+        return {}
+    return {name: value for name, value in section.items() if name in options.OPTIONS}
+
+
+async def _clean(
+    settings: options.Settings, dispatch_id: str | None, older_than_seconds: float, yes: bool
+) -> list[str]:
+    from covalent_parallel_plugin.cloud import shared_services
+    from covalent_parallel_plugin.dispatch.clean import find, remove
+
+    services = shared_services(settings.project_id, settings.bucket_name)
+    try:
+        left = await find(services, settings.parent, older_than_seconds, time.time(), dispatch_id)
+        for job in left.jobs:
+            click.echo(f"job     {_moment(job.created_seconds)}  {job.state:<10} {job.name}")
+        for stored in left.objects[:SHOWN]:
+            click.echo(
+                f"object  {_moment(stored.created_seconds)}  {stored.size:>10,} gs://{settings.bucket_name}/{stored.name}"
+            )
+        if len(left.objects) > SHOWN:
+            click.echo(f"        ... and {len(left.objects) - SHOWN} more objects")
+        click.echo(f"{len(left.jobs)} unfinished jobs, {len(left.objects)} objects of {left.size:,} bytes")
+        if not left.jobs and not left.objects:
+            return []
+        if not yes:
+            click.echo("Nothing was touched. With --yes the jobs are cancelled and the objects deleted.")
+            return []
+        problems = await remove(services, left)
+        if not problems:
+            click.echo("The jobs are cancelled and the objects deleted.")
+        return problems
+    finally:
+        await services.batch.close()
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,67 @@
+"""cloud/logging.py through Google's client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from covalent_parallel_plugin.cloud.logging import LogReader, connect
+from covalent_parallel_plugin.emulator import LoggingServer, LogStore
+from covalent_parallel_plugin.errors import UnavailableError
+
+
+@pytest.fixture
+def logs() -> LogStore:
+    return LogStore()
+
+
+@pytest.fixture
+def address(logs: LogStore) -> Iterator[str]:
+    with LoggingServer(logs) as server:
+        yield server.address
+
+
+@pytest.fixture
+def reader(address: str) -> Iterator[LogReader]:
+    with connect(address) as client:
+        yield LogReader("local", client)
+
+
+def write(logs: LogStore, text: str, job: str = "job-1", **fields: Any) -> None:
+    entry = {
+        "project": "local",
+        "log": "batch_task_logs",
+        "labels": {"job_uid": job, "task_id": f"{job}-group0-0"},
+        "severity": "INFO",
+    }
+    logs.write(**entry | fields, text=text)
+
+
+def test_the_last_lines_of_a_job_come_oldest_first(logs: LogStore, reader: LogReader) -> None:
+    for number in range(30):
+        write(logs, f"line {number}")
+    assert reader.last_lines("job-1", count=3) == ["line 27", "line 28", "line 29"]
+
+
+def test_lines_of_other_jobs_and_logs_do_not_come(logs: LogStore, reader: LogReader) -> None:
+    write(logs, "ours")
+    write(logs, "another job's", job="job-2")
+    write(logs, "the agent's", log="batch_agent_logs")
+    assert reader.last_lines("job-1") == ["ours"]
+
+
+def test_lines_of_both_severities_come(logs: LogStore, reader: LogReader) -> None:
+    write(logs, "out")
+    write(logs, "err", severity="ERROR")
+    assert reader.last_lines("job-1") == ["out", "err"]
+
+
+def test_a_job_without_lines_has_none(reader: LogReader) -> None:
+    assert reader.last_lines("job-1") == []
+
+
+def test_a_service_that_is_not_there_is_unavailable() -> None:
+    with connect("127.0.0.1:1") as client, pytest.raises(UnavailableError, match="logs of the job job-1"):
+        LogReader("local", client).last_lines("job-1")

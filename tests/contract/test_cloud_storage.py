@@ -1,0 +1,96 @@
+"""cloud/storage.py through Google's client."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.errors import MissingResourceError
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.emulator import Emulator
+
+
+@pytest.fixture
+def name() -> str:
+    return f"contract/{uuid.uuid4()}"
+
+
+def content(store: ObjectStore, name: str) -> bytes | None:
+    stream = io.BytesIO()
+    return stream.getvalue() if store.get(name, stream) else None
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 1000], ids=len)
+def test_what_was_put_is_what_one_gets(store: ObjectStore, name: str, data: bytes) -> None:
+    assert store.put(name, data) is True
+    assert content(store, name) == data
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000, 33 * 2**20 + 1])
+def test_a_file_arrives_whole_whatever_its_size(store: ObjectStore, name: str, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"\x00\xff\n" * (size // 3) + b"e" * (size % 3))
+    assert store.put(name, str(path)) is True
+    assert content(store, name) == path.read_bytes()
+
+
+def test_an_object_is_written_once(store: ObjectStore, name: str) -> None:
+    assert store.put(name, b"first") is True
+    assert store.put(name, b"second") is False
+    assert content(store, name) == b"first"
+
+
+def test_a_file_is_written_once_too(store: ObjectStore, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"second")
+    store.put(name, b"first")
+    assert store.put(name, str(path)) is False
+    assert content(store, name) == b"first"
+
+
+def test_an_object_that_is_not_there_is_told(store: ObjectStore, name: str) -> None:
+    assert content(store, name) is None
+
+
+def test_deleting_is_done_once_and_may_be_repeated(store: ObjectStore, name: str) -> None:
+    store.put(name, b"x")
+    assert store.delete(name) is True
+    assert store.delete(name) is False
+    assert content(store, name) is None
+
+
+def test_names_are_those_with_the_prefix(store: ObjectStore, name: str) -> None:
+    for suffix in ("/a", "/b/c", "x"):
+        store.put(name + suffix, b"")
+    assert sorted(store.names(f"{name}/")) == [f"{name}/a", f"{name}/b/c"]
+    assert list(store.names(f"{name}/nothing")) == []
+
+
+@pytest.mark.parametrize("odd", ["a b", "ä/ö", "100%", "q?x=1&y", "a#b", "a+b"])
+def test_any_name_can_be_used(store: ObjectStore, name: str, odd: str) -> None:
+    store.put(f"{name}/{odd}", b"odd")
+    assert content(store, f"{name}/{odd}") == b"odd"
+    assert list(store.names(f"{name}/")) == [f"{name}/{odd}"]
+    assert store.delete(f"{name}/{odd}") is True
+
+
+@pytest.mark.parametrize("action", ["put", "get", "names"])
+def test_a_missing_bucket_is_named_with_what_to_do(on_emulator: Emulator, action: str) -> None:
+    store = ObjectStore.shared("local", "not-there")
+    actions = {
+        "put": lambda: store.put("x", b""),
+        "get": lambda: store.get("x", io.BytesIO()),
+        "names": lambda: store.names("x"),
+    }
+    with pytest.raises(MissingResourceError, match=r"'not-there' .*gcloud storage buckets create gs://not-there"):
+        actions[action]()
+
+
+def test_one_client_serves_all_buckets_of_a_project(on_emulator: Emulator) -> None:
+    assert ObjectStore.shared("local", "covalent")._client is ObjectStore.shared("local", "another")._client

@@ -1,0 +1,89 @@
+"""The runner as a job carries it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from covalent_parallel_plugin import __version__
+from covalent_parallel_plugin.dispatch import archive
+
+
+def test_the_bytes_are_the_same_whenever_they_are_made() -> None:
+    other = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from covalent_parallel_plugin.dispatch import archive as a; print(a.runner_archive().sha256)",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+    )
+    assert other.stdout.strip() == archive.runner_archive().sha256
+
+
+def test_the_digest_is_that_of_the_bytes_and_part_of_the_name() -> None:
+    runner = archive.runner_archive()
+    assert hashlib.sha256(runner.data).hexdigest() == runner.sha256
+    assert runner.object_name == f"covalent-parallel/runner/{__version__}-{runner.sha256[:16]}.zip"
+
+
+def test_the_command_pins_version_and_digest() -> None:
+    assert archive.command() == ["-c", archive.bootstrap_source(), __version__, archive.runner_archive().sha256]
+
+
+def test_the_bootstrap_has_no_docstring_and_reads_on_old_pythons() -> None:
+    source = archive.bootstrap_source()
+    assert ast.get_docstring(ast.parse(source)) is None
+    ast.parse(source, feature_version=(3, 5))
+
+
+def test_what_travels_reads_on_python_3_7() -> None:
+    with zipfile.ZipFile(io.BytesIO(archive.runner_archive().data)) as runner:
+        ours = [name for name in runner.namelist() if name.endswith(".py") and not name.startswith("cloudpickle/")]
+        for name in ours:
+            ast.parse(runner.read(name), name, feature_version=(3, 7))
+
+
+def test_every_module_of_the_runner_travels() -> None:
+    folder = Path(archive.__file__).parent.parent / "runner"
+    assert {*archive.RUNNER_MODULES, "bootstrap"} == {path.stem for path in folder.glob("*.py")}
+
+
+def test_the_archive_can_be_imported_without_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "runner.zip"
+    path.write_bytes(archive.runner_archive().data)
+    modules = [f"{archive.ARCHIVED_PACKAGE}.runner.{name}" for name in archive.RUNNER_MODULES if name != "__init__"]
+    lines = [
+        "import sys",
+        f"sys.path.append({str(path)!r})",
+        *(f"import {module}" for module in [*modules, "cloudpickle"]),
+        "print(cloudpickle.__file__)",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert str(path) in ended.stdout
+
+
+def test_the_bytecode_along_with_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "runner.zip"
+    path.write_bytes(archive.runner_archive().data)
+    source = "\n".join(
+        [
+            "import sys",
+            f"sys.path.append({str(path)!r})",
+            f"import {archive.ARCHIVED_PACKAGE}.wire as wire",
+            "print(wire.__spec__.cached or wire.__file__)",
+        ]
+    )
+    ended = subprocess.run([sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip().endswith(".pyc")

@@ -1,0 +1,106 @@
+"""How the electron's process shows a value and describes an exception."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from covalent_parallel_plugin.runner import report
+from covalent_parallel_plugin.runner.child import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, describe, shown
+
+
+class Unshowable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class UnshowableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("value", [7, None, "text", [1, 2], {"a": 1}, b"\xff"])
+def test_a_small_value_is_shown_as_str_does(value: object) -> None:
+    assert shown(value, 100, whole=False) == str(value)
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, b"x" * 10**6, list(range(10**5)), {n: n for n in range(10**5)}])
+def test_a_large_value_is_shown_in_short(value: object) -> None:
+    for pickle_bytes in (100, WHOLE_STRING_BYTES + 1):
+        assert len(shown(value, pickle_bytes, whole=False)) <= SHOWN_CHARACTERS + 3
+
+
+def test_a_whole_text_is_not_shortened() -> None:
+    assert shown("x" * 10**6, 10**6, whole=True) == "x" * 10**6
+
+
+def test_a_value_that_cannot_show_itself_is_named() -> None:
+    assert shown(Unshowable(), 100, whole=False) == "<Unshowable, whose str() raised RuntimeError>"
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    try:
+        raise error
+    except BaseException as caught:
+        found: dict[str, Any] = json.loads(json.dumps(describe(caught)))
+        return found
+
+
+def test_an_exception_is_described_as_json() -> None:
+    found = described(KeyError("x", 1, None, True, 0.5))
+    assert (found["type"], found["module"], found["args"]) == ("KeyError", "builtins", ["x", 1, None, True, 0.5])
+    assert found["traceback"].endswith("KeyError: ('x', 1, None, True, 0.5)\n")
+
+
+@pytest.mark.parametrize("argument", [[1], object(), b"x", (1,)])
+def test_arguments_that_json_would_change_are_left_out(argument: object) -> None:
+    assert described(ValueError(argument))["args"] is None
+
+
+@pytest.mark.parametrize("argument", [float("nan"), float("inf")])
+def test_numbers_that_json_lacks_arrive_all_the_same(argument: float) -> None:
+    assert repr(described(ValueError(argument))["args"]) == repr([argument])
+
+
+def test_a_message_that_cannot_be_made_is_told() -> None:
+    assert described(UnshowableError())["message"] == "<its str() raised RuntimeError>"
+
+
+def test_causes_and_contexts_are_told_nearest_first() -> None:
+    outer = RuntimeError("outer")
+    outer.__cause__ = ValueError("middle")
+    outer.__cause__.__context__ = KeyError("inner")
+    assert [(link["relation"], link["type"]) for link in described(outer)["chain"]] == [
+        ("cause", "ValueError"),
+        ("context", "KeyError"),
+    ]
+
+
+def test_a_suppressed_context_is_not_told() -> None:
+    error = RuntimeError()
+    error.__context__ = KeyError()
+    error.__suppress_context__ = True
+    assert described(error)["chain"] == []
+
+
+def test_a_circle_of_causes_ends() -> None:
+    one, other = RuntimeError("one"), RuntimeError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert [link["message"] for link in described(one)["chain"]] == ["other"]
+
+
+def test_a_short_stream_is_kept_whole_and_a_missing_one_is_empty(tmp_path: Any) -> None:
+    path = tmp_path / "stdout"
+    assert report.kept(str(path)) == b""
+    for size in (0, 1, 2 * report.KEPT_BYTES):
+        path.write_bytes(b"x" * size)
+        assert report.kept(str(path)) == b"x" * size
+
+
+def test_of_a_long_stream_both_ends_are_kept(tmp_path: Any) -> None:
+    path = tmp_path / "stdout"
+    path.write_bytes(b"a" * report.KEPT_BYTES + b"-" * 5 + b"z" * report.KEPT_BYTES)
+    kept = report.kept(str(path))
+    assert kept == b"a" * report.KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * report.KEPT_BYTES

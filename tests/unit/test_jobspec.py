@@ -1,0 +1,150 @@
+"""Settings as Batch jobs: golden files for whole jobs, properties for the id.
+
+UPDATE_GOLDEN=1 writes the golden files anew; look at what changed before you commit it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud import batch_v1
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covalent_parallel_plugin import settings, wire
+from covalent_parallel_plugin.dispatch import archive, jobspec
+from covalent_parallel_plugin.dispatch.call import Call
+
+GOLDEN = Path(__file__).parent / "golden"
+CALL = Call("0aa52a41-98b6-4f9c-a3b4-d1f5e1e1d9a3", 7, "train", "3.11.7", "0.240.0")
+TICKET = jobspec.Ticket("0123456789abcdef", bytes(range(32)), CALL.folder("0123456789abcdef"))
+NEEDED = {"bucket_name": "some-bucket", "project_id": "my-project"}
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "one_vcpu": {"vcpus": 1, "memory": 1024},
+    "half_a_vcpu": {"vcpus": 0.5, "memory": 256, "time_limit": 0.5},
+    "t4": {"machine_type": "n1-standard-4", "gpu_type": "nvidia-tesla-t4", "gpu_count": 2},
+    "built_in_gpus": {"machine_type": "a2-highgpu-1g", "boot_disk_gb": 100},
+    "spot": {"spot": True, "region": "europe-west4"},
+    "no_retries": {"retries": 0},
+    "labels_and_environment": {"labels": {"team": "blue"}, "environment": {"COLOUR": "red"}},
+    "service_account": {"service_account_email": "robot@my-project.iam.gserviceaccount.com"},
+    "own_image": {"container_image_uri": "us-east1-docker.pkg.dev/p/r/i:1", "keep_objects": True},
+}
+
+
+def job(**options: Any) -> batch_v1.Job:
+    return jobspec.job(settings.check(settings.resolve(NEEDED | options, {})), CALL, TICKET)
+
+
+def readable(made: batch_v1.Job) -> str:
+    """The job as JSON, without what changes with every line of the runner."""
+    text = batch_v1.Job.to_json(
+        made, always_print_fields_with_no_presence=False, use_integers_for_enums=False, sort_keys=True, indent=2
+    )
+    runner = archive.runner_archive()
+    fields = json.loads(text.replace(runner.object_name, "RUNNER.zip"))
+    commands = fields["taskGroups"][0]["taskSpec"]["runnables"][0]["container"]["commands"]
+    assert commands == archive.command()
+    commands[1:] = ["BOOTSTRAP", "VERSION", "SHA256"]
+    for labels in (fields["labels"], fields["allocationPolicy"]["labels"]):
+        labels[jobspec.LABEL_VERSION] = "VERSION"
+    return json.dumps(fields, sort_keys=True, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_job_is_the_one_of_the_golden_file(shape: str) -> None:
+    path = GOLDEN / f"{shape}.json"
+    made = readable(job(**SHAPES[shape]))
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(made)
+    assert made == path.read_text()
+
+
+def test_every_golden_file_has_its_shape() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == set(SHAPES)
+
+
+def test_the_key_is_in_one_environment_variable_and_nowhere_else() -> None:
+    made = job(labels={"team": "blue"}, environment={"COLOUR": "red"})
+    variables = made.task_groups[0].task_spec.environment.variables
+    assert variables[wire.ENV_KEY] == TICKET.key.hex()
+    assert batch_v1.Job.to_json(made).count(TICKET.key.hex()) == 1
+
+
+def test_the_image_follows_the_clients_python() -> None:
+    container = job().task_groups[0].task_spec.runnables[0].container
+    assert (container.image_uri, container.entrypoint) == ("python:3.11-slim", "python3")
+
+
+def test_a_users_variable_cannot_replace_one_of_the_jobs_own() -> None:
+    options = settings.Settings(**NEEDED, environment={wire.ENV_KEY: "mine"})
+    variables = jobspec.job(options, CALL, TICKET).task_groups[0].task_spec.environment.variables
+    assert variables[wire.ENV_KEY] == TICKET.key.hex()
+
+
+@given(st.floats(min_value=1e-9, max_value=1000, exclude_min=True), st.floats(min_value=1e-3, max_value=1e6))
+def test_no_fraction_makes_an_illegal_job(vcpus: float, time_limit: float) -> None:
+    spec = job(vcpus=vcpus, time_limit=time_limit).task_groups[0].task_spec
+    assert spec.compute_resource.cpu_milli >= 1
+    assert spec.max_run_duration.total_seconds() == pytest.approx(time_limit + jobspec.GRACE_SECONDS, abs=1e-3)
+
+
+def test_the_definition_is_far_smaller_than_batch_allows() -> None:
+    assert len(batch_v1.Job.serialize(job())) < 20_000
+
+
+# google.cloud.batch_v1.CreateJobRequest.job_id
+LEGAL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
+hostile = st.text(min_size=1) | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", fullmatch=True) | st.uuids().map(str)
+nodes = st.integers(0, 10**9)
+tries = st.integers(0, 7)
+
+
+@given(hostile, nodes, tries)
+def test_a_job_id_is_legal_and_always_the_same(dispatch_id: str, node_id: int, again: int) -> None:
+    made = jobspec.job_id(dispatch_id, node_id, again)
+    assert LEGAL.fullmatch(made)
+    assert made == jobspec.job_id(dispatch_id, node_id, again)
+
+
+@given(st.tuples(hostile, nodes, tries), st.tuples(hostile, nodes, tries))
+def test_distinct_nodes_have_distinct_job_ids(one: tuple[str, int, int], other: tuple[str, int, int]) -> None:
+    assert (jobspec.job_id(*one) == jobspec.job_id(*other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", 1, 2), ("a-1", 2, 0)),
+        (("a", 12, 0), ("a-1", 2, 0)),
+        (("A", 1, 0), ("a", 1, 0)),
+        (("a_b", 1, 0), ("a-b", 1, 0)),
+        (("x" * 80, 1, 0), ("x" * 81, 1, 0)),
+        (("x" * 80, 1, 2), ("x" * 80, 12, 0)),
+    ],
+)
+def test_ids_that_look_alike_stay_apart(one: tuple[str, int, int], other: tuple[str, int, int]) -> None:
+    assert jobspec.job_id(*one) != jobspec.job_id(*other)
+
+
+def test_the_id_of_an_ordinary_node_can_be_read() -> None:
+    assert jobspec.job_id(CALL.dispatch_id, 7) == f"covalent-{CALL.dispatch_id}-7"
+
+
+@given(st.text())
+def test_a_label_is_legal_whatever_the_text(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_-]{0,63}", jobspec.label(text))
+
+
+@pytest.mark.parametrize("dispatch_id", ["../x", "a/b", "", "a b", "ä", "-a", "a" * 101, "a\n"])
+def test_a_dispatch_id_that_could_leave_its_folder_is_refused(dispatch_id: str) -> None:
+    with pytest.raises(ValueError, match="dispatch id"):
+        Call(dispatch_id, 0, "f", "3.11.7", "0.240.0")

@@ -1,0 +1,186 @@
+"""Where an option's value comes from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covalent_parallel_plugin import settings
+from covalent_parallel_plugin.errors import SettingsError
+
+NEEDED = {"bucket_name": "some-bucket", "project_id": "my-project"}
+
+
+def check(**options: Any) -> settings.Settings:
+    return settings.check(settings.resolve(NEEDED | options, {}))
+
+
+def mistakes(**options: Any) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        check(**options)
+    return caught.value.mistakes
+
+
+def test_the_constructor_wins_over_the_file_and_the_file_over_the_default() -> None:
+    values = settings.resolve({"memory": 1}, {"memory": 2, "retries": 7})
+    assert (values["memory"], values["retries"], values["time_limit"]) == (1, 7, 300)
+
+
+@pytest.mark.parametrize("value", [0, False, 0.0, {}, []])
+def test_zero_false_and_empty_mappings_are_values(value: object) -> None:
+    assert settings.is_given(value)
+    assert settings.resolve({"retries": value}, {"retries": 7})["retries"] is value
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_none_and_the_empty_string_are_not_given(value: object) -> None:
+    assert not settings.is_given(value)
+    assert settings.resolve({"region": value}, {"region": "europe-west4"})["region"] == "europe-west4"
+    assert settings.resolve({"region": value}, {"region": value})["region"] == "us-east1"
+
+
+def test_zero_retries_and_false_for_spot_stay_what_they_are() -> None:
+    values = settings.resolve(NEEDED | {"retries": 0, "spot": False}, {"retries": 5, "spot": True})
+    checked = settings.check(values)
+    assert (checked.retries, checked.spot) == (0, False)
+
+
+def test_every_option_is_there_with_its_help() -> None:
+    assert list(settings.OPTIONS)[:11] == [
+        "bucket_name",
+        "container_image_uri",
+        "service_account_email",
+        "project_id",
+        "region",
+        "vcpus",
+        "memory",
+        "time_limit",
+        "poll_freq",
+        "retries",
+        "cache_dir",
+    ]
+    assert all(option.help for option in settings.OPTIONS.values())
+
+
+def test_the_defaults_are_those_of_the_replaced_plugin() -> None:
+    checked = check()
+    assert (checked.region, checked.vcpus, checked.memory, checked.time_limit) == ("us-east1", 2, 512, 300)
+    assert (checked.poll_freq, checked.retries, checked.cache_dir) == (5, 3, "/tmp/covalent")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, option in settings.OPTIONS.items() if option.default not in ("", None)]
+)
+def test_every_default_keeps_its_own_rule(name: str) -> None:
+    option = settings.OPTIONS[name]
+    assert option.rule(option.default) == option.default
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        check().memory = 1  # type: ignore[misc]
+
+
+def test_the_defaults_of_two_settings_share_no_mapping() -> None:
+    assert check().labels is not check().labels
+
+
+def test_all_mistakes_are_in_one_message_with_option_value_and_remedy() -> None:
+    found = mistakes(memory=-1, bucket_name="Not Legal", vcpus="two", project_id="")
+    assert len(found) == 4
+    text = str(SettingsError(found))
+    assert text.startswith("4 options need attention:\n")
+    for part in ("memory = -1", "use 1 or more", "bucket_name = 'Not Legal'", "vcpus = 'two'", "write digits"):
+        assert part in text
+    assert "project_id is missing" in text
+
+
+def test_one_mistake_is_told_in_the_singular() -> None:
+    assert str(SettingsError(["memory = 0 is wrong"])).startswith("1 option needs attention:")
+
+
+def test_a_missing_option_is_told_with_both_places_to_set_it() -> None:
+    (mistake,) = mistakes(bucket_name=None)
+    assert "GCPBatchExecutor(bucket_name=...)" in mistake
+    assert "[executors.gcpbatch]" in mistake
+
+
+def test_the_error_is_a_value_error_and_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(SettingsError(["a", "b"])))  # noqa: S301
+    assert isinstance(error, ValueError)
+    assert error.mistakes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"gpu_count": 2}, ["gpu_count = 2", "gpu_type"]),
+        ({"gpu_type": "nvidia-tesla-t4", "gpu_count": 0}, ["gpu_count = 0", "gpu_type"]),
+        ({"gpu_type": "nvidia-tesla-a100", "machine_type": "a2-highgpu-1g"}, ["gpu_type", "built in"]),
+        ({"gpu_type": "nvidia-l4", "machine_type": "g2-standard-4"}, ["gpu_type", "built in"]),
+        ({"gpu_type": "nvidia-tesla-t4", "machine_type": "n2-standard-4"}, ["n2-standard-4", "N1"]),
+    ],
+)
+def test_options_that_cannot_stand_together_are_told(options: dict[str, Any], named: list[str]) -> None:
+    (mistake,) = mistakes(**options)
+    assert all(part in mistake for part in named)
+
+
+@pytest.mark.parametrize(
+    ("options", "accelerators", "drivers"),
+    [
+        ({}, 0, False),
+        ({"gpu_type": "nvidia-tesla-t4"}, 1, True),
+        ({"gpu_type": "nvidia-tesla-t4", "gpu_count": 4, "machine_type": "n1-standard-8"}, 4, True),
+        ({"machine_type": "a2-highgpu-1g"}, 0, True),
+        ({"machine_type": "n2-standard-4"}, 0, False),
+        ({"gpu_count": 0}, 0, False),
+    ],
+)
+def test_gpus_and_their_drivers_follow_from_type_and_count(
+    options: dict[str, Any], accelerators: int, drivers: bool
+) -> None:
+    checked = check(**options)
+    assert (checked.accelerators, checked.needs_gpu_drivers) == (accelerators, drivers)
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("bucket", "bucket_name"),
+        ("vcpu", "vcpus"),
+        ("image", None),
+        ("timelimit", "time_limit"),
+        ("serviceaccount", "service_account_email"),
+        ("poll_frequency", "poll_freq"),
+        ("zzz", None),
+    ],
+)
+def test_the_nearest_option_of_a_mistyped_name(mistyped: str, meant: str | None) -> None:
+    assert settings.nearest(mistyped) == meant
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(list(settings.OPTIONS)),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.lists(st.integers())
+        | st.dictionaries(st.text(), st.text() | st.integers()),
+    )
+)
+def test_any_values_make_settings_or_a_settings_error(values: dict[str, Any]) -> None:
+    try:
+        checked = settings.check(settings.resolve(values, {}))
+    except SettingsError as error:
+        assert error.mistakes
+    else:
+        assert settings.check(settings.resolve(vars(checked), {})) == checked
