@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -35,6 +36,16 @@ EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
 _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 
 Node = tuple[str, int]
+
+# Loaded when the first electron runs
+PARTS = (
+    "covalent_parallel_plugin.dispatch.lifecycle",
+    "covalent_parallel_plugin.transport",
+    "covalent_parallel_plugin.cloud",
+    "covalent_parallel_plugin.dispatch.verdict",
+)
+# Inputs up to this length are decoded faster than a thread is found for them
+SMALL_CHARACTERS = 64 * 1024
 
 # What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
 _running: dict[Node, asyncio.Event] = {}
@@ -165,15 +176,18 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         cancelled: asyncio.Event,
     ) -> Any:
         settings = options.check(options.resolve(self.__dict__, {}))
-        # Google's clients take a second to import: in a thread, so that the server's loop goes on.
         pool = import_module("covalent_parallel_plugin.cloud.pool")
-        lifecycle = await pool.in_pool(import_module, "covalent_parallel_plugin.dispatch.lifecycle")
-        transport = await pool.in_pool(import_module, "covalent_parallel_plugin.transport")
-        cloud = import_module("covalent_parallel_plugin.cloud")
-        verdicts = import_module("covalent_parallel_plugin.dispatch.verdict")
+        for name in PARTS:
+            # Google's clients take a second to import: in a thread, so that the server's loop goes on.
+            if name not in sys.modules:
+                await pool.in_pool(import_module, name)
+        lifecycle, transport, cloud, verdicts = (sys.modules[name] for name in PARTS)
 
         services = cloud.shared_services(settings.project_id, settings.bucket_name)
-        call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node)
+        if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
+            call, pickles = transport.read_call(function, args, kwargs, *node)
+        else:
+            call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node)
 
         def blank() -> None:
             if self.task_stderr is not None:

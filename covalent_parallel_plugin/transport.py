@@ -55,6 +55,16 @@ def read_call(
     return call, pickles
 
 
+def size_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+    """The length of the inputs in base64, hooks apart; infinite where something has yet to be pickled."""
+    if not _is_wrapped(function):
+        return float("inf")
+    values = (function.args[0], *args, *kwargs.values())  # type: ignore[attr-defined]  # a partial
+    if not all(isinstance(value, TransportableObject) for value in values):
+        return float("inf")
+    return sum(len(value.pickle if isinstance(value, RemoteValue) else value.get_serialized()) for value in values)
+
+
 def blank_inputs(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Drop the copies of the inputs that the server holds for a task, once the bucket has them."""
     electron = function.args[0] if _is_wrapped(function) else None  # type: ignore[attr-defined]  # a partial

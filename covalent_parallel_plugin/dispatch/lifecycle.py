@@ -43,7 +43,8 @@ OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
 
 LOG_SECONDS = 8.0
 
-_staged_runners: set[tuple[str, str]] = set()
+# Buckets that have the runner's archive
+_staged_runners: set[str] = set()
 
 
 class CancelledCall(Exception):
@@ -128,11 +129,10 @@ class Lifecycle:
 
     async def _stage_runner(self) -> None:
         """Put the runner's archive into the bucket, once per process; a later version has another name."""
-        archive = await in_pool(runner_archive)
-        place = (self._settings.bucket_name, archive.object_name)
-        if place not in _staged_runners:
+        if self._settings.bucket_name not in _staged_runners:
+            archive = await in_pool(runner_archive)
             await in_pool(self._services.objects.put, archive.object_name, archive.data)
-            _staged_runners.add(place)
+            _staged_runners.add(self._settings.bucket_name)
 
     def _seal(self, pickles: Pickles) -> bytes:
         call_id = self._ticket.call_id
