@@ -15,7 +15,7 @@ import click
 from . import missing_package
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator
+    from covalent_parallel_plugin.emulator import Emulator, Faults
 
 PROJECT = "local-project"
 REGION = "us-east1"
@@ -49,6 +49,18 @@ def _read_images(context: click.Context, parameter: click.Parameter, values: Seq
     help="Interpreter and default command that an image stands for, may be repeated.",
 )
 @click.option("--tasks", type=click.IntRange(1), help="Tasks that run at a time [the number of CPUs, at least 2].")
+@click.option(
+    "--faults", "faults_file", type=click.Path(path_type=Path), help="JSON file of what is to go wrong, see the docs."
+)
+@click.option(
+    "--fault",
+    "fault_rules",
+    multiple=True,
+    metavar="RULE",
+    help="One thing that is to go wrong, such as rpc:GetJob:UNAVAILABLE:rate=0.1; may be repeated.",
+)
+@click.option("--fault-seed", type=int, help="Seed of the faults' random numbers [the file's, else 0].")
+@click.option("--log-reads-per-minute", type=click.IntRange(0), help="Limit of Cloud Logging [none; Google's is 60].")
 @click.option("--env-file", type=click.Path(path_type=Path), help="Also write the three variables to this file.")
 def emulator(
     storage_port: int,
@@ -58,6 +70,10 @@ def emulator(
     python: Path | None,
     images: dict[str, list[str]],
     tasks: int | None,
+    faults_file: Path | None,
+    fault_rules: tuple[str, ...],
+    fault_seed: int | None,
+    log_reads_per_minute: int | None,
     env_file: Path | None,
 ) -> None:
     """Stand in for Batch, Cloud Storage and Cloud Logging on this machine.
@@ -79,13 +95,15 @@ def emulator(
             buckets=buckets or ("covalent",),
             runtime=ProcessRuntime(python, images),
             tasks_at_once=tasks,
+            faults=_read_faults(faults_file, fault_rules, fault_seed),
+            log_reads_per_minute=log_reads_per_minute,
         )
         services.start()
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
     except PortTaken as error:
         raise click.ClickException(f"{error}: give --{error.service}-port another one, or 0") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     try:
         _announce(services, (buckets or ("covalent",))[0], env_file)
@@ -95,6 +113,17 @@ def emulator(
     finally:
         services.stop()
     _print_counts(services)
+
+
+def _read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Faults:
+    """Join the file's rules and the flags', in this order. Raises FaultError, OSError."""
+    from covalent_parallel_plugin.emulator import FaultError, Faults, parse_flag
+
+    try:
+        given = Faults() if path is None else Faults.from_text(path.read_text())
+    except (FaultError, UnicodeDecodeError) as error:
+        raise FaultError(f"{path}: {error}") from error
+    return Faults((*given.rules, *map(parse_flag, rules)), given.seed if seed is None else seed)
 
 
 def _announce(services: Emulator, bucket: str, env_file: Path | None) -> None:
@@ -135,3 +164,6 @@ def _print_counts(services: Emulator) -> None:
     for title, counts in groups:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "none"
         click.echo(f"{title}: {listed}")
+    # those that never took place too: a fault that was asked for and did not strike is worth knowing
+    for fault, count in services.faults.consumed.items():
+        click.echo(f"fault {fault}: {count}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Timing
+    from .faults import Fault, FaultError, Faults
+    from .faults_flags import parse_flag
+    from .faults_plan import FaultPlan
     from .log_store import LogStore
     from .logging import LoggingServer
     from .processes import ProcessRuntime
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "Emulator": "server",
+    "Fault": "faults",
+    "FaultError": "faults",
+    "FaultPlan": "faults_plan",
+    "Faults": "faults",
     "LogStore": "log_store",
     "LoggingServer": "logging",
     "PortTaken": "server",
@@ -21,10 +28,15 @@ _HOME_OF = {
     "Runtime": "runtime",
     "StorageServer": "storage",
     "Timing": "engine",
+    "parse_flag": "faults_flags",
 }
 
 __all__ = [
     "Emulator",
+    "Fault",
+    "FaultError",
+    "FaultPlan",
+    "Faults",
     "LogStore",
     "LoggingServer",
     "PortTaken",
@@ -32,6 +44,7 @@ __all__ = [
     "Runtime",
     "StorageServer",
     "Timing",
+    "parse_flag",
 ]
 
 

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .jobs import TIME_LIMIT_EXIT_CODE
 from .runtime import Command, Process, StartFailed, Workspace
+from .states import TIME_LIMIT_EXIT_CODE
 
 LINE_BYTES = 200_000
 """A longer line becomes several entries: Cloud Logging takes 256 KB for one."""
@@ -93,19 +93,29 @@ class Attempt:
         """Start the first runnable."""
         self._next()
 
-    def stop(self, exit_code: int | None = None) -> None:
-        """End the attempt: SIGTERM, after the grace SIGKILL; with this exit code instead of the process's own."""
+    def stop(self, exit_code: int | None = None, notice_seconds: float | None = None) -> None:
+        """End the attempt: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
+
+        The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
+        """
+        notice = self._grace_seconds if notice_seconds is None else notice_seconds
         if self._is_stopping:
+            if self._process is not None:
+                self._timers.append(self._loop.call_later(notice, self._process.kill))
             return
         self._is_stopping = True
         self._steps.clear()
-        self._end_step(exit_code)
+        self._end_step(exit_code, notice)
 
-    def _end_step(self, exit_code: int | None) -> None:
-        if self._process is not None and self._step_exit_code is None:
-            self._step_exit_code = exit_code
+    def _end_step(self, exit_code: int | None, notice_seconds: float) -> None:
+        if self._process is None or self._step_exit_code is not None:
+            return
+        self._step_exit_code = exit_code
+        if notice_seconds:
             self._process.terminate()
-            self._timers.append(self._loop.call_later(self._grace_seconds, self._process.kill))
+            self._timers.append(self._loop.call_later(notice_seconds, self._process.kill))
+        else:
+            self._process.kill()
 
     def _next(self) -> None:
         while self._steps:
@@ -139,7 +149,9 @@ class Attempt:
         else:
             self._poll()
         if step.timeout_seconds is not None:
-            self._timers.append(self._loop.call_later(step.timeout_seconds, self._end_step, TIME_LIMIT_EXIT_CODE))
+            self._timers.append(
+                self._loop.call_later(step.timeout_seconds, self._end_step, TIME_LIMIT_EXIT_CODE, self._grace_seconds)
+            )
 
     def _poll(self) -> None:
         if self._process is not None and not self._finish():

@@ -14,12 +14,15 @@ from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 
 from .engine import Engine
+from .faults_plan import FaultPlan
+from .faults_rpc import CallFaults
 from .filters import FilterError
 from .jobs import TransitionRefused
 from .refusals import Refusal
 from .service import BatchService
 
-_THREADS = 12
+# more than work needs: a fault that delays a call holds one for as long
+_THREADS = 64
 _MAX_MESSAGE_BYTES = 64 << 20
 
 
@@ -29,7 +32,7 @@ class BatchServer:
     `rpc_counts` has the number of calls by method, refused ones included. Raises OSError when the port is taken.
     """
 
-    def __init__(self, engine: Engine, port: int = 0) -> None:
+    def __init__(self, engine: Engine, port: int = 0, faults: FaultPlan | None = None) -> None:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="emulator-batch")
@@ -37,7 +40,9 @@ class BatchServer:
             self._pool,
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)],
         )
-        self._server.add_generic_rpc_handlers(self._handlers(BatchService(engine)))
+        service = BatchService(engine)
+        self._faults = CallFaults(FaultPlan() if faults is None else faults, "rpc", service.described)
+        self._server.add_generic_rpc_handlers(self._handlers(service))
         try:
             self._port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         except RuntimeError as error:
@@ -96,7 +101,7 @@ class BatchServer:
             with self._lock:
                 self._counts[name] += 1
             try:
-                return call(request)
+                return self._faults.answer(name, request, call, context)
             except Refusal as refusal:
                 context.abort(grpc.StatusCode[refusal.code], str(refusal))
             except TransitionRefused as refusal:

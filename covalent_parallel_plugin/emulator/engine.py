@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import threading
@@ -10,11 +11,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from .attempt import Attempt
-from .jobs import Job, Task
-from .plan import Plan
+from .entry import Entry, LogWriter, line_writer
+from .faults_attempts import Running, StruckAttempt, draw_for_attempt, is_before_run
+from .faults_jobs import JobFaults
+from .faults_plan import FaultPlan
+from .jobs import JobState, Task
 from .runtime import CANNOT_START, Runtime
 
 _log = logging.getLogger(__name__)
@@ -36,22 +39,6 @@ class Timing:
     grace_seconds: float = 2.0
 
 
-class LogWriter(Protocol):
-    """Where the tasks' output goes: the stand-in's log store."""
-
-    def write(self, *, project: str, log: str, labels: Mapping[str, str], severity: str, text: str) -> None:
-        """Keep one line."""
-
-
-@dataclass
-class Entry:
-    """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests."""
-
-    job: Job
-    plan: Plan
-    settled: Callable[[], None] = lambda: None
-
-
 class Engine:
     """Runs at most `tasks_at_once` tasks at a time, jobs taking turns.
 
@@ -67,6 +54,7 @@ class Engine:
         timing: Timing | None = None,
         tasks_at_once: int | None = None,
         services: Mapping[str, str] | None = None,
+        faults: FaultPlan | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
@@ -81,10 +69,14 @@ class Engine:
         self._clock = clock
         self._ready: deque[Entry] = deque()
         self._ready_uids: set[str] = set()
-        self._attempts: dict[str, dict[int, Attempt]] = {}
+        self._attempts: dict[str, dict[int, Running]] = {}
+        # attempts below struck ones: some run on after their task has gone on without them
+        self._below: dict[Attempt, str] = {}
         self._running = 0
         self._is_stopping = False
         self._loop = asyncio.new_event_loop()
+        self._faults = FaultPlan() if faults is None else faults
+        self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
         self._thread = threading.Thread(target=self._loop.run_forever, name="emulator-engine", daemon=True)
 
     def start(self) -> None:
@@ -106,16 +98,22 @@ class Engine:
 
     def submit(self, entry: Entry) -> None:
         """Take over a new job. From any thread."""
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._timing.queue_seconds, self._schedule, entry)
+        self._loop.call_soon_threadsafe(self._accept, entry)
 
     def end(self, entry: Entry) -> None:
         """End what runs of a job that is to be cancelled or deleted. From any thread."""
         self._loop.call_soon_threadsafe(self._end, entry)
 
+    def _accept(self, entry: Entry) -> None:
+        self._job_faults.expect_ending(entry, JobState.QUEUED)
+        leave = functools.partial(self._job_faults.unless_held, entry, JobState.QUEUED, self._schedule)
+        self._loop.call_later(self._timing.queue_seconds, leave)
+
     def _schedule(self, entry: Entry) -> None:
         with self.lock:
             entry.job.schedule(self._clock())
-        self._loop.call_later(self._timing.schedule_seconds, self._make_ready, entry)
+        leave = functools.partial(self._job_faults.unless_held, entry, JobState.SCHEDULED, self._make_ready)
+        self._loop.call_later(self._timing.schedule_seconds, leave)
 
     def _make_ready(self, entry: Entry) -> None:
         if entry.job.has_startable and entry.plan.uid not in self._ready_uids:
@@ -137,30 +135,64 @@ class Engine:
             self._start(entry, task)
 
     def _start(self, entry: Entry, task: Task) -> None:
-        plan, index = entry.plan, task.index
         self._running += 1
+        drawn = draw_for_attempt(self._faults, entry.plan, task)
         with self.lock:
             self.counts["attempts"] += 1
-            entry.job.run(task, self._clock())
-        write = self._writer(plan, index)
+            was_running = entry.job.state is JobState.RUNNING
+            if drawn is None or not is_before_run(drawn.fault):
+                entry.job.run(task, self._clock())
+            is_first = not was_running and entry.job.state is JobState.RUNNING
+        if is_first:
+            self._job_faults.expect_ending(entry, JobState.RUNNING)
+        # in a later turn of the loop: an attempt that cannot start ends at once
+        ended = functools.partial(self._finish_soon, entry, task)
+        attempt: Running | None
+        if drawn is None:
+            attempt = self._make(entry, task, ended)
+        else:
+            attempt = StruckAttempt(
+                self._loop,
+                drawn,
+                functools.partial(self._make_below, entry, task),
+                image=entry.plan.steps[0].command.image,
+                write=line_writer(self._logs, entry.plan, task.index),
+                ended=ended,
+            )
+        if attempt is not None:
+            self._attempts.setdefault(entry.plan.uid, {})[task.index] = attempt
+            attempt.start()
+
+    def _make(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+        plan, index = entry.plan, task.index
+        write = line_writer(self._logs, plan, index)
         try:
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits)
         except OSError as error:
             write("ERROR", f"the task's workspace cannot be made: {error}")
-            self._finish_soon(entry, task, CANNOT_START)
-            return
-        attempt = Attempt(
+            ended(CANNOT_START)
+            return None
+        return Attempt(
             self._loop,
             workspace,
             plan.attempt_steps(index, task.attempt, self.services),
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._timing.grace_seconds,
             write=write,
-            # in a later turn of the loop: an attempt that cannot start ends at once
-            ended=lambda exit_code: self._finish_soon(entry, task, exit_code),
+            ended=ended,
         )
-        self._attempts.setdefault(plan.uid, {})[index] = attempt
-        attempt.start()
+
+    def _make_below(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+        def gone(exit_code: int) -> None:
+            if attempt is not None:
+                self._below.pop(attempt, None)
+            ended(exit_code)
+
+        attempt: Attempt | None = None
+        attempt = self._make(entry, task, gone)
+        if attempt is not None:
+            self._below[attempt] = entry.plan.uid
+        return attempt
 
     def _finish_soon(self, entry: Entry, task: Task, exit_code: int) -> None:
         self._loop.call_soon(self._finish, entry, task, exit_code)
@@ -176,36 +208,45 @@ class Engine:
         with self.lock:
             is_again = entry.job.finish(task, exit_code, self._clock())
             self.counts["tasks"] += not is_again
-            if entry.job.settle(self._clock()):
-                entry.settled()
+            stops_siblings = bool(exit_code) and not is_again and self._job_faults.stop_siblings(entry, task)
+            self._settle(entry)
+        if stops_siblings:
+            self._stop_attempts(entry)
         self._make_ready(entry)
 
     def _end(self, entry: Entry) -> None:
+        self._job_faults.hold_cancelling(entry, self._release)
+        self._stop_attempts(entry)
+        with self.lock:
+            self._settle(entry)
+
+    def _stop_attempts(self, entry: Entry) -> None:
         for attempt in list(self._attempts.get(entry.plan.uid, {}).values()):
             attempt.stop()
+        for below in [attempt for attempt, uid in self._below.items() if uid == entry.plan.uid]:
+            below.stop()
+
+    def _settle(self, entry: Entry) -> None:
+        """End a job that is being ended and rests; call with the lock held."""
+        if entry.is_stuck and entry.job.state is JobState.CANCELLATION_IN_PROGRESS:
+            return
+        if entry.job.settle(self._clock()):
+            entry.settled()
+
+    def _release(self, entry: Entry) -> None:
+        entry.is_stuck = False
         with self.lock:
-            if entry.job.settle(self._clock()):
-                entry.settled()
-
-    def _writer(self, plan: Plan, index: int) -> Callable[[str, str], None]:
-        logs = self._logs
-        if logs is None or not plan.keeps_logs:
-            return lambda severity, line: None
-        labels = {"job_uid": plan.uid, "task_id": plan.task_id(index)}
-
-        def write(severity: str, line: str) -> None:
-            logs.write(project=plan.project, log="batch_task_logs", labels=labels, severity=severity, text=line)
-
-        return write
+            self._settle(entry)
 
     async def _end_all(self) -> None:
         self._is_stopping = True
-        for attempts in list(self._attempts.values()):
-            for attempt in list(attempts.values()):
-                attempt.stop()
+        for attempt in [attempt for attempts in self._attempts.values() for attempt in attempts.values()]:
+            attempt.stop()
+        for below in list(self._below):
+            below.stop()
         deadline = self._loop.time() + self._timing.grace_seconds + _STOP_SECONDS
-        while self._attempts:
+        while self._attempts or self._below:
             if self._loop.time() > deadline:
-                _log.error("%d attempts did not end", sum(map(len, self._attempts.values())))
+                _log.error("%d attempts did not end", sum(map(len, self._attempts.values())) + len(self._below))
                 return
             await asyncio.sleep(0.01)

@@ -21,17 +21,32 @@ class Incoming:
         self.headers = Headers(scope=scope)
         self._receive = receive
         self._is_complete = False
+        self._peeked: list[bytes] = []
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is left of the body. Raises ClientDisconnect if the connection ends before the body does."""
+        while self._peeked:
+            yield self._peeked.pop(0)
         while not self._is_complete:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect()
-            self._is_complete = not message.get("more_body", False)
-            chunk = message.get("body", b"")
+            chunk = await self._next()
             if chunk:
                 yield chunk
+
+    async def peek(self, size: int) -> bytes:
+        """The body's beginning, of this many bytes at least if it has them; it is still there to be read."""
+        held = sum(map(len, self._peeked))
+        while held < size and not self._is_complete:
+            chunk = await self._next()
+            held += len(chunk)
+            self._peeked.append(chunk)
+        return b"".join(self._peeked)
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        self._is_complete = not message.get("more_body", False)
+        return bytes(message.get("body", b""))
 
     async def read_limited(self) -> bytes:
         """The whole body of a request that carries JSON. Raises StorageRefusal: 413 past 10 MiB."""

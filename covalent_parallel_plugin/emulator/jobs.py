@@ -6,75 +6,16 @@ since the epoch. A `Job` is not safe for threads: whoever shares one guards it w
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from dataclasses import dataclass, field
 
-TIME_LIMIT_EXIT_CODE = 50005
-"""A task or runnable ran past its maximum time (Batch's table of reserved exit codes)."""
+from .states import ENDED, STOPPING, Event, JobState, RetryRule, TaskState
 
-
-class JobState(enum.IntEnum):
-    """`JobStatus.State` of google.cloud.batch.v1."""
-
-    QUEUED = 1
-    SCHEDULED = 2
-    RUNNING = 3
-    SUCCEEDED = 4
-    FAILED = 5
-    DELETION_IN_PROGRESS = 6
-    CANCELLATION_IN_PROGRESS = 7
-    CANCELLED = 8
-
-
-class TaskState(enum.IntEnum):
-    """`TaskStatus.State` of google.cloud.batch.v1."""
-
-    PENDING = 1
-    ASSIGNED = 2
-    RUNNING = 3
-    FAILED = 4
-    SUCCEEDED = 5
-    UNEXECUTED = 6
-
-
-ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
-STOPPING = frozenset({JobState.CANCELLATION_IN_PROGRESS, JobState.DELETION_IN_PROGRESS})
+__all__ = ["Job", "JobState", "RetryRule", "Task", "TaskState", "TransitionRefused"]
 
 
 class TransitionRefused(Exception):
     """The state that a job is in does not allow what was asked (FAILED_PRECONDITION)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of a job's or task's `status_events`; `exit_code` only where a task's attempt failed."""
-
-    time: float
-    text: str
-    task_state: TaskState | None = None
-    exit_code: int | None = None
-
-
-@dataclass(frozen=True)
-class RetryRule:
-    """When a failed attempt is tried again.
-
-    `retried` holds the exit codes of a RETRY_TASK policy, `failed` those of a FAIL_TASK policy, each None without
-    one. With neither every non-zero exit code is retried; all share `max_retries` (0-10).
-    """
-
-    max_retries: int = 0
-    retried: frozenset[int] | None = None
-    failed: frozenset[int] | None = None
-
-    def allows(self, exit_code: int, attempt: int) -> bool:
-        """Tell whether an attempt (0-based) that ended with this code is followed by another."""
-        if attempt >= self.max_retries:
-            return False
-        if self.retried is not None:
-            return exit_code in self.retried
-        return self.failed is None or exit_code not in self.failed
 
 
 @dataclass(slots=True)
@@ -109,6 +50,7 @@ class Job:
         self.revision = 0
         self.active = 0
         self._was_scheduled = False
+        self._has_given_up = False
         self._next_index = 0
         self._again: deque[int] = deque()
 
@@ -173,15 +115,35 @@ class Job:
             self._move(task, TaskState.SUCCEEDED, now)
         else:
             self._move(task, TaskState.FAILED, now, exit_code)
-            if not self.is_stopping and self.retry.allows(exit_code, task.attempt):
+            if not self.is_stopping and not self._has_given_up and self.retry.allows(exit_code, task.attempt):
                 task.attempt += 1
                 self._move(task, TaskState.PENDING, now)
                 self._again.append(task.index)
                 return True
-        unfinished = len(self.tasks) - self.counts.get(TaskState.SUCCEEDED, 0) - self.counts.get(TaskState.FAILED, 0)
-        if unfinished == 0 and not self.is_stopping:
+        at_rest = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.UNEXECUTED)
+        if not self.is_stopping and sum(self.counts.get(state, 0) for state in at_rest) == len(self.tasks):
             self._conclude(now)
         return False
+
+    def note(self, text: str, now: float) -> None:
+        """Write down what Batch says of a job whose state stays."""
+        self.events.append(Event(now, text, kind="OPERATIONAL_INFO"))
+        self._changed(now)
+
+    def refuse(self, why: str, now: float) -> bool:
+        """End a job that waits for its VMs as FAILED, with no task ever listed; return whether it did wait."""
+        if self.state not in (JobState.QUEUED, JobState.SCHEDULED) or self.active:
+            return False
+        self._was_scheduled = False
+        self.ended = now
+        self._set_state(JobState.FAILED, now, f" {why}")
+        return True
+
+    def give_up(self, now: float) -> bool:
+        """Start no task any more: those that wait become UNEXECUTED; return whether anything was left to do."""
+        waiting = self._drop_waiting(now)
+        self._has_given_up = True
+        return waiting or self.active > 0
 
     def request_cancel(self, now: float) -> None:
         """Begin to cancel the job. Raises TransitionRefused when it has ended or is being ended already."""
@@ -201,14 +163,19 @@ class Job:
         """End a job that is being cancelled or deleted once nothing of it runs; return whether it is at its end."""
         if not self.is_stopping or self.active:
             return False
-        for index in [*self._again, *range(self._next_index, len(self.tasks))]:
-            self._move(self.tasks[index], TaskState.UNEXECUTED, now)
-        self._again.clear()
-        self._next_index = len(self.tasks)
+        self._drop_waiting(now)
         self.ended = now
         if self.state is JobState.CANCELLATION_IN_PROGRESS:
             self._set_state(JobState.CANCELLED, now)
         return True
+
+    def _drop_waiting(self, now: float) -> bool:
+        waiting = [*self._again, *range(self._next_index, len(self.tasks))]
+        for index in waiting:
+            self._move(self.tasks[index], TaskState.UNEXECUTED, now)
+        self._again.clear()
+        self._next_index = len(self.tasks)
+        return bool(waiting)
 
     def _conclude(self, now: float) -> None:
         self.ended = now

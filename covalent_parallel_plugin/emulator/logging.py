@@ -11,8 +11,11 @@ from typing import Any
 import grpc
 from google.cloud.logging_v2 import types
 
+from .faults_plan import FaultPlan
+from .faults_rpc import CallFaults
 from .log_calls import LoggingCalls, LoggingRefusal, ReadQuota
 from .log_store import LogStore
+from .refusals import Refusal
 
 __all__ = ["LogStore", "LoggingServer"]
 
@@ -20,12 +23,14 @@ SERVICE = "google.logging.v2.LoggingServiceV2"
 STOP_SECONDS = 2.0
 
 
-def _handler(call: Callable[[Any], Any], request_type: Any) -> grpc.RpcMethodHandler:
+def _handler(name: str, call: Callable[[Any], Any], request_type: Any, faults: CallFaults) -> grpc.RpcMethodHandler:
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         try:
-            return call(request)
+            return faults.answer(name, request, call, context)
         except LoggingRefusal as refusal:
             context.abort(refusal.status, refusal.message)
+        except Refusal as refusal:
+            context.abort(grpc.StatusCode[refusal.code], str(refusal))
 
     # The plain protobuf class under the proto-plus one: cheaper to read and build.
     return grpc.unary_unary_rpc_method_handler(
@@ -41,6 +46,7 @@ class LoggingServer:
         reads_per_minute: past it ListLogEntries answers RESOURCE_EXHAUSTED, as Google does past 60 reads a
             minute and project; None means no limit.
         clock: seconds, for that limit.
+        faults: what goes wrong with calls.
     """
 
     def __init__(
@@ -49,7 +55,9 @@ class LoggingServer:
         port: int = 0,
         reads_per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        faults: FaultPlan | None = None,
     ) -> None:
+        self._faults = CallFaults(FaultPlan() if faults is None else faults, "logging")
         self._calls = LoggingCalls(store, ReadQuota(reads_per_minute, clock))
         self._port = port
         self._server: grpc.Server | None = None
@@ -73,12 +81,13 @@ class LoggingServer:
         # Without this option a second server could share the port, and each would get some of the calls.
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
         calls = self._calls
-        handlers = {
-            "ListLogEntries": _handler(calls.list_log_entries, types.ListLogEntriesRequest),
-            "WriteLogEntries": _handler(calls.write_log_entries, types.WriteLogEntriesRequest),
-            "ListLogs": _handler(calls.list_logs, types.ListLogsRequest),
-            "DeleteLog": _handler(calls.delete_log, types.DeleteLogRequest),
+        methods = {
+            "ListLogEntries": (calls.list_log_entries, types.ListLogEntriesRequest),
+            "WriteLogEntries": (calls.write_log_entries, types.WriteLogEntriesRequest),
+            "ListLogs": (calls.list_logs, types.ListLogsRequest),
+            "DeleteLog": (calls.delete_log, types.DeleteLogRequest),
         }
+        handlers = {name: _handler(name, call, kind, self._faults) for name, (call, kind) in methods.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
             self._port = server.add_insecure_port(self.address)

@@ -23,6 +23,8 @@ class Plan:
     task_environments: tuple[Mapping[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
     max_run_seconds: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    provisioning: str = "STANDARD"
     keeps_logs: bool = False
 
     def task_id(self, index: int) -> str:

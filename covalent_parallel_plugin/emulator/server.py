@@ -10,6 +10,8 @@ from types import TracebackType
 from .batch import BatchServer
 from .engine import Engine, Timing
 from .environment import SERVICES
+from .faults import Faults
+from .faults_plan import FaultPlan
 from .log_store import LogStore
 from .logging import LoggingServer
 from .processes import ProcessRuntime
@@ -31,7 +33,9 @@ class Emulator:
 
     A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
     environment names, if it names one. `tasks_at_once` bounds the tasks that run at a time (default: the number of
-    CPUs, at least 2). It starts once; after `stop()` no thread, process or file of it is left.
+    CPUs, at least 2). `faults` are what is to go wrong: the attribute of that name is a plan, which can be set anew
+    while the stand-in runs, and counts what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60)
+    Cloud Logging refuses to be read. It starts once; after `stop()` no thread, process or file of it is left.
     """
 
     def __init__(
@@ -43,7 +47,10 @@ class Emulator:
         runtime: Runtime | None = None,
         timing: Timing | None = None,
         tasks_at_once: int | None = None,
+        faults: Faults | None = None,
+        log_reads_per_minute: int | None = None,
     ) -> None:
+        self.faults = FaultPlan(faults)
         self.logs = LogStore()
         self.storage: StorageServer | None = None
         self.batch: BatchServer | None = None
@@ -53,6 +60,7 @@ class Emulator:
         self._runtime = runtime
         self._timing = timing
         self._tasks_at_once = tasks_at_once
+        self._log_reads_per_minute = log_reads_per_minute
         self._engine: Engine | None = None
 
     def start(self) -> None:
@@ -66,6 +74,7 @@ class Emulator:
                 self.logs,
                 timing=self._timing,
                 tasks_at_once=self._tasks_at_once,
+                faults=self.faults,
             )
             self._start_services(engine)
         except BaseException:
@@ -114,6 +123,9 @@ class Emulator:
         """The number of requests to Cloud Storage by kind."""
         return {} if self.storage is None else dict(self.storage.request_counts)
 
+    def _other_counts(self) -> dict[str, int | dict[str, int]]:
+        return {**self.counts, "batch_calls": self.rpc_counts, "faults_consumed": self.faults.consumed}
+
     def _start_services(self, engine: Engine) -> None:
         for service, port in self._ports.items():
             if port is None:
@@ -121,13 +133,15 @@ class Emulator:
             try:
                 _check_free(port)
                 if service == "storage":
-                    self.storage = StorageServer(port=port, buckets=self._buckets)
+                    self.storage = StorageServer(
+                        port, self._buckets, faults=self.faults, other_counts=self._other_counts
+                    )
                     self.storage.start()
                 elif service == "batch":
                     # bound here, answering only once the engine runs
-                    self.batch = BatchServer(engine, port)
+                    self.batch = BatchServer(engine, port, self.faults)
                 else:
-                    self._logging = LoggingServer(self.logs, port=port)
+                    self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
                     self._logging.start()
             except StorageRefusal as refusal:
                 raise ValueError(str(refusal)) from refusal

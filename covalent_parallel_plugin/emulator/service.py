@@ -6,14 +6,15 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from .engine import Engine, Entry
+from .engine import Engine
+from .entry import Entry
 from .filters import parse_filter
 from .jobs import Job
 from .operations import Operations, Record, operation_answer
@@ -75,6 +76,12 @@ class BatchService:
             answer = held.answer(now)
         self._engine.submit(held.entry)
         return answer
+
+    def described(self, name: str) -> tuple[Mapping[str, str], float] | None:
+        """Give the labels of a job and the time it was created, if there is one of this name."""
+        with self._engine.lock:
+            held = self._table.find(parse_job_name(name))
+            return None if held is None else (held.entry.plan.labels, held.entry.job.created)
 
     def get_job(self, request: batch_v1.GetJobRequest) -> Any:
         """Give a job."""

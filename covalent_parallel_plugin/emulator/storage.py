@@ -2,120 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import tempfile
 import threading
-import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import uvicorn
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .incoming import Incoming
-from .multipart import join_batch, split_batch
+from .faults_plan import FaultPlan
+from .faults_storage import Connections, protocol_of
 from .objects import ObjectStore
-from .storage_api import ANSWERS
-from .storage_calls import Call, Reply, error_reply, identify, parse_json
-from .storage_compose import compose
-from .storage_downloads import download
-from .storage_rules import StorageRefusal
-from .storage_uploads import Uploads
+from .storage_app import StorageApp
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-
-
-class StorageApp:
-    """The ASGI application: every request is identified and counted in `__call__`, then answered.
-
-    `__call__` is the one place that all requests pass, so it is where faults are to be injected.
-    """
-
-    def __init__(self, store: ObjectStore, counts: Counter[str]) -> None:
-        self._store = store
-        self._counts = counts
-        self._uploads = Uploads(store)
-        self._uploading = {
-            "objects.insert": self._uploads.insert,
-            "uploads.start": self._uploads.start,
-            "uploads.chunk": self._uploads.take_chunk,
-            "uploads.cancel": self._uploads.cancel,
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = Incoming(scope, receive)
-        try:
-            try:
-                call = self._identify(incoming)
-                self._counts[call.kind] += 1
-                response = await self._answer(call, incoming)
-            except StorageRefusal as refusal:
-                response = _response(error_reply(refusal))
-            await incoming.drain()
-        except ClientDisconnect:
-            return
-        await response(scope, receive, send)
-
-    def _identify(self, incoming: Incoming) -> Call:
-        scope = incoming.scope
-        host = incoming.headers.get("host")
-        base = f"{scope['scheme']}://{host}" if host is not None else ""
-        path = scope["raw_path"].decode("latin-1")
-        query = scope["query_string"].decode("latin-1")
-        return identify(scope["method"], path, query, base, incoming.headers)
-
-    async def _answer(self, call: Call, incoming: Incoming) -> ASGIApp:
-        if call.kind == "objects.download":
-            # Nothing may be awaited between the look-up and the opening of the file, which an overwrite unlinks.
-            await incoming.drain()
-            return download(self._store, call, incoming.headers)
-        if call.kind == "batch":
-            return await self._answer_batch(call, incoming)
-        if call.kind in self._uploading:
-            reply = await self._uploading[call.kind](call, incoming)
-        elif call.kind == "objects.compose":
-            reply = await compose(self._store, call, incoming)
-        elif call.kind == "emulator.counts":
-            reply = Reply(200, dict(self._counts))
-        else:
-            reply = self._answer_metadata(call, await incoming.read_limited())
-        return _response(reply)
-
-    def _answer_metadata(self, call: Call, body: bytes) -> Reply:
-        answer = ANSWERS.get(call.kind)
-        if answer is None:
-            raise StorageRefusal(404, "notFound", "Not Found: this stand-in has no such call")
-        return answer(self._store, call, parse_json(body))
-
-    async def _answer_batch(self, call: Call, incoming: Incoming) -> Response:
-        body = await incoming.read_limited()
-        answers = []
-        for part in split_batch(body, incoming.headers.get("content-type", "")):
-            try:
-                inner = identify(part.method, part.path, part.query, call.base, part.headers)
-                # As in Google's quotas, a batch of n calls counts as n calls; the envelope counts as "batch".
-                self._counts[inner.kind] += 1
-                reply = self._answer_metadata(inner, part.body)
-            except StorageRefusal as refusal:
-                reply = error_reply(refusal)
-            answers.append((part.content_id, reply))
-        boundary = f"batch_{uuid.uuid4().hex}"
-        content_type = f"multipart/mixed; boundary={boundary}"
-        return Response(join_batch(answers, boundary), headers={"Content-Type": content_type})
-
-
-def _response(reply: Reply) -> Response:
-    if reply.content is None:
-        return Response(status_code=reply.status, headers=reply.headers)
-    headers = {"Content-Type": "application/json; charset=UTF-8", **reply.headers}
-    return Response(json.dumps(reply.content), reply.status, headers)
 
 
 class _Server(uvicorn.Server):
@@ -138,13 +43,25 @@ class StorageServer:
         buckets: names of buckets to begin with.
         data_dir: where the bodies of objects go, in a folder of their own that `stop` removes;
             by default the system's folder for temporary files.
+        faults: what goes wrong with requests; also to be read and set at /_emulator/faults.
+        other_counts: more counters for /_emulator/counts, beside those of requests.
 
     Raises:
         StorageRefusal: a bucket's name is not legal.
     """
 
-    def __init__(self, port: int = 0, buckets: Sequence[str] = (), data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        buckets: Sequence[str] = (),
+        data_dir: Path | None = None,
+        faults: FaultPlan | None = None,
+        other_counts: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._port = port
+        self._faults = FaultPlan() if faults is None else faults
+        self._other_counts = other_counts
+        self._connections = Connections()
         self._bucket_names = tuple(buckets)
         self._data_dir = data_dir
         self._counts: Counter[str] = Counter()
@@ -176,10 +93,12 @@ class StorageServer:
             if self._data_dir is not None:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix="emulated-storage-", dir=self._data_dir))
+            self._connections.is_stopping = False
             store = ObjectStore(self._folder)
             for name in self._bucket_names:
                 store.create_bucket(name, {})
-            self._server = _Server(_configuration(StorageApp(store, self._counts)))
+            app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts)
+            self._server = _Server(_configuration(app, self._connections))
             self._thread = threading.Thread(
                 target=self._server.run, args=([listener],), name="emulator-storage", daemon=True
             )
@@ -198,6 +117,7 @@ class StorageServer:
             RuntimeError: the thread did not end within 20 s.
         """
         if self._server is not None and self._thread is not None:
+            self._connections.is_stopping = True
             self._server.should_exit = True
             self._thread.join(STOP_SECONDS)
             if self._thread.is_alive():
@@ -230,9 +150,10 @@ class StorageServer:
         self.stop()
 
 
-def _configuration(app: StorageApp) -> uvicorn.Config:
+def _configuration(app: StorageApp, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=protocol_of(connections),
         lifespan="off",
         ws="none",
         log_config=None,

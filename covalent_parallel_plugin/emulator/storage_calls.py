@@ -60,6 +60,8 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
         ("POST", "/storage/v1/b", "buckets.insert"),
         ("POST", "/batch(?:/storage/v1)?", "batch"),
         ("GET", "/_emulator/counts", "emulator.counts"),
+        ("GET", "/_emulator/faults", "emulator.faults"),
+        ("PUT", "/_emulator/faults", "emulator.set_faults"),
     ]
 ]
 

@@ -105,6 +105,11 @@ class Uploads:
                 session.writer.discard()
         return Reply(499)
 
+    def object_name(self, upload_id: str) -> str:
+        """The object that a resumable upload is for; empty if there is no such upload."""
+        session = self._sessions.get(upload_id)
+        return "" if session is None else session.name
+
     async def take_chunk(self, call: Call, incoming: Incoming) -> Reply:
         """A chunk, the whole, or a status query of a resumable upload: 308 with Range, or the finished object.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from .engine import Entry
+from .entry import Entry
 from .filters import Value
 from .operations import Record
 from .refusals import Refusal

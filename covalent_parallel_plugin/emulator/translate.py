@@ -12,10 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from .attempt import Step
 from .filters import Value
-from .jobs import Event, Job, RetryRule, Task
+from .jobs import Job, Task
 from .plan import Plan
 from .refusals import MAX_PARALLELISM, Refusal
 from .runtime import Command, Limits
+from .states import Event, RetryRule
 
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/jobs/([^/]+)")
 _TASKS = re.compile(r"(projects/[^/]+/locations/[^/]+/jobs/[^/]+)/taskGroups/([^/]+)(?:/tasks/([^/]+))?")
@@ -108,6 +109,8 @@ def plan_of(job: batch_v1.Job, name: JobName) -> Plan:
         task_environments=tuple(dict(environment.variables) for environment in group.task_environments),
         limits=Limits(spec.compute_resource.cpu_milli, spec.compute_resource.memory_mib),
         max_run_seconds=_seconds(spec.max_run_duration),
+        labels=dict(job.labels),
+        provisioning=job.allocation_policy.instances[0].policy.provisioning_model.name,
         keeps_logs=job.logs_policy.destination == batch_v1.LogsPolicy.Destination.CLOUD_LOGGING,
     )
 
@@ -189,7 +192,7 @@ def _seconds(duration: Any) -> float | None:
 
 def _add_event(events: Any, event: Event) -> None:
     added = events.add()
-    added.type_ = "STATUS_CHANGED"
+    added.type_ = event.kind
     added.description = event.text
     set_time(added.event_time, event.time)
     if event.task_state is not None:
