@@ -13,7 +13,11 @@
     │   ├── TimeLimitError         ran past `time_limit`
     │   ├── TaskRefusedError       the container would not run the call: wrong Python, missing module
     │   ├── JobCancelledError      cancelled or deleted by somebody else
-    │   └── NoOutcomeError         ended without reporting back: preempted, no image, lost
+    │   ├── MachineLostError       preempted or lost, and all `retries` used up
+    │   ├── NoCapacityError        waited for a machine longer than `queue_limit`
+    │   ├── SchedulingError        refused by Batch or Compute Engine before a task ran
+    │   ├── ImageError             the container did not start: no image, or no Python in it
+    │   └── NoOutcomeError         ended in any other way without reporting back
     ├── OutcomeError               an outcome came, and cannot be trusted or read
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
@@ -76,6 +80,22 @@ class TaskRefusedError(JobError):
 
 class JobCancelledError(JobError):
     """The job was cancelled or deleted by somebody else."""
+
+
+class MachineLostError(JobError):
+    """The machine was preempted or lost, as often as `retries` allow."""
+
+
+class NoCapacityError(JobError):
+    """No machine was found within `queue_limit`."""
+
+
+class SchedulingError(JobError):
+    """Batch or Compute Engine refused the job before a task ran."""
+
+
+class ImageError(JobError):
+    """The container did not start: its image cannot be had, or has no Python."""
 
 
 class NoOutcomeError(JobError):

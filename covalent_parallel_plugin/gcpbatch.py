@@ -49,9 +49,10 @@ SMALL_CHARACTERS = 64 * 1024
 
 # What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
 _running: dict[Node, asyncio.Event] = {}
-# Nodes cancelled before they ran; bounded, since Covalent cancels finished nodes too
+# Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
 _cancelled_early: OrderedDict[Node, None] = OrderedDict()
-MOST_CANCELLED_EARLY = 100_000
+_ended: OrderedDict[Node, None] = OrderedDict()
+MOST_REMEMBERED = 100_000
 _warned: set[str] = set()
 
 # Covalent's UI shows the first 200 characters or so of an executor's attributes
@@ -90,9 +91,12 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         gpu_type: str | None = None,
         gpu_count: int | None = None,
         spot: bool | None = None,
+        spot_fallback: bool | None = None,
         boot_disk_gb: int | None = None,
         labels: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        retry_exceptions: bool | None = None,
+        queue_limit: float | None = None,
         keep_objects: bool | None = None,
         **unknown: object,
     ) -> None:
@@ -103,7 +107,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         # The server makes instances with every key of the file: what stands there is judged when an electron runs.
         own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
         mistakes = options.mistakes_in(own)
-        if any(options.is_given(own.get(name)) for name in ("gpu_type", "gpu_count", "machine_type")):
+        if any(options.is_given(own.get(name)) for name in ("gpu_type", "gpu_count", "machine_type", "spot_fallback")):
             mistakes += options.contradictions(options.resolve(given, configured))
         if mistakes:
             raise SettingsError(mistakes)
@@ -132,6 +136,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
         cancelled = _running.setdefault(node, asyncio.Event())
         if node in _cancelled_early:
+            del _cancelled_early[node]
             cancelled.set()
         try:
             return await self._run(function, args, kwargs, node, cancelled)
@@ -142,16 +147,15 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             raise TaskRuntimeError(str(error)) from error
         finally:
             _running.pop(node, None)
+            _remember(_ended, node)
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
         if node in _running:
             _running[node].set()
-        else:
-            _cancelled_early[node] = None
-            while len(_cancelled_early) > MOST_CANCELLED_EARLY:
-                _cancelled_early.popitem(last=False)
+        elif node not in _ended:
+            _remember(_cancelled_early, node)
         return True
 
     async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
@@ -228,6 +232,13 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stdout.write(stdout)
         if self.task_stderr is not None:
             self.task_stderr.write(stderr)
+
+
+def _remember(nodes: OrderedDict[Node, None], node: Node) -> None:
+    nodes[node] = None
+    nodes.move_to_end(node)
+    while len(nodes) > MOST_REMEMBERED:
+        nodes.popitem(last=False)
 
 
 def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:

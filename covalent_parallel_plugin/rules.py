@@ -13,6 +13,8 @@ Rule = Callable[[object], Any]
 
 # https://cloud.google.com/batch/quotas: a job runs 14 days at most; a minute of it is the supervisor's
 MAX_TIME_LIMIT_SECONDS = 14 * 24 * 3600 - 60
+# A job waits two days at most in QUEUED (same page)
+MAX_QUEUE_SECONDS = 2 * 24 * 3600
 # google.cloud.batch_v1.TaskSpec.max_retry_count: [0, 10]
 MAX_RETRIES = 10
 # google.cloud.batch_v1.Job.labels: 64 in all; the package's own and Batch's take some

@@ -75,12 +75,21 @@ class Settings:
         None, rules.whole_number(least=0, most=16), "accelerators per machine; not given: 1 where gpu_type is"
     )
     spot: bool = _option(False, rules.truth, "Spot machines: cheaper, and taken away at times (see retries)")
+    spot_fallback: bool = _option(
+        False, rules.truth, "once more on a standard machine when all attempts on Spot machines were lost (with spot)"
+    )
     boot_disk_gb: int = _option(
         30, rules.whole_number(least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
     )
     labels: Mapping[str, str] = _option({}, rules.labels, "labels of the job and its machines, for cost reports")
     environment: Mapping[str, str] = _option(
         {}, rules.environment, "environment variables of the electron, readable by whoever may view the job"
+    )
+    retry_exceptions: bool = _option(
+        False, rules.truth, "let `retries` also count for electrons that raise, crash or are killed"
+    )
+    queue_limit: float = _option(
+        86400, rules.number(above=0, most=rules.MAX_QUEUE_SECONDS), "longest wait for a machine before giving up", "s"
     )
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
 
@@ -178,6 +187,8 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
     machine = str(machine_type or "")
     built_in = rules.has_built_in_gpus(machine)
     found = []
+    if values.get("spot_fallback") is True and not values.get("spot"):
+        found.append("spot_fallback = True has no meaning without spot = True: set spot, or leave spot_fallback out")
     if is_given(gpu_type) and gpu_count == 0 and gpu_count is not False:
         found.append(f"gpu_count = 0 contradicts gpu_type = {gpu_type!r}: leave one of the two out")
     if is_given(gpu_count) and gpu_count != 0 and not is_given(gpu_type) and not built_in:

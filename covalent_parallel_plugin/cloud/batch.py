@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 300.0
 GROUP = "group0"
 
 # google.cloud.batch_v1.JobStatus.State: what ends a job
-TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "DELETION_IN_PROGRESS"})
+TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,13 @@ class BatchApi:
         except Exception as error:
             raise translated(error, f"list the jobs under {parent}") from error
 
-    async def cancel(self, name: str) -> bool:
+    async def cancel(self, name: str, patience_seconds: float | None = None) -> bool:
         """Ask for a job's end; False where there is nothing to end: no such job, ended, or being ended already."""
         try:
-            await self._ask(self._client.cancel_job, batch_v1.CancelJobRequest(name=name))
+            await self._ask(self._client.cancel_job, batch_v1.CancelJobRequest(name=name), patience_seconds)
+        except google.MethodNotImplemented:
+            # Where jobs cannot be cancelled yet, deleting them ends them too.
+            return await self.delete(name)
         except (google.NotFound, google.FailedPrecondition, google.AlreadyExists) as error:
             logger.debug("the job %s needs no cancelling: %s", name, error)
             return False

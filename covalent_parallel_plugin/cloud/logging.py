@@ -12,39 +12,49 @@ import threading
 from typing import Any, ClassVar
 
 from .failures import translated
+from .limiter import Limiter
 
 logger = logging.getLogger(__name__)
 
 LOG = "batch_task_logs"
-REQUEST_TIMEOUT_SECONDS = 8.0
+REQUEST_TIMEOUT_SECONDS = 4.0
+# Of the project's 60 a minute, which people and other programs share
+READS_PER_MINUTE = 40
+BACK_OFF_SECONDS = 30.0
 
 
 class LogReader:
     """Reads one project's Batch logs; blocking, thread-safe.
 
     Args:
-        client: a `LoggingServiceV2Client`.
         project_id: the project.
+        client: a `LoggingServiceV2Client`; made on first use if not given.
+        limiter: holds the readings back that would be too many.
     """
 
     _clients: ClassVar[dict[str, Any]] = {}
+    _limiters: ClassVar[dict[str, Limiter]] = {}
     _lock = threading.Lock()
 
-    def __init__(self, project_id: str, client: Any = None):
+    def __init__(self, project_id: str, client: Any = None, limiter: Limiter | None = None):
         self._project_id = project_id
         self._client = client
+        self._limiter = limiter or Limiter(READS_PER_MINUTE, 60.0)
 
     @classmethod
     def shared(cls, project_id: str) -> LogReader:
         """The project's logs through the process's client, which is made when the first line is asked for."""
-        return cls(project_id)
+        with cls._lock:
+            limiter = cls._limiters.setdefault(project_id, Limiter(READS_PER_MINUTE, 60.0))
+        return cls(project_id, limiter=limiter)
 
     def last_lines(self, job_uid: str, count: int = 20) -> list[str]:
-        """The last lines of a job's tasks, oldest first.
+        """The last lines of a job's tasks, oldest first; none where the project's readings are used up for now.
 
         Raises:
             CloudError: they could not be read.
         """
+        from google.api_core.exceptions import ResourceExhausted
         from google.cloud.logging_v2.types import ListLogEntriesRequest
 
         request = ListLogEntriesRequest(
@@ -55,9 +65,15 @@ class LogReader:
             order_by="timestamp desc",
             page_size=count,
         )
+        if not self._limiter.take():
+            logger.debug("the logs of %s are not read: too many readings this minute", job_uid)
+            return []
         try:
             pager = self._connected().list_log_entries(request, retry=None, timeout=REQUEST_TIMEOUT_SECONDS)
             page = next(iter(pager.pages))
+        except ResourceExhausted as error:
+            self._limiter.back_off(BACK_OFF_SECONDS)
+            raise translated(error, f"read the logs of the job {job_uid}") from error
         except Exception as error:
             raise translated(error, f"read the logs of the job {job_uid}") from error
         return [entry.text_payload.rstrip("\n") for entry in page.entries][::-1]

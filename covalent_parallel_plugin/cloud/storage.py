@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
-from ..errors import CloudError, MissingResourceError
+from ..errors import CloudError, MissingResourceError, PermissionDeniedError
 from .failures import translated
 from .pool import THREADS
 
@@ -137,6 +137,11 @@ class ObjectStore:
             return MissingResourceError(
                 f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
                 f" `gcloud storage buckets create gs://{self.bucket_name}`, or name another one"
+            )
+        if isinstance(failure, PermissionDeniedError) and "gs://" in what:
+            return PermissionDeniedError(
+                f"{failure}\nGive the identity of the Covalent server roles/storage.objectUser on the bucket"
+                f" {self.bucket_name!r} (bucket_name)."
             )
         return failure
 

@@ -102,10 +102,15 @@ def _task(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.TaskSpec:
         task.lifecycle_policies = [
             batch_v1.LifecyclePolicy(
                 action=batch_v1.LifecyclePolicy.Action.RETRY_TASK,
-                action_condition=batch_v1.LifecyclePolicy.ActionCondition(exit_codes=RETRIED_EXIT_CODES),
+                action_condition=batch_v1.LifecyclePolicy.ActionCondition(exit_codes=retried_exit_codes(settings)),
             )
         ]
     return task
+
+
+def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
+    """What Batch tries again: lost machines, and the electron's own failures only if that was asked for."""
+    return (*RETRIED_EXIT_CODES, wire.EXIT_RETRY_EXCEPTION) if settings.retry_exceptions else RETRIED_EXIT_CODES
 
 
 def _variables(settings: Settings, ticket: Ticket) -> dict[str, str]:
@@ -117,6 +122,8 @@ def _variables(settings: Settings, ticket: Ticket) -> dict[str, str]:
         wire.ENV_TIME_LIMIT: repr(float(settings.time_limit)),
         wire.ENV_RUNNER: archive.runner_archive().object_name,
     }
+    if settings.retry_exceptions:
+        variables[wire.ENV_LAST_ATTEMPT] = str(settings.retries)
     if settings.keep_objects:
         variables[wire.ENV_KEEP_OBJECTS] = "1"
     return variables

@@ -13,35 +13,33 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import aiofiles
 
 from .. import wire
 from ..cloud import Services
-from ..cloud.batch import AlreadyExistsError, JobStatus, TaskStatus
+from ..cloud.batch import AlreadyExistsError
 from ..cloud.pool import POOL, in_pool
-from ..errors import CloudError, OutcomeError
+from ..errors import CloudError
 from ..settings import Settings
 from . import jobspec, watch
 from .archive import runner_archive
 from .call import Call, Pickles
-from .outcome import Outcome, read_outcome
+from .collect import IN_MEMORY_BYTES, Collection
+from .outcome import Outcome, Raised
 from .source import electron_lookup, with_source_lines
-from .verdict import Failure, Findings, Verdict, verdict
+from .trouble import recognise
+from .verdict import Findings, Verdict, settings_for_another_run, verdict
 
 logger = logging.getLogger(__name__)
 
-# Payloads up to this size stay in memory, larger ones go through a file in `cache_dir`
-IN_MEMORY_BYTES = 4 * 1024 * 1024
 # Names tried where a job of another call holds the one that belongs to a node
 NAMES_TRIED = 8
 # How long a job that was cancelled is waited for before its objects are deleted
-CANCEL_SECONDS = 20.0
-# A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
-OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
-
-LOG_SECONDS = 8.0
+CANCEL_SECONDS = 15.0
+# The same for a job that somebody else is ending
+OTHERS_CANCEL_SECONDS = 5.0
 
 # Buckets that have the runner's archive
 _staged_runners: set[str] = set()
@@ -77,6 +75,7 @@ class Lifecycle:
         call_id = secrets.token_hex(8)
         self._ticket = jobspec.Ticket(call_id, secrets.token_bytes(32), call.folder(call_id))
         self._job_name = ""
+        self._names_used = 0
         self._is_staged = False
         self._is_over = True
         self._was_clean = False
@@ -95,10 +94,17 @@ class Lifecycle:
             self._check_cancelled()
             await self._stage(pickles)
             on_staged()
-            self._check_cancelled()
-            await self._submit()
-            job = await self._watch()
-            return await self._collect(job)
+            settings: Settings | None = self._settings
+            while settings is not None:
+                self._check_cancelled()
+                await self._submit(settings)
+                ended = await self._collect(await self._watch(), settings)
+                settings = settings_for_another_run(ended, settings)
+                if settings is not None:
+                    logger.warning(
+                        "%s lost its Spot machines as often as allowed; once more on a standard one", self._call
+                    )
+            return ended
         finally:
             await self._leave_nothing()
 
@@ -141,12 +147,13 @@ class Lifecycle:
     def _sealed(self, pickles: Pickles) -> bytes:
         return b"".join(wire.chunks(self._seal(pickles), pickles))
 
-    async def _submit(self) -> None:
-        call, parent = self._call, self._settings.parent
-        job = jobspec.job(self._settings, call, self._ticket)
-        for again in range(NAMES_TRIED):
+    async def _submit(self, settings: Settings) -> None:
+        call, parent = self._call, settings.parent
+        job = jobspec.job(settings, call, self._ticket)
+        for again in range(self._names_used, NAMES_TRIED):
             job_id = jobspec.job_id(call.dispatch_id, call.node_id, again)
             self._job_name = f"{parent}/jobs/{job_id}"
+            self._names_used = again + 1
             # From here on a job may exist, also if no answer comes.
             self._is_over = False
             try:
@@ -156,7 +163,9 @@ class Lifecycle:
                     self._is_over = True
                     continue
             except CloudError as error:
-                raise type(error)(f"{call} could not be submitted: {error}") from error
+                known = recognise(str(error))
+                remedy = f"\nThat means: {known.meaning}. To do: {known.remedy}." if known else ""
+                raise type(error)(f"{call} could not be submitted: {error}{remedy}") from error
             logger.debug("submitted %s as %s", call, self._job_name)
             return
         raise CloudError(
@@ -169,12 +178,15 @@ class Lifecycle:
         job = await self._services.batch.get(self._job_name)
         return job is not None and job.labels.get(jobspec.LABEL_CALL) == self._ticket.call_id
 
-    async def _watch(self) -> JobStatus | None:
-        job = await watch.until_ended(
-            self._services.batch, self._job_name, self._settings.poll_freq, self._sleep, time.monotonic
+    async def _watch(self) -> watch.Watched:
+        settings = self._settings
+        attempt_seconds = settings.time_limit + jobspec.GRACE_SECONDS + watch.SLACK_PER_ATTEMPT_SECONDS
+        limits = watch.Limits(settings.queue_limit, attempt_seconds * (settings.retries + 1))
+        watched = await watch.until_ended(
+            self._services.batch, self._job_name, settings.poll_freq, limits, self._sleep, time.monotonic
         )
-        self._is_over = True
-        return job
+        self._is_over = watched.reason == watch.GONE or (watched.job is not None and watched.job.is_terminal)
+        return watched
 
     async def _sleep(self, seconds: float) -> None:
         """Wait, or raise CancelledCall as soon as the user cancels."""
@@ -182,62 +194,22 @@ class Lifecycle:
             await asyncio.wait_for(self._cancelled.wait(), seconds)
         self._check_cancelled()
 
-    async def _collect(self, job: JobStatus | None) -> Verdict:
-        outcome = await self._fetch_outcome(patiently=job is not None and job.state in ("SUCCEEDED", "FAILED"))
-        if isinstance(outcome, Outcome) and outcome.raised is not None:
-            lookup = electron_lookup(outcome.raised, self._call.name, await self._source())
-            text = await in_pool(with_source_lines, outcome.raised.traceback, lookup)
-            outcome = replace(outcome, raised=replace(outcome.raised, traceback=text))
-        found = Findings(job, outcome=outcome)
-        if not isinstance(outcome, Outcome) and job is not None:
-            found = Findings(job, await self._task(), outcome, await self._last_lines(job.uid))
-        self._was_clean = isinstance(outcome, Outcome) and outcome.attempt == 0
-        ended = verdict(self._call, self._settings, self._job_name, found)
-        if isinstance(ended, Failure):
-            logger.debug("%s failed: %s", self._call, type(ended.error).__name__)
-        return ended
+    async def _collect(self, watched: watch.Watched, settings: Settings) -> Verdict:
+        job = watched.job
+        collection = Collection(self._services, self._settings, self._ticket, self._job_name)
+        outcome = await collection.outcome(job)
+        if isinstance(outcome, Outcome):
+            self._was_clean = outcome.attempt == 0
+            if outcome.raised is not None:
+                outcome = replace(outcome, raised=await self._with_source(outcome.raised))
+            found = Findings(job, outcome=outcome)
+        else:
+            found = await collection.without_outcome(Findings(job, outcome=outcome, reason=watched.reason))
+        return verdict(self._call, settings, self._job_name, found)
 
-    async def _fetch_outcome(self, patiently: bool) -> Outcome | OutcomeError | None:
-        for pause in (*(OUTCOME_GRACE_SECONDS if patiently else ()), None):
-            outcome = await in_pool(self._read_outcome)
-            if outcome is not None or pause is None:
-                return outcome
-            await asyncio.sleep(pause)
-        return None
-
-    def _read_outcome(self) -> Outcome | OutcomeError | None:
-        folder = self._settings.cache_dir
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder) as file:
-            stream = cast(BinaryIO, file)
-            if not self._services.objects.get(wire.outcome_name(self._ticket.folder), stream):
-                return None
-            try:
-                return read_outcome(stream, self._ticket.key, self._ticket.call_id)
-            except OutcomeError as error:
-                return error
-
-    async def _task(self) -> TaskStatus | None:
-        try:
-            return await self._services.batch.task(self._job_name)
-        except CloudError as error:
-            logger.debug("no task status of %s: %s", self._job_name, error)
-            return None
-
-    async def _last_lines(self, job_uid: str) -> list[str]:
-        """The log's last lines, if they come in time: no verdict waits for them any longer."""
-        loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(POOL, self._services.logs.last_lines, job_uid)
-        await asyncio.wait([reading], timeout=LOG_SECONDS)
-        if not reading.done():
-            logger.debug("no log lines of %s within %g s", self._job_name, LOG_SECONDS)
-            return []
-        try:
-            return reading.result()
-        except CloudError as error:
-            logger.debug("no log lines of %s: %s", self._job_name, error)
-            return []
+    async def _with_source(self, raised: Raised) -> Raised:
+        lookup = electron_lookup(raised, self._call.name, await self._source())
+        return replace(raised, traceback=await in_pool(with_source_lines, raised.traceback, lookup))
 
     async def _leave_nothing(self) -> None:
         """Cancel what may still run and delete what was staged; what fails here is told, and raises nothing."""
@@ -254,14 +226,15 @@ class Lifecycle:
 
     async def _end_job(self) -> None:
         """Cancel the job and wait for its end, so that no task writes after its objects are deleted."""
-        if not await self._services.batch.cancel(self._job_name):
-            return
-        until = time.monotonic() + CANCEL_SECONDS
+        is_ours = await self._services.batch.cancel(self._job_name, patience_seconds=CANCEL_SECONDS)
+        until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
+        pause = 0.2
         while time.monotonic() < until:
-            job = await self._services.batch.get(self._job_name)
+            job = await self._services.batch.get(self._job_name, patience_seconds=5.0)
             if job is None or job.is_terminal:
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
 
     def _delete_objects(self) -> None:
         store, folder = self._services.objects, self._ticket.folder

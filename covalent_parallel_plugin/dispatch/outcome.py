@@ -84,23 +84,37 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         raise OutcomeError(f"the outcome in the bucket makes no sense: {type(error).__name__}: {error}") from error
 
 
+def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, str]:
+    """Stdout and stderr of an attempt that had no ending of its own.
+
+    Raises:
+        OutcomeError: they are not what a task of this call sealed.
+    """
+    try:
+        envelope = wire.read_header(stream, key, bound_to)
+        return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
+    except wire.WireError as error:
+        raise OutcomeError(f"the output in the bucket is refused: {error}") from error
+
+
+def _text(stream: BinaryIO, envelope: wire.Envelope, part: str) -> str:
+    return wire.read_part(stream, envelope, part).decode("utf-8", "replace") if envelope.has(part) else ""
+
+
 def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
     if kind not in wire.OUTCOME_KINDS:
         raise ValueError(f"there is no kind {kind!r}")
 
-    def text(part: str) -> str:
-        return wire.read_part(stream, envelope, part).decode("utf-8", "replace") if envelope.has(part) else ""
-
     is_value = kind == wire.VALUE
     return Outcome(
         kind=kind,
-        stdout=text("stdout"),
-        stderr=text("stderr"),
+        stdout=_text(stream, envelope, "stdout"),
+        stderr=_text(stream, envelope, "stderr"),
         attempt=int(header["attempt"]),
         pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
-        shown=text("string") if is_value else "",
+        shown=_text(stream, envelope, "string") if is_value else "",
         name=_writable(header.get("name", "")),
         python=str(header["python"]),
         cloudpickle=str(header.get("cloudpickle", "")),

@@ -9,52 +9,73 @@ from __future__ import annotations
 import builtins
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import wire
 from ..cloud.batch import JobStatus, TaskStatus
 from ..errors import (
     ElectronError,
+    ImageError,
     JobCancelledError,
     JobError,
+    MachineLostError,
+    NoCapacityError,
     NoOutcomeError,
     OutcomeError,
-    ParallelError,
     RemoteTraceback,
+    SchedulingError,
     TaskKilledError,
     TaskRefusedError,
     TimeLimitError,
 )
 from ..settings import Settings
+from . import watch
 from .call import Call
+from .message import Place, message
 from .outcome import Outcome, Raised
+from .trouble import recognise_last
 
-# What an exit code says, from https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes, from the shell
-# and container conventions, and from this package's own (wire.EXIT_*)
+# What an exit code says and what to do, from https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes,
+# from the shell's and container engines' conventions, and from this package's own (wire.EXIT_*)
 EXIT_CODES = {
-    50000: "the task failed for a reason that Batch does not classify",
-    50001: "the Spot machine was preempted: raise `retries`, or use spot=False",
-    50002: "the machine stopped reporting to Batch: raise `retries`",
-    50003: "the machine rebooted while the task ran: raise `retries`",
-    50004: "machine and task did not respond any more",
-    50005: "the task ran past its maximum time: raise `time_limit`",
-    50006: "the machine was recreated while the task ran: raise `retries`",
-    125: "the container could not be started, most often because its image could not be pulled: check"
-    " container_image_uri, and that the service account may read it",
-    126: "the container's command could not be executed: the image needs a `python3`",
-    127: "the container has no `python3`: use an image with Python, such as python:3.11-slim",
-    137: "the container was killed, most often for want of memory: raise `memory`",
-    143: "the task was asked to stop",
-    wire.EXIT_BAD_DIGEST: "what lay in the bucket was not what the job had been made for: it was changed on its way",
-    wire.EXIT_NO_CALL: "the call was not in the bucket any more when the task started",
-    wire.EXIT_BUCKET_UNREADABLE: "the task could not read the bucket: give its service account"
-    " (service_account_email) roles/storage.objectViewer on it",
-    wire.EXIT_RUNNER_FAILED: "the runner failed: this is a defect of covalent-parallel-plugin",
-    wire.EXIT_NOT_DELIVERED: "the task could not write its outcome to the bucket: give its service account"
-    " (service_account_email) roles/storage.objectCreator on it",
-    wire.EXIT_WRONG_PYTHON: "the image's Python is too old: use one with the Python of this workflow",
+    50000: ("the task failed for a reason that Batch does not classify", "Look at the job's page."),
+    50001: ("its Spot machine was preempted", "Raise `retries`, set spot_fallback=True, or use spot=False."),
+    50002: ("its machine stopped reporting to Batch", "Raise `retries`; if it always happens, raise `memory`."),
+    50003: ("its machine rebooted while it ran", "Raise `retries`."),
+    50004: ("machine and task did not respond any more", "Run it again; if it always happens, raise `memory`."),
+    50005: ("the task ran past its maximum time", "Raise `time_limit`."),
+    50006: ("its machine was recreated while it ran", "Raise `retries`."),
+    125: (
+        "the container could not be started, most often because its image could not be pulled",
+        "Check container_image_uri, and that the service account may read it.",
+    ),
+    126: ("the container's command could not be executed", "Use an image whose `python3` is a program."),
+    127: ("the container has no `python3`", "Use an image with Python, such as python:3.11-slim."),
+    137: ("the container was killed, most often for want of memory", "Raise `memory`."),
+    143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
+    wire.EXIT_BAD_DIGEST: (
+        "what lay in the bucket was not what the job had been made for: it was changed on its way",
+        "Find out who else writes to the bucket.",
+    ),
+    wire.EXIT_NO_CALL: (
+        "the call was not in the bucket any more when the task started",
+        "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
+    ),
+    wire.EXIT_BUCKET_UNREADABLE: (
+        "the task could not read the bucket",
+        "Give its service account (service_account_email) roles/storage.objectViewer on it.",
+    ),
+    wire.EXIT_RUNNER_FAILED: ("the runner failed", "This is a defect of covalent-parallel-plugin: please report it."),
+    wire.EXIT_NOT_DELIVERED: (
+        "the task could not write its outcome to the bucket",
+        "Give its service account (service_account_email) roles/storage.objectCreator on it.",
+    ),
+    wire.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
+    wire.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
-TAIL_LINES = 20
+MACHINE_LOST_CODES = (50001, 50002, 50003, 50004, 50006)
+IMAGE_CODES = (125, 126, 127)
+CANCELLED_STATES = ("CANCELLED", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS")
 # Above this part of the memory asked for, a kill is put down to memory although the kernel's count was not readable
 LIKELY_OUT_OF_MEMORY = 0.7
 
@@ -80,32 +101,51 @@ Verdict = Value | Failure
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known once a job has ended.
+    """What is known once a job is watched no longer.
 
-    `outcome` is what the task reported, the error if that was refused, or None; `job` is None if it vanished, and
-    `lines` are the last ones of its log, read where no outcome came.
+    Attributes:
+        job: its last status, None if it was never seen.
+        task: its task's, where that was asked for; None if Batch lists none.
+        outcome: what the task reported, the error if that was refused, or None.
+        reason: why the watch ended, where it was not the job's own end (`watch.GONE`, ...).
+        stdout, stderr: output of an attempt that was taken away.
+        lines: the last ones of the log, read where nothing else came.
     """
 
     job: JobStatus | None
     task: TaskStatus | None = None
     outcome: Outcome | OutcomeError | None = None
+    reason: str = ""
+    stdout: str = ""
+    stderr: str = ""
     lines: Sequence[str] = ()
 
 
 def verdict(call: Call, settings: Settings, job_name: str, found: Findings) -> Verdict:
     """What the user is told."""
+    place = Place(call, settings, job_name, found.job, found.task)
     outcome = found.outcome
     if not isinstance(outcome, Outcome):
-        error = _without_outcome(call, settings, job_name, found)
-        return Failure(error, "", f"{error}\n")
+        kind, what, remedy = _without_outcome(settings, found)
+        output = found.stdout + found.stderr
+        error = kind(message(place, what, remedy, output, found.lines))
+        told = message(place, what, remedy, lines=() if output else found.lines)
+        return Failure(error, found.stdout, joined(found.stderr, f"{told}\n"))
     if outcome.kind == wire.VALUE:
         return Value(outcome)
     if outcome.raised is not None:
-        return Failure(exception_of(outcome.raised), outcome.stdout, _joined(outcome.stderr, outcome.raised.traceback))
-    ended = _refused(call, outcome) if outcome.kind == wire.REFUSED else _killed(call, settings, outcome)
-    return Failure(
-        ended, outcome.stdout, _joined(outcome.stderr, f"{ended}\nJob: {console_address(settings, job_name)}\n")
-    )
+        text = joined(outcome.raised.traceback, f"{place.addresses()}\n")
+        return Failure(exception_of(outcome.raised), outcome.stdout, joined(outcome.stderr, text))
+    kind, what, remedy = _reported(settings, outcome)
+    error = kind(message(place, what, remedy, outcome.stdout + outcome.stderr))
+    return Failure(error, outcome.stdout, joined(outcome.stderr, f"{message(place, what, remedy)}\n"))
+
+
+def settings_for_another_run(ended: Verdict, settings: Settings) -> Settings | None:
+    """On standard machines, if that was asked for and all attempts on Spot machines were lost; else None."""
+    if not (isinstance(ended, Failure) and isinstance(ended.error, MachineLostError)):
+        return None
+    return replace(settings, spot=False) if settings.spot and settings.spot_fallback else None
 
 
 def exception_of(raised: Raised) -> Exception:
@@ -129,77 +169,102 @@ def exception_of(raised: Raised) -> Exception:
     return error
 
 
-def console_address(settings: Settings, job_name: str) -> str:
-    """The job's page in Google's console."""
-    name = job_name.rsplit("/", 1)[-1]
-    return (
-        f"https://console.cloud.google.com/batch/jobsDetail/regions/{settings.region}/jobs/{name}/details"
-        f"?project={settings.project_id}"
-    )
+# The error's class, what happened, and what to do
+Told = tuple[type[JobError | OutcomeError], str, str]
 
 
-def _refused(call: Call, outcome: Outcome) -> ParallelError:
-    return TaskRefusedError(f"{call} was not run: {outcome.message}")
-
-
-def _killed(call: Call, settings: Settings, outcome: Outcome) -> JobError:
+def _reported(settings: Settings, outcome: Outcome) -> Told:
+    """Of an outcome that is neither a value nor an exception."""
+    if outcome.kind == wire.REFUSED:
+        return TaskRefusedError, f"was not run: {outcome.message}", ""
     peak = outcome.peak_memory_bytes / 2**20
     used = f"its memory peaked at {peak:.0f} MB of the {settings.memory} MB asked for"
     if outcome.reason == "time_limit":
-        return TimeLimitError(
-            f"{call} was ended after its time_limit of {settings.time_limit:g} s; its stderr shows where it stood."
-            " Raise `time_limit`, or make it shorter."
+        return (
+            TimeLimitError,
+            f"was ended after its time_limit of {settings.time_limit:g} s; its stderr shows where it stood.",
+            "Raise `time_limit`, or make it shorter.",
         )
     if outcome.signal is None:
-        return TaskKilledError(
-            f"{call} left the interpreter with exit status {outcome.exit_status} before it returned; {used}."
-            " Look for os._exit or a library that calls exit()."
+        return (
+            TaskKilledError,
+            f"left the interpreter with exit status {outcome.exit_status} before it returned; {used}.",
+            "Look for os._exit or a library that calls exit().",
         )
     name = _signal_name(outcome.signal)
-    if outcome.signal == signal.SIGKILL:
-        if outcome.out_of_memory_kills:
-            return TaskKilledError(f"{call} was killed for want of memory ({name}): {used}. Raise `memory`.")
-        if peak >= LIKELY_OUT_OF_MEMORY * settings.memory:
-            return TaskKilledError(
-                f"{call} was killed ({name}), most likely for want of memory: {used}. Raise `memory`."
-            )
-        return TaskKilledError(
-            f"{call} was killed ({name}); {used}, so unless it started other processes it was not for want of memory:"
-            " look for what sends signals in its code, or raise `memory`."
+    if outcome.signal != signal.SIGKILL:
+        return (
+            TaskKilledError,
+            f"was ended by {name}: a crash in native code, or a signal sent to it; {used}.",
+            "Its stderr shows Python's own trace of it.",
         )
-    return TaskKilledError(
-        f"{call} was ended by {name}: a crash in native code, or a signal sent to it; {used}."
-        " Its stderr shows Python's own trace of it."
+    code = f"{name}, exit code {128 + outcome.signal}"
+    if outcome.out_of_memory_kills:
+        return TaskKilledError, f"was killed for want of memory ({code}): {used}.", "Raise `memory`."
+    if peak >= LIKELY_OUT_OF_MEMORY * settings.memory:
+        return TaskKilledError, f"was killed ({code}), most likely for want of memory: {used}.", "Raise `memory`."
+    return (
+        TaskKilledError,
+        f"was killed ({code}); {used}, so unless it started other processes it was not for want of memory.",
+        "Look for what sends signals in its code, or raise `memory`.",
     )
 
 
-def _without_outcome(call: Call, settings: Settings, job_name: str, found: Findings) -> ParallelError:
-    where = f"Job: {console_address(settings, job_name)}"
-    lines = [f"  {line}" for line in found.lines[-TAIL_LINES:]]
-    tail = "\n".join(["Last lines of its output:", *lines, where]) if lines else where
+def _without_outcome(settings: Settings, found: Findings) -> Told:
+    """Of a job from which no outcome came that can be used."""
     if isinstance(found.outcome, OutcomeError):
-        return OutcomeError(f"{call}: {found.outcome}\n{tail}")
-    if found.job is None:
-        return JobCancelledError(f"{call}: its job is gone from Batch: somebody deleted it.\n{tail}")
-    if found.job.state in ("CANCELLED", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"):
-        return JobCancelledError(f"{call}: its job was cancelled or deleted by somebody else.\n{tail}")
-    if found.job.state == "SUCCEEDED":
-        return NoOutcomeError(
-            f"{call}: its job succeeded, and no outcome is in the bucket: something else deletes objects under its"
-            f" prefix, or the image runs another program than the job asks for.\n{tail}"
+        return OutcomeError, f"has no usable outcome: {found.outcome}.", "Find out who else writes to the bucket."
+    if found.reason == watch.QUEUE_LIMIT:
+        return _waited_too_long(settings, found)
+    if found.reason == watch.OVERDUE:
+        return (
+            TimeLimitError,
+            "was given up: its job still runs long after all its attempts should have ended.",
+            "The job was cancelled; run it again.",
         )
-    return _failed(call, found, tail)
+    if found.job is None or found.reason == watch.GONE:
+        return JobCancelledError, "has no job any more: somebody deleted it, or it vanished.", "Run it again."
+    if found.job.state in CANCELLED_STATES:
+        return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
+    if found.job.state == "SUCCEEDED":
+        return (
+            NoOutcomeError,
+            "left no outcome in the bucket, although its job succeeded.",
+            "Find out what else deletes objects under its prefix; or the image runs another program than the job"
+            " asks for.",
+        )
+    return _failed(found)
 
 
-def _failed(call: Call, found: Findings, tail: str) -> JobError:
+def _waited_too_long(settings: Settings, found: Findings) -> Told:
+    events = found.job.events if found.job is not None else ()
+    known = recognise_last(event.description for event in events)
+    what = f"was given up after waiting for a machine for its queue_limit of {settings.queue_limit:g} s"
+    if known is None:
+        return NoCapacityError, f"{what}; Batch does not say why.", "Raise `queue_limit`, or ask for other machines."
+    return NoCapacityError, f"{what}: {known[0].meaning}.", f"To do: {known[0].remedy}."
+
+
+def _failed(found: Findings) -> Told:
     code = found.task.exit_code if found.task is not None else None
-    events = [*(found.task.events if found.task else ()), *(found.job.events if found.job else ())]
-    said = f'\nBatch says: "{events[-1].description}"' if events else ""
+    events = [*(found.job.events if found.job else ()), *(found.task.events if found.task else ())]
     if code is None:
-        return NoOutcomeError(f"{call}: its job failed before the electron could start.{said}\n{tail}")
-    meaning = EXIT_CODES.get(code, "which none of Batch, the container or this package explains")
-    text = f"{call}: its task ended with exit code {code}: {meaning}.{said}\n{tail}"
-    return TimeLimitError(text) if code == 50005 else NoOutcomeError(text)
+        known = recognise_last(event.description for event in events)
+        if known is None:
+            return SchedulingError, "could not start: its job failed before a task ran.", "Look at the job's page."
+        return SchedulingError, f"could not start: {known[0].meaning}.", f"To do: {known[0].remedy}."
+    kind: type[JobError] = NoOutcomeError
+    if code == 50005:
+        kind = TimeLimitError
+    elif code in MACHINE_LOST_CODES:
+        kind = MachineLostError
+    elif code in IMAGE_CODES:
+        kind = ImageError
+    elif code == 128 + signal.SIGKILL:
+        kind = TaskKilledError
+    unknown = ("which none of Batch, the container or this package explains", "Look at the job's page and logs.")
+    meaning, remedy = EXIT_CODES.get(code, unknown)
+    return kind, f"ended with exit code {code}: {meaning}.", remedy
 
 
 def _signal_name(number: int) -> str:
@@ -209,5 +274,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _joined(first: str, second: str) -> str:
+def joined(first: str, second: str) -> str:
+    """Two texts, the second on a line of its own."""
     return first if not second else f"{first}\n{second}" if first and not first.endswith("\n") else first + second

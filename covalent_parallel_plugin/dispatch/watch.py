@@ -1,12 +1,14 @@
-"""Waiting for the end of a job, looking at it every `poll_freq` seconds."""
+"""Waiting for the end of a job, looking at it every `poll_freq` seconds; two clocks, for the queue and for the run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from ..cloud.batch import BatchApi, JobStatus
-from ..errors import NoOutcomeError, UnavailableError
+from ..errors import UnavailableError
+from .trouble import recognise_last
 
 logger = logging.getLogger(__name__)
 
@@ -14,27 +16,55 @@ logger = logging.getLogger(__name__)
 UNSEEN_SECONDS = 300.0
 # While Batch cannot be reached the job may well run on
 OUTAGE_SECONDS = 1800.0
-# Batch's own bounds: two days in the queue, fourteen running
-LONGEST_JOB_SECONDS = 16 * 24 * 3600.0
+# How long a job that somebody else cancels or deletes is watched on; its outcome may still come
+ENDING_SECONDS = 3.0
+# What Batch needs beyond an attempt's own time: another machine, its boot, the image
+SLACK_PER_ATTEMPT_SECONDS = 1800.0
+
+ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 
+# Why the watch ended, where it was not the job's own end
+GONE = "gone"
+QUEUE_LIMIT = "queue_limit"
+OVERDUE = "overdue"
 
-async def until_ended(batch: BatchApi, name: str, poll_seconds: float, sleep: Sleep, clock: Clock) -> JobStatus | None:
-    """The job's last status, or None if it is gone from Batch.
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a job may wait for its first machine, and how long its tasks may run, all attempts together."""
+
+    queue_seconds: float
+    run_seconds: float
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A job's last status, and why it is watched no longer: "" for its end, else GONE, QUEUE_LIMIT or OVERDUE."""
+
+    job: JobStatus | None
+    reason: str = ""
+
+
+async def until_ended(
+    batch: BatchApi, name: str, poll_seconds: float, limits: Limits, sleep: Sleep, clock: Clock
+) -> Watched:
+    """Look at a job until it has ended, is gone, or has outlived a limit.
 
     Args:
-        sleep: waits for some seconds; it may raise to end the waiting.
+        sleep: waits for some seconds; it may raise to end the watch.
 
     Raises:
         UnavailableError: Batch could not be asked for half an hour.
-        NoOutcomeError: the job outlived Batch's own limits.
     """
     started = last_answer = clock()
-    seen = is_troubled = False
-    state = ""
-    while clock() - started < LONGEST_JOB_SECONDS:
+    ending_since = running_since = None
+    job: JobStatus | None = None
+    is_troubled = False
+    told = ""
+    while True:
         await sleep(poll_seconds)
         try:
             status = await batch.get(name, patience_seconds=poll_seconds)
@@ -46,15 +76,33 @@ async def until_ended(batch: BatchApi, name: str, poll_seconds: float, sleep: Sl
             is_troubled = True
             continue
         is_troubled = False
-        last_answer = clock()
+        now = last_answer = clock()
         if status is None:
-            if seen or clock() - started > UNSEEN_SECONDS:
-                return None
+            if job is not None or now - started > UNSEEN_SECONDS:
+                return Watched(job, GONE)
             continue
-        seen = True
-        if status.state != state:
-            state = status.state
-            logger.debug("job %s is %s", name, state)
-        if status.is_terminal:
-            return status
-    raise NoOutcomeError(f"the job {name} has not ended within {LONGEST_JOB_SECONDS / 86400:.0f} days")
+        job = status
+        if job.is_terminal:
+            return Watched(job)
+        if job.state in ENDING_STATES:
+            ending_since = now if ending_since is None else ending_since
+            if now - ending_since >= ENDING_SECONDS:
+                return Watched(job)
+        elif job.state == "RUNNING":
+            running_since = now if running_since is None else running_since
+            if now - running_since > limits.run_seconds:
+                return Watched(job, OVERDUE)
+        else:
+            told = _tell_trouble(job, told)
+            if now - started > limits.queue_seconds:
+                return Watched(job, QUEUE_LIMIT)
+
+
+def _tell_trouble(job: JobStatus, told: str) -> str:
+    """Log, once for each kind, why a job waits; returns the kind told last."""
+    found = recognise_last(event.description for event in job.events)
+    if found is None or found[0].kind == told:
+        return told
+    trouble, text = found
+    logger.warning("job %s waits: %s; %s. Batch says: %s", job.name, trouble.meaning, trouble.remedy, text)
+    return trouble.kind

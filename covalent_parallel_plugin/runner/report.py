@@ -58,7 +58,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
 def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Packed:
     """Header and parts of the output so far of an attempt that is being taken away."""
     header = {
-        "kind": "partial",
+        "kind": wire.PARTIAL,
         "call_id": call_id,
         "task_index": task_index,
         "attempt": attempt,

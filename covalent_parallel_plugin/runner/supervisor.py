@@ -29,10 +29,10 @@ class Assignment(NamedTuple):
     keep_objects: bool
     task_index: int
     attempt: int
+    last_attempt: int
 
-    @property
-    def outcome_binding(self) -> bytes:
-        return wire.binding(wire.OUTCOME, self.call_id, self.task_index)
+    def binding(self, kind: str) -> bytes:
+        return wire.binding(kind, self.call_id, self.task_index)
 
 
 def main() -> int:
@@ -67,6 +67,7 @@ def _read_environment() -> Assignment:
         keep_objects=environment.get(wire.ENV_KEEP_OBJECTS) == "1",
         task_index=int(environment.get("BATCH_TASK_INDEX", "0")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
+        last_attempt=int(environment.get(wire.ENV_LAST_ATTEMPT, "0")),
     )
     for name in list(environment):
         if name.startswith(wire.ENV_PREFIX):
@@ -88,11 +89,13 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
             ending = Ending(exit_status=None, signal=None, reason="refused")
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
-        header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt)
-        name = wire.partial_name(task.folder, task.task_index, task.attempt)
-        _deliver(bucket, name, header, parts, task)
+        _deliver_partial(bucket, task, folder)
         return wire.EXIT_TERMINATED
     header, parts = outcome_of(folder, ending, refusal)
+    if header["outcome"] in (wire.EXCEPTION, wire.KILLED) and task.attempt < task.last_attempt:
+        _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
+        _deliver_partial(bucket, task, folder)
+        return wire.EXIT_RETRY_EXCEPTION
     header.update(
         kind=wire.OUTCOME,
         call_id=task.call_id,
@@ -106,7 +109,7 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
         _deliver_long_streams(bucket, task, folder)
     name = wire.outcome_name(task.folder, task.task_index)
     try:
-        if not _deliver(bucket, name, header, parts, task):
+        if not _deliver(bucket, name, header, parts, task, wire.OUTCOME):
             _say("another attempt of this task has delivered its outcome before")
     except storage.BucketError as error:
         _say(str(error))
@@ -126,10 +129,25 @@ def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:
     }
 
 
+def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str) -> None:
+    """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
+    header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt)
+    name = wire.partial_name(task.folder, task.task_index, task.attempt)
+    try:
+        _deliver(bucket, name, header, parts, task, wire.PARTIAL)
+    except storage.BucketError as error:
+        _say(str(error))
+
+
 def _deliver(
-    bucket: storage.Bucket, name: str, header: wire.Json, parts: Mapping[str, wire.Part], task: Assignment
+    bucket: storage.Bucket,
+    name: str,
+    header: wire.Json,
+    parts: Mapping[str, wire.Part],
+    task: Assignment,
+    kind: str,
 ) -> bool:
-    prefix = wire.seal(header, parts, task.key, task.outcome_binding)
+    prefix = wire.seal(header, parts, task.key, task.binding(kind))
     return bucket.put(name, wire.total_size(prefix, parts), lambda: wire.chunks(prefix, parts))
 
 

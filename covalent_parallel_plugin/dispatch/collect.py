@@ -1,0 +1,120 @@
+"""What a job left behind: its outcome; or else its task's state, its output so far, or the last lines of its log."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from .. import wire
+from ..cloud import Services
+from ..cloud.batch import JobStatus, TaskStatus
+from ..cloud.pool import POOL, in_pool
+from ..errors import CloudError, OutcomeError
+from ..settings import Settings
+from .jobspec import Ticket
+from .message import TAIL_LINES
+from .outcome import Outcome, read_outcome, read_streams
+from .verdict import Findings
+
+logger = logging.getLogger(__name__)
+
+# Payloads up to this size stay in memory, larger ones go through a file in `cache_dir`
+IN_MEMORY_BYTES = 4 * 1024 * 1024
+# A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
+OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+# No verdict waits longer than this for the log's last lines, which may come a moment after the job's end
+LOG_SECONDS = 6.0
+LOG_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Fetches what one job left behind, through the services that its call came with."""
+
+    services: Services
+    settings: Settings
+    ticket: Ticket
+    job_name: str
+
+    async def outcome(self, job: JobStatus | None) -> Outcome | OutcomeError | None:
+        """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come."""
+        is_expected = job is not None and job.state in ("SUCCEEDED", "FAILED")
+        for pause in (*(OUTCOME_GRACE_SECONDS if is_expected else ()), None):
+            found = await in_pool(self._read_outcome)
+            if found is not None or pause is None:
+                return found
+            await asyncio.sleep(pause)
+        return None
+
+    async def without_outcome(self, found: Findings) -> Findings:
+        """What else there is to tell of a job from which no outcome came."""
+        job = found.job
+        if job is None:
+            return found
+        found = replace(found, task=await self._task())
+        stdout, stderr = await in_pool(self._read_partial)
+        if stdout or stderr:
+            return replace(found, stdout=stdout, stderr=stderr)
+        return replace(found, lines=await self._last_lines(job.uid))
+
+    def _read_outcome(self) -> Outcome | OutcomeError | None:
+        folder = self.settings.cache_dir
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder) as file:
+            stream = cast(BinaryIO, file)
+            if not self.services.objects.get(wire.outcome_name(self.ticket.folder), stream):
+                return None
+            try:
+                return read_outcome(stream, self.ticket.key, self.ticket.call_id)
+            except OutcomeError as error:
+                return error
+
+    async def _task(self) -> TaskStatus | None:
+        try:
+            return await self.services.batch.task(self.job_name)
+        except CloudError as error:
+            logger.debug("no task status of %s: %s", self.job_name, error)
+            return None
+
+    def _read_partial(self) -> tuple[str, str]:
+        """Stdout and stderr of the latest attempt that was taken away and left them; empty if none did."""
+        store, folder = self.services.objects, self.ticket.folder
+        try:
+            names = sorted(store.names(f"{folder}/attempt-"), key=lambda name: (len(name), name))
+            if not names:
+                return "", ""
+            with io.BytesIO() as stream:
+                store.get(names[-1], stream)
+                return read_streams(stream, self.ticket.key, wire.binding(wire.PARTIAL, self.ticket.call_id))
+        except (CloudError, OutcomeError) as error:
+            logger.debug("no output so far of %s: %s", self.job_name, error)
+            return "", ""
+
+    async def _last_lines(self, job_uid: str) -> list[str]:
+        """The log's last lines, if they come in time."""
+        until = asyncio.get_running_loop().time() + LOG_SECONDS
+        lines = await self._read_log(job_uid, LOG_SECONDS)
+        if not lines and asyncio.get_running_loop().time() + 2 * LOG_PAUSE_SECONDS < until:
+            await asyncio.sleep(LOG_PAUSE_SECONDS)
+            lines = await self._read_log(job_uid, until - asyncio.get_running_loop().time())
+        return lines
+
+    async def _read_log(self, job_uid: str, seconds: float) -> list[str]:
+        # Not waited for any longer than that, unlike what else runs in the threads: a reading leaves nothing behind.
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(POOL, self.services.logs.last_lines, job_uid, TAIL_LINES)
+        await asyncio.wait([reading], timeout=seconds)
+        if not reading.done():
+            reading.add_done_callback(lambda late: late.cancelled() or late.exception())
+            return []
+        try:
+            return reading.result()
+        except CloudError as error:
+            logger.debug("no log lines of %s: %s", self.job_name, error)
+            return []
