@@ -5,13 +5,22 @@ Covalent imports this module with itself, so nothing of Google's is imported her
 
 from __future__ import annotations
 
+import sys
+
+if "covalent" not in sys.modules:
+    # Covalent imports its plugins while it is imported. Begun by this module, it would find it half made: so it begins
+    # itself, imports this module whole, and that one is what the importer gets.
+    del sys.modules[__name__]
+    import covalent  # noqa: F401
+
 import asyncio
 import logging
-import sys
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covalent._shared_files.config import get_config
@@ -48,7 +57,7 @@ PARTS = (
 SMALL_CHARACTERS = 64 * 1024
 
 # What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
-_running: dict[Node, asyncio.Event] = {}
+_running: dict[Node, list[asyncio.Event]] = {}
 # Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
 _cancelled_early: OrderedDict[Node, None] = OrderedDict()
 _ended: OrderedDict[Node, None] = OrderedDict()
@@ -134,7 +143,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         """
         # Before the first await, so that a cancellation from here on finds it.
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
-        cancelled = _running.setdefault(node, asyncio.Event())
+        cancelled = asyncio.Event()
+        _running.setdefault(node, []).append(cancelled)
         if node in _cancelled_early:
             del _cancelled_early[node]
             cancelled.set()
@@ -146,14 +156,17 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stderr.write(f"{error}\n")
             raise TaskRuntimeError(str(error)) from error
         finally:
-            _running.pop(node, None)
-            _remember(_ended, node)
+            _running[node].remove(cancelled)
+            if not _running[node]:
+                del _running[node]
+                _remember(_ended, node)
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
         if node in _running:
-            _running[node].set()
+            for event in _running[node]:
+                event.set()
         elif node not in _ended:
             _remember(_cancelled_early, node)
         return True
@@ -180,6 +193,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         cancelled: asyncio.Event,
     ) -> Any:
         settings = options.check(options.resolve(self.__dict__, {}))
+        _require_folder(settings.cache_dir)
         pool = import_module("covalent_parallel_plugin.cloud.pool")
         for name in PARTS:
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
@@ -234,6 +248,21 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stderr.write(stderr)
 
 
+def _require_folder(path: str) -> None:
+    """Have the folder for large payloads, before anything is uploaded that might need it later.
+
+    Raises:
+        SettingsError: it cannot be made or written to.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        is_usable = os.access(path, os.W_OK | os.X_OK)
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"cache_dir = {path!r} cannot be made: {error}: name a folder that can"]) from error
+    if not is_usable:
+        raise SettingsError([f"cache_dir = {path!r} cannot be written to: name a folder that can"])
+
+
 def _remember(nodes: OrderedDict[Node, None], node: Node) -> None:
     nodes[node] = None
     nodes.move_to_end(node)
@@ -258,18 +287,24 @@ def _configured() -> Mapping[str, object]:
 
 
 def _refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, object]) -> None:
-    """Keys that stand in the file warn once (other versions wrote other keys); any other is a mistake."""
-    for name in unknown:
-        if name not in configured:
-            near = options.nearest(name)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise TypeError(f"GCPBatchExecutor has no option {name!r}{hint}")
-        if name not in _warned:
+    """Keys that stand in the file warn once (other versions wrote other keys); any others are mistakes.
+
+    Raises:
+        TypeError: naming each of them, and the option that was most likely meant.
+    """
+    mistyped = [f"{name!r}{_hint(name)}" for name in unknown if name not in configured]
+    if mistyped:
+        raise TypeError(f"GCPBatchExecutor has no option {', nor '.join(mistyped)}")
+    for name in configured:
+        if name not in options.OPTIONS and name not in _warned:
             _warned.add(name)
-            near = options.nearest(name)
-            hint = f" (did you mean {near!r}?)" if near else ""
             warnings.warn(
                 f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is no option of"
-                f" GCPBatchExecutor{hint}; it is ignored",
+                f" GCPBatchExecutor{_hint(name)}; it is ignored",
                 stacklevel=3,
             )
+
+
+def _hint(name: str) -> str:
+    near = options.nearest(name)
+    return f" (did you mean {near!r}?)" if near else ""

@@ -81,6 +81,17 @@ class PrivateCovalentServer:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def process_id(self) -> int:
+        """The server's process.
+
+        Raises:
+            PrivateServerError: it has not been started, or was stopped.
+        """
+        if self._process is None:
+            raise PrivateServerError("this private Covalent server has no process: start it first")
+        return self._process.pid
+
+    @property
     def environment(self) -> dict[str, str]:
         """The whole environment for a process that builds and dispatches lattices on this server."""
         return private_environment(self._inherited, self.home) | self._added_environment
@@ -245,6 +256,9 @@ def _serve(descriptor: int) -> None:
     # Or processes that executors fork would hold the port after the server's end.
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # uvicorn raises the signal that ended it again, and SIGTERM's default would end the process before its electrons
+    # have cancelled their jobs.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     import uvicorn
 
     datastore = importlib.import_module("covalent_dispatcher._db.datastore")

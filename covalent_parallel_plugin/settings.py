@@ -154,7 +154,8 @@ def mistakes_in(values: Mapping[str, object]) -> list[str]:
             try:
                 OPTIONS[name].rule(value)
             except ValueError as error:
-                mistakes.append(f"{name} = {value!r} {error}")
+                unit = f" (in {OPTIONS[name].unit})" if OPTIONS[name].unit else ""
+                mistakes.append(f"{name} = {value!r} {error}{unit}")
     return mistakes
 
 
@@ -187,7 +188,8 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
     machine = str(machine_type or "")
     built_in = rules.has_built_in_gpus(machine)
     found = []
-    if values.get("spot_fallback") is True and not values.get("spot"):
+    spot, fallback = (plain(name, values.get(name)) for name in ("spot", "spot_fallback"))
+    if fallback is True and spot is not True:
         found.append("spot_fallback = True has no meaning without spot = True: set spot, or leave spot_fallback out")
     if is_given(gpu_type) and gpu_count == 0 and gpu_count is not False:
         found.append(f"gpu_count = 0 contradicts gpu_type = {gpu_type!r}: leave one of the two out")

@@ -24,6 +24,11 @@ T = TypeVar("T")
 ATTEMPT_SECONDS = 20.0
 # How long a request is tried again while Batch is in trouble
 PATIENCE_SECONDS = 300.0
+# The same for a server on this machine, which is there or is not
+LOCAL_PATIENCE_SECONDS = 45.0
+# A job that runs already is worth a longer wait
+OUTAGE_SECONDS = 1800.0
+LOCAL_OUTAGE_SECONDS = 90.0
 GROUP = "group0"
 
 # google.cloud.batch_v1.JobStatus.State: what ends a job
@@ -95,10 +100,20 @@ class BatchApi:
             PermissionDeniedError: no credentials.
         """
         address = os.environ.get("BATCH_EMULATOR_HOST", "")
-        mine = cls._shared.setdefault(asyncio.get_running_loop(), {})
+        running = asyncio.get_running_loop()
+        if running not in cls._shared:
+            for loop in [loop for loop in cls._shared if loop.is_closed()]:
+                # A client holds its loop, so nothing but this lets go of the two.
+                del cls._shared[loop]
+        mine = cls._shared.setdefault(running, {})
         if address not in mine:
-            mine[address] = cls(connect(address))
+            mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS)
         return mine[address]
+
+    @property
+    def outage_seconds(self) -> float:
+        """How long Batch may be out of reach before a job that runs there is given up."""
+        return OUTAGE_SECONDS if self._patience_seconds > LOCAL_OUTAGE_SECONDS else LOCAL_OUTAGE_SECONDS
 
     async def create(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> JobStatus:
         """Submit a job.
@@ -126,17 +141,17 @@ class BatchApi:
         except Exception as error:
             raise translated(error, f"read the job {name}") from error
 
-    async def task(self, job_name: str, index: int = 0) -> TaskStatus | None:
+    async def task(self, job_name: str, index: int = 0, patience_seconds: float | None = None) -> TaskStatus | None:
         """The status of one task, or None where Batch lists no such task."""
         name = f"{job_name}/taskGroups/{GROUP}/tasks/{index}"
         try:
-            task = await self._ask(self._client.get_task, batch_v1.GetTaskRequest(name=name))
+            task = await self._ask(self._client.get_task, batch_v1.GetTaskRequest(name=name), patience_seconds)
         except google.NotFound:
             return None
         except Exception as error:
             raise translated(error, f"read the task {name}") from error
         status = batch_v1.Task.pb(task).status
-        return TaskStatus(index, batch_v1.TaskStatus.State(status.state).name, _events(status.status_events))
+        return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
 
     async def list(self, parent: str, filter: str = "") -> list[JobStatus]:
         """The jobs under a project and region that a filter in Batch's language lets through, all pages."""
@@ -190,7 +205,7 @@ class BatchApi:
             return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
 
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        return await patiently(patience)(attempt)()
+        return await patiently(attempt, patience)
 
 
 def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
@@ -218,12 +233,20 @@ def _job_status(job: batch_v1.Job) -> JobStatus:
     return JobStatus(
         name=raw.name,
         uid=raw.uid,
-        state=batch_v1.JobStatus.State(raw.status.state).name,
+        state=_name(batch_v1.JobStatus.State, raw.status.state),
         counts=dict(groups[GROUP].counts) if GROUP in groups else {},
         events=_events(raw.status.status_events),
         labels=dict(raw.labels),
         created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
     )
+
+
+def _name(states: Any, number: int) -> str:
+    """A state's name; one that the installed client does not know yet is neither an error nor an end."""
+    try:
+        return str(states(number).name)
+    except ValueError:
+        return f"STATE_{number}"
 
 
 def _events(raw: Any) -> tuple[Event, ...]:

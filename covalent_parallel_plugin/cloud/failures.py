@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import requests
 from google.api_core import exceptions as google
-from google.api_core.retry import AsyncRetry
 from google.auth import exceptions as auth
 
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
@@ -21,10 +28,16 @@ TRANSIENT = (
     google.Unknown,
 )
 
+INITIAL_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+
 LOGIN = (
     "no Google credentials were found: run `gcloud auth application-default login`, or set"
-    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server"
+    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server; for the local stand-in,"
+    " start the server with the three variables that `covalent-parallel emulator` prints"
 )
+LOCAL_VARIABLES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST")
+T = TypeVar("T")
 
 
 def may_pass(error: BaseException) -> bool:
@@ -32,16 +45,33 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, (*TRANSIENT, auth.TransportError))
 
 
-def patiently(seconds: float, initial: float = 0.5, maximum: float = 15.0) -> AsyncRetry:
-    """Retry what may pass for so long, with growing pauses drawn at random (jitter)."""
-    return AsyncRetry(predicate=may_pass, initial=initial, maximum=maximum, multiplier=2.0, timeout=seconds)
+async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Make an attempt, and others while what goes wrong may pass, for so long.
+
+    The pauses double from half a second on, with jitter on both sides and never near zero: a service in trouble is not
+    asked again at once. (`google.api_core.retry` draws them from zero on.)
+
+    Raises:
+        The last attempt's error.
+    """
+    until = time.monotonic() + seconds
+    pause = INITIAL_PAUSE_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            wait = pause * random.uniform(0.6, 1.4)
+            if not may_pass(error) or time.monotonic() + wait > until:
+                raise
+        await asyncio.sleep(wait)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 def translated(error: Exception, what: str) -> CloudError:
     """This package's error for one of Google's; `what` says what was tried, as in "read the job X"."""
     if isinstance(error, google.RetryError) and isinstance(error.cause, Exception):
         cause = error.cause
-        return UnavailableError(f"Google could not {what}, however often it was asked: {_text(cause)}")
+        return UnavailableError(f"Google could not {what}, however often it was asked: {_text(cause)}{_local_hint()}")
     if isinstance(error, auth.DefaultCredentialsError):
         return PermissionDeniedError(f"could not {what}: {LOGIN}")
     if isinstance(error, auth.RefreshError):
@@ -50,9 +80,21 @@ def translated(error: Exception, what: str) -> CloudError:
         return PermissionDeniedError(f"Google does not permit to {what}: {_text(error)}")
     if isinstance(error, google.NotFound):
         return MissingResourceError(f"could not {what}: {_text(error)}")
-    if may_pass(error):
-        return UnavailableError(f"Google could not {what}: {_text(error)}")
+    if may_pass(error) or isinstance(error, (ConnectionError, requests.exceptions.ConnectionError)):
+        return UnavailableError(f"Google could not {what}: {_text(error)}{_local_hint()}")
     return CloudError(f"Google refused to {what}: {_text(error)}")
+
+
+def _local_hint() -> str:
+    """What to do where a server on this machine was asked, and not Google."""
+    found = [f"{name}={os.environ[name]}" for name in LOCAL_VARIABLES if os.environ.get(name)]
+    if not found:
+        return ""
+    return (
+        f"\nThat was the local stand-in ({', '.join(found)}): see that `covalent-parallel emulator` runs, and start"
+        " the Covalent server anew with the variables that it prints, which are others each time unless its ports are"
+        " given."
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 # Transfers wait more than they compute, and more threads than this do not move more bytes on small servers.
 THREADS = 16
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="covalent-parallel")
+# Apart, so that a log service that hangs holds up no upload
+LOG_POOL = ThreadPoolExecutor(2, thread_name_prefix="covalent-parallel-log")
 
 P = ParamSpec("P")
 T = TypeVar("T")

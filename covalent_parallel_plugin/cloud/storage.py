@@ -12,8 +12,13 @@ from .failures import translated
 from .pool import THREADS
 
 REQUEST_TIMEOUT_SECONDS = 60
+# How long a request is tried again; the second for a server on this machine, which is there or is not
+PATIENCE_SECONDS = 120.0
+LOCAL_PATIENCE_SECONDS = 45.0
 # Pieces of a large upload: memory held per transfer against one request per piece. A multiple of 256 KiB.
 UPLOAD_PIECE_BYTES = 32 * 1024 * 1024
+# A download whose checksum does not fit, which the client does not try again by itself
+DOWNLOAD_TRIES = 3
 # The client would look the bucket up in the background on its first use, for traces that nobody asked for
 QUIET_VARIABLE = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 
@@ -25,6 +30,10 @@ class StoredObject:
     name: str
     size: int
     created_seconds: float
+
+
+class CorruptObjectError(CloudError):
+    """An object arrived changed, however often it was downloaded."""
 
 
 class ObjectStore:
@@ -42,6 +51,8 @@ class ObjectStore:
         self._client = client
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
+        self._patience = _patience()
+        self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
 
     @classmethod
     def shared(cls, project_id: str, bucket_name: str) -> ObjectStore:
@@ -71,7 +82,7 @@ class ObjectStore:
                     source,
                     content_type="application/octet-stream",
                     if_generation_match=0,
-                    timeout=REQUEST_TIMEOUT_SECONDS,
+                    **self._patience,
                 )
             else:
                 blob.chunk_size = UPLOAD_PIECE_BYTES
@@ -79,7 +90,7 @@ class ObjectStore:
                     source,
                     content_type="application/octet-stream",
                     if_generation_match=0,
-                    timeout=REQUEST_TIMEOUT_SECONDS,
+                    **self._patience,
                 )
         except PreconditionFailed:
             return False
@@ -88,26 +99,39 @@ class ObjectStore:
         return True
 
     def get(self, name: str, into: BinaryIO) -> bool:
-        """Copy an object into a file; False if there is none."""
-        from google.api_core.exceptions import NotFound
+        """Copy an object into an empty file; False if there is none.
 
-        try:
-            self._bucket.blob(name).download_to_file(into, raw_download=True, timeout=REQUEST_TIMEOUT_SECONDS)
-        except NotFound as error:
-            if _is_bucket_missing(error):
+        Raises:
+            CorruptObjectError: it never arrived as its checksum says.
+        """
+        from google.api_core.exceptions import NotFound
+        from google.cloud.storage.exceptions import DataCorruption
+
+        for _ in range(DOWNLOAD_TRIES):
+            into.seek(0)
+            into.truncate()
+            try:
+                self._bucket.blob(name).download_to_file(into, raw_download=True, **self._patience)
+            except NotFound as error:
+                if _is_bucket_missing(error):
+                    raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
+                return False
+            except DataCorruption as error:
+                changed = error
+            except Exception as error:
                 raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
-            return False
-        except Exception as error:
-            raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
-        return True
+            else:
+                return True
+        raise CorruptObjectError(
+            f"gs://{self.bucket_name}/{name} arrived changed {DOWNLOAD_TRIES} times: its checksum does not fit"
+        ) from changed
 
     def delete(self, name: str) -> bool:
         """Delete an object; False if there was none."""
         from google.api_core.exceptions import NotFound
-        from google.cloud.storage.retry import DEFAULT_RETRY
 
         try:
-            self._bucket.delete_blob(name, retry=DEFAULT_RETRY, timeout=REQUEST_TIMEOUT_SECONDS)
+            self._bucket.delete_blob(name, **self._patience)
         except NotFound:
             return False
         except Exception as error:
@@ -125,9 +149,12 @@ class ObjectStore:
                 self._bucket,
                 prefix=prefix,
                 fields="items(name,size,timeCreated),nextPageToken",
-                timeout=REQUEST_TIMEOUT_SECONDS,
+                **self._patience,
             )
-            return [StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp()) for blob in blobs]
+            return [
+                StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp() if blob.time_created else 0.0)
+                for blob in blobs
+            ]
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
@@ -144,6 +171,15 @@ class ObjectStore:
                 f" {self.bucket_name!r} (bucket_name)."
             )
         return failure
+
+
+def _patience() -> dict[str, Any]:
+    """How long to wait for one answer, and how long to try again."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    is_local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
+    seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
+    return {"retry": DEFAULT_RETRY.with_timeout(seconds), "timeout": REQUEST_TIMEOUT_SECONDS}
 
 
 def _is_bucket_missing(error: Any) -> bool:

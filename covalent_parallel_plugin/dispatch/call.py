@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from .. import wire
+from ..errors import SettingsError
 
 PREFIX = "covalent-parallel"
 # What may stand in an object's name as it is; anything else could climb out of the prefix or confuse a listing
@@ -43,9 +44,11 @@ class Call:
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
-            raise ValueError(
-                f"the dispatch id {self.dispatch_id!r} cannot be part of an object's name:"
-                " use letters, digits, '-' and '_'"
+            raise SettingsError(
+                [
+                    f"the dispatch id {self.dispatch_id!r} cannot be part of an object's name: use at most 100 letters,"
+                    " digits, '-' and '_', a letter or digit first"
+                ]
             )
 
     def __str__(self) -> str:

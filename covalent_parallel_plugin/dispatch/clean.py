@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +16,19 @@ from ..errors import CloudError
 from . import jobspec
 from .call import PREFIX, is_plain_id
 
+# PREFIX/dispatch/node/call/ and what `wire` names there; anything else is somebody else's
+_OF_A_CALL = re.compile(
+    rf"(?P<folder>{re.escape(PREFIX)}/[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}/-?[0-9]+/(?P<call>[0-9a-f]{{16}}))/"
+    r"(call|outcome-[0-9]+|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"
+)
+
 # Removed at once; more would only queue in the package's threads
 REMOVALS_AT_ONCE = 16
+# How long cancelled jobs are waited for, so that none writes after its objects are deleted
+CANCEL_SECONDS = 30.0
+CANCEL_PAUSE_SECONDS = 1.0
+# Jobs that a call makes, one after the other: the first, and with `spot_fallback` another
+MOST_JOBS = 2
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,9 @@ async def find(
 ) -> Leftovers:
     """What is left under a project and region and in the bucket, of one dispatch or of all.
 
-    Only jobs with this package's own label count, and only objects under its prefix whose folder is a dispatch's; the
-    runner's archives stay, since a running server counts on them.
+    Only jobs with this package's own label count, and only objects under its prefix that have the name of a call's, and
+    whose call has no younger job (as after `spot_fallback`); the runner's archives stay, since a running server counts
+    on them.
 
     Raises:
         ValueError: an id that no dispatch has.
@@ -52,21 +66,35 @@ async def find(
     listed = await services.batch.list(
         parent, " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
     )
-    jobs = [
+    ours = [
         job
         for job in listed
         if not job.is_terminal
-        and job.created_seconds <= before
         and all(job.labels.get(key) == value for key, value in wanted.items())
+        and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
     ]
+    jobs = [job for job in ours if job.created_seconds <= before]
+    younger = {job.labels.get(jobspec.LABEL_CALL) for job in ours} - {
+        job.labels.get(jobspec.LABEL_CALL) for job in jobs
+    }
     prefix = f"{PREFIX}/{dispatch_id}/" if dispatch_id is not None else f"{PREFIX}/"
     stored = await in_pool(services.objects.list, prefix)
-    objects = [found for found in stored if found.created_seconds <= before and _is_of_a_call(found.name)]
+    objects = [
+        found
+        for found in stored
+        if found.created_seconds <= before
+        and (match := _OF_A_CALL.fullmatch(found.name)) is not None
+        and match["call"] not in younger
+    ]
     return Leftovers(jobs, objects)
 
 
 async def remove(services: Services, leftovers: Leftovers) -> list[str]:
-    """Cancel the jobs, then delete the objects; returns what could not be done, a sentence each."""
+    """Cancel the jobs, wait for their end, then delete the objects, those too that a job's end has added.
+
+    Returns:
+        What could not be done, a sentence each.
+    """
     problems: list[str] = []
     gate = asyncio.Semaphore(REMOVALS_AT_ONCE)
 
@@ -74,22 +102,54 @@ async def remove(services: Services, leftovers: Leftovers) -> list[str]:
         async with gate:
             try:
                 await services.batch.cancel(job.name)
+                if not await _has_ended(services, job.name):
+                    problems.append(f"the job {job.name} is cancelled, and has not ended yet: clean up again later")
             except CloudError as error:
                 problems.append(str(error))
 
-    async def delete(stored: StoredObject) -> None:
+    async def names_in(folder: str) -> list[str]:
         async with gate:
             try:
-                await in_pool(services.objects.delete, stored.name)
+                return [
+                    name for name in await in_pool(services.objects.names, f"{folder}/") if _OF_A_CALL.fullmatch(name)
+                ]
+            except CloudError as error:
+                problems.append(str(error))
+                return []
+
+    async def delete(name: str) -> None:
+        async with gate:
+            try:
+                await in_pool(services.objects.delete, name)
             except CloudError as error:
                 problems.append(str(error))
 
     await asyncio.gather(*(cancel(job) for job in leftovers.jobs))
-    await asyncio.gather(*(delete(stored) for stored in leftovers.objects))
+    names = {stored.name for stored in leftovers.objects}
+    cancelled = {job.labels.get(jobspec.LABEL_CALL) for job in leftovers.jobs}
+    matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
+    folders = {match["folder"] for match in matches if match["call"] in cancelled}
+    for added in await asyncio.gather(*(names_in(folder) for folder in folders)):
+        names.update(added)
+    await asyncio.gather(*(delete(name) for name in sorted(names)))
     return problems
 
 
-def _is_of_a_call(name: str) -> bool:
-    """Whether an object lies where calls do: PREFIX/dispatch/node/call/..."""
-    parts = name.split("/")
-    return len(parts) >= 5 and parts[0] == PREFIX and is_plain_id(parts[1]) and parts[2].lstrip("-").isdigit()
+async def _has_ended(services: Services, job_name: str) -> bool:
+    until = time.monotonic() + CANCEL_SECONDS
+    while time.monotonic() < until:
+        job = await services.batch.get(job_name)
+        if job is None or job.is_terminal:
+            return True
+        await asyncio.sleep(CANCEL_PAUSE_SECONDS)
+    return False
+
+
+def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
+    """Whether a job has one of the names that belong to a node of this dispatch: labels of two may be the same."""
+    node = job.labels.get(jobspec.LABEL_NODE, "")
+    if re.fullmatch(r"-?[0-9]+", node) is None:
+        return False
+    call_id = job.labels.get(jobspec.LABEL_CALL, "")
+    own = (jobspec.own_name(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
+    return job.name.rsplit("/", 1)[-1] in {jobspec.job_id(dispatch_id, int(node), name) for name in ("", *own)}

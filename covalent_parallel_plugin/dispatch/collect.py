@@ -13,23 +13,32 @@ from typing import BinaryIO, cast
 from .. import wire
 from ..cloud import Services
 from ..cloud.batch import JobStatus, TaskStatus
-from ..cloud.pool import POOL, in_pool
+from ..cloud.pool import LOG_POOL, in_pool
+from ..cloud.storage import CorruptObjectError
 from ..errors import CloudError, OutcomeError
 from ..settings import Settings
 from .jobspec import Ticket
 from .message import TAIL_LINES
 from .outcome import Outcome, read_outcome, read_streams
+from .staging import forget_runner
 from .verdict import Findings
+
+# The task may have found no runner in the bucket
+RUNNER_MISSING_STATUSES = (wire.EXIT_NO_CALL, wire.EXIT_BUCKET_UNREADABLE)
 
 logger = logging.getLogger(__name__)
 
 # Payloads up to this size stay in memory, larger ones go through a file in `cache_dir`
 IN_MEMORY_BYTES = 4 * 1024 * 1024
+# The runner keeps 2 MiB of each stream (runner.report.KEPT_BYTES); what is larger it has not written
+LARGEST_PARTIAL_BYTES = 5 * 1024 * 1024
 # A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
 OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
 # No verdict waits longer than this for the log's last lines, which may come a moment after the job's end
 LOG_SECONDS = 6.0
 LOG_PAUSE_SECONDS = 2.0
+# Nor any longer than that for its task's status
+TASK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,10 @@ class Collection:
         job = found.job
         if job is None:
             return found
-        found = replace(found, task=await self._task())
+        task = await self._task()
+        if task is not None and task.exit_code in RUNNER_MISSING_STATUSES:
+            forget_runner(self.services.objects)
+        found = replace(found, task=task)
         stdout, stderr = await in_pool(self._read_partial)
         if stdout or stderr:
             return replace(found, stdout=stdout, stderr=stderr)
@@ -68,8 +80,11 @@ class Collection:
         # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder) as file:
             stream = cast(BinaryIO, file)
-            if not self.services.objects.get(wire.outcome_name(self.ticket.folder), stream):
-                return None
+            try:
+                if not self.services.objects.get(wire.outcome_name(self.ticket.folder), stream):
+                    return None
+            except CorruptObjectError as error:
+                return OutcomeError(str(error))
             try:
                 return read_outcome(stream, self.ticket.key, self.ticket.call_id)
             except OutcomeError as error:
@@ -77,24 +92,32 @@ class Collection:
 
     async def _task(self) -> TaskStatus | None:
         try:
-            return await self.services.batch.task(self.job_name)
+            return await self.services.batch.task(self.job_name, patience_seconds=TASK_SECONDS)
         except CloudError as error:
             logger.debug("no task status of %s: %s", self.job_name, error)
             return None
 
     def _read_partial(self) -> tuple[str, str]:
-        """Stdout and stderr of the latest attempt that was taken away and left them; empty if none did."""
+        """Stdout and stderr of the latest attempt that was taken away and left them; empty if none did.
+
+        Only objects that are an attempt's and have its seal count, whatever else lies there.
+        """
         store, folder = self.services.objects, self.ticket.folder
         try:
-            names = sorted(store.names(f"{folder}/attempt-"), key=lambda name: (len(name), name))
-            if not names:
-                return "", ""
-            with io.BytesIO() as stream:
-                store.get(names[-1], stream)
-                return read_streams(stream, self.ticket.key, wire.binding(wire.PARTIAL, self.ticket.call_id))
-        except (CloudError, OutcomeError) as error:
+            there = {stored.name: stored.size for stored in store.list(f"{folder}/attempt-")}
+            for attempt in range(self.settings.retries, -1, -1):
+                name = wire.partial_name(folder, 0, attempt)
+                if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
+                    continue
+                with io.BytesIO() as stream:
+                    store.get(name, stream)
+                    try:
+                        return read_streams(stream, self.ticket.key, wire.binding(wire.PARTIAL, self.ticket.call_id))
+                    except OutcomeError as error:
+                        logger.debug("%s is passed over: %s", name, error)
+        except CloudError as error:
             logger.debug("no output so far of %s: %s", self.job_name, error)
-            return "", ""
+        return "", ""
 
     async def _last_lines(self, job_uid: str) -> list[str]:
         """The log's last lines, if they come in time."""
@@ -108,9 +131,10 @@ class Collection:
     async def _read_log(self, job_uid: str, seconds: float) -> list[str]:
         # Not waited for any longer than that, unlike what else runs in the threads: a reading leaves nothing behind.
         loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(POOL, self.services.logs.last_lines, job_uid, TAIL_LINES)
+        reading = loop.run_in_executor(LOG_POOL, self.services.logs.last_lines, job_uid, TAIL_LINES)
         await asyncio.wait([reading], timeout=seconds)
         if not reading.done():
+            reading.cancel()
             reading.add_done_callback(lambda late: late.cancelled() or late.exception())
             return []
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.cloud import batch_v1
 from google.protobuf.duration_pb2 import Duration
@@ -36,22 +36,27 @@ class Ticket:
     """What makes one submission of a call its own: an id, a key for its seals, and its folder in the bucket."""
 
     call_id: str
-    key: bytes
+    key: bytes = field(repr=False)
     folder: str
 
 
-def job_id(dispatch_id: str, node_id: int, again: int = 0) -> str:
+def job_id(dispatch_id: str, node_id: int, own: str = "") -> str:
     """The job's id: always the same for the same node, legal whatever the dispatch id.
 
-    `again` counts up where a job of another call holds the name already.
+    `own` is the call's, where a job of another call holds that name already.
     """
-    suffix = f"-{node_id}" + (f"r{again}" if again else "")
+    suffix = f"-{node_id}" + (f"r{own}" if own else "")
     name = f"covalent-{dispatch_id}{suffix}"
     if _JOB_ID.fullmatch(name):
         return name
-    digest = hashlib.sha256(dispatch_id.encode()).hexdigest()[:12]
-    readable = re.sub(r"[^a-z0-9]+", "-", dispatch_id.lower())[:24].strip("-")
-    return f"covalent-{readable}-{digest}{suffix}".replace("--", "-")
+    digest = hashlib.sha256(f"{dispatch_id}/{node_id}".encode()).hexdigest()[:16]
+    readable = re.sub(r"[^a-z0-9]+", "-", dispatch_id.lower())[:20].strip("-")
+    return "-".join(filter(None, ("covalent", readable, f"{digest}{own}")))
+
+
+def own_name(call_id: str, jobs: int) -> str:
+    """What makes the id of a call's job its own; `jobs` counts the call's jobs, from 1."""
+    return call_id[:8] + ("" if jobs == 1 else str(jobs))
 
 
 def label(text: str) -> str:

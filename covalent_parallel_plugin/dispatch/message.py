@@ -11,6 +11,8 @@ from ..settings import Settings
 from .call import Call
 
 TAIL_LINES = 20
+# One line may be megabytes long (a progress bar, a table): its start says enough
+LINE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def message(place: Place, what: str, remedy: str = "", output: str = "", lines: 
     if place.last_event:
         parts.append(f'Batch says: "{place.last_event}"')
     if shown:
-        parts += ["Last lines of its output:", *(f"  {line}" for line in shown[-TAIL_LINES:])]
+        parts += ["Last lines of its output:", *(f"  {line:.{LINE_CHARACTERS}}" for line in shown[-TAIL_LINES:])]
     parts.append(place.addresses())
     return "\n".join(parts)
 

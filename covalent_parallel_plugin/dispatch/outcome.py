@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from .. import wire
 from ..errors import OutcomeError
+
+# Past this a number of bytes, attempts or kills means nothing, and arithmetic with it may fail
+LARGEST_COUNT = 2**63
+# wait(2): an exit status and a signal's number are a byte each
+LARGEST_STATUS = 255
+# What an exception's arguments may be: JSON carries these exactly, and no class can mistake them for something else
+PLAIN = (str, int, float, bool, type(None))
+
+
+DEEPEST_ARGUMENT = 5
 
 
 @dataclass(frozen=True)
@@ -18,6 +30,7 @@ class Raised:
         type_name, module: its class; message: its `str()`.
         arguments: its `args` where they are plain, else None.
         traceback: as Python prints it, from the user's first frame on, causes included.
+        import_name: the module that an ImportError is about.
         first_lines: the line at which each function of the traceback starts, by file and function.
     """
 
@@ -27,6 +40,7 @@ class Raised:
     arguments: tuple[object, ...] | None
     traceback: str
     first_lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    import_name: str | None = None
 
     @property
     def full_name(self) -> str:
@@ -73,15 +87,13 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
     try:
-        envelope = wire.read_header(stream, key, wire.binding(wire.OUTCOME, call_id, task_index))
-        size = stream.seek(0, 2)
-        if size != envelope.size:
-            raise wire.TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
-        return _outcome(stream, envelope)
+        return _outcome(stream, _read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index)))
     except wire.WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise OutcomeError(f"the outcome in the bucket makes no sense: {type(error).__name__}: {error}") from error
+        raise OutcomeError(
+            f"the outcome in the bucket makes no sense: {type(error).__name__}: {error!s:.300}"
+        ) from error
 
 
 def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, str]:
@@ -91,10 +103,19 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
         OutcomeError: they are not what a task of this call sealed.
     """
     try:
-        envelope = wire.read_header(stream, key, bound_to)
+        envelope = _read_envelope(stream, key, bound_to)
         return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
     except wire.WireError as error:
         raise OutcomeError(f"the output in the bucket is refused: {error}") from error
+
+
+def _read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> wire.Envelope:
+    """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
+    envelope = wire.read_header(stream, key, bound_to)
+    size = stream.seek(0, 2)
+    if size != envelope.size:
+        raise wire.TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
+    return envelope
 
 
 def _text(stream: BinaryIO, envelope: wire.Envelope, part: str) -> str:
@@ -105,44 +126,86 @@ def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
     if kind not in wire.OUTCOME_KINDS:
-        raise ValueError(f"there is no kind {kind!r}")
+        raise ValueError(f"there is no kind {kind!r:.50}")
 
     is_value = kind == wire.VALUE
     return Outcome(
         kind=kind,
         stdout=_text(stream, envelope, "stdout"),
         stderr=_text(stream, envelope, "stderr"),
-        attempt=int(header["attempt"]),
+        attempt=_count(header["attempt"]),
         pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
         shown=_text(stream, envelope, "string") if is_value else "",
         name=_writable(header.get("name", "")),
-        python=str(header["python"]),
-        cloudpickle=str(header.get("cloudpickle", "")),
+        python=_writable(header["python"]),
+        cloudpickle=_writable(header.get("cloudpickle", "")),
         raised=_raised(header["exception"]) if kind == wire.EXCEPTION else None,
-        signal=header.get("signal"),
-        exit_status=header.get("exit_status"),
-        reason=str(header.get("reason", "")),
+        signal=_status(header.get("signal")),
+        exit_status=_status(header.get("exit_status")),
+        reason=_writable(header.get("reason", "")),
         message=_writable(header.get("message", "")),
-        peak_memory_bytes=int(header.get("peak_memory_bytes") or 0),
-        out_of_memory_kills=int(header.get("out_of_memory_kills") or 0),
-        seconds=dict(header.get("seconds", {})),
+        peak_memory_bytes=_count(header.get("peak_memory_bytes") or 0),
+        out_of_memory_kills=_count(header.get("out_of_memory_kills") or 0),
+        seconds={_writable(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()},
     )
 
 
 def _raised(header: Mapping[str, Any]) -> Raised:
     arguments = header["args"]
+    if arguments is not None and not isinstance(arguments, list):
+        raise TypeError("the exception's arguments are no list")
     return Raised(
         type_name=_writable(header["type"]),
         module=_writable(header["module"]),
         message=_writable(header["message"]),
-        arguments=None if arguments is None else tuple(arguments),
+        arguments=None if arguments is None else tuple(_carried(value) for value in arguments),
         traceback=_writable(header["traceback"]),
-        first_lines={(str(file), str(name)): int(line) for file, name, line in header.get("first_lines", ())},
+        import_name=None if header.get("import_name") is None else _writable(header["import_name"]),
+        first_lines={
+            (_writable(file), _writable(name)): _count(line) for file, name, line in header.get("first_lines", ())
+        },
     )
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+        raise ValueError(f"{value!r:.50} is no count")
+    return value
+
+
+def _status(value: object) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= LARGEST_STATUS):
+        raise ValueError(f"{value!r:.50} is neither an exit status nor a signal")
+    return value
+
+
+def _duration(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]  # it is a number here
+        raise ValueError(f"{value!r:.50} is no number of seconds")
+    return value  # type: ignore[return-value]  # the same
+
+
+def _carried(value: object, depth: int = 0) -> object:
+    """An argument as the runner carried it: JSON's own, or a list of a kind's name and what it holds."""
+    if isinstance(value, str):
+        return _writable(value)
+    if type(value) in PLAIN:
+        return value
+    if not isinstance(value, list):
+        raise TypeError(f"no argument is carried as a {type(value).__name__}")
+    kind, held = value
+    if kind == "bytes":
+        return binascii.a2b_base64(held)
+    if kind not in ("tuple", "list") or depth > DEEPEST_ARGUMENT:
+        raise ValueError(f"no argument is carried as {kind!r}")
+    items = [_carried(item, depth + 1) for item in held]
+    return tuple(items) if kind == "tuple" else items
 
 
 def _writable(text: object) -> str:
     """The text with lone surrogates spelled out: they come from file names that are no UTF-8, and Covalent, which has
     to store the text, would leave the electron RUNNING for ever.
     """
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    if not isinstance(text, str):
+        raise TypeError(f"a {type(text).__name__} stands where text belongs")
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -42,7 +42,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
         ),
     ),
     (
-        r"CODE_MACHINE_TYPE_NOT_FOUND|[Mm]achine type .* (does not exist|not found)",
+        r"CODE_MACHINE_TYPE_NOT_FOUND|[Mm]achine type .{0,200} (does not exist|not found)|[Ii]nvalid machine type",
         Trouble(
             "machine_type",
             "the region has no such machine type",
@@ -67,7 +67,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
         ),
     ),
     (
-        r"SERVICE_DISABLED|has not been used in project|API .* is (disabled|not enabled)",
+        r"SERVICE_DISABLED|has not been used in project|API\b.{0,80} is (disabled|not enabled)",
         Trouble(
             "api",
             "an API is not enabled in the project",

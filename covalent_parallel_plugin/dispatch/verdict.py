@@ -7,7 +7,9 @@ still has the exit codes of the first two among its events.
 from __future__ import annotations
 
 import builtins
+import re
 import signal
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -58,7 +60,7 @@ EXIT_CODES = {
         "Find out who else writes to the bucket.",
     ),
     wire.EXIT_NO_CALL: (
-        "the call was not in the bucket any more when the task started",
+        "the call, or the runner, was not in the bucket any more when the task started",
         "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
     ),
     wire.EXIT_BUCKET_UNREADABLE: (
@@ -162,15 +164,27 @@ def exception_of(raised: Raised) -> Exception:
         return remote
     try:
         error = known(*raised.arguments)
+        traceback.format_exception_only(error)
     except Exception:
-        # A class that will not be made from its own `args`, such as some of the Unicode errors
+        # A class that will not be made from its own `args`, such as some of the Unicode errors, or from others' in such
+        # a way that it cannot be printed, such as a SyntaxError
         return remote
+    if isinstance(error, ImportError):
+        error.name = raised.import_name
     error.__cause__ = RemoteTraceback(raised.traceback)
     return error
 
 
 # The error's class, what happened, and what to do
 Told = tuple[type[JobError | OutcomeError], str, str]
+
+NO_OUTCOME: Told = (
+    NoOutcomeError,
+    "left no outcome in the bucket, although its task succeeded.",
+    "Find out what else deletes objects under its prefix; or the image runs another program than the job asks for.",
+)
+# "... with exit code 125.", in the words of a task's event or of a job's that repeats it
+_CODE_IN_TEXT = re.compile(r"\bexit code (\d{1,5})\b")
 
 
 def _reported(settings: Settings, outcome: Outcome) -> Told:
@@ -227,12 +241,7 @@ def _without_outcome(settings: Settings, found: Findings) -> Told:
     if found.job.state in CANCELLED_STATES:
         return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
     if found.job.state == "SUCCEEDED":
-        return (
-            NoOutcomeError,
-            "left no outcome in the bucket, although its job succeeded.",
-            "Find out what else deletes objects under its prefix; or the image runs another program than the job"
-            " asks for.",
-        )
+        return NO_OUTCOME
     return _failed(found)
 
 
@@ -246,10 +255,15 @@ def _waited_too_long(settings: Settings, found: Findings) -> Told:
 
 
 def _failed(found: Findings) -> Told:
-    code = found.task.exit_code if found.task is not None else None
+    if found.task is not None and found.task.state == "SUCCEEDED":
+        # Its events may hold the exit codes of earlier attempts: they mean nothing any more.
+        return NO_OUTCOME
+    code = _exit_code(found)
     events = [*(found.job.events if found.job else ()), *(found.task.events if found.task else ())]
     if code is None:
         known = recognise_last(event.description for event in events)
+        if known is None and found.task is not None and found.task.state == "FAILED":
+            return NoOutcomeError, "failed, and Batch gives no exit code.", "Look at the job's page and logs."
         if known is None:
             return SchedulingError, "could not start: its job failed before a task ran.", "Look at the job's page."
         return SchedulingError, f"could not start: {known[0].meaning}.", f"To do: {known[0].remedy}."
@@ -262,9 +276,26 @@ def _failed(found: Findings) -> Told:
         kind = ImageError
     elif code == 128 + signal.SIGKILL:
         kind = TaskKilledError
+    if 128 < code < 128 + 65 and code not in EXIT_CODES:
+        return (
+            TaskKilledError,
+            f"ended with exit code {code}: its container was ended by {_signal_name(code - 128)}.",
+            "",
+        )
     unknown = ("which none of Batch, the container or this package explains", "Look at the job's page and logs.")
     meaning, remedy = EXIT_CODES.get(code, unknown)
     return kind, f"ended with exit code {code}: {meaning}.", remedy
+
+
+def _exit_code(found: Findings) -> int | None:
+    """The task's last one, or where Batch does not tell of the task any more, the one in the words of an event."""
+    if found.task is not None and found.task.exit_code is not None:
+        return found.task.exit_code
+    for event in reversed(found.job.events if found.job is not None else ()):
+        match = _CODE_IN_TEXT.search(event.description)
+        if match:
+            return int(match[1])
+    return None
 
 
 def _signal_name(number: int) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..cloud.batch import BatchApi, JobStatus
+from ..cloud.batch import JobStatus
 from ..errors import UnavailableError
 from .trouble import recognise_last
 
@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 
 # A job that was made may not be found for minutes (seen by several systems that submit to Batch)
 UNSEEN_SECONDS = 300.0
-# While Batch cannot be reached the job may well run on
-OUTAGE_SECONDS = 1800.0
+# A job that was there is asked for so long before it counts as gone: one answer may come from a place that lags behind
+GONE_SECONDS = 4.0
+GONE_PAUSE_SECONDS = 1.0
 # How long a job that somebody else cancels or deletes is watched on; its outcome may still come
 ENDING_SECONDS = 3.0
 # What Batch needs beyond an attempt's own time: another machine, its boot, the image
@@ -23,6 +24,7 @@ SLACK_PER_ATTEMPT_SECONDS = 1800.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
+Ask = Callable[[], Awaitable[JobStatus | None]]
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 
@@ -34,10 +36,13 @@ OVERDUE = "overdue"
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a job may wait for its first machine, and how long its tasks may run, all attempts together."""
+    """How long a job may wait for its first machine, how long its tasks may run, all attempts together, and how long
+    Batch may be out of reach.
+    """
 
     queue_seconds: float
     run_seconds: float
+    outage_seconds: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -48,28 +53,28 @@ class Watched:
     reason: str = ""
 
 
-async def until_ended(
-    batch: BatchApi, name: str, poll_seconds: float, limits: Limits, sleep: Sleep, clock: Clock
-) -> Watched:
+async def until_ended(ask: Ask, name: str, poll_seconds: float, limits: Limits, sleep: Sleep, clock: Clock) -> Watched:
     """Look at a job until it has ended, is gone, or has outlived a limit.
 
     Args:
+        ask: gives the job's status, or None where there is no such job.
+        name: the job's, for messages.
         sleep: waits for some seconds; it may raise to end the watch.
 
     Raises:
-        UnavailableError: Batch could not be asked for half an hour.
+        UnavailableError: Batch was out of reach for too long.
     """
     started = last_answer = clock()
-    ending_since = running_since = None
+    ending_since = running_since = missing_since = None
     job: JobStatus | None = None
     is_troubled = False
     told = ""
     while True:
-        await sleep(poll_seconds)
+        await sleep(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
         try:
-            status = await batch.get(name, patience_seconds=poll_seconds)
+            status = await ask()
         except UnavailableError as error:
-            if clock() - last_answer > OUTAGE_SECONDS:
+            if clock() - last_answer > limits.outage_seconds:
                 raise
             if not is_troubled:
                 logger.warning("%s; the job may well run on, so it is asked again", error)
@@ -78,17 +83,22 @@ async def until_ended(
         is_troubled = False
         now = last_answer = clock()
         if status is None:
-            if job is not None or now - started > UNSEEN_SECONDS:
+            missing_since = now if missing_since is None and job is not None else missing_since
+            if missing_since is not None and now - missing_since >= GONE_SECONDS:
+                return Watched(job, GONE)
+            if job is None and now - started > UNSEEN_SECONDS:
                 return Watched(job, GONE)
             continue
         job = status
+        missing_since = None
         if job.is_terminal:
             return Watched(job)
         if job.state in ENDING_STATES:
             ending_since = now if ending_since is None else ending_since
             if now - ending_since >= ENDING_SECONDS:
                 return Watched(job)
-        elif job.state == "RUNNING":
+        elif job.state == "RUNNING" or running_since is not None:
+            # A job that has run may wait for another machine: that is part of its run, which has an end of its own.
             running_since = now if running_since is None else running_since
             if now - running_since > limits.run_seconds:
                 return Watched(job, OVERDUE)

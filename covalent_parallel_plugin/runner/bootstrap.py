@@ -68,7 +68,7 @@ def fetched(name: str) -> bytes:
             time.sleep(pause)
     place = "gs://%s/%s" % (os.environ["COVALENT_PARALLEL_BUCKET"], name)
     sys.stderr.write("covalent-parallel: cannot read the runner %s: %s\n" % (place, problem))
-    sys.exit(69)
+    sys.exit(66 if problem.startswith("HTTP status 404") else 69)
 
 
 def private_folder() -> str:

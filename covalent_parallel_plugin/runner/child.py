@@ -10,13 +10,12 @@ import json
 import os
 import reprlib
 import site
-import subprocess
 import sys
 import time
-import traceback
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, cast
 
 from .. import wire
+from .describe import describe, missing_module_text
 from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
 
 # What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
@@ -45,7 +44,6 @@ class Hook(NamedTuple):
 def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
     """Run the call and leave value, shown string and report in `folder`."""
     clock = _Stopwatch()
-    process = os.getpid()
     report: Dict[str, object] = {}
     try:
         report = _outcome(call, envelope, folder, clock)
@@ -54,9 +52,6 @@ def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": wire.EXCEPTION, "exception": describe(error)}
-    if os.getpid() != process:
-        # The electron forked, and this is the copy: only the original reports.
-        os._exit(0)
     report["seconds"] = clock.laps
     temporary = os.path.join(folder, REPORT_FILE + ".new")
     with open(temporary, "w", encoding="utf-8") as file:
@@ -97,7 +92,13 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
     clock.lap("load")
 
-    value = function(*args, **kwargs)
+    process = os.getpid()
+    try:
+        value = function(*args, **kwargs)
+    finally:
+        if os.getpid() != process:
+            # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
+            os._exit(0)
     clock.lap("run")
 
     for index, _ in enumerate(_hooks(header, "after")):
@@ -109,11 +110,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         with open(path, "wb") as file:
             cloudpickle.dump(value, file)
     except Exception as error:
-        kind = type(value)
-        raise UnpicklableResult(
-            "the electron returned a %s.%s, which cannot be sent back: %s: %s"
-            % (kind.__module__, kind.__qualname__, type(error).__name__, error)
-        ) from error
+        raise TypeError(_unpicklable(str(header["name"]), value, error)) from None
     text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
     with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
         text_file.write(text)
@@ -126,8 +123,21 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
     }
 
 
-class UnpicklableResult(TypeError):
-    """The electron returned something that pickle cannot carry."""
+def _unpicklable(electron: str, value: object, error: Exception) -> str:
+    kind = type(value)
+    remedy = "Return what can be pickled: plain data, arrays, models."
+    if kind.__name__ == "coroutine":
+        remedy = "Covalent has no async electrons: call asyncio.run(...) inside a plain one."
+    elif isinstance(value, Iterator):
+        remedy = "Return list(...) of it."
+    return "%s() returned a %s.%s, which cannot be sent back (%s: %s). %s" % (
+        electron,
+        kind.__module__,
+        kind.__qualname__,
+        type(error).__name__,
+        error,
+        remedy,
+    )
 
 
 class _Stopwatch:
@@ -163,13 +173,6 @@ def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
     return Refusal("missing_module", missing_module_text(name))
 
 
-def missing_module_text(name: str) -> str:
-    return (
-        "the image has no module %r. Bring it with Covalent's DepsPip (an installable package) or DepsModule (your"
-        " own module), or use an image that has it." % name
-    )
-
-
 def add_user_site() -> None:
     """Put the user's site-packages on the path, also before the first `pip install` of a hook makes the folder."""
     if site.ENABLE_USER_SITE:
@@ -191,95 +194,7 @@ def shown(value: object, pickle_bytes: int, whole: bool) -> str:
             text = reprlib.repr(value)
         else:
             text = str(value)
-    except Exception as error:
-        # The value arrives even if its class cannot show it.
+    except BaseException as error:
+        # Whatever its str() raises, SystemExit too: the value arrives even if its class cannot show it.
         return "<%s, whose str() raised %s>" % (type(value).__qualname__, type(error).__name__)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
-
-
-def describe(error: BaseException) -> Dict[str, object]:
-    """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on."""
-    _strip_own_frames(error)
-    _show_tool_output(error)
-    kind = type(error)
-    text = "".join(traceback.format_exception(kind, error, error.__traceback__))
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        text += "Note: %s\n" % missing_module_text(error.name.split(".")[0])
-    return {
-        "type": kind.__qualname__,
-        "module": kind.__module__,
-        "message": _message(error),
-        "args": _plain_arguments(error),
-        "traceback": text,
-        "chain": _chain(error),
-        "first_lines": _first_lines(error),
-    }
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return "<its str() raised %s>" % type(broken).__name__
-
-
-def _plain_arguments(error: BaseException) -> Optional[List[object]]:
-    """The exception's arguments where JSON carries them exactly, else None."""
-    plain = (str, int, float, bool, type(None))
-    arguments = list(error.args)
-    return arguments if all(type(argument) in plain for argument in arguments) else None
-
-
-def _with_causes(error: BaseException) -> List[BaseException]:
-    """The exception, then its causes and contexts, nearest first, as far as a traceback shows them."""
-    shown_errors: List[BaseException] = []
-    current: Optional[BaseException] = error
-    while current is not None and all(current is not other for other in shown_errors):
-        shown_errors.append(current)
-        if current.__cause__ is not None or current.__suppress_context__:
-            current = current.__cause__
-        else:
-            current = current.__context__
-    return shown_errors
-
-
-def _chain(error: BaseException) -> List[Dict[str, str]]:
-    return [
-        {
-            "relation": "cause" if earlier.__cause__ is later else "context",
-            "type": type(later).__qualname__,
-            "module": type(later).__module__,
-            "message": _message(later),
-        }
-        for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])
-    ]
-
-
-def _first_lines(error: BaseException) -> List[List[object]]:
-    """Where each function of the traceback starts: [file, function, line], for lines that only the client knows."""
-    found: Dict[Tuple[str, str], int] = {}
-    for shown_error in _with_causes(error):
-        trace = shown_error.__traceback__
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            found[code.co_filename, code.co_name] = code.co_firstlineno
-            trace = trace.tb_next
-    return [[file, name, line] for (file, name), line in found.items()]
-
-
-def _strip_own_frames(error: BaseException) -> None:
-    own = describe.__code__.co_filename
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == own:
-        trace = trace.tb_next
-    error.__traceback__ = trace
-
-
-def _show_tool_output(error: BaseException) -> None:
-    """Print what a failed tool of a hook (pip, a shell command) had printed: its exception does not say it."""
-    for shown_error in _with_causes(error):
-        if isinstance(shown_error, subprocess.CalledProcessError):
-            for output in (shown_error.stdout, shown_error.stderr):
-                if output:
-                    text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
-                    sys.stderr.write(text if text.endswith("\n") else text + "\n")

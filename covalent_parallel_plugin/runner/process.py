@@ -203,9 +203,20 @@ def _become_electron(
         run(call, envelope, folder)
         sys.stdout.flush()
         sys.stderr.flush()
+        _flush_c_streams()
         status = 0
     finally:
         os._exit(status)
+
+
+def _flush_c_streams() -> None:
+    """Write out what C code has printed: _exit(2), unlike exit(3), leaves it in stdio's buffers."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)
+    except (ImportError, OSError, AttributeError):
+        return
 
 
 def _die_with(parent: int) -> None:

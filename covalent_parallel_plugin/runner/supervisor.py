@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from typing import Dict, Mapping, NamedTuple, Optional
 
 from .. import wire
@@ -31,13 +32,23 @@ class Assignment(NamedTuple):
     attempt: int
     last_attempt: int
 
+    def __repr__(self) -> str:
+        return "Assignment(%s, task %d, attempt %d)" % (self.folder, self.task_index, self.attempt)
+
     def binding(self, kind: str) -> bytes:
         return wire.binding(kind, self.call_id, self.task_index)
 
 
 def main() -> int:
     """Run this task; the exit status says whether an outcome was delivered (see `wire`)."""
-    started = time.time()
+    try:
+        return _main(time.time())
+    except Exception:
+        traceback.print_exc()
+        return wire.EXIT_RUNNER_FAILED
+
+
+def _main(started: float) -> int:
     assignment = _read_environment()
     bucket = storage.from_environment(assignment.bucket)
     folder = tempfile.mkdtemp(prefix="covalent-parallel-")

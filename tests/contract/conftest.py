@@ -1,15 +1,18 @@
-"""The services of cloud/ on the emulator, and a proxy before its Batch server that fails requests as it is told."""
+"""The services of cloud/ on the emulator, a proxy before its Batch server that fails requests as it is told, and a Batch
+server that tells of one job what a test has written down.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.cloud import batch_v1
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 
@@ -61,6 +64,58 @@ class BatchProxy(grpc.GenericRpcHandler):
     def close(self) -> None:
         self._server.stop(0).wait()
         self._channel.close()
+
+
+@dataclass
+class Told:
+    """What Batch answers to one look at a job: its state and the texts of its events."""
+
+    state: str
+    events: Sequence[str] = ()
+
+
+class BatchScript(grpc.GenericRpcHandler):
+    """Answers each GetJob with the next line of `lines`, and from then on with the last: a state, a job, an error."""
+
+    def __init__(self) -> None:
+        self._server = grpc.server(ThreadPoolExecutor(2), handlers=(self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.lines: list[str | Told | grpc.StatusCode] = []
+        self.looks = 0
+        self._server.start()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            line = self.lines[min(self.looks, len(self.lines) - 1)]
+            self.looks += 1
+            if isinstance(line, grpc.StatusCode):
+                context.abort(line, "as it was told")
+            told = Told(line) if isinstance(line, str) else line
+            status = batch_v1.JobStatus(
+                state=told.state,
+                status_events=[
+                    {"description": text, "event_time": {"seconds": 1000 + at}} for at, text in enumerate(told.events)
+                ],
+            )
+            name = batch_v1.GetJobRequest.deserialize(request).name
+            return bytes(batch_v1.Job.serialize(batch_v1.Job(name=name, uid="uid-1", status=status)))
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    def close(self) -> None:
+        self._server.stop(0).wait()
+
+
+@pytest.fixture
+def script() -> Iterator[BatchScript]:
+    running = BatchScript()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def told() -> type[Told]:
+    return Told
 
 
 @pytest.fixture

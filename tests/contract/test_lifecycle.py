@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import re
 import sys
 import uuid
 from collections.abc import Callable
@@ -21,19 +22,26 @@ from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.lifecycle import CancelledCall, Lifecycle
+from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+from covalent_parallel_plugin.dispatch.submit import CancelledCall
 from covalent_parallel_plugin.dispatch.verdict import Failure, Value
+from covalent_parallel_plugin.emulator import Fault as Struck
+from covalent_parallel_plugin.emulator import Faults
 from covalent_parallel_plugin.errors import (
     CloudError,
     JobCancelledError,
-    NoOutcomeError,
+    MachineLostError,
+    NoCapacityError,
     OutcomeError,
     PermissionDeniedError,
+    TaskKilledError,
 )
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from conftest import BatchProxy, Fault
+
+    from covalent_parallel_plugin.emulator import Emulator
 
 # The tasks cannot import the tests
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -139,12 +147,14 @@ def test_a_job_of_another_call_that_holds_the_name_is_left_alone(way: Way) -> No
     first.call = earlier
     assert first.value(lambda: 1) == 1
     assert way.value(lambda: 2) == 2
-    assert sorted(jobs_of(way)) == [way.job_name, f"{way.job_name}r1"]
+    mine, second = sorted(jobs_of(way))
+    assert mine == way.job_name
+    assert re.fullmatch(rf"{re.escape(mine)}r[0-9a-f]{{8}}", second)
 
 
 def test_too_many_jobs_that_hold_the_names_are_told(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
     proxy.faults = [fault("CreateJob", grpc.StatusCode.ALREADY_EXISTS, times=100)]
-    with pytest.raises(CloudError, match="delete them"):
+    with pytest.raises(CloudError, match="hold its names"):
         way.value(lambda: 7)
     assert way.left == []
 
@@ -223,7 +233,7 @@ def test_a_task_that_never_reports_back_shows_exit_code_and_last_lines(way: Way)
 
     ended = way.go(kills_its_supervisor)
     assert isinstance(ended, Failure)
-    assert isinstance(ended.error, NoOutcomeError)
+    assert type(ended.error) is TaskKilledError
     assert "exit code 137" in str(ended.error)
     assert "the last words" in str(ended.error)
 
@@ -249,3 +259,110 @@ def test_a_large_call_leaves_nothing_in_cache_dir(way: Way) -> None:
     data = b"x" * 9_000_000
     assert way.value(lambda: len(data)) == 9_000_000
     assert list(Path(way.settings.cache_dir).iterdir()) == []
+
+
+def has_lost_its_machines(way: Way, emulator: Emulator, *faults: Struck) -> Any:
+    """Run a call that prints its attempt and returns the job's provisioning model."""
+    emulator.faults.set(Faults(faults))
+    try:
+        return way.go(says_where)
+    finally:
+        emulator.faults.set(Faults())
+
+
+def says_where() -> str:
+    import os
+    import time
+
+    print("attempt", os.environ["BATCH_TASK_RETRY_ATTEMPT"], flush=True)
+    time.sleep(1.5)
+    return "done"
+
+
+PREEMPTED = Struck("attempt.preempt", provisioning="SPOT", after_seconds=1, notice_seconds=5)
+
+
+def test_spot_machines_that_are_lost_too_often_are_told_with_the_last_attempts_output(
+    way: Way, emulator: Emulator
+) -> None:
+    way.settings = replace(way.settings, spot=True, retries=1)
+    ended = has_lost_its_machines(way, emulator, PREEMPTED)
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is MachineLostError
+    assert "exit code 50001" in str(ended.error)
+    assert "spot_fallback=True" in str(ended.error)
+    assert ended.stdout == "attempt 1\n"
+    assert way.left == []
+
+
+def test_a_preempted_attempt_is_tried_again_and_leaves_nothing(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, spot=True, retries=1)
+    ended = has_lost_its_machines(way, emulator, replace(PREEMPTED, first=1))
+    assert isinstance(ended, Value)
+    assert ended.outcome.attempt == 1
+    assert way.left == []
+
+
+def test_lost_spot_machines_are_followed_by_one_standard_one_and_nothing_is_left(way: Way, emulator: Emulator) -> None:
+    """The second job's first attempt has number 0 again, and the first job's has left its output."""
+    way.settings = replace(way.settings, spot=True, retries=0, spot_fallback=True)
+    ended = has_lost_its_machines(way, emulator, PREEMPTED)
+    assert isinstance(ended, Value)
+    assert ended.outcome.attempt == 0
+    assert len(jobs_of(way)) == 2
+    assert way.left == []
+
+
+def test_a_job_that_finds_no_machine_within_queue_limit_is_cancelled_and_told(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, queue_limit=0.5)
+    ended = has_lost_its_machines(way, emulator, Struck("job.quota"))
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is NoCapacityError
+    for part in ("queue_limit of 0.5 s", "quota", "CODE_GCE_QUOTA_EXCEEDED", "another region"):
+        assert part in str(ended.error)
+    assert way.left == []
+    assert states_of(way) == ["CANCELLED"]
+
+
+def states_of(way: Way) -> list[str]:
+    async def listed() -> list[str]:
+        batch = BatchApi(connect(way.address))
+        found = [job.state for job in await batch.list(PARENT) if way.call.dispatch_id in job.name]
+        await batch.close()
+        return found
+
+    return asyncio.run(listed())
+
+
+def test_forged_output_of_a_later_attempt_does_not_hide_the_real_one(way: Way, emulator: Emulator) -> None:
+    async def forge(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        folder = way.left[0].rsplit("/", 1)[0]
+        for name in ("attempt-1/partial-0", "attempt-9/partial-0", "attempt-999999/partial-0", "attempt-0/x"):
+            way.store.put(f"{folder}/{name}", b"forged")
+
+    way.settings = replace(way.settings, spot=True, retries=1)
+    emulator.faults.set(Faults((replace(PREEMPTED, attempt=0), Struck("attempt.lost", attempt=1))))
+    try:
+        ended = way.go(says_where, forge)
+    finally:
+        emulator.faults.set(Faults())
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "attempt 0\n"
+    assert way.left == []
+
+
+def test_a_task_that_cannot_be_asked_for_does_not_delay_the_verdict_for_minutes(
+    way: Way, proxy: BatchProxy, fault: type[Fault]
+) -> None:
+    proxy.faults = [fault("GetTask", grpc.StatusCode.UNAVAILABLE, times=10_000)]
+
+    def kills_its_supervisor() -> None:
+        import os
+        import signal
+
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    ended = way.go(kills_its_supervisor)
+    assert type(ended.error) is TaskKilledError, "the job's own event has the exit code too"
+    assert proxy.calls["GetTask"] < 10

@@ -1,9 +1,11 @@
-"""dispatch/watch.py against a Batch server that is in trouble; the clock is the test's."""
+"""dispatch/watch.py against Batch servers in trouble, or that tell what a test has written; the clock is the test's."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -13,48 +15,188 @@ from covalent_parallel_plugin.dispatch import watch
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
-    from conftest import BatchProxy, Fault
+    from conftest import BatchProxy, BatchScript, Fault, Told
 
 NAME = "projects/local/locations/us-east1/jobs/not-there"
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+OUTAGE_SECONDS = 1800
+FOR_EVER = watch.Limits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
+POLL_SECONDS = 0.05
+MOST_LOOKS = 500
+QUOTA = "CODE_GCE_QUOTA_EXCEEDED: Quota 'N2_CPUS' exceeded."
+CAPACITY = "CODE_GCE_ZONE_RESOURCE_POOL_EXHAUSTED"
 
 
-def watched(address: str, pause_counts_for_seconds: float) -> tuple[Any, int]:
-    """What the watching ends with, and how often it slept."""
+@dataclass(frozen=True)
+class Seen:
+    """How a watching ended: its result, how often it slept, and the clock's seconds at the end."""
+
+    watched: watch.Watched
+    sleeps: int
+    seconds: float
+
+    @property
+    def state(self) -> str | None:
+        return self.watched.job.state if self.watched.job is not None else None
+
+
+def asking(batch: BatchApi) -> watch.Ask:
+    return lambda: batch.get(NAME, patience_seconds=POLL_SECONDS)
+
+
+def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits = FOR_EVER) -> Seen:
+    """Watch to the end, with a clock that each sleep moves on by so much."""
     now = 0.0
     sleeps = 0
 
     async def sleep(seconds: float) -> None:
         nonlocal now, sleeps
+        assert 0 < seconds <= POLL_SECONDS
         now += pause_counts_for_seconds
         sleeps += 1
+        assert sleeps < MOST_LOOKS, "the watching has no end"
         await asyncio.sleep(0)
 
-    async def run() -> Any:
+    async def run() -> watch.Watched:
         batch = BatchApi(connect(address))
         try:
-            return await watch.until_ended(batch, NAME, 0.05, sleep, lambda: now)
+            return await watch.until_ended(asking(batch), NAME, POLL_SECONDS, limits, sleep, lambda: now)
         finally:
             await batch.close()
 
-    return asyncio.run(run()), sleeps
+    result = asyncio.run(run())
+    return Seen(result, sleeps, now)
 
 
 def test_a_job_that_is_not_found_for_minutes_is_gone(proxy: BatchProxy) -> None:
-    job, sleeps = watched(proxy.address, watch.UNSEEN_SECONDS / 4)
-    assert job is None
-    assert sleeps == 5
+    seen = watched(proxy.address, watch.UNSEEN_SECONDS / 4)
+    assert seen.watched == watch.Watched(None, watch.GONE)
+    assert seen.sleeps == 5
 
 
 def test_there_is_a_sleep_before_every_look(proxy: BatchProxy) -> None:
-    _, sleeps = watched(proxy.address, watch.UNSEEN_SECONDS / 10)
-    assert proxy.calls["GetJob"] == sleeps
+    seen = watched(proxy.address, watch.UNSEEN_SECONDS / 10)
+    assert proxy.calls["GetJob"] == seen.sleeps
 
 
-def test_an_outage_is_borne_for_half_an_hour_and_then_told(proxy: BatchProxy, fault: type[Fault]) -> None:
-    proxy.faults = [fault("GetJob", grpc.StatusCode.UNAVAILABLE, times=10_000)]
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "CANCELLED"])
+def test_the_jobs_own_end_has_no_other_reason(script: BatchScript, state: str) -> None:
+    script.lines = ["QUEUED", "SCHEDULED", "RUNNING", "RUNNING", state]
+    seen = watched(script.address, 1)
+    assert (seen.state, seen.watched.reason) == (state, "")
+    assert seen.sleeps == script.looks == 5
+
+
+def test_a_job_that_ended_before_the_first_look_is_seen_with_it(script: BatchScript) -> None:
+    script.lines = ["SUCCEEDED"]
+    assert watched(script.address, 1).sleeps == 1
+
+
+def test_a_job_that_is_not_found_after_its_creation_is_waited_for(script: BatchScript) -> None:
+    script.lines = [*[NOT_FOUND] * 10, "QUEUED", "SUCCEEDED"]
+    seen = watched(script.address, watch.UNSEEN_SECONDS / 11)
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+
+
+def test_a_job_that_vanishes_is_gone_and_its_last_status_is_kept(script: BatchScript) -> None:
+    script.lines = ["RUNNING", NOT_FOUND]
+    seen = watched(script.address, 1)
+    assert (seen.state, seen.watched.reason) == ("RUNNING", watch.GONE)
+    assert seen.seconds <= 15
+
+
+def test_one_answer_that_lags_behind_does_not_make_a_job_vanish(script: BatchScript) -> None:
+    script.lines = ["QUEUED", NOT_FOUND, "QUEUED", "RUNNING", NOT_FOUND, NOT_FOUND, "RUNNING", NOT_FOUND, "SUCCEEDED"]
+    seen = watched(script.address, 1)
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+
+
+@pytest.mark.parametrize("state", ["QUEUED", "SCHEDULED", "STATE_UNSPECIFIED"])
+def test_a_job_that_waits_longer_than_queue_limit_is_given_up(script: BatchScript, state: str) -> None:
+    script.lines = [state]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1e9))
+    assert (seen.state, seen.watched.reason) == (state, watch.QUEUE_LIMIT)
+    assert seen.seconds == 110
+
+
+def test_the_time_in_the_queue_is_counted_from_the_submission(script: BatchScript) -> None:
+    script.lines = [*[NOT_FOUND] * 5, "QUEUED", "SCHEDULED"]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1e9))
+    assert (seen.watched.reason, seen.seconds) == (watch.QUEUE_LIMIT, 110)
+
+
+def test_a_job_that_runs_is_not_given_up_for_its_queue(script: BatchScript) -> None:
+    script.lines = ["QUEUED", *["RUNNING"] * 50, "SUCCEEDED"]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+
+
+def test_a_job_that_has_run_and_waits_for_another_machine_is_not_given_up_for_its_queue(script: BatchScript) -> None:
+    script.lines = ["QUEUED", *["RUNNING"] * 50, *["SCHEDULED"] * 3, "RUNNING", "SUCCEEDED"]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+
+
+def test_a_job_that_runs_longer_than_all_its_attempts_is_overdue(script: BatchScript) -> None:
+    script.lines = [*["QUEUED"] * 9, "RUNNING"]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=1e9, run_seconds=100))
+    assert (seen.state, seen.watched.reason) == ("RUNNING", watch.OVERDUE)
+    assert seen.seconds == 100 + 110, "the queue does not eat the run"
+
+
+def test_a_job_that_flickers_between_waiting_and_running_is_overdue_in_the_end(script: BatchScript) -> None:
+    script.lines = ["RUNNING", "SCHEDULED"] * 200
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=1e9, run_seconds=100))
+    assert seen.watched.reason == watch.OVERDUE
+
+
+def test_a_job_that_waits_on_after_it_ran_is_overdue_in_the_end(script: BatchScript) -> None:
+    script.lines = ["RUNNING", "SCHEDULED"]
+    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
+    assert (seen.watched.reason, seen.seconds) == (watch.OVERDUE, 1020)
+
+
+@pytest.mark.parametrize("state", sorted(watch.ENDING_STATES))
+def test_a_job_that_somebody_ends_is_watched_a_moment_longer(script: BatchScript, state: str) -> None:
+    script.lines = ["RUNNING", state]
+    seen = watched(script.address, watch.ENDING_SECONDS / 2)
+    assert (seen.state, seen.watched.reason) == (state, "")
+    assert seen.sleeps == 4
+
+
+def test_an_end_that_comes_in_that_moment_is_seen(script: BatchScript) -> None:
+    script.lines = ["RUNNING", "CANCELLATION_IN_PROGRESS", "SUCCEEDED"]
+    assert watched(script.address, 1).state == "SUCCEEDED"
+
+
+def test_a_deletion_ends_as_gone_or_as_being_deleted(script: BatchScript) -> None:
+    script.lines = ["RUNNING", "DELETION_IN_PROGRESS", NOT_FOUND]
+    seen = watched(script.address, 1)
+    assert (seen.state, seen.watched.reason) == ("DELETION_IN_PROGRESS", watch.GONE)
+
+
+def test_an_outage_is_borne_for_as_long_as_allowed_and_then_told(proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("GetJob", UNAVAILABLE, times=10_000)]
     with pytest.raises(UnavailableError):
-        watched(proxy.address, watch.OUTAGE_SECONDS / 3)
+        watched(proxy.address, OUTAGE_SECONDS / 3)
     assert proxy.calls["GetJob"] >= 4
+
+
+def test_outages_with_an_answer_between_them_are_not_added_up(
+    script: BatchScript, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.lines = ["QUEUED", *[UNAVAILABLE] * 2, "RUNNING", *[UNAVAILABLE] * 2, "SUCCEEDED"]
+    seen = watched(script.address, OUTAGE_SECONDS / 3)
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 2, "one for each outage"
+
+
+def test_a_limit_that_passes_during_an_outage_is_seen_with_the_next_answer(script: BatchScript) -> None:
+    script.lines = ["RUNNING", UNAVAILABLE, "RUNNING"]
+    seen = watched(script.address, 100, watch.Limits(queue_seconds=1e9, run_seconds=150))
+    assert (seen.watched.reason, seen.sleeps) == (watch.OVERDUE, 3)
 
 
 def test_a_refusal_ends_the_watching_at_once(proxy: BatchProxy, fault: type[Fault]) -> None:
@@ -62,3 +204,45 @@ def test_a_refusal_ends_the_watching_at_once(proxy: BatchProxy, fault: type[Faul
     with pytest.raises(PermissionDeniedError):
         watched(proxy.address, 1)
     assert proxy.calls["GetJob"] == 1
+
+
+def test_why_a_job_waits_is_told_once_for_each_kind(
+    script: BatchScript, told: type[Told], caplog: pytest.LogCaptureFixture
+) -> None:
+    script.lines = [
+        told("QUEUED", ["Job is created"]),
+        told("QUEUED", [QUOTA]),
+        told("QUEUED", [QUOTA, QUOTA]),
+        told("SCHEDULED", [QUOTA, QUOTA, CAPACITY]),
+        told("SCHEDULED", [QUOTA, QUOTA, CAPACITY, "something else"]),
+        told("SUCCEEDED", [QUOTA]),
+    ]
+    watched(script.address, 1)
+    texts = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(texts) == 2
+    assert "quota" in texts[0]
+    assert QUOTA in texts[0]
+    assert "no such machine free" in texts[1]
+    assert all(NAME in text for text in texts)
+
+
+def test_the_users_cancellation_ends_the_watching_from_within_the_sleep(script: BatchScript) -> None:
+    script.lines = ["QUEUED"]
+
+    class Cancelled(Exception):
+        pass
+
+    async def sleep(seconds: float) -> None:
+        if script.looks == 2:
+            raise Cancelled
+
+    async def run() -> None:
+        batch = BatchApi(connect(script.address))
+        try:
+            await watch.until_ended(asking(batch), NAME, POLL_SECONDS, FOR_EVER, sleep, lambda: 0.0)
+        finally:
+            await batch.close()
+
+    with pytest.raises(Cancelled):
+        asyncio.run(run())
+    assert script.looks == 2

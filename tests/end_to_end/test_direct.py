@@ -18,6 +18,9 @@ from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeErr
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
+from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.dispatch import jobspec
+from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, SettingsError, TaskKilledError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
@@ -146,7 +149,7 @@ def test_covalent_gets_task_runtime_error_and_both_streams(
     with pytest.raises(TaskRuntimeError, match="no"):
         run(executor, fails)
     assert executor.task_stdout.getvalue() == "so far\n"
-    assert executor.task_stderr.getvalue().endswith("ValueError: no\n")
+    assert "\nValueError: no\nJob: https://console.cloud.google.com/" in executor.task_stderr.getvalue()
 
 
 def test_a_node_cancelled_before_it_ran_uploads_nothing(
@@ -162,6 +165,19 @@ def test_a_node_cancelled_before_it_ran_uploads_nothing(
     with pytest.raises(TaskCancelledError):
         asyncio.run(cancel_and_run())
     assert sum(services.request_counts.values()) == before
+
+
+def job_state(services: Emulator, task: dict[str, Any]) -> str:
+    async def asked() -> str:
+        batch = BatchApi(connect(services.environment["BATCH_EMULATOR_HOST"]))
+        try:
+            job_id = jobspec.job_id(task["dispatch_id"], task["node_id"])
+            job = await batch.get(f"projects/local/locations/us-east1/jobs/{job_id}")
+            return job.state if job is not None else ""
+        finally:
+            await batch.close()
+
+    return asyncio.run(asked())
 
 
 def test_a_cancelled_run_cancels_its_job_before_it_ends(
@@ -183,6 +199,30 @@ def test_a_cancelled_run_cancels_its_job_before_it_ends(
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(stop_while_it_runs())
     assert services.rpc_counts["CancelJob"] == cancels + 1
+    assert [name for name in object_names() if task["dispatch_id"] in name] == []
+
+
+def test_a_cancelled_run_whose_clean_up_is_cancelled_as_well_cancels_its_job(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator, object_names: Callable[[], list[str]]
+) -> None:
+    task = metadata()
+
+    async def stop_amid_the_clean_up() -> None:
+        running = asyncio.create_task(make_executor().run(time.sleep, [60], {}, task))
+        await asyncio.sleep(1)
+        # A server that stops does this: it has its electrons cancelled, and then their tasks.
+        await make_executor().cancel(task, None)
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await running
+
+    services.faults.set(Faults((Fault("rpc.latency", method="CancelJob", seconds=1),)))
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(stop_amid_the_clean_up())
+    finally:
+        services.faults.set(Faults())
+    assert job_state(services, task) == "CANCELLED"
     assert [name for name in object_names() if task["dispatch_id"] in name] == []
 
 

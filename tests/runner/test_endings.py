@@ -113,8 +113,43 @@ def test_a_value_that_cannot_be_pickled_is_an_exception_that_names_its_type(make
     task = make_task(electron)
     task.run()
     raised = task.outcome().raised
-    assert raised.type_name == "UnpicklableResult"
+    assert raised.type_name == "TypeError"
     assert "_thread.lock" in raised.message
+    assert "child.py" not in raised.traceback
+
+
+def test_a_generator_is_refused_with_the_remedy(make_task: Any) -> None:
+    def electron() -> object:
+        return (number for number in range(3))
+
+    task = make_task(electron)
+    task.run()
+    assert "Return list(...) of it." in task.outcome().raised.message
+
+
+def test_what_a_forked_copy_returns_is_not_the_value(make_task: Any) -> None:
+    def electron() -> object:
+        import time
+
+        if os.fork() == 0:
+            time.sleep(0.3)
+            return "the copy"
+        return "the original"
+
+    task = make_task(electron)
+    task.run()
+    assert cloudpickle.loads(task.outcome().pickle) == "the original"
+
+
+def test_what_c_code_prints_is_kept(make_task: Any) -> None:
+    def electron() -> None:
+        import ctypes
+
+        ctypes.CDLL(None).printf(b"from C\n")
+
+    task = make_task(electron)
+    task.run()
+    assert task.outcome().stdout == "from C\n"
 
 
 def test_leaving_the_interpreter_is_told_with_status_and_last_line(make_task: Any) -> None:

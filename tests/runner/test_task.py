@@ -55,7 +55,7 @@ def test_a_notice_to_stop_leaves_the_output_so_far_and_no_outcome(make_task: Any
     assert process.returncode == wire.EXIT_TERMINATED
     assert task.outcome() is None
     partial = io.BytesIO(task.object(wire.partial_name(task.ticket.folder, 0, 2)))
-    envelope = wire.read_header(partial, task.ticket.key, wire.binding(wire.OUTCOME, task.ticket.call_id))
+    envelope = wire.read_header(partial, task.ticket.key, wire.binding(wire.PARTIAL, task.ticket.call_id))
     assert (envelope.header["kind"], envelope.header["attempt"]) == ("partial", 2)
     assert wire.read_part(partial, envelope, "stdout") == b"halfway\n"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from covalent_parallel_plugin.dispatch.outcome import _raised
+from covalent_parallel_plugin.dispatch.verdict import exception_of
 from covalent_parallel_plugin.runner import report
 from covalent_parallel_plugin.runner.child import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, describe, shown
 
@@ -54,9 +56,33 @@ def test_an_exception_is_described_as_json() -> None:
     assert found["traceback"].endswith("KeyError: ('x', 1, None, True, 0.5)\n")
 
 
-@pytest.mark.parametrize("argument", [[1], object(), b"x", (1,)])
-def test_arguments_that_json_would_change_are_left_out(argument: object) -> None:
+@pytest.mark.parametrize("argument", [object(), {1: 2}, 2**70, [object()], {"a": 1}, "x" * 200_000])
+def test_arguments_that_cannot_be_carried_are_left_out(argument: object) -> None:
     assert described(ValueError(argument))["args"] is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError([1]),
+        ValueError(b"x"),
+        KeyError((1, ("a", None))),
+        FileNotFoundError(2, "No such file", "data.csv"),
+        OSError(18, "Cross-device link", "a", None, "b"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        SyntaxError("bad", ("f.py", 1, 2, "x = ", 1, 3)),
+        ZeroDivisionError(["x"]),
+    ],
+)
+def test_a_builtin_exception_is_made_again_as_it_was(error: Exception) -> None:
+    again = exception_of(_raised(described(error)))
+    assert (type(again), str(again), again.args) == (type(error), str(error), error.args)
+
+
+def test_an_import_error_keeps_the_module_it_is_about() -> None:
+    again = exception_of(_raised(described(ModuleNotFoundError("no", name="pandas"))))
+    assert isinstance(again, ModuleNotFoundError)
+    assert again.name == "pandas"
 
 
 @pytest.mark.parametrize("argument", [float("nan"), float("inf")])

@@ -32,6 +32,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "t4": {"machine_type": "n1-standard-4", "gpu_type": "nvidia-tesla-t4", "gpu_count": 2},
     "built_in_gpus": {"machine_type": "a2-highgpu-1g", "boot_disk_gb": 100},
     "spot": {"spot": True, "region": "europe-west4"},
+    "spot_with_fallback": {"spot": True, "spot_fallback": True, "retries": 2},
+    "retry_exceptions": {"retry_exceptions": True, "retries": 2},
     "no_retries": {"retries": 0},
     "labels_and_environment": {"labels": {"team": "blue"}, "environment": {"COLOUR": "red"}},
     "service_account": {"service_account_email": "robot@my-project.iam.gserviceaccount.com"},
@@ -79,6 +81,46 @@ def test_the_key_is_in_one_environment_variable_and_nowhere_else() -> None:
     assert batch_v1.Job.to_json(made).count(TICKET.key.hex()) == 1
 
 
+def test_the_key_is_in_no_repr_of_what_a_call_is_made_of() -> None:
+    shown = repr((TICKET, CALL, settings.Settings(**NEEDED), CALL.header("c"))) + str(TICKET) + f"{TICKET}"
+    for form in (TICKET.key.hex(), repr(TICKET.key), repr(TICKET.key)[2:-1], str(list(TICKET.key))[1:-1]):
+        assert form not in shown
+
+
+def retried(**options: Any) -> list[int] | None:
+    """The exit codes that the job's policy retries, None without a policy."""
+    policies = job(**options).task_groups[0].task_spec.lifecycle_policies
+    if not policies:
+        return None
+    (policy,) = policies
+    assert policy.action == batch_v1.LifecyclePolicy.Action.RETRY_TASK
+    return list(policy.action_condition.exit_codes)
+
+
+@pytest.mark.parametrize("spot", [True, False])
+def test_batch_retries_lost_machines_and_nothing_else(spot: bool) -> None:
+    assert retried(spot=spot) == [50001, 50002, 50003, 50006]
+
+
+def test_batch_retries_the_electrons_failures_only_if_asked() -> None:
+    assert retried(retry_exceptions=True) == [50001, 50002, 50003, 50006, 75]
+
+
+@pytest.mark.parametrize("exceptions", [True, False])
+def test_without_retries_there_is_no_policy_and_no_second_attempt(exceptions: bool) -> None:
+    assert retried(retries=0, retry_exceptions=exceptions) is None
+    assert job(retries=0, retry_exceptions=exceptions).task_groups[0].task_spec.max_retry_count == 0
+
+
+@pytest.mark.parametrize("retries", [0, 3, 10])
+def test_the_runner_knows_its_last_attempt_only_where_exceptions_are_retried(retries: int) -> None:
+    def variables(**options: Any) -> Any:
+        return job(retries=retries, **options).task_groups[0].task_spec.environment.variables
+
+    assert variables(retry_exceptions=True)[wire.ENV_LAST_ATTEMPT] == str(retries)
+    assert wire.ENV_LAST_ATTEMPT not in variables()
+
+
 def test_the_image_follows_the_clients_python() -> None:
     container = job().task_groups[0].task_spec.runnables[0].container
     assert (container.image_uri, container.entrypoint) == ("python:3.11-slim", "python3")
@@ -105,33 +147,35 @@ def test_the_definition_is_far_smaller_than_batch_allows() -> None:
 LEGAL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
 hostile = st.text(min_size=1) | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", fullmatch=True) | st.uuids().map(str)
 nodes = st.integers(0, 10**9)
-tries = st.integers(0, 7)
+own_names = st.just("") | st.from_regex(r"[0-9a-f]{8}2?", fullmatch=True)
 
 
-@given(hostile, nodes, tries)
-def test_a_job_id_is_legal_and_always_the_same(dispatch_id: str, node_id: int, again: int) -> None:
-    made = jobspec.job_id(dispatch_id, node_id, again)
+@given(hostile, nodes, own_names)
+def test_a_job_id_is_legal_and_always_the_same(dispatch_id: str, node_id: int, own: str) -> None:
+    made = jobspec.job_id(dispatch_id, node_id, own)
     assert LEGAL.fullmatch(made)
-    assert made == jobspec.job_id(dispatch_id, node_id, again)
+    assert made == jobspec.job_id(dispatch_id, node_id, own)
 
 
-@given(st.tuples(hostile, nodes, tries), st.tuples(hostile, nodes, tries))
-def test_distinct_nodes_have_distinct_job_ids(one: tuple[str, int, int], other: tuple[str, int, int]) -> None:
+@given(st.tuples(hostile, nodes, own_names), st.tuples(hostile, nodes, own_names))
+def test_distinct_nodes_have_distinct_job_ids(one: tuple[str, int, str], other: tuple[str, int, str]) -> None:
     assert (jobspec.job_id(*one) == jobspec.job_id(*other)) == (one == other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (("a", 1, 2), ("a-1", 2, 0)),
-        (("a", 12, 0), ("a-1", 2, 0)),
-        (("A", 1, 0), ("a", 1, 0)),
-        (("a_b", 1, 0), ("a-b", 1, 0)),
-        (("x" * 80, 1, 0), ("x" * 81, 1, 0)),
-        (("x" * 80, 1, 2), ("x" * 80, 12, 0)),
+        (("a", 1, "01234567"), ("a-1", 2, "")),
+        (("a", 1, "01234567"), ("a", 1, "012345672")),
+        (("a", 12, ""), ("a-1", 2, "")),
+        (("A", 1, ""), ("a", 1, "")),
+        (("a_b", 1, ""), ("a-b", 1, "")),
+        (("x" * 80, 1, ""), ("x" * 81, 1, "")),
+        (("x" * 80, 1, "01234567"), ("x" * 80, 12, "")),
+        (("x" * 80, 1, "01234567"), ("x" * 80, 1, "")),
     ],
 )
-def test_ids_that_look_alike_stay_apart(one: tuple[str, int, int], other: tuple[str, int, int]) -> None:
+def test_ids_that_look_alike_stay_apart(one: tuple[str, int, str], other: tuple[str, int, str]) -> None:
     assert jobspec.job_id(*one) != jobspec.job_id(*other)
 
 

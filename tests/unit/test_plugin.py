@@ -64,9 +64,12 @@ OTHER_VALUES: dict[str, Any] = {
     "gpu_type": "nvidia-tesla-t4",
     "gpu_count": 2,
     "spot": True,
+    "spot_fallback": True,
     "boot_disk_gb": 50,
     "labels": {"team": "blue"},
     "environment": {"COLOUR": "red"},
+    "retry_exceptions": True,
+    "queue_limit": 60.5,
     "keep_objects": True,
 }
 
@@ -132,7 +135,7 @@ def test_the_first_eleven_stand_in_the_replaced_plugins_order() -> None:
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
 def test_every_option_survives_the_way_through_json(name: str) -> None:
-    needs = {"gpu_count": ["gpu_type"], "gpu_type": []}.get(name, [])
+    needs = {"gpu_count": ["gpu_type"], "spot_fallback": ["spot"]}.get(name, [])
     given = {key: OTHER_VALUES[key] for key in (name, *needs)}
     executor = GCPBatchExecutor(**given)
     copy = GCPBatchExecutor().from_dict(json.loads(json.dumps(executor.to_dict())))
@@ -141,8 +144,13 @@ def test_every_option_survives_the_way_through_json(name: str) -> None:
 
 
 def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name() -> None:
-    with pytest.raises(TypeError, match="no option 'bucket'; did you mean 'bucket_name'"):
+    with pytest.raises(TypeError, match=r"no option 'bucket' .did you mean 'bucket_name'"):
         GCPBatchExecutor(bucket="x")
+
+
+def test_all_unknown_keywords_are_told_at_once() -> None:
+    with pytest.raises(TypeError, match=r"'memroy' .did you mean 'memory'.*'vcpu' .did you mean 'vcpus'"):
+        GCPBatchExecutor(memroy=1, vcpu=2)
 
 
 @pytest.mark.parametrize("later", ["network", "secrets", "max_parallel", "zones"])
@@ -160,6 +168,11 @@ def test_wrong_values_of_the_caller_are_refused_together() -> None:
 def test_contradictions_of_the_caller_are_refused() -> None:
     with pytest.raises(SettingsError, match="needs gpu_type"):
         GCPBatchExecutor(gpu_count=2)
+
+
+def test_a_fallback_without_spot_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no meaning without spot = True"):
+        GCPBatchExecutor(spot_fallback=True)
 
 
 def test_a_file_of_the_replaced_plugin_works_and_warns_once(covalent_process: Callable[..., Any]) -> None:

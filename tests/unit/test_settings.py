@@ -124,6 +124,10 @@ def test_the_error_is_a_value_error_and_survives_pickling() -> None:
         ({"gpu_type": "nvidia-tesla-a100", "machine_type": "a2-highgpu-1g"}, ["gpu_type", "built in"]),
         ({"gpu_type": "nvidia-l4", "machine_type": "g2-standard-4"}, ["gpu_type", "built in"]),
         ({"gpu_type": "nvidia-tesla-t4", "machine_type": "n2-standard-4"}, ["n2-standard-4", "N1"]),
+        ({"spot_fallback": True}, ["spot_fallback = True", "set spot"]),
+        ({"spot_fallback": True, "spot": False}, ["spot_fallback = True", "set spot"]),
+        ({"spot_fallback": "true"}, ["spot_fallback", "set spot"]),
+        ({"spot_fallback": True, "spot": "false"}, ["spot_fallback = True", "set spot"]),
     ],
 )
 def test_options_that_cannot_stand_together_are_told(options: dict[str, Any], named: list[str]) -> None:

@@ -1,0 +1,144 @@
+"""The Covalent server ends while jobs run: stopped, it cancels them; killed, `covalent-parallel clean` finds them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+
+from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.private_server import PrivateCovalentServer
+
+PARENT = "projects/local/locations/us-east1"
+ELECTRONS = 12
+WAIT_SECONDS = 60.0
+CLEAN = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "clean")
+
+CLIENT = f"""
+import covalent as ct
+
+@ct.electron(executor="gcpbatch")
+def sleeps():
+    import time
+    time.sleep(300)
+
+print(ct.dispatch(ct.lattice(lambda: [sleeps() for _ in range({ELECTRONS})]))())
+"""
+
+
+@pytest.fixture
+def own_emulator() -> Iterator[Emulator]:
+    with Emulator(tasks_at_once=ELECTRONS) as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(own_emulator: Emulator, tmp_path: Path) -> Iterator[PrivateCovalentServer]:
+    section = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5, "cache_dir": str(tmp_path / "cache")}
+    with PrivateCovalentServer(
+        tmp_path, own_emulator.environment, configuration={"executors.gcpbatch": section}
+    ) as server:
+        yield server
+
+
+def dispatched(server: PrivateCovalentServer, emulator: Emulator) -> str:
+    """Dispatch the electrons; returns the dispatch's id once all of them run."""
+    client = subprocess.run(
+        [sys.executable, "-c", CLIENT],
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    until(lambda: list(states(emulator).values()) == ["RUNNING"] * ELECTRONS)
+    return client.stdout.split()[-1]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to this"
+        time.sleep(0.2)
+
+
+def states(emulator: Emulator) -> Mapping[str, str]:
+    """All jobs by name."""
+
+    async def listed() -> dict[str, str]:
+        batch = BatchApi(connect(emulator.environment["BATCH_EMULATOR_HOST"]))
+        try:
+            return {job.name: job.state for job in await batch.list(PARENT)}
+        finally:
+            await batch.close()
+
+    return asyncio.run(listed())
+
+
+def objects(emulator: Emulator) -> list[str]:
+    address = f"{emulator.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
+    with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+        return [item["name"] for item in json.load(answer).get("items", [])]
+
+
+def put(emulator: Emulator, name: str) -> None:
+    host = emulator.environment["STORAGE_EMULATOR_HOST"]
+    address = f"{host}/upload/storage/v1/b/covalent/o?uploadType=media&name={name}"
+    build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=10).close()
+
+
+def clean(server: PrivateCovalentServer, *options: str) -> str:
+    ended = subprocess.run(
+        [*CLEAN, *options],
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_stopped_cancels_all_its_jobs_and_deletes_their_objects(
+    own_server: PrivateCovalentServer, own_emulator: Emulator, number: signal.Signals
+) -> None:
+    dispatched(own_server, own_emulator)
+    os.kill(own_server.process_id, number)
+    until(lambda: not own_server.is_running)
+    assert list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS
+    assert [name for name in objects(own_emulator) if "/runner/" not in name] == []
+
+
+def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
+    own_server: PrivateCovalentServer, own_emulator: Emulator
+) -> None:
+    dispatch_id = dispatched(own_server, own_emulator)
+    os.kill(own_server.process_id, signal.SIGKILL)
+    until(lambda: not own_server.is_running)
+    put(own_emulator, "somebody/else/s/own/object")
+    before = objects(own_emulator)
+
+    assert "0 unfinished jobs, 0 objects" in clean(own_server)  # they are younger than a day
+    shown = clean(own_server, "--older-than", "0s")
+    assert f"{ELECTRONS} unfinished jobs, {ELECTRONS} objects" in shown
+    assert shown.count(f"jobs/covalent-{dispatch_id}-") == ELECTRONS
+    assert (list(states(own_emulator).values()), objects(own_emulator)) == (["RUNNING"] * ELECTRONS, before)
+
+    clean(own_server, "--older-than", "0s", "--yes")
+    until(lambda: list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS)
+    assert [name for name in objects(own_emulator) if "/runner/" not in name] == ["somebody/else/s/own/object"]
+    assert "0 unfinished jobs, 0 objects" in clean(own_server, "--older-than", "0s")
