@@ -1,4 +1,4 @@
-"""`python -m benchmarks.chaos`: electrons at once while a tenth of the calls, attempts and requests fail, and what is left.
+"""`python -m benchmarks.chaos`: many electrons at once while calls, attempts and requests fail, and what they leave.
 
 Unlike the other rows it needs no other plugin, so it has a command of its own.
 """

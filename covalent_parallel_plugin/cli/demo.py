@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import sys
 import time
@@ -50,7 +51,7 @@ def demo(keep: bool) -> None:
                 if keep:
                     _keep(console, server, outcome)
                 else:
-                    console.print("To look at it in Covalent's UI: covalent-parallel demo --keep")
+                    console.print(f"To look at it in Covalent's UI: {_own_name()} demo --keep")
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running")
         if outcome is None:
@@ -139,3 +140,8 @@ def _keep(console: Console, server: PrivateCovalentServer, outcome: WorkflowOutc
     # Bounded by the user's Ctrl-C or the server's own end.
     while server.is_running:
         time.sleep(0.5)
+
+
+def _own_name() -> str:
+    """The command as it can be typed again: its path where the shell would not find it."""
+    return "covalent-parallel" if shutil.which("covalent-parallel") else sys.argv[0]

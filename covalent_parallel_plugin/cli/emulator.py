@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -61,7 +62,11 @@ def _read_images(context: click.Context, parameter: click.Parameter, values: Seq
 )
 @click.option("--fault-seed", type=int, help="Seed of the faults' random numbers [the file's, else 0].")
 @click.option("--log-reads-per-minute", type=click.IntRange(0), help="Limit of Cloud Logging [none; Google's is 60].")
-@click.option("--env-file", type=click.Path(path_type=Path), help="Also write the three variables to this file.")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="Also write the three variables to this file, as NAME=value lines: set -a; . FILE; set +a",
+)
 def emulator(
     storage_port: int,
     batch_port: int,
@@ -138,7 +143,9 @@ def _announce(services: Emulator, bucket: str, env_file: Path | None) -> None:
 
 def _section(bucket: str) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(os.environ.get("COVALENT_CONFIG_DIR") or Path.home() / ".config" / "covalent")
     return (
+        f"# For {folder / 'covalent.conf'}: if it has a line [executors.gcpbatch] already, put these under that one.\n"
         "[executors.gcpbatch]\n"
         f'project_id = "{PROJECT}"\n'
         f'region = "{REGION}"\n'

@@ -30,6 +30,8 @@ LOCAL_PATIENCE_SECONDS = 45.0
 OUTAGE_SECONDS = 1800.0
 LOCAL_OUTAGE_SECONDS = 90.0
 GROUP = "group0"
+# Google's client attaches whole requests to its debug records, and with a job's environment the call's key
+REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
 
 # google.cloud.batch_v1.JobStatus.State: what ends a job
 TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
@@ -214,6 +216,7 @@ def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
     Raises:
         PermissionDeniedError: no credentials.
     """
+    logging.getLogger(REQUEST_LOGGER).setLevel(logging.INFO)
     try:
         if not address:
             return batch_v1.BatchServiceAsyncClient()

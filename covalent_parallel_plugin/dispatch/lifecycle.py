@@ -32,6 +32,9 @@ from .verdict import Findings, Verdict, settings_for_another_run, verdict
 
 logger = logging.getLogger(__name__)
 
+# After its job was ended, a task's last write may still be on its way
+LATE_WRITE_SECONDS = 1.0
+
 
 class Lifecycle:
     """One call on its way.
@@ -186,15 +189,18 @@ class Lifecycle:
         The call goes first, beside the request to cancel: a server that stops may not wait for the rest, and a task
         that finds no call any more leaves no output behind.
         """
+        was_ended = False
         try:
-            await self._submission.end(self._delete_call)
+            was_ended = await self._submission.end(self._delete_call)
         except CloudError as error:
             logger.warning("the job %s may still run: %s", self._submission.job_name, error)
-        if self._is_staged and not self._is_kept:
-            try:
-                await in_pool(self._delete_objects)
-            except CloudError as error:
-                logger.warning("objects may be left under %s: %s", self._ticket.folder, error)
+        if not self._is_staged or self._is_kept:
+            return
+        await self._delete_objects()
+        if was_ended:
+            # What was writing when its job was ended may have come too late for the first time.
+            await asyncio.sleep(LATE_WRITE_SECONDS)
+            await self._delete_objects()
 
     @property
     def _is_kept(self) -> bool:
@@ -207,7 +213,13 @@ class Lifecycle:
             except CloudError as error:
                 logger.debug("the call of %s is not deleted yet: %s", self._call, error)
 
-    def _delete_objects(self) -> None:
+    async def _delete_objects(self) -> None:
+        try:
+            await in_pool(self._delete_now)
+        except CloudError as error:
+            logger.warning("objects may be left under %s: %s", self._ticket.folder, error)
+
+    def _delete_now(self) -> None:
         store, folder = self._services.objects, self._ticket.folder
         names = (wire.call_name(folder), wire.outcome_name(folder)) if self._was_clean else store.names(f"{folder}/")
         for name in names:

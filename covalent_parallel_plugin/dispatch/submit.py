@@ -114,16 +114,19 @@ class Submission:
             return
         raise CloudError(f"{call} could not be submitted: jobs of other calls hold its names, such as {self.job_name}")
 
-    async def end(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    async def end(self, meanwhile: Callable[[], Awaitable[None]]) -> bool:
         """Cancel the job unless it has ended, and wait for its end, for a while; `meanwhile` runs beside the request.
 
         A job that another call made under this name is left alone.
+
+        Returns:
+            Whether there was a job to end.
         """
         if not self._may_run:
-            return
+            return False
         if not self._is_confirmed and not await self._is_ours():
             self._may_run = False
-            return
+            return False
         is_ours, _ = await asyncio.gather(self._cancel(), meanwhile())
         until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
         pause = 0.2
@@ -134,6 +137,7 @@ class Submission:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
         self._may_run = False
+        return True
 
     async def _cancel(self) -> bool:
         """Cancel the job, again while Batch does not find it yet; False where somebody else is ending it."""

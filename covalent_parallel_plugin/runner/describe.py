@@ -27,7 +27,7 @@ def describe(error: BaseException) -> Dict[str, object]:
         text += "Note: %s\n" % missing_module_text(error.name.split(".")[0])
     return {
         "type": kind.__qualname__,
-        "module": kind.__module__,
+        "module": str(kind.__module__),
         "message": _message(error),
         "args": _arguments(error),
         "import_name": error.name if isinstance(error, ImportError) else None,
@@ -101,7 +101,7 @@ def _chain(error: BaseException) -> List[Dict[str, str]]:
         {
             "relation": "cause" if earlier.__cause__ is later else "context",
             "type": type(later).__qualname__,
-            "module": type(later).__module__,
+            "module": str(type(later).__module__),
             "message": _message(later),
         }
         for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])

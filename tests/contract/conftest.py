@@ -1,5 +1,5 @@
-"""The services of cloud/ on the emulator, a proxy before its Batch server that fails requests as it is told, and a Batch
-server that tells of one job what a test has written down.
+"""The services of cloud/ on the emulator, a proxy before its Batch server that fails requests as it is told, and a
+Batch server that tells of one job what a test has written down.
 """
 
 from __future__ import annotations

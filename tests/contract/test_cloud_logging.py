@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.cloud.logging import LogReader, connect
+from covalent_parallel_plugin.cloud.limiter import Limiter
+from covalent_parallel_plugin.cloud.logging import BACK_OFF_SECONDS, LogReader, connect
 from covalent_parallel_plugin.emulator import LoggingServer, LogStore
 from covalent_parallel_plugin.errors import UnavailableError
 
@@ -65,3 +66,25 @@ def test_a_job_without_lines_has_none(reader: LogReader) -> None:
 def test_a_service_that_is_not_there_is_unavailable() -> None:
     with connect("127.0.0.1:1") as client, pytest.raises(UnavailableError, match="logs of the job job-1"):
         LogReader("local", client).last_lines("job-1")
+
+
+def test_past_its_limit_it_reads_nothing_and_asks_nothing(logs: LogStore, address: str) -> None:
+    write(logs, "a line")
+    with connect(address) as client:
+        reader = LogReader("local", client, Limiter(2, 60.0))
+        assert [reader.last_lines("job-1") for _ in range(3)] == [["a line"], ["a line"], []]
+
+
+def test_a_service_that_says_it_was_too_much_is_left_alone_for_a_while(logs: LogStore) -> None:
+    write(logs, "a line")
+    now = 0.0
+    limiter = Limiter(1000, 60.0, lambda: now)
+    with LoggingServer(logs, reads_per_minute=1) as server, connect(server.address) as client:
+        reader = LogReader("local", client, limiter)
+        assert reader.last_lines("job-1") == ["a line"]
+        with pytest.raises(UnavailableError):
+            reader.last_lines("job-1")
+        assert reader.last_lines("job-1") == [], "no error: nothing was asked"
+        now = BACK_OFF_SECONDS
+        with pytest.raises(UnavailableError):
+            reader.last_lines("job-1")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
+
+import pytest
 
 from covalent_parallel_plugin.cloud import batch as cloud_batch
 from covalent_parallel_plugin.cloud.storage import ObjectStore
@@ -79,7 +79,9 @@ class Ran:
 @contextmanager
 def environment_of(emulator: Emulator) -> Iterator[None]:
     """This process's clients find the emulator."""
-    with mock.patch.dict(os.environ, emulator.environment):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, address in emulator.environment.items():
+            patch.setenv(name, address)
         yield
 
 
@@ -161,3 +163,18 @@ def _own(fault: Fault, number: int, dispatch_id: str) -> Fault:
     if fault.family == "logging":
         return replace(fault, name=name)
     return replace(fault, name=name, job=f"covalent-{dispatch_id}-*")
+
+
+def struck(kind: str, **fields: object) -> Fault:
+    """An attempt is struck."""
+    return Fault(f"attempt.{kind}", **fields)  # type: ignore[arg-type]  # one of several types, by name
+
+
+def refused(method: str, code: str, **fields: object) -> Fault:
+    """A call of Batch is refused."""
+    return Fault("rpc.error", method=method, code=code, **fields)  # type: ignore[arg-type]  # as above
+
+
+def http(status: int, request: str, name: str, **fields: object) -> Fault:
+    """A request to Cloud Storage is refused."""
+    return Fault("storage.error", code=status, request=request, object=name, **fields)  # type: ignore[arg-type]  # as above

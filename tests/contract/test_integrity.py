@@ -1,0 +1,233 @@
+"""Where a call's key is, and where it is not; what names and ids can do."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import io
+import logging
+import platform
+import re
+import sys
+import traceback
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import pytest
+from google.cloud import batch_v1
+
+from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.cloud import Services
+from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.cloud.logging import LogReader
+from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.dispatch import clean, jobspec
+from covalent_parallel_plugin.dispatch.call import PREFIX, Call
+from covalent_parallel_plugin.dispatch.collect import Collection
+from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+from covalent_parallel_plugin.dispatch.verdict import Failure
+from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.runner.supervisor import Assignment
+from covalent_parallel_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.emulator import Emulator
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+KEY = bytes(range(1, 33))
+FORMS = (KEY.hex(), repr(KEY)[2:-1], str(list(KEY))[1:-1])
+
+
+def returns() -> int:
+    print("halfway")
+    return 7
+
+
+def raises() -> None:
+    print("halfway")
+    raise ValueError("no")
+
+
+def kills_its_supervisor() -> None:
+    import os
+    import signal
+
+    print("halfway", flush=True)
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+ENDINGS: list[tuple[Any, tuple[Fault, ...]]] = [
+    (returns, ()),
+    (raises, ()),
+    (kills_its_supervisor, ()),
+    (returns, (Fault("job.refused"),)),
+    (returns, (Fault("rpc.service_account", method="CreateJob"),)),
+    (returns, (Fault("rpc.error", method="CreateJob", code="INVALID_ARGUMENT"),)),
+    (returns, (Fault("storage.error", object="*/outcome*", code=403),)),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "faults"), ENDINGS, ids=lambda part: getattr(part, "__name__", None) or str([f.kind for f in part])
+)
+def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
+    function: Any,
+    faults: tuple[Fault, ...],
+    on_emulator: Emulator,
+    store: ObjectStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "0.240.0")
+    settings = Settings(
+        bucket_name="covalent",
+        project_id="local",
+        poll_freq=0.1,
+        retries=1,
+        retry_exceptions=True,
+        keep_objects=True,
+        cache_dir=str(tmp_path),
+        labels={"team": "blue"},
+    )
+    written: list[str] = []
+
+    async def source() -> str:
+        return ""
+
+    async def run() -> batch_v1.Job | None:
+        client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
+        batch = BatchApi(client, patience_seconds=5)
+        lifecycle = Lifecycle(
+            call, settings, Services(batch, store, LogReader.shared("local")), asyncio.Event(), source
+        )
+        try:
+            ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
+            written.append(repr(ended))
+            if isinstance(ended, Failure):
+                written.append("".join(traceback.format_exception(ended.error)))
+        except Exception as error:
+            written.append("".join(traceback.format_exception(error)))
+        written.append(repr([lifecycle, lifecycle._ticket, lifecycle._submission]))
+        name = jobspec.job_id(call.dispatch_id, 0)
+        found = [job async for job in await client.list_jobs(parent=settings.parent) if job.name.endswith(f"/{name}")]
+        await batch.close()
+        return found[0] if found else None
+
+    on_emulator.faults.set(Faults(faults))
+    try:
+        job = asyncio.run(run())
+    finally:
+        on_emulator.faults.set(Faults())
+    written.append(caplog.text)
+    written += [repr(vars(record)) for record in caplog.records]
+    written += list(capfd.readouterr())
+    written += [repr(record) for record in on_emulator.logs.records()]
+    for name in store.names(f"{PREFIX}/{call.dispatch_id}/"):
+        with io.BytesIO() as stream:
+            store.get(name, stream)
+            written += [name, stream.getvalue().decode("latin-1")]
+        store.delete(name)
+    if job is None:
+        assert "could not be submitted" in "".join(written)
+        return
+    key = job.task_groups[0].task_spec.environment.variables.pop(wire.ENV_KEY)
+    assert re.fullmatch("[0-9a-f]{64}", key)
+    raw = bytes.fromhex(key)
+    written.append(str(job))
+    for form in (key, key.upper(), raw.decode("latin-1"), repr(raw)[2:-1]):
+        assert form not in "\n".join(written)
+
+
+def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
+    async def source() -> str:
+        return ""
+
+    async def tickets() -> list[jobspec.Ticket]:
+        call = Call("d", 0, "f", "3.11.7", "0.240.0")
+        settings = Settings(bucket_name="covalent", project_id="local")
+        services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
+        return [Lifecycle(call, settings, services, asyncio.Event(), source)._ticket for _ in range(50)]
+
+    made = asyncio.run(tickets())
+    for part in ("key", "call_id", "folder"):
+        assert len({getattr(ticket, part) for ticket in made}) == 50
+    assert {len(ticket.key) for ticket in made} == {32}
+
+
+def test_the_key_is_in_no_repr() -> None:
+    ticket = jobspec.Ticket("0123456789abcdef", KEY, "folder")
+    services: Any = None
+    settings = Settings(bucket_name="covalent", project_id="local")
+    collection = Collection(services, settings, ticket, "job")
+    assignment = Assignment("bucket", "folder", "c", KEY, 1.0, False, 0, 0, 0)
+    for shown in (ticket, collection, assignment, settings, [ticket], {"a": assignment}):
+        for text in (repr(shown), str(shown), f"{shown}"):
+            assert not any(form in text for form in FORMS)
+
+
+def test_an_error_of_the_wire_says_nothing_of_the_key() -> None:
+    prefix = wire.seal({"kind": "x"}, {}, KEY, wire.binding(wire.OUTCOME, "c"))
+    for data in (prefix[:-1], prefix[:-1] + b"x", prefix[:3], b"noise"):
+        with pytest.raises(wire.WireError) as caught:
+            wire.read_header(io.BytesIO(data), KEY, wire.binding(wire.OUTCOME, "c"))
+        assert not any(form in "".join(traceback.format_exception(caught.value)) for form in FORMS)
+
+
+@pytest.mark.parametrize("function", [wire.read_header, wire.read_part])
+def test_seals_and_digests_are_compared_in_constant_time(function: Any) -> None:
+    """No timing is measured here: the source has to use `hmac.compare_digest`, and `==` for no seal or digest."""
+    tree = ast.parse(inspect.getsource(function))
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert called.count("hmac.compare_digest") == 1
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and any(isinstance(op, (ast.Eq, ast.NotEq)) for op in node.ops):
+            assert not re.search("seal|given|digest|sha256|hmac", ast.unparse(node))
+
+
+HOSTILE = [
+    "..",
+    "../other",
+    "a/../../b",
+    "/absolute",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a b",
+    "",
+    ".",
+    "%2e%2e%2f",
+    "a?x=1",
+    "a#b",
+    "*",
+    "\u202e",
+    "a" * 101,
+    "gs://bucket",
+]
+
+
+@pytest.mark.parametrize("dispatch_id", HOSTILE)
+def test_no_id_climbs_out_of_the_prefix(dispatch_id: str) -> None:
+    with pytest.raises(ValueError, match="dispatch id"):
+        Call(dispatch_id, 0, "f", "3.11.7", "0.240.0")
+
+
+@pytest.mark.parametrize("node_id", [0, -1, 10**9])
+def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(node_id: int) -> None:
+    folder = Call("d-1_X", node_id, "f/../g", "3.11.7", "0.240.0").folder("0123456789abcdef")
+    assert folder == f"covalent-parallel/d-1_X/{node_id}/0123456789abcdef"
+    for name in (
+        wire.call_name(folder),
+        wire.outcome_name(folder, 7),
+        wire.partial_name(folder, 7, 3),
+        wire.stream_name(folder, 7, "stdout"),
+        wire.stream_name(folder, 7, "stderr"),
+    ):
+        assert name.startswith(f"{folder}/")
+        assert clean._OF_A_CALL.fullmatch(name)

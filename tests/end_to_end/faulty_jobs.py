@@ -1,0 +1,221 @@
+"""Machines that are lost, containers that do not start or end badly, and jobs that do not come to run."""
+
+from __future__ import annotations
+
+from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, slowly
+from faulty_runs import Case, struck
+
+from covalent_parallel_plugin.emulator import Fault
+from covalent_parallel_plugin.errors import (
+    ImageError,
+    JobCancelledError,
+    MachineLostError,
+    NoCapacityError,
+    NoOutcomeError,
+    SchedulingError,
+    TaskKilledError,
+    TimeLimitError,
+)
+
+# An image whose `python3` is another program, which does nothing
+IDLE_IMAGE = "idle:latest"
+
+MACHINES: dict[str, Case] = {
+    "preempted-once": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.5)], attempts=2),
+    "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)], attempts=1),
+    "preempted-always": Case(
+        sleeps,
+        [struck("preempt", after_seconds=1)],
+        {"spot": True, "retries": 1},
+        error=MachineLostError,
+        words=["50001", "preempted", "spot_fallback", "has begun"],
+        jobs=["FAILED"],
+        attempts=2,
+    ),
+    "preempted-never-ran": Case(
+        seven,
+        [struck("preempt", before_run=True)],
+        {"spot": True, "retries": 1},
+        error=MachineLostError,
+        words=["50001", "preempted"],
+        jobs=["FAILED"],
+        attempts=0,
+    ),
+    "fallback": Case(
+        seven,
+        [struck("preempt", provisioning="SPOT")],
+        {"spot": True, "spot_fallback": True, "retries": 1},
+        jobs=["FAILED", "SUCCEEDED"],
+        attempts=1,
+    ),
+    "lost-once": Case(slowly, [struck("lost", attempt=0, after_seconds=0.5)], attempts=2),
+    "rebooted-once": Case(slowly, [struck("reboot", attempt=0, after_seconds=0.5)], attempts=2),
+    "recreated-once": Case(slowly, [struck("recreate", attempt=0, after_seconds=0.5)], attempts=2),
+    "lost-always": Case(
+        slowly,
+        [struck("lost", after_seconds=0.3)],
+        {"retries": 1},
+        error=MachineLostError,
+        words=["50002", "stopped reporting", "retries"],
+        jobs=["FAILED"],
+        attempts=2,
+    ),
+    "rebooted-always": Case(
+        slowly,
+        [struck("reboot", after_seconds=0.3)],
+        {"retries": 0},
+        error=MachineLostError,
+        words=["50003", "rebooted"],
+        jobs=["FAILED"],
+        attempts=1,
+    ),
+    "recreated-always": Case(
+        slowly,
+        [struck("recreate", after_seconds=0.3)],
+        {"retries": 0},
+        error=MachineLostError,
+        words=["50006", "recreated"],
+        jobs=["FAILED"],
+        attempts=1,
+    ),
+    "unresponsive": Case(
+        slowly,
+        [struck("unresponsive", after_seconds=0.3)],
+        error=MachineLostError,
+        words=["50004", "respond"],
+        jobs=["FAILED"],
+        attempts=1,
+    ),
+    "went-on-unseen": Case(slowly, [struck("lost", attempt=0, after_seconds=0.5, goes_on=True)], attempts=2),
+    # Batch says that the task failed, and its outcome comes
+    "outcome-of-a-failed-job": Case(
+        slowly, [struck("lost", after_seconds=0.5, goes_on=True)], {"retries": 0}, jobs=["FAILED"], attempts=1
+    ),
+    "twice-at-once": Case(slowly, [struck("twice", after_seconds=0.2)]),
+    "twice-in-turn": Case(slowly, [struck("twice", after_seconds=0.5, concurrent=False)]),
+    "told-late": Case(seven, [struck("late", seconds=2)], attempts=1),
+}
+
+CONTAINERS: dict[str, Case] = {
+    "no-image": Case(
+        seven,
+        [struck("no_image")],
+        error=ImageError,
+        words=["125", "image", "container_image_uri"],
+        jobs=["FAILED"],
+    ),
+    "no-python": Case(
+        seven,
+        [struck("exit", exit_code=127, before_run=True)],
+        error=ImageError,
+        words=["127", "python3", "python:3.11-slim"],
+        jobs=["FAILED"],
+    ),
+    "killed-whole": Case(
+        sleeps,
+        [struck("exit", exit_code=137, after_seconds=1)],
+        error=TaskKilledError,
+        words=["137", "memory"],
+        jobs=["FAILED"],
+        attempts=1,
+    ),
+    "killed-child": Case(killed, error=TaskKilledError, words=["SIGKILL", "137", "memory", "512 MB"], attempts=1),
+    "time-limit": Case(
+        sleeps,
+        options={"time_limit": 1},
+        error=TimeLimitError,
+        words=["time_limit of 1 s", "has begun"],
+        attempts=1,
+    ),
+    "batchs-time-limit": Case(
+        sleeps,
+        [struck("exit", exit_code=50005, after_seconds=0.5)],
+        error=TimeLimitError,
+        words=["50005", "time_limit"],
+        jobs=["FAILED"],
+        attempts=1,
+    ),
+    "raises": Case(raises, error=ValueError, words=["the user's own"], attempts=1),
+    "raises-and-is-retried": Case(raises_at_first, options={"retry_exceptions": True}, attempts=3),
+    "killed-and-is-retried": Case(killed_at_first, options={"retry_exceptions": True}, attempts=2),
+    "raises-to-the-end": Case(
+        raises,
+        options={"retry_exceptions": True, "retries": 1},
+        error=ValueError,
+        words=["the user's own"],
+        attempts=2,
+    ),
+    "no-outcome": Case(
+        seven,
+        options={"container_image_uri": IDLE_IMAGE},
+        error=NoOutcomeError,
+        words=["no outcome", "succeeded"],
+    ),
+}
+
+SCHEDULING: dict[str, Case] = {
+    "machine-refused": Case(
+        seven,
+        [Fault("job.refused")],
+        error=SchedulingError,
+        words=["no such machine type", "machine_type", "CODE_MACHINE_TYPE_NOT_FOUND"],
+        jobs=["FAILED"],
+        attempts=0,
+    ),
+    "field-refused": Case(
+        seven,
+        [Fault("job.refused", code="CODE_GCE_INVALID_FIELD_VALUE")],
+        error=SchedulingError,
+        words=["refuses the machine", "CODE_GCE_INVALID_FIELD_VALUE"],
+        jobs=["FAILED"],
+        attempts=0,
+    ),
+    "no-agent": Case(
+        seven,
+        [Fault("job.no_agent", window_seconds=120)],
+        error=SchedulingError,
+        words=["roles/batch.agentReporter", "Private Google Access", "within time window 120 seconds"],
+        jobs=["FAILED"],
+    ),
+    "quota-for-ever": Case(
+        seven,
+        [Fault("job.quota")],
+        {"queue_limit": 1},
+        error=NoCapacityError,
+        words=["quota", "queue_limit of 1 s", "CODE_GCE_QUOTA_EXCEEDED"],
+        jobs=["CANCELLED"],
+        attempts=0,
+    ),
+    "quota-for-a-while": Case(seven, [Fault("job.quota", seconds=2)], {"queue_limit": 60}),
+    "no-capacity-for-ever": Case(
+        seven,
+        [Fault("job.no_capacity", state="SCHEDULED")],
+        {"queue_limit": 1},
+        error=NoCapacityError,
+        words=["no such machine free", "queue_limit of 1 s", "spot=False"],
+        jobs=["CANCELLED"],
+        attempts=0,
+    ),
+    "no-capacity-for-a-while": Case(seven, [Fault("job.no_capacity", seconds=2)], {"queue_limit": 60}),
+    "somebody-cancels": Case(
+        sleeps,
+        [Fault("job.cancelled", state="RUNNING", after_seconds=0.5)],
+        error=JobCancelledError,
+        words=["somebody else cancelled"],
+        jobs=["CANCELLED"],
+    ),
+    "somebody-cancels-for-ever": Case(
+        sleeps,
+        [Fault("job.cancelled", state="RUNNING", after_seconds=0.5), Fault("job.stuck_cancelling")],
+        error=JobCancelledError,
+        words=["somebody else cancelled"],
+        jobs=["CANCELLATION_IN_PROGRESS"],
+    ),
+    "somebody-deletes": Case(
+        sleeps,
+        [Fault("job.vanish", state="RUNNING", after_seconds=1)],
+        error=JobCancelledError,
+        words=["somebody deleted it, or it vanished"],
+        jobs=[],
+    ),
+}
