@@ -7,17 +7,24 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from covalent_parallel_plugin import settings as options
 from covalent_parallel_plugin.errors import ParallelError
 
+if TYPE_CHECKING:
+    _SecondsType = click.ParamType[float]
+else:
+    # Only newer releases of click let the class be subscripted
+    _SecondsType = click.ParamType
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SHOWN = 20
 
 
-class Age(click.ParamType[float]):
+class Age(_SecondsType):
     """A length of time such as 90s, 15m, 24h or 7d, in seconds."""
 
     name = "age"

@@ -64,8 +64,8 @@ class _DirectSession(requests.Session):
             raw.drain_conn()
             return super().request(method, url, data=data, headers=headers, timeout=timeout, stream=stream)
         response = _response(method, url, raw)
-        if not stream:
-            # Reads to the end, so that the connection returns to the pool.
+        if not stream or raw.status >= 400:
+            # Reads to the end, so that the connection returns to the pool. Google's client leaves a refusal unread.
             _ = response.content
         return response
 

@@ -27,6 +27,8 @@ REMOVALS_AT_ONCE = 16
 # How long cancelled jobs are waited for, so that none writes after its objects are deleted
 CANCEL_SECONDS = 30.0
 CANCEL_PAUSE_SECONDS = 1.0
+# After its job was ended, a task's last write may still be on its way
+LATE_WRITE_SECONDS = 2.0
 # Jobs that a call makes, one after the other: the first, and with `spot_fallback` another
 MOST_JOBS = 2
 
@@ -129,9 +131,13 @@ async def remove(services: Services, leftovers: Leftovers) -> list[str]:
     cancelled = {job.labels.get(jobspec.LABEL_CALL) for job in leftovers.jobs}
     matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
     folders = {match["folder"] for match in matches if match["call"] in cancelled}
-    for added in await asyncio.gather(*(names_in(folder) for folder in folders)):
-        names.update(added)
-    await asyncio.gather(*(delete(name) for name in sorted(names)))
+    # What was writing when its job was ended may come too late for the first time.
+    for pause in (0.0, LATE_WRITE_SECONDS) if folders else (0.0,):
+        await asyncio.sleep(pause)
+        for added in await asyncio.gather(*(names_in(folder) for folder in folders)):
+            names.update(added)
+        await asyncio.gather(*(delete(name) for name in sorted(names)))
+        names = set()
     return problems
 
 

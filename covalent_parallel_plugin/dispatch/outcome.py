@@ -90,7 +90,7 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         return _outcome(stream, _read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index)))
     except wire.WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OutcomeError(
             f"the outcome in the bucket makes no sense: {type(error).__name__}: {error!s:.300}"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import io
 import json
@@ -209,6 +210,9 @@ def test_a_value_is_followed_through_without_being_unpickled(crater: Path) -> No
     assert not crater.exists()
 
 
+EXCEPTIONS = sorted(
+    name for name, entry in vars(builtins).items() if isinstance(entry, type) and issubclass(entry, BaseException)
+)
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -248,6 +252,61 @@ def test_a_hostile_containers_header_ends_in_a_verdict_or_a_refusal(
 ) -> None:
     """Sealed by somebody who holds the key of this call: a container is not trusted either."""
     check_end_of({**header, **changes})
+
+
+carried = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.tuples(st.sampled_from(["tuple", "list", "bytes", "set", "object", "\udce9"]), st.lists(inner, max_size=4))
+        | st.tuples(st.just("bytes"), st.text(max_size=8))
+        | st.lists(inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@QUICK
+@given(st.sampled_from(EXCEPTIONS), st.lists(carried, max_size=5))
+@example("SyntaxError", ["m", ["tuple", ["/etc/passwd", 1, 1, None]]])
+@example("SyntaxError", ["m", ["tuple", ["f", "x", "y", 5]]])
+@example("SyntaxError", ["m", ["tuple", ["f", 1, 10**9, "x", 1, -5]]])
+@example("IndentationError", ["m", ["list", ["f", 1, -1, "\udce9"]]])
+@example("UnicodeDecodeError", ["utf-8", ["bytes", "AAAA"], -(2**62), 2**62, "why"])
+@example("UnicodeDecodeError", ["utf-8", ["bytes", "no base64"], 0, 1, "why"])
+@example("UnicodeDecodeError", ["utf-8", ["bytes", 5], 0, 1, "why"])
+@example("ExceptionGroup", ["m", ["list", [["tuple", []]]]])
+@example("ExceptionGroup", ["m", ["list", []]])
+@example("OSError", [2, "gone", ["bytes", "AAAA"], None, "other"])
+@example("OSError", [["tuple", []], ["list", []]])
+@example("BlockingIOError", [11, "x", 10**400])
+@example("KeyError", [["tuple", [["list", [["bytes", ""]]]]]])
+@example("ValueError", [["list", 5]])
+@example("ValueError", [["list"]])
+@example("ValueError", [["list", [], []]])
+@example("ValueError", [[["list"], []]])
+@example("ValueError", [{"a": 1}])
+def test_hostile_arguments_of_a_builtin_exception_end_in_a_verdict_or_a_refusal(
+    name: str, arguments: list[Any]
+) -> None:
+    check_end_of({**HEADERS[1], "exception": {**RAISED, "type": name, "args": arguments}})
+
+
+@pytest.mark.parametrize("depth", [10, 500, *range(880, 1000, 5), 5000, 100_000])
+@pytest.mark.parametrize("opening", ['["list", [', '[["list", [', "[["])
+def test_arguments_nested_deeply_end_in_a_verdict_or_a_refusal(depth: int, opening: str) -> None:
+    nested = opening * (depth // 2) + "1" + "]" * opening.count("[") * (depth // 2)
+    exception = json.dumps({**RAISED, "type": "ValueError", "args": ["@@"]}).replace('"@@"', nested)
+    text = json.dumps({**HEADERS[1], "exception": "@@", "parts": []}).replace('"@@"', exception).encode()
+    try:
+        followed_through(read(sealed(text, {})))
+    except OutcomeError as error:
+        assert len(str(error)) < 2000
+
+
+@pytest.mark.parametrize("name", ["\udce9", "x" * 10_000, 5, ["os"], {"a": 1}, None, True])
+def test_a_hostile_name_of_a_missing_module_ends_in_a_verdict_or_a_refusal(name: Any) -> None:
+    for kind in ("ImportError", "ModuleNotFoundError", "KeyError"):
+        check_end_of({**HEADERS[1], "exception": {**RAISED, "type": kind, "import_name": name}})
 
 
 @QUICK
@@ -294,8 +353,6 @@ def check_end_of(header: dict[str, Any]) -> None:
 
 
 def builtin_classes() -> list[str]:
-    import builtins
-
     return [name for name, entry in vars(builtins).items() if isinstance(entry, type)]
 
 
