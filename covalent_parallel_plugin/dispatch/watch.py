@@ -77,7 +77,7 @@ async def until_ended(ask: Ask, name: str, poll_seconds: float, limits: Limits, 
             if clock() - last_answer > limits.outage_seconds:
                 raise
             if not is_troubled:
-                logger.warning("%s; the job may well run on, so it is asked again", error)
+                logger.warning("%s; the job may well run on, so it is asked again", str(error).split("\n", 1)[0])
             is_troubled = True
             continue
         is_troubled = False
