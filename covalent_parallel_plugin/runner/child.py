@@ -12,7 +12,7 @@ import reprlib
 import site
 import sys
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, cast
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
 
 from .. import wire
 from .describe import describe, missing_module_text
@@ -110,7 +110,10 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         with open(path, "wb") as file:
             cloudpickle.dump(value, file)
     except Exception as error:
-        raise TypeError(_unpicklable(str(header["name"]), value, error)) from None
+        # Loaded here only: hardly an electron needs it.
+        from .unpicklable import explanation
+
+        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
     text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
     with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
         text_file.write(text)
@@ -121,23 +124,6 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         "cloudpickle": cloudpickle.__version__,
         "name": name if isinstance(name, str) else "",
     }
-
-
-def _unpicklable(electron: str, value: object, error: Exception) -> str:
-    kind = type(value)
-    remedy = "Return what can be pickled: plain data, arrays, models."
-    if kind.__name__ == "coroutine":
-        remedy = "Covalent has no async electrons: call asyncio.run(...) inside a plain one."
-    elif isinstance(value, Iterator):
-        remedy = "Return list(...) of it."
-    return "%s() returned a %s.%s, which cannot be sent back (%s: %s). %s" % (
-        electron,
-        kind.__module__,
-        kind.__qualname__,
-        type(error).__name__,
-        error,
-        remedy,
-    )
 
 
 class _Stopwatch:
