@@ -75,4 +75,7 @@ def _bytecode(source: bytes, name: str) -> bytes:
     # The only public way to this form, importlib's code_to_hash_pyc, has no public name; the layout is PEP 552's
 
     flags = (1).to_bytes(4, "little")
-    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)
+    # Version 2 of marshal's format: later ones write references wherever an object happens to be shared in this
+    # process, and the archive would have other bytes, and another name, in every process.
+    data = marshal.dumps(code, 2)
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + data
