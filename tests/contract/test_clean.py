@@ -104,6 +104,12 @@ def place(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place
         here.store.delete(name)
     for job in here.jobs:
         here.ask(lambda services, job=job: services.batch.delete(job))  # type: ignore[misc]
+    # The next test uses the same names.
+    for job in here.jobs:
+        for _ in range(200):
+            if here.state(job) is None:
+                break
+            time.sleep(0.1)
 
 
 def command(*arguments: str) -> Result:
