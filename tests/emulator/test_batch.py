@@ -277,7 +277,13 @@ def test_a_cancelled_job_is_cancelled_and_its_process_is_gone(
     job = client.get_job(name=job.name)
     assert job.status.state == State.CANCELLED
     assert dict(job.status.task_groups["group0"].counts) == {"FAILED": 1, "UNEXECUTED": 8}
-    assert living_members(int(texts(emulator.logs, job)[0])) == []
+    group = int(texts(emulator.logs, job)[0])
+    for _ in range(50):
+        # On a busy machine the kernel may take a moment to bury what was killed.
+        if not living_members(group):
+            break
+        time.sleep(0.1)
+    assert living_members(group) == []
 
 
 def test_a_finished_or_cancelled_job_cannot_be_cancelled(client: batch_v1.BatchServiceClient) -> None:
