@@ -111,7 +111,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     ) -> None:
         arguments = locals()
         given = {name: arguments[name] for name in options.OPTIONS}
-        configured = _configured()
+        configured = configured_options()
         _refuse_unknown(unknown, configured)
         # The server makes instances with every key of the file: what stands there is judged when an electron runs.
         own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
@@ -277,8 +277,8 @@ def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:
     return {name: attributes[name] for name in (*said, *rest)}
 
 
-def _configured() -> Mapping[str, object]:
-    """The section of Covalent's configuration, empty if there is none."""
+def configured_options() -> Mapping[str, object]:
+    """The section of Covalent's configuration, other versions' keys included; empty if there is none."""
     try:
         section = get_config(options.SECTION)
     except KeyError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -59,9 +58,12 @@ def clean(
     That is: jobs of this plugin that have not ended, known by its label, and calls and outcomes under its prefix in
     the bucket. Jobs of other programs, other objects and the runner's archives are not touched.
     """
+    # Here, so that `--help` does not wait for Covalent.
+    from covalent_parallel_plugin.gcpbatch import configured_options
+
     given = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
     try:
-        settings = options.check(options.resolve(given, configured()))
+        settings = options.check(options.resolve(given, configured_options()))
         problems = asyncio.run(_clean(settings, dispatch_id, older_than, yes))
     except (ParallelError, ValueError) as error:
         raise click.ClickException(str(error)) from error
@@ -69,19 +71,6 @@ def clean(
         click.echo(problem, err=True)
     if problems:
         raise SystemExit(1)
-
-
-def configured() -> Mapping[str, object]:
-    """The section of Covalent's configuration file, of the options that exist."""
-    from covalent._shared_files.config import get_config
-
-    try:
-        section = get_config(options.SECTION)
-    except KeyError:
-        return {}
-    if not isinstance(section, Mapping):
-        return {}
-    return {name: value for name, value in section.items() if name in options.OPTIONS}
 
 
 async def _clean(
