@@ -18,10 +18,11 @@ import logging
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from covalent._shared_files.config import get_config
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
@@ -45,6 +46,8 @@ EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
 _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 
 Node = tuple[str, int]
+K = TypeVar("K")
+V = TypeVar("V")
 
 # Loaded when the first electron runs
 PARTS = (
@@ -61,6 +64,8 @@ _running: dict[Node, list[asyncio.Event]] = {}
 # Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
 _cancelled_early: OrderedDict[Node, None] = OrderedDict()
 _ended: OrderedDict[Node, None] = OrderedDict()
+# Lattices' names by dispatch
+_lattices: OrderedDict[str, str] = OrderedDict()
 MOST_REMEMBERED = 100_000
 _warned: set[str] = set()
 
@@ -101,9 +106,24 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         gpu_count: int | None = None,
         spot: bool | None = None,
         spot_fallback: bool | None = None,
+        provisioning: str | None = None,
         boot_disk_gb: int | None = None,
+        boot_disk_type: str | None = None,
+        local_ssd_gb: int | None = None,
+        zones: Sequence[str] | None = None,
+        network: str | None = None,
+        subnetwork: str | None = None,
+        external_ip: bool | None = None,
         labels: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        volumes: Mapping[str, str] | None = None,
+        container_options: str | None = None,
+        registry_username: str | None = None,
+        registry_password: str | None = None,
+        requirements: Sequence[str] | None = None,
+        priority: int | None = None,
+        max_parallel: int | None = None,
         retry_exceptions: bool | None = None,
         queue_limit: float | None = None,
         keep_objects: bool | None = None,
@@ -116,8 +136,11 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         # The server makes instances with every key of the file: what stands there is judged when an electron runs.
         own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
         mistakes = options.mistakes_in(own)
-        if any(options.is_given(own.get(name)) for name in ("gpu_type", "gpu_count", "machine_type", "spot_fallback")):
-            mistakes += options.contradictions(options.resolve(given, configured))
+        # Of two options that contradict each other, one at least was given here.
+        known = options.contradictions(options.resolve({}, configured))
+        mistakes += [
+            found for found in options.contradictions(options.resolve(given, configured)) if found not in known
+        ]
         if mistakes:
             raise SettingsError(mistakes)
         values = options.resolve(given, configured)
@@ -159,7 +182,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             _running[node].remove(cancelled)
             if not _running[node]:
                 del _running[node]
-                _remember(_ended, node)
+                _remember(_ended, node, None)
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
@@ -168,7 +191,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             for event in _running[node]:
                 event.set()
         elif node not in _ended:
-            _remember(_cancelled_early, node)
+            _remember(_cancelled_early, node, None)
         return True
 
     async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
@@ -206,6 +229,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             call, pickles = transport.read_call(function, args, kwargs, *node)
         else:
             call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node)
+        call = replace(call, lattice=await self._lattice_name(node[0]))
 
         def blank() -> None:
             if self.task_stderr is not None:
@@ -220,6 +244,21 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self._fail(ended)
         self._show(ended.outcome.stdout, ended.outcome.stderr)
         return transport.RemoteValue(ended.outcome)
+
+    async def _lattice_name(self, dispatch_id: str) -> str:
+        """The lattice's name as Covalent's server keeps it, asked once for a dispatch; "" outside the server."""
+        if self.task_stderr is None:
+            return ""
+        if dispatch_id not in _lattices:
+            _remember(_lattices, dispatch_id, "")
+            try:
+                from covalent_dispatcher._core.data_manager import lattice
+
+                _lattices[dispatch_id] = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
+            except Exception as error:
+                # This is the server's inside, and only makes a cost report nicer.
+                logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
+        return _lattices[dispatch_id]
 
     async def _source_text(self, node: Node) -> str:
         """The electron's source as Covalent's server keeps it; "" outside the server, where nobody does."""
@@ -263,11 +302,11 @@ def _require_folder(path: str) -> None:
         raise SettingsError([f"cache_dir = {path!r} cannot be written to: name a folder that can"])
 
 
-def _remember(nodes: OrderedDict[Node, None], node: Node) -> None:
-    nodes[node] = None
-    nodes.move_to_end(node)
-    while len(nodes) > MOST_REMEMBERED:
-        nodes.popitem(last=False)
+def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > MOST_REMEMBERED:
+        known.popitem(last=False)
 
 
 def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -17,6 +17,12 @@ MAX_TIME_LIMIT_SECONDS = 14 * 24 * 3600 - 60
 MAX_QUEUE_SECONDS = 2 * 24 * 3600
 # google.cloud.batch_v1.TaskSpec.max_retry_count: [0, 10]
 MAX_RETRIES = 10
+# The supervisor ends the electron at `time_limit`; this much later Batch ends the supervisor
+GRACE_SECONDS = 60
+# google.cloud.batch_v1.Job.priority: [0, 100)
+MAX_PRIORITY = 99
+# https://cloud.google.com/batch/quotas: parallel tasks per job
+MAX_PARALLEL = 5000
 # google.cloud.batch_v1.Job.labels: 64 in all; the package's own and Batch's take some
 MAX_LABELS = 48
 # Past this a float is no exact whole number any more
@@ -25,8 +31,6 @@ LARGEST_NUMBER = 2**53
 RESERVED_VARIABLES = ("COVALENT_PARALLEL_", "BATCH_")
 # The labels that the package sets itself
 OWN_LABEL_PREFIX = "covalent-"
-# https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
-BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -157,14 +161,9 @@ def gpu_type(value: object) -> str:
     return _plain_name(value, "accelerator type", "nvidia-tesla-t4 (gcloud compute accelerator-types list)")
 
 
-def has_built_in_gpus(machine: str) -> bool:
-    """Whether machines of this type come with their GPUs."""
-    return machine.startswith(BUILT_IN_GPU_FAMILIES)
-
-
 def labels(value: object) -> dict[str, str]:
     """Labels, as google.cloud.batch_v1.Job.labels has them: lowercase, at most 63 characters, no `goog` prefix."""
-    result = _texts(value)
+    result = mapping_of_text(value)
     problems = []
     for key, entry in result.items():
         if key.startswith(("goog-", "google-", OWN_LABEL_PREFIX)):
@@ -182,13 +181,8 @@ def labels(value: object) -> dict[str, str]:
 
 def environment(value: object) -> dict[str, str]:
     """Environment variables."""
-    result = _texts(value)
-    problems = []
-    for key in result:
-        if key.startswith(RESERVED_VARIABLES):
-            problems.append(f"{key!r} is set by the job itself")
-        elif not _VARIABLE.fullmatch(key):
-            problems.append(f"{key!r} is no name of a variable")
+    result = mapping_of_text(value)
+    problems = [problem for key in result if (problem := variable_problem(key))]
     for key, entry in result.items():
         if "\0" in entry:
             problems.append(f"the value of {key!r} holds a NUL character")
@@ -197,6 +191,23 @@ def environment(value: object) -> dict[str, str]:
     if problems:
         raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
     return result
+
+
+def variable_problem(name: str) -> str:
+    """What keeps an environment variable from being set; "" if nothing does."""
+    if name.startswith(RESERVED_VARIABLES):
+        return f"{name!r} is set by the job itself"
+    return "" if _VARIABLE.fullmatch(name) else f"{name!r} is no name of a variable"
+
+
+def mapping_of_text(value: object) -> dict[str, str]:
+    """A mapping of text to text."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"is a {type(value).__name__}: use a mapping of text to text")
+    wrong = [key for key, entry in value.items() if not isinstance(key, str) or not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"holds what is no text under {wrong[0]!r}: use text on both sides, such as {{'name': '1'}}")
+    return dict(value)
 
 
 def _number(value: object) -> float:
@@ -219,12 +230,3 @@ def _plain_name(value: object, what: str, example: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"is no {what}: use a name such as {example}")
     return name
-
-
-def _texts(value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"is a {type(value).__name__}: use a mapping of text to text")
-    wrong = [key for key, entry in value.items() if not isinstance(key, str) or not isinstance(entry, str)]
-    if wrong:
-        raise ValueError(f"holds what is no text under {wrong[0]!r}: use text on both sides, such as {{'name': '1'}}")
-    return dict(value)

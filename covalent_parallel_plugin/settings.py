@@ -7,11 +7,11 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 
-from . import rules
+from . import machines, resources, rules
 from .errors import SettingsError
 from .rules import Rule
 
@@ -32,8 +32,8 @@ class Option:
 
 def _option(default: object, rule: Rule, help: str, unit: str = "", required: bool = False) -> Any:
     metadata = {"rule": rule, "unit": unit, "help": help, "required": required}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, (dict, list)):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -78,12 +78,50 @@ class Settings:
     spot_fallback: bool = _option(
         False, rules.truth, "once more on a standard machine when all attempts on Spot machines were lost (with spot)"
     )
+    provisioning: str = _option(
+        "",
+        resources.provisioning,
+        "how machines are had: FLEX_START (cheaper, once there is capacity), or by a reservation; empty: as they come",
+    )
     boot_disk_gb: int = _option(
         30, rules.whole_number(least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
+    )
+    boot_disk_type: str = _option("", resources.boot_disk_type, "type of the boot disk; empty: Batch chooses")
+    local_ssd_gb: int = _option(
+        0,
+        resources.local_ssd_gb,
+        "local SSDs, seen as one folder, /mnt/disks/local-ssd; emptied with the machine",
+        "GB",
+    )
+    zones: Sequence[str] = _option([], resources.zones, "zones of `region` to take machines from; empty: all of them")
+    network: str = _option("", resources.network, "VPC network of the machines; empty: the project's default")
+    subnetwork: str = _option("", resources.subnetwork, "subnetwork of the machines, in `region`")
+    external_ip: bool = _option(
+        True, rules.truth, "whether the machines have addresses on the internet; False needs network and subnetwork"
     )
     labels: Mapping[str, str] = _option({}, rules.labels, "labels of the job and its machines, for cost reports")
     environment: Mapping[str, str] = _option(
         {}, rules.environment, "environment variables of the electron, readable by whoever may view the job"
+    )
+    secrets: Mapping[str, str] = _option(
+        {}, resources.secrets, "environment variables whose values Secret Manager holds; the job shows the names only"
+    )
+    volumes: Mapping[str, str] = _option(
+        {}, resources.volumes, "buckets and NFS exports as folders: NAME is seen at /mnt/disks/NAME"
+    )
+    container_options: str = _option("", resources.container_options, "further options of `docker run`")
+    registry_username: str = _option(
+        "", resources.username, "user of a private registry (Artifact Registry needs none); with registry_password"
+    )
+    registry_password: str = _option("", resources.secret, "secret of Secret Manager that holds this user's password")
+    requirements: Sequence[str] = _option(
+        [], resources.requirements, "packages that pip installs in the container before the electron runs"
+    )
+    priority: int = _option(
+        0, rules.whole_number(least=0, most=rules.MAX_PRIORITY), "jobs of higher priority are scheduled first"
+    )
+    max_parallel: int = _option(
+        16, rules.whole_number(least=1, most=rules.MAX_PARALLEL), "tasks of one job that run at a time"
     )
     retry_exceptions: bool = _option(
         False, rules.truth, "let `retries` also count for electrons that raise, crash or are killed"
@@ -99,6 +137,11 @@ class Settings:
         return f"projects/{self.project_id}/locations/{self.region}"
 
     @property
+    def mounted_volumes(self) -> list[resources.Volume]:
+        """The volumes, read."""
+        return [resources.volume(name, source) for name, source in self.volumes.items()]
+
+    @property
     def accelerators(self) -> int:
         """Accelerators to ask for, with `gpu_count` not given understood."""
         if self.gpu_count is None:
@@ -108,7 +151,7 @@ class Settings:
     @property
     def needs_gpu_drivers(self) -> bool:
         """Whether the machine has GPUs, attached or built in."""
-        return self.accelerators > 0 or rules.has_built_in_gpus(self.machine_type)
+        return self.accelerators > 0 or machines.has_built_in_gpus(self.machine_type)
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -130,11 +173,16 @@ def is_given(value: object) -> bool:
 
 
 def resolve(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
-    """Every option's value: given, else configured, else the default; nothing is checked."""
+    """Every option's value: given, else configured, else the default; nothing is checked.
+
+    A fallback from Spot machines that only the file wants goes with them.
+    """
     values: dict[str, object] = {}
     for name, option in OPTIONS.items():
         candidates = (given.get(name), configured.get(name))
         values[name] = next((value for value in candidates if is_given(value)), option.default)
+    if plain("spot", given.get("spot")) is False and not is_given(given.get("spot_fallback")):
+        values["spot_fallback"] = False
     return values
 
 
@@ -183,28 +231,48 @@ def check(values: Mapping[str, object]) -> Settings:
 
 
 def contradictions(values: Mapping[str, object]) -> list[str]:
-    """One sentence for each pair of options that cannot stand together."""
-    gpu_type, gpu_count, machine_type = (values.get(name) for name in ("gpu_type", "gpu_count", "machine_type"))
-    machine = str(machine_type or "")
-    built_in = rules.has_built_in_gpus(machine)
+    """One sentence for each pair of options that cannot stand together; values that are wrong by themselves are left
+    to `mistakes_in`, and count here as not given."""
+    known: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        value = values.get(name)
+        try:
+            known[name] = option.rule(value) if is_given(value) else option.default
+        except ValueError:
+            known[name] = option.default
+    return [
+        *machines.gpu_problems(known["machine_type"], known["gpu_type"], known["gpu_count"]),
+        *machines.disk_problems(known["machine_type"], known["boot_disk_type"], known["local_ssd_gb"]),
+        *machines.provisioning_problems(
+            known["machine_type"], known["provisioning"], known["spot"], known["time_limit"], rules.GRACE_SECONDS
+        ),
+        *_other_contradictions(known),
+    ]
+
+
+def _other_contradictions(known: Mapping[str, Any]) -> list[str]:
     found = []
-    spot, fallback = (plain(name, values.get(name)) for name in ("spot", "spot_fallback"))
-    if fallback is True and spot is not True:
+    region, subnetwork = known["region"], known["subnetwork"]
+    if known["spot_fallback"] and not known["spot"]:
         found.append("spot_fallback = True has no meaning without spot = True: set spot, or leave spot_fallback out")
-    if is_given(gpu_type) and gpu_count == 0 and gpu_count is not False:
-        found.append(f"gpu_count = 0 contradicts gpu_type = {gpu_type!r}: leave one of the two out")
-    if is_given(gpu_count) and gpu_count != 0 and not is_given(gpu_type) and not built_in:
-        found.append(f"gpu_count = {gpu_count!r} needs gpu_type: name the accelerator, such as nvidia-tesla-t4")
-    if is_given(gpu_type) and built_in:
+    for zone in known["zones"]:
+        if resources.region_of(zone) != region:
+            # google.cloud.batch_v1.AllocationPolicy.LocationPolicy.allowed_locations
+            found.append(f"zones = {known['zones']!r} holds {zone!r}, which is not in region = {region!r}: change one")
+    if resources.subnetwork_region(subnetwork) not in ("", region):
+        found.append(f"subnetwork = {subnetwork!r} is not in region = {region!r}: use one that is")
+    missing = [name for name in ("network", "subnetwork") if not known[name]]
+    if not known["external_ip"] and missing:
+        # google.cloud.batch_v1.AllocationPolicy.NetworkInterface.no_external_ip_address
         found.append(
-            f"gpu_type = {gpu_type!r} contradicts machine_type = {machine!r}, whose GPUs are built in:"
-            " leave gpu_type and gpu_count out"
+            f"external_ip = False needs {' and '.join(missing)}: name one from which Google can be reached"
+            " (Private Google Access, or Cloud NAT)"
         )
-    elif is_given(gpu_type) and machine and not machine.startswith(("n1-", "custom-")):
-        found.append(
-            f"gpu_type = {gpu_type!r} cannot be attached to machine_type = {machine!r}: only N1 machines"
-            " (n1-standard-4, ...) take accelerators; others bring theirs (g2-, a2-, a3-)"
-        )
+    both = sorted(set(known["environment"]) & set(known["secrets"]))
+    if both:
+        found.append(f"environment and secrets both set {', '.join(both)}: leave it out in one of them")
+    if bool(known["registry_username"]) != bool(known["registry_password"]):
+        found.append("registry_username and registry_password need each other: set both, or none")
     return found
 
 

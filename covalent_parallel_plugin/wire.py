@@ -59,6 +59,9 @@ ENV_LAST_ATTEMPT = ENV_PREFIX + "LAST_ATTEMPT"
 ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
 ENV_RUNNER = ENV_PREFIX + "RUNNER"
 
+# Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
+PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
+
 Json = Dict[str, object]
 
 

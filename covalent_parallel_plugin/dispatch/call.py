@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import wire
@@ -29,6 +30,7 @@ class Call:
         kwargs: the names of the keyword arguments.
         before, after: for each hook its name and the keyword that takes its value, "" for none.
         whole_string: whether the value's `str()` is needed in full (the graph of a sublattice is).
+        lattice: the lattice's name, for cost reports; "" where nobody knows it.
     """
 
     dispatch_id: str
@@ -41,6 +43,7 @@ class Call:
     before: tuple[tuple[str, str], ...] = ()
     after: tuple[tuple[str, str], ...] = ()
     whole_string: bool = False
+    lattice: str = ""
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
@@ -54,8 +57,8 @@ class Call:
     def __str__(self) -> str:
         return f"electron {self.name!r} (node {self.node_id} of dispatch {self.dispatch_id})"
 
-    def header(self, call_id: str) -> dict[str, object]:
-        """The readable part of the call's envelope."""
+    def header(self, call_id: str, requirements: Sequence[str] = ()) -> dict[str, object]:
+        """The readable part of the call's envelope, with what pip is to install first."""
         return {
             "kind": wire.CALL,
             "call_id": call_id,
@@ -69,6 +72,7 @@ class Call:
             "before": self.before,
             "after": self.after,
             "whole_string": self.whole_string,
+            "requirements": list(requirements),
         }
 
     def folder(self, call_id: str) -> str:

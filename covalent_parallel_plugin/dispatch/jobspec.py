@@ -9,26 +9,41 @@ from dataclasses import dataclass, field
 from google.cloud import batch_v1
 from google.protobuf.duration_pb2 import Duration
 
-from .. import __version__, wire
+from .. import __version__, resources, rules, wire
+from ..errors import SettingsError
 from ..settings import Settings
 from . import archive
 from .call import Call
 
-# The supervisor ends the electron at `time_limit`; this much later Batch ends the supervisor
-GRACE_SECONDS = 60
 # https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes: preempted; the machine stopped reporting,
 # was rebooted, was recreated. Nothing of the electron's own doing is among them.
 RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
+GRACE_SECONDS = rules.GRACE_SECONDS
+
 LABEL_DISPATCH = "covalent-dispatch"
 LABEL_NODE = "covalent-node"
+LABEL_LATTICE = "covalent-lattice"
 LABEL_CALL = "covalent-call"
 LABEL_VERSION = "covalent-version"
 # On every job of this package and on no other: what a clean-up looks for
 LABEL_OWNER = "covalent-plugin"
 OWNER = "covalent-parallel"
+
+# https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
+MAX_JOB_BYTES = 1_000_000
+# Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind
+SURELY_SMALL_BYTES = 250_000
+LOCAL_SSD_PATH = f"{resources.MOUNT_ROOT}/{resources.LOCAL_SSD}"
+# Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
+PACKAGES_VOLUME = "covalent-parallel-packages"
+# https://cloud.google.com/storage/docs/gcsfuse-cli: folders without objects of their own are seen; not only root may
+# look (containers of other users); whoever may write may write everywhere
+GCSFUSE_OPTIONS = ("--implicit-dirs", "-o allow_other")
+GCSFUSE_READ_ONLY = ("-o ro",)
+GCSFUSE_WRITABLE = ("--file-mode=666", "--dir-mode=777")
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,12 @@ def label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
 
 
-def job(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.Job:
-    """The job that runs `call` as these settings ask."""
+def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch_v1.Job:
+    """The job that runs `call` as these settings ask, in this many tasks.
+
+    Raises:
+        SettingsError: it is larger than Batch takes.
+    """
     labels = {
         **settings.labels,
         LABEL_DISPATCH: label(call.dispatch_id),
@@ -74,12 +93,39 @@ def job(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.Job:
         LABEL_VERSION: label(__version__),
         LABEL_OWNER: OWNER,
     }
-    return batch_v1.Job(
-        task_groups=[batch_v1.TaskGroup(task_count=1, parallelism=1, task_spec=_task(settings, call, ticket))],
+    if call.lattice:
+        labels[LABEL_LATTICE] = label(call.lattice)
+    group = batch_v1.TaskGroup(
+        task_count=tasks,
+        parallelism=min(tasks, settings.max_parallel),
+        task_spec=_task(settings, call, ticket, is_array=tasks > 1),
+    )
+    made = batch_v1.Job(
+        priority=settings.priority,
+        task_groups=[group],
         allocation_policy=_machines(settings, labels),
         labels=labels,
         logs_policy=batch_v1.LogsPolicy(destination=batch_v1.LogsPolicy.Destination.CLOUD_LOGGING),
     )
+    _check_size(made, settings)
+    return made
+
+
+def _check_size(made: batch_v1.Job, settings: Settings) -> None:
+    if batch_v1.Job.pb(made).ByteSize() <= SURELY_SMALL_BYTES:
+        return
+    size = len(batch_v1.Job.to_json(made, indent=None))
+    if size > MAX_JOB_BYTES:
+        parts = {name: len(str(getattr(settings, name))) for name in ("environment", "secrets", "volumes", "labels")}
+        parts["container_options"] = len(settings.container_options)
+        largest = max(parts, key=lambda name: parts[name])
+        raise SettingsError(
+            [
+                f"the job's definition would have {size:,} bytes, and Batch takes {MAX_JOB_BYTES:,}; {largest} alone"
+                f" has {parts[largest]:,}: pass large values as the electron's arguments, which travel through the"
+                " bucket"
+            ]
+        )
 
 
 def image(settings: Settings, call: Call) -> str:
@@ -87,21 +133,21 @@ def image(settings: Settings, call: Call) -> str:
     return settings.container_image_uri or f"python:{wire.python_minor(call.python)}-slim"
 
 
-def _task(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.TaskSpec:
-    container = batch_v1.Runnable.Container(
-        image_uri=image(settings, call),
-        # Named even where the image's own would do: it has been seen dropped on GPU machines
-        entrypoint="python3",
-        commands=archive.command(),
-    )
+def _task(settings: Settings, call: Call, ticket: Ticket, is_array: bool) -> batch_v1.TaskSpec:
     task = batch_v1.TaskSpec(
-        runnables=[batch_v1.Runnable(container=container)],
+        runnables=[batch_v1.Runnable(container=_container(settings, call, is_array))],
         compute_resource=batch_v1.ComputeResource(
             cpu_milli=max(1, round(settings.vcpus * 1000)), memory_mib=settings.memory
         ),
         max_run_duration=_duration(settings.time_limit + GRACE_SECONDS),
         max_retry_count=settings.retries,
-        environment=batch_v1.Environment(variables={**settings.environment, **_variables(settings, ticket)}),
+        environment=batch_v1.Environment(
+            variables={**settings.environment, **_variables(settings, ticket)},
+            secret_variables={
+                name: resources.secret_version(secret, settings.project_id) for name, secret in settings.secrets.items()
+            },
+        ),
+        volumes=_volumes(settings),
     )
     if settings.retries:
         task.lifecycle_policies = [
@@ -111,6 +157,51 @@ def _task(settings: Settings, call: Call, ticket: Ticket) -> batch_v1.TaskSpec:
             )
         ]
     return task
+
+
+def _container(settings: Settings, call: Call, is_array: bool) -> batch_v1.Runnable.Container:
+    # Named one by one: left to itself, Batch would mount all of the task's volumes to be written to.
+    volumes = [
+        f"{volume.mount_path}:{volume.mount_path}:{'rw' if volume.is_writable else 'ro'}"
+        for volume in settings.mounted_volumes
+    ]
+    if settings.local_ssd_gb:
+        volumes.append(f"{LOCAL_SSD_PATH}:{LOCAL_SSD_PATH}:rw")
+    if settings.requirements and is_array:
+        volumes.append(f"{PACKAGES_VOLUME}:{wire.PACKAGES_FOLDER}")
+    container = batch_v1.Runnable.Container(
+        image_uri=image(settings, call),
+        # Named even where the image's own would do: it has been seen dropped on GPU machines
+        entrypoint="python3",
+        commands=archive.command(),
+        volumes=volumes,
+        options=settings.container_options,
+    )
+    if settings.registry_username:
+        container.username = settings.registry_username
+        container.password = resources.secret_version(settings.registry_password, settings.project_id)
+    return container
+
+
+def _volumes(settings: Settings) -> list[batch_v1.Volume]:
+    volumes = []
+    for volume in settings.mounted_volumes:
+        if volume.kind == "gs":
+            modes = GCSFUSE_WRITABLE if volume.is_writable else GCSFUSE_READ_ONLY
+            made = batch_v1.Volume(
+                gcs=batch_v1.GCS(remote_path="/".join(filter(None, (volume.host, volume.path)))),
+                mount_options=[*GCSFUSE_OPTIONS, *modes],
+            )
+        else:
+            made = batch_v1.Volume(
+                nfs=batch_v1.NFS(server=volume.host, remote_path=volume.path),
+                mount_options=[] if volume.is_writable else ["ro"],
+            )
+        made.mount_path = volume.mount_path
+        volumes.append(made)
+    if settings.local_ssd_gb:
+        volumes.append(batch_v1.Volume(device_name=resources.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
+    return volumes
 
 
 def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
@@ -135,18 +226,22 @@ def _variables(settings: Settings, ticket: Ticket) -> dict[str, str]:
 
 
 def _machines(settings: Settings, labels: dict[str, str]) -> batch_v1.AllocationPolicy:
-    models = batch_v1.AllocationPolicy.ProvisioningModel
     policy = batch_v1.AllocationPolicy.InstancePolicy(
         machine_type=settings.machine_type,
-        provisioning_model=models.SPOT if settings.spot else models.STANDARD,
-        boot_disk=batch_v1.AllocationPolicy.Disk(size_gb=settings.boot_disk_gb),
+        provisioning_model=_provisioning_model(settings),
+        reservation=_reservation(settings),
+        boot_disk=batch_v1.AllocationPolicy.Disk(size_gb=settings.boot_disk_gb, type_=settings.boot_disk_type),
     )
+    if settings.local_ssd_gb:
+        ssd = batch_v1.AllocationPolicy.Disk(type_=resources.LOCAL_SSD, size_gb=settings.local_ssd_gb)
+        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=resources.LOCAL_SSD)]
     if settings.gpu_type:
         policy.accelerators = [
             batch_v1.AllocationPolicy.Accelerator(type_=settings.gpu_type, count=settings.accelerators)
         ]
+    places = [f"zones/{zone}" for zone in settings.zones] or [f"regions/{settings.region}"]
     machines = batch_v1.AllocationPolicy(
-        location=batch_v1.AllocationPolicy.LocationPolicy(allowed_locations=[f"regions/{settings.region}"]),
+        location=batch_v1.AllocationPolicy.LocationPolicy(allowed_locations=places),
         instances=[
             batch_v1.AllocationPolicy.InstancePolicyOrTemplate(
                 policy=policy, install_gpu_drivers=settings.needs_gpu_drivers
@@ -156,7 +251,30 @@ def _machines(settings: Settings, labels: dict[str, str]) -> batch_v1.Allocation
     )
     if settings.service_account_email:
         machines.service_account = batch_v1.ServiceAccount(email=settings.service_account_email)
+    if settings.network or settings.subnetwork:
+        subnetwork = settings.subnetwork
+        if subnetwork and "/" not in subnetwork:
+            subnetwork = f"regions/{settings.region}/subnetworks/{subnetwork}"
+        interface = batch_v1.AllocationPolicy.NetworkInterface(
+            network=settings.network, subnetwork=subnetwork, no_external_ip_address=not settings.external_ip
+        )
+        machines.network = batch_v1.AllocationPolicy.NetworkPolicy(network_interfaces=[interface])
     return machines
+
+
+def _provisioning_model(settings: Settings) -> int:
+    models = batch_v1.AllocationPolicy.ProvisioningModel
+    if settings.spot:
+        return models.SPOT
+    if settings.provisioning == "FLEX_START":
+        return models.FLEX_START
+    return models.RESERVATION_BOUND if settings.provisioning.startswith("RESERVATION_BOUND:") else models.STANDARD
+
+
+def _reservation(settings: Settings) -> str:
+    if settings.provisioning == resources.NO_RESERVATION:
+        return resources.NO_RESERVATION
+    return settings.provisioning.partition(":")[2]
 
 
 def _duration(seconds: float) -> Duration:

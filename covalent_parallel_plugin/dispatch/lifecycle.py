@@ -77,19 +77,22 @@ class Lifecycle:
         """
         try:
             self._check_cancelled()
+            # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+            job = jobspec.job(self._settings, self._call, self._ticket)
             with self._named("could not be staged"):
                 await self._stage(pickles)
             on_staged()
             settings: Settings | None = self._settings
             while settings is not None:
                 self._check_cancelled()
-                await self._submission.create(settings)
+                await self._submission.create(settings, job)
                 with self._named("was lost sight of"):
                     watched = await self._watch()
                 with self._named("has an outcome that could not be fetched"):
                     ended = await self._collect(watched, settings)
                 settings = settings_for_another_run(ended, settings)
                 if settings is not None:
+                    job = jobspec.job(settings, self._call, self._ticket)
                     logger.warning(
                         "%s lost its Spot machines as often as allowed; once more on a standard one", self._call
                     )
@@ -139,7 +142,12 @@ class Lifecycle:
 
     def _seal(self, pickles: Pickles) -> bytes:
         call_id = self._ticket.call_id
-        return wire.seal(self._call.header(call_id), pickles, self._ticket.key, wire.binding(wire.CALL, call_id))
+        return wire.seal(
+            self._call.header(call_id, self._settings.requirements),
+            pickles,
+            self._ticket.key,
+            wire.binding(wire.CALL, call_id),
+        )
 
     def _sealed(self, pickles: Pickles) -> bytes:
         return b"".join(wire.chunks(self._seal(pickles), pickles))

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from google.cloud import batch_v1
+
 from ..cloud.batch import AlreadyExistsError, BatchApi
 from ..errors import CloudError, UnavailableError
 from ..settings import Settings
@@ -81,15 +83,14 @@ class Submission:
         elif not watched.reason and watched.job is not None and watched.job.is_terminal:
             self._may_run = False
 
-    async def create(self, settings: Settings) -> None:
-        """Make the job, under the name that belongs to the node, or under one of the call's own if that is taken.
+    async def create(self, settings: Settings, job: batch_v1.Job) -> None:
+        """Submit the job, under the name that belongs to the node, or under one of the call's own if that is taken.
 
         Raises:
             CloudError: Batch refused it, or could not be reached.
             CancelledCall: the user cancelled meanwhile.
         """
         call = self._call
-        job = jobspec.job(settings, call, self._ticket)
         self._jobs += 1
         own = jobspec.own_name(self._ticket.call_id, self._jobs)
         names = [jobspec.job_id(call.dispatch_id, call.node_id), jobspec.job_id(call.dispatch_id, call.node_id, own)]

@@ -71,6 +71,24 @@ def fetched(name: str) -> bytes:
     sys.exit(66 if problem.startswith("HTTP status 404") else 69)
 
 
+def find_temporary_folder() -> None:
+    import tempfile
+
+    # A container whose root is read-only may have shared memory as the only place to write to.
+    for folder in ("", "/dev/shm"):
+        if folder:
+            os.environ["TMPDIR"] = folder
+        try:
+            tempfile.gettempdir()
+            return
+        except OSError:
+            pass
+    sys.stderr.write(
+        "covalent-parallel: nothing can be written in this container: set container_options to '--tmpfs /tmp:exec'\n"
+    )
+    sys.exit(70)
+
+
 def private_folder() -> str:
     import tempfile
 
@@ -113,10 +131,11 @@ def start(version: str, digest: str) -> None:
     if sys.version_info < (3, 7):
         sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
         sys.exit(78)
+    find_temporary_folder()
     package = "covalent_parallel_plugin"
     if not installed(version):
-        # At the end: the image's own cloudpickle goes before the one that travels along.
-        sys.path.append(archive(digest))
+        # First: the call was pickled by the cloudpickle that travels along, and the image may have an older one.
+        sys.path.insert(0, archive(digest))
         package = "covalent_parallel_runner"
     import importlib
 

@@ -9,13 +9,12 @@ import importlib
 import json
 import os
 import reprlib
-import site
-import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
 
 from .. import wire
 from .describe import describe, missing_module_text
+from .packages import InstallFailed, add_user_site, install, make_home
 from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
 
 # What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
@@ -65,15 +64,23 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         import cloudpickle
     except ImportError as error:
         raise Refusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
+    make_home(folder)
     add_user_site()
+    requirements = cast(List[str], header.get("requirements", []))
+    if requirements:
+        try:
+            install(requirements, folder)
+        except InstallFailed as failure:
+            raise Refusal("requirements", str(failure)) from failure
+        clock.lap("requirements")
 
-    def load(name: str) -> Any:
+    def load(name: str, loads: Callable[[bytes], Any] = cloudpickle.loads) -> Any:
         try:
             data = wire.read_part(call, envelope, name)
         except wire.WireError as error:
             raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
-            return cloudpickle.loads(data)
+            return loads(data)
         except ModuleNotFoundError as error:
             raise _missing_module(error, header) from error
 
@@ -143,8 +150,11 @@ def _hooks(header: wire.Json, when: str) -> List[Hook]:
     return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
 
 
-def _call_hook(load: Callable[[str], Any], part: str) -> Any:
-    return load(part + ".function")(*load(part + ".args"), **load(part + ".kwargs"))
+def _call_hook(load: Callable[..., Any], part: str) -> Any:
+    # Loaded here only: most electrons have no hooks.
+    from . import hooks
+
+    return load(part + ".function", hooks.load)(*load(part + ".args"), **load(part + ".kwargs"))
 
 
 def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
@@ -152,19 +162,12 @@ def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
     if name == "covalent":
         return Refusal(
             "no_covalent",
-            "this electron (%s) uses hooks, a sublattice or a list or dict of electrons, for which the image has to"
-            " have Covalent %s, and it has none. Use an image with `pip install covalent==%s`, or an electron"
-            " without them." % (header.get("name"), header.get("covalent"), header.get("covalent")),
+            "this electron (%s) uses Covalent itself (a sublattice, a list or dict of electrons, a file transfer), so"
+            " the image has to have Covalent %s, and it has none. Make one with `covalent-parallel image build`, or"
+            " use an image with `pip install covalent==%s`, or an electron without them."
+            % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
     return Refusal("missing_module", missing_module_text(name))
-
-
-def add_user_site() -> None:
-    """Put the user's site-packages on the path, also before the first `pip install` of a hook makes the folder."""
-    if site.ENABLE_USER_SITE:
-        folder = site.getusersitepackages()
-        if folder not in sys.path:
-            sys.path.append(folder)
 
 
 def shown(value: object, pickle_bytes: int, whole: bool) -> str:

@@ -141,6 +141,6 @@ def _show_tool_output(error: BaseException) -> None:
 
 def missing_module_text(name: str) -> str:
     return (
-        "the image has no module %r. Bring it with Covalent's DepsPip (an installable package) or DepsModule (your"
-        " own module), or use an image that has it." % name
+        "the image has no module %r. Bring it with the option `requirements` or Covalent's DepsPip (an installable"
+        " package), with Covalent's DepsModule (your own module), or use an image that has it." % name
     )

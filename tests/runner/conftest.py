@@ -61,7 +61,12 @@ class Task:
         runner = archive.runner_archive()
         self.store.put(runner.object_name, runner.data)
         bound_to = wire.binding(wire.CALL, self.ticket.call_id)
-        prefix = wire.seal(self.call.header(self.ticket.call_id), pickles, key or self.ticket.key, bound_to)
+        prefix = wire.seal(
+            self.call.header(self.ticket.call_id, self.settings.requirements),
+            pickles,
+            key or self.ticket.key,
+            bound_to,
+        )
         self.store.put(wire.call_name(self.ticket.folder), b"".join(wire.chunks(prefix, pickles)))
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
@@ -142,6 +147,8 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         function: Any,
         *args: Any,
         before: Sequence[tuple[bytes, str]] = (),
+        before_args: Sequence[Any] = (),
+        python: Path | None = None,
         call: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -151,7 +158,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         pickles.update({f"kwarg:{name}": cloudpickle.dumps(value) for name, value in kwargs.items()})
         for index, (pickle, _) in enumerate(before):
             pickles[f"before{index}.function"] = pickle
-            pickles[f"before{index}.args"] = cloudpickle.dumps([])
+            pickles[f"before{index}.args"] = cloudpickle.dumps(list(before_args))
             pickles[f"before{index}.kwargs"] = cloudpickle.dumps({})
         electron = Call(
             dispatch_id=str(uuid.uuid4()),
@@ -168,7 +175,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         ticket = jobspec.Ticket("0" * 16, os.urandom(32), electron.folder("0" * 16))
         task = Task(
             store,
-            bare_python,
+            python or bare_python,
             tmp_path / "machine",
             emulator.environment,
             replace(options, **(settings or {})),

@@ -14,7 +14,7 @@ from covalent_parallel_plugin import wire
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 # What a pickle that names a function of a module looks like, without that module at hand
-HOOK_OF_COVALENT = b"ccovalent._workflow.depsbash\napply_bash_commands\n."
+HOOK_OF_COVALENT = b"ccovalent._file_transfer.file_transfer\nFileTransfer\n."
 FUNCTION_OF_A_MISSING_MODULE = b"cno_such_module.inner\nfunction\n."
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from covalent_parallel_plugin import settings, wire
 from covalent_parallel_plugin.dispatch import archive, jobspec
 from covalent_parallel_plugin.dispatch.call import Call
+from covalent_parallel_plugin.errors import SettingsError
 
 GOLDEN = Path(__file__).parent / "golden"
 CALL = Call("0aa52a41-98b6-4f9c-a3b4-d1f5e1e1d9a3", 7, "train", "3.11.7", "0.240.0")
@@ -37,12 +39,78 @@ SHAPES: dict[str, dict[str, Any]] = {
     "no_retries": {"retries": 0},
     "labels_and_environment": {"labels": {"team": "blue"}, "environment": {"COLOUR": "red"}},
     "service_account": {"service_account_email": "robot@my-project.iam.gserviceaccount.com"},
+    "n2_with_96_vcpus": {"machine_type": "n2-standard-96", "vcpus": 96, "memory": 360000, "boot_disk_type": "pd-ssd"},
+    "eight_a100": {"machine_type": "a2-highgpu-8g", "vcpus": 96, "memory": 600000, "gpu_count": 8},
+    "flex_start": {"machine_type": "g2-standard-4", "provisioning": "FLEX_START"},
+    "reservation": {"machine_type": "n2-standard-4", "provisioning": "RESERVATION:mine", "zones": ["us-east1-b"]},
+    "reservation_bound": {"machine_type": "a3-megagpu-8g", "provisioning": "RESERVATION_BOUND:mine"},
+    "no_reservation": {"provisioning": "NO_RESERVATION", "priority": 99},
+    "zones": {"zones": "us-east1-b, us-east1-c"},
+    "no_external_address": {"network": "inner", "subnetwork": "inner-east", "external_ip": False},
+    "shared_network": {
+        "network": "projects/host/global/networks/shared",
+        "subnetwork": "projects/host/regions/us-east1/subnetworks/shared",
+    },
+    "local_ssd": {"machine_type": "n2-standard-8", "local_ssd_gb": 750},
+    "volumes": {
+        "volumes": {
+            "data": "gs://some-data/images/",
+            "out": "gs://some-results:rw",
+            "/mnt/disks/home": "nfs://10.0.0.2/export/home:rw",
+            "scratch": "nfs://10.0.0.2/scratch",
+        }
+    },
+    "secrets": {"secrets": {"TOKEN": "token", "KEY": "key:3", "OTHER": "projects/other/secrets/s/versions/1"}},
+    "private_registry": {
+        "container_image_uri": "docker.io/us/private:1",
+        "registry_username": "us",
+        "registry_password": "hub",
+    },
+    "container_options": {"container_options": "--shm-size=2g --ulimit nofile=4096"},
     "own_image": {"container_image_uri": "us-east1-docker.pkg.dev/p/r/i:1", "keep_objects": True},
 }
 
 
 def job(**options: Any) -> batch_v1.Job:
     return jobspec.job(settings.check(settings.resolve(NEEDED | options, {})), CALL, TICKET)
+
+
+def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None:
+    asked = settings.check(settings.resolve(NEEDED | {"max_parallel": 5000, "requirements": ["six"]}, {}))
+    group = jobspec.job(asked, CALL, TICKET, tasks=20_000).task_groups[0]
+    assert (group.task_count, group.parallelism) == (20_000, 5000)
+    container = group.task_spec.runnables[0].container
+    assert list(container.volumes) == [f"{jobspec.PACKAGES_VOLUME}:{wire.PACKAGES_FOLDER}"]
+
+
+def test_no_more_tasks_run_at_a_time_than_there_are() -> None:
+    asked = settings.check(settings.resolve(NEEDED, {}))
+    assert jobspec.job(asked, CALL, TICKET, tasks=3).task_groups[0].parallelism == 3
+
+
+def test_a_lone_task_shares_no_packages() -> None:
+    assert not job(requirements=["six"]).task_groups[0].task_spec.runnables[0].container.volumes
+
+
+def test_the_lattice_is_labelled_where_it_is_known() -> None:
+    asked = settings.check(settings.resolve(NEEDED, {}))
+    made = jobspec.job(asked, replace(CALL, lattice="My Search!"), TICKET)
+    assert made.labels["covalent-lattice"] == made.allocation_policy.labels["covalent-lattice"] == "my-search-"
+    assert "covalent-lattice" not in jobspec.job(asked, CALL, TICKET).labels
+
+
+def test_a_job_that_is_too_large_is_refused_with_the_option_that_made_it_so() -> None:
+    with pytest.raises(SettingsError, match=r"1,000,000; environment alone has 1,0\d\d,\d\d\d: .*arguments"):
+        job(environment={f"V{index}": "x" * 10_000 for index in range(100)})
+
+
+def test_what_is_smaller_in_binary_than_in_json_is_measured_in_json() -> None:
+    with pytest.raises(SettingsError, match="the job's definition would have"):
+        job(environment={"V": "\x01" * 300_000})
+
+
+def test_a_job_that_is_just_small_enough_is_taken() -> None:
+    assert job(environment={"V": "x" * 900_000})
 
 
 def readable(made: batch_v1.Job) -> str:

@@ -15,7 +15,7 @@ import covalent_parallel_plugin
 
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
-FOUNDATION = {"wire", "settings", "rules", "errors", ""}
+FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "errors", ""}
 RUNNER = {"wire", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
@@ -23,7 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "wire": set(),
     "rules": set(),
-    "settings": {"errors", "rules"},
+    "machines": set(),
+    "resources": {"rules"},
+    "settings": {"errors", "rules", "resources", "machines"},
     # its bootstrap asks for the installed package's version
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,

@@ -65,12 +65,39 @@ OTHER_VALUES: dict[str, Any] = {
     "gpu_count": 2,
     "spot": True,
     "spot_fallback": True,
+    "provisioning": "RESERVATION:mine",
     "boot_disk_gb": 50,
+    "boot_disk_type": "pd-ssd",
+    "local_ssd_gb": 375,
+    "zones": ["europe-west4-a"],
+    "network": "global/networks/inner",
+    "subnetwork": "inner",
+    "external_ip": False,
     "labels": {"team": "blue"},
     "environment": {"COLOUR": "red"},
+    "secrets": {"TOKEN": "token:2"},
+    "volumes": {"data": "gs://some-data:rw"},
+    "container_options": "--shm-size=1g",
+    "registry_username": "us",
+    "registry_password": "hub",
+    "requirements": ["scikit-learn"],
+    "priority": 7,
+    "max_parallel": 50,
     "retry_exceptions": True,
     "queue_limit": 60.5,
     "keep_objects": True,
+}
+
+
+NEEDED_BESIDE = {
+    "gpu_count": ["gpu_type"],
+    "spot_fallback": ["spot"],
+    "provisioning": ["machine_type"],
+    "local_ssd_gb": ["machine_type"],
+    "zones": ["region"],
+    "external_ip": ["network", "subnetwork"],
+    "registry_username": ["registry_password"],
+    "registry_password": ["registry_username"],
 }
 
 
@@ -135,7 +162,7 @@ def test_the_first_eleven_stand_in_the_replaced_plugins_order() -> None:
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
 def test_every_option_survives_the_way_through_json(name: str) -> None:
-    needs = {"gpu_count": ["gpu_type"], "spot_fallback": ["spot"]}.get(name, [])
+    needs = NEEDED_BESIDE.get(name, [])
     given = {key: OTHER_VALUES[key] for key in (name, *needs)}
     executor = GCPBatchExecutor(**given)
     copy = GCPBatchExecutor().from_dict(json.loads(json.dumps(executor.to_dict())))
@@ -153,7 +180,7 @@ def test_all_unknown_keywords_are_told_at_once() -> None:
         GCPBatchExecutor(memroy=1, vcpu=2)
 
 
-@pytest.mark.parametrize("later", ["network", "secrets", "max_parallel", "zones"])
+@pytest.mark.parametrize("later", ["service_nodes"])
 def test_an_option_that_does_nothing_yet_is_not_accepted(later: str) -> None:
     with pytest.raises(TypeError, match=f"no option '{later}'"):
         GCPBatchExecutor(**{later: "x"})
@@ -168,6 +195,23 @@ def test_wrong_values_of_the_caller_are_refused_together() -> None:
 def test_contradictions_of_the_caller_are_refused() -> None:
     with pytest.raises(SettingsError, match="needs gpu_type"):
         GCPBatchExecutor(gpu_count=2)
+
+
+def test_a_contradiction_within_the_file_is_told_when_an_electron_runs(covalent_process: Callable[..., Any]) -> None:
+    code = """
+answer = []
+ct.executor.GCPBatchExecutor(vcpus=4)
+for options in ({"region": "us-west1"}, {"network": "n"}):
+    try:
+        ct.executor.GCPBatchExecutor(**options)
+    except ValueError as error:
+        answer.append(str(error))
+"""
+    configuration = '[executors.gcpbatch]\nexternal_ip = false\nzones = ["us-east1-b"]\nregion = "us-east1"\n'
+    (region, network), _ = covalent_process(code, configuration)
+    assert "zones" in region
+    assert "external_ip" not in region
+    assert "external_ip = False needs subnetwork" in network
 
 
 def test_a_fallback_without_spot_is_refused() -> None:

@@ -124,6 +124,25 @@ def test_the_error_is_a_value_error_and_survives_pickling() -> None:
         ({"gpu_type": "nvidia-tesla-a100", "machine_type": "a2-highgpu-1g"}, ["gpu_type", "built in"]),
         ({"gpu_type": "nvidia-l4", "machine_type": "g2-standard-4"}, ["gpu_type", "built in"]),
         ({"gpu_type": "nvidia-tesla-t4", "machine_type": "n2-standard-4"}, ["n2-standard-4", "N1"]),
+        ({"gpu_type": "nvidia-l4"}, ["leave it out", "g2-standard-4"]),
+        ({"gpu_type": "nvidia-tesla-t4", "gpu_count": 3}, ["gpu_count = 3", "(1, 2, 4)"]),
+        ({"gpu_count": 4, "machine_type": "a2-highgpu-8g"}, ["gpu_count = 4", "has 8"]),
+        ({"gpu_count": 2, "machine_type": "g2-standard-48"}, ["gpu_count = 2", "has 4"]),
+        ({"local_ssd_gb": 375}, ["needs machine_type"]),
+        ({"local_ssd_gb": 375, "machine_type": "e2-standard-4"}, ["no local SSDs", "n2-standard-4"]),
+        ({"local_ssd_gb": 375, "machine_type": "c3-standard-8"}, ["c3-standard-8-lssd"]),
+        ({"boot_disk_type": "pd-ssd", "machine_type": "n4-standard-8"}, ["hyperdisk-balanced"]),
+        ({"provisioning": "FLEX_START", "spot": True}, ["contradicts spot = True"]),
+        ({"provisioning": "RESERVATION:mine", "spot": True, "machine_type": "n2-standard-4"}, ["contradicts spot"]),
+        ({"provisioning": "FLEX_START", "time_limit": 7 * 24 * 3600}, ["use 604740 or less"]),
+        ({"provisioning": "RESERVATION:mine"}, ["needs machine_type"]),
+        ({"zones": ["us-east1-b", "us-west1-a"]}, ["'us-west1-a'", "region = 'us-east1'"]),
+        ({"subnetwork": "regions/us-west1/subnetworks/s", "network": "n"}, ["not in region = 'us-east1'"]),
+        ({"external_ip": False}, ["network and subnetwork"]),
+        ({"external_ip": False, "network": "n"}, ["needs subnetwork"]),
+        ({"environment": {"A": "1", "B": "2"}, "secrets": {"B": "b"}}, ["both set B"]),
+        ({"registry_username": "us"}, ["need each other"]),
+        ({"registry_password": "hub"}, ["need each other"]),
         ({"spot_fallback": True}, ["spot_fallback = True", "set spot"]),
         ({"spot_fallback": True, "spot": False}, ["spot_fallback = True", "set spot"]),
         ({"spot_fallback": "true"}, ["spot_fallback", "set spot"]),
@@ -133,6 +152,32 @@ def test_the_error_is_a_value_error_and_survives_pickling() -> None:
 def test_options_that_cannot_stand_together_are_told(options: dict[str, Any], named: list[str]) -> None:
     (mistake,) = mistakes(**options)
     assert all(part in mistake for part in named)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"provisioning": "NO_RESERVATION", "spot": True},
+        {"provisioning": "RESERVATION_BOUND:mine", "machine_type": "a3-megagpu-8g"},
+        {"provisioning": "FLEX_START", "time_limit": 7 * 24 * 3600 - 60, "machine_type": "g2-standard-4"},
+        {"gpu_count": 8, "machine_type": "a2-highgpu-8g"},
+        {"gpu_count": 1, "machine_type": "g2-standard-4"},
+        {"gpu_type": "nvidia-tesla-t4-vws", "gpu_count": 2},
+        {"gpu_type": "something-new", "gpu_count": 3},
+        {"local_ssd_gb": 375, "machine_type": "c3-standard-8-lssd"},
+        {"boot_disk_type": "pd-ssd", "machine_type": "n2-standard-8"},
+        {"external_ip": False, "network": "n", "subnetwork": "s"},
+        {"zones": ["us-east1-b"], "region": "us-east1"},
+        {"memory": "much", "zones": [7]},
+    ],
+)
+def test_options_that_can_stand_together_are_left_in_peace(options: dict[str, Any]) -> None:
+    assert settings.contradictions(settings.resolve(options, {})) == []
+
+
+def test_a_fallback_that_only_the_file_wants_goes_with_spot() -> None:
+    values = settings.resolve({"spot": False}, {"spot": True, "spot_fallback": True})
+    assert (values["spot"], values["spot_fallback"]) == (False, False)
 
 
 @pytest.mark.parametrize(

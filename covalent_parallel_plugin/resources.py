@@ -1,0 +1,281 @@
+"""Rules for what a job's machines and containers bring along: places, networks, disks, volumes, secrets, packages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .rules import mapping_of_text, text, variable_problem
+
+# Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
+# https://cloud.google.com/batch/docs/create-run-job-storage
+MOUNT_ROOT = "/mnt/disks"
+LOCAL_SSD = "local-ssd"
+# https://cloud.google.com/compute/docs/disks/local-ssd: a local SSD has 375 GB, a machine 24 of them at most
+LOCAL_SSD_GB = 375
+MOST_LOCAL_SSDS = 24
+# google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
+NO_RESERVATION = "NO_RESERVATION"
+
+_ZONE = re.compile(r"([a-z]+-[a-z]+\d+)-[a-z]")
+_COMPUTE = r"(?:(?:https://www\.googleapis\.com/compute/v1/)?projects/[a-z0-9.:-]+/)?"
+_COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
+_SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
+_RESERVATION = re.compile(rf"(?:projects/[a-z0-9.:-]+/)?(?:zones/[a-z0-9-]+/reservations/)?{_COMPUTE_NAME}")
+_DISK_TYPE = re.compile(r"(pd|hyperdisk)-[a-z]+(-[a-z]+)*")
+_SECRET = re.compile(
+    r"(?:projects/(?P<project>[a-z0-9.:-]+)/secrets/)?(?P<secret>[A-Za-z0-9_-]{1,255})"
+    r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
+)
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/[^:\s]*)?(:rw|:ro)?")
+_CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume: a bucket's objects under a prefix (kind "gs") or a server's export ("nfs"), seen at `mount_path`."""
+
+    name: str
+    kind: str
+    host: str
+    path: str
+    is_writable: bool
+
+    @property
+    def mount_path(self) -> str:
+        return f"{MOUNT_ROOT}/{self.name}"
+
+
+def zones(value: object) -> list[str]:
+    """A list of zones, or their names with commas between them."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    names = _list_of_text(value)
+    wrong = [name for name in names if not _ZONE.fullmatch(name)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
+    if len(set(names)) < len(names):
+        raise ValueError("names a zone twice: leave one out")
+    return names
+
+
+def region_of(zone: str) -> str:
+    """The region a zone lies in."""
+    return zone.rsplit("-", 1)[0]
+
+
+def network(value: object) -> str:
+    """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
+    name = text(value)
+    if not _NETWORK.fullmatch(name):
+        raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
+    return name if "/" in name else f"global/networks/{name}"
+
+
+def subnetwork(value: object) -> str:
+    """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
+    name = text(value)
+    if not _SUBNETWORK.fullmatch(name):
+        raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
+    return name
+
+
+def subnetwork_region(name: str) -> str:
+    """The region that a subnetwork's URL names; "" for a bare name."""
+    found = _SUBNETWORK.fullmatch(name)
+    return (found and found[1]) or ""
+
+
+def boot_disk_type(value: object) -> str:
+    """A persistent disk's type, as google.cloud.batch_v1.AllocationPolicy.Disk.type has it."""
+    name = text(value)
+    if name == LOCAL_SSD:
+        raise ValueError("cannot be booted from: use pd-balanced, and local_ssd_gb for local SSDs")
+    if not _DISK_TYPE.fullmatch(name):
+        raise ValueError("is no disk type: use pd-standard, pd-balanced, pd-ssd, pd-extreme or hyperdisk-balanced")
+    return name
+
+
+def local_ssd_gb(value: object) -> int:
+    """A multiple of 375 up to 9000, or 0 for none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is no whole number: use a multiple of 375, such as 375")
+    most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
+    if not 0 <= value <= most:
+        raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
+    if value % LOCAL_SSD_GB:
+        more = (value // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
+        raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
+    return value
+
+
+def provisioning(value: object) -> str:
+    """STANDARD, FLEX_START, NO_RESERVATION, RESERVATION:NAME or RESERVATION_BOUND:NAME."""
+    name = text(value)
+    kind, colon, reservation = name.partition(":")
+    if kind.upper() == "SPOT":
+        raise ValueError("has an option of its own: set spot = True")
+    if kind + colon not in _CONSUMPTIONS:
+        raise ValueError(f"is unknown: use {', '.join(_CONSUMPTIONS[:3])}, RESERVATION:NAME or RESERVATION_BOUND:NAME")
+    if colon and not _RESERVATION.fullmatch(reservation):
+        raise ValueError(
+            f"names no reservation: write {kind}:NAME or {kind}:projects/PROJECT/zones/ZONE/reservations/NAME"
+        )
+    return name
+
+
+def secret(value: object) -> str:
+    """A secret of Secret Manager: NAME (its latest version), NAME:VERSION or projects/P/secrets/NAME/versions/V."""
+    name = text(value)
+    found = _SECRET.fullmatch(name)
+    if not found or (found["project"] and not found["version"]):
+        raise ValueError(
+            f"names no secret with {name!r}: use NAME, NAME:VERSION or projects/PROJECT/secrets/NAME/versions/VERSION"
+        )
+    return name
+
+
+def secret_version(name: str, project_id: str) -> str:
+    """The resource name of a secret's version, which google.cloud.batch_v1.Environment.secret_variables takes."""
+    found = _SECRET.fullmatch(name)
+    assert found is not None  # the rule has seen it
+    return (
+        f"projects/{found['project'] or project_id}/secrets/{found['secret']}/versions/{found['version'] or 'latest'}"
+    )
+
+
+def secrets(value: object) -> dict[str, str]:
+    """Environment variables, each with the secret of Secret Manager that holds its value."""
+    result = mapping_of_text(value)
+    problems = [problem for key in result if (problem := variable_problem(key))]
+    for key, entry in result.items():
+        try:
+            secret(entry)
+        except ValueError as error:
+            problems.append(f"{key!r} {error}")
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return result
+
+
+def username(value: object) -> str:
+    """A user of a registry, in plain text or as projects/PROJECT/secrets/NAME/versions/VERSION."""
+    name = text(value)
+    if not name.isprintable() or any(character.isspace() for character in name):
+        raise ValueError("is no user's name: leave out spaces")
+    return name
+
+
+def volumes(value: object) -> dict[str, str]:
+    """NAME: gs://BUCKET/PREFIX or nfs://SERVER/PATH, read-only unless it ends in :rw."""
+    result = mapping_of_text(value)
+    problems = []
+    for name, source in result.items():
+        try:
+            volume(name, source)
+        except ValueError as error:
+            problems.append(str(error))
+    names = [name.removeprefix(f"{MOUNT_ROOT}/") for name in result]
+    problems += [f"{name!r} is there twice" for name in set(names) if names.count(name) > 1]
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return result
+
+
+def volume(name: str, source: str) -> Volume:
+    """One entry of `volumes`.
+
+    Raises:
+        ValueError: its name or its source cannot be used.
+    """
+    plain = name.removeprefix(f"{MOUNT_ROOT}/")
+    if not _VOLUME_NAME.fullmatch(plain):
+        raise ValueError(
+            f"{name!r} is no volume's name: use letters, digits, - and _ (it is mounted at {MOUNT_ROOT}/NAME)"
+        )
+    if plain.startswith(LOCAL_SSD):
+        raise ValueError(f"{name!r} is the name that local_ssd_gb uses: take another one")
+    found = _VOLUME.fullmatch(source)
+    if not found:
+        raise ValueError(
+            f"{source!r} is no source of a volume: use gs://BUCKET/PREFIX or nfs://SERVER/PATH, with :rw to write there"
+        )
+    kind, host, path, mode = found.groups()
+    if kind == "nfs" and not path:
+        raise ValueError(f"{source!r} lacks the exported path: use nfs://SERVER/PATH")
+    if kind == "gs":
+        path = (path or "").strip("/")
+    return Volume(plain, kind, host, path, mode == ":rw")
+
+
+def container_options(value: object) -> str:
+    """Further options of `docker run`."""
+    options = text(value)
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error}): close the quotation") from error
+    if words and not words[0].startswith("-"):
+        raise ValueError(
+            f"starts with {words[0]!r}, which is no option of docker run: start with one, such as --shm-size=1g"
+        )
+    for word in words:
+        name = word.split("=", 1)[0]
+        if name in ("-v", "--volume", "--mount") or (word.startswith("-v") and not word.startswith("--")):
+            # google.cloud.batch_v1.Runnable.Container.options: volumes have a field of their own
+            raise ValueError(f"holds {name}: use the option volumes")
+        if name in ("-d", "--detach", "--entrypoint", "--name", "--cidfile"):
+            raise ValueError(f"holds {name}, which the job itself decides: leave it out")
+    return options
+
+
+def requirements(value: object) -> list[str]:
+    """A list of requirements as pip takes them, or text with one in each line."""
+    if isinstance(value, str):
+        value = value.splitlines()
+    lines = [line.strip() for line in _list_of_text(value)]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    problems = [problem for line in lines if (problem := _requirement_problem(line))]
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return lines
+
+
+def _requirement_problem(line: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if not line.isprintable():
+        return f"{line!r} holds what cannot be printed"
+    option = line.split("=", 1)[0].split(" ", 1)[0]
+    if option in ("-r", "--requirement", "-c", "--constraint", "-e", "--editable"):
+        return f"{line!r} names a file, which does not travel: write the requirements themselves"
+    if line.startswith("-"):
+        return ""
+    if line.startswith((".", "/", "~", "file:")):
+        return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
+    if "://" in line.split("@", 1)[0]:
+        return ""
+    try:
+        Requirement(line.split(" #", 1)[0].split(" --", 1)[0])
+    except InvalidRequirement as error:
+        reason = str(error).split("\n", 1)[0]
+        return f"{line!r} is no requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"
+    return ""
+
+
+def _list_of_text(value: object) -> list[str]:
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise ValueError(f"is a {type(value).__name__}: use a list of text")
+    entries = list(value)
+    wrong = [entry for entry in entries if not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no text: use a list of text")
+    return entries

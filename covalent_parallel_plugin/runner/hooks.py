@@ -1,0 +1,56 @@
+"""Covalent's own hooks, DepsPip and DepsBash, for an image without Covalent.
+
+Their pickles name two functions of Covalent's, and nothing else of it: under those names stand the ones here, which do
+the same. Covalent's own are taken wherever it is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import pickle
+import subprocess
+import sys
+import tempfile
+from typing import Any, Dict, List, Sequence
+
+
+def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> None:
+    """Install packages into this interpreter, as `DepsPip` asks; CalledProcessError has pip's output."""
+    command = [sys.executable, "-m", "pip", "install", "--no-input"]
+    if not requirements_content:
+        _run([*command, *" ".join(pkgs).split()])
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write(requirements_content)
+        file.flush()
+        _run([*command, "-r", file.name])
+
+
+def apply_bash_commands(commands: Sequence[str]) -> None:
+    """Run shell commands one by one, as `DepsBash` asks; CalledProcessError has the output of one that fails."""
+    for command in commands:
+        subprocess.run(command, stdin=subprocess.DEVNULL, shell=True, capture_output=True, check=True, text=True)
+
+
+def _run(command: List[str]) -> None:
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
+
+
+STAND_INS: Dict["tuple[str, str]", Any] = {
+    ("covalent._workflow.depspip", "apply_pip_deps"): apply_pip_deps,
+    ("covalent._workflow.depsbash", "apply_bash_commands"): apply_bash_commands,
+}
+
+
+def load(data: bytes) -> Any:
+    """Load a hook's pickle, with the stand-ins where there is no Covalent."""
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        stand_in = STAND_INS.get((module, name))
+        if stand_in is not None and importlib.util.find_spec("covalent") is None:
+            return stand_in
+        return super().find_class(module, name)

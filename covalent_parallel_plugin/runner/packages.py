@@ -1,0 +1,141 @@
+"""Packages for the electron: what pip installs before it runs, and a container that lets pip and the user write.
+
+Whoever the container's user is and whatever of its file system is read-only, pip finds a place: the interpreter's own,
+else the user's, and for that a home that can be written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from typing import List, Mapping, Sequence
+
+from .. import wire
+
+# More of pip's output than this helps nobody
+SHOWN_BYTES = 16 * 1024
+
+
+class InstallFailed(Exception):
+    """pip failed, or there is none; the text has its output."""
+
+
+def make_home(folder: str) -> None:
+    """Have a HOME that can be written to, under `folder` where the image's cannot, and let pip install there."""
+    try:
+        # What access(2) says of root and of special file systems is not to be relied on.
+        tempfile.TemporaryFile(dir=os.path.expanduser("~")).close()
+    except OSError:
+        os.environ["HOME"] = os.path.join(folder, "home")
+        os.mkdir(os.environ["HOME"])
+        # Computed when the interpreter started, from the old one
+        site.USER_BASE = site.USER_SITE = None
+    # Distributions of Linux keep pip from changing what they installed (PEP 668); a container has nobody to protect.
+    os.environ.setdefault("PIP_BREAK_SYSTEM_PACKAGES", "1")
+    os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
+
+
+def add_user_site() -> None:
+    """Put the user's site-packages on the path, also before the first `pip install` of a hook makes the folder."""
+    if site.ENABLE_USER_SITE:
+        put_first(site.getusersitepackages())
+
+
+def put_first(folder: str) -> None:
+    """Have a folder's packages win over those of the interpreter's own folders."""
+    if folder in sys.path:
+        return
+    import sysconfig
+
+    own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
+    places = [index for index, entry in enumerate(sys.path) if entry in own]
+    sys.path.insert(min(places, default=len(sys.path)), folder)
+
+
+def install(requirements: Sequence[str], folder: str, shared: str = wire.PACKAGES_FOLDER) -> None:
+    """Have the requirements importable: found where another task of this machine put them, else installed.
+
+    `shared` is that place; where it is not there or cannot be written to, they go into `folder`, the task's own.
+
+    Raises:
+        InstallFailed: with pip's output.
+    """
+    if "PIP_TARGET" in os.environ or "PIP_PREFIX" in os.environ:
+        # Whoever started this process says where packages go, and has that on the path.
+        _pip(requirements, folder, [], {})
+        return
+    is_shared = os.access(shared, os.W_OK | os.X_OK)
+    place = os.path.join(shared if is_shared else folder, _name(requirements))
+    if is_shared:
+        with open(place + ".lock", "w") as lock:
+            # The supervisor's clock bounds the wait.
+            _lock(lock.fileno())
+            _install_once(requirements, folder, place)
+    else:
+        _install_once(requirements, folder, place)
+    for part in ("lib/python%d.%d/site-packages" % sys.version_info[:2], "target"):
+        found = os.path.join(place, part)
+        if os.path.isdir(found):
+            put_first(found)
+            _prepend("PYTHONPATH", found)
+    _prepend("PATH", os.path.join(place, "bin"))
+
+
+def _install_once(requirements: Sequence[str], folder: str, place: str) -> None:
+    if os.path.isdir(place):
+        return
+    # Under another name until it is whole: a task that is killed here leaves nothing that looks complete.
+    partial = tempfile.mkdtemp(prefix="partial-", dir=os.path.dirname(place))
+    try:
+        if site.ENABLE_USER_SITE:
+            # As a user's install, pip counts what the image has already.
+            _pip(requirements, folder, ["--user"], {"PYTHONUSERBASE": partial})
+        else:
+            _pip(requirements, folder, ["--target", os.path.join(partial, "target")], {})
+        os.chmod(partial, 0o755)
+        os.rename(partial, place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _pip(requirements: Sequence[str], folder: str, options: List[str], variables: Mapping[str, str]) -> None:
+    listed = os.path.join(folder, "requirements.txt")
+    with open(listed, "w", encoding="utf-8") as file:
+        file.write("\n".join(requirements) + "\n")
+    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *options]
+    ended = subprocess.run(
+        [*command, "-r", listed],
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if ended.returncode:
+        output = ended.stdout[-SHOWN_BYTES:].decode("utf-8", "replace").strip()
+        if "No module named pip" in output:
+            output += "\nThe image has no pip: use one that has it, such as python:%d.%d-slim." % sys.version_info[:2]
+        raise InstallFailed(
+            "pip could not install the requirements (%s); it ended with status %d and said:\n%s"
+            % (", ".join(requirements), ended.returncode, output)
+        )
+
+
+def _name(requirements: Sequence[str]) -> str:
+    text = "\n".join([sys.version, *requirements])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _lock(descriptor: int) -> None:
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _prepend(variable: str, folder: str) -> None:
+    os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable, "")]))
