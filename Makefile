@@ -4,11 +4,12 @@ VENV := .venv
 RUN := $(VENV)/bin
 FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test test-containers lint benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
 	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest"
+	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
 	@echo "make lint       ruff and mypy"
 	@echo "make benchmark  this plugin beside the one it replaces"
 	@echo "make clean      remove what these commands made"
@@ -18,6 +19,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(RUN)/python -m pytest $(PYTEST_ARGS)
+
+test-containers: $(VENV)/installed
+	$(RUN)/python -m pytest -m containers tests/containers $(PYTEST_ARGS)
 
 lint: $(VENV)/installed
 	$(RUN)/ruff check .

@@ -14,6 +14,7 @@ from pathlib import Path
 from .contenders import OURS_INSTALLED, POLL_SECONDS, contenders, images
 from .electrons import electrons_table
 from .environments import REPLACED_PLUGIN, Environments, prepare
+from .image import image_table
 from .memory import memory_table
 from .runner import runner_table
 from .services import Services, running_services
@@ -43,10 +44,15 @@ def memory_row(arguments: argparse.Namespace, environments: Environments, servic
     return memory_table(compared, services, arguments.rounds, tell)
 
 
+def image_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    return image_table(environments, tell)
+
+
 ROWS: dict[str, Callable[[argparse.Namespace, Environments, Services], Table]] = {
     "electrons": electrons_row,
     "runner": runner_row,
     "memory": memory_row,
+    "image": image_row,
 }
 
 

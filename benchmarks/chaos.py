@@ -120,7 +120,7 @@ async def _left(bucket: str) -> tuple[int, list[str]]:
     names = await asyncio.to_thread(services.objects.names, "")
     await services.batch.close()
     unfinished = sum(job.state not in FINISHED for job in jobs)
-    return unfinished, [name for name in names if not name.startswith("covalent-parallel/runner/")]
+    return unfinished, [name for name in names if not name.startswith("covalent-parallel-runner/")]
 
 
 @contextmanager

@@ -320,9 +320,19 @@ def configured_options() -> Mapping[str, object]:
     """The section of Covalent's configuration, other versions' keys included; empty if there is none."""
     try:
         section = get_config(options.SECTION)
-    except KeyError:
+    except (KeyError, TypeError):
+        # No such section, or something else than a section under its name
         return {}
     return section if isinstance(section, Mapping) else {}
+
+
+def __getattr__(name: str) -> Any:
+    """What `covalent deploy` asks this module for, made when it does."""
+    if name == "ExecutorPluginDefaults":
+        return import_module("covalent_parallel_plugin.deploy.defaults").plugin_defaults()
+    if name == "ExecutorInfraDefaults":
+        return import_module("covalent_parallel_plugin.deploy.defaults").infra_defaults(configured_options())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, object]) -> None:

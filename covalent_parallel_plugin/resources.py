@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .rules import mapping_of_text, text, variable_problem
+from .rules import RESERVED_VARIABLES, bucket_name, mapping_of_text, text, variable_problem
 
 # Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
 # https://cloud.google.com/batch/docs/create-run-job-storage
@@ -32,6 +33,8 @@ _SECRET = re.compile(
 )
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/[^:\s]*)?(:rw|:ro)?")
+# What would keep Batch from seeing how the container ends, or its program from being the runner
+_JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm")
 _CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
 
 
@@ -132,6 +135,12 @@ def provisioning(value: object) -> str:
     return name
 
 
+def reservation_zone(value: str) -> str:
+    """The zone that a reservation's full name has; "" where it has none."""
+    found = re.search(r"zones/([a-z0-9-]+)/reservations/", value)
+    return found[1] if found else ""
+
+
 def secret(value: object) -> str:
     """A secret of Secret Manager: NAME (its latest version), NAME:VERSION or projects/P/secrets/NAME/versions/V."""
     name = text(value)
@@ -211,7 +220,13 @@ def volume(name: str, source: str) -> Volume:
     kind, host, path, mode = found.groups()
     if kind == "nfs" and not path:
         raise ValueError(f"{source!r} lacks the exported path: use nfs://SERVER/PATH")
+    if {".", ".."} & set((path or "").split("/")):
+        raise ValueError(f"{source!r} holds '.' or '..': name the folder itself")
     if kind == "gs":
+        try:
+            bucket_name(host)
+        except ValueError as error:
+            raise ValueError(f"the bucket {host!r} of {source!r} {error}") from error
         path = (path or "").strip("/")
     return Volume(plain, kind, host, path, mode == ":rw")
 
@@ -227,14 +242,32 @@ def container_options(value: object) -> str:
         raise ValueError(
             f"starts with {words[0]!r}, which is no option of docker run: start with one, such as --shm-size=1g"
         )
+    if not all(character.isprintable() for character in options):
+        raise ValueError("holds a line break or what else cannot be printed: write the options in one line")
+    for before, word in itertools.pairwise(words):
+        if not word.startswith("-") and (not before.startswith("-") or "=" in before):
+            raise ValueError(f"holds {word!r} where docker run would take it for the image: leave it out, or quote it")
     for word in words:
-        name = word.split("=", 1)[0]
-        if name in ("-v", "--volume", "--mount") or (word.startswith("-v") and not word.startswith("--")):
+        name = _docker_option(word)
+        if name in ("-v", "--volume", "--mount"):
             # google.cloud.batch_v1.Runnable.Container.options: volumes have a field of their own
             raise ValueError(f"holds {name}: use the option volumes")
-        if name in ("-d", "--detach", "--entrypoint", "--name", "--cidfile"):
+        if name in _JOBS_OWN_OPTIONS:
             raise ValueError(f"holds {name}, which the job itself decides: leave it out")
+        variable = word.split("=", 1)[1] if name == "--env" and "=" in word else word
+        if variable.startswith(RESERVED_VARIABLES):
+            raise ValueError(f"sets {variable.split('=', 1)[0]}, which the job itself sets: leave it out")
     return options
+
+
+def _docker_option(word: str) -> str:
+    """The option's name: "--env" of "--env=A=b", "-d" of "-itd" or "-v" of "-v/a:/b"; the word itself if it is none."""
+    if word.startswith("--"):
+        return word.split("=", 1)[0]
+    if word.startswith("-v"):
+        return "-v"
+    joined = re.fullmatch(r"-[itd]*", word)
+    return "-d" if joined and "d" in word else word
 
 
 def requirements(value: object) -> list[str]:

@@ -34,12 +34,19 @@ OWN_LABEL_PREFIX = "covalent-"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
-_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_REGION = re.compile(r"[a-z]+(-[a-z]+)*-?[a-z]*\d*")
+# Google's have no underscores; the replaced plugin's documentation does, and the stand-in takes any
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
 _ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+# The grammar of https://github.com/distribution/reference: host and port, path, tag, digest
+_IMAGE = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"
+    r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha256:[0-9a-f]{64})?"
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")

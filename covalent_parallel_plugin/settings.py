@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 
@@ -224,7 +225,7 @@ def check(values: Mapping[str, object]) -> Settings:
     if mistakes:
         raise SettingsError(mistakes)
     checked = {
-        name: option.rule(values[name]) if is_given(values.get(name)) else option.default
+        name: option.rule(values[name]) if is_given(values.get(name)) else copy(option.default)
         for name, option in OPTIONS.items()
     }
     return Settings(**checked)  # type: ignore[arg-type]  # each rule returns its field's type
@@ -261,6 +262,12 @@ def _other_contradictions(known: Mapping[str, Any]) -> list[str]:
             found.append(f"zones = {known['zones']!r} holds {zone!r}, which is not in region = {region!r}: change one")
     if resources.subnetwork_region(subnetwork) not in ("", region):
         found.append(f"subnetwork = {subnetwork!r} is not in region = {region!r}: use one that is")
+    zone = resources.reservation_zone(known["provisioning"])
+    if zone and (resources.region_of(zone) != region or (known["zones"] and zone not in known["zones"])):
+        where = f"zones = {known['zones']!r}" if resources.region_of(zone) == region else f"region = {region!r}"
+        found.append(
+            f"provisioning = {known['provisioning']!r} is in zone {zone!r}, which is not in {where}: change one"
+        )
     missing = [name for name in ("network", "subnetwork") if not known[name]]
     if not known["external_ip"] and missing:
         # google.cloud.batch_v1.AllocationPolicy.NetworkInterface.no_external_ip_address

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from . import missing_package
+from .emulator_options import read_exports, read_faults, read_images, read_secrets
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator, Faults
+    from covalent_parallel_plugin.emulator import Emulator
 
 PROJECT = "local-project"
 REGION = "us-east1"
 _PORT = click.IntRange(0, 65535)
-
-
-def _read_images(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, list[str]]:
-    images = {}
-    for value in values:
-        uri, equals, command = value.partition("=")
-        if not uri or not equals or not command.strip():
-            raise click.BadParameter(f"{value!r} must be URI=COMMAND")
-        images[uri] = shlex.split(command)
-    return images
 
 
 @click.command()
@@ -46,8 +36,32 @@ def _read_images(context: click.Context, parameter: click.Parameter, values: Seq
     "images",
     multiple=True,
     metavar="URI=COMMAND",
-    callback=_read_images,
+    callback=read_images,
     help="Interpreter and default command that an image stands for, may be repeated.",
+)
+@click.option(
+    "--runtime",
+    "runtime_asked",
+    # Emulator's own list is not imported for the help
+    type=click.Choice(("auto", "podman", "docker", "process")),
+    default="auto",
+    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works].",
+)
+@click.option(
+    "--nfs",
+    "exports",
+    multiple=True,
+    metavar="SERVER:/PATH=FOLDER",
+    callback=read_exports,
+    help="Folder that stands for an NFS export that tasks mount, may be repeated; for containers.",
+)
+@click.option(
+    "--secrets-file",
+    type=click.Path(path_type=Path),
+    help="File of secrets, in lines projects/P/secrets/S/versions/V=VALUE.",
+)
+@click.option(
+    "--secret", "secrets", multiple=True, metavar="NAME=VALUE", help="One secret, may be repeated; others can see it."
 )
 @click.option("--tasks", type=click.IntRange(1), help="Tasks that run at a time [the number of CPUs, at least 2].")
 @click.option(
@@ -61,6 +75,12 @@ def _read_images(context: click.Context, parameter: click.Parameter, values: Seq
     help="One thing that is to go wrong, such as rpc:GetJob:UNAVAILABLE:rate=0.1; may be repeated.",
 )
 @click.option("--fault-seed", type=int, help="Seed of the faults' random numbers [the file's, else 0].")
+@click.option(
+    "--known",
+    "known_file",
+    type=click.Path(path_type=Path),
+    help="TOML file of what exists in the project, see the docs [what a well-made project has].",
+)
 @click.option("--log-reads-per-minute", type=click.IntRange(0), help="Limit of Cloud Logging [none; Google's is 60].")
 @click.option(
     "--env-file",
@@ -74,34 +94,48 @@ def emulator(
     buckets: tuple[str, ...],
     python: Path | None,
     images: dict[str, list[str]],
+    runtime_asked: str,
+    exports: dict[str, Path],
+    secrets_file: Path | None,
+    secrets: tuple[str, ...],
     tasks: int | None,
     faults_file: Path | None,
     fault_rules: tuple[str, ...],
     fault_seed: int | None,
+    known_file: Path | None,
     log_reads_per_minute: int | None,
     env_file: Path | None,
 ) -> None:
     """Stand in for Batch, Cloud Storage and Cloud Logging on this machine.
 
-    Listens on 127.0.0.1 only and runs tasks as processes. Prints the variables that point clients here and a
-    configuration section for Covalent, then the line "ready". Ctrl-C or SIGTERM ends it and every task.
+    Listens on 127.0.0.1 only. Tasks are containers where podman or docker works (on Linux; elsewhere only if asked
+    for, since the loopback of containers is not the machine's there), else processes. Prints which it is, the variables
+    that point clients here and a configuration section for Covalent, then the line "ready". Ctrl-C or SIGTERM ends it
+    and every task.
     """
     # before anything starts: a signal that comes early must end it cleanly too
     told_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: told_to_end.set())
     try:
-        from covalent_parallel_plugin.emulator import Emulator, PortTaken, ProcessRuntime
+        from covalent_parallel_plugin.emulator import Emulator, PortTaken, Wish, make_runtime, read_known, runtime_name
 
+        faults = read_faults(faults_file, fault_rules, fault_seed)
+        known_secrets = read_secrets(secrets_file, secrets)
+        known = None if known_file is None else read_known(known_file)
+        wish = Wish(runtime_asked, python, images, exports)
+        runtime = runtime_name(wish)
         services = Emulator(
             storage_port,
             batch_port,
             logging_port,
             buckets=buckets or ("covalent",),
-            runtime=ProcessRuntime(python, images),
+            runtime=make_runtime(wish, runtime),
             tasks_at_once=tasks,
-            faults=_read_faults(faults_file, fault_rules, fault_seed),
+            faults=faults,
             log_reads_per_minute=log_reads_per_minute,
+            known=known,
+            secrets=known_secrets,
         )
         services.start()
     except ModuleNotFoundError as error:
@@ -111,7 +145,7 @@ def emulator(
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        _announce(services, (buckets or ("covalent",))[0], env_file)
+        _announce(services, runtime, (buckets or ("covalent",))[0], env_file)
         told_to_end.wait()
     except OSError as error:
         raise click.ClickException(str(error)) from error
@@ -120,20 +154,12 @@ def emulator(
     _print_counts(services)
 
 
-def _read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Faults:
-    """Join the file's rules and the flags', in this order. Raises FaultError, OSError."""
-    from covalent_parallel_plugin.emulator import FaultError, Faults, parse_flag
-
-    try:
-        given = Faults() if path is None else Faults.from_text(path.read_text())
-    except (FaultError, UnicodeDecodeError) as error:
-        raise FaultError(f"{path}: {error}") from error
-    return Faults((*given.rules, *map(parse_flag, rules)), given.seed if seed is None else seed)
-
-
-def _announce(services: Emulator, bucket: str, env_file: Path | None) -> None:
+def _announce(services: Emulator, runtime: str, bucket: str, env_file: Path | None) -> None:
     for name, value in services.environment.items():
         click.echo(f"export {name}={value}")
+    click.echo(
+        f"\n# Tasks run as {'processes of this machine' if runtime == 'process' else f'containers of {runtime}'}."
+    )
     click.echo(f"\n{_section(bucket)}")
     if env_file is not None:
         _write_variables(env_file, services.environment)

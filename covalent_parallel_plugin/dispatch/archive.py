@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 
 from .. import __version__
-from .call import PREFIX
 
 HERE = Path(__file__).resolve().parent.parent
+# Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
+RUNNER_PREFIX = "covalent-parallel-runner"
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 RUNNER_MODULES = (
@@ -34,7 +35,7 @@ class RunnerArchive:
 
     @property
     def object_name(self) -> str:
-        return f"{PREFIX}/runner/{__version__}-{self.sha256[:16]}.zip"
+        return f"{RUNNER_PREFIX}/{__version__}-{self.sha256[:16]}.zip"
 
 
 @cache

@@ -34,8 +34,9 @@ OWNER = "covalent-parallel"
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
 MAX_JOB_BYTES = 1_000_000
-# Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind
-SURELY_SMALL_BYTES = 250_000
+# Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind: a control
+# character takes six bytes there, and the rest of a job some thousands
+SURELY_SMALL_BYTES = 150_000
 LOCAL_SSD_PATH = f"{resources.MOUNT_ROOT}/{resources.LOCAL_SSD}"
 # Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
 PACKAGES_VOLUME = "covalent-parallel-packages"
@@ -278,5 +279,5 @@ def _reservation(settings: Settings) -> str:
 
 
 def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
+    whole, nanos = divmod(round(seconds * 1e9), 10**9)
+    return Duration(seconds=whole, nanos=nanos)

@@ -18,6 +18,8 @@ from .faults_plan import FaultPlan
 from .faults_rpc import CallFaults
 from .filters import FilterError
 from .jobs import TransitionRefused
+from .known import Known
+from .known_batch import DetailedRefusal, check_request
 from .refusals import Refusal
 from .service import BatchService
 
@@ -32,7 +34,10 @@ class BatchServer:
     `rpc_counts` has the number of calls by method, refused ones included. Raises OSError when the port is taken.
     """
 
-    def __init__(self, engine: Engine, port: int = 0, faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self, engine: Engine, port: int = 0, faults: FaultPlan | None = None, known: Known | None = None
+    ) -> None:
+        self._known = Known() if known is None else known
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="emulator-batch")
@@ -40,7 +45,7 @@ class BatchServer:
             self._pool,
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)],
         )
-        service = BatchService(engine)
+        service = BatchService(engine, known=self._known)
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "rpc", service.described)
         self._server.add_generic_rpc_handlers(self._handlers(service))
         try:
@@ -101,7 +106,11 @@ class BatchServer:
             with self._lock:
                 self._counts[name] += 1
             try:
+                check_request(self._known, request)
                 return self._faults.answer(name, request, call, context)
+            except DetailedRefusal as refusal:
+                context.set_trailing_metadata((("grpc-status-details-bin", refusal.trailer),))
+                context.abort(grpc.StatusCode[refusal.code], str(refusal))
             except Refusal as refusal:
                 context.abort(grpc.StatusCode[refusal.code], str(refusal))
             except TransitionRefused as refusal:

@@ -19,6 +19,7 @@ from .faults_jobs import JobFaults
 from .faults_plan import FaultPlan
 from .jobs import JobState, Task
 from .runtime import CANNOT_START, Runtime
+from .secret_versions import SecretDenied, Secrets
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
@@ -55,6 +56,7 @@ class Engine:
         tasks_at_once: int | None = None,
         services: Mapping[str, str] | None = None,
         faults: FaultPlan | None = None,
+        secrets: Secrets | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
@@ -62,6 +64,7 @@ class Engine:
         self.services = dict(services or {})
         self._runtime = runtime
         self._logs = logs
+        self._secrets = Secrets() if secrets is None else secrets
         self._timing = Timing() if timing is None else timing
         self._slots = DEFAULT_TASKS_AT_ONCE if tasks_at_once is None else tasks_at_once
         if self._slots < 1:
@@ -167,7 +170,12 @@ class Engine:
         plan, index = entry.plan, task.index
         write = line_writer(self._logs, plan, index)
         try:
-            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits)
+            steps = plan.attempt_steps(index, task.attempt, self.services, self._secrets.text_or_secret)
+            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, plan.vm)
+        except SecretDenied as error:
+            write("ERROR", str(error))
+            ended(CANNOT_START)
+            return None
         except OSError as error:
             write("ERROR", f"the task's workspace cannot be made: {error}")
             ended(CANNOT_START)
@@ -175,7 +183,7 @@ class Engine:
         return Attempt(
             self._loop,
             workspace,
-            plan.attempt_steps(index, task.attempt, self.services),
+            steps,
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._timing.grace_seconds,
             write=write,
@@ -186,6 +194,7 @@ class Engine:
         def gone(exit_code: int) -> None:
             if attempt is not None:
                 self._below.pop(attempt, None)
+            self._release(entry)
             ended(exit_code)
 
         attempt: Attempt | None = None
@@ -212,10 +221,11 @@ class Engine:
             self._settle(entry)
         if stops_siblings:
             self._stop_attempts(entry)
+        self._release(entry)
         self._make_ready(entry)
 
     def _end(self, entry: Entry) -> None:
-        self._job_faults.hold_cancelling(entry, self._release)
+        self._job_faults.hold_cancelling(entry, self._get_unstuck)
         self._stop_attempts(entry)
         with self.lock:
             self._settle(entry)
@@ -234,6 +244,12 @@ class Engine:
             entry.settled()
 
     def _release(self, entry: Entry) -> None:
+        """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
+        uid = entry.plan.uid
+        if entry.job.ended is not None and uid not in self._attempts and uid not in self._below.values():
+            self._runtime.release(uid)
+
+    def _get_unstuck(self, entry: Entry) -> None:
         entry.is_stuck = False
         with self.lock:
             self._settle(entry)

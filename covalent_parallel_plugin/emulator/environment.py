@@ -1,4 +1,4 @@
-"""The environment variables of a task that runs as a process: clean, and with folders of its own."""
+"""The environment variables of a task: clean, and of a process with folders of its own."""
 
 from __future__ import annotations
 
@@ -35,12 +35,7 @@ def process_environment(
     """
     packages = folder / "packages"
     home = folder / "home"
-    environment = {name: outer[name] for name in INHERITED if name in outer}
-    # the emulators are on loopback: a proxy must not be asked for them
-    if any(name.lower().endswith("_proxy") for name in environment):
-        for name in ("NO_PROXY", "no_proxy"):
-            environment[name] = ",".join(filter(None, [environment.get(name, ""), "127.0.0.1,localhost"]))
-    environment.update({name: outer[name] for name in SERVICES if name in outer})
+    environment = inherited(outer)
     settings = pip_settings(outer)
     if settings is not None:
         environment["PIP_CONFIG_FILE"] = settings
@@ -54,6 +49,17 @@ def process_environment(
     search = [str(packages / "bin"), str(Path(python).parent), outer.get("PATH", os.defpath)]
     environment["PATH"] = _joined(wanted.get("PATH"), *search)
     environment["PYTHONPATH"] = _joined(wanted.get("PYTHONPATH"), str(packages))
+    return environment
+
+
+def inherited(outer: Mapping[str, str]) -> dict[str, str]:
+    """Give what any task gets of the outer environment: proxies, pip's indexes, and services that run elsewhere."""
+    environment = {name: outer[name] for name in INHERITED if name in outer}
+    # the emulators are on loopback: a proxy must not be asked for them
+    if any(name.lower().endswith("_proxy") for name in environment):
+        for name in ("NO_PROXY", "no_proxy"):
+            environment[name] = ",".join(filter(None, [environment.get(name, ""), "127.0.0.1,localhost"]))
+    environment.update({name: outer[name] for name in SERVICES if name in outer})
     return environment
 
 

@@ -38,6 +38,11 @@ class JobFaults:
 
     def unless_held(self, entry: Entry, state: JobState, proceed: Callable[[Entry], None]) -> None:
         """Have a job that is in this state go on, unless a fault holds it there, for a time or for ever."""
+        if entry.refusal and entry.job.state is state is JobState.SCHEDULED:
+            with self._lock:
+                entry.job.note(entry.refusal, self._clock())
+            self._refuse(entry, entry.refusal)
+            return
         drawn = None
         if entry.job.state is state:
             drawn = self._draw(_HOLDS, entry.plan, where=lambda fault: fault.value("state") == state.name)

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from .faults import Fault
 from .faults_plan import Drawn, FaultPlan, Subject
+from .json_apis import service_disabled_text
 from .log_calls import LoggingRefusal, ReadQuota
 from .refusals import Refusal
 
@@ -121,7 +122,7 @@ class CallFaults:
             named = getattr(request, "name", "") or request.parent
             return Refusal("NOT_FOUND", f'Resource "{named}" was not found')
         if fault.kind == "rpc.api_disabled":
-            message, trailer = _api_disabled(_project(request))
+            message, trailer = api_disabled(_project(request))
             context.set_trailing_metadata((("grpc-status-details-bin", trailer),))
             return Refusal("PERMISSION_DENIED", message)
         if fault.kind == "rpc.service_account":
@@ -140,14 +141,9 @@ def _project(request: Any) -> str:
     return str([*named.split("/"), "", ""][1])
 
 
-def _api_disabled(project: str) -> tuple[str, bytes]:
+def api_disabled(project: str) -> tuple[str, bytes]:
     """Give Google's text and error details (google.rpc.ErrorInfo) for an API that is not enabled."""
-    url = f"https://console.developers.google.com/apis/api/batch.googleapis.com/overview?project={project}"
-    message = (
-        f"Batch API has not been used in project {project} before or it is disabled. Enable it by visiting {url} "
-        "then retry. If you enabled this API recently, wait a few minutes for the action to propagate to our systems "
-        "and retry."
-    )
+    message = service_disabled_text("batch.googleapis.com", "Batch API", project)
     info = error_details_pb2.ErrorInfo(
         reason="SERVICE_DISABLED",
         domain="googleapis.com",

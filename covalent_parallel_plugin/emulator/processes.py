@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from .environment import process_environment
-from .runtime import NOT_EXECUTABLE, NOT_FOUND, Command, Limits, StartFailed
+from .runtime import BARE_VM, CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, VM, Command, Limits, StartFailed
 
 
 class ProcessRuntime:
@@ -26,7 +26,9 @@ class ProcessRuntime:
     An image stands for an interpreter: `python` and `python3` are `python` (default: the one that runs this) in any
     image, unless `images` names another one for the image's URI, with its default command after it, which runs when a
     job gives neither entrypoint nor commands. A process sees the whole machine: memory and CPU limits and docker's
-    options are not enforced, volumes are not mounted. Raises ValueError for an interpreter that is not there.
+    options are not enforced. A task with volumes does not start (exit code 125), since nothing can be mounted for one
+    process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an interpreter that is
+    not there.
     """
 
     def __init__(self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -37,7 +39,7 @@ class ProcessRuntime:
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")
         self._lock = threading.Lock()
 
-    def open(self, attempt: str, limits: Limits) -> ProcessWorkspace:
+    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> ProcessWorkspace:
         """Make the attempt's folder."""
         with self._lock:
             if self._root is None:
@@ -46,7 +48,10 @@ class ProcessRuntime:
             folder = self._root / str(next(self._numbers))
         for part in ("home", "work", "tmp", "packages"):
             (folder / part).mkdir(parents=True)
-        return ProcessWorkspace(folder, self._python, self._images, self._sweeper)
+        return ProcessWorkspace(folder, self._python, self._images, self._sweeper, vm)
+
+    def release(self, job_uid: str) -> None:
+        """Do nothing: tasks share nothing."""
 
     def close(self) -> None:
         """End processes that left their task's session, and remove all folders."""
@@ -65,15 +70,27 @@ class ProcessWorkspace:
         python: Sequence[str],
         images: Mapping[str, Sequence[str]],
         sweeper: ThreadPoolExecutor,
+        vm: VM,
     ) -> None:
         self._folder = folder
         self._python = python
         self._images = images
         self._sweeper = sweeper
+        self._vm = vm
         self._processes: list[LocalProcess] = []
 
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
+        places = [mount.path for mount in self._vm.mounts] or [
+            volume for volume in command.volumes if volume.startswith("/")
+        ]
+        if places:
+            what = "container" if command.image else "script"
+            raise StartFailed(
+                CANNOT_START,
+                f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
+                "stand-in with --runtime podman or docker, and give the task a container image.",
+            )
         default = self._images.get(command.image, self._python)
         environment = process_environment(self._folder, default[0], command.environment, os.environ)
         words = self._words(command, default)

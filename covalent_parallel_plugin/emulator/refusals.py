@@ -1,8 +1,8 @@
 """What Batch refuses to create, each rule with its limit: pure checks of a CreateJobRequest.
 
 The limits are those of Batch's quota page and of the comments in google.cloud.batch.v1. What Batch
-would take and the stand-in cannot do is refused too, never passed over: background runnables, barriers, secrets,
-encrypted variables and volumes.
+would take and the stand-in cannot do is refused too, never passed over: background runnables, barriers and
+encrypted variables.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from google.cloud import batch_v1
+
+from .secret_versions import SECRET_VERSION
 
 MAX_JOB_BYTES = 1 << 20
 MAX_TASKS = 100_000
@@ -25,6 +27,7 @@ _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/[^/]+/locations/[a-z0-9-]+")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_CONTAINER_VOLUME = re.compile(r"[^:]+:/[^:]*(:[^:]*)?")
 _LOCATION = re.compile(r"(regions|zones)/([a-z0-9-]+)")
 
 
@@ -131,8 +134,8 @@ def _spec_mistakes(spec: batch_v1.TaskSpec) -> Iterator[str]:
             yield f"compute_resource.{name} {getattr(resource, name)} must not be negative"
     yield from _duration_mistakes("max_run_duration", batch_v1.TaskSpec.pb(spec).max_run_duration)
     yield from _environment_mistakes("task_spec.environment", spec.environment)
-    if spec.volumes:
-        yield "task_spec.volumes: this stand-in mounts no volumes"
+    for index, volume in enumerate(spec.volumes):
+        yield from (f"volumes[{index}]: {mistake}" for mistake in _volume_mistakes(volume))
     if not spec.runnables:
         yield "task_spec.runnables must not be empty"
     for index, runnable in enumerate(spec.runnables):
@@ -148,8 +151,11 @@ def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
     elif kind == "container":
         if not runnable.container.image_uri:
             yield "container.image_uri must not be empty"
-        if runnable.container.volumes:
-            yield "container.volumes: this stand-in mounts no volumes"
+        for volume in runnable.container.volumes:
+            if not _CONTAINER_VOLUME.fullmatch(volume):
+                yield f"container.volumes {volume!r} must be SOURCE:/PATH or SOURCE:/PATH:OPTIONS"
+        if bool(runnable.container.username) != bool(runnable.container.password):
+            yield "container.username and container.password go together"
     elif not (runnable.script.text or runnable.script.path):
         yield "script needs a text or a path"
     if runnable.background:
@@ -163,8 +169,25 @@ def _environment_mistakes(where: str, environment: batch_v1.Environment) -> Iter
     for name in environment.variables:
         if not name or "=" in name or "\0" in name + environment.variables[name]:
             yield f"{where} has an illegal variable {name!r}"
-    if environment.secret_variables or environment.encrypted_variables.cipher_text:
-        yield f"{where}: this stand-in has no secrets and no keys"
+    for name, secret in environment.secret_variables.items():
+        if not name or "=" in name or "\0" in name:
+            yield f"{where} has an illegal secret variable {name!r}"
+        if not SECRET_VERSION.fullmatch(secret):
+            yield f"{where}: the secret {secret!r} of {name!r} must be projects/PROJECT/secrets/SECRET/versions/VERSION"
+    if environment.encrypted_variables.cipher_text:
+        yield f"{where}: this stand-in has no keys for encrypted variables"
+
+
+def _volume_mistakes(volume: batch_v1.Volume) -> Iterator[str]:
+    kind = batch_v1.Volume.pb(volume).WhichOneof("source")
+    if kind is None:
+        yield "needs a source: gcs, nfs or a device_name"
+    elif kind == "gcs" and not volume.gcs.remote_path.removeprefix("gs://").strip("/"):
+        yield "gcs.remote_path must name a bucket"
+    elif kind == "nfs" and not (volume.nfs.server and volume.nfs.remote_path.startswith("/")):
+        yield "nfs needs a server and a remote_path that starts with /"
+    if not volume.mount_path.startswith("/") or not volume.mount_path.strip("/"):
+        yield f"mount_path {volume.mount_path!r} must be an absolute path"
 
 
 def _duration_mistakes(where: str, duration: object) -> Iterator[str]:

@@ -17,17 +17,52 @@ class Command:
     """What one runnable starts: a container if `image` is set, else a script.
 
     A script is text (`script`) or a file's path (`script_path`). `entrypoint` and `arguments` replace what the image
-    would start, as `docker run --entrypoint` does; `options` are docker's own. `environment` is all that the job and
-    the emulator set.
+    would start, as `docker run --entrypoint` does; `options` are docker's own; `volumes` have the form of docker's
+    --volume, with paths of the VM; `username` and `password` are for the image's registry. `environment` is all that
+    the job and the emulator set.
     """
 
     image: str = ""
     entrypoint: str = ""
     arguments: tuple[str, ...] = ()
     options: str = ""
+    volumes: tuple[str, ...] = ()
+    username: str = ""
+    password: str = field(default="", repr=False)
     script: str = ""
     script_path: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What a task has mounted on its VM at `path`.
+
+    `kind` is "gcs" (`source` is BUCKET or BUCKET/PREFIX), "nfs" (SERVER:/PATH) or "disk" (a disk's device name).
+    `options` are those of the mount, such as "ro".
+    """
+
+    path: str
+    kind: str
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the mount itself lets nothing be written, whatever the container's volume says."""
+        words = " ".join(self.options).replace("-o", " ").replace(",", " ").split()
+        return "ro" in words
+
+
+@dataclass(frozen=True)
+class VM:
+    """What a task's VM brings along: the uid of the one job it serves, and what is mounted."""
+
+    job_uid: str = ""
+    mounts: tuple[Mount, ...] = ()
+
+
+BARE_VM = VM()
 
 
 @dataclass(frozen=True)
@@ -82,8 +117,11 @@ class Workspace(Protocol):
 class Runtime(Protocol):
     """Starts attempts. Methods are called from one thread and must return soon."""
 
-    def open(self, attempt: str, limits: Limits) -> Workspace:
+    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> Workspace:
         """Prepare for an attempt, whose name is made of letters, digits and dashes."""
+
+    def release(self, job_uid: str) -> None:
+        """Remove what the tasks of a job shared on its VMs, once none of them runs or will run."""
 
     def close(self) -> None:
         """End and remove whatever is left of all attempts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from .batch import BatchServer
@@ -12,10 +12,12 @@ from .engine import Engine, Timing
 from .environment import SERVICES
 from .faults import Faults
 from .faults_plan import FaultPlan
+from .known import Known
 from .log_store import LogStore
 from .logging import LoggingServer
 from .processes import ProcessRuntime
 from .runtime import Runtime
+from .secret_versions import Secrets
 from .storage import StorageServer
 from .storage_rules import StorageRefusal
 
@@ -35,7 +37,10 @@ class Emulator:
     environment names, if it names one. `tasks_at_once` bounds the tasks that run at a time (default: the number of
     CPUs, at least 2). `faults` are what is to go wrong: the attribute of that name is a plan, which can be set anew
     while the stand-in runs, and counts what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60)
-    Cloud Logging refuses to be read. It starts once; after `stop()` no thread, process or file of it is left.
+    Cloud Logging refuses to be read. `known` is what exists in the project (see docs/emulator.md). `secrets` are the
+    values that tasks may have, by projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks
+    run on `runtime`, by default as processes. It starts once; after `stop()` no thread, process, container or file of
+    it is left.
     """
 
     def __init__(
@@ -49,7 +54,11 @@ class Emulator:
         tasks_at_once: int | None = None,
         faults: Faults | None = None,
         log_reads_per_minute: int | None = None,
+        known: Known | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
+        self._secrets = Secrets(secrets)
+        self._known = (Known() if known is None else known).with_secrets(secrets or ())
         self.faults = FaultPlan(faults)
         self.logs = LogStore()
         self.storage: StorageServer | None = None
@@ -75,6 +84,7 @@ class Emulator:
                 timing=self._timing,
                 tasks_at_once=self._tasks_at_once,
                 faults=self.faults,
+                secrets=self._secrets,
             )
             self._start_services(engine)
         except BaseException:
@@ -134,12 +144,12 @@ class Emulator:
                 _check_free(port)
                 if service == "storage":
                     self.storage = StorageServer(
-                        port, self._buckets, faults=self.faults, other_counts=self._other_counts
+                        port, self._buckets, faults=self.faults, other_counts=self._other_counts, known=self._known
                     )
                     self.storage.start()
                 elif service == "batch":
                     # bound here, answering only once the engine runs
-                    self.batch = BatchServer(engine, port, self.faults)
+                    self.batch = BatchServer(engine, port, self.faults, self._known)
                 else:
                     self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
                     self._logging.start()

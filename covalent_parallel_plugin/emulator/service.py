@@ -17,6 +17,8 @@ from .engine import Engine
 from .entry import Entry
 from .filters import parse_filter
 from .jobs import Job
+from .known import Known
+from .known_batch import why_it_fails
 from .operations import Operations, Record, operation_answer
 from .refusals import Refusal, check_create, check_request_id
 from .table import Held, Table, in_order, page
@@ -39,7 +41,8 @@ MAX_WAIT_SECONDS = 5.0
 class BatchService:
     """The methods of BatchService and of Operations. Raises Refusal, TransitionRefused, FilterError."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, known: Known | None = None) -> None:
+        self._known = Known() if known is None else known
         self._engine = engine
         self._clock = clock
         self._table = Table()
@@ -70,7 +73,8 @@ class BatchService:
                 retry=retry_rule(group.task_spec),
                 now=now,
             )
-            held = self._table.add(name, batch_v1.Job.pb(filled), Entry(job, plan))
+            entry = Entry(job, plan, refusal=why_it_fails(self._known, filled, plan.zone))
+            held = self._table.add(name, batch_v1.Job.pb(filled), entry)
             held.entry.settled = lambda: self._settled(held)
             self._remember("create", request.parent, request.request_id, now, held)
             answer = held.answer(now)

@@ -16,6 +16,7 @@ import uvicorn
 
 from .faults_plan import FaultPlan
 from .faults_storage import Connections, protocol_of
+from .known import Known
 from .objects import ObjectStore
 from .storage_app import StorageApp
 
@@ -45,6 +46,8 @@ class StorageServer:
             by default the system's folder for temporary files.
         faults: what goes wrong with requests; also to be read and set at /_emulator/faults.
         other_counts: more counters for /_emulator/counts, beside those of requests.
+        known: what exists in the project, told under the paths of Google's other JSON APIs; how the buckets are set
+            up, and what the caller may do with them.
 
     Raises:
         StorageRefusal: a bucket's name is not legal.
@@ -57,7 +60,9 @@ class StorageServer:
         data_dir: Path | None = None,
         faults: FaultPlan | None = None,
         other_counts: Callable[[], Mapping[str, Any]] = dict,
+        known: Known | None = None,
     ) -> None:
+        self._known = known
         self._port = port
         self._faults = FaultPlan() if faults is None else faults
         self._other_counts = other_counts
@@ -96,8 +101,9 @@ class StorageServer:
             self._connections.is_stopping = False
             store = ObjectStore(self._folder)
             for name in self._bucket_names:
-                store.create_bucket(name, {})
-            app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts)
+                store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
+            known = Known() if self._known is None else self._known
+            app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts, known)
             self._server = _Server(_configuration(app, self._connections))
             self._thread = threading.Thread(
                 target=self._server.run, args=([listener],), name="emulator-storage", daemon=True

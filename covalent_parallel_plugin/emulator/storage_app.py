@@ -16,6 +16,9 @@ from .faults_endpoint import EMULATOR_CALLS, answer_emulator_call
 from .faults_plan import FaultPlan, Subject
 from .faults_storage import Connections, StorageFaults
 from .incoming import Incoming
+from .json_apis import PREFIXES, json_apis
+from .known import Known
+from .known_storage import check_permitted, tested_permissions
 from .multipart import join_batch, split_batch
 from .objects import ObjectStore
 from .storage_api import ANSWERS
@@ -39,7 +42,10 @@ class StorageApp:
         plan: FaultPlan,
         connections: Connections,
         other_counts: Callable[[], Mapping[str, Any]],
+        known: Known,
     ) -> None:
+        self._known = known
+        self._json_apis = json_apis(known)
         self._store = store
         self._counts = counts
         self._plan = plan
@@ -54,11 +60,15 @@ class StorageApp:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(PREFIXES):
+            await self._json_apis(scope, receive, send)
+            return
         incoming = Incoming(scope, receive)
         try:
             try:
                 call = self._identify(incoming)
                 self._counts[call.kind] += 1
+                check_permitted(self._known, call)
                 if self._faults.may_strike(call):
                     response = await self._answer_or_strike(call, incoming)
                 else:
@@ -99,6 +109,9 @@ class StorageApp:
         elif call.kind in EMULATOR_CALLS:
             counts = {**self._other_counts(), **self._counts}
             reply = answer_emulator_call(call.kind, await incoming.read_limited(), self._plan, counts)
+        elif call.kind == "buckets.testPermissions":
+            query = incoming.scope["query_string"].decode("latin-1")
+            reply = tested_permissions(self._known, self._store, call, query)
         else:
             reply = self._answer_metadata(call, await incoming.read_limited())
         return _response(reply)
@@ -117,6 +130,7 @@ class StorageApp:
                 inner = identify(part.method, part.path, part.query, call.base, part.headers)
                 # As in Google's quotas, a batch of n calls counts as n calls; the envelope counts as "batch".
                 self._counts[inner.kind] += 1
+                check_permitted(self._known, inner)
                 if self._faults.may_strike(inner):
                     self._faults.refuse(Subject(request=inner.kind, bucket=inner.bucket, object=inner.name))
                 reply = self._answer_metadata(inner, part.body)

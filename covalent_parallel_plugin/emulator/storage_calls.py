@@ -53,6 +53,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
         ("POST", _OBJECT + "/compose", "objects.compose"),
         ("POST", _OBJECT + "/copyTo/b/(?P<target_bucket>[^/]+)/o/(?P<target_name>[^/]+)", "objects.copy"),
         ("POST", _OBJECT + "/rewriteTo/b/(?P<target_bucket>[^/]+)/o/(?P<target_name>[^/]+)", "objects.rewrite"),
+        ("GET", _BUCKET + "/iam/testPermissions", "buckets.testPermissions"),
         ("GET", _BUCKET, "buckets.get"),
         ("PATCH", _BUCKET, "buckets.patch"),
         ("DELETE", _BUCKET, "buckets.delete"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from .attempt import Step
 from .filters import Value
 from .jobs import Job, Task
-from .plan import Plan
+from .plan import Plan, SecretVariables
 from .refusals import MAX_PARALLELISM, Refusal
-from .runtime import Command, Limits
+from .runtime import Command, Limits, Mount
+from .secret_versions import project_number as project_number
 from .states import Event, RetryRule
 
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/jobs/([^/]+)")
@@ -39,11 +39,6 @@ class JobName:
     def numbered(self) -> str:
         """The same name with the project's number, as event texts, task groups and tasks carry it."""
         return f"projects/{project_number(self.project)}/locations/{self.location}/jobs/{self.job}"
-
-
-def project_number(project: str) -> str:
-    """Give the number that stands for a project: always the same for the same id."""
-    return project if project.isdigit() else str(100_000_000_000 + zlib.crc32(project.encode()))
 
 
 def parse_job_name(text: str) -> JobName:
@@ -107,6 +102,12 @@ def plan_of(job: batch_v1.Job, name: JobName) -> Plan:
         steps=tuple(_step(runnable) for runnable in spec.runnables),
         environment={**dict(spec.environments), **dict(spec.environment.variables)},
         task_environments=tuple(dict(environment.variables) for environment in group.task_environments),
+        secret_variables=SecretVariables(
+            task=dict(spec.environment.secret_variables),
+            groups=tuple(dict(environment.secret_variables) for environment in group.task_environments),
+            steps=tuple(dict(runnable.environment.secret_variables) for runnable in spec.runnables),
+        ),
+        mounts=tuple(_mount(volume) for volume in spec.volumes),
         limits=Limits(spec.compute_resource.cpu_milli, spec.compute_resource.memory_mib),
         max_run_seconds=_seconds(spec.max_run_duration),
         labels=dict(job.labels),
@@ -175,6 +176,9 @@ def _step(runnable: batch_v1.Runnable) -> Step:
             entrypoint=container.entrypoint,
             arguments=tuple(container.commands),
             options=container.options,
+            volumes=tuple(container.volumes),
+            username=container.username,
+            password=container.password,
             script=script.text,
             script_path=script.path,
             environment=dict(runnable.environment.variables),
@@ -183,6 +187,16 @@ def _step(runnable: batch_v1.Runnable) -> Step:
         ignores_exit_status=runnable.ignore_exit_status,
         always_runs=runnable.always_run,
     )
+
+
+def _mount(volume: batch_v1.Volume) -> Mount:
+    if volume.gcs:
+        kind, source = "gcs", volume.gcs.remote_path.removeprefix("gs://").strip("/")
+    elif volume.nfs:
+        kind, source = "nfs", f"{volume.nfs.server}:/{volume.nfs.remote_path.strip('/')}"
+    else:
+        kind, source = "disk", volume.device_name
+    return Mount(volume.mount_path.rstrip("/"), kind, source, tuple(volume.mount_options))
 
 
 def _seconds(duration: Any) -> float | None:

@@ -11,9 +11,12 @@ import sys
 
 def installed(version: str) -> bool:
     try:
+        from importlib.util import find_spec
+
         import covalent_parallel_plugin
 
-        return covalent_parallel_plugin.__version__ == version
+        # Without cloudpickle beside it, it is the archive that has one.
+        return covalent_parallel_plugin.__version__ == version and find_spec("cloudpickle") is not None
     except Exception:
         # A broken install in the image is no reason to fail: the archive does not need it.
         return False

@@ -199,7 +199,7 @@ OTHER_OBJECTS = [
     "covalent-parallel",
     "covalent-parallel/call",
     "covalent-parallel/README.md",
-    "covalent-parallel/runner/0.1.0-0123456789abcdef.zip",
+    "covalent-parallel-runner/0.1.0-0123456789abcdef.zip",
     "covalent-parallel/runner/0/0123456789abcdef/0.1.0.zip",
     "covalent-parallel-2/d1/0/0123456789abcdef/call",
     "covalent/d1/0/0123456789abcdef/call",

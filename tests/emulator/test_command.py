@@ -121,6 +121,12 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     [
         (["--image", "no-command"], "must be URI=COMMAND"),
         (["--python", "/no/such/python"], "no program here"),
+        (["--runtime", "podman", "--python", sys.executable], "--python and --image"),
+        (["--runtime", "process", "--nfs", "server:/data=/"], "--nfs is for containers"),
+        (["--nfs", "server=/"], "must be SERVER:/PATH=FOLDER"),
+        (["--nfs", "server:/data=/no/such/folder"], "is no folder"),
+        (["--secret", "token=abc", "--runtime", "process"], "projects/PROJECT/secrets/SECRET/versions/VERSION"),
+        (["--secret", "abc"], "it has no ="),
         (["--tasks", "0"], "--tasks"),
         (["--bucket", "No Bucket"], "No Bucket"),
     ],

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "emulator"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from covalent_parallel_plugin.cli import main; main()",
+    "emulator",
+    "--runtime=process",
+]
 SECONDS = 60
 
 

@@ -120,7 +120,7 @@ def test_a_server_that_is_stopped_cancels_all_its_jobs_and_deletes_their_objects
     os.kill(own_server.process_id, number)
     until(lambda: not own_server.is_running)
     assert list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS
-    assert [name for name in objects(own_emulator) if "/runner/" not in name] == []
+    assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
 
 
 def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
@@ -140,5 +140,6 @@ def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
 
     clean(own_server, "--older-than", "0s", "--yes")
     until(lambda: list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS)
-    assert [name for name in objects(own_emulator) if "/runner/" not in name] == ["somebody/else/s/own/object"]
+    left = [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name]
+    assert left == ["somebody/else/s/own/object"]
     assert "0 unfinished jobs, 0 objects" in clean(own_server, "--older-than", "0s")

@@ -32,7 +32,7 @@ def test_the_bytes_are_the_same_whenever_they_are_made() -> None:
 def test_the_digest_is_that_of_the_bytes_and_part_of_the_name() -> None:
     runner = archive.runner_archive()
     assert hashlib.sha256(runner.data).hexdigest() == runner.sha256
-    assert runner.object_name == f"covalent-parallel/runner/{__version__}-{runner.sha256[:16]}.zip"
+    assert runner.object_name == f"covalent-parallel-runner/{__version__}-{runner.sha256[:16]}.zip"
 
 
 def test_the_command_pins_version_and_digest() -> None:

@@ -31,12 +31,29 @@ ALLOWED: dict[str, set[str]] = {
     "cloud": FOUNDATION,
     "dispatch": {"cloud"} | FOUNDATION,
     "transport": {"dispatch"} | FOUNDATION,
-    "gcpbatch": {"dispatch", "cloud", "transport"} | FOUNDATION,
+    "gcpbatch": {"deploy", "dispatch", "cloud", "transport"} | FOUNDATION,
+    "deploy": FOUNDATION,
+    "image": {"cloud"} | FOUNDATION,
+    "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
+    "planning": {"gcpbatch", "dispatch"} | FOUNDATION,
     "emulator": set(),
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
     "demo": {"emulator", "private_server", "demo_workflow"} | FOUNDATION,
-    "cli": {"emulator", "private_server", "demo", "demo_workflow", "gcpbatch", "dispatch", "cloud"} | FOUNDATION,
+    "cli": {
+        "doctor",
+        "planning",
+        "image",
+        "deploy",
+        "emulator",
+        "private_server",
+        "demo",
+        "demo_workflow",
+        "gcpbatch",
+        "dispatch",
+        "cloud",
+    }
+    | FOUNDATION,
 }
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}

@@ -136,6 +136,18 @@ def test_the_error_is_a_value_error_and_survives_pickling() -> None:
         ({"provisioning": "RESERVATION:mine", "spot": True, "machine_type": "n2-standard-4"}, ["contradicts spot"]),
         ({"provisioning": "FLEX_START", "time_limit": 7 * 24 * 3600}, ["use 604740 or less"]),
         ({"provisioning": "RESERVATION:mine"}, ["needs machine_type"]),
+        (
+            {"provisioning": "RESERVATION:projects/p/zones/us-west1-b/reservations/r", "machine_type": "n2-standard-4"},
+            ["us-west1-b", "region = 'us-east1'"],
+        ),
+        (
+            {
+                "provisioning": "RESERVATION:zones/us-east1-c/reservations/r",
+                "machine_type": "n2-standard-4",
+                "zones": ["us-east1-b"],
+            },
+            ["us-east1-c", "zones = ['us-east1-b']"],
+        ),
         ({"zones": ["us-east1-b", "us-west1-a"]}, ["'us-west1-a'", "region = 'us-east1'"]),
         ({"subnetwork": "regions/us-west1/subnetworks/s", "network": "n"}, ["not in region = 'us-east1'"]),
         ({"external_ip": False}, ["network and subnetwork"]),

@@ -1,0 +1,116 @@
+"""Runs a command whose output goes through to the terminal, and passes the wish to end on to it.
+
+The command gets a session of its own: a Ctrl-C then reaches it once, through this process, whether it came from the
+terminal's keyboard or from `kill`. Terraform counts: the first makes it stop in order, the second at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+WISHES_TO_END = ("SIGINT", "SIGTERM", "SIGHUP")
+# What is kept of a command's errors, for advice
+KEPT_CHARACTERS = 64 * 1024
+# A question about state or version; what changes something has Terraform's own deadlines, one for each resource
+ANSWER_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit status, its output where that was asked for, the end of its errors, and whether
+    an end was asked for while it ran."""
+
+    status: int
+    output: str = ""
+    errors: str = ""
+    is_interrupted: bool = False
+
+
+Run = Callable[[Sequence[str], Path, Mapping[str, str], bool], Ended]
+"""(command, folder, environment, whether its output is wanted rather than shown) -> how it ended.
+
+Raises:
+    OSError: it cannot be started.
+    subprocess.TimeoutExpired: an answer was wanted, and none came.
+"""
+
+
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], wants_output: bool = False) -> Ended:
+    """Run a command to its end; see `Run`."""
+    if wants_output:
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_SECONDS,
+            check=False,
+        )
+        return Ended(answer.returncode, answer.stdout, answer.stderr)
+    sys.stdout.flush()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        kept: list[str] = []
+        reader = threading.Thread(target=_show, args=(process.stderr, kept), daemon=True)
+        reader.start()
+        with _passed_on(process) as wishes:
+            status = process.wait()
+        reader.join()
+    return Ended(status, "", "".join(kept)[-KEPT_CHARACTERS:], bool(wishes))
+
+
+def _show(stream: BinaryIO, kept: list[str]) -> None:
+    for line in iter(stream.readline, b""):
+        text = line.decode(errors="replace")
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        kept.append(text)
+
+
+@contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """While inside, wishes to end go to the process, as the one that Terraform stops in order for."""
+    wishes: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        wishes.append(number)
+        if len(wishes) == 1:
+            _say("\nTerraform finishes what is under way and writes the state down. Once more ends it at once.\n")
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may say what a signal does.
+        yield wishes
+        return
+    numbers = [getattr(signal, name) for name in WISHES_TO_END if hasattr(signal, name)]
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        yield wishes
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    # Not through sys.stderr: a signal may come while its lock is held.
+    os.write(2, text.encode())

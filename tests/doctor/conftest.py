@@ -1,0 +1,80 @@
+"""Set-ups to diagnose, and the command that does it, run as its users run it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctor_command import COMMAND, quiet_environment, section_text
+
+SECONDS = 120
+SECTION = {"project_id": "local", "bucket_name": "covalent", "region": "us-east1"}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the command said."""
+
+    status: int
+    content: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        """A check by its name."""
+        return next(check for check in self.content["checks"] if check["name"] == name)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {check["name"]: check["status"] for check in self.content["checks"]}
+
+
+Diagnose = Callable[..., Diagnosis]
+
+
+@pytest.fixture
+def examine_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
+    """The same examination without the command around it, in this process, which spares a second each."""
+    from covalent_parallel_plugin.doctor import report
+    from covalent_parallel_plugin.doctor.case import read_case
+    from covalent_parallel_plugin.doctor.checks import all_checks, gate
+    from covalent_parallel_plugin.doctor.examine import examine
+
+    def run(*, options: Mapping[str, object] | None = None, environment: Mapping[str, str]) -> Diagnosis:
+        (tmp_path / "covalent.conf").write_text(section_text({**SECTION, **(options or {})}))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        case = read_case({"COVALENT_CONFIG_DIR": str(tmp_path), **environment}, {})
+        findings = examine(all_checks(case), gate(case))
+        return Diagnosis(report.exit_status(findings), json.loads(report.as_json(findings, case, ())))
+
+    return run
+
+
+@pytest.fixture
+def diagnose(tmp_path: Path) -> Diagnose:
+    """Run the command on a configuration file with these options, or this text, in this environment."""
+
+    def run(
+        *arguments: str,
+        options: Mapping[str, object] | None = None,
+        text: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Diagnosis:
+        written = section_text({**SECTION, "cache_dir": str(tmp_path / "cache"), **(options or {})})
+        (tmp_path / "covalent.conf").write_text(written if text is None else text)
+        ended = subprocess.run(
+            [*COMMAND, "--json", *arguments],
+            env=quiet_environment(tmp_path, **(environment or {})),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert ended.stdout, ended.stderr
+        return Diagnosis(ended.returncode, json.loads(ended.stdout))
+
+    return run
