@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from dataclasses import dataclass, field
 
 from google.cloud import batch_v1
@@ -30,6 +31,9 @@ LABEL_CALL = "covalent-call"
 LABEL_VERSION = "covalent-version"
 # On every job of this package and on no other: what a clean-up looks for
 LABEL_OWNER = "covalent-plugin"
+# Which server's jobs they are, so that one can list its own
+LABEL_SERVER = "covalent-server"
+SERVER = secrets.token_hex(6)
 OWNER = "covalent-parallel"
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
@@ -92,6 +96,7 @@ def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch
         LABEL_CALL: ticket.call_id,
         LABEL_VERSION: label(__version__),
         LABEL_OWNER: OWNER,
+        LABEL_SERVER: SERVER,
     }
     if call.lattice:
         labels[LABEL_LATTICE] = label(call.lattice)

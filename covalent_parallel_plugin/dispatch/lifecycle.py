@@ -25,6 +25,7 @@ from .call import Call, Pickles
 from .collect import IN_MEMORY_BYTES, Collection
 from .message import job_address
 from .outcome import Outcome, Raised
+from .poller import Poller
 from .source import electron_lookup, with_source_lines
 from .staging import stage_runner
 from .submit import CancelledCall, Submission, unless_cancelled
@@ -159,19 +160,17 @@ class Lifecycle:
         limits = watch.Limits(settings.queue_limit, run_seconds, self._services.batch.outage_seconds)
         name = self._submission.job_name
 
-        async def ask() -> JobStatus | None:
-            looking = self._services.batch.get(name, patience_seconds=settings.poll_freq)
-            return await unless_cancelled(self._cancelled, looking)
+        poller = Poller.shared(self._services.batch, settings.parent)
 
-        watched = await watch.until_ended(ask, name, settings.poll_freq, limits, self._sleep, time.monotonic)
+        async def look(pause_seconds: float) -> JobStatus | None:
+            return await unless_cancelled(self._cancelled, poller.look(name, pause_seconds))
+
+        try:
+            watched = await watch.until_ended(look, name, settings.poll_freq, limits, time.monotonic)
+        finally:
+            poller.forget(name)
         self._submission.saw(watched)
         return watched
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, or raise CancelledCall as soon as the user cancels."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._cancelled.wait(), seconds)
-        self._check_cancelled()
 
     async def _collect(self, watched: watch.Watched, settings: Settings) -> Verdict:
         job = watched.job
