@@ -52,6 +52,7 @@ V = TypeVar("V")
 # Loaded when the first electron runs
 PARTS = (
     "covalent_parallel_plugin.dispatch.lifecycle",
+    "covalent_parallel_plugin.dispatch.mapping",
     "covalent_parallel_plugin.transport",
     "covalent_parallel_plugin.cloud",
     "covalent_parallel_plugin.dispatch.verdict",
@@ -126,6 +127,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         max_parallel: int | None = None,
         retry_exceptions: bool | None = None,
         queue_limit: float | None = None,
+        service_nodes: str | None = None,
         keep_objects: bool | None = None,
         **unknown: object,
     ) -> None:
@@ -222,7 +224,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
             if name not in sys.modules:
                 await pool.in_pool(import_module, name)
-        lifecycle, transport, cloud, verdicts = (sys.modules[name] for name in PARTS)
+        lifecycle, mapping, transport, cloud, verdicts = (sys.modules[name] for name in PARTS)
 
         services = cloud.shared_services(settings.project_id, settings.bucket_name)
         if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
@@ -236,7 +238,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
                 transport.blank_inputs(function, args, kwargs)
 
         try:
-            way = lifecycle.Lifecycle(call, settings, services, cancelled, lambda: self._source_text(node))
+            kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
+            way = kind(call, settings, services, cancelled, lambda: self._source_text(node))
             ended = await way.run(pickles, blank)
         except lifecycle.CancelledCall:
             raise TaskCancelledError(f"{call} was cancelled") from None

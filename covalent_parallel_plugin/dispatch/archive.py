@@ -19,7 +19,8 @@ HERE = Path(__file__).resolve().parent.parent
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 RUNNER_MODULES = (
-    "__init__", "bucket", "child", "describe", "hooks", "packages", "process", "report", "supervisor", "unpicklable",
+    "__init__", "bucket", "child", "describe", "hooks", "items", "mapping", "packages", "process", "report", "streams",
+    "supervisor", "unpicklable",
 )  # fmt: skip
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from google.cloud import batch_v1
@@ -83,8 +84,10 @@ def label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
 
 
-def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch_v1.Job:
-    """The job that runs `call` as these settings ask, in this many tasks.
+def job(
+    settings: Settings, call: Call, ticket: Ticket, tasks: int = 1, variables: Mapping[str, str] | None = None
+) -> batch_v1.Job:
+    """The job that runs `call` as these settings ask, in this many tasks; `variables` are for the runner.
 
     Raises:
         SettingsError: it is larger than Batch takes.
@@ -105,6 +108,7 @@ def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch
         parallelism=min(tasks, settings.max_parallel),
         task_spec=_task(settings, call, ticket, is_array=tasks > 1),
     )
+    group.task_spec.environment.variables.update(variables or {})
     made = batch_v1.Job(
         priority=settings.priority,
         task_groups=[group],

@@ -48,7 +48,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
             "memory_limit_bytes": _cgroup_number("memory.max"),
             "out_of_memory_kills": _out_of_memory_kills(),
         }
-    elif report["outcome"] == wire.VALUE:
+    elif report["outcome"] == wire.VALUE and "count" not in report:
         parts["string"] = wire.file_part(os.path.join(folder, STRING_FILE))
         parts["value"] = wire.file_part(os.path.join(folder, VALUE_FILE))
     report["peak_memory_bytes"] = ending.peak_bytes
