@@ -12,8 +12,9 @@ import cloudpickle
 from covalent import electron as covalent_electron  # type: ignore[attr-defined]  # Covalent has no types
 from covalent._shared_files.context_managers import active_lattice_manager
 from covalent._workflow.electron import Electron
+from covalent._workflow.lattice import Lattice
 
-from .mark import MAPPED_FUNCTION, items_name, marked
+from .mark import MAPPED_FUNCTION, MAPPED_ITEMS, items_name, marked
 
 
 def pmap(
@@ -53,7 +54,8 @@ class ParallelMap:
         return_exceptions: bool,
         electron_options: Mapping[str, Any],
     ):
-        if not callable(function) or hasattr(function, "electron_object") or isinstance(function, Electron):
+        is_taken = hasattr(function, "electron_object") or isinstance(function, (Electron, Lattice, ParallelMap))
+        if not callable(function) or is_taken:
             raise TypeError(
                 f"pmap takes a plain function, and {function!r} is none: put @pmap(...) in the place of"
                 " @ct.electron(...), whose arguments it takes as well"
@@ -70,9 +72,15 @@ class ParallelMap:
         """In a lattice: the electron. Elsewhere: the list of values, computed here."""
         if active_lattice_manager.get_active_lattice() is None:
             return self.local(items, **constants)
+        if MAPPED_ITEMS in constants:
+            raise TypeError(
+                f"a constant of a map cannot have the name {MAPPED_ITEMS!r}, which its items travel under: rename that"
+                f" parameter of {getattr(self, '__name__', 'the function')}"
+            )
         if not isinstance(items, Electron):
             held = list(items)
-            items = Opaque(held, items_name(len(held)))
+            # With electrons among them Covalent makes the list, once they have ended.
+            items = held if _has_electrons(held) else Opaque(held, items_name(len(held)))
         return self._electron(items, **{name: _opaque(value) for name, value in constants.items()})
 
     def local(self, items: Iterable[Any], /, **constants: Any) -> list[Any]:
@@ -112,9 +120,13 @@ def grid(**axes: Iterable[Any]) -> list[dict[str, Any]]:
 
 def _opaque(value: Any) -> Any:
     """Collections without electrons in them travel whole."""
-    if isinstance(value, (list, tuple, dict, set)) and not any(isinstance(held, Electron) for held in _within(value)):
+    if isinstance(value, (list, tuple, dict, set)) and not _has_electrons(value):
         return Opaque(value, type(value).__name__)
     return value
+
+
+def _has_electrons(value: Any) -> bool:
+    return any(isinstance(held, Electron) for held in _within(value))
 
 
 def _within(value: Any) -> Iterator[Any]:

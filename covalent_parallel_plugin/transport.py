@@ -23,6 +23,7 @@ from .mark import MAPPED_ITEMS, items_in, map_mark
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
 # Base64 turns 3 bytes into 4; pieces of a multiple of 3 can be encoded one by one
 PIECE_BYTES = 3 * 512 * 1024
+PIECE_CHARACTERS = PIECE_BYTES // 3 * 4
 
 
 def read_call(
@@ -81,8 +82,18 @@ def raw_pickle(value: Any) -> bytes:
     if isinstance(value, RemoteValue):
         return bytes(value.pickle)
     if isinstance(value, TransportableObject):
-        return binascii.a2b_base64(value.get_serialized())
+        return _decoded(value.get_serialized())
     return bytes(cloudpickle.dumps(value))
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in pieces: one call for it all would keep the interpreter, and with it the server's loop, for long."""
+    if len(text) <= PIECE_CHARACTERS or len(text) % 4 or "\n" in text:
+        return binascii.a2b_base64(text)
+    data = io.BytesIO()
+    for offset in range(0, len(text), PIECE_CHARACTERS):
+        data.write(binascii.a2b_base64(text[offset : offset + PIECE_CHARACTERS]))
+    return data.getvalue()
 
 
 class RemoteValue(TransportableObject):

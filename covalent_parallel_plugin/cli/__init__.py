@@ -10,6 +10,7 @@ COMMANDS = {
     "clean": (".clean:clean", "List, and with --yes remove, what a crashed server left on Google."),
     "demo": (".demo:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
     "emulator": (".emulator:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
+    "watch": (".watch:watch", "Show a dispatch's Batch jobs, live."),
 }
 """Subcommand -> (module:attribute, one line of help)."""
 

@@ -50,6 +50,10 @@ def _read_images(context: click.Context, parameter: click.Parameter, values: Seq
     help="Interpreter and default command that an image stands for, may be repeated.",
 )
 @click.option("--tasks", type=click.IntRange(1), help="Tasks that run at a time [the number of CPUs, at least 2].")
+@click.option("--vms", type=click.IntRange(1), help="Model VMs: at most so many at a time, later jobs wait [no model].")
+@click.option("--boot", type=click.FloatRange(0), help="Model VMs: seconds that one takes to boot.")
+@click.option("--pull", type=click.FloatRange(0), help="Model VMs: seconds that each takes to pull the image.")
+@click.option("--warm", is_flag=True, help="For load tests: fork tasks from a Python that is there already (Linux).")
 @click.option(
     "--faults", "faults_file", type=click.Path(path_type=Path), help="JSON file of what is to go wrong, see the docs."
 )
@@ -75,6 +79,10 @@ def emulator(
     python: Path | None,
     images: dict[str, list[str]],
     tasks: int | None,
+    vms: int | None,
+    boot: float | None,
+    pull: float | None,
+    warm: bool,
     faults_file: Path | None,
     fault_rules: tuple[str, ...],
     fault_seed: int | None,
@@ -91,17 +99,18 @@ def emulator(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: told_to_end.set())
     try:
-        from covalent_parallel_plugin.emulator import Emulator, PortTaken, ProcessRuntime
+        from covalent_parallel_plugin.emulator import Emulator, ForkRuntime, Machines, PortTaken, ProcessRuntime
 
         services = Emulator(
             storage_port,
             batch_port,
             logging_port,
             buckets=buckets or ("covalent",),
-            runtime=ProcessRuntime(python, images),
+            runtime=(ForkRuntime if warm else ProcessRuntime)(python, images),
             tasks_at_once=tasks,
             faults=_read_faults(faults_file, fault_rules, fault_seed),
             log_reads_per_minute=log_reads_per_minute,
+            machines=None if vms is boot is pull is None else Machines(vms, boot or 0.0, pull or 0.0),
         )
         services.start()
     except ModuleNotFoundError as error:

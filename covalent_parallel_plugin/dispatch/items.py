@@ -18,6 +18,8 @@ from .outcome import Outcome, Raised, count_of, outcome_from, raised_of, read_en
 # No map has more items than this: their indices are numbers that something was counted with
 MOST_ITEMS = 2**31
 COPY_BYTES = 1024 * 1024
+# Of each stream a task keeps the first and the last of this many bytes (runner.report.KEPT_BYTES)
+KEPT_BYTES = 1024 * 1024
 IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 
@@ -43,10 +45,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Running:
-    """The item during which a process was killed, with its arguments shortened."""
+    """The item during which a process was killed, with its arguments shortened and what it had printed."""
 
     index: int
     arguments: str
+    stdout: str = ""
+    stderr: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class ValueStore:
             with self._lock:
                 self._file.seek(offset)
                 chunk = self._file.read(min(size, COPY_BYTES))
+            if not chunk:
+                raise OutcomeError(f"the file of values in {self.folder} is shorter than it was")
             offset += len(chunk)
             size -= len(chunk)
             yield chunk
@@ -131,16 +137,17 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
             outcome = outcome_from(stream, envelope)
             return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr)
         stdout, stderr = (wire.read_part(stream, envelope, name) for name in ("stdout", "stderr"))
+        output = _Output(stdout, stderr, header["streams"])
         ended, running = None, None
         if header.get("ended"):
             rest = {"python": header["python"], "attempt": header["attempt"], **header["ended"]}
             ended = outcome_from(stream, envelope._replace(header=rest))
             if rest.get("running"):
-                index, arguments = rest["running"]
-                running = Running(_index(index), writable(arguments))
+                index, arguments, span = rest["running"]
+                running = Running(_index(index), writable(arguments), *output.of(span))
         total = header["count"]
         return TaskReport(
-            items=_items(stream, envelope, store, _Output(stdout, stderr, header["streams"])),
+            items=_items(stream, envelope, store, output),
             total=None if total is None else _index(total),
             chunks=count_of(header["chunks"]),
             ended=ended,
@@ -169,7 +176,7 @@ def read_chunk(
     try:
         envelope = read_envelope(stream, key, wire.chunk_binding(call_id, task, round, number))
         stdout, stderr = (wire.read_part(stream, envelope, name) for name in ("stdout", "stderr"))
-        output = _Output(stdout, stderr, [len(stdout), len(stderr)])
+        output = _Output(stdout, stderr, cast(Sequence[object], envelope.header["streams"]))
         return TaskReport(_items(stream, envelope, store, output), stdout=text_of(stdout), stderr=text_of(stderr))
     except wire.WireError as error:
         raise OutcomeError(f"items of task {task} in the bucket are refused: {error}") from error
@@ -183,7 +190,8 @@ class _Output:
     """A task's streams as far as they were kept: of a long one the beginning and the end."""
 
     def __init__(self, stdout: bytes, stderr: bytes, sizes: Sequence[object]):
-        self._kept = [(stdout, count_of(sizes[0])), (stderr, count_of(sizes[1]))]
+        first, second = sizes
+        self._kept = [(stdout, count_of(first)), (stderr, count_of(second))]
 
     def of(self, span: Sequence[object]) -> tuple[str, str]:
         bounds = [count_of(bound) for bound in span]
@@ -191,16 +199,20 @@ class _Output:
 
     def _text(self, stream: int, start: int, end: int) -> str:
         data, size = self._kept[stream]
-        if size > len(data) and end > len(data) // 2:
-            # What lies behind the gap is counted from the end.
-            start, end = start - size + len(data), end - size + len(data)
-            if start < len(data) // 2:
-                return "... its output was too long to be kept ...\n" if end > start else ""
+        if size <= 2 * KEPT_BYTES or start == end:
+            return text_of(data[start:end])
+        # What follows the line in the middle is counted from the end; that line stands for what was left out.
+        if start > KEPT_BYTES:
+            start = max(start - size + len(data), KEPT_BYTES)
+        if end > KEPT_BYTES:
+            end = max(end - size, -KEPT_BYTES) + len(data)
         return text_of(data[start:end])
 
 
 def _items(stream: BinaryIO, envelope: wire.Envelope, store: ValueStore, output: _Output) -> list[Item]:
     table = cast(list[Mapping[str, Any]], envelope.header["table"])
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        raise TypeError("its table is no list of rows")
     entry = envelope.entry("values")
     if sum(count_of(row.get("size", 0)) for row in table) != entry.size:
         raise ValueError("its table does not fit its values")

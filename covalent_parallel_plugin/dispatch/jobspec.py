@@ -30,6 +30,8 @@ LABEL_NODE = "covalent-node"
 LABEL_LATTICE = "covalent-lattice"
 LABEL_CALL = "covalent-call"
 LABEL_VERSION = "covalent-version"
+# Of a map: how many items its job has, where that is known
+LABEL_ITEMS = "covalent-items"
 # On every job of this package and on no other: what a clean-up looks for
 LABEL_OWNER = "covalent-plugin"
 # Which server's jobs they are, so that one can list its own

@@ -25,14 +25,15 @@ class Progress:
     Attributes:
         total: how many there are; None as long as nobody knows.
         items: those that ended, by index.
-        kills: how often a process was killed in an item, and the item's arguments.
+        kills: how often a process was killed in an item.
+        killed: how it ended the last time, with the item's arguments and output.
         hook: the ending of a task that never came to its items: a hook raised, a module is missing.
     """
 
     total: int | None
     items: dict[int, Item] = field(default_factory=dict)
     kills: dict[int, int] = field(default_factory=dict)
-    killed: dict[int, tuple[Outcome, str]] = field(default_factory=dict)
+    killed: dict[int, tuple[Outcome, Running]] = field(default_factory=dict)
     hook: Outcome | None = None
     timed_out: tuple[Outcome, Running | None] | None = None
     python: str = ""
@@ -59,7 +60,7 @@ class Progress:
         else:
             index = report.running.index
             self.kills[index] = self.kills.get(index, 0) + 1
-            self.killed[index] = (ended, report.running.arguments)
+            self.killed[index] = (ended, report.running)
 
     def lost(self) -> list[int] | None:
         """The items to be run again, those last that killed a process before; None where it is not known which."""
@@ -115,10 +116,10 @@ def failure_of(call: Call, progress: Progress) -> MapError:
         errors[item.index] = exception_of(item.raised)
         first_line = item.raised.message.split("\n", 1)[0][:200]
         lines.append((item.index, f"item {item.index} ({item.arguments}): {item.raised.full_name}: {first_line}"))
-    for index, (ended, arguments) in progress.killed.items():
+    for index, (ended, running) in progress.killed.items():
         if index not in progress.items:
             signal = f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.exit_status}"
-            text = f"item {index} ({arguments}): killed its process ({signal})"
+            text = f"item {index} ({running.arguments}): killed its process ({signal})"
             if ended.out_of_memory_kills:
                 text += " for want of memory: raise `memory`"
             errors[index] = TaskKilledError(text)
@@ -135,9 +136,11 @@ def failure_of(call: Call, progress: Progress) -> MapError:
 
 def output_of(progress: Progress, stream: str) -> str:
     """What the items printed, each under a line with its index; where that is too much, the first and the last."""
+    printed: dict[int, Item | Running] = {index: running for index, (_, running) in progress.killed.items()}
+    printed.update(progress.items)
     parts = []
-    for index in sorted(progress.items):
-        text = getattr(progress.items[index], stream)
+    for index in sorted(printed):
+        text = getattr(printed[index], stream)
         if text:
             parts.append(f"--- item {index} ---\n{text}" + ("" if text.endswith("\n") else "\n"))
     whole = "".join(parts)

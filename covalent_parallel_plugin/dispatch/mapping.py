@@ -107,8 +107,12 @@ class MapLifecycle(Lifecycle):
             if len(text) > LONGEST_LIST:
                 text = text[: text.rindex(",", 0, LONGEST_LIST)]
             variables[wire.ENV_ITEMS] = text
-        tasks = tasks_for(self._map.items if lost is None else len(lost), settings.max_parallel)
-        return jobspec.job(settings, self._call, self._ticket, tasks, variables)
+        items = self._map.items if lost is None else len(lost)
+        tasks = tasks_for(items, settings.max_parallel)
+        job = jobspec.job(settings, self._call, self._ticket, tasks, variables)
+        if items is not None:
+            job.labels[jobspec.LABEL_ITEMS] = str(items)
+        return job
 
     @property
     def _may_retry_exceptions(self) -> bool:

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from .faults import Fault, FaultError, Faults
     from .faults_flags import parse_flag
     from .faults_plan import FaultPlan
+    from .forking import ForkRuntime
     from .log_store import LogStore
     from .logging import LoggingServer
     from .processes import ProcessRuntime
     from .runtime import Runtime
     from .server import Emulator, PortTaken
     from .storage import StorageServer
+    from .vms import Machines
 
 _HOME_OF = {
     "Emulator": "server",
@@ -21,8 +23,10 @@ _HOME_OF = {
     "FaultError": "faults",
     "FaultPlan": "faults_plan",
     "Faults": "faults",
+    "ForkRuntime": "forking",
     "LogStore": "log_store",
     "LoggingServer": "logging",
+    "Machines": "vms",
     "PortTaken": "server",
     "ProcessRuntime": "processes",
     "Runtime": "runtime",
@@ -37,8 +41,10 @@ __all__ = [
     "FaultError",
     "FaultPlan",
     "Faults",
+    "ForkRuntime",
     "LogStore",
     "LoggingServer",
+    "Machines",
     "PortTaken",
     "ProcessRuntime",
     "Runtime",

@@ -21,13 +21,14 @@ class LogWriter(Protocol):
 class Entry:
     """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests.
 
-    `is_stuck` while a fault keeps a job that is being cancelled from its end.
+    `is_stuck` while a fault keeps a job that is being cancelled from its end. `may_start` once its tasks may run.
     """
 
     job: Job
     plan: Plan
     settled: Callable[[], None] = lambda: None
     is_stuck: bool = False
+    may_start: bool = False
 
 
 def line_writer(logs: LogWriter | None, plan: Plan, index: int) -> Callable[[str, str], None]:

@@ -19,6 +19,8 @@ from typing import IO
 from .environment import process_environment
 from .runtime import NOT_EXECUTABLE, NOT_FOUND, Command, Limits, StartFailed
 
+PARTS = ("home", "work", "tmp", "packages")
+
 
 class ProcessRuntime:
     """Runs each task as a process, with its own home, working, temporary and package folders.
@@ -39,14 +41,29 @@ class ProcessRuntime:
 
     def open(self, attempt: str, limits: Limits) -> ProcessWorkspace:
         """Make the attempt's folder."""
+        folder = self.new_folder()
+        make_parts(folder)
+        return self.workspace(folder)
+
+    def new_folder(self) -> Path:
+        """Name a folder, which is not there yet."""
         with self._lock:
             if self._root is None:
                 # short: sockets below it must fit into the 108 characters of a Unix address
                 self._root = Path(tempfile.mkdtemp(prefix="cpe-"))
-            folder = self._root / str(next(self._numbers))
-        for part in ("home", "work", "tmp", "packages"):
-            (folder / part).mkdir(parents=True)
-        return ProcessWorkspace(folder, self._python, self._images, self._sweeper)
+            return self._root / str(next(self._numbers))
+
+    def workspace(self, folder: Path) -> ProcessWorkspace:
+        """Have processes start in a folder that has its parts."""
+        return ProcessWorkspace(self, folder)
+
+    def interpreter(self, image: str) -> Sequence[str]:
+        """Give the interpreter that an image stands for, with its default command."""
+        return self._images.get(image, self._python)
+
+    def sweep(self, folder: Path, *, has_strays: bool) -> None:
+        """Remove a folder, in the background: installed packages are thousands of files."""
+        self._sweeper.submit(_remove, folder, has_strays=has_strays)
 
     def close(self) -> None:
         """End processes that left their task's session, and remove all folders."""
@@ -59,22 +76,14 @@ class ProcessRuntime:
 class ProcessWorkspace:
     """The folder of one attempt."""
 
-    def __init__(
-        self,
-        folder: Path,
-        python: Sequence[str],
-        images: Mapping[str, Sequence[str]],
-        sweeper: ThreadPoolExecutor,
-    ) -> None:
+    def __init__(self, runtime: ProcessRuntime, folder: Path) -> None:
+        self._runtime = runtime
         self._folder = folder
-        self._python = python
-        self._images = images
-        self._sweeper = sweeper
         self._processes: list[LocalProcess] = []
 
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
-        default = self._images.get(command.image, self._python)
+        default = self._runtime.interpreter(command.image)
         environment = process_environment(self._folder, default[0], command.environment, os.environ)
         words = self._words(command, default)
         if words[0] in ("python", "python3"):
@@ -103,10 +112,10 @@ class ProcessWorkspace:
         return self._processes[-1]
 
     def close(self) -> None:
-        """Remove the folder, in the background: installed packages are thousands of files."""
+        """Remove the folder, in the background."""
         # one that ended by itself had the time to end what it moved out of its group
         has_strays = any(process.was_ended for process in self._processes)
-        self._sweeper.submit(_remove, self._folder, has_strays=has_strays)
+        self._runtime.sweep(self._folder, has_strays=has_strays)
 
     def _words(self, command: Command, default: Sequence[str]) -> list[str]:
         if command.image:
@@ -176,6 +185,12 @@ class LocalProcess:
             os.killpg(self._child.pid, number)
 
 
+def make_parts(folder: Path) -> None:
+    """Make the folders of a task."""
+    for part in PARTS:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
 def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
     """Check that an image's interpreter is there, and give its full path."""
     program = shutil.which(command[0]) if command else None
@@ -189,6 +204,12 @@ def _remove(folder: Path, *, has_strays: bool) -> None:
     for pid in _processes_at_home_in(folder) if has_strays else ():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    # most tasks leave nothing: then this is all, at a tenth of what looking for files costs
+    with contextlib.suppress(OSError):
+        for part in PARTS:
+            (folder / part).rmdir()
+        folder.rmdir()
+        return
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -23,6 +23,8 @@ SHOWN_CHARACTERS = 4096
 WHOLE_STRING_BYTES = 256 * 1024
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
+# Its exceptions may be among what another electron returned
+OWN_PACKAGE = "covalent_parallel_plugin"
 # What pmap calls the function that takes one item, an attribute of the electron's, and the electron's first parameter
 MAPPED_FUNCTION = "covalent_parallel_map"
 MAPPED_ITEMS = "items"
@@ -83,7 +85,16 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         except wire.WireError as error:
             raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
-            return loads(data)
+            try:
+                return loads(data)
+            except ModuleNotFoundError as error:
+                if str(error.name).split(".")[0] != OWN_PACKAGE:
+                    raise
+                from .own_errors import provide_errors
+
+                if not provide_errors():
+                    raise
+                return loads(data)
         except ModuleNotFoundError as error:
             raise _missing_module(error, header) from error
 

@@ -73,10 +73,8 @@ def run_items(
     held = items if isinstance(items, (list, tuple)) else list(items)
     share = read_share(folder)
     marker = share.marker.encode()
-    with (
-        open(os.path.join(folder, VALUES_FILE), "ab") as values,
-        open(os.path.join(folder, NOTES_FILE), "a", encoding="utf-8") as notes,
-    ):
+    values_path, notes_path = os.path.join(folder, VALUES_FILE), os.path.join(folder, NOTES_FILE)
+    with open(values_path, "ab") as values, open(notes_path, "a", encoding="utf-8") as notes:
         _note(notes, {"count": len(held)})
         for index in share.indices(len(held)):
             _mark(marker, index)
@@ -151,9 +149,13 @@ def _mark(marker: bytes, index: int) -> None:
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
+        except Exception:
+            # The user has closed it, or put something else in its place: what that holds back is the user's affair.
+            pass
+        try:
             os.write(descriptor, b"%s %d\n" % (marker, index))
-        except (OSError, ValueError):
-            # The user has closed it: then nothing of this item comes that way.
+        except OSError:
+            # Closed below as well: then nothing of this item comes that way.
             continue
 
 

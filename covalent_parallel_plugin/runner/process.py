@@ -59,7 +59,8 @@ def supervise(
                          call, envelope, folder)  # fmt: skip
     os.close(stdout_write)
     os.close(stderr_write)
-    with open(os.path.join(folder, "stdout"), "wb") as out, open(os.path.join(folder, "stderr"), "wb") as err:
+    # Unbuffered: what a map delivers on the way is read from these files while they are written.
+    with open(os.path.join(folder, "stdout"), "wb", 0) as out, open(os.path.join(folder, "stderr"), "wb", 0) as err:
         streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
         ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
     signal.set_wakeup_fd(-1)

@@ -152,7 +152,10 @@ def _run_items(
     write_share(folder, Share(task.task_index, task.tasks, position, task.chosen, marker))
     ending, streams = supervise(call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.tick)
     if ending.reason == "terminated":
-        delivery.send_chunk(streams)
+        try:
+            delivery.send_rest(streams)
+        except storage.BucketError as error:
+            _say(str(error))
         return ending, {"outcome": wire.KILLED}, {}
     header, parts = mapping.outcome_of_items(folder, ending, streams, delivery)
     return ending, header, parts

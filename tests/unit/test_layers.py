@@ -19,9 +19,10 @@ FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "errors", ""
 RUNNER = {"wire", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
-    "": {"errors", "gcpbatch"},
+    "": {"errors", "gcpbatch", "parallel_map"},
     "errors": set(),
     "wire": set(),
+    "mark": set(),
     "rules": set(),
     "machines": set(),
     "resources": {"rules"},
@@ -30,13 +31,17 @@ ALLOWED: dict[str, set[str]] = {
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
     "dispatch": {"cloud"} | FOUNDATION,
-    "transport": {"dispatch"} | FOUNDATION,
-    "gcpbatch": {"dispatch", "cloud", "transport"} | FOUNDATION,
+    "transport": {"dispatch", "mark"} | FOUNDATION,
+    "parallel_map": {"mark", "errors", "runner", ""},
+    "nodes": {"dispatch", "cloud", "runner"} | FOUNDATION,
+    "gcpbatch": {"dispatch", "cloud", "transport", "nodes"} | FOUNDATION,
     "emulator": set(),
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
     "demo": {"emulator", "private_server", "demo_workflow"} | FOUNDATION,
-    "cli": {"emulator", "private_server", "demo", "demo_workflow", "gcpbatch", "dispatch", "cloud"} | FOUNDATION,
+    "watching": {"dispatch", "cloud"} | FOUNDATION,
+    "cli": {"watching", "emulator", "private_server", "demo", "demo_workflow", "gcpbatch", "dispatch", "cloud"}
+    | FOUNDATION,
 }
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
