@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .contenders import OURS_INSTALLED, POLL_SECONDS, contenders, images
+from .contenders import OURS, OURS_INSTALLED, POLL_SECONDS, contenders, images
 from .electrons import electrons_table
+from .emulator_load import ARRAY_TASKS, JOBS, TASKS, calls_table, tasks_table
 from .environments import REPLACED_PLUGIN, Environments, prepare
 from .image import image_table
 from .memory import memory_table
+from .pmap_scale import pmap_table
 from .runner import runner_table
 from .services import Services, running_services
 from .tables import Table
@@ -48,11 +50,28 @@ def image_row(arguments: argparse.Namespace, environments: Environments, service
     return image_table(environments, tell)
 
 
+def emulator_tasks_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    return tasks_table(TASKS, ARRAY_TASKS, arguments.rounds, tell)
+
+
+def emulator_calls_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    return calls_table(JOBS, arguments.rounds, tell)
+
+
+def pmap_row(arguments: argparse.Namespace, environments: Environments, services: Services) -> Table:
+    # the replaced plugin has no map
+    (ours,) = [contender for contender in contenders(environments) if contender.name == OURS]
+    return pmap_table(ours, services, tell)
+
+
 ROWS: dict[str, Callable[[argparse.Namespace, Environments, Services], Table]] = {
     "electrons": electrons_row,
     "runner": runner_row,
     "memory": memory_row,
     "image": image_row,
+    "pmap": pmap_row,
+    "emulator-tasks": emulator_tasks_row,
+    "emulator-calls": emulator_calls_row,
 }
 
 

@@ -118,12 +118,45 @@ async def measure_memory(kind):
     return {"returned": returned, "read": read, "serialized": peak_mb() - before}
 
 
+def mapped(item_seconds, item_bytes):
+    """A function of one item; a map of it as Covalent hands it over, and its items as pmap does."""
+    from covalent_parallel_plugin import pmap
+    from covalent_parallel_plugin.mark import items_name
+    from covalent_parallel_plugin.parallel_map import Opaque
+
+    def item(number):
+        time.sleep(item_seconds)
+        return number if item_bytes is None else os.urandom(item_bytes)
+
+    return pmap(item)._electron.electron_object.function, Opaque(
+        list(range(given["items"])), items_name(given["items"])
+    )
+
+
+async def measure_map(kind):
+    function, items = mapped(given["item_seconds"], given["item_bytes"])
+    wrapped, held = partial(wrapper_fn, TransportableObject(function), [], []), TransportableObject(items)
+    before, wall, cpu = peak_mb(), time.perf_counter(), cpu_seconds()
+    value = await executor(kind, given["poll_seconds"]).run(
+        wrapped, [held], {}, {"dispatch_id": given["dispatch_id"], "node_id": 0}
+    )
+    measured = {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu, "returned": peak_mb() - before}
+    size = len(value.pickle)
+    if given["item_bytes"] is None:
+        if value.get_deserialized() != list(range(given["items"])):
+            raise RuntimeError("a value came back wrong")
+    elif size < given["items"] * given["item_bytes"]:
+        raise RuntimeError(f"{size} bytes came back")
+    value.serialize()
+    return {**measured, "serialized": peak_mb() - before}
+
+
 async def main():
     kind = plugin()
     await run(kind, nothing, WARM_UP_NODE, poll_seconds=1)
     print(json.dumps({"versions": versions()}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    measure = {"electrons": measure_electrons, "memory": measure_memory}[given["measure"]]
+    measure = {"electrons": measure_electrons, "memory": measure_memory, "map": measure_map}[given["measure"]]
     print(json.dumps(await measure(kind)), flush=True)
     # Clients that the replaced plugin never closes would make the interpreter's end slow and noisy
     os._exit(0)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import ElectronError, ParallelError
+    from .errors import ElectronError, MapError, ParallelError
     from .gcpbatch import GCPBatchExecutor
+    from .parallel_map import grid, pmap
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
     "GCPBatchExecutor": "gcpbatch",
     "ElectronError": "errors",
+    "MapError": "errors",
     "ParallelError": "errors",
+    "grid": "parallel_map",
+    "pmap": "parallel_map",
 }
 
-__all__ = ["ElectronError", "GCPBatchExecutor", "ParallelError", "__version__"]
+__all__ = ["ElectronError", "GCPBatchExecutor", "MapError", "ParallelError", "__version__", "grid", "pmap"]
 
 
 def __getattr__(name: str) -> object:
@@ -26,7 +30,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME_OF[name] == "gcpbatch":
+    if _HOME_OF[name] in ("gcpbatch", "parallel_map"):
         # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made.
         import_module("covalent")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

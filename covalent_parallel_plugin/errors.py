@@ -19,6 +19,7 @@
     │   ├── ImageError             the container did not start: no image, or no Python in it
     │   └── NoOutcomeError         ended in any other way without reporting back
     ├── OutcomeError               an outcome came, and cannot be trusted or read
+    ├── MapError                   items of a map raised or were lost; carries an error for each of them
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
     RemoteTraceback                the cause of a builtin exception that is raised again here
@@ -26,7 +27,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class ParallelError(Exception):
@@ -123,6 +124,21 @@ class ElectronError(ParallelError):
 
     def __reduce__(self) -> tuple[type[ElectronError], tuple[str, str, str]]:
         return type(self), (self.type_name, self.message, self.remote_traceback)
+
+
+class MapError(ParallelError):
+    """Items of a map raised, or were lost.
+
+    Attributes:
+        errors: for each of them by its index what went wrong: an ElectronError, or a TaskKilledError.
+    """
+
+    def __init__(self, message: str, errors: Mapping[int, Exception]):
+        self.errors = dict(errors)
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception]]]:
+        return type(self), (str(self), self.errors)
 
 
 class RemoteTraceback(Exception):

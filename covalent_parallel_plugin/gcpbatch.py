@@ -52,9 +52,11 @@ V = TypeVar("V")
 # Loaded when the first electron runs
 PARTS = (
     "covalent_parallel_plugin.dispatch.lifecycle",
+    "covalent_parallel_plugin.dispatch.mapping",
     "covalent_parallel_plugin.transport",
     "covalent_parallel_plugin.cloud",
     "covalent_parallel_plugin.dispatch.verdict",
+    "covalent_parallel_plugin.nodes.service",
 )
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
@@ -126,6 +128,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         max_parallel: int | None = None,
         retry_exceptions: bool | None = None,
         queue_limit: float | None = None,
+        service_nodes: str | None = None,
         keep_objects: bool | None = None,
         **unknown: object,
     ) -> None:
@@ -222,7 +225,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
             if name not in sys.modules:
                 await pool.in_pool(import_module, name)
-        lifecycle, transport, cloud, verdicts = (sys.modules[name] for name in PARTS)
+        lifecycle, mapping, transport, cloud, verdicts, service = (sys.modules[name] for name in PARTS)
 
         services = cloud.shared_services(settings.project_id, settings.bucket_name)
         if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
@@ -236,8 +239,15 @@ class GCPBatchExecutor(AsyncBaseExecutor):
                 transport.blank_inputs(function, args, kwargs)
 
         try:
-            way = lifecycle.Lifecycle(call, settings, services, cancelled, lambda: self._source_text(node))
-            ended = await way.run(pickles, blank)
+            ended = None
+            if settings.service_nodes == "local":
+                ended = await service.run_here(call, pickles, args, cancelled, settings.cache_dir)
+            if ended is None:
+                kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
+                way = kind(call, settings, services, cancelled, lambda: self._source_text(node))
+                ended = await way.run(pickles, blank)
+            else:
+                blank()
         except lifecycle.CancelledCall:
             raise TaskCancelledError(f"{call} was cancelled") from None
         if isinstance(ended, verdicts.Failure):
@@ -250,14 +260,16 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         if self.task_stderr is None:
             return ""
         if dispatch_id not in _lattices:
-            _remember(_lattices, dispatch_id, "")
+            name = ""
             try:
-                from covalent_dispatcher._core.data_manager import lattice
+                from covalent_dispatcher._core.data_modules import lattice
 
-                _lattices[dispatch_id] = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
+                name = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
             except Exception as error:
                 # This is the server's inside, and only makes a cost report nicer.
                 logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
+            # Electrons that start together ask together: none of them is told less than the first.
+            _remember(_lattices, dispatch_id, name)
         return _lattices[dispatch_id]
 
     async def _source_text(self, node: Node) -> str:

@@ -32,6 +32,9 @@ RESERVED_VARIABLES = ("COVALENT_PARALLEL_", "BATCH_")
 # The labels that the package sets itself
 OWN_LABEL_PREFIX = "covalent-"
 
+# Where Covalent's own nodes may run
+SERVICE_NODES = ("local", "batch")
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # Google's have no underscores; the replaced plugin's documentation does, and the stand-in takes any
@@ -95,6 +98,13 @@ def truth(value: object) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     raise ValueError("is neither True nor False: use one of them")
+
+
+def service_nodes(value: object) -> str:
+    """`local` or `batch`."""
+    if value not in SERVICE_NODES:
+        raise ValueError(f"is neither {' nor '.join(map(repr, SERVICE_NODES))}: use one of them")
+    return text(value)
 
 
 def bucket_name(value: object) -> str:

@@ -130,6 +130,12 @@ class Settings:
     queue_limit: float = _option(
         86400, rules.number(above=0, most=rules.MAX_QUEUE_SECONDS), "longest wait for a machine before giving up", "s"
     )
+    service_nodes: str = _option(
+        "local",
+        rules.service_nodes,
+        "where Covalent's own small nodes run (lists, dicts, items, attributes, arithmetic, postprocess): `local`, in a"
+        " process beside Covalent's server, or `batch`",
+    )
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
 
     @property

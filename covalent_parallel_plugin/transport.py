@@ -15,13 +15,15 @@ import cloudpickle
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
-from .dispatch.call import Call, Pickles
+from .dispatch.call import Call, Map, Pickles
 from .dispatch.outcome import Outcome
+from .mark import MAPPED_ITEMS, items_in, map_mark
 
 # Covalent reads the graph of a sublattice from the value's string
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
 # Base64 turns 3 bytes into 4; pieces of a multiple of 3 can be encoded one by one
 PIECE_BYTES = 3 * 512 * 1024
+PIECE_CHARACTERS = PIECE_BYTES // 3 * 4
 
 
 def read_call(
@@ -51,6 +53,7 @@ def read_call(
         before=_hooks("before", before, pickles),
         after=_hooks("after", after, pickles),
         whole_string=name == SUBLATTICE_BUILDER,
+        map=_map(electron, args, kwargs),
     )
     return call, pickles
 
@@ -77,10 +80,20 @@ def blank_inputs(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapp
 def raw_pickle(value: Any) -> bytes:
     """The pickle inside a TransportableObject, or the pickle of anything else."""
     if isinstance(value, RemoteValue):
-        return value.pickle
+        return bytes(value.pickle)
     if isinstance(value, TransportableObject):
-        return binascii.a2b_base64(value.get_serialized())
+        return _decoded(value.get_serialized())
     return bytes(cloudpickle.dumps(value))
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in pieces: one call for it all would keep the interpreter, and with it the server's loop, for long."""
+    if len(text) <= PIECE_CHARACTERS or len(text) % 4 or "\n" in text:
+        return binascii.a2b_base64(text)
+    data = io.BytesIO()
+    for offset in range(0, len(text), PIECE_CHARACTERS):
+        data.write(binascii.a2b_base64(text[offset : offset + PIECE_CHARACTERS]))
+    return data.getvalue()
 
 
 class RemoteValue(TransportableObject):
@@ -91,6 +104,7 @@ class RemoteValue(TransportableObject):
     """
 
     def __init__(self, outcome: Outcome):
+        # Bytes, or the map of a file where it is large
         self.pickle = outcome.pickle
         self._object_string = outcome.shown
         self._header = {
@@ -140,6 +154,16 @@ class RemoteValue(TransportableObject):
     def __reduce__(self) -> tuple[Any, ...]:
         # Away from this process it is an ordinary TransportableObject, for which this package need not be there.
         return TransportableObject.from_dict, (self.to_dict(),)
+
+
+def _map(electron: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Map | None:
+    """How to map, as the header of an electron made by `pmap` tells; None of any other one. Nothing is loaded."""
+    described = map_mark(electron.attrs.get("doc") if isinstance(electron, TransportableObject) else electron.__doc__)
+    if described is None:
+        return None
+    items = args[0] if args else kwargs.get(MAPPED_ITEMS)
+    name = items.attrs.get("name") if isinstance(items, TransportableObject) else getattr(items, "__name__", "")
+    return Map(items=items_in(name), return_exceptions=bool(described.get("return_exceptions")))
 
 
 @cache

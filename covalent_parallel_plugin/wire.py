@@ -35,7 +35,9 @@ VALUE = "value"
 EXCEPTION = "exception"
 KILLED = "killed"
 REFUSED = "refused"
-OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED)
+# Of one task of a map: what its items came to
+ITEMS = "items"
+OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED, ITEMS)
 
 # Exit statuses of the runner, read by the dispatcher's verdict. 0 means that an outcome was delivered; every other
 # one says why none was. They follow sysexits.h where it has a fitting name.
@@ -58,6 +60,8 @@ ENV_TIME_LIMIT = ENV_PREFIX + "TIME_LIMIT"
 ENV_LAST_ATTEMPT = ENV_PREFIX + "LAST_ATTEMPT"
 ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
 ENV_RUNNER = ENV_PREFIX + "RUNNER"
+ENV_ROUND = ENV_PREFIX + "ROUND"
+ENV_ITEMS = ENV_PREFIX + "ITEMS"
 
 # Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
 PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
@@ -82,11 +86,12 @@ class UnknownVersionError(WireError):
 
 
 class FilePart(NamedTuple):
-    """A part whose bytes stay in a file until they are sent."""
+    """A part whose bytes stay in a file, from `offset` on, until they are sent."""
 
     path: str
     size: int
     sha256: str
+    offset: int = 0
 
 
 Part = Union[bytes, FilePart]
@@ -129,9 +134,18 @@ def call_name(folder: str) -> str:
     return folder + "/call"
 
 
-def outcome_name(folder: str, task_index: int = 0) -> str:
-    """The write-once object that holds the outcome of one task."""
-    return "%s/outcome-%d" % (folder, task_index)
+def outcome_name(folder: str, task_index: int = 0, round: int = 0) -> str:
+    """The write-once object that holds the outcome of one task; `round` counts the jobs of one call."""
+    return "%s/outcome-%d" % (_round_folder(folder, round), task_index)
+
+
+def chunk_name(folder: str, task_index: int, round: int, number: int) -> str:
+    """The write-once object that holds some of a task's items."""
+    return "%s/items-%d-%d" % (_round_folder(folder, round), task_index, number)
+
+
+def _round_folder(folder: str, round: int) -> str:
+    return "%s/round-%d" % (folder, round) if round else folder
 
 
 def partial_name(folder: str, task_index: int, attempt: int) -> str:
@@ -149,14 +163,33 @@ def binding(kind: str, call_id: str, task_index: int = 0, item: Optional[int] = 
     return json.dumps([kind, call_id, task_index, item]).encode()
 
 
+def chunk_binding(call_id: str, task_index: int, round: int, number: int) -> bytes:
+    """What a chunk of a task's items is sealed for."""
+    return json.dumps([ITEMS, call_id, task_index, round, number]).encode()
+
+
 def file_part(path: str) -> FilePart:
     """A part made of the file at `path`, hashed in chunks."""
+    return span_part(path, 0, os.path.getsize(path))
+
+
+def span_part(path: str, offset: int, size: int) -> FilePart:
+    """A part made of `size` bytes of a file; none of them need to exist where that is 0."""
     digest = hashlib.sha256()
+    for chunk in _chunks_of_file(path, offset, size) if size else ():
+        digest.update(chunk)
+    return FilePart(path, size, digest.hexdigest(), offset)
+
+
+def _chunks_of_file(path: str, offset: int, size: int) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
-            digest.update(chunk)
-        size = file.tell()
-    return FilePart(path, size, digest.hexdigest())
+        file.seek(offset)
+        while size > 0:
+            chunk = file.read(min(size, CHUNK_BYTES))
+            if not chunk:
+                raise TruncatedError("the file %s is shorter than it was" % path)
+            size -= len(chunk)
+            yield chunk
 
 
 def seal(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bound_to: bytes) -> bytes:
@@ -179,8 +212,8 @@ def chunks(prefix: bytes, parts: Mapping[str, Part]) -> Iterator[bytes]:
     yield prefix
     for part in parts.values():
         if isinstance(part, FilePart):
-            with open(part.path, "rb") as file:
-                for chunk in iter(lambda file=file: file.read(CHUNK_BYTES), b""):  # type: ignore[misc]
+            if part.size:
+                for chunk in _chunks_of_file(part.path, part.offset, part.size):
                     yield chunk
         elif part:
             yield part

@@ -14,6 +14,7 @@ COMMANDS = {
     "emulator": (".emulator:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
     "image": (".image:image", "Build the image that electrons run in, or check whether one fits."),
     "plan": (".plan:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
+    "watch": (".watch:watch", "Show a dispatch's Batch jobs, live."),
 }
 """Subcommand -> (module:attribute, one line of help)."""
 

@@ -43,9 +43,10 @@ _PORT = click.IntRange(0, 65535)
     "--runtime",
     "runtime_asked",
     # Emulator's own list is not imported for the help
-    type=click.Choice(("auto", "podman", "docker", "process")),
+    type=click.Choice(("auto", "podman", "docker", "process", "fork")),
     default="auto",
-    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works].",
+    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works]; fork,"
+    " for load tests: forks of a Python that is there already.",
 )
 @click.option(
     "--nfs",
@@ -64,6 +65,9 @@ _PORT = click.IntRange(0, 65535)
     "--secret", "secrets", multiple=True, metavar="NAME=VALUE", help="One secret, may be repeated; others can see it."
 )
 @click.option("--tasks", type=click.IntRange(1), help="Tasks that run at a time [the number of CPUs, at least 2].")
+@click.option("--vms", type=click.IntRange(1), help="Model VMs: at most so many at a time, later jobs wait [no model].")
+@click.option("--boot", type=click.FloatRange(0), help="Model VMs: seconds that one takes to boot.")
+@click.option("--pull", type=click.FloatRange(0), help="Model VMs: seconds that each takes to pull the image.")
 @click.option(
     "--faults", "faults_file", type=click.Path(path_type=Path), help="JSON file of what is to go wrong, see the docs."
 )
@@ -99,6 +103,9 @@ def emulator(
     secrets_file: Path | None,
     secrets: tuple[str, ...],
     tasks: int | None,
+    vms: int | None,
+    boot: float | None,
+    pull: float | None,
     faults_file: Path | None,
     fault_rules: tuple[str, ...],
     fault_seed: int | None,
@@ -118,7 +125,15 @@ def emulator(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: told_to_end.set())
     try:
-        from covalent_parallel_plugin.emulator import Emulator, PortTaken, Wish, make_runtime, read_known, runtime_name
+        from covalent_parallel_plugin.emulator import (
+            Emulator,
+            Machines,
+            PortTaken,
+            Wish,
+            make_runtime,
+            read_known,
+            runtime_name,
+        )
 
         faults = read_faults(faults_file, fault_rules, fault_seed)
         known_secrets = read_secrets(secrets_file, secrets)
@@ -136,6 +151,7 @@ def emulator(
             log_reads_per_minute=log_reads_per_minute,
             known=known,
             secrets=known_secrets,
+            machines=None if vms is boot is pull is None else Machines(vms, boot or 0.0, pull or 0.0),
         )
         services.start()
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from google.cloud import batch_v1
 
 from ..errors import CloudError
 from .failures import patiently, translated
+from .limiter import Limiter
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,10 @@ LOCAL_PATIENCE_SECONDS = 45.0
 # A job that runs already is worth a longer wait
 OUTAGE_SECONDS = 1800.0
 LOCAL_OUTAGE_SECONDS = 90.0
+# https://cloud.google.com/batch/quotas: 15,000 reads per minute and region, for everybody in the project
+MAX_READS_PER_MINUTE = 6000
+# How long a read waits before it looks again whether there is room
+FULL_PAUSE_SECONDS = 0.5
 GROUP = "group0"
 # Google's client attaches whole requests to its debug records, and with a job's environment the call's key
 REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
@@ -88,6 +94,8 @@ class AlreadyExistsError(CloudError):
 class BatchApi:
     """The Batch API through one client, which belongs to the event loop it was made in."""
 
+    # By project and region; for all event loops of this process
+    _reads: ClassVar[dict[str, Limiter]] = {}
     _shared: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BatchApi]]] = WeakKeyDictionary()
 
     def __init__(self, client: batch_v1.BatchServiceAsyncClient, patience_seconds: float = PATIENCE_SECONDS):
@@ -136,7 +144,7 @@ class BatchApi:
         """The job's status, or None where Batch knows no such job (as also for a while after its creation)."""
         try:
             return _job_status(
-                await self._ask(self._client.get_job, batch_v1.GetJobRequest(name=name), patience_seconds)
+                await self._read(name, self._client.get_job, batch_v1.GetJobRequest(name=name), patience_seconds)
             )
         except google.NotFound:
             return None
@@ -147,7 +155,7 @@ class BatchApi:
         """The status of one task, or None where Batch lists no such task."""
         name = f"{job_name}/taskGroups/{GROUP}/tasks/{index}"
         try:
-            task = await self._ask(self._client.get_task, batch_v1.GetTaskRequest(name=name), patience_seconds)
+            task = await self._read(name, self._client.get_task, batch_v1.GetTaskRequest(name=name), patience_seconds)
         except google.NotFound:
             return None
         except Exception as error:
@@ -155,16 +163,18 @@ class BatchApi:
         status = batch_v1.Task.pb(task).status
         return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
 
-    async def list(self, parent: str, filter: str = "") -> list[JobStatus]:
+    async def list(
+        self, parent: str, filter: str = "", patience_seconds: float | None = None
+    ) -> builtins.list[JobStatus]:
         """The jobs under a project and region that a filter in Batch's language lets through, all pages."""
-        found: list[JobStatus] = []
+        found: builtins.list[JobStatus] = []
         token = ""
         try:
             while True:
                 request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_token=token)
-                pager = await self._ask(self._client.list_jobs, request)
-                page = await anext(aiter(pager.pages))
-                found += [_job_status(job) for job in page.jobs]
+                pager = await self._read(parent, self._client.list_jobs, request, patience_seconds)
+                page = batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
+                found += [_raw_status(job) for job in page.jobs]
                 token = page.next_page_token
                 if not token:
                     return found
@@ -200,6 +210,21 @@ class BatchApi:
         """Close the channel."""
         await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
 
+    async def _read(
+        self, name: str, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None
+    ) -> T:
+        """One request that reads, within this process's share of the region's quota."""
+        place = "/".join(name.split("/", 4)[:4])
+        limiter = self._reads.setdefault(place, Limiter(MAX_READS_PER_MINUTE, 60.0))
+
+        async def attempt() -> T:
+            # Bounded by the limiter's own span: what was taken a minute ago is free again.
+            while not limiter.take():  # noqa: ASYNC110 - it is time that is waited for
+                await asyncio.sleep(FULL_PAUSE_SECONDS)
+            return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
+
+        return await patiently(attempt, self._patience_seconds if patience_seconds is None else patience_seconds)
+
     async def _ask(self, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None = None) -> T:
         """One request, tried again while what goes wrong may pass."""
 
@@ -231,7 +256,10 @@ def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
 
 
 def _job_status(job: batch_v1.Job) -> JobStatus:
-    raw = batch_v1.Job.pb(job)
+    return _raw_status(batch_v1.Job.pb(job))
+
+
+def _raw_status(raw: Any) -> JobStatus:
     groups = raw.status.task_groups
     return JobStatus(
         name=raw.name,

@@ -20,7 +20,8 @@ RUNNER_PREFIX = "covalent-parallel-runner"
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 RUNNER_MODULES = (
-    "__init__", "bucket", "child", "describe", "hooks", "packages", "process", "report", "supervisor", "unpicklable",
+    "__init__", "bucket", "child", "describe", "hooks", "items", "mapping", "own_errors", "packages", "process",
+    "report", "streams", "supervisor", "unpicklable",
 )  # fmt: skip
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
@@ -41,7 +42,9 @@ class RunnerArchive:
 @cache
 def runner_archive() -> RunnerArchive:
     """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
-    sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b"", f"{ARCHIVED_PACKAGE}/wire.py": (HERE / "wire.py").read_bytes()}
+    sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
+    for module in ("wire", "errors"):
+        sources[f"{ARCHIVED_PACKAGE}/{module}.py"] = (HERE / f"{module}.py").read_bytes()
     for module in RUNNER_MODULES:
         sources[f"{ARCHIVED_PACKAGE}/runner/{module}.py"] = (HERE / "runner" / f"{module}.py").read_bytes()
     cloudpickle = importlib.util.find_spec("cloudpickle")

@@ -19,6 +19,14 @@ Pickles = dict[str, wire.Part]
 
 
 @dataclass(frozen=True)
+class Map:
+    """An electron that maps its function over items; `items` is how many there are, None where only the task knows."""
+
+    items: int | None = None
+    return_exceptions: bool = False
+
+
+@dataclass(frozen=True)
 class Call:
     """One electron on its way, without its pickles.
 
@@ -31,6 +39,7 @@ class Call:
         before, after: for each hook its name and the keyword that takes its value, "" for none.
         whole_string: whether the value's `str()` is needed in full (the graph of a sublattice is).
         lattice: the lattice's name, for cost reports; "" where nobody knows it.
+        map: how to map, for an electron that is one.
     """
 
     dispatch_id: str
@@ -44,6 +53,7 @@ class Call:
     after: tuple[tuple[str, str], ...] = ()
     whole_string: bool = False
     lattice: str = ""
+    map: Map | None = None
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
@@ -73,6 +83,7 @@ class Call:
             "after": self.after,
             "whole_string": self.whole_string,
             "requirements": list(requirements),
+            "map": self.map is not None,
         }
 
     def folder(self, call_id: str) -> str:

@@ -19,7 +19,7 @@ from .call import PREFIX, is_plain_id
 # PREFIX/dispatch/node/call/ and what `wire` names there; anything else is somebody else's
 _OF_A_CALL = re.compile(
     rf"(?P<folder>{re.escape(PREFIX)}/[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}/-?[0-9]+/(?P<call>[0-9a-f]{{16}}))/"
-    r"(call|outcome-[0-9]+|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"
+    r"(call|(round-[0-9]+/)?(outcome-[0-9]+|items-[0-9]+-[0-9]+)|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"
 )
 
 # Removed at once; more would only queue in the package's threads
@@ -29,8 +29,9 @@ CANCEL_SECONDS = 30.0
 CANCEL_PAUSE_SECONDS = 1.0
 # After its job was ended, a task's last write may still be on its way
 LATE_WRITE_SECONDS = 2.0
-# Jobs that a call makes, one after the other: the first, and with `spot_fallback` another
-MOST_JOBS = 2
+# Jobs that a call makes, one after the other: the first, of a map as many more as `retries` may be (Batch's limit is
+# 10), and with `spot_fallback` another
+MOST_JOBS = 12
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,12 @@ class Collection:
             await asyncio.sleep(pause)
         return None
 
-    async def without_outcome(self, found: Findings) -> Findings:
-        """What else there is to tell of a job from which no outcome came."""
+    async def without_outcome(self, found: Findings, index: int = 0) -> Findings:
+        """What else there is to tell of a job of which this task left no outcome."""
         job = found.job
         if job is None:
             return found
-        task = await self._task()
+        task = await self._task(index)
         if task is not None and task.exit_code in RUNNER_MISSING_STATUSES:
             forget_runner(self.services.objects)
         found = replace(found, task=task)
@@ -90,9 +90,9 @@ class Collection:
             except OutcomeError as error:
                 return error
 
-    async def _task(self) -> TaskStatus | None:
+    async def _task(self, index: int) -> TaskStatus | None:
         try:
-            return await self.services.batch.task(self.job_name, patience_seconds=TASK_SECONDS)
+            return await self.services.batch.task(self.job_name, index, patience_seconds=TASK_SECONDS)
         except CloudError as error:
             logger.debug("no task status of %s: %s", self.job_name, error)
             return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from google.cloud import batch_v1
@@ -28,8 +30,13 @@ LABEL_NODE = "covalent-node"
 LABEL_LATTICE = "covalent-lattice"
 LABEL_CALL = "covalent-call"
 LABEL_VERSION = "covalent-version"
+# Of a map: how many items its job has, where that is known
+LABEL_ITEMS = "covalent-items"
 # On every job of this package and on no other: what a clean-up looks for
 LABEL_OWNER = "covalent-plugin"
+# Which server's jobs they are, so that one can list its own
+LABEL_SERVER = "covalent-server"
+SERVER = secrets.token_hex(6)
 OWNER = "covalent-parallel"
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
@@ -80,8 +87,10 @@ def label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
 
 
-def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch_v1.Job:
-    """The job that runs `call` as these settings ask, in this many tasks.
+def job(
+    settings: Settings, call: Call, ticket: Ticket, tasks: int = 1, variables: Mapping[str, str] | None = None
+) -> batch_v1.Job:
+    """The job that runs `call` as these settings ask, in this many tasks; `variables` are for the runner.
 
     Raises:
         SettingsError: it is larger than Batch takes.
@@ -93,6 +102,7 @@ def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch
         LABEL_CALL: ticket.call_id,
         LABEL_VERSION: label(__version__),
         LABEL_OWNER: OWNER,
+        LABEL_SERVER: SERVER,
     }
     if call.lattice:
         labels[LABEL_LATTICE] = label(call.lattice)
@@ -101,6 +111,7 @@ def job(settings: Settings, call: Call, ticket: Ticket, tasks: int = 1) -> batch
         parallelism=min(tasks, settings.max_parallel),
         task_spec=_task(settings, call, ticket, is_array=tasks > 1),
     )
+    group.task_spec.environment.variables.update(variables or {})
     made = batch_v1.Job(
         priority=settings.priority,
         task_groups=[group],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import aiofiles
+from google.cloud import batch_v1
 
 from .. import wire
 from ..cloud import Services
@@ -25,6 +26,7 @@ from .call import Call, Pickles
 from .collect import IN_MEMORY_BYTES, Collection
 from .message import job_address
 from .outcome import Outcome, Raised
+from .poller import Poller
 from .source import electron_lookup, with_source_lines
 from .staging import stage_runner
 from .submit import CancelledCall, Submission, unless_cancelled
@@ -78,25 +80,11 @@ class Lifecycle:
         try:
             self._check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
-            job = jobspec.job(self._settings, self._call, self._ticket)
+            job = self._first_job()
             with self._named("could not be staged"):
                 await self._stage(pickles)
             on_staged()
-            settings: Settings | None = self._settings
-            while settings is not None:
-                self._check_cancelled()
-                await self._submission.create(settings, job)
-                with self._named("was lost sight of"):
-                    watched = await self._watch()
-                with self._named("has an outcome that could not be fetched"):
-                    ended = await self._collect(watched, settings)
-                settings = settings_for_another_run(ended, settings)
-                if settings is not None:
-                    job = jobspec.job(settings, self._call, self._ticket)
-                    logger.warning(
-                        "%s lost its Spot machines as often as allowed; once more on a standard one", self._call
-                    )
-            return ended
+            return await self._runs(job)
         finally:
             try:
                 await self._leave_nothing()
@@ -104,6 +92,26 @@ class Lifecycle:
                 # A server that stops first has its electrons cancelled and then, amid this clean-up, their tasks.
                 await self._leave_nothing()
                 raise
+
+    def _first_job(self) -> batch_v1.Job:
+        return jobspec.job(self._settings, self._call, self._ticket)
+
+    async def _runs(self, job: batch_v1.Job) -> Verdict:
+        """Run the job, and if that was asked for once more on other machines."""
+        settings = self._settings
+        while True:
+            self._check_cancelled()
+            await self._submission.create(settings, job)
+            with self._named("was lost sight of"):
+                watched = await self._watch()
+            with self._named("has an outcome that could not be fetched"):
+                ended = await self._collect(watched, settings)
+            another = settings_for_another_run(ended, settings)
+            if another is None:
+                return ended
+            settings = another
+            job = jobspec.job(settings, self._call, self._ticket)
+            logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
 
     @contextlib.contextmanager
     def _named(self, what: str) -> Iterator[None]:
@@ -152,26 +160,25 @@ class Lifecycle:
     def _sealed(self, pickles: Pickles) -> bytes:
         return b"".join(wire.chunks(self._seal(pickles), pickles))
 
-    async def _watch(self) -> watch.Watched:
+    async def _watch(self, tasks: int = 1) -> watch.Watched:
         settings = self._settings
         attempt_seconds = settings.time_limit + jobspec.GRACE_SECONDS + watch.SLACK_PER_ATTEMPT_SECONDS
-        run_seconds = attempt_seconds * (settings.retries + 1)
+        # At worst the tasks run one after the other.
+        run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = watch.Limits(settings.queue_limit, run_seconds, self._services.batch.outage_seconds)
         name = self._submission.job_name
 
-        async def ask() -> JobStatus | None:
-            looking = self._services.batch.get(name, patience_seconds=settings.poll_freq)
-            return await unless_cancelled(self._cancelled, looking)
+        poller = Poller.shared(self._services.batch, settings.parent)
 
-        watched = await watch.until_ended(ask, name, settings.poll_freq, limits, self._sleep, time.monotonic)
+        async def look(pause_seconds: float) -> JobStatus | None:
+            return await unless_cancelled(self._cancelled, poller.look(name, pause_seconds))
+
+        try:
+            watched = await watch.until_ended(look, name, settings.poll_freq, limits, time.monotonic)
+        finally:
+            poller.forget(name)
         self._submission.saw(watched)
         return watched
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, or raise CancelledCall as soon as the user cancels."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._cancelled.wait(), seconds)
-        self._check_cancelled()
 
     async def _collect(self, watched: watch.Watched, settings: Settings) -> Verdict:
         job = watched.job

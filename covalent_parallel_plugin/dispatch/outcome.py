@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -65,7 +66,7 @@ class Outcome:
     stdout: str
     stderr: str
     attempt: int = 0
-    pickle: bytes = field(default=b"", repr=False)
+    pickle: bytes | mmap.mmap = field(default=b"", repr=False)
     shown: str = field(default="", repr=False)
     name: str = ""
     python: str = ""
@@ -87,7 +88,7 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
     try:
-        return _outcome(stream, _read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index)))
+        return outcome_from(stream, read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index)))
     except wire.WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -103,13 +104,13 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
         OutcomeError: they are not what a task of this call sealed.
     """
     try:
-        envelope = _read_envelope(stream, key, bound_to)
+        envelope = read_envelope(stream, key, bound_to)
         return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
     except wire.WireError as error:
         raise OutcomeError(f"the output in the bucket is refused: {error}") from error
 
 
-def _read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> wire.Envelope:
+def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> wire.Envelope:
     """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
     envelope = wire.read_header(stream, key, bound_to)
     size = stream.seek(0, 2)
@@ -119,10 +120,16 @@ def _read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> wire.Envelo
 
 
 def _text(stream: BinaryIO, envelope: wire.Envelope, part: str) -> str:
-    return wire.read_part(stream, envelope, part).decode("utf-8", "replace") if envelope.has(part) else ""
+    return text_of(wire.read_part(stream, envelope, part)) if envelope.has(part) else ""
 
 
-def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
+def text_of(data: bytes) -> str:
+    """What a process wrote, as text."""
+    return data.decode("utf-8", "replace")
+
+
+def outcome_from(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
+    """The outcome in an envelope whose seal was checked. Raises WireError, KeyError, TypeError, ValueError."""
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
     if kind not in wire.OUTCOME_KINDS:
@@ -133,41 +140,43 @@ def _outcome(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
         kind=kind,
         stdout=_text(stream, envelope, "stdout"),
         stderr=_text(stream, envelope, "stderr"),
-        attempt=_count(header["attempt"]),
+        attempt=count_of(header["attempt"]),
         pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
         shown=_text(stream, envelope, "string") if is_value else "",
-        name=_writable(header.get("name", "")),
-        python=_writable(header["python"]),
-        cloudpickle=_writable(header.get("cloudpickle", "")),
-        raised=_raised(header["exception"]) if kind == wire.EXCEPTION else None,
+        name=writable(header.get("name", "")),
+        python=writable(header["python"]),
+        cloudpickle=writable(header.get("cloudpickle", "")),
+        raised=raised_of(header["exception"]) if kind == wire.EXCEPTION else None,
         signal=_status(header.get("signal")),
         exit_status=_status(header.get("exit_status")),
-        reason=_writable(header.get("reason", "")),
-        message=_writable(header.get("message", "")),
-        peak_memory_bytes=_count(header.get("peak_memory_bytes") or 0),
-        out_of_memory_kills=_count(header.get("out_of_memory_kills") or 0),
-        seconds={_writable(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()},
+        reason=writable(header.get("reason", "")),
+        message=writable(header.get("message", "")),
+        peak_memory_bytes=count_of(header.get("peak_memory_bytes") or 0),
+        out_of_memory_kills=count_of(header.get("out_of_memory_kills") or 0),
+        seconds={writable(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()},
     )
 
 
-def _raised(header: Mapping[str, Any]) -> Raised:
+def raised_of(header: Mapping[str, Any]) -> Raised:
+    """An exception as the runner described it. Raises KeyError, TypeError, ValueError."""
     arguments = header["args"]
     if arguments is not None and not isinstance(arguments, list):
         raise TypeError("the exception's arguments are no list")
     return Raised(
-        type_name=_writable(header["type"]),
-        module=_writable(header["module"]),
-        message=_writable(header["message"]),
+        type_name=writable(header["type"]),
+        module=writable(header["module"]),
+        message=writable(header["message"]),
         arguments=None if arguments is None else tuple(_carried(value) for value in arguments),
-        traceback=_writable(header["traceback"]),
-        import_name=None if header.get("import_name") is None else _writable(header["import_name"]),
+        traceback=writable(header["traceback"]),
+        import_name=None if header.get("import_name") is None else writable(header["import_name"]),
         first_lines={
-            (_writable(file), _writable(name)): _count(line) for file, name, line in header.get("first_lines", ())
+            (writable(file), writable(name)): count_of(line) for file, name, line in header.get("first_lines", ())
         },
     )
 
 
-def _count(value: object) -> int:
+def count_of(value: object) -> int:
+    """A whole number from 0 on. Raises ValueError."""
     if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
         raise ValueError(f"{value!r:.50} is no count")
     return value
@@ -188,7 +197,7 @@ def _duration(value: object) -> float:
 def _carried(value: object, depth: int = 0) -> object:
     """An argument as the runner carried it: JSON's own, or a list of a kind's name and what it holds."""
     if isinstance(value, str):
-        return _writable(value)
+        return writable(value)
     if type(value) in PLAIN:
         return value
     if not isinstance(value, list):
@@ -202,7 +211,7 @@ def _carried(value: object, depth: int = 0) -> object:
     return tuple(items) if kind == "tuple" else items
 
 
-def _writable(text: object) -> str:
+def writable(text: object) -> str:
     """The text with lone surrogates spelled out: they come from file names that are no UTF-8, and Covalent, which has
     to store the text, would leave the electron RUNNING for ever.
     """

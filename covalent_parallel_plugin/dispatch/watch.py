@@ -24,8 +24,7 @@ SLACK_PER_ATTEMPT_SECONDS = 1800.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
-Ask = Callable[[], Awaitable[JobStatus | None]]
-Sleep = Callable[[float], Awaitable[None]]
+Look = Callable[[float], Awaitable[JobStatus | None]]
 Clock = Callable[[], float]
 
 # Why the watch ended, where it was not the job's own end
@@ -53,13 +52,13 @@ class Watched:
     reason: str = ""
 
 
-async def until_ended(ask: Ask, name: str, poll_seconds: float, limits: Limits, sleep: Sleep, clock: Clock) -> Watched:
+async def until_ended(look: Look, name: str, poll_seconds: float, limits: Limits, clock: Clock) -> Watched:
     """Look at a job until it has ended, is gone, or has outlived a limit.
 
     Args:
-        ask: gives the job's status, or None where there is no such job.
+        look: gives the job's status so many seconds later, or None where there is no such job; it may raise to end
+            the watch.
         name: the job's, for messages.
-        sleep: waits for some seconds; it may raise to end the watch.
 
     Raises:
         UnavailableError: Batch was out of reach for too long.
@@ -70,9 +69,8 @@ async def until_ended(ask: Ask, name: str, poll_seconds: float, limits: Limits, 
     is_troubled = False
     told = ""
     while True:
-        await sleep(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
         try:
-            status = await ask()
+            status = await look(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
         except UnavailableError as error:
             if clock() - last_answer > limits.outage_seconds:
                 raise

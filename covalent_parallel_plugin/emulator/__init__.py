@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .faults import Fault, FaultError, Faults
     from .faults_flags import parse_flag
     from .faults_plan import FaultPlan
+    from .forking import ForkRuntime
     from .known import (
         Accelerator,
         BucketFacts,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .runtimes import RUNTIMES, Wish, make_runtime, runtime_name
     from .server import Emulator, PortTaken
     from .storage import StorageServer
+    from .vms import Machines
 
 _HOME_OF = {
     "RUNTIMES": "runtimes",
@@ -38,11 +40,13 @@ _HOME_OF = {
     "FaultError": "faults",
     "FaultPlan": "faults_plan",
     "Faults": "faults",
+    "ForkRuntime": "forking",
     "Known": "known",
     "KnownError": "known",
     "LogStore": "log_store",
     "LoggingServer": "logging",
     "Machine": "known",
+    "Machines": "vms",
     "Network": "known",
     "PortTaken": "server",
     "ProcessRuntime": "processes",
@@ -68,11 +72,13 @@ __all__ = [
     "FaultError",
     "FaultPlan",
     "Faults",
+    "ForkRuntime",
     "Known",
     "KnownError",
     "LogStore",
     "LoggingServer",
     "Machine",
+    "Machines",
     "Network",
     "PortTaken",
     "ProcessRuntime",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import grpc
 from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 
+from . import field_masks
 from .engine import Engine
 from .faults_plan import FaultPlan
 from .faults_rpc import CallFaults
@@ -26,6 +28,7 @@ from .service import BatchService
 # more than work needs: a fault that delays a call holds one for as long
 _THREADS = 64
 _MAX_MESSAGE_BYTES = 64 << 20
+_MASKED = ("GetJob", "ListJobs")
 
 
 class BatchServer:
@@ -74,7 +77,7 @@ class BatchServer:
         self._pool.shutdown(wait=True)
 
     def _handlers(self, service: BatchService) -> tuple[Any, Any]:
-        batch: dict[str, tuple[Callable[[Any], Any], Any]] = {
+        batch: dict[str, tuple[Callable[..., Any], Any]] = {
             "CreateJob": (service.create_job, batch_v1.CreateJobRequest),
             "GetJob": (service.get_job, batch_v1.GetJobRequest),
             "ListJobs": (service.list_jobs, batch_v1.ListJobsRequest),
@@ -83,7 +86,7 @@ class BatchServer:
             "CancelJob": (service.cancel_job, batch_v1.CancelJobRequest),
             "DeleteJob": (service.delete_job, batch_v1.DeleteJobRequest),
         }
-        operations: dict[str, tuple[Callable[[Any], Any], Any]] = {
+        operations: dict[str, tuple[Callable[..., Any], Any]] = {
             "GetOperation": (service.get_operation, operations_pb2.GetOperationRequest),
             "ListOperations": (service.list_operations, operations_pb2.ListOperationsRequest),
             "WaitOperation": (service.wait_operation, operations_pb2.WaitOperationRequest),
@@ -101,13 +104,16 @@ class BatchServer:
             ),
         )
 
-    def _method(self, name: str, call: Callable[[Any], Any], read: Callable[[bytes], Any]) -> Any:
+    def _method(self, name: str, call: Callable[..., Any], read: Callable[[bytes], Any]) -> Any:
         def answer(request: Any, context: Any) -> Any:
             with self._lock:
                 self._counts[name] += 1
+            masked = call
+            if name in _MASKED:
+                masked = functools.partial(call, mask=_mask(context))
             try:
                 check_request(self._known, request)
-                return self._faults.answer(name, request, call, context)
+                return self._faults.answer(name, request, masked, context)
             except DetailedRefusal as refusal:
                 context.set_trailing_metadata((("grpc-status-details-bin", refusal.trailer),))
                 context.abort(grpc.StatusCode[refusal.code], str(refusal))
@@ -119,5 +125,11 @@ class BatchServer:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
         return grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=read, response_serializer=lambda message: message.SerializeToString()
+            answer,
+            request_deserializer=read,
+            response_serializer=lambda made: made if isinstance(made, bytes) else made.SerializeToString(),
         )
+
+
+def _mask(context: Any) -> str:
+    return ",".join(value for key, value in context.invocation_metadata() if key == field_masks.HEADER)

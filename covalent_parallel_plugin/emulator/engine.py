@@ -12,14 +12,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .attempt import Attempt
-from .entry import Entry, LogWriter, line_writer
-from .faults_attempts import Running, StruckAttempt, draw_for_attempt, is_before_run
+from .attempts import Attempts
+from .entry import Entry, LogWriter
+from .faults import Fault
+from .faults_attempts import draw_for_attempt, exit_code_of, is_before_run, takes_vm
 from .faults_jobs import JobFaults
 from .faults_plan import FaultPlan
 from .jobs import JobState, Task
-from .runtime import CANNOT_START, Runtime
-from .secret_versions import SecretDenied, Secrets
+from .machine_types import MAX_TASKS_PER_VM
+from .placement import Placement, ThisMachine
+from .runtime import Runtime
+from .secret_versions import Secrets
+from .vms import Fleet, Machines, quota_text
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
@@ -44,7 +48,8 @@ class Engine:
     """Runs at most `tasks_at_once` tasks at a time, jobs taking turns.
 
     Whoever reads or changes a job holds `lock`; the engine does not hold it while it starts a process. `services` are
-    environment variables that every task gets. `counts` has the totals of "attempts" and "tasks" (ended ones).
+    environment variables that every task gets. With `machines` tasks wait for VMs of that model; where their number
+    is limited, they alone bound the tasks unless `tasks_at_once` is given.
     """
 
     def __init__(
@@ -57,30 +62,37 @@ class Engine:
         services: Mapping[str, str] | None = None,
         faults: FaultPlan | None = None,
         secrets: Secrets | None = None,
+        machines: Machines | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self.services = dict(services or {})
         self._runtime = runtime
-        self._logs = logs
-        self._secrets = Secrets() if secrets is None else secrets
         self._timing = Timing() if timing is None else timing
-        self._slots = DEFAULT_TASKS_AT_ONCE if tasks_at_once is None else tasks_at_once
+        self._slots = _default_slots(machines) if tasks_at_once is None else tasks_at_once
         if self._slots < 1:
             raise ValueError(f"tasks_at_once must be at least 1, not {self._slots}")
         self._clock = clock
         self._ready: deque[Entry] = deque()
         self._ready_uids: set[str] = set()
-        self._attempts: dict[str, dict[int, Running]] = {}
-        # attempts below struck ones: some run on after their task has gone on without them
-        self._below: dict[Attempt, str] = {}
         self._running = 0
         self._is_stopping = False
         self._loop = asyncio.new_event_loop()
+        known_secrets = Secrets() if secrets is None else secrets
+        self._attempts = Attempts(self._loop, runtime, logs, self._timing.grace_seconds, self.services, known_secrets)
         self._faults = FaultPlan() if faults is None else faults
         self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
+        self._placement: Placement = ThisMachine()
+        if machines is not None:
+            refused = functools.partial(self._note_quota, machines)
+            self._placement = Fleet(machines, self._loop.call_later, clock, self._offer, refused)
         self._thread = threading.Thread(target=self._loop.run_forever, name="emulator-engine", daemon=True)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """The totals of "attempts" and "tasks" (ended ones), and those of the VMs where they are modelled."""
+        return {name: self._counts[name] for name in ("attempts", "tasks")} | self._placement.counts()
 
     def start(self) -> None:
         """Start the thread."""
@@ -113,35 +125,50 @@ class Engine:
         self._loop.call_later(self._timing.queue_seconds, leave)
 
     def _schedule(self, entry: Entry) -> None:
+        self._placement.admit(entry, self._has_vm)
+
+    def _has_vm(self, entry: Entry) -> None:
         with self.lock:
             entry.job.schedule(self._clock())
         leave = functools.partial(self._job_faults.unless_held, entry, JobState.SCHEDULED, self._make_ready)
         self._loop.call_later(self._timing.schedule_seconds, leave)
 
+    def _note_quota(self, machines: Machines, entry: Entry) -> None:
+        with self.lock:
+            entry.job.note(quota_text(machines.vms, entry.plan.zone), self._clock())
+
     def _make_ready(self, entry: Entry) -> None:
-        if entry.job.has_startable and entry.plan.uid not in self._ready_uids:
+        entry.may_start = True
+        self._offer(entry)
+
+    def _offer(self, entry: Entry) -> None:
+        self._enqueue(entry)
+        self._fill()
+
+    def _enqueue(self, entry: Entry) -> None:
+        """Have a job take its turn, if it has a task that could start now."""
+        is_ready = entry.may_start and entry.job.has_startable and self._placement.has_room(entry)
+        if is_ready and entry.plan.uid not in self._ready_uids:
             self._ready_uids.add(entry.plan.uid)
             self._ready.append(entry)
-        self._fill()
 
     def _fill(self) -> None:
         while self._ready and self._running < self._slots and not self._is_stopping:
             entry = self._ready.popleft()
             self._ready_uids.discard(entry.plan.uid)
             with self.lock:
-                if not entry.job.has_startable:
+                if not entry.job.has_startable or not self._placement.has_room(entry):
                     continue
-                task = entry.job.assign(entry.plan.instance(entry.job.active), self._clock())
-                if entry.job.has_startable:
-                    self._ready_uids.add(entry.plan.uid)
-                    self._ready.append(entry)
+                task = entry.job.assign(self._placement.instance(entry), self._clock())
+                self._placement.take(entry, task.index)
+                self._enqueue(entry)
             self._start(entry, task)
 
     def _start(self, entry: Entry, task: Task) -> None:
         self._running += 1
         drawn = draw_for_attempt(self._faults, entry.plan, task)
         with self.lock:
-            self.counts["attempts"] += 1
+            self._counts["attempts"] += 1
             was_running = entry.job.state is JobState.RUNNING
             if drawn is None or not is_before_run(drawn.fault):
                 entry.job.run(task, self._clock())
@@ -150,91 +177,39 @@ class Engine:
             self._job_faults.expect_ending(entry, JobState.RUNNING)
         # in a later turn of the loop: an attempt that cannot start ends at once
         ended = functools.partial(self._finish_soon, entry, task)
-        attempt: Running | None
-        if drawn is None:
-            attempt = self._make(entry, task, ended)
-        else:
-            attempt = StruckAttempt(
-                self._loop,
-                drawn,
-                functools.partial(self._make_below, entry, task),
-                image=entry.plan.steps[0].command.image,
-                write=line_writer(self._logs, entry.plan, task.index),
-                ended=ended,
-            )
-        if attempt is not None:
-            self._attempts.setdefault(entry.plan.uid, {})[task.index] = attempt
-            attempt.start()
+        self._attempts.start(entry, task, drawn, ended=ended, struck=functools.partial(self._lose_vm, entry, task))
 
-    def _make(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
-        plan, index = entry.plan, task.index
-        write = line_writer(self._logs, plan, index)
-        try:
-            steps = plan.attempt_steps(index, task.attempt, self.services, self._secrets.text_or_secret)
-            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, plan.vm)
-        except SecretDenied as error:
-            write("ERROR", str(error))
-            ended(CANNOT_START)
-            return None
-        except OSError as error:
-            write("ERROR", f"the task's workspace cannot be made: {error}")
-            ended(CANNOT_START)
-            return None
-        return Attempt(
-            self._loop,
-            workspace,
-            steps,
-            max_run_seconds=plan.max_run_seconds,
-            grace_seconds=self._timing.grace_seconds,
-            write=write,
-            ended=ended,
-        )
-
-    def _make_below(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
-        def gone(exit_code: int) -> None:
-            if attempt is not None:
-                self._below.pop(attempt, None)
-            self._release(entry)
-            ended(exit_code)
-
-        attempt: Attempt | None = None
-        attempt = self._make(entry, task, gone)
-        if attempt is not None:
-            self._below[attempt] = entry.plan.uid
-        return attempt
+    def _lose_vm(self, entry: Entry, task: Task, fault: Fault) -> None:
+        """A fault strikes a task: where it takes the whole VM, the other tasks on it end in the same way."""
+        if takes_vm(fault):
+            for index in self._placement.lose(entry, task.index):
+                self._attempts.stop_one(entry, index, exit_code_of(fault), fault.value("notice_seconds") or 0)
 
     def _finish_soon(self, entry: Entry, task: Task, exit_code: int) -> None:
         self._loop.call_soon(self._finish, entry, task, exit_code)
 
     def _finish(self, entry: Entry, task: Task, exit_code: int) -> None:
-        attempts = self._attempts.get(entry.plan.uid, {})
-        attempts.pop(task.index, None)
-        if not attempts:
-            self._attempts.pop(entry.plan.uid, None)
+        self._attempts.forget(entry, task)
         self._running -= 1
         if self._is_stopping:
             return
         with self.lock:
             is_again = entry.job.finish(task, exit_code, self._clock())
-            self.counts["tasks"] += not is_again
+            self._counts["tasks"] += not is_again
             stops_siblings = bool(exit_code) and not is_again and self._job_faults.stop_siblings(entry, task)
             self._settle(entry)
         if stops_siblings:
-            self._stop_attempts(entry)
-        self._release(entry)
-        self._make_ready(entry)
+            self._attempts.stop(entry)
+        self._attempts.release(entry)
+        self._placement.leave(entry, task.index)
+        self._offer(entry)
 
     def _end(self, entry: Entry) -> None:
         self._job_faults.hold_cancelling(entry, self._get_unstuck)
-        self._stop_attempts(entry)
+        self._attempts.stop(entry)
         with self.lock:
             self._settle(entry)
-
-    def _stop_attempts(self, entry: Entry) -> None:
-        for attempt in list(self._attempts.get(entry.plan.uid, {}).values()):
-            attempt.stop()
-        for below in [attempt for attempt, uid in self._below.items() if uid == entry.plan.uid]:
-            below.stop()
+        self._placement.fit(entry)
 
     def _settle(self, entry: Entry) -> None:
         """End a job that is being ended and rests; call with the lock held."""
@@ -243,12 +218,6 @@ class Engine:
         if entry.job.settle(self._clock()):
             entry.settled()
 
-    def _release(self, entry: Entry) -> None:
-        """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
-        uid = entry.plan.uid
-        if entry.job.ended is not None and uid not in self._attempts and uid not in self._below.values():
-            self._runtime.release(uid)
-
     def _get_unstuck(self, entry: Entry) -> None:
         entry.is_stuck = False
         with self.lock:
@@ -256,13 +225,17 @@ class Engine:
 
     async def _end_all(self) -> None:
         self._is_stopping = True
-        for attempt in [attempt for attempts in self._attempts.values() for attempt in attempts.values()]:
-            attempt.stop()
-        for below in list(self._below):
-            below.stop()
+        self._attempts.stop_all()
+        self._placement.end_all()
         deadline = self._loop.time() + self._timing.grace_seconds + _STOP_SECONDS
-        while self._attempts or self._below:
+        while len(self._attempts):
             if self._loop.time() > deadline:
-                _log.error("%d attempts did not end", sum(map(len, self._attempts.values())) + len(self._below))
+                _log.error("%d attempts did not end", len(self._attempts))
                 return
             await asyncio.sleep(0.01)
+
+
+def _default_slots(machines: Machines | None) -> int:
+    if machines is None or machines.vms is None:
+        return DEFAULT_TASKS_AT_ONCE
+    return machines.vms * MAX_TASKS_PER_VM

@@ -21,8 +21,8 @@ class LogWriter(Protocol):
 class Entry:
     """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests.
 
-    `is_stuck` while a fault keeps a job that is being cancelled from its end; `refusal` is why Compute Engine will not
-    have it, if it will not.
+    `is_stuck` while a fault keeps a job that is being cancelled from its end. `may_start` once its tasks may run;
+    `refusal` is why Compute Engine will not have it, if it will not.
     """
 
     job: Job
@@ -30,6 +30,7 @@ class Entry:
     settled: Callable[[], None] = lambda: None
     is_stuck: bool = False
     refusal: str = ""
+    may_start: bool = False
 
 
 def line_writer(logs: LogWriter | None, plan: Plan, index: int) -> Callable[[str, str], None]:

@@ -23,6 +23,7 @@ EXIT_CODES = {
 """Batch's reserved exit codes ("Troubleshooting: exit codes"), and docker's own."""
 _KINDS = (*EXIT_CODES, "attempt.exit", "attempt.twice", "attempt.stuck", "attempt.late")
 _TOLD_TO_END = 143
+_TAKES_VM = ("attempt.preempt", "attempt.lost", "attempt.recreate")
 
 
 class Running(Protocol):
@@ -54,11 +55,21 @@ def is_before_run(fault: Fault) -> bool:
     return bool(fault.value("before_run"))
 
 
+def takes_vm(fault: Fault) -> bool:
+    """Tell whether what is struck is the task's VM: then all tasks on it end so, where VMs are modelled."""
+    return fault.kind in _TAKES_VM
+
+
+def exit_code_of(fault: Fault) -> int:
+    """Give the exit code that an attempt has which the fault ends."""
+    return int(fault.value("exit_code") or EXIT_CODES[fault.kind])
+
+
 class StruckAttempt:
     """An attempt that a fault strikes; it is used as an attempt is, on the loop's thread.
 
-    `ended` is called once. What the fault leaves running then (a VM that does not report any more, the first of two
-    copies) goes on unseen until it ends by itself or is stopped by whoever made it.
+    `struck` is called when the fault takes place, `ended` once. What the fault leaves running then (a VM that does not
+    report any more, the first of two copies) goes on unseen until it ends by itself or is stopped by whoever made it.
     """
 
     def __init__(
@@ -70,8 +81,10 @@ class StruckAttempt:
         image: str,
         write: Callable[[str, str], None],
         ended: Callable[[int], None],
+        struck: Callable[[Fault], None] = lambda fault: None,
     ) -> None:
         self._loop = loop
+        self._struck = struck
         self._drawn = drawn
         self._fault = drawn.fault
         self._make = make
@@ -94,7 +107,7 @@ class StruckAttempt:
             self._report(CANNOT_START)
         elif is_before_run(fault):
             self._consume()
-            self._report(self._exit_code())
+            self._report(exit_code_of(self._fault))
         elif kind == "attempt.stuck":
             self._consume()
             if fault.value("seconds") is not None:
@@ -123,9 +136,9 @@ class StruckAttempt:
                 first.stop(None, 0)
         elif self._fault.value("goes_on"):
             self._seen = None
-            self._report(self._exit_code())
+            self._report(exit_code_of(self._fault))
         elif first is not None:
-            first.stop(self._exit_code(), self._fault.value("notice_seconds") or 0)
+            first.stop(exit_code_of(self._fault), self._fault.value("notice_seconds") or 0)
 
     def _report_first(self, exit_code: int) -> None:
         fault = self._fault
@@ -164,15 +177,12 @@ class StruckAttempt:
 
     def _consume(self) -> None:
         self._has_struck = True
-        self._drawn.consume()
+        self._struck(self._drawn.consume())
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _exit_code(self) -> int:
-        return int(self._fault.value("exit_code") or EXIT_CODES[self._fault.kind])
 
 
 def _no_image(image: str) -> str:

@@ -109,6 +109,7 @@ class JobFaults:
     def _refuse(self, entry: Entry, text: str) -> None:
         with self._lock:
             entry.job.refuse(text, self._clock())
+        self._end(entry)
 
     def _end_by_somebody(self, entry: Entry, drawn: Drawn) -> None:
         with self._lock:

@@ -74,6 +74,18 @@ class Job:
             return False
         return bool(self._again) or self._next_index < len(self.tasks)
 
+    @property
+    def waiting(self) -> int:
+        """The number of tasks that wait for a start; none in a job that has ended or is being ended."""
+        if self.has_ended or self.is_stopping:
+            return 0
+        return len(self._again) + len(self.tasks) - self._next_index
+
+    @property
+    def startable(self) -> int:
+        """The number of tasks that wait and that `parallelism` allows to start, once the job is scheduled."""
+        return min(self.waiting, self.parallelism - self.active)
+
     def run_seconds(self, now: float) -> float:
         """Seconds since the job's first task ran, until `now` or the job's end."""
         if self.started is None:

@@ -36,6 +36,7 @@ class Plan:
     max_run_seconds: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     provisioning: str = "STANDARD"
+    tasks_per_vm: int = 1
     keeps_logs: bool = False
 
     def task_id(self, index: int) -> str:

@@ -19,6 +19,8 @@ from typing import IO
 from .environment import process_environment
 from .runtime import BARE_VM, CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, VM, Command, Limits, StartFailed
 
+PARTS = ("home", "work", "tmp", "packages")
+
 
 class ProcessRuntime:
     """Runs each task as a process, with its own home, working, temporary and package folders.
@@ -41,14 +43,29 @@ class ProcessRuntime:
 
     def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> ProcessWorkspace:
         """Make the attempt's folder."""
+        folder = self.new_folder()
+        make_parts(folder)
+        return self.workspace(folder, vm)
+
+    def new_folder(self) -> Path:
+        """Name a folder, which is not there yet."""
         with self._lock:
             if self._root is None:
                 # short: sockets below it must fit into the 108 characters of a Unix address
                 self._root = Path(tempfile.mkdtemp(prefix="cpe-"))
-            folder = self._root / str(next(self._numbers))
-        for part in ("home", "work", "tmp", "packages"):
-            (folder / part).mkdir(parents=True)
-        return ProcessWorkspace(folder, self._python, self._images, self._sweeper, vm)
+            return self._root / str(next(self._numbers))
+
+    def workspace(self, folder: Path, vm: VM = BARE_VM) -> ProcessWorkspace:
+        """Have processes start in a folder that has its parts."""
+        return ProcessWorkspace(self, folder, vm)
+
+    def interpreter(self, image: str) -> Sequence[str]:
+        """Give the interpreter that an image stands for, with its default command."""
+        return self._images.get(image, self._python)
+
+    def sweep(self, folder: Path, *, has_strays: bool) -> None:
+        """Remove a folder, in the background: installed packages are thousands of files."""
+        self._sweeper.submit(_remove, folder, has_strays=has_strays)
 
     def release(self, job_uid: str) -> None:
         """Do nothing: tasks share nothing."""
@@ -64,34 +81,16 @@ class ProcessRuntime:
 class ProcessWorkspace:
     """The folder of one attempt."""
 
-    def __init__(
-        self,
-        folder: Path,
-        python: Sequence[str],
-        images: Mapping[str, Sequence[str]],
-        sweeper: ThreadPoolExecutor,
-        vm: VM,
-    ) -> None:
+    def __init__(self, runtime: ProcessRuntime, folder: Path, vm: VM = BARE_VM) -> None:
+        self._runtime = runtime
         self._folder = folder
-        self._python = python
-        self._images = images
-        self._sweeper = sweeper
         self._vm = vm
         self._processes: list[LocalProcess] = []
 
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
-        places = [mount.path for mount in self._vm.mounts] or [
-            volume for volume in command.volumes if volume.startswith("/")
-        ]
-        if places:
-            what = "container" if command.image else "script"
-            raise StartFailed(
-                CANNOT_START,
-                f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
-                "stand-in with --runtime podman or docker, and give the task a container image.",
-            )
-        default = self._images.get(command.image, self._python)
+        refuse_volumes(command, self._vm)
+        default = self._runtime.interpreter(command.image)
         environment = process_environment(self._folder, default[0], command.environment, os.environ)
         words = self._words(command, default)
         if words[0] in ("python", "python3"):
@@ -120,10 +119,10 @@ class ProcessWorkspace:
         return self._processes[-1]
 
     def close(self) -> None:
-        """Remove the folder, in the background: installed packages are thousands of files."""
+        """Remove the folder, in the background."""
         # one that ended by itself had the time to end what it moved out of its group
         has_strays = any(process.was_ended for process in self._processes)
-        self._sweeper.submit(_remove, self._folder, has_strays=has_strays)
+        self._runtime.sweep(self._folder, has_strays=has_strays)
 
     def _words(self, command: Command, default: Sequence[str]) -> list[str]:
         if command.image:
@@ -136,6 +135,18 @@ class ProcessWorkspace:
         script.write_text(command.script)
         script.chmod(0o700)
         return [str(script)] if command.script.startswith("#!") else ["/bin/sh", str(script)]
+
+
+def refuse_volumes(command: Command, vm: VM) -> None:
+    """Raise StartFailed for a runnable that has volumes: a process sees this machine's own folders."""
+    places = [mount.path for mount in vm.mounts] or [volume for volume in command.volumes if volume.startswith("/")]
+    if places:
+        what = "container" if command.image else "script"
+        raise StartFailed(
+            CANNOT_START,
+            f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
+            "stand-in with --runtime podman or docker, and give the task a container image.",
+        )
 
 
 class LocalProcess:
@@ -193,6 +204,12 @@ class LocalProcess:
             os.killpg(self._child.pid, number)
 
 
+def make_parts(folder: Path) -> None:
+    """Make the folders of a task."""
+    for part in PARTS:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
 def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
     """Check that an image's interpreter is there, and give its full path."""
     program = shutil.which(command[0]) if command else None
@@ -206,6 +223,12 @@ def _remove(folder: Path, *, has_strays: bool) -> None:
     for pid in _processes_at_home_in(folder) if has_strays else ():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    # most tasks leave nothing: then this is all, at a tenth of what looking for files costs
+    with contextlib.suppress(OSError):
+        for part in PARTS:
+            (folder / part).rmdir()
+        folder.rmdir()
+        return
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ from .runtime import Runtime
 from .secret_versions import Secrets
 from .storage import StorageServer
 from .storage_rules import StorageRefusal
+from .vms import Machines
 
 
 class PortTaken(OSError):
@@ -35,12 +36,12 @@ class Emulator:
 
     A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
     environment names, if it names one. `tasks_at_once` bounds the tasks that run at a time (default: the number of
-    CPUs, at least 2). `faults` are what is to go wrong: the attribute of that name is a plan, which can be set anew
-    while the stand-in runs, and counts what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60)
-    Cloud Logging refuses to be read. `known` is what exists in the project (see docs/emulator.md). `secrets` are the
-    values that tasks may have, by projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks
-    run on `runtime`, by default as processes. It starts once; after `stop()` no thread, process, container or file of
-    it is left.
+    CPUs, at least 2; with limited VMs as many as these take). `machines` models VMs, which tasks wait for. `faults` are
+    what is to go wrong: the attribute of that name is a plan, which can be set anew while the stand-in runs, and counts
+    what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60) Cloud Logging refuses to be read.
+    `known` is what exists in the project (see docs/emulator.md). `secrets` are the values that tasks may have, by
+    projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks run on `runtime`, by default as
+    processes. It starts once; after `stop()` no thread, process, container or file of it is left.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Emulator:
         log_reads_per_minute: int | None = None,
         known: Known | None = None,
         secrets: Mapping[str, str] | None = None,
+        machines: Machines | None = None,
     ) -> None:
         self._secrets = Secrets(secrets)
         self._known = (Known() if known is None else known).with_secrets(secrets or ())
@@ -69,6 +71,7 @@ class Emulator:
         self._runtime = runtime
         self._timing = timing
         self._tasks_at_once = tasks_at_once
+        self._machines = machines
         self._log_reads_per_minute = log_reads_per_minute
         self._engine: Engine | None = None
 
@@ -85,6 +88,7 @@ class Emulator:
                 tasks_at_once=self._tasks_at_once,
                 faults=self.faults,
                 secrets=self._secrets,
+                machines=self._machines,
             )
             self._start_services(engine)
         except BaseException:
@@ -118,10 +122,12 @@ class Emulator:
         return {name: service.address for name, service in zip(SERVICES, addresses, strict=True) if service is not None}
 
     @property
-    def counts(self) -> dict[str, int]:
-        """The numbers of "attempts" and "tasks" so far (tasks that have ended)."""
-        counts = {} if self._engine is None else self._engine.counts
-        return {name: counts.get(name, 0) for name in ("attempts", "tasks")}
+    def counts(self) -> dict[str, float]:
+        """The numbers of "attempts" and "tasks" so far (tasks that have ended).
+
+        With `machines` also "vms", the "vms_at_most" at a time, "vm_seconds", and "vm_billed_seconds".
+        """
+        return {"attempts": 0, "tasks": 0} if self._engine is None else self._engine.counts
 
     @property
     def rpc_counts(self) -> dict[str, int]:
@@ -133,7 +139,7 @@ class Emulator:
         """The number of requests to Cloud Storage by kind."""
         return {} if self.storage is None else dict(self.storage.request_counts)
 
-    def _other_counts(self) -> dict[str, int | dict[str, int]]:
+    def _other_counts(self) -> dict[str, float | dict[str, int]]:
         return {**self.counts, "batch_calls": self.rpc_counts, "faults_consumed": self.faults.consumed}
 
     def _start_services(self, engine: Engine) -> None:

@@ -13,8 +13,10 @@ from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from .answers import list_answer, message_type
 from .engine import Engine
 from .entry import Entry
+from .field_masks import EVERYTHING, parse_mask
 from .filters import parse_filter
 from .jobs import Job
 from .known import Known
@@ -29,13 +31,14 @@ from .translate import (
     parse_tasks_name,
     plan_of,
     retry_rule,
-    task_answer,
     task_value,
 )
 
 REQUEST_ID_SECONDS = 3600.0
 """For at least 60 minutes the same request_id gets the first answer (google.cloud.batch.v1)."""
 MAX_WAIT_SECONDS = 5.0
+_JOB = message_type("Job")
+_JOBS = message_type("ListJobsResponse")
 
 
 class BatchService:
@@ -50,7 +53,7 @@ class BatchService:
         self._requests: OrderedDict[tuple[str, str, str], tuple[float, Held | Record]] = OrderedDict()
         self._changed = threading.Condition(engine.lock)
 
-    def create_job(self, request: batch_v1.CreateJobRequest) -> Any:
+    def create_job(self, request: batch_v1.CreateJobRequest) -> bytes:
         """Make a job and hand it to the engine."""
         check_create(request)
         project, location = _parent(request.parent)
@@ -87,29 +90,32 @@ class BatchService:
             held = self._table.find(parse_job_name(name))
             return None if held is None else (held.entry.plan.labels, held.entry.job.created)
 
-    def get_job(self, request: batch_v1.GetJobRequest) -> Any:
-        """Give a job."""
+    def get_job(self, request: batch_v1.GetJobRequest, mask: str = "") -> bytes:
+        """Give a job, or what a field mask wants of it."""
+        fields = parse_mask(mask, _JOB)
         name = parse_job_name(request.name)
         with self._engine.lock:
-            return self._table.get(name).answer(self._clock())
+            return self._table.get(name).answer(self._clock(), mask, fields)
 
-    def list_jobs(self, request: batch_v1.ListJobsRequest) -> Any:
-        """Give a page of jobs."""
+    def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
+        """Give a page of jobs, or what a field mask wants of it."""
+        fields = parse_mask(mask, _JOBS)
         matches = parse_filter(request.filter)
         project, location = _parent(request.parent)
-        answer = batch_v1.ListJobsResponse.pb(batch_v1.ListJobsResponse())
         with self._engine.lock:
-            jobs, answer.next_page_token = page(
+            now = self._clock()
+            jobs, token = page(
                 in_order(self._table.below(project, location), request.order_by),
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda held: held.number,
                 is_wanted=lambda held: matches(held.value),
             )
-            answer.jobs.extend(held.answer(self._clock()) for held in jobs)
-        return answer
+            # a mask of the list's has another name than the same text for a job
+            answers = [held.answer(now, f"list:{mask}", fields.get("jobs", EVERYTHING)) for held in jobs]
+        return list_answer(answers, token, fields)
 
-    def get_task(self, request: batch_v1.GetTaskRequest) -> Any:
+    def get_task(self, request: batch_v1.GetTaskRequest) -> bytes:
         """Give a task."""
         name, group, task = parse_tasks_name(request.name)
         with self._engine.lock:
@@ -117,26 +123,24 @@ class BatchService:
             tasks = held.entry.job.tasks if held.entry.job.lists_tasks and group == "group0" else []
             if task is None or not task.isdecimal() or int(task) >= len(tasks):
                 raise Refusal("NOT_FOUND", f'Resource "{request.name}" was not found')
-            return task_answer(held.base.task_groups[0].name, tasks[int(task)])
+            return held.task_answer(tasks[int(task)])
 
-    def list_tasks(self, request: batch_v1.ListTasksRequest) -> Any:
+    def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
         """Give a page of tasks; a job that has not been scheduled has none."""
         name, group, _ = parse_tasks_name(request.parent)
         matches = parse_filter(request.filter)
-        answer = batch_v1.ListTasksResponse.pb(batch_v1.ListTasksResponse())
         with self._engine.lock:
             held = self._table.get(name)
             if group != "group0":
                 raise Refusal("NOT_FOUND", f'Resource "{request.parent}" was not found')
-            tasks, answer.next_page_token = page(
+            tasks, token = page(
                 held.entry.job.tasks if held.entry.job.lists_tasks else [],
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda task: task.index,
                 is_wanted=lambda task: matches(lambda field: task_value(task, field)),
             )
-            answer.tasks.extend(task_answer(held.base.task_groups[0].name, task) for task in tasks)
-        return answer
+            return list_answer(map(held.task_answer, tasks), token)
 
     def cancel_job(self, request: batch_v1.CancelJobRequest) -> Any:
         """Begin to cancel a job."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from .answers import JobAnswers, TaskAnswers
 from .entry import Entry
+from .field_masks import EVERYTHING, Fields
 from .filters import Value
+from .jobs import Task
 from .operations import Record
 from .refusals import Refusal
-from .translate import JobName, job_answer, project_number
+from .translate import JobName, project_number
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -35,32 +38,35 @@ class Held:
     entry: Entry
     number: int
     open_records: list[Record] = field(default_factory=list)
-    _answer: Any = None
-    _made_for: tuple[int, int] = (-1, -1)
 
-    def answer(self, now: float) -> Any:
-        """Give the job's message; made anew only after a change, or a second later while it runs. Not to be changed."""
-        job = self.entry.job
-        made_for = (job.revision, int(job.run_seconds(now)))
-        if made_for != self._made_for:
-            self._answer, self._made_for = job_answer(self.base, job, now), made_for
-        return self._answer
+    def __post_init__(self) -> None:
+        self._answers = JobAnswers(self.base)
+        self._task_answers = TaskAnswers(self.base.task_groups[0].name)
+
+    def answer(self, now: float, mask: str = "", fields: Fields = EVERYTHING) -> bytes:
+        """Give the job's message; of it only `fields`, for which `mask` is a name."""
+        return self._answers.answer(self.entry.job, now, mask, fields)
+
+    def task_answer(self, task: Task) -> bytes:
+        """Give the message of one of the job's tasks."""
+        return self._task_answers.answer(task)
 
     def value(self, path: tuple[str, ...]) -> Value:
         """Look a field up for a filter. Raises KeyError."""
-        job = self.entry.job
         if path[0] == "labels" and len(path) == 2:
             return str(self.base.labels[path[1]]) if path[1] in self.base.labels else None
-        values: dict[tuple[str, ...], Callable[[], Value]] = {
-            ("name",): lambda: str(self.name),
-            ("uid",): lambda: str(self.base.uid),
-            ("priority",): lambda: int(self.base.priority),
-            ("status", "state"): lambda: job.state.name,
-            ("create_time",): lambda: datetime.fromtimestamp(job.created, timezone.utc),
-            ("update_time",): lambda: datetime.fromtimestamp(job.updated, timezone.utc),
-            ("labels",): lambda: dict(self.base.labels),
-        }
-        return values[_ALIASES.get(path, path)]()
+        return _VALUES[_ALIASES.get(path, path)](self)
+
+
+_VALUES: dict[tuple[str, ...], Callable[[Held], Value]] = {
+    ("name",): lambda held: str(held.name),
+    ("uid",): lambda held: str(held.base.uid),
+    ("priority",): lambda held: int(held.base.priority),
+    ("status", "state"): lambda held: held.entry.job.state.name,
+    ("create_time",): lambda held: datetime.fromtimestamp(held.entry.job.created, timezone.utc),
+    ("update_time",): lambda held: datetime.fromtimestamp(held.entry.job.updated, timezone.utc),
+    ("labels",): lambda held: dict(held.base.labels),
+}
 
 
 class Table:
@@ -134,10 +140,11 @@ def page(
         raise Refusal("INVALID_ARGUMENT", f"page_size {size} must not be negative")
     limit = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     is_past = not token
+    last = int(token) if token.isdecimal() else -1
     chosen: list[T] = []
     for item in items:
         if not is_past:
-            is_past = str(mark(item)) == token
+            is_past = mark(item) == last
         elif is_wanted(item):
             if len(chosen) == limit:
                 return chosen, str(mark(chosen[-1]))

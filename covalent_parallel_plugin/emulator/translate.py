@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from .attempt import Step
 from .filters import Value
 from .jobs import Job, Task
+from .machine_types import tasks_per_vm
 from .plan import Plan, SecretVariables
 from .refusals import MAX_PARALLELISM, Refusal
 from .runtime import Command, Limits, Mount
@@ -112,6 +113,11 @@ def plan_of(job: batch_v1.Job, name: JobName) -> Plan:
         max_run_seconds=_seconds(spec.max_run_duration),
         labels=dict(job.labels),
         provisioning=job.allocation_policy.instances[0].policy.provisioning_model.name,
+        tasks_per_vm=tasks_per_vm(
+            job.allocation_policy.instances[0].policy.machine_type,
+            spec.compute_resource.cpu_milli,
+            group.task_count_per_node,
+        ),
         keeps_logs=job.logs_policy.destination == batch_v1.LogsPolicy.Destination.CLOUD_LOGGING,
     )
 
@@ -125,23 +131,16 @@ def retry_rule(spec: batch_v1.TaskSpec) -> RetryRule:
     return RetryRule(spec.max_retry_count, codes.get(action.RETRY_TASK), codes.get(action.FAIL_TASK))
 
 
-def job_answer(base: Any, job: Job, now: float) -> Any:
-    """Give a new protobuf message: `base` (one that `filled_job` made) with the job's present state."""
-    answer = type(base)()
-    answer.CopyFrom(base)
-    set_time(answer.create_time, job.created)
-    set_time(answer.update_time, job.updated)
-    status = answer.status
+def status_answer(status: Any, job: Job) -> None:
+    """Fill in a job's status, but for how long it has run."""
     status.state = int(job.state)
     for event in job.events:
         _add_event(status.status_events, event)
-    seconds = job.run_seconds(now)
-    status.run_duration.seconds, status.run_duration.nanos = int(seconds), int(seconds % 1 * 1e9)
+    status.run_duration.SetInParent()
     if job.lists_tasks:
         counts = status.task_groups["group0"].counts
         for state, count in job.counts.items():
             counts[state.name] = count
-    return answer
 
 
 def task_answer(group_name: str, task: Task) -> Any:

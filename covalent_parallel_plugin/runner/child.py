@@ -23,6 +23,11 @@ SHOWN_CHARACTERS = 4096
 WHOLE_STRING_BYTES = 256 * 1024
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
+# Its exceptions may be among what another electron returned
+OWN_PACKAGE = "covalent_parallel_plugin"
+# What pmap calls the function that takes one item, an attribute of the electron's, and the electron's first parameter
+MAPPED_FUNCTION = "covalent_parallel_map"
+MAPPED_ITEMS = "items"
 
 
 class Refusal(Exception):
@@ -80,7 +85,16 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         except wire.WireError as error:
             raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
-            return loads(data)
+            try:
+                return loads(data)
+            except ModuleNotFoundError as error:
+                if str(error.name).split(".")[0] != OWN_PACKAGE:
+                    raise
+                from .own_errors import provide_errors
+
+                if not provide_errors():
+                    raise
+                return loads(data)
         except ModuleNotFoundError as error:
             raise _missing_module(error, header) from error
 
@@ -99,6 +113,15 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
     clock.lap("load")
 
+    if header.get("map"):
+        from .items import run_items
+
+        # The function of a map knows the one that takes an item.
+        each = getattr(function, MAPPED_FUNCTION, function)
+        report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
+        _after(header, load, clock)
+        return {"outcome": wire.VALUE, "cloudpickle": cloudpickle.__version__, **report}
+
     process = os.getpid()
     try:
         value = function(*args, **kwargs)
@@ -106,11 +129,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         if os.getpid() != process:
             # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
             os._exit(0)
-    clock.lap("run")
-
-    for index, _ in enumerate(_hooks(header, "after")):
-        _call_hook(load, "after%d" % index)
-    clock.lap("hooks_after")
+    _after(header, load, clock)
 
     path = os.path.join(folder, VALUE_FILE)
     try:
@@ -131,6 +150,13 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         "cloudpickle": cloudpickle.__version__,
         "name": name if isinstance(name, str) else "",
     }
+
+
+def _after(header: wire.Json, load: Callable[..., Any], clock: "_Stopwatch") -> None:
+    clock.lap("run")
+    for index, _ in enumerate(_hooks(header, "after")):
+        _call_hook(load, "after%d" % index)
+    clock.lap("hooks_after")
 
 
 class _Stopwatch:

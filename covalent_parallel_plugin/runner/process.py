@@ -7,30 +7,40 @@ import selectors
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import wire
 from .report import Ending
+from .streams import Stream
 
 if TYPE_CHECKING:
     import resource
 
 DRAIN_SECONDS = 2.0
+TICK_SECONDS = 1.0
 STACK_DUMP_SECONDS = 0.5
-READ_BYTES = 64 * 1024
 PR_SET_PDEATHSIG = 1
 
 
-class _Pipe(NamedTuple):
-    """One stream of the electron's: where it is read, where it is spooled and where it is shown."""
+class Supervised(NamedTuple):
+    """How the electron's process ended, and its stdout and stderr, which are in files of these names."""
 
-    read: int
-    spool: BinaryIO
-    shown: int
+    ending: Ending
+    streams: Tuple[Stream, Stream]
 
 
-def supervise(call: BinaryIO, envelope: wire.Envelope, folder: str, time_limit_seconds: float) -> Ending:
-    """Fork the electron and stay with it until it has ended, whichever way; its files are in `folder` then."""
+def supervise(
+    call: BinaryIO,
+    envelope: wire.Envelope,
+    folder: str,
+    time_limit_seconds: float,
+    marker: bytes = b"",
+    tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
+) -> Supervised:
+    """Fork the electron and stay with it until it has ended, whichever way; its files are in `folder` then.
+
+    `marker` begins the lines between items; `tick` is called every now and then where there is one.
+    """
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
     notice, notice_write = os.pipe()
@@ -49,29 +59,40 @@ def supervise(call: BinaryIO, envelope: wire.Envelope, folder: str, time_limit_s
                          call, envelope, folder)  # fmt: skip
     os.close(stdout_write)
     os.close(stderr_write)
-    with open(os.path.join(folder, "stdout"), "wb") as out, open(os.path.join(folder, "stderr"), "wb") as err:
-        pipes = [_Pipe(stdout, out, 1), _Pipe(stderr, err, 2)]
-        ending = _watch(child, pipes, notice, time_limit_seconds, terminated)
+    # Unbuffered: what a map delivers on the way is read from these files while they are written.
+    with open(os.path.join(folder, "stdout"), "wb", 0) as out, open(os.path.join(folder, "stderr"), "wb", 0) as err:
+        streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
+        ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
     signal.set_wakeup_fd(-1)
     for descriptor in (stdout, stderr, notice, notice_write):
         os.close(descriptor)
-    return ending
+    return Supervised(ending, streams)
 
 
-def _watch(child: int, pipes: List[_Pipe], notice: int, time_limit_seconds: float, terminated: List[int]) -> Ending:
+def _watch(
+    child: int,
+    streams: Sequence[Stream],
+    notice: int,
+    time_limit_seconds: float,
+    terminated: List[int],
+    tick: Optional[Callable[[Sequence[Stream]], None]],
+) -> Ending:
     selector = selectors.DefaultSelector()
-    for pipe in pipes:
-        selector.register(pipe.read, selectors.EVENT_READ, pipe)
+    for stream in streams:
+        selector.register(stream.read, selectors.EVENT_READ, stream)
     selector.register(notice, selectors.EVENT_READ, None)
     reason = ""
     deadline = time.monotonic() + time_limit_seconds
     status = usage = None
     while True:
-        for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
+        wait = max(0.0, deadline - time.monotonic())
+        for key, _ in selector.select(wait if tick is None else min(wait, TICK_SECONDS)):
             if key.data is None:
                 _empty(notice)
-            elif not _pump(key.data):
+            elif not key.data.pump():
                 selector.unregister(key.fd)
+        if tick is not None and status is None:
+            tick(streams)
         if status is None:
             status, usage = _reap(child)
             if status is not None:
@@ -94,8 +115,9 @@ def _watch(child: int, pipes: List[_Pipe], notice: int, time_limit_seconds: floa
             _kill_group(child)
             deadline = time.monotonic() + DRAIN_SECONDS
     _kill_group(child)
-    for pipe in pipes:
-        _pump(pipe)
+    for stream in streams:
+        stream.pump()
+        stream.finish()
     selector.close()
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
@@ -116,37 +138,13 @@ def _reap(child: int) -> Tuple[Optional[int], Optional[resource.struct_rusage]]:
             return None, None
 
 
-def _pump(pipe: _Pipe) -> bool:
-    """Move what the pipe holds now; False once its last writer is gone."""
-    while True:
-        try:
-            data = os.read(pipe.read, READ_BYTES)
-        except BlockingIOError:
-            return True
-        if not data:
-            return False
-        pipe.spool.write(data)
-        _show(pipe.shown, data)
-
-
-def _show(descriptor: int, data: bytes) -> None:
-    """Pass output on to the task's own stream, which Batch sends to Cloud Logging."""
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except OSError:
-        # Nobody reads the task's own streams: the outcome carries the output all the same.
-        return
-
-
 def _pump_for(selector: selectors.BaseSelector, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for key, _ in selector.select(max(0.0, until - time.monotonic())):
             if key.data is None:
                 _empty(key.fd)
-            elif not _pump(key.data):
+            elif not key.data.pump():
                 selector.unregister(key.fd)
 
 

@@ -48,7 +48,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
             "memory_limit_bytes": _cgroup_number("memory.max"),
             "out_of_memory_kills": _out_of_memory_kills(),
         }
-    elif report["outcome"] == wire.VALUE:
+    elif report["outcome"] == wire.VALUE and "count" not in report:
         parts["string"] = wire.file_part(os.path.join(folder, STRING_FILE))
         parts["value"] = wire.file_part(os.path.join(folder, VALUE_FILE))
     report["peak_memory_bytes"] = ending.peak_bytes
@@ -69,15 +69,16 @@ def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Pack
     }
 
 
-def kept(path: str) -> bytes:
-    """The first and the last megabyte of a file, with a line between them that says how much is left out."""
+def kept(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
+    """The first and the last megabyte of a file, or of a part of it, and between them how much is left out."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            size = (os.fstat(file.fileno()).st_size if end is None else end) - start
+            file.seek(start)
             if size <= 2 * KEPT_BYTES:
-                return file.read()
+                return file.read(size)
             head = file.read(KEPT_BYTES)
-            file.seek(size - KEPT_BYTES)
+            file.seek(start + size - KEPT_BYTES)
             tail = file.read(KEPT_BYTES)
     except FileNotFoundError:
         return b""

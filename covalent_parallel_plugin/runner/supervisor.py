@@ -11,10 +11,11 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import Dict, Mapping, NamedTuple, Optional
+from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .. import wire
 from . import bucket as storage
+from .items import Share, parse_indices, write_share
 from .process import supervise
 from .report import KEPT_BYTES, Ending, outcome_of, partial_of
 
@@ -29,14 +30,17 @@ class Assignment(NamedTuple):
     time_limit_seconds: float
     keep_objects: bool
     task_index: int
+    tasks: int
     attempt: int
     last_attempt: int
+    round: int
+    chosen: Optional[List[int]]
 
     def __repr__(self) -> str:
         return "Assignment(%s, task %d, attempt %d)" % (self.folder, self.task_index, self.attempt)
 
     def binding(self, kind: str) -> bytes:
-        return wire.binding(kind, self.call_id, self.task_index)
+        return wire.binding(kind, self.call_id, self.task_index, self.round or None)
 
 
 def main() -> int:
@@ -77,8 +81,11 @@ def _read_environment() -> Assignment:
         time_limit_seconds=float(environment[wire.ENV_TIME_LIMIT]),
         keep_objects=environment.get(wire.ENV_KEEP_OBJECTS) == "1",
         task_index=int(environment.get("BATCH_TASK_INDEX", "0")),
+        tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
         last_attempt=int(environment.get(wire.ENV_LAST_ATTEMPT, "0")),
+        round=int(environment.get(wire.ENV_ROUND, "0")),
+        chosen=parse_indices(environment[wire.ENV_ITEMS]) if wire.ENV_ITEMS in environment else None,
     )
     for name in list(environment):
         if name.startswith(wire.ENV_PREFIX):
@@ -94,15 +101,18 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
         envelope = wire.read_header(call, task.key, wire.binding(wire.CALL, task.call_id))
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         refusal = _refusal(envelope.header)
-        if refusal is None:
-            ending = supervise(call, envelope, folder, task.time_limit_seconds)
-        else:
+        if refusal is not None:
             ending = Ending(exit_status=None, signal=None, reason="refused")
+            header, parts = outcome_of(folder, ending, refusal)
+        elif envelope.header.get("map"):
+            ending, header, parts = _run_items(task, bucket, folder, call, envelope)
+        else:
+            ending = supervise(call, envelope, folder, task.time_limit_seconds).ending
+            header, parts = outcome_of(folder, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
         _deliver_partial(bucket, task, folder)
         return wire.EXIT_TERMINATED
-    header, parts = outcome_of(folder, ending, refusal)
     if header["outcome"] in (wire.EXCEPTION, wire.KILLED) and task.attempt < task.last_attempt:
         _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
         _deliver_partial(bucket, task, folder)
@@ -118,7 +128,7 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
     )
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
-    name = wire.outcome_name(task.folder, task.task_index)
+    name = wire.outcome_name(task.folder, task.task_index, task.round)
     try:
         if not _deliver(bucket, name, header, parts, task, wire.OUTCOME):
             _say("another attempt of this task has delivered its outcome before")
@@ -126,6 +136,29 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
         _say(str(error))
         return wire.EXIT_NOT_DELIVERED
     return wire.EXIT_DELIVERED
+
+
+def _run_items(
+    task: Assignment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: wire.Envelope
+) -> Tuple[Ending, Dict[str, object], Dict[str, wire.Part]]:
+    """Run this task's share of a map's items."""
+    # Loaded here only: a lone electron does without.
+    from . import mapping
+
+    place = mapping.Place(task.folder, task.call_id, task.key, task.task_index, task.round)
+    delivery = mapping.Delivery(place, folder, lambda: storage.from_environment(task.bucket))
+    position = delivery.skip_delivered(bucket) if task.attempt else 0
+    marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
+    write_share(folder, Share(task.task_index, task.tasks, position, task.chosen, marker))
+    ending, streams = supervise(call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.tick)
+    if ending.reason == "terminated":
+        try:
+            delivery.send_rest(streams)
+        except storage.BucketError as error:
+            _say(str(error))
+        return ending, {"outcome": wire.KILLED}, {}
+    header, parts = mapping.outcome_of_items(folder, ending, streams, delivery)
+    return ending, header, parts
 
 
 def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:

@@ -138,6 +138,9 @@ def test_with_yes_it_is_shown_and_then_removed(place: Place) -> None:
     job = place.job("d1")
     for name in ("call", "outcome-0", "attempt-0/partial-0", "attempt-12/partial-3", "stdout-0.txt", "stderr-0.txt"):
         place.object(f"{CALL}/{name}")
+    # a map's
+    for name in ("items-0-0", "items-12-3", "round-1/outcome-0", "round-11/items-4-7"):
+        place.object(f"{CALL}/{name}")
     result = command("--older-than", "0s", "--yes")
     assert result.exit_code == 0, result.output
     assert result.output.index(job) < result.output.index("The jobs are cancelled and the objects deleted")
@@ -256,7 +259,7 @@ def test_jobs_under_a_name_of_the_calls_own_belong_to_the_dispatch_too(place: Pl
     call_id = "0123456789abcdef"
     made = {
         place.job("d1", name=jobspec.job_id("d1", 0, jobspec.own_name(call_id, jobs)), call_id=call_id)
-        for jobs in (1, 2)
+        for jobs in (1, 2, 12)
     }
     assert {job.name for job in place.found("d1").jobs} == made
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus, connect
 from covalent_parallel_plugin.dispatch import watch
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
@@ -41,10 +41,6 @@ class Seen:
         return self.watched.job.state if self.watched.job is not None else None
 
 
-def asking(batch: BatchApi) -> watch.Ask:
-    return lambda: batch.get(NAME, patience_seconds=POLL_SECONDS)
-
-
 def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits = FOR_EVER) -> Seen:
     """Watch to the end, with a clock that each sleep moves on by so much."""
     now = 0.0
@@ -60,8 +56,13 @@ def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits 
 
     async def run() -> watch.Watched:
         batch = BatchApi(connect(address))
+
+        async def look(seconds: float) -> JobStatus | None:
+            await sleep(seconds)
+            return await batch.get(NAME, patience_seconds=POLL_SECONDS)
+
         try:
-            return await watch.until_ended(asking(batch), NAME, POLL_SECONDS, limits, sleep, lambda: now)
+            return await watch.until_ended(look, NAME, POLL_SECONDS, limits, lambda: now)
         finally:
             await batch.close()
 
@@ -232,14 +233,16 @@ def test_the_users_cancellation_ends_the_watching_from_within_the_sleep(script: 
     class Cancelled(Exception):
         pass
 
-    async def sleep(seconds: float) -> None:
-        if script.looks == 2:
-            raise Cancelled
-
     async def run() -> None:
         batch = BatchApi(connect(script.address))
+
+        async def look(seconds: float) -> JobStatus | None:
+            if script.looks == 2:
+                raise Cancelled
+            return await batch.get(NAME)
+
         try:
-            await watch.until_ended(asking(batch), NAME, POLL_SECONDS, FOR_EVER, sleep, lambda: 0.0)
+            await watch.until_ended(look, NAME, POLL_SECONDS, FOR_EVER, lambda: 0.0)
         finally:
             await batch.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.dispatch.outcome import _raised
+from covalent_parallel_plugin.dispatch.outcome import raised_of
 from covalent_parallel_plugin.dispatch.verdict import exception_of
 from covalent_parallel_plugin.runner import report
 from covalent_parallel_plugin.runner.child import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, describe, shown
@@ -75,12 +75,12 @@ def test_arguments_that_cannot_be_carried_are_left_out(argument: object) -> None
     ],
 )
 def test_a_builtin_exception_is_made_again_as_it_was(error: Exception) -> None:
-    again = exception_of(_raised(described(error)))
+    again = exception_of(raised_of(described(error)))
     assert (type(again), str(again), again.args) == (type(error), str(error), error.args)
 
 
 def test_an_import_error_keeps_the_module_it_is_about() -> None:
-    again = exception_of(_raised(described(ModuleNotFoundError("no", name="pandas"))))
+    again = exception_of(raised_of(described(ModuleNotFoundError("no", name="pandas"))))
     assert isinstance(again, ModuleNotFoundError)
     assert again.name == "pandas"
 

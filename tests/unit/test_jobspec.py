@@ -114,7 +114,7 @@ def test_a_job_that_is_just_small_enough_is_taken() -> None:
 
 
 def readable(made: batch_v1.Job) -> str:
-    """The job as JSON, without what changes with every line of the runner."""
+    """The job as JSON, without what changes with every line of the runner, or with every server."""
     text = batch_v1.Job.to_json(
         made, always_print_fields_with_no_presence=False, use_integers_for_enums=False, sort_keys=True, indent=2
     )
@@ -125,6 +125,8 @@ def readable(made: batch_v1.Job) -> str:
     commands[1:] = ["BOOTSTRAP", "VERSION", "SHA256"]
     for labels in (fields["labels"], fields["allocationPolicy"]["labels"]):
         labels[jobspec.LABEL_VERSION] = "VERSION"
+        assert labels[jobspec.LABEL_SERVER] == jobspec.SERVER
+        labels[jobspec.LABEL_SERVER] = "SERVER"
     return json.dumps(fields, sort_keys=True, indent=2) + "\n"
 
 

@@ -19,9 +19,10 @@ FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "errors", ""
 RUNNER = {"wire", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
-    "": {"errors", "gcpbatch"},
+    "": {"errors", "gcpbatch", "parallel_map"},
     "errors": set(),
     "wire": set(),
+    "mark": set(),
     "rules": set(),
     "machines": set(),
     "resources": {"rules"},
@@ -30,8 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
     "dispatch": {"cloud"} | FOUNDATION,
-    "transport": {"dispatch"} | FOUNDATION,
-    "gcpbatch": {"deploy", "dispatch", "cloud", "transport"} | FOUNDATION,
+    "transport": {"dispatch", "mark"} | FOUNDATION,
+    "parallel_map": {"mark", "errors", "runner", ""},
+    "nodes": {"dispatch", "cloud", "runner"} | FOUNDATION,
+    "gcpbatch": {"deploy", "dispatch", "cloud", "transport", "nodes"} | FOUNDATION,
     "deploy": FOUNDATION,
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
@@ -40,7 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
     "demo": {"emulator", "private_server", "demo_workflow"} | FOUNDATION,
+    "watching": {"dispatch", "cloud"} | FOUNDATION,
     "cli": {
+        "watching",
         "doctor",
         "planning",
         "image",

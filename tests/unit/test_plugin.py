@@ -85,6 +85,7 @@ OTHER_VALUES: dict[str, Any] = {
     "max_parallel": 50,
     "retry_exceptions": True,
     "queue_limit": 60.5,
+    "service_nodes": "batch",
     "keep_objects": True,
 }
 
@@ -178,12 +179,6 @@ def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name() -> None:
 def test_all_unknown_keywords_are_told_at_once() -> None:
     with pytest.raises(TypeError, match=r"'memroy' .did you mean 'memory'.*'vcpu' .did you mean 'vcpus'"):
         GCPBatchExecutor(memroy=1, vcpu=2)
-
-
-@pytest.mark.parametrize("later", ["service_nodes"])
-def test_an_option_that_does_nothing_yet_is_not_accepted(later: str) -> None:
-    with pytest.raises(TypeError, match=f"no option '{later}'"):
-        GCPBatchExecutor(**{later: "x"})
 
 
 def test_wrong_values_of_the_caller_are_refused_together() -> None:

@@ -97,6 +97,8 @@ ACCEPTED = [
     ("priority", 99, 99),
     ("max_parallel", 1, 1),
     ("max_parallel", 5000, 5000),
+    ("service_nodes", "local", "local"),
+    ("service_nodes", "batch", "batch"),
 ]
 
 REFUSED = [
@@ -239,6 +241,9 @@ REFUSED = [
     ("max_parallel", 0, "1 to 5000"),
     ("max_parallel", 5001, "1 to 5000"),
     ("cache_dir", 7, "write it as text"),
+    ("service_nodes", "Batch", "'local' nor 'batch'"),
+    ("service_nodes", True, "'local' nor 'batch'"),
+    ("service_nodes", ["local"], "'local' nor 'batch'"),
 ]
 
 

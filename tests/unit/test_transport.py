@@ -138,6 +138,12 @@ def test_the_clients_python_is_told_not_this_ones() -> None:
     assert call.python == "3.12.1"
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, transport.PIECE_BYTES - 30, transport.PIECE_BYTES, 4_000_001])
+def test_the_raw_pickle_is_the_one_that_covalent_wrote(size: int) -> None:
+    value = TransportableObject(bytes(size))
+    assert transport.raw_pickle(value) == cloudpickle.dumps(bytes(size))
+
+
 def test_a_plain_function_is_pickled_here() -> None:
     call, pickles = read_call(five, [1], {"b": 2}, "d", 0)
     assert (call.name, call.python) == ("five", platform.python_version())

@@ -1,0 +1,245 @@
+"""A map's way on the dispatcher: one job of many tasks, and another one for the items that were lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import cloudpickle
+from google.cloud import batch_v1
+
+from .. import wire
+from ..cloud import Services
+from ..cloud.pool import in_pool
+from ..cloud.storage import CorruptObjectError
+from ..errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
+from ..settings import Settings
+from . import jobspec, watch
+from .call import Call, Map, Pickles
+from .collect import IN_MEMORY_BYTES, Collection
+from .items import TaskReport, ValueStore, compressed, read_chunk, read_task, tasks_for
+from .joined import gathered, pickle_of_list
+from .lifecycle import Lifecycle
+from .map_rounds import Progress, error_of, failure_of, named, output_of, totals
+from .message import Place
+from .outcome import Outcome
+from .verdict import Failure, Findings, Value, Verdict, joined, settings_for_another_run, verdict
+
+logger = logging.getLogger(__name__)
+
+# Linux takes no longer single variable than 128 KiB (MAX_ARG_STRLEN); what does not fit waits for the next job
+LONGEST_LIST = 100_000
+_OUTCOME = re.compile(r"outcome-(\d+)")
+_CHUNK = re.compile(r"items-(\d+)-(\d+)")
+
+
+class MapLifecycle(Lifecycle):
+    """One map on its way; see Lifecycle for the arguments."""
+
+    def __init__(
+        self,
+        call: Call,
+        settings: Settings,
+        services: Services,
+        cancelled: asyncio.Event,
+        source: Callable[[], Awaitable[str]],
+    ):
+        super().__init__(call, settings, services, cancelled, source)
+        self._map = call.map or Map()
+        self._progress = Progress(total=self._map.items)
+        # How many jobs may follow the first one
+        self._left = settings.retries
+        Path(settings.cache_dir).mkdir(parents=True, exist_ok=True)
+        self._store = ValueStore(settings.cache_dir)
+
+    async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
+        """Bring the map to its end; its value is a list in the items' order. See `Lifecycle.run` for the rest."""
+        try:
+            if self._map.items == 0:
+                return await self._value()
+            return await super().run(pickles, on_staged)
+        finally:
+            self._store.close()
+
+    def _first_job(self) -> batch_v1.Job:
+        return self._job(self._settings, 0, None)
+
+    async def _runs(self, job: batch_v1.Job) -> Verdict:
+        """Run the job, and others for what was lost, until there is nothing more to do."""
+        settings = self._settings
+        while True:
+            tasks = int(job.task_groups[0].task_count)
+            self._check_cancelled()
+            await self._submission.create(settings, job)
+            self._progress.jobs += 1
+            self._progress.tasks += tasks
+            with self._named("was lost sight of"):
+                watched = await self._watch(tasks)
+            with self._named("has outcomes that could not be fetched"):
+                ended = await self._collect_items(watched, settings, tasks)
+            if not isinstance(ended, Failure):
+                return ended
+            if isinstance(ended.error, MapError) and self._may_retry_exceptions:
+                self._progress.forget_raised()
+            lost = self._progress.lost()
+            if not self._is_worth_another_job(ended, lost):
+                return ended
+            if self._left == 0:
+                # On standard machines, if that was asked for and Spot machines were lost as often as allowed.
+                another = settings_for_another_run(ended, settings)
+                if another is None:
+                    return ended
+                settings = another
+            self._left = max(self._left - 1, 0)
+            again = "all" if lost is None else named(lost)
+            logger.warning("%s has items that did not end (%s): they run again in a new job", self._call, again)
+            job = self._job(settings, self._progress.jobs, lost)
+
+    def _job(self, settings: Settings, round: int, lost: list[int] | None) -> batch_v1.Job:
+        variables = {wire.ENV_ROUND: str(round)} if round else {}
+        if lost is not None:
+            text = compressed(lost)
+            if len(text) > LONGEST_LIST:
+                text = text[: text.rindex(",", 0, LONGEST_LIST)]
+            variables[wire.ENV_ITEMS] = text
+        items = self._map.items if lost is None else len(lost)
+        tasks = tasks_for(items, settings.max_parallel)
+        job = jobspec.job(settings, self._call, self._ticket, tasks, variables)
+        if items is not None:
+            job.labels[jobspec.LABEL_ITEMS] = str(items)
+        return job
+
+    @property
+    def _may_retry_exceptions(self) -> bool:
+        return self._settings.retry_exceptions and self._left > 0
+
+    def _is_worth_another_job(self, ended: Failure, lost: list[int] | None) -> bool:
+        """Whether items were lost through no fault of the electron's, or it is not known yet whose fault it was."""
+        if lost is not None and not lost:
+            return False
+        return isinstance(ended.error, (MachineLostError, TaskKilledError, MapError)) or (
+            isinstance(ended.error, NoOutcomeError) and bool(self._progress.items)
+        )
+
+    async def _collect_items(self, watched: watch.Watched, settings: Settings, tasks: int) -> Verdict:
+        round = self._progress.jobs - 1
+        refused, silent = await self._fetch(tasks, round)
+        progress, name = self._progress, self._submission.job_name
+        if progress.hook is not None:
+            return verdict(self._call, settings, name, Findings(watched.job, outcome=progress.hook))
+        if progress.is_complete and progress.raised and self._may_retry_exceptions:
+            return self._items_failed(settings, watched)
+        if progress.is_complete and (self._map.return_exceptions or not progress.raised):
+            return await self._value()
+        if progress.lost() == []:
+            return self._items_failed(settings, watched)
+        if progress.timed_out is not None:
+            ended, running = progress.timed_out
+            where = f" in item {running.index} ({running.arguments})" if running is not None else ""
+            return self._lost(
+                settings, watched, Findings(watched.job, outcome=ended), f" It stood{where}." if where else ""
+            )
+        if progress.killed and not silent:
+            ended, _ = next(reversed(progress.killed.values()))
+            return self._lost(settings, watched, Findings(watched.job, outcome=ended), "")
+        collection = Collection(self._services, self._settings, self._ticket, name)
+        found = Findings(watched.job, outcome=refused, reason=watched.reason)
+        return self._lost(settings, watched, await collection.without_outcome(found, min(silent, default=0)), "")
+
+    async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
+        """Take note of all that the tasks of this round delivered.
+
+        Returns:
+            The last refusal, if there was one, and the tasks from which no outcome came.
+        """
+        folder = f"{self._ticket.folder}/round-{round}/" if round else f"{self._ticket.folder}/"
+        names = [name[len(folder) :] for name in await in_pool(self._services.objects.names, folder)]
+        outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
+        chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
+        wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
+        wanted += [(task, number) for task, number in chunks if task < tasks]
+        refused = None
+        for report in await asyncio.gather(*(in_pool(self._read, round, *one) for one in wanted)):
+            if isinstance(report, OutcomeError):
+                logger.warning("%s: %s", self._call, report)
+                refused = report
+            elif report is not None:
+                self._progress.add(report)
+        return refused, set(range(tasks)) - outcomes
+
+    def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
+        ticket, store = self._ticket, self._store
+        if number is None:
+            name = wire.outcome_name(ticket.folder, task, round)
+        else:
+            name = wire.chunk_name(ticket.folder, task, round, number)
+        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
+            stream = cast(BinaryIO, file)
+            try:
+                if not self._services.objects.get(name, stream):
+                    return None
+                if number is None:
+                    return read_task(stream, ticket.key, ticket.call_id, task, round, store)
+                return read_chunk(stream, ticket.key, ticket.call_id, task, round, number, store)
+            except CorruptObjectError as error:
+                return OutcomeError(str(error))
+            except OutcomeError as error:
+                return error
+
+    async def _value(self) -> Value:
+        progress = self._progress
+        errors = {
+            item.index: cast(bytes, cloudpickle.dumps(error_of(item.raised)))
+            for item in progress.raised
+            if item.raised is not None
+        }
+
+        def join() -> Outcome:
+            chunks = pickle_of_list(progress.pickles(self._store, errors))
+            return Outcome(
+                kind=wire.VALUE,
+                stdout=joined(output_of(progress, "stdout"), totals(progress)),
+                stderr=output_of(progress, "stderr"),
+                pickle=gathered(chunks, self._store.size, self._settings.cache_dir),
+                shown=progress.shown(),
+                python=progress.python or self._call.python,
+                cloudpickle=progress.cloudpickle or cloudpickle.__version__,
+            )
+
+        return Value(await in_pool(join))
+
+    def _items_failed(self, settings: Settings, watched: watch.Watched) -> Failure:
+        """All items have ended, and some of them badly."""
+        progress = self._progress
+        error = failure_of(self._call, progress)
+        place = Place(self._call, settings, self._submission.job_name, watched.job, None)
+        raised = progress.raised
+        first = raised[0].raised.traceback if raised and raised[0].raised is not None else ""
+        told = joined(f"The first one:\n{first}" if first else "", f"{error}\n{place.addresses()}\n")
+        return Failure(
+            error,
+            joined(output_of(progress, "stdout"), totals(progress)),
+            joined(output_of(progress, "stderr"), told),
+        )
+
+    def _lost(self, settings: Settings, watched: watch.Watched, found: Findings, more: str) -> Failure:
+        """Items did not end: why, in the words for a lone electron, and how many and which."""
+        ended = verdict(self._call, settings, self._submission.job_name, found)
+        assert isinstance(ended, Failure)  # no outcome with a value comes here
+        progress = self._progress
+        if progress.total is None:
+            return ended
+        missing = [index for index in range(progress.total) if index not in progress.items]
+        text = f"{len(missing)} of its {progress.total} items did not end ({named(missing)}).{more}"
+        error = type(ended.error)(f"{ended.error}\n{text}")
+        return Failure(
+            error,
+            joined(output_of(progress, "stdout"), totals(progress)),
+            joined(output_of(progress, "stderr"), joined(ended.stderr, f"{text}\n")),
+        )

@@ -1,0 +1,171 @@
+"""One node's way on the dispatcher: recognised, then put together or run by a worker; or left to Batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import cloudpickle
+
+from .. import wire
+from ..cloud.pool import in_pool
+from ..dispatch.call import Call, Pickles
+from ..dispatch.joined import gathered
+from ..dispatch.outcome import Outcome, raised_of, text_of, writable
+from ..dispatch.submit import CancelledCall, unless_cancelled
+from ..dispatch.verdict import Failure, Value, Verdict, exception_of, joined
+from ..runner.child import SHOWN_CHARACTERS
+from . import compose, worker
+from .process import Request, WorkerFailed
+from .recognise import Kind, kind_of
+from .workers import Workers
+
+logger = logging.getLogger(__name__)
+
+# Inputs up to this size are put together faster than a thread is found for them; each one costs like so many bytes
+SMALL_BYTES = 64 * 1024
+ENTRY_BYTES = 256
+# Loading more than this would take more of the server's memory than a small node should
+LARGEST_LOADED_BYTES = 256 * 1024 * 1024
+
+WORKERS = Workers()
+
+Entries = Sequence[compose.Entry]
+
+
+async def run_here(
+    call: Call,
+    pickles: Pickles,
+    arguments: Sequence[object],
+    cancelled: asyncio.Event,
+    folder: str,
+    workers: Workers = WORKERS,
+) -> Verdict | None:
+    """How one of Covalent's own nodes ended, run beside the server; None for all that is to run on Batch.
+
+    Args:
+        arguments: the positional ones as Covalent gave them, for the texts that it shows for them.
+        cancelled: set when the user asks for the node's end.
+        folder: for values of more than a few megabytes, until nobody needs them.
+
+    Raises:
+        CancelledCall: `cancelled` was set.
+        asyncio.CancelledError: the server stops; the node's process has ended.
+    """
+    kind = kind_of(call.name, cast(bytes, pickles["function"]))
+    own_python = platform.python_version()
+    if kind is None or wire.python_minor(call.python) != wire.python_minor(own_python):
+        return None
+    if call.before or call.after:
+        # They were meant for the electron's machine: in a process here they would install into the server's packages.
+        return None
+    if cancelled.is_set():
+        raise CancelledCall
+    size = sum(map(len, _values(pickles)))
+    if kind is not Kind.LOADED:
+        make = partial(_put_together, kind, call, pickles, arguments, folder)
+        is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
+        outcome = make() if is_small else await in_pool(make)
+        if outcome is not None:
+            return Value(outcome)
+    if size > LARGEST_LOADED_BYTES:
+        return None
+    request = Request({"args": call.args, "kwargs": list(call.kwargs)}, cast(Mapping[str, bytes], pickles))
+    asked = asyncio.ensure_future(workers.ask(request))
+    try:
+        return _verdict(*await unless_cancelled(cancelled, asked))
+    except WorkerFailed as error:
+        logger.info("%s goes to Batch: %s", call, error)
+        return None
+    finally:
+        # Where it was cancelled, until its process has ended
+        await asyncio.wait([asked])
+
+
+def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[object], folder: str) -> Outcome | None:
+    """The value of a list or dict node, with nothing in it loaded; None where that would not be Covalent's value."""
+    if call.kwargs:
+        return None
+    given = [cast(bytes, pickles[f"arg{index}"]) for index in range(call.args)]
+    texts = [str(getattr(argument, "object_string", "...")) for argument in arguments]
+    if kind is Kind.LIST:
+        entries = [compose.entry_of(pickle) for pickle in given]
+        chunks, text = compose.pickle_of_list(entries), _list_text(entries, texts)
+    else:
+        both = _keys_and_values(given)
+        if both is None:
+            return None
+        chunks, text = compose.pickle_of_dict(*both), _dict_text(*both, texts)
+    # Where it goes through a file nothing of it is held twice.
+    data = gathered(cast(Iterable[bytes], chunks), sum(map(len, given)), folder)
+    return _value(data, text, cloudpickle.__version__)
+
+
+def _keys_and_values(given: Sequence[bytes]) -> tuple[Entries, Entries] | None:
+    """Of a dict node, whose arguments are two lists: put together here, with keys that any dict takes; else None."""
+    if len(given) != 2 or not all(map(compose.is_list, given)):
+        return None
+    keys, values = map(compose.entries_in, given)
+    if keys is None or values is None or len(keys) != len(values) or not all(key.is_plain for key in keys):
+        return None
+    return keys, values
+
+
+def _list_text(entries: Entries, texts: Iterable[str]) -> str:
+    shown: list[str] = []
+    length = 0
+    for entry, text in zip(entries, texts, strict=True):
+        shown.append(compose.plain_text(entry) if entry.is_plain else text)
+        length += len(shown[-1])
+        if length > SHOWN_CHARACTERS:
+            break
+    return _cut(f"[{', '.join(shown)}]")
+
+
+def _dict_text(keys: Entries, values: Entries, texts: Sequence[str]) -> str:
+    if not all(value.is_plain for value in values):
+        # Only the list of the values has a text.
+        return _cut(f"dict(zip({texts[0]}, {texts[1]}))")
+    pairs = zip(keys, values, strict=True)
+    return _cut(f"{{{', '.join(f'{compose.plain_text(key)}: {compose.plain_text(value)}' for key, value in pairs)}}}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def _value(
+    data: bytes | mmap.mmap, text: str, version: str, stdout: str = "", stderr: str = "", name: str = ""
+) -> Outcome:
+    python, shown = platform.python_version(), writable(text)
+    return Outcome(wire.VALUE, stdout, stderr, pickle=data, shown=shown, name=name, python=python, cloudpickle=version)
+
+
+def _verdict(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Verdict:
+    """What a worker told, of which nothing is trusted: what was loaded there ran there.
+
+    Raises:
+        WorkerFailed: the node is not to end so.
+    """
+    try:
+        streams = {name: text_of(parts[name]) for name in ("stdout", "stderr")}
+        if header["kind"] == worker.VALUE:
+            version, name = writable(header["cloudpickle"]), writable(header["name"])
+            return Value(_value(parts["value"], text_of(parts["shown"]), version, name=name, **streams))
+        if header["kind"] == worker.RAISED:
+            raised = raised_of(header["exception"])
+            told = joined(streams["stderr"], raised.traceback)
+            return Failure(exception_of(raised), streams["stdout"], told)
+        reason = str(header["reason"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WorkerFailed(f"its process told {type(error).__name__}: {error!s:.300}") from error
+    raise WorkerFailed(reason)
+
+
+def _values(pickles: Pickles) -> Iterable[bytes]:
+    return cast(Iterable[bytes], pickles.values())

@@ -1,0 +1,224 @@
+"""The items of a map, in the electron's process: one after the other, each value pickled by itself and noted at once.
+
+What is noted is whole: a process that is killed during an item leaves all the items before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import reprlib
+import sys
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .describe import describe
+
+VALUES_FILE = "items.values"
+NOTES_FILE = "items.notes"
+ASSIGNMENT_FILE = "items.json"
+# What stands for an item's arguments or value where there is no room for them
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
+# The values that are shown for the whole list
+SHOWN_ITEMS = 20
+
+
+class Share(NamedTuple):
+    """Which items are this task's: `task` of `tasks`, from `position` on; of `chosen`, or of all where that is None."""
+
+    task: int
+    tasks: int
+    position: int
+    chosen: "Optional[List[int]]"
+    marker: str
+
+    def indices(self, count: int) -> "List[int]":
+        """The items' indices, in the order in which they run; `count` is how many there are in all."""
+        every = range(count) if self.chosen is None else [index for index in self.chosen if index < count]
+        return list(every[self.task :: self.tasks])[self.position :]
+
+
+def write_share(folder: str, share: Share) -> None:
+    with open(os.path.join(folder, ASSIGNMENT_FILE), "w") as file:
+        json.dump(share, file)
+
+
+def read_share(folder: str) -> Share:
+    with open(os.path.join(folder, ASSIGNMENT_FILE)) as file:
+        return Share(*json.load(file))
+
+
+def parse_indices(text: str) -> "List[int]":
+    """The indices of "3,8-20/4": 3, 8, 12, 16, 20."""
+    indices = []  # type: List[int]
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        indices.extend(range(int(first), int(last or first) + 1, int(step or 1)))
+    return indices
+
+
+def run_items(
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    constants: Mapping[str, Any],
+    folder: str,
+    dump: Callable[[Any], bytes],
+) -> Dict[str, object]:
+    """Call the function with each item of this task's share, and note how each one ended.
+
+    Returns:
+        What the report says: how many items there are in all.
+    """
+    held = items if isinstance(items, (list, tuple)) else list(items)
+    share = read_share(folder)
+    marker = share.marker.encode()
+    values_path, notes_path = os.path.join(folder, VALUES_FILE), os.path.join(folder, NOTES_FILE)
+    with open(values_path, "ab") as values, open(notes_path, "a", encoding="utf-8") as notes:
+        _note(notes, {"count": len(held)})
+        for index in share.indices(len(held)):
+            _mark(marker, index)
+            _note(notes, {"begun": index, "arguments": shortened(held[index])})
+            note = _ended(function, held[index], constants, dump, values, index)
+            _mark(marker, -1)
+            _note(notes, note)
+    return {"count": len(held)}
+
+
+def call_with(function: Callable[..., Any], item: Any, constants: Mapping[str, Any]) -> Any:
+    """A dict holds keyword arguments, a tuple positional ones, anything else is the one argument."""
+    if isinstance(item, dict):
+        return function(**{**constants, **item})
+    if isinstance(item, tuple):
+        return function(*item, **constants)
+    return function(item, **constants)
+
+
+def shortened(value: Any) -> str:
+    try:
+        return SHORT.repr(value)
+    except BaseException as error:
+        # Whatever its repr() raises
+        return "<%s, whose repr() raised %s>" % (type(value).__name__, type(error).__name__)
+
+
+def _ended(
+    function: Callable[..., Any],
+    item: Any,
+    constants: Mapping[str, Any],
+    dump: Callable[[Any], bytes],
+    values: Any,
+    index: int,
+) -> Dict[str, object]:
+    process = os.getpid()
+    try:
+        try:
+            value = call_with(function, item, constants)
+        finally:
+            if os.getpid() != process:
+                # The function forked, and this is the copy: only the original goes on.
+                os._exit(0)
+        data = _dumped(value, dump)
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+        return {"ended": index, "exception": describe(error)}
+    values.write(data)
+    values.flush()
+    note = {"ended": index, "size": len(data)}  # type: Dict[str, object]
+    if index < SHOWN_ITEMS:
+        note["shown"] = shortened(value)
+    return note
+
+
+def _dumped(value: Any, dump: Callable[[Any], bytes]) -> bytes:
+    try:
+        return dump(value)
+    except Exception as error:
+        from .unpicklable import explanation
+
+        raise TypeError(explanation("the item", value, error, dump)) from None
+
+
+def _note(notes: Any, note: Mapping[str, object]) -> None:
+    notes.write(json.dumps(note) + "\n")
+    notes.flush()
+
+
+def _mark(marker: bytes, index: int) -> None:
+    """Say in both streams which item's output follows; -1 for none."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except Exception:
+            # The user has closed it, or put something else in its place: what that holds back is the user's affair.
+            pass
+        try:
+            os.write(descriptor, b"%s %d\n" % (marker, index))
+        except OSError:
+            # Closed below as well: then nothing of this item comes that way.
+            continue
+
+
+class Note(NamedTuple):
+    """How one item ended: the size of its value's pickle, or its exception."""
+
+    item: int
+    size: int
+    exception: "Optional[Dict[str, object]]"
+    arguments: str
+    shown: str
+
+
+class Notes(NamedTuple):
+    """What a process has noted: how many items there are (None: it never knew), the ended ones, and the begun one."""
+
+    total: "Optional[int]"
+    ended: "List[Note]"
+    running: "Optional[Tuple[int, str]]"
+
+
+def read_notes(folder: str) -> Notes:
+    """What the electron's process has noted so far; a line that is not whole yet does not count."""
+    count = None
+    ended = []  # type: List[Note]
+    running = None  # type: Optional[Tuple[int, str]]
+    try:
+        with open(os.path.join(folder, NOTES_FILE), "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        lines = []
+    for line in lines:
+        note = json.loads(line.decode())
+        if "count" in note:
+            count = int(note["count"])
+        elif "begun" in note:
+            running = (int(note["begun"]), str(note["arguments"]))
+        else:
+            arguments = running[1] if running is not None else ""
+            ended.append(
+                Note(
+                    int(note["ended"]),
+                    int(note.get("size", 0)),
+                    note.get("exception"),
+                    arguments,
+                    note.get("shown", ""),
+                )
+            )
+            running = None
+    return Notes(count, ended, running)
+
+
+def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> "List[Dict[str, object]]":
+    """The notes as an outcome's header tells them; `streams` has where each item's output lies."""
+    table = []
+    for note in notes:
+        row = {"index": note.item, "output": streams.get(note.item, [0, 0, 0, 0])}  # type: Dict[str, object]
+        if note.exception is None:
+            row["size"] = note.size
+        else:
+            row["exception"] = note.exception
+            row["arguments"] = note.arguments
+        if note.shown:
+            row["shown"] = note.shown
+        table.append(row)
+    return table

@@ -1,0 +1,425 @@
+"""`covalent-parallel watch` on the emulator: what is shown of a dispatch's jobs, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from google.cloud import batch_v1
+
+from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
+from covalent_parallel_plugin.dispatch import jobspec
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
+from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
+from covalent_parallel_plugin.watching import CovalentServer, Items, Snapshot, Watch, follow, view_of
+
+PARENT = "projects/local/locations/us-east1"
+NOBODY = "http://127.0.0.1:9"
+COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "watch"]
+COMMAND_SECONDS = 60
+QUOTA = "VM in Managed Instance Group meets error: Batch Error: code - CODE_GCE_QUOTA_EXCEEDED, description - no"
+
+
+# --- what a job is shown as
+
+
+def job(state: str = "RUNNING", counts: Any = None, labels: Any = None, events: Sequence[Event] = ()) -> JobStatus:
+    return JobStatus("projects/1/locations/r/jobs/j", "uid", state, counts or {}, events, labels or {}, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("label", "counts", "items"),
+    [
+        ("1000", {"PENDING": 16}, Items(1000, 0, 0, 0, True)),
+        ("1000", {"PENDING": 0, "SUCCEEDED": 16}, Items(1000, 1000, 0, 0, True)),
+        ("160", {"SUCCEEDED": 4, "RUNNING": 8, "PENDING": 3, "FAILED": 1}, Items(160, 40, 80, 10, True)),
+        ("100", {"SUCCEEDED": 1, "UNEXECUTED": 2}, Items(100, 33, 0, 66, False)),
+        ("7", {"SUCCEEDED": 7}, Items(7, 7, 0, 0, True)),
+        ("7", {}, Items(7, 0, 0, 0, True)),
+        ("", {"RUNNING": 1}, None),
+        ("many", {"RUNNING": 1}, None),
+    ],
+)
+def test_items_are_reckoned_from_the_tasks(label: str, counts: dict[str, int], items: Items | None) -> None:
+    assert view_of(job(counts=counts, labels={"covalent-items": label}), 1000.0, {}).items == items
+
+
+def test_a_job_takes_as_long_as_from_its_making_to_its_last_event() -> None:
+    ended = job("SUCCEEDED", events=[Event("ended", 1030.0)])
+    assert view_of(ended, 5000.0, {}).seconds == 30
+    assert view_of(job(), 1012.0, {}).seconds == 12
+    assert view_of(job(), 990.0, {}).seconds == 0, "clocks may differ"
+
+
+@pytest.mark.parametrize(
+    ("state", "is_shown"), [("QUEUED", True), ("SCHEDULED", True), ("FAILED", True), ("RUNNING", False)]
+)
+def test_a_job_that_waits_or_failed_shows_its_trouble(state: str, is_shown: bool) -> None:
+    view = view_of(job(state, events=[Event(QUOTA, 1001.0), Event("Job state is set", 1002.0)]), 1010.0, {})
+    assert ("QUOTA_EXCEEDED" in view.event, "quota" in view.meaning) == (is_shown, is_shown)
+
+
+def test_a_waiting_job_without_known_trouble_shows_its_last_event() -> None:
+    view = view_of(job("QUEUED", events=[Event("first", 1001.0), Event("last", 1002.0)]), 1010.0, {})
+    assert (view.event, view.meaning) == ("last", "")
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "is_over"),
+    [
+        ("RUNNING", [True], False),
+        ("COMPLETED", [True, True], True),
+        ("COMPLETED", [True, False], False),
+        ("FAILED", [], True),
+        ("CANCELLED", [True], True),
+        ("NEW_OBJECT", [], False),
+        ("", [True], True),
+        ("", [False], False),
+    ],
+)
+def test_a_dispatch_is_over_with_its_jobs_and_itself(state: str, ended: list[bool], is_over: bool) -> None:
+    view = view_of(job(), 1000.0, {})
+    assert Snapshot("d", state, [replace(view, has_ended=one) for one in ended]).is_over is is_over
+
+
+# --- looks
+
+
+class Covalent(BaseHTTPRequestHandler):
+    """Answers as Covalent's server does, with what `states` has for a dispatch."""
+
+    states: dict[str, list[str]]
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path)
+        if path.path == "/api/v2/dispatches":
+            (wanted,) = parse_qs(path.query)["dispatch_id"]
+            told = self.states.get(wanted)
+            # The last one stays.
+            state = told.pop(0) if told and len(told) > 1 else told[0] if told else None
+            found = [{"dispatch_id": wanted, "status": state}] if state else []
+            answer: Any = {"dispatches": found, "metadata": {"count": len(found)}}
+        else:
+            answer = {"graph": {"nodes": [{"node_id": 0, "name": "train"}, {"node_id": 1, "name": "score"}]}}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def covalent() -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """A server's address, and the states it tells of each dispatch, one after the other."""
+    states: dict[str, list[str]] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Covalent,), {"states": states}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", states
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Place:
+    """One dispatch on the emulator's Batch."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.dispatch_id = str(uuid.uuid4())
+
+    def ask(self, question: Callable[[BatchApi], Any]) -> Any:
+        async def asked() -> Any:
+            batch = BatchApi(connect(self.emulator.environment["BATCH_EMULATOR_HOST"]), patience_seconds=3)
+            try:
+                return await question(batch)
+            finally:
+                await batch.close()
+
+        return asyncio.run(asked())
+
+    def job(self, node: int, script: str = "true", tasks: int = 1, **labels: str) -> str:
+        """Make a job of a node; returns its name."""
+        own = {
+            jobspec.LABEL_OWNER: jobspec.OWNER,
+            jobspec.LABEL_DISPATCH: jobspec.label(self.dispatch_id),
+            jobspec.LABEL_NODE: str(node),
+            jobspec.LABEL_LATTICE: "my-search",
+        }
+        runnable = batch_v1.Runnable(script=batch_v1.Runnable.Script(text=script))
+        group = batch_v1.TaskGroup(
+            task_count=tasks, parallelism=tasks, task_spec=batch_v1.TaskSpec(runnables=[runnable])
+        )
+        made = batch_v1.Job(
+            task_groups=[group], labels={**own, **{f"covalent-{key}": text for key, text in labels.items()}}
+        )
+        job_id = jobspec.job_id(self.dispatch_id, node)
+        return str(self.ask(lambda batch: batch.create(PARENT, made, job_id, str(uuid.uuid4()))).name)
+
+    def until(self, name: str, is_so: Callable[[JobStatus], bool]) -> None:
+        for _ in range(200):
+            if is_so(self.ask(lambda batch: batch.get(name))):
+                return
+            time.sleep(0.1)
+        pytest.fail("the job did not come to that")
+
+    def look(self, address: str = NOBODY, dispatch_id: str = "") -> Snapshot:
+        server = CovalentServer(address)
+        found: Snapshot = self.ask(lambda batch: Watch(batch, PARENT, server, dispatch_id or self.dispatch_id).look())
+        return found
+
+    def follow(self, address: str, outage_seconds: float = 30.0) -> list[Snapshot]:
+        """All that was shown until the end."""
+        shown: list[Snapshot] = []
+        server = CovalentServer(address)
+        self.ask(
+            lambda batch: follow(Watch(batch, PARENT, server, self.dispatch_id), shown.append, 0.2, outage_seconds)
+        )
+        return shown
+
+
+@pytest.fixture
+def place(on_emulator: Emulator) -> Iterator[Place]:
+    yield Place(on_emulator)
+    on_emulator.faults.set(Faults())
+
+
+def test_a_look_shows_every_job_of_the_dispatch_and_no_other(place: Place) -> None:
+    other = Place(place.emulator)
+    other.job(0)
+    names = [place.job(node) for node in (1, 0)]
+    snapshot = place.look()
+    assert [view.node for view in snapshot.jobs] == ["0", "1"]
+    assert {f"{PARENT}/jobs/{view.name}" for view in snapshot.jobs} == set(names)
+    assert snapshot.jobs[0].lattice == "my-search"
+
+
+def test_a_look_is_one_request_to_batch(place: Place) -> None:
+    for node in range(5):
+        place.job(node)
+    before = place.emulator.rpc_counts
+    place.look()
+    after = place.emulator.rpc_counts
+    assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)} == {
+        "ListJobs": 1
+    }
+
+
+def test_a_map_shows_its_tasks_and_items(place: Place) -> None:
+    script = 'if [ "$BATCH_TASK_INDEX" = 0 ]; then sleep 30; fi'
+    name = place.job(0, script, tasks=2, items="10")
+    place.until(name, lambda status: status.counts.get("SUCCEEDED") == 1 and status.counts.get("RUNNING") == 1)
+    (view,) = place.look().jobs
+    assert view.tasks == {"SUCCEEDED": 1, "RUNNING": 1}
+    assert view.items == Items(10, 5, 5, 0, True)
+    place.ask(lambda batch: batch.cancel(name))
+
+
+def test_electrons_have_the_names_that_covalents_server_tells(
+    place: Place, covalent: tuple[str, dict[str, list[str]]]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["RUNNING"]
+    place.job(1)
+    snapshot = place.look(address)
+    assert (snapshot.state, snapshot.note) == ("RUNNING", "")
+    assert [view.electron for view in snapshot.jobs] == ["score"]
+
+
+def test_without_covalents_server_jobs_are_shown_and_why_no_state_is(place: Place) -> None:
+    place.job(0)
+    snapshot = place.look()
+    assert snapshot.state == ""
+    assert "Covalent's server at http://127.0.0.1:9 cannot be asked" in snapshot.note
+
+
+def test_a_job_that_waits_shows_googles_words_and_their_meaning(place: Place) -> None:
+    place.emulator.faults.set(Faults((Fault("job.quota"),)))
+    name = place.job(0)
+    place.until(name, lambda status: any("QUOTA" in event.description for event in status.events))
+    (view,) = place.look().jobs
+    assert "CODE_GCE_QUOTA_EXCEEDED" in view.event
+    assert view.meaning.startswith("the project's quota for such machines is used up: wait")
+    place.ask(lambda batch: batch.cancel(name))
+
+
+def test_a_dispatch_that_nobody_knows_is_told(place: Place, covalent: tuple[str, dict[str, list[str]]]) -> None:
+    with pytest.raises(MissingResourceError, match=rf"no jobs of a dispatch {place.dispatch_id}.*does not know it"):
+        place.look(covalent[0])
+    with pytest.raises(MissingResourceError, match="cannot be asked"):
+        place.look()
+
+
+def test_what_is_no_dispatch_id_is_refused(place: Place) -> None:
+    with pytest.raises(ValueError, match="is no dispatch id"):
+        place.look(dispatch_id='x" OR labels."a"="b')
+
+
+def test_following_ends_with_the_dispatch(place: Place, covalent: tuple[str, dict[str, list[str]]]) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["NEW_OBJECT", "RUNNING", "RUNNING", "RUNNING", "COMPLETED"]
+    place.until(place.job(0), lambda status: status.is_terminal)
+    shown = place.follow(address)
+    assert [snapshot.state for snapshot in shown] == ["NEW_OBJECT", "RUNNING", "RUNNING", "RUNNING", "COMPLETED"]
+    assert shown[-1].jobs[0].state == "SUCCEEDED"
+
+
+def test_following_goes_on_until_the_jobs_of_an_ended_dispatch_have_ended(
+    place: Place, covalent: tuple[str, dict[str, list[str]]]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["CANCELLED"]
+    place.job(0, "sleep 1")
+    shown = place.follow(address)
+    assert not shown[0].jobs[0].has_ended
+    assert shown[-1].jobs[0].has_ended
+
+
+def test_without_covalents_server_following_ends_with_the_jobs(place: Place) -> None:
+    place.job(0, "sleep 0.5")
+    assert place.follow(NOBODY)[-1].jobs[0].state == "SUCCEEDED"
+
+
+def test_an_outage_of_batch_is_shown_and_waited_for(place: Place) -> None:
+    place.job(0, "sleep 1.5")
+    fault = Fault("rpc.error", method="ListJobs", code="UNAVAILABLE", skip=1, first=1)
+    place.emulator.faults.set(Faults((fault,)))
+    assert place.follow(NOBODY)[-1].jobs[0].state == "SUCCEEDED"
+
+
+def test_a_batch_that_never_answers_is_told(place: Place) -> None:
+    place.emulator.faults.set(Faults((Fault("rpc.error", method="ListJobs", code="PERMISSION_DENIED"),)))
+    with pytest.raises(Exception, match="list the jobs") as caught:
+        place.follow(NOBODY)
+    assert not isinstance(caught.value, UnavailableError)
+
+
+# --- the command
+
+
+@pytest.fixture
+def environment(place: Place, tmp_path: Path) -> dict[str, str]:
+    """Variables of the command: the emulator, and a configuration of its own."""
+    folder = tmp_path / "covalent"
+    folder.mkdir()
+    (folder / "covalent.conf").write_text('[executors.gcpbatch]\nproject_id = "local"\n')
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "COVALENT_CONFIG_DIR": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "NO_GCE_CHECK": "true",
+        "COLUMNS": "200",
+        **place.emulator.environment,
+    }
+
+
+def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+
+
+def configured(environment: dict[str, str], address: str) -> None:
+    """Have Covalent's configuration name the server at this address."""
+    place = urlsplit(address)
+    path = Path(environment["COVALENT_CONFIG_DIR"]) / "covalent.conf"
+    path.write_text(
+        f'[dispatcher]\naddress = "{place.hostname}"\nport = {place.port}\n[executors.gcpbatch]\nproject_id = "local"\n'
+    )
+
+
+def test_the_command_prints_a_line_for_each_job_and_ends_with_them(
+    place: Place, environment: dict[str, str], covalent: tuple[str, dict[str, list[str]]]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["RUNNING", "COMPLETED"]
+    configured(environment, address)
+    place.until(place.job(0, tasks=2, items="6"), lambda status: status.is_terminal)
+    ended = command(environment, place.dispatch_id, "--every", "0.2")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert lines[0].startswith(f"train (node 0)  {jobspec.job_id(place.dispatch_id, 0)}  ")
+    assert lines[0].endswith("SUCCEEDED  2 tasks: 2 succeeded  6 of 6 items done")
+    assert lines[1:] == [
+        f"dispatch {place.dispatch_id} (my-search): RUNNING, 1 jobs",
+        f"dispatch {place.dispatch_id} (my-search): COMPLETED, 1 jobs",
+    ]
+
+
+def test_the_command_can_look_once_and_give_json(place: Place, environment: dict[str, str]) -> None:
+    name = place.job(3, "sleep 60")
+    ended = command(environment, place.dispatch_id, "--once", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert told["dispatch_id"] == place.dispatch_id
+    assert [(view["node"], view["has_ended"]) for view in told["jobs"]] == [("3", False)]
+    place.ask(lambda batch: batch.cancel(name))
+
+
+def test_an_interruption_ends_the_command_quietly_and_cancels_nothing(
+    place: Place, environment: dict[str, str]
+) -> None:
+    name = place.job(0, "sleep 60")
+    process = subprocess.Popen(
+        [*COMMAND, place.dispatch_id, "--every", "0.2"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("node 0")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=COMMAND_SECONDS)
+    assert (process.returncode, stderr) == (130, "")
+    assert not place.ask(lambda batch: batch.get(name)).is_terminal
+    place.ask(lambda batch: batch.cancel(name))
+
+
+def error_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a command printed which failed."""
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def test_the_command_says_in_one_line_that_there_is_no_such_dispatch(place: Place, environment: dict[str, str]) -> None:
+    assert f"Error: no jobs of a dispatch {place.dispatch_id}" in error_line(command(environment, place.dispatch_id))
+
+
+def test_the_command_says_in_one_line_that_there_is_no_project(place: Place, environment: dict[str, str]) -> None:
+    (Path(environment["COVALENT_CONFIG_DIR"]) / "covalent.conf").write_text("")
+    assert "give --project-id" in error_line(command(environment, place.dispatch_id))
+
+
+def test_the_command_says_in_one_line_that_there_are_no_credentials(place: Place, environment: dict[str, str]) -> None:
+    del environment["BATCH_EMULATOR_HOST"]
+    assert "credentials" in error_line(command(environment, place.dispatch_id))
+
+
+def test_the_project_can_be_given_on_the_command_line(place: Place, environment: dict[str, str]) -> None:
+    ended = command(environment, place.dispatch_id, "--project-id", "another", "--region", "europe-west4")
+    assert "projects/another/locations/europe-west4" in error_line(ended)

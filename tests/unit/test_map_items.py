@@ -1,0 +1,351 @@
+"""The items of a map: whose they are, how their indices are written, and what a task may tell of them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.dispatch.items import (
+    COPY_BYTES,
+    IN_MEMORY_BYTES,
+    KEPT_BYTES,
+    MOST_ITEMS,
+    TaskReport,
+    ValueStore,
+    compressed,
+    read_chunk,
+    read_task,
+    tasks_for,
+)
+from covalent_parallel_plugin.errors import OutcomeError
+from covalent_parallel_plugin.runner.items import Share, parse_indices
+from covalent_parallel_plugin.runner.report import KEPT_BYTES as KEPT_BY_THE_RUNNER
+from covalent_parallel_plugin.runner.report import kept
+
+KEY = b"k" * 32
+CALL_ID = "call-1"
+EXCEPTION = {"type": "ValueError", "module": "builtins", "message": "no", "args": ["no"], "traceback": "Traceback\n"}
+HEADER: dict[str, Any] = {
+    "kind": wire.OUTCOME,
+    "outcome": wire.ITEMS,
+    "call_id": CALL_ID,
+    "task_index": 1,
+    "attempt": 0,
+    "python": "3.11.7",
+    "cloudpickle": "3.1.1",
+    "count": 10,
+    "chunks": 0,
+    "peak_memory_bytes": 5,
+    "streams": [8, 3],
+    "table": [
+        {"index": 1, "size": 3, "output": [0, 4, 0, 0], "shown": "11"},
+        {"index": 5, "exception": EXCEPTION, "arguments": "5", "output": [4, 8, 0, 3]},
+        {"index": 9, "size": 2, "output": [8, 8, 3, 3]},
+    ],
+}
+PARTS: dict[str, wire.Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
+
+index_lists = st.lists(st.integers(0, 2000), max_size=60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ValueStore]:
+    made = ValueStore(str(tmp_path))
+    yield made
+    made.close()
+
+
+def sealed(header: Any = HEADER, parts: dict[str, wire.Part] = PARTS, bound_to: bytes | None = None) -> io.BytesIO:
+    bound_to = wire.binding(wire.OUTCOME, CALL_ID, 1) if bound_to is None else bound_to
+    return io.BytesIO(b"".join(wire.chunks(wire.seal(header, parts, KEY, bound_to), parts)))
+
+
+def read(store: ValueStore, stream: io.BytesIO, **where: Any) -> TaskReport:
+    return read_task(stream, **{"key": KEY, "call_id": CALL_ID, "task": 1, "round": 0, "store": store, **where})
+
+
+def value(store: ValueStore, report: TaskReport, number: int) -> bytes:
+    item = report.items[number]
+    return b"".join(store.read(item.offset, item.size))
+
+
+# --- indices
+
+
+@given(index_lists.filter(bool))
+def test_indices_come_back_in_their_order(indices: list[int]) -> None:
+    assert parse_indices(compressed(indices)) == indices
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [
+        ([3, 8, 12, 16, 20], "3,8-20/4"),
+        ([0, 1, 2, 3], "0-3"),
+        ([5], "5"),
+        ([4, 5], "4,5"),
+        ([9, 5], "9,5"),
+        ([7, 7, 7], "7,7,7"),
+        ([9, 5, 6, 7, 0], "9,5-7,0"),
+    ],
+)
+def test_runs_of_equal_steps_are_written_short(indices: list[int], text: str) -> None:
+    assert compressed(indices) == text
+    assert parse_indices(text) == indices
+
+
+@given(st.integers(1, 20), st.integers(0, 200))
+def test_every_item_is_of_exactly_one_task(tasks: int, count: int) -> None:
+    shares = [Share(task, tasks, 0, None, "").indices(count) for task in range(tasks)]
+    assert sorted(itertools.chain(*shares)) == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.integers(1, 20), index_lists, st.integers(0, 1500))
+def test_chosen_items_are_shared_out_in_their_order(tasks: int, chosen: list[int], count: int) -> None:
+    shares = [Share(task, tasks, 0, chosen, "").indices(count) for task in range(tasks)]
+    there = [index for index in chosen if index < count]
+    taken = [share[turn] for turn in range(len(there)) for share in shares if turn < len(share)]
+    assert taken == there
+
+
+@given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 50))
+def test_a_later_attempt_goes_on_where_the_earlier_one_was(tasks: int, count: int, position: int) -> None:
+    whole = Share(0, tasks, 0, None, "").indices(count)
+    assert Share(0, tasks, position, None, "").indices(count) == whole[position:]
+
+
+@pytest.mark.parametrize(
+    ("items", "max_parallel", "tasks"), [(100, 16, 16), (3, 16, 3), (0, 16, 1), (None, 16, 16), (10**6, 10**6, 5000)]
+)
+def test_there_are_no_more_tasks_than_items_or_batch_allows(items: int | None, max_parallel: int, tasks: int) -> None:
+    assert tasks_for(items, max_parallel) == tasks
+
+
+# --- what tasks deliver
+
+
+def test_items_come_with_values_exceptions_and_their_own_output(store: ValueStore) -> None:
+    report = read(store, sealed())
+    assert (report.total, report.ended, report.running) == (10, None, None)
+    assert [item.index for item in report.items] == [1, 5, 9]
+    assert (value(store, report, 0), value(store, report, 2)) == (b"aaa", b"bb")
+    raised = report.items[1].raised
+    assert raised is not None
+    assert (raised.full_name, report.items[1].arguments) == ("ValueError", "5")
+    assert [(item.stdout, item.stderr) for item in report.items] == [("one\n", ""), ("five", "err"), ("", "")]
+    assert report.items[0].shown == "11"
+
+
+def test_a_killed_task_tells_its_ending_and_the_item_it_stood_in(store: ValueStore) -> None:
+    ended = {
+        "outcome": wire.KILLED,
+        "signal": 9,
+        "exit_status": None,
+        "reason": "",
+        "running": [3, "(3,)", [0, 3, 0, 0]],
+    }
+    report = read(store, sealed({**HEADER, "ended": ended}))
+    assert report.ended is not None and report.running is not None
+    assert report.ended.signal == 9
+    assert (report.running.index, report.running.arguments, report.running.stdout) == (3, "(3,)", "one")
+    assert len(report.items) == 3
+
+
+def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueStore) -> None:
+    header = {**HEADER, "outcome": wire.EXCEPTION, "exception": EXCEPTION}
+    report = read(store, sealed(header, {"stdout": b"out", "stderr": b""}))
+    assert report.ended is not None and report.ended.raised is not None
+    assert (report.ended.raised.message, report.stdout, list(report.items)) == ("no", "out", [])
+
+
+def test_a_chunk_has_items_and_their_output(store: ValueStore) -> None:
+    header = {key: HEADER[key] for key in ("table", "streams")}
+    report = read_chunk(sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
+    assert [item.stdout for item in report.items] == ["one\n", "five", ""]
+    assert value(store, report, 2) == b"bb"
+
+
+def test_values_past_the_memory_limit_come_back(store: ValueStore, tmp_path: Path) -> None:
+    large = b"x" * (IN_MEMORY_BYTES + 3)
+    table = [{"index": 0, "size": len(large), "output": [0, 0, 0, 0]}]
+    report = read(store, sealed({**HEADER, "table": table}, {**PARTS, "values": large}))
+    assert value(store, report, 0) == large
+    assert list(tmp_path.iterdir()) == []
+
+
+def without(table_row: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: held for name, held in table_row.items() if name != key}
+
+
+FIRST = HEADER["table"][0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"table": []},
+        {"table": [{**FIRST, "size": 4}]},
+        {"table": [{**FIRST, "size": -3}, *HEADER["table"]]},
+        {"table": [{**FIRST, "size": 5.0}]},
+        {"table": [{**FIRST, "size": True}]},
+        {"table": [{**FIRST, "size": 5, "index": -1}]},
+        {"table": [{**FIRST, "size": 5, "index": MOST_ITEMS + 1}]},
+        {"table": [{**FIRST, "size": 5, "index": "1"}]},
+        {"table": [{**without(FIRST, "index"), "size": 5}]},
+        {"table": [{**without(FIRST, "output"), "size": 5}]},
+        {"table": [{**FIRST, "size": 5, "output": [0, 4]}]},
+        {"table": [{**FIRST, "size": 5, "output": [0, -4, 0, 0]}]},
+        {"table": [{**FIRST, "size": 5, "output": "0000"}]},
+        {"table": [{**FIRST, "size": 5, "shown": 3}]},
+        {"table": [{**FIRST, "size": 5, "exception": {}}]},
+        {"table": {"a": 1}},
+        {"table": None},
+        {"table": 5},
+        {"count": -1},
+        {"count": "10"},
+        {"count": MOST_ITEMS + 1},
+        {"chunks": -1},
+        {"chunks": None},
+        {"streams": []},
+        {"streams": [1]},
+        {"streams": None},
+        {"ended": {"outcome": "danced", "running": None}},
+        {"ended": {"outcome": wire.KILLED, "running": [1]}},
+        {"ended": {"outcome": wire.KILLED, "running": [-1, "", [0, 0, 0, 0]]}},
+        {"ended": 5},
+        {"outcome": "danced"},
+        {"python": 3},
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(store: ValueStore, changed: dict[str, Any]) -> None:
+    with pytest.raises(OutcomeError, match=r"outcome of task 1 .* (makes no sense|is refused)"):
+        read(store, sealed({**HEADER, **changed}))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["table", "streams", "count", "chunks", "ended", "outcome", "cloudpickle"]), json_values
+    ),
+    st.dictionaries(st.sampled_from(["index", "size", "output", "exception", "arguments", "shown"]), json_values),
+)
+def test_whatever_a_header_says_there_is_a_report_or_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, changed: dict[str, Any], row: dict[str, Any]
+) -> None:
+    header = {**HEADER, "table": [{**FIRST, **row}, *HEADER["table"][1:]], **changed}
+    made = ValueStore(str(tmp_path_factory.getbasetemp()))
+    try:
+        read(made, sealed(header))
+    except OutcomeError:
+        pass
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("where", [{"key": b"x" * 32}, {"call_id": "call-2"}, {"task": 2}, {"round": 1}])
+def test_an_outcome_that_was_sealed_for_another_place_is_refused(store: ValueStore, where: dict[str, Any]) -> None:
+    with pytest.raises(OutcomeError, match="seal does not fit"):
+        read(store, sealed(), **where)
+
+
+@pytest.mark.parametrize("where", [(2, 0, 2), (1, 1, 2), (1, 0, 3)])
+def test_a_chunk_that_was_sealed_for_another_place_is_refused(store: ValueStore, where: tuple[int, int, int]) -> None:
+    header = {key: HEADER[key] for key in ("table", "streams")}
+    stream = sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2))
+    with pytest.raises(OutcomeError, match="seal does not fit"):
+        read_chunk(stream, KEY, CALL_ID, *where, store)
+
+
+def test_an_outcome_does_not_pass_for_a_chunk(store: ValueStore) -> None:
+    with pytest.raises(OutcomeError, match="seal does not fit"):
+        read_chunk(sealed(), KEY, CALL_ID, 1, 0, 0, store)
+
+
+def test_changed_values_are_refused(store: ValueStore) -> None:
+    data = sealed().getvalue()
+    with pytest.raises(OutcomeError, match="not the ones that were sealed"):
+        read(store, io.BytesIO(data[:-1] + b"c"))
+
+
+def test_values_that_come_after_refused_ones_are_read_right(store: ValueStore) -> None:
+    data = sealed().getvalue()
+    with pytest.raises(OutcomeError):
+        read(store, io.BytesIO(data[:-1] + b"c"))
+    report = read(store, sealed())
+    assert (value(store, report, 0), value(store, report, 2)) == (b"aaa", b"bb")
+
+
+def test_an_object_that_is_cut_short_is_refused(store: ValueStore) -> None:
+    data = sealed().getvalue()
+    for length in (0, 5, len(json.dumps(HEADER)), len(data) - 1):
+        with pytest.raises(OutcomeError):
+            read(store, io.BytesIO(data[:length]))
+
+
+# --- output of which only the first and the last megabyte were kept
+
+
+@pytest.fixture
+def long_stream(tmp_path: Path) -> Path:
+    """Four spans: 1000 a, 2 MiB of b, 1 MiB of c, 1000 d."""
+    path = tmp_path / "stream"
+    path.write_bytes(b"a" * 1000 + b"b" * 2 * KEPT_BYTES + b"c" * KEPT_BYTES + b"d" * 1000)
+    return path
+
+
+def spans_of(store: ValueStore, path: Path, *spans: tuple[int, int]) -> list[str]:
+    size = path.stat().st_size
+    table = [{"index": number, "size": 0, "output": [*span, 0, 0]} for number, span in enumerate(spans)]
+    parts: dict[str, wire.Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
+    report = read(store, sealed({**HEADER, "table": table, "streams": [size, 0]}, parts))
+    return [item.stdout for item in report.items]
+
+
+def test_runner_and_dispatcher_mean_the_same_by_kept() -> None:
+    assert KEPT_BYTES == KEPT_BY_THE_RUNNER == COPY_BYTES
+
+
+def test_items_at_the_ends_of_a_long_stream_keep_their_output(store: ValueStore, long_stream: Path) -> None:
+    size = long_stream.stat().st_size
+    assert spans_of(store, long_stream, (0, 1000), (size - 1000, size)) == ["a" * 1000, "d" * 1000]
+
+
+def test_an_item_across_the_gap_has_its_beginning_and_its_end(store: ValueStore, long_stream: Path) -> None:
+    size = long_stream.stat().st_size
+    (whole,) = spans_of(store, long_stream, (0, size))
+    assert whole == kept(str(long_stream)).decode()
+
+
+def test_an_item_within_the_gap_is_told_to_be_left_out(store: ValueStore, long_stream: Path) -> None:
+    (text,) = spans_of(store, long_stream, (KEPT_BYTES + 10, KEPT_BYTES + 20))
+    assert text.strip().startswith("...") and text.strip().endswith("bytes left out ...")
+
+
+def test_an_item_that_printed_nothing_shows_nothing_wherever_it_stood(store: ValueStore, long_stream: Path) -> None:
+    size = long_stream.stat().st_size
+    spots = [(0, 0), (KEPT_BYTES + 10, KEPT_BYTES + 10), (size, size)]
+    assert spans_of(store, long_stream, *spots) == ["", "", ""]
+
+
+def test_a_stream_a_little_longer_than_what_is_kept_is_cut_right(store: ValueStore, tmp_path: Path) -> None:
+    """Then the line that tells of the gap is longer than the gap."""
+    path = tmp_path / "stream"
+    path.write_bytes(b"a" * 2 * KEPT_BYTES + b"bcdef")
+    size = path.stat().st_size
+    assert spans_of(store, path, (0, 3), (size - 3, size)) == ["aaa", "def"]

@@ -1,0 +1,271 @@
+"""pmap on the client: what may be mapped, what becomes of it in a lattice, and the same call in this process."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cloudpickle
+import covalent as ct
+import pytest
+from covalent._workflow.transportable_object import TransportableObject
+from covalent.executor.utils.wrappers import wrapper_fn
+
+from covalent_parallel_plugin import ElectronError, grid, pmap
+from covalent_parallel_plugin.dispatch.call import Map
+from covalent_parallel_plugin.mark import items_in, items_name, map_mark, marked
+from covalent_parallel_plugin.parallel_map import Opaque, ParallelMap
+from covalent_parallel_plugin.transport import read_call
+
+Made = list[tuple[str, dict[str, Any]]]
+
+
+@pmap
+def power(base: int, exponent: int = 2) -> int:
+    """Raise a number."""
+    return int(base**exponent)
+
+
+@pmap(return_exceptions=True)
+def inverse(number: int) -> float:
+    return 1 / number
+
+
+@ct.electron
+def several(count: int) -> list[int]:
+    return list(range(count))
+
+
+def graph(function: Callable[..., Any], *args: Any) -> Any:
+    lattice = ct.lattice(function)
+    lattice.build_graph(*args)
+    return lattice.transport_graph
+
+
+def nodes(function: Callable[..., Any], *args: Any) -> Made:
+    held = graph(function, *args)._graph.nodes
+    return [(held[node]["name"], held[node]) for node in held]
+
+
+def names(function: Callable[..., Any], *args: Any) -> list[str]:
+    return [name for name, _ in nodes(function, *args)]
+
+
+# --- grid
+
+
+def test_a_grid_has_every_combination_and_the_last_axis_changes_fastest() -> None:
+    assert grid(a=[1, 2], b=["xy"], c=(True, False)) == [
+        {"a": 1, "b": "xy", "c": True},
+        {"a": 1, "b": "xy", "c": False},
+        {"a": 2, "b": "xy", "c": True},
+        {"a": 2, "b": "xy", "c": False},
+    ]
+
+
+@pytest.mark.parametrize(("axes", "size"), [({}, 1), ({"a": []}, 0), ({"a": [1], "b": []}, 0), ({"a": range(3)}, 3)])
+def test_a_grids_size_is_the_product_of_its_axes(axes: dict[str, Any], size: int) -> None:
+    assert len(grid(**axes)) == size
+
+
+def test_axes_may_be_iterated_once_only() -> None:
+    assert grid(a=(number for number in (1, 2)), b=iter([3])) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+
+
+@pytest.mark.parametrize("axis", ["adam", b"x", 3, None])
+def test_an_axis_that_is_no_list_is_refused_with_the_remedy(axis: Any) -> None:
+    with pytest.raises(TypeError, match=r"write optimizer=\["):
+        grid(optimizer=axis)
+
+
+# --- in this process
+
+
+@pytest.mark.parametrize(
+    ("items", "constants", "values"),
+    [
+        ([1, 2, 3], {}, [1, 4, 9]),
+        ([1, 2, 3], {"exponent": 3}, [1, 8, 27]),
+        ([(2, 3), (3, 2)], {}, [8, 9]),
+        ([{"base": 2, "exponent": 5}, {"base": 3}], {}, [32, 9]),
+        ([{"base": 2}, {"base": 2, "exponent": 1}], {"exponent": 3}, [8, 2]),
+        (zip([2, 3], [3, 2], strict=True), {}, [8, 9]),
+        (range(0), {}, []),
+        ((1, 2), {}, [1, 4]),
+    ],
+)
+def test_items_of_each_kind_are_called_as_meant(items: Any, constants: dict[str, Any], values: list[int]) -> None:
+    assert power.local(items, **constants) == values
+
+
+def test_outside_a_lattice_a_call_maps_in_this_process() -> None:
+    assert power(grid(base=[1, 2], exponent=[2, 3])) == [1, 1, 4, 8]
+
+
+def test_a_local_map_raises_what_its_function_raises_where_it_does() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        pmap(lambda number: 1 / number).local([1, 0])
+    assert caught.traceback[-1].name == "<lambda>"
+
+
+def test_a_local_map_can_have_errors_in_the_places_of_items() -> None:
+    one, error, half = inverse.local([1, 0, 2])
+    assert (one, half) == (1.0, 0.5)
+    assert type(error) is ElectronError
+    assert (error.type_name, error.message) == ("ZeroDivisionError", "division by zero")
+    assert "return 1 / number" in error.remote_traceback
+
+
+def test_a_map_looks_like_its_function() -> None:
+    assert (power.__name__, power.__doc__) == ("power", "Raise a number.")
+
+
+@pytest.mark.parametrize(
+    "what", [several, ct.lattice(lambda: 1), power, 3, "text"], ids=lambda value: type(value).__name__
+)
+def test_what_is_no_plain_function_is_refused(what: Any) -> None:
+    with pytest.raises(TypeError, match="pmap takes a plain function"):
+        pmap(what)
+
+
+@pytest.mark.parametrize("what", [len, partial(pow, 2), int])
+def test_whatever_can_be_called_may_be_mapped(what: Any) -> None:
+    given = [[1, 2], []] if what is len else [1, 2]
+    assert pmap(what).local(given) == [what(item) for item in given]
+
+
+# --- in a lattice
+
+
+def test_many_items_that_are_dicts_are_one_node() -> None:
+    found = names(lambda: power([{"base": number, "exponent": 2} for number in range(400)]))
+    assert found == ["power", ":parameter:<400 items for a map>", ":postprocess:reconstruct"]
+
+
+def test_constants_that_are_collections_are_one_node_each() -> None:
+    @pmap
+    def score(item: int, options: dict[str, Any], names: list[str]) -> int:
+        return item
+
+    found = names(lambda: score([1, 2], options={"a": [1, {"b": (2,)}]}, names=["x"] * 50))
+    assert sum(not name.startswith(":") for name in found) == 1
+    assert len(found) == 5
+
+
+def test_the_items_of_an_earlier_electron_are_an_edge_to_it() -> None:
+    made = graph(lambda: power(several(3)))._graph
+    by_name = {made.nodes[node]["name"]: node for node in made.nodes}
+    assert made.has_edge(by_name["several"], by_name["power"])
+
+
+def test_a_list_of_electrons_is_made_by_covalent() -> None:
+    found = names(lambda: power([several(1), several(2)]))
+    assert found.count("several") == 2
+    assert ":electron_list:" in found
+
+
+def test_a_constant_that_holds_electrons_is_made_by_covalent() -> None:
+    @pmap
+    def score(item: int, weights: list[Any]) -> int:
+        return item
+
+    assert ":electron_list:" in names(lambda: score([1], weights=[several(1), 2]))
+
+
+@pytest.mark.filterwarnings("ignore:Please make sure you are not manipulating:UserWarning")
+def test_a_constant_by_the_name_of_the_items_is_refused() -> None:
+    @pmap
+    def score(item: int, items: int) -> int:
+        return item
+
+    with pytest.raises(TypeError, match="cannot have the name 'items'"):
+        names(lambda: score([1], items=3))
+
+
+def test_what_an_electron_may_be_given_is_passed_on() -> None:
+    mapped = pmap(
+        executor="local",
+        deps_pip=ct.DepsPip(packages=["numpy"]),
+        call_before=[ct.DepsCall(print, args=["before"])],
+        call_after=[ct.DepsCall(print)],
+    )(lambda item: item)
+    (metadata,) = [node["metadata"] for name, node in nodes(lambda: mapped([1])) if name == "<lambda>"]
+    assert metadata["executor"] == "local"
+    assert metadata["hooks"]["deps"]["pip"]["attributes"]["packages"] == ["numpy"]
+    assert [len(metadata["hooks"][when]) for when in ("call_before", "call_after")] == [1, 1]
+
+
+def test_an_option_that_electrons_do_not_have_is_refused() -> None:
+    with pytest.raises(TypeError, match="dpes_pip"):
+        pmap(dpes_pip=[])(lambda item: item)
+
+
+def test_the_electrons_function_maps_by_itself_for_other_executors() -> None:
+    function = cloudpickle.loads(cloudpickle.dumps(power._electron.electron_object.function))
+    assert function([1, 2], exponent=3) == [1, 8]
+
+
+def test_a_map_travels_to_where_a_sublattice_is_built() -> None:
+    travelled = cloudpickle.loads(cloudpickle.dumps(pmap(lambda item: item + 1)))
+    assert isinstance(travelled, ParallelMap)
+    assert travelled.local([1]) == [2]
+
+
+# --- what the dispatcher reads without loading it
+
+
+def call_of(mapped: Any, items: Any, **kwargs: Any) -> Any:
+    function = TransportableObject(mapped._electron.electron_object.function)
+    held = {name: TransportableObject(value) for name, value in kwargs.items()}
+    call, _ = read_call(partial(wrapper_fn, function, [], []), [TransportableObject(items)], held, "dispatch", 0)
+    return call
+
+
+@pytest.mark.parametrize(
+    ("mapped", "items", "expected"),
+    [
+        (power, Opaque([1, 2, 3], items_name(3)), Map(3)),
+        (power, [1, 2, 3], Map(None)),
+        (inverse, Opaque([], items_name(0)), Map(0, return_exceptions=True)),
+    ],
+)
+def test_a_map_is_known_by_its_header(mapped: Any, items: Any, expected: Map) -> None:
+    assert call_of(mapped, items).map == expected
+
+
+def test_another_electron_is_no_map() -> None:
+    call, _ = read_call(partial(wrapper_fn, TransportableObject(len), [], []), [TransportableObject([1])], {}, "d", 0)
+    assert call.map is None
+
+
+def test_an_opaque_value_unpickles_to_itself() -> None:
+    value = [{"a": (1, 2)}, {3}]
+    assert pickle.loads(pickle.dumps(Opaque(value, "list"))) == value  # noqa: S301 - made here
+    assert repr(Opaque(value, "list")) == "<list>"
+
+
+@pytest.mark.parametrize("doc", [None, "", "One line.", "Two\nlines\n"])
+def test_a_mark_is_found_below_any_docstring(doc: str | None) -> None:
+    text = marked(doc, {"return_exceptions": True})
+    assert map_mark(text) == {"return_exceptions": True}
+    assert text.startswith(doc or "")
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [None, "", "text", "covalent-parallel-map/1 ", "covalent-parallel-map/1 {", "covalent-parallel-map/1 [1]",
+     "covalent-parallel-map/2 {}", 'covalent-parallel-map/1 {"a": 1}\nmore', 3],
+)  # fmt: skip
+def test_what_is_no_mark_is_none(doc: object) -> None:
+    assert map_mark(doc) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [(items_name(7), 7), ("0 items for a map", 0), ("7 items", None), ("-7 items for a map", None), (None, None),
+     ("99999999999 items for a map", None), ("", None), (3, None)],
+)  # fmt: skip
+def test_the_name_of_the_items_says_how_many_they_are(name: object, count: int | None) -> None:
+    assert items_in(name) == count
