@@ -37,6 +37,14 @@ class Variable:
     help: str
 
 
+def real_project_id(value: object) -> str:
+    """A project's id as Google gives them; an option may also name one of the stand-in's, with underscores."""
+    name = rules.project_id(value)
+    if "_" in name:
+        raise ValueError("is no project id: Google's have no underscores (gcloud projects list)")
+    return name
+
+
 def deployment_name(value: object) -> str:
     """What names begin with; 20 long, so that a service account's id (30 at most) has room for more."""
     name = rules.text(value)
@@ -98,7 +106,7 @@ def _list(value: object) -> list[str]:
 
 
 _EACH = (
-    Variable("project_id", "string", "", rules.project_id, "Google Cloud project that runs and pays"),
+    Variable("project_id", "string", "", real_project_id, "Google Cloud project that runs and pays"),
     Variable("region", "string", "us-east1", rules.region, "region of the jobs, the bucket and the images"),
     Variable("name", "string", "covalent", deployment_name, "what the names of all that is made begin with"),
     Variable(

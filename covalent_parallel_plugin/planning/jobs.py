@@ -12,6 +12,7 @@ from google.cloud import batch_v1
 from .. import settings as options
 from ..dispatch import jobspec
 from ..dispatch.call import Call
+from ..dispatch.items import tasks_for
 from ..errors import SettingsError
 from ..settings import Settings
 from .assignments import Changes
@@ -19,6 +20,8 @@ from .errors import UnreadableJobError
 from .workflow import ELECTRON, Node, listed
 
 EXECUTOR = "gcpbatch"
+# Where Covalent's own small nodes run, unless `service_nodes` says otherwise
+HERE = "the server (service_nodes)"
 # Stands where a dispatch puts ids of its own: legal in a label and in an object's name
 PLACEHOLDER = "made-at-dispatch"
 
@@ -43,6 +46,18 @@ class PlannedJob:
 def nameless_node() -> Node:
     """An electron of which nothing is known but that this Python pickled it."""
     return Node(0, "", ELECTRON, platform.python_version(), EXECUTOR, None)
+
+
+def placed(nodes: Iterable[Node], configured: Mapping[str, object], changes: Changes) -> list[Node]:
+    """The nodes, with those that the server runs itself on an executor of that name."""
+    found = []
+    for node in nodes:
+        values = {**(configured if node.options is None else node.options), **changes.values}
+        is_here = options.resolve(values, {})["service_nodes"] == "local"
+        if node.executor == EXECUTOR and node.is_covalents_own and not node.has_hooks and is_here:
+            node = replace(node, executor=HERE)
+        found.append(node)
+    return found
 
 
 def plan_nodes(
@@ -113,6 +128,8 @@ def to_json(job: batch_v1.Job) -> str:
 
 def _planned(node: Node, values: Mapping[str, object], tasks: int, lattice: str) -> PlannedJob:
     settings = options.check(options.resolve(values, {}))
+    if node.map is not None and tasks == 1:
+        tasks = tasks_for(node.map.items, settings.max_parallel)
     job, nodeless = (_job(settings, replace(node, node_id=number), tasks, lattice) for number in (node.node_id, 0))
     return PlannedJob((node,), settings, job, to_json(nodeless))
 
@@ -129,6 +146,8 @@ def _job(settings: Settings, node: Node, tasks: int, lattice: str) -> batch_v1.J
     )
     ticket = jobspec.Ticket(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
     job = jobspec.job(settings, call, ticket, tasks)
+    for labels in (job.labels, job.allocation_policy.labels):
+        labels[jobspec.LABEL_SERVER] = PLACEHOLDER
     variables = job.task_groups[0].task_spec.environment.variables
     for name, value in variables.items():
         if value == ticket.key.hex():

@@ -13,7 +13,7 @@ from . import document
 from .assignments import Changes, read_changes
 from .configuration import unknown_keys
 from .errors import RequestError
-from .jobs import EXECUTOR, PLACEHOLDER, PlannedJob, merged, nameless_node, plan_nodes
+from .jobs import EXECUTOR, HERE, PLACEHOLDER, PlannedJob, merged, nameless_node, placed, plan_nodes
 from .script import load
 from .workflow import (
     SUBLATTICE,
@@ -74,6 +74,7 @@ def plan(request: Request, configured: Mapping[str, object]) -> Plan:
     nodes, lattice = [nameless_node()], PLACEHOLDER
     if request.workflow is not None:
         nodes, lattice = _nodes(request.workflow, *read_arguments(request.args, request.arguments))
+    nodes = placed(nodes, configured, changes)
     chosen = _chosen(nodes, request.node)
 
     def jobs(changed: Changes) -> list[PlannedJob]:
@@ -173,7 +174,7 @@ def _summaries(jobs: Sequence[PlannedJob], when: str = "") -> list[str]:
 def _remarks(nodes: Sequence[Node]) -> list[str]:
     """What there is to know of the nodes beside their Jobs."""
     found = []
-    installed = installed_executors()
+    installed = [*installed_executors(), HERE]
     for executor, names in by_executor([node for node in nodes if node.executor != EXECUTOR]).items():
         near = nearest(executor, installed)
         unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"

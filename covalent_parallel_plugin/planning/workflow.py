@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,8 @@ from covalent._shared_files.defaults import parameter_prefix, postprocess_prefix
 from covalent._workflow.lattice import Lattice
 from covalent.executor import _executor_manager
 
+from ..dispatch.call import Map
+from ..mark import items_in, map_mark
 from ..settings import nearest
 from .errors import RequestError
 from .script import guarded
@@ -47,6 +49,8 @@ class Node:
         executor: the executor's short name.
         options: what the executor's instance carries; None for an executor given by its name, which takes what is
             configured.
+        has_hooks: whether anything is to run before or after it.
+        map: how it maps, for an electron made by `pmap`.
     """
 
     node_id: int
@@ -55,6 +59,13 @@ class Node:
     python: str
     executor: str
     options: Mapping[str, object] | None
+    has_hooks: bool = False
+    map: Map | None = None
+
+    @property
+    def is_covalents_own(self) -> bool:
+        """Whether Covalent added it by itself."""
+        return self.kind not in (ELECTRON, SUBLATTICE)
 
     @property
     def title(self) -> str:
@@ -142,7 +153,7 @@ def nodes_of(lattice: Lattice, path: Path, args: Sequence[object], kwargs: Mappi
     guarded(lambda: lattice.build_graph(*args, **kwargs), f"the graph of {lattice.__name__} could not be built", path)
     graph = lattice.transport_graph.get_internal_graph_copy()
     return [
-        _node(node_id, attributes)
+        replace(_node(node_id, attributes), map=_map(graph, node_id, attributes["function"]))
         for node_id, attributes in sorted(graph.nodes(data=True))
         if not attributes["name"].startswith(parameter_prefix)
     ]
@@ -168,7 +179,17 @@ def _node(node_id: int, attributes: Mapping[str, Any]) -> Node:
         python=attributes["function"].python_version,
         executor=str(metadata["executor"]),
         options=carried,
+        has_hooks=any(metadata.get(name) for name in ("deps", "call_before", "call_after")),
     )
+
+
+def _map(graph: Any, node_id: int, function: Any) -> Map | None:
+    described = map_mark(function.attrs.get("doc"))
+    if described is None:
+        return None
+    first = [source for source, _, edge in graph.in_edges(node_id, data=True) if edge.get("arg_index") == 0]
+    value = graph.nodes[first[0]].get("value") if first else None
+    return Map(items=items_in(getattr(value, "attrs", {}).get("name")))
 
 
 def _check_arguments(

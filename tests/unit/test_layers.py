@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": FOUNDATION,
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
-    "planning": {"gcpbatch", "dispatch"} | FOUNDATION,
+    "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
     "emulator": set(),
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
