@@ -114,11 +114,41 @@ def test_electrons_that_run_elsewhere_are_listed_with_their_executor(plan: Plann
     assert said in ended.stderr
 
 
+ON_BATCH = ("--set", "service_nodes=batch")
+
+
 def test_covalents_own_nodes_are_named_as_such(plan: Planner) -> None:
-    jobs = planned(plan, MIXED).jobs
+    jobs = planned(plan, MIXED, *ON_BATCH).jobs
     assert {node["kind"] for job in jobs for node in job["nodes"]} == {"electron", "list"}
-    ended = plan("workflow.py")
+    ended = plan("workflow.py", *ON_BATCH)
     assert "# train [node 4], Covalent's list [node 5]\n" in ended.stdout
+
+
+def test_covalents_own_nodes_have_no_job_where_the_server_runs_them(plan: Planner) -> None:
+    ended = planned(plan, MIXED)
+    assert {node["kind"] for job in ended.jobs for node in job["nodes"]} == {"electron"}
+    assert "without a Job, on the server (service_nodes): Covalent's list [node 5]" in ended.stderr
+
+
+def test_a_map_has_as_many_tasks_as_its_items_and_its_executor_allow(plan: Planner) -> None:
+    text = f"""{HEAD}
+from covalent_parallel_plugin import pmap
+
+@pmap(executor=small)
+def double(x):
+    return 2 * x
+
+@ct.electron(executor=small)
+def numbers():
+    return [1, 2]
+
+@ct.lattice(executor=small)
+def flow():
+    return double(range(5)), double(range(100)), double(numbers())
+"""
+    jobs = planned(plan, text).jobs
+    counts = {node["id"]: job["job"]["taskGroups"][0]["taskCount"] for job in jobs for node in job["nodes"]}
+    assert sorted(counts.values()) == ["1", "16", "16", "5"]
 
 
 def test_each_kind_of_covalents_nodes_is_recognised(plan: Planner) -> None:
@@ -134,7 +164,7 @@ def flow():
     first, second = x
     return first
 """
-    nodes = sorted((node["id"], node["kind"]) for job in planned(plan, text).jobs for node in job["nodes"])
+    nodes = sorted((node["id"], node["kind"]) for job in planned(plan, text, *ON_BATCH).jobs for node in job["nodes"])
     kinds = [kind for _, kind in nodes]
     assert kinds[:4] == ["electron", "item", "attribute", "arithmetic"]
     assert {kind: kinds.count(kind) for kind in kinds} == {
@@ -191,7 +221,7 @@ def test_an_empty_value_takes_an_executors_option_back_to_its_default(plan: Plan
 
 
 def test_tasks_are_those_of_electrons_and_not_of_covalents_own_nodes(plan: Planner) -> None:
-    jobs = planned(plan, MIXED, "--tasks", "40").jobs
+    jobs = planned(plan, MIXED, "--tasks", "40", *ON_BATCH).jobs
     counts = {node["kind"]: job["job"]["taskGroups"][0]["taskCount"] for job in jobs for node in job["nodes"]}
     assert counts == {"electron": "40", "list": "1"}
 
