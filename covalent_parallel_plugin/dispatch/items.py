@@ -23,7 +23,7 @@ KEPT_BYTES = 1024 * 1024
 IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One item that ended: where its value's pickle lies in the store, or what it raised.
 

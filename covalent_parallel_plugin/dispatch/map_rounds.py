@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,9 +104,15 @@ class Progress:
         return f"[{', '.join(first)}{f', ... {more} more' if more else ''}]"[:4096]
 
 
-def error_of(raised: Raised) -> ElectronError:
-    """What stands for an item that raised."""
-    return ElectronError(raised.full_name, raised.message, raised.traceback)
+def pickle_of_error(raised: Raised) -> bytes:
+    """The pickle of what stands for an item that raised."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    # Others register functions for exceptions in copyreg, such as tblib's in Covalent's server: their pickles would not
+    # load where those packages are missing.
+    pickler.dispatch_table = {}
+    pickler.dump(ElectronError(raised.full_name, raised.message, raised.traceback))
+    return buffer.getvalue()
 
 
 def failure_of(call: Call, progress: Progress) -> MapError:

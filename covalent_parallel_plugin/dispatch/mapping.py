@@ -25,7 +25,7 @@ from .collect import IN_MEMORY_BYTES, Collection
 from .items import TaskReport, ValueStore, compressed, read_chunk, read_task, tasks_for
 from .joined import gathered, pickle_of_list
 from .lifecycle import Lifecycle
-from .map_rounds import Progress, error_of, failure_of, named, output_of, totals
+from .map_rounds import Progress, failure_of, named, output_of, pickle_of_error, totals
 from .message import Place
 from .outcome import Outcome
 from .verdict import Failure, Findings, Value, Verdict, joined, settings_for_another_run, verdict
@@ -133,23 +133,23 @@ class MapLifecycle(Lifecycle):
         if progress.hook is not None:
             return verdict(self._call, settings, name, Findings(watched.job, outcome=progress.hook))
         if progress.is_complete and progress.raised and self._may_retry_exceptions:
-            return self._items_failed(settings, watched)
+            return await in_pool(self._items_failed, settings, watched)
         if progress.is_complete and (self._map.return_exceptions or not progress.raised):
             return await self._value()
         if progress.lost() == []:
-            return self._items_failed(settings, watched)
+            return await in_pool(self._items_failed, settings, watched)
         if progress.timed_out is not None:
             ended, running = progress.timed_out
             where = f" in item {running.index} ({running.arguments})" if running is not None else ""
-            return self._lost(
-                settings, watched, Findings(watched.job, outcome=ended), f" It stood{where}." if where else ""
-            )
+            more = f" It stood{where}." if where else ""
+            return await in_pool(self._lost, settings, watched, Findings(watched.job, outcome=ended), more)
         if progress.killed and not silent:
             ended, _ = next(reversed(progress.killed.values()))
-            return self._lost(settings, watched, Findings(watched.job, outcome=ended), "")
+            return await in_pool(self._lost, settings, watched, Findings(watched.job, outcome=ended), "")
         collection = Collection(self._services, self._settings, self._ticket, name)
         found = Findings(watched.job, outcome=refused, reason=watched.reason)
-        return self._lost(settings, watched, await collection.without_outcome(found, min(silent, default=0)), "")
+        found = await collection.without_outcome(found, min(silent, default=0))
+        return await in_pool(self._lost, settings, watched, found, "")
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -194,13 +194,9 @@ class MapLifecycle(Lifecycle):
 
     async def _value(self) -> Value:
         progress = self._progress
-        errors = {
-            item.index: cast(bytes, cloudpickle.dumps(error_of(item.raised)))
-            for item in progress.raised
-            if item.raised is not None
-        }
 
         def join() -> Outcome:
+            errors = {item.index: pickle_of_error(item.raised) for item in progress.raised if item.raised is not None}
             chunks = pickle_of_list(progress.pickles(self._store, errors))
             return Outcome(
                 kind=wire.VALUE,

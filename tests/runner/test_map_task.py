@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pytest
 from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.call import Map
 from covalent_parallel_plugin.dispatch.items import TaskReport, ValueStore, compressed, read_chunk, read_task
+from covalent_parallel_plugin.dispatch.map_rounds import pickle_of_error
+from covalent_parallel_plugin.dispatch.outcome import Raised
 from covalent_parallel_plugin.errors import ElectronError
 from covalent_parallel_plugin.runner import bucket as runner_bucket
 from covalent_parallel_plugin.runner.items import Share, read_notes, run_items, write_share
@@ -567,7 +570,13 @@ def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_sto
         (error,) = (value for value in values if isinstance(value, Exception))
         return f"{type(error).__name__}: {error} ({error.type_name})", error  # type: ignore[attr-defined]
 
-    task = make_task(electron, [1, ElectronError("ValueError", "no 3", "Traceback ...")])
+    data = pickle_of_error(Raised("ValueError", "builtins", "no 3", ("no 3",), "Traceback ..."))
+
+    class AsItCame:
+        def __reduce__(self) -> Any:
+            return pickle.loads, (data,)
+
+    task = make_task(electron, [1, AsItCame()])
     assert task.run().status == wire.EXIT_DELIVERED
     outcome = task.outcome()
     assert outcome.kind == wire.VALUE, outcome

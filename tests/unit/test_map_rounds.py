@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from covalent_parallel_plugin.dispatch.map_rounds import (
     NAMED_ITEMS,
     SHOWN_CHARACTERS,
     Progress,
-    error_of,
     failure_of,
     named,
     output_of,
+    pickle_of_error,
     totals,
 )
 from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
@@ -139,13 +140,25 @@ def test_the_shown_list_is_of_bounded_length() -> None:
 
 
 def test_what_stands_for_an_item_that_raised_survives_a_pickle() -> None:
-    error = pickle.loads(pickle.dumps(error_of(OWN)))  # noqa: S301 - made here
+    error = pickle.loads(pickle_of_error(OWN))  # noqa: S301 - made here
     assert type(error) is ElectronError
     assert (error.type_name, error.message, error.remote_traceback) == (
         "models.ModelDiverged",
         "after step 7",
         "Traceback ...\n",
     )
+
+
+def test_what_stands_for_an_item_that_raised_needs_no_package_that_pickles_exceptions_its_own_way() -> None:
+    """As in Covalent's server, where Dask has tblib do that: another electron's image may have no tblib."""
+    before = dict(copyreg.dispatch_table)
+    try:
+        copyreg.pickle(ElectronError, lambda error: (print, ()))  # type: ignore[arg-type,return-value]
+        error = pickle.loads(pickle_of_error(OWN))  # noqa: S301 - made here
+    finally:
+        copyreg.dispatch_table.clear()
+        copyreg.dispatch_table.update(before)
+    assert type(error) is ElectronError
 
 
 def test_the_failure_names_every_item_its_arguments_and_its_exception() -> None:
