@@ -332,9 +332,13 @@ def configured_options() -> Mapping[str, object]:
     """The section of Covalent's configuration, other versions' keys included; empty if there is none."""
     try:
         section = get_config(options.SECTION)
-    except (KeyError, TypeError):
-        # No such section, or something else than a section under its name
+    except KeyError:
         return {}
+    except TypeError as error:
+        name = options.SECTION.partition(".")[0]
+        raise SettingsError(
+            [f"{name} in Covalent's configuration file is no section: write [{options.SECTION}]"]
+        ) from error
     return section if isinstance(section, Mapping) else {}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .rules import RESERVED_VARIABLES, bucket_name, mapping_of_text, text, variable_problem
@@ -34,7 +34,21 @@ _SECRET = re.compile(
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/[^:\s]*)?(:rw|:ro)?")
 # What would keep Batch from seeing how the container ends, or its program from being the runner
-_JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm")
+_JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm", "--help")
+_VOLUME_OPTIONS = ("-v", "--volume", "--volumes-from", "--mount")
+# https://docs.docker.com/reference/cli/docker/container/run/: what takes no value, and the short forms
+_DOCKER_FLAGS = (
+    "--detach", "--disable-content-trust", "--help", "--init", "--interactive", "--no-healthcheck",
+    "--oom-kill-disable", "--privileged", "--publish-all", "--quiet", "--read-only", "--rm", "--sig-proxy", "--tty",
+    "--use-api-socket",
+)  # fmt: skip
+_SHORT_FLAGS = "itdPq"
+_SHORT_OPTIONS = "aceghlmpuvw"
+# What pip takes in a file of requirements, and makes sense away from this machine
+_PIP_OPTIONS = (
+    "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--no-binary",
+    "--only-binary", "--prefer-binary", "--pre", "--require-hashes", "--use-feature",
+)  # fmt: skip
 _CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
 
 
@@ -234,40 +248,56 @@ def volume(name: str, source: str) -> Volume:
 def container_options(value: object) -> str:
     """Further options of `docker run`."""
     options = text(value)
+    if not all(character.isprintable() for character in options):
+        raise ValueError("holds a line break or what else cannot be printed: write the options in one line")
     try:
         words = shlex.split(options)
     except ValueError as error:
         raise ValueError(f"cannot be split into words ({error}): close the quotation") from error
-    if words and not words[0].startswith("-"):
-        raise ValueError(
-            f"starts with {words[0]!r}, which is no option of docker run: start with one, such as --shm-size=1g"
-        )
-    if not all(character.isprintable() for character in options):
-        raise ValueError("holds a line break or what else cannot be printed: write the options in one line")
-    for before, word in itertools.pairwise(words):
-        if not word.startswith("-") and (not before.startswith("-") or "=" in before):
-            raise ValueError(f"holds {word!r} where docker run would take it for the image: leave it out, or quote it")
-    for word in words:
-        name = _docker_option(word)
-        if name in ("-v", "--volume", "--mount"):
+    for name, given in _docker_options(words):
+        if name in _VOLUME_OPTIONS:
             # google.cloud.batch_v1.Runnable.Container.options: volumes have a field of their own
             raise ValueError(f"holds {name}: use the option volumes")
         if name in _JOBS_OWN_OPTIONS:
             raise ValueError(f"holds {name}, which the job itself decides: leave it out")
-        variable = word.split("=", 1)[1] if name == "--env" and "=" in word else word
-        if variable.startswith(RESERVED_VARIABLES):
-            raise ValueError(f"sets {variable.split('=', 1)[0]}, which the job itself sets: leave it out")
+        if name in ("-e", "--env") and given.startswith(RESERVED_VARIABLES):
+            raise ValueError(f"sets {given.split('=', 1)[0]}, which the job itself sets: leave it out")
     return options
 
 
-def _docker_option(word: str) -> str:
-    """The option's name: "--env" of "--env=A=b", "-d" of "-itd" or "-v" of "-v/a:/b"; the word itself if it is none."""
-    if word.startswith("--"):
-        return word.split("=", 1)[0]
-    if word.startswith("-v"):
-        return "-v"
-    joined = re.fullmatch(r"-[itd]*", word)
-    return "-d" if joined and "d" in word else word
+def _docker_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option's name and value, read as docker does; "" where it has none. Raises ValueError."""
+    left = deque(words)
+    while left:
+        word = left.popleft()
+        if word.startswith("--") and len(word) > 2:
+            name, is_joined, value = word.partition("=")
+            if not is_joined and name not in _DOCKER_FLAGS:
+                value = _value(left)
+            yield name, value
+        elif word.startswith("-") and len(word) > 1 and word != "--":
+            yield from _short_options(word, left)
+        else:
+            raise ValueError(f"holds {word!r}, which docker run would take for the image: leave it out, or quote it")
+
+
+def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:
+    """The options of a cluster: -it is -i and -t, and -itv/a:/b is -i, -t, and -v with a value."""
+    for position, letter in enumerate(word[1:], start=2):
+        if letter in _SHORT_FLAGS:
+            yield f"-{letter}", ""
+        elif letter in _SHORT_OPTIONS:
+            yield f"-{letter}", word[position:].removeprefix("=") or _value(left)
+            return
+        else:
+            raise ValueError(f"holds -{letter}, which is no option of docker run: leave it out")
+
+
+def _value(left: deque[str]) -> str:
+    """The next word, if an option may have it as its value."""
+    if left and (not left[0].startswith("-") or re.fullmatch(r"-\d+", left[0])):
+        return left.popleft()
+    return ""
 
 
 def requirements(value: object) -> list[str]:
@@ -287,12 +317,18 @@ def _requirement_problem(line: str) -> str:
 
     if not line.isprintable():
         return f"{line!r} holds what cannot be printed"
-    option = line.split("=", 1)[0].split(" ", 1)[0]
-    if option in ("-r", "--requirement", "-c", "--constraint", "-e", "--editable"):
+    option = re.split(r"[=\s]", line, maxsplit=1)[0]
+    if (
+        line.startswith(("-r", "-c", "-e", "--requirement", "--constraint", "--editable"))
+        and option not in _PIP_OPTIONS
+    ):
         return f"{line!r} names a file, which does not travel: write the requirements themselves"
     if line.startswith("-"):
-        return ""
-    if line.startswith((".", "/", "~", "file:")):
+        known = ", ".join(_PIP_OPTIONS)
+        return (
+            "" if option in _PIP_OPTIONS else f"{line!r} is none of pip's options for requirements: use one of {known}"
+        )
+    if line.startswith((".", "/", "~", "file:")) or re.search(r"@\s*file:", line):
         return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
     if "://" in line.split("@", 1)[0]:
         return ""
@@ -305,7 +341,7 @@ def _requirement_problem(line: str) -> str:
 
 
 def _list_of_text(value: object) -> list[str]:
-    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, Mapping) or not isinstance(value, Collection):
         raise ValueError(f"is a {type(value).__name__}: use a list of text")
     entries = list(value)
     wrong = [entry for entry in entries if not isinstance(entry, str)]

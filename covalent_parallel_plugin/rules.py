@@ -183,7 +183,7 @@ def labels(value: object) -> dict[str, str]:
     result = mapping_of_text(value)
     problems = []
     for key, entry in result.items():
-        if key.startswith(("goog-", "google-", OWN_LABEL_PREFIX)):
+        if key.startswith(("goog-", "google-", OWN_LABEL_PREFIX)) or key in ("goog", "google"):
             problems.append(f"{key!r} has a prefix that is reserved")
         elif not _LABEL_KEY.fullmatch(key):
             problems.append(f"the key {key!r} is not made of 1 to 63 of a-z, 0-9, _ and -, a letter first")

@@ -7,6 +7,7 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
@@ -17,6 +18,8 @@ from .errors import SettingsError
 from .rules import Rule
 
 SECTION = "executors.gcpbatch"
+# More of a wrong value than this helps nobody
+SHOWN_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def plain(name: str, value: object) -> object:
     """The value as its rule writes it (a number for "2"), or the value itself where the rule refuses it."""
     try:
         return OPTIONS[name].rule(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -210,8 +213,24 @@ def mistakes_in(values: Mapping[str, object]) -> list[str]:
                 OPTIONS[name].rule(value)
             except ValueError as error:
                 unit = f" (in {OPTIONS[name].unit})" if OPTIONS[name].unit else ""
-                mistakes.append(f"{name} = {value!r} {error}{unit}")
+                mistakes.append(without_passwords(f"{name} = {_shown(value)} {error}{unit}"))
+            except RecursionError:
+                mistakes.append(f"{name} is nested too deeply: write it flat")
     return mistakes
+
+
+def without_passwords(text: str) -> str:
+    """The text with what stands for user and password in its addresses left out."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits; lists in lists in lists
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def check(values: Mapping[str, object]) -> Settings:
@@ -245,7 +264,7 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         value = values.get(name)
         try:
             known[name] = option.rule(value) if is_given(value) else option.default
-        except ValueError:
+        except (ValueError, RecursionError):
             known[name] = option.default
     return [
         *machines.gpu_problems(known["machine_type"], known["gpu_type"], known["gpu_count"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -50,7 +51,23 @@ def missing_package(error: ModuleNotFoundError) -> click.ClickException:
     )
 
 
-@click.group(cls=LazyGroup)
+INTERRUPTED_STATUS = 130
+"""What shells report for a program ended by Ctrl-C."""
+
+
+class Interruptible(LazyGroup):
+    """Ends with 130 on Ctrl-C, whatever command it comes to: click's 1 is what commands use for what they found."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            ctx.exit(INTERRUPTED_STATUS)
+
+
+@click.group(cls=Interruptible)
 @click.version_option(package_name="covalent-parallel-plugin")
 def main() -> None:
     """Covalent electrons as Google Batch jobs, and a stand-in of Google's services on this machine."""

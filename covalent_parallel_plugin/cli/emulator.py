@@ -62,7 +62,11 @@ _PORT = click.IntRange(0, 65535)
     help="File of secrets, in lines projects/P/secrets/S/versions/V=VALUE.",
 )
 @click.option(
-    "--secret", "secrets", multiple=True, metavar="NAME=VALUE", help="One secret, may be repeated; others can see it."
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One secret, projects/P/secrets/S/versions/V=VALUE, may be repeated; others can see it.",
 )
 @click.option("--tasks", type=click.IntRange(1), help="Tasks that run at a time [the number of CPUs, at least 2].")
 @click.option("--vms", type=click.IntRange(1), help="Model VMs: at most so many at a time, later jobs wait [no model].")

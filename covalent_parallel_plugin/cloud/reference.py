@@ -55,6 +55,11 @@ class Reference:
         )
 
 
+def is_digest(text: object) -> bool:
+    """Whether this is a digest as registries write it: all that may become part of an address."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
 def parse(text: str) -> Reference:
     """Read a reference as engines do: without a host it is Docker Hub's, without a tag `latest`.
 
@@ -62,7 +67,7 @@ def parse(text: str) -> Reference:
         ValueError: it is none.
     """
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
+    if at and not is_digest(digest):
         raise ValueError(f"{text!r} is no image: what follows '@' has to be sha256: and 64 hexadecimal digits")
     first, slash, tail = rest.partition("/")
     has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")

@@ -14,7 +14,7 @@ import requests
 
 from ..errors import CloudError, PermissionDeniedError
 from .image_config import ImageConfig, image_config
-from .reference import Reference, parse
+from .reference import Reference, is_digest, parse
 from .registry_answers import Answer, ask, new_session, refusal
 
 OS, ARCHITECTURE = "linux", "amd64"
@@ -37,7 +37,7 @@ def inspect(uri: str, timeout_seconds: float = TIMEOUT_SECONDS, google_token: Go
     Of an image for several platforms it is linux/amd64's, else the first one's, whose architecture then tells.
 
     Args:
-        timeout_seconds: for each of the at most five requests.
+        timeout_seconds: for each wait of the at most five requests, none of which takes more than twice as long.
         google_token: returns an access token for Google's registries, None without an account; default: Google's
             default credentials.
 
@@ -51,7 +51,14 @@ def inspect(uri: str, timeout_seconds: float = TIMEOUT_SECONDS, google_token: Go
     reference = parse(uri)
     with new_session() as session:
         registry = _Registry(session, reference, timeout_seconds, google_token or default_google_token)
-        return registry.image(uri)
+        try:
+            return registry.image(uri)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # A registry may send anything: names and numbers of any shape, addresses that are none.
+            raise CloudError(
+                f"{reference.host} does not answer as a registry does, asked for {reference}"
+                f" ({type(error).__name__}: {str(error)[:200]})"
+            ) from error
 
 
 def default_google_token() -> str | None:
@@ -95,13 +102,15 @@ class _Registry:
         if "manifests" in manifest:
             manifest, digest = self._manifest(self._platform(manifest["manifests"]))
         try:
-            described = str(manifest["config"]["digest"])
+            described = manifest["config"]["digest"]
             size_bytes = sum(int(layer["size"]) for layer in manifest["layers"])
         except (KeyError, TypeError, ValueError) as error:
             raise CloudError(
                 f"{self._reference} has a manifest of an old kind, or is no container image (schema version"
                 f" {manifest.get('schemaVersion')!r}): build and push it again with a recent docker or podman"
             ) from error
+        if not is_digest(described):
+            raise CloudError(f"{self._reference} names its configuration by no digest: {described!r:.100}")
         config = self._got(f"blobs/{described}", "application/json")
         self._verify(config, described)
         return image_config(uri, digest, config.json(self._reference), size_bytes)
@@ -120,8 +129,8 @@ class _Registry:
                 continue
             platform = entry.get("platform") or {}
             # Attestations, say, are listed as images for an unknown platform.
-            if entry.get("digest") and platform.get("os") != "unknown":
-                found.setdefault((platform.get("os", ""), platform.get("architecture", "")), str(entry["digest"]))
+            if is_digest(entry.get("digest")) and platform.get("os") != "unknown":
+                found.setdefault((platform.get("os", ""), platform.get("architecture", "")), entry["digest"])
         if not found:
             raise CloudError(f"{self._reference} lists no image for any platform")
         return found.get((OS, ARCHITECTURE)) or next(iter(found.values()))

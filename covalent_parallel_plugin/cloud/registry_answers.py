@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -31,7 +33,7 @@ class Answer:
         """Read the body as a JSON object. Raises CloudError."""
         try:
             value = json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CloudError(f"{reference.host} does not answer as a registry does: {self.body[:80]!r}") from error
         if not isinstance(value, dict):
             raise CloudError(f"{reference.host} does not answer as a registry does: {self.body[:80]!r}")
@@ -58,7 +60,7 @@ def new_session() -> requests.Session:
         # what a registry says there may be minutes
         respect_retry_after_header=False,
     )
-    session = requests.Session()
+    session = _Session()
     session.mount("https://", HTTPAdapter(max_retries=retries))
     session.mount("http://", HTTPAdapter(max_retries=retries))
     return session
@@ -74,31 +76,75 @@ def ask(
 ) -> Answer:
     """Send one GET; any HTTP status is an answer.
 
+    Each wait for the registry may take `timeout_seconds`, and the whole of it twice that.
+
     Raises:
         UnavailableError: none came.
         CloudError: it is too large to be a registry's.
     """
     host = reference.host
+    late = (
+        f"the registry {host} did not answer within {timeout_seconds:g} s, asked for {reference}: try again, or see"
+        " that a proxy or firewall lets this machine through"
+    )
+    answers: list[Answer] = []
+    errors: list[Exception] = []
+
+    def request() -> None:
+        try:
+            answers.append(_answer(session, url, headers, query, timeout_seconds))
+        except Exception as error:
+            # Raised again where it is waited for.
+            errors.append(error)
+
+    # No timeout of requests' ends an answer of which a byte comes now and then; what it leaves here ends with it.
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(2 * timeout_seconds)
     try:
-        with session.get(
-            url, headers=dict(headers), params=dict(query), timeout=timeout_seconds, stream=True, auth=_as_it_is
-        ) as response:
-            body = b""
-            for piece in response.iter_content(64 * 1024):
-                body += piece
-                if len(body) > MOST_BYTES:
-                    raise CloudError(f"{host} answers more than {MOST_BYTES:,} bytes, which is not a registry's way")
-            return Answer(response.status_code, response.headers.get("WWW-Authenticate", ""), body)
+        if errors:
+            raise errors[0]
+        if answers:
+            return answers[0]
+        raise UnavailableError(late)
     except requests.exceptions.Timeout as error:
-        raise UnavailableError(
-            f"the registry {host} did not answer within {timeout_seconds:g} s, asked for {reference}: try again, or see"
-            " that a proxy or firewall lets this machine through"
-        ) from error
+        raise UnavailableError(late) from error
     except requests.exceptions.RequestException as error:
         raise UnavailableError(
             f"the registry {host} cannot be reached ({_innermost(error)}), asked for {reference}: check the name, and"
             " that this machine has a way there"
         ) from error
+
+
+class _Session(requests.Session):
+    """Keeps what it is given to the host it is meant for."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Where a redirection leads elsewhere, send neither the token nor a password from ~/.netrc.
+
+        Raises:
+            CloudError: it leads from https to what is not.
+        """
+        old, new = str(response.request.url), str(prepared_request.url)
+        if urlsplit(old).scheme == "https" and urlsplit(new).scheme != "https":
+            raise CloudError(f"{urlsplit(old).netloc} redirects to {new}, which is not https")
+        if "Authorization" in prepared_request.headers and self.should_strip_auth(old, new):
+            del prepared_request.headers["Authorization"]
+
+
+def _answer(
+    session: requests.Session, url: str, headers: Mapping[str, str], query: Mapping[str, str], timeout_seconds: float
+) -> Answer:
+    with session.get(
+        url, headers=dict(headers), params=dict(query), timeout=timeout_seconds, stream=True, auth=_as_it_is
+    ) as response:
+        body = b""
+        for piece in response.iter_content(64 * 1024):
+            body += piece
+            if len(body) > MOST_BYTES:
+                host = urlsplit(url).netloc
+                raise CloudError(f"{host} answers more than {MOST_BYTES:,} bytes, which is not a registry's way")
+        return Answer(response.status_code, response.headers.get("WWW-Authenticate", ""), body)
 
 
 def refusal(answer: Answer, reference: Reference, has_google_account: bool) -> CloudError:
@@ -136,7 +182,7 @@ def _said(answer: Answer) -> str:
     try:
         errors = json.loads(answer.body)["errors"]
         return f" ({'; '.join(str(error['message']) for error in errors)})"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..settings import OPTIONS, SECTION, is_given, plain
+from ..settings import OPTIONS, SECTION, is_given, mistakes_in, plain
 from .errors import DeployError
 
 # What nobody takes away when the infrastructure goes: the user chose them
@@ -25,6 +25,25 @@ class Change:
     def __str__(self) -> str:
         before, after = (repr(value) if is_given(value) else "(none)" for value in (self.before, self.after))
         return f"{self.option}: {before} -> {after if self.is_known else '(known afterwards)'}"
+
+
+def check(outputs: Mapping[str, object], folder: Path) -> None:
+    """Have the outputs of a deployment's folder judged by the rules of the options whose names they have.
+
+    Raises:
+        DeployError: a rule refuses one; written into the configuration, it would stop every dispatch.
+    """
+    mistakes = mistakes_in({name: value for name, value in outputs.items() if name in OPTIONS})
+    if mistakes:
+        raise DeployError(
+            "\n".join(
+                [
+                    "Terraform gives what Covalent's configuration cannot hold, and nothing is written there:",
+                    *(f"  - {mistake}" for mistake in mistakes),
+                    f"Mend the outputs of the files in {folder}",
+                ]
+            )
+        )
 
 
 def changes(

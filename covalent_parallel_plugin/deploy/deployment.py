@@ -12,14 +12,13 @@ from pathlib import Path
 
 from ..settings import OPTIONS, SECTION
 from . import configuration, variables
+from .chosen import REMEMBERED, chosen_so_far, write_values
 from .configuration import Change
 from .errors import DeployError, Interrupted
 from .folder import INFRA, prepare
 from .terraform import Plan, Terraform
 from .variables import VARIABLES
 
-# The values chosen so far; a later `up` that does not speak of one leaves it
-REMEMBERED = "variables.tfvars.json"
 BUCKETS, REPOSITORIES = "google_storage_bucket.", "google_artifact_registry_repository."
 
 
@@ -108,11 +107,12 @@ class Deployment:
                     return {}
             earlier = self._terraform.outputs() if planned is not None else {}
             # Before the attempt: what it makes is to be found again with the same values.
-            _write_json(self._folder / REMEMBERED, chosen)
+            write_values(self._folder / REMEMBERED, chosen)
             if planned is not None:
                 self._apply(plan_file, "up")
         outputs = self._terraform.outputs()
         self._say(f"The infrastructure stands: {len(self._terraform.resources())} resources, state in {self._folder}")
+        configuration.check(outputs, self._folder)
         self._configure(configuration.changes(outputs, earlier, self._configured()))
         return outputs
 
@@ -149,6 +149,7 @@ class Deployment:
         if self._folder.is_dir():
             resources = self._terraform.resources()
             outputs = self._terraform.outputs() if resources else {}
+            configuration.check(outputs, self._folder)
         told = {name: outputs[name] for name in outputs if name in OPTIONS}
         differences = configuration.changes(told, {}, self._configured())
         return Status(self.project, self.name, self._folder, resources, told, differences)
@@ -166,13 +167,13 @@ class Deployment:
         self._terraform.require_version()
         own = {"project_id": self.project, "name": self.name}
         is_other = prepare(self._folder, self._source)
-        chosen = {**otherwise, **self._remembered(), **given, **own}
+        chosen = {**otherwise, **chosen_so_far(self._folder), **given, **own}
         mistakes = variables.contradictions(chosen)
         if mistakes:
             raise DeployError("\n".join(["these values cannot be used:", *(f"  - {mistake}" for mistake in mistakes)]))
         with tempfile.TemporaryDirectory(prefix="plan-", dir=self._folder) as place:
             values, plan_file = Path(place) / "values.tfvars.json", Path(place) / "saved.tfplan"
-            _write_json(values, chosen)
+            write_values(values, chosen)
             try:
                 self._terraform.init(upgrade=is_other)
                 has_changes = self._terraform.plan(plan_file, values, destroy)
@@ -201,21 +202,10 @@ class Deployment:
         except OSError as error:
             self._say(f"{providers} is needed no more and could not be deleted: {error}")
 
-    def _remembered(self) -> dict[str, object]:
-        path = self._folder / REMEMBERED
-        try:
-            loaded = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise DeployError(
-                f"{path}, the values chosen so far, cannot be read: {error}: mend or delete it"
-            ) from error
-        return dict(loaded)
-
     def _expected(
         self, planned: Plan
     ) -> tuple[Mapping[str, object], Mapping[str, object], Mapping[str, object], Sequence[str]]:
+        configuration.check(planned.outputs, self._folder)
         return planned.outputs, self._terraform.outputs(), self._configured(), planned.unknown_outputs
 
     def _show_configuration(self, wanted: Sequence[Change]) -> None:
@@ -256,10 +246,3 @@ def _repeated(chosen: Mapping[str, object]) -> str:
 
 def _quoted(text: str) -> str:
     return f"'{text}'" if set(text) & set(' "[]') else text
-
-
-def _write_json(path: Path, values: Mapping[str, object]) -> None:
-    """Write all at once: who is interrupted leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -12,16 +12,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 WISHES_TO_END = ("SIGINT", "SIGTERM", "SIGHUP")
 # What is kept of a command's errors, for advice
 KEPT_CHARACTERS = 64 * 1024
 # A question about state or version; what changes something has Terraform's own deadlines, one for each resource
 ANSWER_SECONDS = 120.0
+# For the last of its errors; something that it started may hold them open for ever
+LAST_ERRORS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,30 +61,41 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], wa
         )
         return Ended(answer.returncode, answer.stdout, answer.stderr)
     sys.stdout.flush()
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        assert process.stderr is not None
-        kept: list[str] = []
-        reader = threading.Thread(target=_show, args=(process.stderr, kept), daemon=True)
-        reader.start()
-        with _passed_on(process) as wishes:
-            status = process.wait()
-        reader.join()
+    # A pipe that only the reader closes: closing it here would wait for a reader that waits for something left running
+    errors, errors_end = os.pipe()
+    kept: list[str] = []
+    reader = threading.Thread(target=_show, args=(errors, kept), daemon=True)
+    reader.start()
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stderr=errors_end,
+            start_new_session=True,
+        )
+    finally:
+        os.close(errors_end)
+    with process, _passed_on(process) as wishes:
+        status = process.wait()
+    reader.join(LAST_ERRORS_SECONDS)
     return Ended(status, "", "".join(kept)[-KEPT_CHARACTERS:], bool(wishes))
 
 
-def _show(stream: BinaryIO, kept: list[str]) -> None:
-    for line in iter(stream.readline, b""):
-        text = line.decode(errors="replace")
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        kept.append(text)
+def _show(errors: int, kept: list[str]) -> None:
+    is_seen = True
+    with open(errors, "rb") as stream:
+        for line in iter(stream.readline, b""):
+            text = line.decode(errors="replace")
+            kept.append(text)
+            if is_seen:
+                try:
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+                except OSError:
+                    # Nobody reads ours any more; the command would hang on a pipe that nobody empties.
+                    is_seen = False
 
 
 @contextmanager
@@ -112,5 +124,6 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 
 
 def _say(text: str) -> None:
-    # Not through sys.stderr: a signal may come while its lock is held.
-    os.write(2, text.encode())
+    # Not through sys.stderr: a signal may come while its lock is held. Where nobody reads it, the wish still counts.
+    with suppress(OSError):
+        os.write(2, text.encode())

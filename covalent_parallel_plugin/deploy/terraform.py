@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .advice import advice
 from .errors import DeployError, Interrupted
@@ -20,6 +20,9 @@ PROGRAMS = ("terraform", "tofu")
 LEAST_VERSION = (1, 5, 0)
 # `plan -detailed-exitcode`
 NOTHING_TO_CHANGE, FAILED, CHANGES = 0, 1, 2
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Terraform:
         answer = self._ask("version", "-json", folder=Path.cwd(), may_fail=True)
         try:
             version = str(json.loads(answer.output)["terraform_version"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DeployError(
                 f"{self.program} does not say its version as Terraform and OpenTofu do: name another with --terraform"
             ) from None
@@ -108,16 +111,7 @@ class Terraform:
 
     def read_plan(self, plan: Path) -> Plan:
         """What a saved plan would do."""
-        loaded = self._json("show", "-json", str(plan))
-        actions = {change["address"]: change["change"]["actions"] for change in loaded.get("resource_changes", [])}
-        outputs = loaded.get("output_changes", {})
-        return Plan(
-            created=tuple(address for address, done in actions.items() if done == ["create"]),
-            changed=tuple(address for address, done in actions.items() if done == ["update"]),
-            deleted=tuple(address for address, done in actions.items() if "delete" in done),
-            outputs={name: change.get("after") for name, change in outputs.items()},
-            unknown_outputs=tuple(name for name, change in outputs.items() if change.get("after_unknown") is True),
-        )
+        return self._read(_plan_in, "show", "-json", str(plan))
 
     def apply(self, plan: Path) -> None:
         """Do what a saved plan says, and nothing else."""
@@ -125,8 +119,7 @@ class Terraform:
 
     def outputs(self) -> dict[str, object]:
         """The outputs in the state, by name; without those that are kept secret."""
-        loaded = self._json("output", "-json")
-        return {name: entry["value"] for name, entry in loaded.items() if not entry.get("sensitive")}
+        return self._read(_outputs_in, "output", "-json")
 
     def resources(self) -> list[str]:
         """The addresses of what stands, according to the state."""
@@ -137,15 +130,17 @@ class Terraform:
             raise self._failure("state list", answer, was_shown=False)
         return [line for line in answer.output.splitlines() if line.strip()]
 
-    def _json(self, *arguments: str) -> dict[str, Any]:
+    def _read(self, read: Callable[[dict[str, Any]], T], *arguments: str) -> T:
         answer = self._ask(*arguments)
         try:
-            loaded = json.loads(answer.output)
-        except ValueError as error:
-            raise DeployError(f"{self._called(*arguments)} answered what is no JSON: {error}") from error
-        if not isinstance(loaded, dict):
-            raise DeployError(f"{self._called(*arguments)} answered what is no JSON object")
-        return loaded
+            return read(_as(dict, json.loads(answer.output)))
+        except json.JSONDecodeError as error:
+            why = f"what is no JSON: {error}"
+        except RecursionError:
+            why = "JSON nested too deeply"
+        except _OtherForm as error:
+            why = f"JSON of another form than Terraform and OpenTofu: {error}"
+        raise DeployError(f"{self._called(*arguments)} answered {why}\nName another program with --terraform")
 
     def _ask(self, *arguments: str, folder: Path | None = None, may_fail: bool = False) -> Ended:
         answer = self._started(arguments, folder or self.folder, wants_output=True)
@@ -180,3 +175,38 @@ class Terraform:
 
     def _called(self, *arguments: str) -> str:
         return f"`{Path(self.program).name} {' '.join(arguments)}`"
+
+
+class _OtherForm(Exception):
+    """JSON that is not what https://developer.hashicorp.com/terraform/internals/json-format describes."""
+
+
+def _plan_in(loaded: dict[str, Any]) -> Plan:
+    """A saved plan in JSON. Raises _OtherForm."""
+    actions: dict[str, list[object]] = {}
+    for entry in _as(list, loaded.get("resource_changes", [])):
+        change = _as(dict, _as(dict, entry).get("change"))
+        actions[_as(str, entry.get("address"))] = _as(list, change.get("actions"))
+    outputs = {name: _as(dict, change) for name, change in _as(dict, loaded.get("output_changes", {})).items()}
+    return Plan(
+        created=tuple(address for address, done in actions.items() if done == ["create"]),
+        changed=tuple(address for address, done in actions.items() if done == ["update"]),
+        deleted=tuple(address for address, done in actions.items() if "delete" in done),
+        outputs={name: change.get("after") for name, change in outputs.items()},
+        unknown_outputs=tuple(name for name, change in outputs.items() if change.get("after_unknown") is True),
+    )
+
+
+def _outputs_in(loaded: dict[str, Any]) -> dict[str, object]:
+    """Outputs by name, without those that are kept secret. Raises _OtherForm."""
+    entries = {name: _as(dict, entry) for name, entry in loaded.items()}
+    for name, entry in entries.items():
+        if "value" not in entry:
+            raise _OtherForm(f"{name} has no value")
+    return {name: entry["value"] for name, entry in entries.items() if not entry.get("sensitive")}
+
+
+def _as(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise _OtherForm(f"{type(value).__name__} for {kind.__name__}")
+    return value

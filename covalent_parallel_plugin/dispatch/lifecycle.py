@@ -22,6 +22,7 @@ from ..cloud.pool import POOL, in_pool
 from ..errors import CloudError
 from ..settings import Settings
 from . import jobspec, watch
+from .archive import runner_archive
 from .call import Call, Pickles
 from .collect import IN_MEMORY_BYTES, Collection
 from .message import job_address
@@ -66,6 +67,9 @@ class Lifecycle:
         self._submission = Submission(services.batch, call, self._ticket, cancelled)
         self._is_staged = False
         self._was_clean = False
+        # The last task's exit code, where no outcome came of it
+        self._exit_code: int | None = None
+        self._was_restaged = False
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.
@@ -106,6 +110,11 @@ class Lifecycle:
                 watched = await self._watch()
             with self._named("has an outcome that could not be fetched"):
                 ended = await self._collect(watched, settings)
+            if await self._had_no_runner():
+                logger.warning(
+                    "%s found no runner in the bucket; it is there again, and the job is made anew", self._call
+                )
+                continue
             another = settings_for_another_run(ended, settings)
             if another is None:
                 return ended
@@ -192,7 +201,23 @@ class Lifecycle:
             found = Findings(job, outcome=outcome)
         else:
             found = await collection.without_outcome(Findings(job, outcome=outcome, reason=watched.reason))
+            self._exit_code = found.task.exit_code if found.task is not None else None
         return verdict(self._call, settings, self._submission.job_name, found)
+
+    async def _had_no_runner(self) -> bool:
+        """Whether the task found the runner deleted; then it is in the bucket again. True at most once.
+
+        A stand-in that was started anew on the same ports has none, and this process believes that it has.
+        """
+        if self._exit_code != wire.EXIT_NO_CALL or self._was_restaged:
+            return False
+        store, folder = self._services.objects, self._ticket.folder
+        names = await in_pool(store.names, runner_archive().object_name)
+        if names or not await in_pool(store.names, wire.call_name(folder)):
+            return False
+        self._was_restaged = True
+        await stage_runner(store)
+        return True
 
     async def _with_source(self, raised: Raised) -> Raised:
         lookup = electron_lookup(raised, self._call.name, await self._source())

@@ -84,6 +84,9 @@ class MapLifecycle(Lifecycle):
                 ended = await self._collect_items(watched, settings, tasks)
             if not isinstance(ended, Failure):
                 return ended
+            if await self._had_no_runner():
+                job = self._job(settings, self._progress.jobs, self._progress.lost())
+                continue
             if isinstance(ended.error, MapError) and self._may_retry_exceptions:
                 self._progress.forget_raised()
             lost = self._progress.lost()
@@ -149,6 +152,7 @@ class MapLifecycle(Lifecycle):
         collection = Collection(self._services, self._settings, self._ticket, name)
         found = Findings(watched.job, outcome=refused, reason=watched.reason)
         found = await collection.without_outcome(found, min(silent, default=0))
+        self._exit_code = found.task.exit_code if found.task is not None else None
         return await in_pool(self._lost, settings, watched, found, "")
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:

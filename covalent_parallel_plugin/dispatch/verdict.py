@@ -48,8 +48,10 @@ EXIT_CODES = {
     50005: ("the task ran past its maximum time", "Raise `time_limit`."),
     50006: ("its machine was recreated while it ran", "Raise `retries`."),
     125: (
-        "the container could not be started, most often because its image could not be pulled",
-        "Check container_image_uri, and that the service account may read it.",
+        "the container could not be started: its image could not be pulled, or a secret, a volume or one of"
+        " container_options could not be used",
+        "The last lines of its output say which. For an image: check container_image_uri, and that the service account"
+        " may read it.",
     ),
     126: ("the container's command could not be executed", "Use an image whose `python3` is a program."),
     127: ("the container has no `python3`", "Use an image with Python, such as python:3.11-slim."),

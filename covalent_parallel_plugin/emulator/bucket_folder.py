@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .runtime import CANNOT_START, StartFailed
+from .storage_rules import StorageRefusal, check_object_name
 
 # gcsfuse's own, https://cloud.google.com/storage/docs/gcsfuse-cli
 _FILE_MODE = 0o644
@@ -55,13 +56,15 @@ class BucketFolder:
     def put_back(self) -> list[str]:
         """Write new and changed files as objects, delete those of files that are gone; give what went wrong.
 
-        Links are no files: what they point to may be anywhere.
+        Links are no files: what they point to may be anywhere. A file that no object can be made of keeps no other from
+        being written, and is told again the next time.
         """
+        problems: list[str] = []
         try:
-            self._try("write", self._upload)
+            self._try("write", lambda: self._upload(problems))
         except StartFailed as error:
-            return [str(error)]
-        return []
+            problems.append(str(error))
+        return problems
 
     def _download(self) -> None:
         for blob in self._bucket.client.list_blobs(self._bucket, prefix=self._prefix):
@@ -77,17 +80,23 @@ class BucketFolder:
                 blob.download_to_filename(str(path))
                 path.chmod(self._file_mode)
 
-    def _upload(self) -> None:
+    def _upload(self, problems: list[str]) -> None:
         now = dict(self._files())
-        for name, stamp in now.items():
-            if self._stamps.get(name) != stamp:
+        changed = [name for name, stamp in now.items() if self._stamps.get(name) != stamp]
+        nameless = {name for name in changed if not _is_object_name(self._prefix + name)}
+        problems += [
+            f"gcsfuse could not write {self._place}: no object can have the name of the file {name!r}"
+            for name in sorted(nameless)
+        ]
+        for name in changed:
+            if name not in nameless:
                 with open(os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                     self._bucket.blob(self._prefix + name).upload_from_file(file)
         for name in self._stamps.keys() - now.keys():
             blob = self._bucket.blob(self._prefix + name)
             if blob.exists():
                 blob.delete()
-        self._stamps = now
+        self._stamps = {name: stamp for name, stamp in now.items() if name not in nameless}
 
     def _files(self) -> Iterator[tuple[str, _Stamp]]:
         for folder, _, names in os.walk(self.folder):
@@ -113,6 +122,14 @@ class BucketFolder:
             act()
         except (GoogleAPIError, DataCorruption, RequestException, OSError) as error:
             raise StartFailed(CANNOT_START, f"gcsfuse could not {verb} {self._place}: {error}") from error
+
+
+def _is_object_name(name: str) -> bool:
+    try:
+        check_object_name(name)
+    except StorageRefusal:
+        return False
+    return True
 
 
 def _mode(options: Sequence[str], name: str, default: int) -> int:

@@ -26,7 +26,7 @@ from .container_leftovers import (
 from .container_owner import new_owner
 from .container_pip import SETTINGS_PATH, read_pip_settings, settings_files
 from .container_process import ContainerProcess, Prepared
-from .container_volumes import Wanted, wanted_volumes
+from .container_volumes import Wanted, place_below, wanted_volumes
 from .environment import inherited
 from .processes import LocalProcess, ProcessRuntime
 from .runtime import BARE_VM, CANNOT_START, VM, Command, Limits, Mount, StartFailed
@@ -129,8 +129,11 @@ class JobShare:
         return own
 
     def disk(self, path: str) -> Path:
-        """Make a folder that stands for one of the VM's, at first empty, and to be written to by everyone."""
-        folder = self.folder.joinpath(*Path(path).parts[1:])
+        """Make a folder that stands for one of the VM's, at first empty, and to be written to by everyone.
+
+        Raises StartFailed.
+        """
+        folder = place_below(self.folder, path)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         return folder
@@ -239,7 +242,7 @@ class ContainerWorkspace:
             folder = self._bucket(mount, environment)
             if "ro" not in wanted.options.split(","):
                 self._written.add(mount.path)
-        folder = folder / wanted.below
+        folder = place_below(folder, wanted.below)
         folder.mkdir(parents=True, exist_ok=True)
         return Bind(str(folder), wanted.target, wanted.options)
 
@@ -265,7 +268,7 @@ def exported_folder(source: str, exports: Mapping[str, Path]) -> Path:
             f"mount.nfs: {source} is not known here: name the folder that stands for it, --nfs {source}=FOLDER",
         )
     export = max(over, key=len)
-    return exports[export] / source[len(export) :].strip("/")
+    return place_below(exports[export], source[len(export) :])
 
 
 def _private_file(path: Path, text: str) -> str:

@@ -5,6 +5,7 @@ Uploads, downloads and composition, which move bytes, are in `storage_media`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from .objects import Bucket, ObjectStore, StoredObject
 from .storage_calls import Call, Reply, number, preconditions_of
-from .storage_rules import StorageRefusal
+from .storage_rules import StorageRefusal, is_utf8
 
 # What the user may set on an object; everything else in a metadata resource is the service's own.
 OBJECT_FIELDS = frozenset(
@@ -40,6 +41,8 @@ def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise StorageRefusal(400, "invalid", "Invalid value for 'metadata': a map of strings is wanted")
+    if not is_utf8(json.dumps(fields, ensure_ascii=False)):
+        raise StorageRefusal(400, "invalid", "Invalid value: text that is not UTF-8")
     return fields
 
 

@@ -84,9 +84,19 @@ def check_object_name(name: str) -> None:
     """
     if not name:
         raise StorageRefusal(400, "required", "Required")
-    too_long = len(name) > 256 and len(name.encode()) > 1024
-    if too_long or "\n" in name or "\r" in name or name in (".", ".."):
+    # One that is stored all the same breaks every listing of its bucket: no answer can hold it.
+    too_long = len(name) > 256 and len(name.encode(errors="replace")) > 1024
+    if not is_utf8(name) or too_long or "\n" in name or "\r" in name or name in (".", ".."):
         raise StorageRefusal(400, "invalid", f"Invalid object name: {name[:100]!r}")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold the text; lone surrogates, which JSON's escapes can bring along, it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_ip_address(name: str) -> bool:

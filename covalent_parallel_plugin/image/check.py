@@ -55,7 +55,7 @@ def compare(seen: Look, here: Versions) -> Report:
     """Compare what is inside an image with this environment.
 
     The rules are the runner's own: it refuses a call that another minor version of Python pickled, and starts from the
-    installed package only in this very version; hooks and sublattices need Covalent.
+    installed package only in this very version; sublattices and file transfers need Covalent.
     """
     findings = (
         _architecture(seen),
@@ -91,14 +91,14 @@ def _python(seen: Look, here: Versions) -> Finding:
 
 
 def _covalent(inside: str | None, here: Versions) -> Finding:
-    effect = "plain electrons run; hooks (DepsPip, DepsBash, DepsCall, files) and sublattices are refused"
+    effect = "plain electrons run, with DepsPip, DepsBash and DepsCall; sublattices and file transfers are refused"
     install = f"have `pip install covalent=={here.covalent}` in the image where electrons use them"
     if inside is None:
         return Finding(INFO, "covalent", f"not known; without it {effect}")
     if not inside:
         return Finding(WARNING, "covalent", f"not in the image: {effect}", install)
     if inside != here.covalent:
-        text = f"{inside}, and this environment has {here.covalent}: hooks and sublattices may not load there"
+        text = f"{inside}, and this environment has {here.covalent}: sublattices and file transfers may not load there"
         return Finding(WARNING, "covalent", text, install)
     return Finding(OK, "covalent", inside)
 

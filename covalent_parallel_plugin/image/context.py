@@ -17,6 +17,9 @@ COPIED = {
 # pip's options for other files: those would not be in the build
 _OTHER_FILES = re.compile(r"\s*(-r|-c|-e|--requirement|--constraint|--editable|\.{0,2}/|file:)")
 
+# A password or a token in a URL, which would stay in the image
+_PASSWORD = re.compile(r"https?://[^/\s]*@|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+
 
 class RequirementsError(ParallelError):
     """The user's file of requirements cannot be used in a build."""
@@ -26,7 +29,7 @@ def read_requirements(path: str) -> str:
     """The text of a user's file of pip requirements.
 
     Raises:
-        RequirementsError: it cannot be read, or points to other files of this machine.
+        RequirementsError: it cannot be read, points to other files of this machine, or has a password in it.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -38,6 +41,11 @@ def read_requirements(path: str) -> str:
             raise RequirementsError(
                 f"line {number} of {path} names another file ({line.strip()!r}), which the build does not see: write"
                 " packages and versions into one file (`pip freeze` does), or use a Dockerfile of your own"
+            )
+        if _PASSWORD.search(line):
+            raise RequirementsError(
+                f"line {number} of {path} has a password in its URL, which would stay in the image: put that index into"
+                " a pip.conf and name it with --pip-conf, which is there during the build only"
             )
     return text
 

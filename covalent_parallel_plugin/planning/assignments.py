@@ -68,7 +68,7 @@ def read_value(name: str, text: str) -> object:
     if text.startswith("{" if is_mapping else "["):
         try:
             return json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"is no JSON: {error}") from error
     if not is_mapping:
         return [part.strip() for part in _BETWEEN_NAMES.split(text)]

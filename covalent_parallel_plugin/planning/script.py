@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
@@ -24,11 +23,14 @@ MODULE = "planned_workflow"
 HERE = Path(__file__).resolve().parent.parent
 COVALENT = Path(str(covalent.__file__)).resolve().parent
 
+REQUESTS = ("get", "patch", "put", "post", "delete")
+"""The methods of Covalent's client through which all reaches its server."""
+
 T = TypeVar("T")
 
 
 class DispatchRefusedError(RuntimeError):
-    """The file asked Covalent's server to dispatch something while its Jobs were planned."""
+    """The file asked something of Covalent's server while its Jobs were planned."""
 
 
 class _ScriptLoader(SourceFileLoader):
@@ -63,14 +65,14 @@ def load(path: Path) -> ModuleType:
 
 
 def guarded(code: Callable[[], T], what: str, path: Path) -> T:
-    """What the user's code returns; nothing is dispatched meanwhile.
+    """What the user's code returns; nothing is dispatched from then on.
 
     Raises:
         WorkflowError: it raised; `what` begins the message, and the traceback begins in the file at `path`.
     """
     try:
-        with _without_dispatching():
-            return code()
+        _stop_dispatching()
+        return code()
     except SystemExit as end:
         raise WorkflowError(f"{what}: it ended the program (SystemExit: {end.code})") from end
     except Exception as error:
@@ -78,22 +80,17 @@ def guarded(code: Callable[[], T], what: str, path: Path) -> T:
         raise WorkflowError(f"{what}:\n\n{_own_traceback(error, path)}") from error
 
 
-@contextlib.contextmanager
-def _without_dispatching() -> Iterator[None]:
-    """Have Covalent's client refuse, at the one place through which a dispatch leaves this process."""
-    dispatcher: Any = import_module("covalent._dispatcher_plugins.local")
-    client = dispatcher.APIClient
+def _stop_dispatching() -> None:
+    """Have Covalent's client refuse for as long as this process lives: a thread of the user's may outlive the load."""
+    client: Any = import_module("covalent._api.apiclient").CovalentAPIClient
+    for name in REQUESTS:
+        setattr(client, name, _refuse)
 
-    def refuse(*_: object, **__: object) -> None:
-        raise DispatchRefusedError(
-            "`plan` dispatches nothing: put what dispatches the workflow under `if __name__ == '__main__':`"
-        )
 
-    dispatcher.APIClient = refuse
-    try:
-        yield
-    finally:
-        dispatcher.APIClient = client
+def _refuse(*_: object, **__: object) -> None:
+    raise DispatchRefusedError(
+        "`plan` dispatches nothing: put what dispatches the workflow under `if __name__ == '__main__':`"
+    )
 
 
 def _own_traceback(error: Exception, path: Path) -> str:

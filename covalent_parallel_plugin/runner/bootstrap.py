@@ -4,7 +4,6 @@ Its source, without this docstring and comments, is what `python3 -c` gets, foll
 SHA-256 of the runner's archive. It reads on any Python 3, so that an image with an old one can say so.
 """
 
-import hashlib
 import os
 import sys
 
@@ -112,6 +111,8 @@ def private_folder() -> str:
 
 
 def archive(digest: str) -> str:
+    import hashlib
+
     path = os.path.join(private_folder(), digest + ".zip")
     try:
         with open(path, "rb") as file:
@@ -124,9 +125,16 @@ def archive(digest: str) -> str:
         sys.stderr.write("covalent-parallel: the runner in the bucket is not the one this job was made for\n")
         sys.exit(65)
     temporary = "%s.%d" % (path, os.getpid())
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        sys.stderr.write(
+            "covalent-parallel: the runner cannot be written: %s: raise boot_disk_gb, or the size of its --tmpfs\n"
+            % error
+        )
+        sys.exit(70)
     return path
 
 
@@ -134,6 +142,8 @@ def start(version: str, digest: str) -> None:
     if sys.version_info < (3, 7):
         sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
         sys.exit(78)
+    # The working folder, whose files would stand in for modules of the standard library: the electron gets it back.
+    sys.path[:] = [entry for entry in sys.path if entry]
     find_temporary_folder()
     package = "covalent_parallel_plugin"
     if not installed(version):

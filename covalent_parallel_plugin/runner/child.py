@@ -5,16 +5,18 @@ A report is written last and under its final name only, so that a process that d
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
 import reprlib
+import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
 
 from .. import wire
 from .describe import describe, missing_module_text
-from .packages import InstallFailed, add_user_site, install, make_home
+from .packages import InstallFailed, add_user_site, install, let_hooks_install, make_home
 from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
 
 # What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
@@ -25,6 +27,10 @@ WHOLE_STRING_BYTES = 256 * 1024
 FILES_KEYWORD = "files"
 # Its exceptions may be among what another electron returned
 OWN_PACKAGE = "covalent_parallel_plugin"
+# Space on the disk that is kept for the report, for when the electron has used up the rest
+RESERVE_FILE = "reserve"
+RESERVE_BYTES = 64 * 1024
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # What pmap calls the function that takes one item, an attribute of the electron's, and the electron's first parameter
 MAPPED_FUNCTION = "covalent_parallel_map"
 MAPPED_ITEMS = "items"
@@ -50,6 +56,7 @@ def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
     clock = _Stopwatch()
     report: Dict[str, object] = {}
     try:
+        _reserve(folder)
         report = _outcome(call, envelope, folder, clock)
     except Refusal as refusal:
         report = {"outcome": wire.REFUSED, "reason": refusal.reason, "message": str(refusal)}
@@ -57,10 +64,23 @@ def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": wire.EXCEPTION, "exception": describe(error)}
     report["seconds"] = clock.laps
+    _remove(folder, RESERVE_FILE)
     temporary = os.path.join(folder, REPORT_FILE + ".new")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(report, file)
     os.replace(temporary, os.path.join(folder, REPORT_FILE))
+
+
+def _reserve(folder: str) -> None:
+    with open(os.path.join(folder, RESERVE_FILE), "wb") as file:
+        file.write(bytes(RESERVE_BYTES))
+
+
+def _remove(folder: str, *names: str) -> None:
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            os.remove(path)
 
 
 def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
@@ -78,6 +98,11 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         except InstallFailed as failure:
             raise Refusal("requirements", str(failure)) from failure
         clock.lap("requirements")
+    if header.get("before") or header.get("after"):
+        let_hooks_install(folder)
+    if not getattr(sys.flags, "safe_path", False) and "" not in sys.path:
+        # The bootstrap took it out.
+        sys.path.insert(0, "")
 
     def load(name: str, loads: Callable[[bytes], Any] = cloudpickle.loads) -> Any:
         try:
@@ -131,18 +156,14 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
             os._exit(0)
     _after(header, load, clock)
 
-    path = os.path.join(folder, VALUE_FILE)
     try:
-        with open(path, "wb") as file:
-            cloudpickle.dump(value, file)
-    except Exception as error:
-        # Loaded here only: hardly an electron needs it.
-        from .unpicklable import explanation
-
-        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
-    text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
-    with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
-        text_file.write(text)
+        _leave(value, header, folder, cloudpickle)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        _remove(folder, VALUE_FILE, STRING_FILE)
+        told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
+        raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
     clock.lap("pack")
     name = getattr(value, "__name__", "")
     return {
@@ -150,6 +171,23 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         "cloudpickle": cloudpickle.__version__,
         "name": name if isinstance(name, str) else "",
     }
+
+
+def _leave(value: object, header: wire.Json, folder: str, cloudpickle: Any) -> None:
+    path = os.path.join(folder, VALUE_FILE)
+    try:
+        with open(path, "wb") as file:
+            cloudpickle.dump(value, file)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        # Loaded here only: hardly an electron needs it.
+        from .unpicklable import explanation
+
+        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
+    text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
+    with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
+        text_file.write(text)
 
 
 def _after(header: wire.Json, load: Callable[..., Any], clock: "_Stopwatch") -> None:
@@ -188,8 +226,9 @@ def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
     if name == "covalent":
         return Refusal(
             "no_covalent",
-            "this electron (%s) uses Covalent itself (a sublattice, a list or dict of electrons, a file transfer), so"
-            " the image has to have Covalent %s, and it has none. Make one with `covalent-parallel image build`, or"
+            "this electron (%s) uses Covalent itself (a sublattice, a file transfer, or the workflow's result where"
+            " workflow_executor is this executor), so the image has to have Covalent %s, and it has none. Make one with"
+            " `covalent-parallel image build`, or"
             " use an image with `pip install covalent==%s`, or an electron without them."
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )

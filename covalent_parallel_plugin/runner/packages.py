@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -16,9 +17,13 @@ import tempfile
 from typing import List, Mapping, Sequence
 
 from .. import wire
+from .report import PIP_FILE
 
 # More of pip's output than this helps nobody
 SHOWN_BYTES = 16 * 1024
+# Where pip puts packages instead of where this interpreter looks for them
+ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
 class InstallFailed(Exception):
@@ -38,6 +43,29 @@ def make_home(folder: str) -> None:
     # Distributions of Linux keep pip from changing what they installed (PEP 668); a container has nobody to protect.
     os.environ.setdefault("PIP_BREAK_SYSTEM_PACKAGES", "1")
     os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
+    _install_here()
+
+
+def let_hooks_install(folder: str) -> None:
+    """Have pip install under `folder` where it can write neither to the interpreter's packages nor to the user's."""
+    import sysconfig
+
+    if _installs_on_the_path() or os.access(sysconfig.get_path("purelib"), os.W_OK):
+        return
+    if site.ENABLE_USER_SITE and _is_writable(site.getuserbase()):
+        return
+    place = os.path.join(folder, "packages")
+    os.mkdir(place)
+    # pip takes no target for a user's install.
+    os.environ.update(PIP_TARGET=place, PIP_USER="0")
+    sys.path.insert(0, place)
+    _prepend("PYTHONPATH", place)
+    _prepend("PATH", os.path.join(place, "bin"))
+
+
+def masked(text: str) -> str:
+    """The text with the user names and passwords in its URLs hidden, as pip hides them."""
+    return _CREDENTIALS.sub("://****@", text)
 
 
 def add_user_site() -> None:
@@ -65,10 +93,11 @@ def install(requirements: Sequence[str], folder: str, shared: str = wire.PACKAGE
     Raises:
         InstallFailed: with pip's output.
     """
-    if "PIP_TARGET" in os.environ or "PIP_PREFIX" in os.environ:
+    if _installs_on_the_path():
         # Whoever started this process says where packages go, and has that on the path.
         _pip(requirements, folder, [], {})
         return
+    _install_here()
     is_shared = os.access(shared, os.W_OK | os.X_OK)
     place = os.path.join(shared if is_shared else folder, _name(requirements))
     if is_shared:
@@ -96,7 +125,7 @@ def _install_once(requirements: Sequence[str], folder: str, place: str) -> None:
             # As a user's install, pip counts what the image has already.
             _pip(requirements, folder, ["--user"], {"PYTHONUSERBASE": partial})
         else:
-            _pip(requirements, folder, ["--target", os.path.join(partial, "target")], {})
+            _pip(requirements, folder, ["--target", os.path.join(partial, "target")], {"PIP_USER": "0"})
         os.chmod(partial, 0o755)
         os.rename(partial, place)
     finally:
@@ -108,22 +137,44 @@ def _pip(requirements: Sequence[str], folder: str, options: List[str], variables
     with open(listed, "w", encoding="utf-8") as file:
         file.write("\n".join(requirements) + "\n")
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *options]
-    ended = subprocess.run(
-        [*command, "-r", listed],
-        env={**os.environ, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    # Into a file: of a pip that is ended with this process, the outcome tells from there.
+    with open(os.path.join(folder, PIP_FILE), "w+b") as said:
+        ended = subprocess.run(
+            [*command, "-r", listed],
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        said.seek(max(0, said.seek(0, os.SEEK_END) - SHOWN_BYTES))
+        output = said.read().decode("utf-8", "replace").strip()
+    os.remove(os.path.join(folder, PIP_FILE))
     if ended.returncode:
-        output = ended.stdout[-SHOWN_BYTES:].decode("utf-8", "replace").strip()
         if "No module named pip" in output:
             output += "\nThe image has no pip: use one that has it, such as python:%d.%d-slim." % sys.version_info[:2]
         raise InstallFailed(
             "pip could not install the requirements (%s); it ended with status %d and said:\n%s"
-            % (", ".join(requirements), ended.returncode, output)
+            % (masked(", ".join(requirements)), ended.returncode, masked(output))
         )
+
+
+def _installs_on_the_path() -> bool:
+    target = os.environ.get("PIP_TARGET")
+    return bool(target) and target in sys.path and "PIP_ROOT" not in os.environ
+
+
+def _install_here() -> None:
+    """Forget an image's own place for packages unless they are found there."""
+    if not _installs_on_the_path():
+        for name in ELSEWHERE:
+            os.environ.pop(name, None)
+
+
+def _is_writable(folder: str) -> bool:
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _name(requirements: Sequence[str]) -> str:

@@ -10,10 +10,14 @@ from .. import wire
 
 # Of each stream the outcome keeps the first and the last of this many bytes
 KEPT_BYTES = 1024 * 1024
+# Of the output of a pip that does not end
+PIP_BYTES = 16 * 1024
 
 REPORT_FILE = "report.json"
 VALUE_FILE = "value"
 STRING_FILE = "string"
+# What pip says while it runs
+PIP_FILE = "pip"
 CGROUP_FOLDER = "/sys/fs/cgroup"
 
 Packed = Tuple[Dict[str, object], Dict[str, wire.Part]]
@@ -37,7 +41,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
     report = dict(outcome=wire.REFUSED, **refusal) if refusal is not None else _report(folder)
     parts = {
         "stdout": kept(os.path.join(folder, "stdout")),
-        "stderr": kept(os.path.join(folder, "stderr")),
+        "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
     }  # type: Dict[str, wire.Part]
     if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
         report = {
@@ -65,7 +69,7 @@ def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Pack
     }  # TYPE Dict[str, object]
     return header, {
         "stdout": kept(os.path.join(folder, "stdout")),
-        "stderr": kept(os.path.join(folder, "stderr")),
+        "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
     }
 
 
@@ -84,6 +88,16 @@ def kept(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
         return b""
     left_out = size - 2 * KEPT_BYTES
     return head + b"\n... %d bytes left out ...\n" % left_out + tail
+
+
+def _words_of_pip(folder: str) -> bytes:
+    """The last words of a pip that was at work when the electron's process was ended; else nothing."""
+    try:
+        with open(os.path.join(folder, PIP_FILE), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - PIP_BYTES))
+            return b"\ncovalent-parallel: pip was still installing the requirements; its last words:\n" + file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _report(folder: str) -> Optional[Dict[str, object]]:

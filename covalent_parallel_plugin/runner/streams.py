@@ -6,6 +6,7 @@ import os
 from typing import BinaryIO, Dict, List, Tuple
 
 READ_BYTES = 64 * 1024
+DISK_FULL = b"\n... the disk was full: output is cut here ...\n"
 
 
 class Stream:
@@ -21,6 +22,7 @@ class Stream:
         self._marker = marker
         self._held = b""
         self._offset = 0
+        self._is_cut = False
         self._marks: "List[Tuple[int, int]]" = []
 
     def pump(self) -> bool:
@@ -68,8 +70,8 @@ class Stream:
         self._pass_on(data[:start])
 
     def _pass_on(self, data: bytes) -> None:
-        self._spool.write(data)
-        self._offset += len(data)
+        if not self._is_cut:
+            self._keep(data)
         view = memoryview(data)
         try:
             while view:
@@ -77,3 +79,23 @@ class Stream:
         except OSError:
             # Nobody reads the task's own streams: the outcome carries the output all the same.
             return
+
+    def _keep(self, data: bytes) -> None:
+        """Spool it; once that fails, spool nothing more: the end of what is there gives way to a note."""
+        view = memoryview(data)
+        try:
+            while view:
+                written = self._spool.write(view)
+                self._offset += written
+                view = view[written:]
+        except OSError as error:
+            self._is_cut = True
+            try:
+                os.write(2, b"covalent-parallel: the output is kept no further: %s\n" % str(error).encode())
+                if self._offset >= len(DISK_FULL):
+                    # These bytes have their place on the disk already.
+                    self._spool.seek(self._offset - len(DISK_FULL))
+                    self._spool.write(DISK_FULL)
+            except OSError:
+                # There is no place to say it, and the electron goes on.
+                return

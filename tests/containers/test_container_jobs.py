@@ -109,6 +109,20 @@ def test_an_export_that_nobody_named_fails_the_task_and_says_how_to_name_it(jobs
     assert state == "FAILED" and "--nfs other:/x=FOLDER" in lines[0]
 
 
+def test_a_link_in_a_volume_lets_no_container_have_another_folder_of_this_machine(
+    jobs: ContainerJobs, nfs_folder: Path, tmp_path: Path
+) -> None:
+    link = nfs_folder / "link"
+    link.symlink_to(tmp_path)
+    server, _, path = NFS_EXPORT.partition(":")
+    volume = batch_v1.Volume(nfs={"server": server, "remote_path": path}, mount_path="/mnt/disks/share")
+    state, lines = jobs.run("touch /x/touched", volumes=["/mnt/disks/share/link:/x:rw"], spec={"volumes": [volume]})
+    link.unlink()
+    assert state == "FAILED"
+    assert "leads out of the volume" in lines[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_local_disk_is_an_empty_folder_that_the_jobs_tasks_share(jobs: ContainerJobs) -> None:
     volume = batch_v1.Volume(device_name="local-ssd", mount_path="/mnt/disks/local-ssd")
     shell = (

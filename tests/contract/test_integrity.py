@@ -165,7 +165,7 @@ def test_the_key_is_in_no_repr() -> None:
     services: Any = None
     settings = Settings(bucket_name="covalent", project_id="local")
     collection = Collection(services, settings, ticket, "job")
-    assignment = Assignment("bucket", "folder", "c", KEY, 1.0, False, 0, 0, 0)
+    assignment = Assignment("bucket", "folder", "c", KEY, 1.0, False, 0, 1, 0, 0, 0, None)
     for shown in (ticket, collection, assignment, settings, [ticket], {"a": assignment}):
         for text in (repr(shown), str(shown), f"{shown}"):
             assert not any(form in text for form in FORMS)

@@ -315,11 +315,41 @@ def test_what_was_said_is_remembered_in_readable_form(world: World) -> None:
     assert remembered == {"bucket_name": "second-bucket", "project_id": "my-project", "name": "covalent"}
 
 
-def test_broken_memory_is_told_with_its_path(world: World) -> None:
+@pytest.mark.parametrize(
+    "memory",
+    [
+        "{",
+        "[1]",
+        "5",
+        "null",
+        "\xff",
+        "[" * 100_000,
+        '{"region": 5}',
+        '{"bucket_name": ["a"]}',
+        '{"image": ' + "[" * 300 + "]" * 300 + "}",
+        '{"unknown": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+)
+def test_broken_memory_is_told_with_its_path(stand_in: str, tmp_path: Path, memory: str) -> None:
+    world = make_world(stand_in, tmp_path)
     world.up()
-    (world.folder / "variables.tfvars.json").write_text("{")
+    (world.folder / "variables.tfvars.json").write_text(memory, encoding="latin-1")
     with pytest.raises(DeployError, match=r"variables\.tfvars\.json.*mend or delete it"):
         world.up()
+
+
+@pytest.mark.parametrize("region", ["5", '"a\\nb"', '"us-east1-b"', "true"])
+def test_outputs_that_are_no_values_of_their_options_are_not_written(
+    stand_in: str, tmp_path: Path, region: str
+) -> None:
+    world = make_world(stand_in, tmp_path)
+    world.up()
+    (world.source / "variables.tf").write_text(MODULE["variables.tf"].replace('"us-east1"', region))
+    before = dict(world.configured)
+    with pytest.raises(DeployError, match=r"region = .*(?s:.*)outputs of the files in"):
+        world.up()
+    assert world.configured == before
+    assert len(world.asked) == 1  # before anything was done
 
 
 def test_a_folder_that_cannot_be_made_is_told(world: World, tmp_path: Path) -> None:

@@ -59,6 +59,45 @@ echo '{"bucket_name": {"value": "b", "sensitive": false}, "registry_password": {
     assert terraform(str(program), tmp_path).outputs() == {"bucket_name": "b"}
 
 
+def answering(folder: Path, text: str) -> str:
+    program = folder / "terraform"
+    (folder / "answer").write_text(text)
+    program.write_text(f"#!/bin/sh\ncat '{folder}/answer'\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "null",
+        "[" * 100_000,
+        '{"resource_changes": null}',
+        '{"resource_changes": [{}]}',
+        '{"resource_changes": [5]}',
+        '{"resource_changes": [{"address": ["a"], "change": {"actions": ["create"]}}]}',
+        '{"resource_changes": [{"address": "a", "change": {"actions": 5}}]}',
+        '{"resource_changes": [{"address": "a", "change": null}]}',
+        '{"output_changes": null}',
+        '{"output_changes": {"region": 5}}',
+    ],
+)
+def test_a_plan_of_another_form_is_told_with_what_to_do(tmp_path: Path, answer: str) -> None:
+    with pytest.raises(DeployError, match=r"`terraform show -json .*saved` answered (?s:.*)--terraform"):
+        terraform(answering(tmp_path, answer), tmp_path).read_plan(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("answer", ["null", "[" * 100_000, '{"region": 5}', '{"region": {"sensitive": false}}'])
+def test_outputs_of_another_form_are_told_with_what_to_do(tmp_path: Path, answer: str) -> None:
+    with pytest.raises(DeployError, match=r"`terraform output -json` answered (?s:.*)--terraform"):
+        terraform(answering(tmp_path, answer), tmp_path).outputs()
+
+
+def test_a_version_nested_too_deeply_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="does not say its version"):
+        terraform(answering(tmp_path, "[" * 100_000), tmp_path).require_version()
+
+
 def make_programs(folder: Path, *names: str) -> str:
     for name in names:
         (folder / name).write_text("#!/bin/sh\n")

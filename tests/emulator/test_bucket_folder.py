@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,29 @@ def test_what_cannot_be_put_back_is_told(folder: BucketFolder, client: Any, tmp_
     (folder.folder / "new").write_text("new")
     (problem,) = lost.put_back()
     assert "could not write gs://missing/x/" in problem
+
+
+def test_files_whose_names_no_object_can_have_are_told_and_the_others_are_put_back(
+    folder: BucketFolder, client: Any
+) -> None:
+    for name in (b"b-latin\xff", b"c-two\nlines"):
+        (folder.folder / os.fsdecode(name)).write_text("lost")
+    (folder.folder / "z").write_text("after them")
+    (folder.folder / "deep" / "b").unlink()
+    before = names(client)
+    problems = folder.put_back()
+    assert names(client) == before - {"p/deep/b"} | {"p/z"}
+    assert len(problems) == 2
+    assert all("could not write gs://data/p/" in problem for problem in problems)
+    assert "b-latin" in problems[0] and "c-two" in problems[1]
+    assert "\n" not in "".join(problems)
+    "".join(problems).encode()  # the task's log takes it
+
+
+def test_a_file_that_was_not_put_back_is_told_until_it_can_be(folder: BucketFolder, client: Any) -> None:
+    wrong = folder.folder / "two\nlines"
+    wrong.write_text("saved in the end")
+    assert len(folder.put_back()) == len(folder.put_back()) == 1
+    wrong.rename(folder.folder / "lines")
+    assert folder.put_back() == []
+    assert client.bucket("data").blob("p/lines").download_as_text() == "saved in the end"

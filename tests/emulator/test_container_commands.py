@@ -22,8 +22,8 @@ from covalent_parallel_plugin.emulator.container_command import (
 from covalent_parallel_plugin.emulator.container_engine import ContainerEngine, registry_of
 from covalent_parallel_plugin.emulator.container_owner import is_dead, new_owner
 from covalent_parallel_plugin.emulator.container_pip import read_pip_settings
-from covalent_parallel_plugin.emulator.container_volumes import wanted_volumes
-from covalent_parallel_plugin.emulator.containers import exported_folder
+from covalent_parallel_plugin.emulator.container_volumes import place_below, wanted_volumes
+from covalent_parallel_plugin.emulator.containers import JobShare, exported_folder
 from covalent_parallel_plugin.emulator.runtime import Command, Limits, Mount, StartFailed
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
@@ -139,12 +139,63 @@ def test_a_mount_that_is_read_only_stays_so() -> None:
     assert not Mount("/x", "gcs", "b", ("-o allow_other", "--file-mode=666")).is_read_only
 
 
+@pytest.mark.parametrize(
+    ("mounts", "volume"),
+    [
+        ([BUCKET], "/mnt/disks/data/../../../../tmp/x:/x:rw"),
+        ([BUCKET], "/mnt/disks/data/..:/x"),
+        ([], "/../../etc:/x"),
+        ([Mount("/mnt/../../../etc", "disk")], "/mnt:/x"),
+    ],
+)
+def test_a_volume_by_way_of_two_dots_is_exit_code_125(mounts: list[Mount], volume: str) -> None:
+    with pytest.raises(StartFailed, match=r"'\.\.'") as caught:
+        wanted_volumes(mounts, [volume])
+    assert caught.value.exit_code == 125
+
+
+def test_a_place_below_a_folder_is_found_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(tmp_path / "real")
+    root = tmp_path.resolve()
+    assert place_below(tmp_path, "a/..b") == root / "a" / "..b"
+    assert place_below(tmp_path, "") == root
+    assert place_below(tmp_path, "/from/the/root") == root / "from" / "the" / "root"
+    assert place_below(tmp_path, "alias/x") == root / "real" / "x"
+
+
+@pytest.mark.parametrize("below", ["../private", "out", "out/x", "dangling", "loop", "zero\0byte"])
+def test_a_place_that_leads_out_of_its_folder_is_exit_code_125(tmp_path: Path, below: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "private").mkdir()
+    (root / "out").symlink_to(tmp_path / "private")
+    (root / "dangling").symlink_to("/nowhere/at/all")
+    (root / "loop").symlink_to("loop")
+    with pytest.raises(StartFailed, match="cannot be mounted") as caught:
+        place_below(root, below)
+    assert caught.value.exit_code == 125
+
+
 def test_an_exports_folder_is_found_also_for_a_path_below_it() -> None:
     exports = {"server:/data": Path("/local"), "server:/data/deep": Path("/other")}
     assert exported_folder("server:/data/x", exports) == Path("/local/x")
     assert exported_folder("server:/data/deep/x", exports) == Path("/other/x")
     with pytest.raises(StartFailed, match="--nfs server:/database=FOLDER"):
         exported_folder("server:/database", exports)
+
+
+def test_neither_an_export_nor_a_jobs_disk_leads_out_of_its_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir(mode=0o700)
+    (inside / "link").symlink_to(outside)
+    for path in ("/../outside", "/link", "/link/new"):
+        with pytest.raises(StartFailed, match="cannot be mounted"):
+            exported_folder(f"server:/data{path}", {"server:/data": inside})
+        with pytest.raises(StartFailed, match="cannot be mounted"):
+            JobShare(inside, "place").disk(path)
+    assert list(outside.iterdir()) == []
+    assert outside.stat().st_mode & 0o777 == 0o700
 
 
 def test_pips_index_settings_are_joined_and_local_paths_in_them_found(tmp_path: Path) -> None:

@@ -425,6 +425,16 @@ def test_an_address_that_is_not_utf_8_is_refused(plain: Plain) -> None:
     assert plain("GET", "/storage/v1/b/stage/o?prefix=%FF")[0].status == 400
 
 
+def test_text_that_no_utf_8_can_hold_is_refused_and_the_bucket_stays_usable(
+    plain: Plain, client: storage.Client
+) -> None:
+    for resource in ('{"name": "bad\\udcff"}', '{"name": "good", "contentType": "text/\\udcff"}'):
+        start = "/upload/storage/v1/b/stage/o?uploadType=resumable"
+        response, body = plain("POST", start, resource, {"Content-Type": "application/json"})
+        assert response.status == 400, body
+    assert list(client.list_blobs("stage")) == []
+
+
 def test_an_illegal_object_name_is_refused(plain: Plain) -> None:
     for name in ("", ".", "..", "a%0Ab", "x" * 1025):
         path = f"/upload/storage/v1/b/stage/o?uploadType=media&name={name}"

@@ -180,3 +180,24 @@ def test_plain_requirements_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_a_requirements_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequirementsError, match="cannot be read"):
         read_requirements(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-i https://user:hunter2@host/simple",
+        "--extra-index-url https://hunter2@host/simple",
+        "package @ git+ssh://user:hunter2@host/repository",
+        "package @ git+https://hunter2@host/repository",
+    ],
+)
+def test_a_password_in_the_requirements_is_refused_without_repeating_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / "r.txt").write_text(f"numpy\n{line}\n")
+    with pytest.raises(RequirementsError, match=r"line 2 of .* --pip-conf") as refused:
+        read_requirements(str(tmp_path / "r.txt"))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_users_name_without_a_password_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("package @ git+ssh://git@host/repository@v1\n")
+    assert "git@host" in read_requirements(str(tmp_path / "r.txt"))

@@ -49,7 +49,7 @@ def test_another_minor_version_of_python_is_an_error_that_names_both(inside: str
     ("what", "inside", "level", "word"),
     [
         ("python", replace(HERE, python=None), "warning", "not known"),
-        ("covalent", replace(HERE, covalent=""), "warning", "hooks"),
+        ("covalent", replace(HERE, covalent=""), "warning", "sublattices"),
         ("covalent", replace(HERE, covalent="0.239.0"), "warning", "0.239.0"),
         ("covalent", replace(HERE, covalent=None), "info", "not known"),
         ("cloudpickle", replace(HERE, cloudpickle="2.2.1"), "warning", "2.2.1"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import requests
 from registry_server import AMD64, IMAGE, Registry
 
 from covalent_parallel_plugin.cloud.image_config import ImageConfig
 from covalent_parallel_plugin.cloud.reference import parse
 from covalent_parallel_plugin.cloud.registry import inspect
-from covalent_parallel_plugin.cloud.registry_answers import Answer, refusal
+from covalent_parallel_plugin.cloud.registry_answers import Answer, new_session, refusal
 from covalent_parallel_plugin.errors import (
     CloudError,
     MissingResourceError,
@@ -194,3 +198,107 @@ def test_a_password_in_netrc_does_not_take_the_tokens_place(
     registry.token = "secret"
     assert inspect(f"{registry.host}/a:t").architecture == "amd64"
     assert set(registry.authorizations) == {"", "Bearer secret"}
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"config":{"digest":"sha256:x"},"layers":[{"size":Infinity}]}',
+        b'{"config":{"digest":"sha256:x"},"layers":[{"size":' + b"9" * 5000 + b"}]}",
+        b'{"config":{"digest":null},"layers":[]}',
+        b'{"manifests":[{"digest":"sha256:' + b"0" * 64 + b'","platform":["a"]}]}',
+        b'{"manifests":[{"digest":"sha256:' + b"0" * 64 + b'","platform":{"os":["a"],"architecture":{}}}]}',
+    ],
+    ids=["deep list", "deep object", "infinity", "long number", "null", "list", "list of systems"],
+)
+def test_a_manifest_of_any_shape_is_an_error_of_ours(registry: Registry, data: bytes) -> None:
+    registry.put_manifest("a", "t", IMAGE, data)
+    with pytest.raises(CloudError):
+        inspect(f"{registry.host}/a:t")
+
+
+@pytest.mark.parametrize("digest", ["../../../other/manifests/x", "sha256:x", "sha256:" + "0" * 63 + "/", "sha512:0"])
+@pytest.mark.parametrize("kind", ["manifests", "config"])
+def test_what_is_no_digest_does_not_become_part_of_an_address(registry: Registry, digest: str, kind: str) -> None:
+    entry = {"digest": digest, "platform": AMD64}
+    manifest = {"manifests": [entry]} if kind == "manifests" else {"config": entry, "layers": []}
+    registry.put_manifest("a", "t", IMAGE, json.dumps(manifest).encode())
+    with pytest.raises(CloudError):
+        inspect(f"{registry.host}/a:t")
+    assert registry.asked == ["/v2/a/manifests/t"]
+
+
+@pytest.mark.parametrize(
+    "config", [b'{"config":"x"}', b'{"config":{"Env":5}}', b'{"config":{"Labels":[1]}}', b'{"config":{"Entrypoint":5}}']
+)
+def test_a_configuration_of_any_shape_is_an_error_of_ours(registry: Registry, config: bytes) -> None:
+    registry.blobs[digest_of(config)] = config
+    manifest = {"config": {"digest": digest_of(config)}, "layers": []}
+    registry.put_manifest("a", "t", IMAGE, json.dumps(manifest).encode())
+    with pytest.raises(CloudError, match="does not answer as a registry does"):
+        inspect(f"{registry.host}/a:t")
+
+
+@pytest.mark.parametrize("token", ["\u2603", "x\r\nHost: other"])
+def test_a_token_that_no_header_takes_is_an_error_of_ours(registry: Registry, token: str) -> None:
+    registry.token = token
+    with pytest.raises(CloudError):
+        inspect(f"{registry.host}/a:t")
+
+
+def test_a_redirection_to_no_address_is_an_error_of_ours(registry: Registry) -> None:
+    registry.put("a", "t", CONFIG)
+    registry.elsewhere = "[::bad"
+    with pytest.raises(CloudError):
+        inspect(f"{registry.host}/a:t")
+
+
+def test_an_answer_that_comes_byte_by_byte_ends_with_the_deadline() -> None:
+    ends = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            deadline = time.monotonic() + 30
+            while not ends.wait(0.05) and time.monotonic() < deadline:
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            with pytest.raises(UnavailableError, match=r"did not answer within 0\.3 s"):
+                inspect(f"127.0.0.1:{listener.getsockname()[1]}/a:t", timeout_seconds=0.3)
+            assert thread.is_alive()
+        finally:
+            ends.set()
+            thread.join()
+
+
+def redirected(old: str, new: str) -> requests.PreparedRequest:
+    """The request to `new` after a redirection from `old`, which was asked with a token."""
+    answer = requests.Response()
+    answer.request = requests.Request("GET", old).prepare()
+    request = requests.Request("GET", new, headers={"Authorization": "Bearer secret"}).prepare()
+    with new_session() as session:
+        session.rebuild_auth(request, answer)
+    return request
+
+
+def test_a_redirection_from_https_to_http_is_refused() -> None:
+    with pytest.raises(CloudError, match="which is not https"):
+        redirected("https://registry.example/v2/a", "http://registry.example/v2/a")
+
+
+def test_a_redirection_gets_no_password_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine storage.example login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert "Authorization" not in redirected("https://registry.example/v2/a", "https://storage.example/a").headers
+    assert "Authorization" in redirected("https://registry.example/v2/a", "https://registry.example/b").headers

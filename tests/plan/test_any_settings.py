@@ -148,7 +148,7 @@ def labels_are_legal(job: batch_v1.Job, values: dict[str, Any]) -> None:
         assert re.fullmatch(r"[a-z0-9_-]{0,63}", value)
         assert not key.startswith(("goog-", "google-"))
     assert (values.get("labels") or {}).items() <= dict(job.labels).items()
-    own = {"dispatch", "node", "lattice", "version", "plugin", "call"}
+    own = {"dispatch", "node", "lattice", "version", "plugin", "call", "server"}
     assert {key for key in job.labels if key.startswith("covalent-")} == {f"covalent-{name}" for name in own}
 
 

@@ -481,3 +481,35 @@ def test_a_workflow_without_batch_has_no_jobs(plan: Planner) -> None:
     ended = planned(plan, text)
     assert ended.jobs == []
     assert "No node goes to Batch." in ended.stderr
+
+
+@pytest.mark.parametrize("call", ["ct.redispatch('0' * 36)()", "ct.cancel('0' * 36)", "ct.get_result('0' * 36)"])
+def test_a_file_that_asks_covalents_server_for_anything_is_refused(plan: Planner, call: str) -> None:
+    ended = planned(plan, MIXED + call + "\n")
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "`plan` dispatches nothing" in ended.stderr
+
+
+def test_a_thread_that_outlives_the_file_dispatches_nothing(plan: Planner) -> None:
+    later = """
+import threading
+
+def dispatch():
+    threading.main_thread().join()
+    ct.dispatch(mixed)()
+
+threading.Thread(target=dispatch).start()
+"""
+    ended = planned(plan, MIXED + later)
+    assert "DispatchRefusedError" in ended.stderr
+
+
+def test_a_password_in_the_requirements_is_not_in_the_summary(plan: Planner) -> None:
+    plan.configure(
+        '[executors.gcpbatch]\nproject_id = "my-project"\nbucket_name = "some-bucket"\n'
+        'requirements = ["-i https://user:hunter2@host/simple", "six"]\n'
+    )
+    ended = plan()
+    assert ended.status == 0, ended.stderr
+    assert "pip      -i https://****@host/simple, six" in ended.stderr + ended.stdout
+    assert "hunter2" not in ended.stderr + ended.stdout

@@ -131,6 +131,22 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python3"
 
 
+@pytest.fixture
+def with_mounts(tmp_path: Path) -> Any:
+    """Make an interpreter that does these mounts first, which it alone sees."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs mounts of its own")
+
+    def make(python: Path, *commands: str) -> Path:
+        mounts, launcher = tmp_path / "mounts", tmp_path / "python3"
+        mounts.write_text("\n".join(["set -e", *commands, f'exec {python} "$@"\n']))
+        launcher.write_text(f'#!/bin/sh\nexec unshare -rm sh {mounts} "$@"\n')
+        launcher.chmod(0o755)
+        return launcher
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def store(emulator: Emulator) -> Iterator[ObjectStore]:
     with pytest.MonkeyPatch.context() as patch:

@@ -252,3 +252,84 @@ def test_a_failing_deps_bash_shows_its_output_without_covalent(make_task: Any) -
     task.run()
     assert task.outcome().raised.type_name == "CalledProcessError"
     assert "the complaint" in task.outcome().stderr
+
+
+@pytest.mark.parametrize("variable", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"])
+def test_an_image_that_has_pip_install_elsewhere_finds_its_requirements(
+    make_task: Any, venv_python: Path, tmp_path: Path, variable: str
+) -> None:
+    task = make_task(answer, python=venv_python, settings={"requirements": [str(make_wheel(tmp_path))]})
+    task.variables[variable] = str(tmp_path / "elsewhere")
+    task.run()
+    assert value_of(task) == 42
+
+
+def test_an_image_that_has_pip_install_elsewhere_finds_what_a_hook_installs(
+    make_task: Any, plain_python: Path, tmp_path: Path
+) -> None:
+    task = make_task(
+        answer, python=plain_python, before=[(DEPS_PIP, "")], before_args=[[str(make_wheel(tmp_path))], ""]
+    )
+    task.variables.update(PIP_TARGET=str(tmp_path / "elsewhere"), PIP_USER="1")
+    task.run()
+    assert value_of(task) == 42
+
+
+def test_an_image_whose_pip_installs_for_the_user_may_have_no_users_packages(
+    make_task: Any, plain_python: Path, tmp_path: Path
+) -> None:
+    task = make_task(answer, python=plain_python, settings={"requirements": [str(make_wheel(tmp_path))]})
+    task.variables.update(PYTHONNOUSERSITE="1", PIP_USER="1")
+    task.run()
+    assert value_of(task) == 42
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [("venv_python", ""), ("plain_python", "PYTHONNOUSERSITE"), ("plain_python", "PYTHONUSERBASE")],
+)
+def test_deps_pip_finds_a_place_where_neither_the_interpreters_nor_the_users_takes_any(
+    make_task: Any, with_mounts: Any, tmp_path: Path, kind: str, variable: str, request: pytest.FixtureRequest
+) -> None:
+    python = request.getfixturevalue(kind)
+    prefix = python.parent.parent
+    launcher = with_mounts(python, f"mount --bind {prefix} {prefix}", f"mount -o remount,bind,ro {prefix}")
+    packages = [[str(make_wheel(tmp_path))], ""]
+    task = make_task(answer, python=launcher, before=[(DEPS_PIP, "")], before_args=packages)
+    if variable:
+        task.variables[variable] = str(prefix / "user")
+    task.run()
+    assert value_of(task) == 42
+
+
+def test_a_hook_that_can_install_beside_the_interpreter_does(make_task: Any, venv_python: Path) -> None:
+    def electron() -> str | None:
+        return os.environ.get("PIP_TARGET")
+
+    task = make_task(electron, python=venv_python, before=[(DEPS_BASH, "")], before_args=[["true"]])
+    task.run()
+    assert value_of(task) is None
+
+
+def test_a_password_in_the_requirements_is_not_told(make_task: Any, venv_python: Path) -> None:
+    lines = ["-i https://user:hunter2@127.0.0.1:9/simple", "tiny_package_of_a_test"]
+    task = make_task(answer, python=venv_python, settings={"requirements": lines})
+    task.variables["PIP_RETRIES"] = "0"
+    task.run()
+    outcome = task.outcome()
+    assert "pip could not install the requirements (-i https://****@127.0.0.1:9/simple, " in outcome.message
+    assert "hunter2" not in outcome.message + outcome.stderr
+
+
+def test_a_pip_that_hangs_is_told_with_its_last_words(make_task: Any, venv_python: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        requirements = [f"-i {place}", "tiny_package_of_a_test"]
+        task = make_task(answer, python=venv_python, settings={"requirements": requirements, "time_limit": 5})
+        task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert "pip was still installing the requirements" in outcome.stderr
+    assert f"Looking in indexes: {place}" in outcome.stderr

@@ -159,3 +159,26 @@ def test_timings_and_memory_are_reported(make_task: Any) -> None:
     outcome = task.outcome()
     assert {"fetch", "load", "run", "pack", "electron"} <= set(outcome.seconds)
     assert outcome.peak_memory_bytes > 2**20
+
+
+def test_files_of_the_working_folder_do_not_stand_in_for_the_standard_library(make_task: Any) -> None:
+    task = make_task(lambda: 1)
+    task.machine.mkdir()
+    for module in ("tempfile", "hashlib", "http", "selectors", "struct", "socket"):
+        (task.machine / f"{module}.py").write_text("raise RuntimeError('not this one')")
+    ended = task.run()
+    assert ended.status == wire.EXIT_DELIVERED, ended.stderr
+    assert task.outcome().kind == wire.VALUE
+
+
+def test_an_electron_imports_from_its_working_folder(make_task: Any) -> None:
+    def electron() -> int:
+        import module_of_the_working_folder
+
+        return int(module_of_the_working_folder.ANSWER)
+
+    task = make_task(electron)
+    task.machine.mkdir()
+    (task.machine / "module_of_the_working_folder.py").write_text("ANSWER = 42")
+    task.run()
+    assert cloudpickle.loads(task.outcome().pickle) == 42

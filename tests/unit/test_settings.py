@@ -245,3 +245,18 @@ def test_any_values_make_settings_or_a_settings_error(values: dict[str, Any]) ->
         assert error.mistakes
     else:
         assert settings.check(settings.resolve(vars(checked), {})) == checked
+
+
+def test_a_password_in_a_wrong_value_is_not_repeated() -> None:
+    (mistake,) = settings.mistakes_in({"requirements": ["-i https://me:hunter2@example.com/simple", "six !"]})
+    assert "hunter2" not in mistake
+    assert "https://***@example.com/simple" in mistake
+
+
+@pytest.mark.parametrize("name", list(settings.OPTIONS))
+def test_what_cannot_be_shown_is_refused_all_the_same(name: str) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    for value in (10**5000, nested):
+        assert len(settings.mistakes_in({name: value})) == 1

@@ -1,0 +1,190 @@
+"""dispatch/poller.py with a Batch that is scripted here: which requests are made, when, and who is answered what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import pytest
+
+from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
+from covalent_parallel_plugin.dispatch.poller import FEW, Poller
+from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
+
+PARENT = "projects/p/locations/us-east1"
+PAUSE_SECONDS = 0.05
+MANY = [f"{PARENT}/jobs/job-{number}" for number in range(3 * FEW)]
+
+
+class ScriptedBatch:
+    """Jobs by name with their states; what it is asked is counted, and what `fails` names is refused."""
+
+    def __init__(self, states: dict[str, str]):
+        self.states = states
+        self.calls: Counter[str] = Counter()
+        self.filters: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self.unlisted: set[str] = set()
+
+    async def get(self, name: str, patience_seconds: float | None = None) -> JobStatus | None:
+        self._count("get")
+        return JobStatus(name, "uid", self.states[name]) if name in self.states else None
+
+    async def list(self, parent: str, filter: str = "", patience_seconds: float | None = None) -> list[JobStatus]:
+        self._count("list")
+        self.filters.append(filter)
+        # Batch may tell the project's number in place of its id
+        return [
+            JobStatus(name.replace("projects/p/", "projects/123/"), "uid", state)
+            for name, state in self.states.items()
+            if name not in self.unlisted
+        ]
+
+    def _count(self, method: str) -> None:
+        self.calls[method] += 1
+        if method in self.fails:
+            raise self.fails[method]
+
+
+def looked(batch: ScriptedBatch, names: list[str]) -> list[Any]:
+    """One look at each, all at once; exceptions in their places."""
+
+    async def run() -> list[Any]:
+        poller = Poller(cast(BatchApi, batch), PARENT)
+        return await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in names), return_exceptions=True)
+
+    return run_for_a_while(run())
+
+
+def run_for_a_while(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    async def bounded() -> Any:
+        return await asyncio.wait_for(coroutine, 20)
+
+    return asyncio.run(bounded())
+
+
+def test_a_few_jobs_are_asked_for_one_by_one() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY[: FEW - 1], "RUNNING"))
+    assert [status.state for status in looked(batch, MANY[: FEW - 1])] == ["RUNNING"] * (FEW - 1)
+    assert batch.calls == {"get": FEW - 1}
+
+
+def test_many_jobs_are_asked_for_with_one_list_of_this_servers_own() -> None:
+    batch = ScriptedBatch({name: f"S{number}" for number, name in enumerate(MANY)})
+    assert [status.state for status in looked(batch, MANY)] == [f"S{number}" for number in range(len(MANY))]
+    assert batch.calls == {"list": 1}
+    assert 'labels."covalent-server"="' in batch.filters[0]
+    assert "create_time>=" in batch.filters[0]
+
+
+def test_what_the_list_lacks_is_asked_for_by_itself() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY[1:], "RUNNING"))
+    batch.unlisted = {MANY[1]}
+    found = looked(batch, MANY)
+    assert found[0] is None
+    assert found[1].state == "RUNNING"
+    assert batch.calls == {"list": 1, "get": 2}
+
+
+def test_who_may_not_list_is_told_by_single_looks() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    batch.fails = {"list": PermissionDeniedError("no")}
+    assert {status.state for status in looked(batch, MANY)} == {"RUNNING"}
+    assert batch.calls == {"list": 1, "get": len(MANY)}
+
+
+def test_a_batch_out_of_reach_is_told_to_all_who_wait() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    batch.fails = {"list": UnavailableError("away")}
+    assert all(isinstance(found, UnavailableError) for found in looked(batch, MANY))
+
+
+def test_a_defect_of_the_poller_is_told_to_all_who_wait() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    batch.fails = {"list": ZeroDivisionError("a defect")}
+    assert all(isinstance(found, ZeroDivisionError) for found in looked(batch, MANY))
+
+
+def test_a_job_that_has_ended_is_told_before_its_look_is_due() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING") | {MANY[0]: "SUCCEEDED"})
+
+    async def run() -> str:
+        poller = Poller(cast(BatchApi, batch), PARENT)
+        early = asyncio.ensure_future(poller.look(MANY[0], 3600))
+        others = [poller.look(name, PAUSE_SECONDS) for name in MANY[1:]]
+        await asyncio.gather(*others)
+        return (await early).state  # type: ignore[union-attr]  # it is there
+
+    assert run_for_a_while(run()) == "SUCCEEDED"
+
+
+def test_it_rests_when_nobody_waits_and_starts_again() -> None:
+    batch = ScriptedBatch({MANY[0]: "RUNNING"})
+
+    async def run() -> tuple[int, int, int]:
+        poller = Poller(cast(BatchApi, batch), PARENT)
+        await poller.look(MANY[0], PAUSE_SECONDS)
+        await asyncio.sleep(6 * PAUSE_SECONDS)
+        resting = batch.calls["get"]
+        tasks = len(asyncio.all_tasks())
+        await poller.look(MANY[0], PAUSE_SECONDS)
+        return resting, tasks, batch.calls["get"]
+
+    # wait_for's own task is the second
+    resting, tasks, after = run_for_a_while(run())
+    assert (resting, after) == (1, 2)
+    assert tasks <= 2
+
+
+def test_who_waits_no_longer_is_not_looked_for() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY[:2], "RUNNING"))
+
+    async def run() -> None:
+        poller = Poller(cast(BatchApi, batch), PARENT)
+        given_up = asyncio.ensure_future(poller.look(MANY[0], PAUSE_SECONDS))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await poller.look(MANY[1], PAUSE_SECONDS)
+
+    run_for_a_while(run())
+    assert batch.calls == {"get": 1}
+
+
+def test_a_few_old_jobs_do_not_make_the_list_long() -> None:
+    """Hundreds came and went since the oldest began: it is asked for by itself, and the list begins later."""
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    gone = {f"{PARENT}/jobs/gone-{number}": "SUCCEEDED" for number in range(300)}
+    now = 0.0
+
+    async def run() -> None:
+        nonlocal now
+        poller = Poller(cast(BatchApi, batch), PARENT, clock=lambda: now)
+        await poller.look(MANY[0], 0)
+        now = 3600
+        batch.states.update(gone)
+        for name in gone:
+            await poller.look(name, 0)
+            poller.forget(name)
+        now = 7200
+        batch.calls.clear()
+        await asyncio.gather(*(poller.look(name, 0) for name in MANY))
+
+    run_for_a_while(run())
+    assert batch.calls == {"get": 1, "list": 1}
+
+
+@pytest.mark.parametrize("count", [1, len(MANY)])
+def test_a_look_comes_no_sooner_than_asked_where_nobody_else_looks(count: int) -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        poller = Poller(cast(BatchApi, batch), PARENT)
+        started = loop.time()
+        await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY[:count]))
+        return loop.time() - started
+
+    # The event loop's own clock may be off by its resolution.
+    assert run_for_a_while(run()) >= PAUSE_SECONDS * 0.9
