@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..dispatch import jobspec
-from ..runner.packages import masked
+from ..settings import without_passwords
 from .jobs import PlannedJob, to_json
 from .workflow import Node, by_executor, listed
 
@@ -78,7 +78,7 @@ def summary(planned: PlannedJob) -> list[str]:
     places = ", ".join(place.partition("/")[2] for place in planned.job.allocation_policy.location.allowed_locations)
     resource = task.compute_resource
     seconds = f"{settings.time_limit:g} s and {jobspec.GRACE_SECONDS} s to report"
-    pip = [f"pip      {masked(', '.join(settings.requirements))}"] if settings.requirements else []
+    pip = [f"pip      {without_passwords(', '.join(settings.requirements))}"] if settings.requirements else []
     return [
         f"machine  {', '.join(machine)}; {policy.boot_disk.size_gb} GB boot disk; {places}",
         f"task     {resource.cpu_milli / 1000:g} vCPU, {resource.memory_mib:,} MiB, {seconds},"
