@@ -220,8 +220,8 @@ def mistakes_in(values: Mapping[str, object]) -> list[str]:
 
 
 def without_passwords(text: str) -> str:
-    """The text with what stands for user and password in its addresses left out."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    """The text with what stands for user and password in its addresses left out, as pip does."""
+    return re.sub(r"://[^/@\s]+@", "://****@", text)
 
 
 def _shown(value: object) -> str:
