@@ -217,13 +217,13 @@ class BatchApi:
         place = "/".join(name.split("/", 4)[:4])
         limiter = self._reads.setdefault(place, Limiter(MAX_READS_PER_MINUTE, 60.0))
 
-        async def attempt() -> T:
+        async def limited(asked: Any, **options: Any) -> T:
             # Bounded by the limiter's own span: what was taken a minute ago is free again.
             while not limiter.take():  # noqa: ASYNC110 - it is time that is waited for
                 await asyncio.sleep(FULL_PAUSE_SECONDS)
-            return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
+            return await method(asked, **options)
 
-        return await patiently(attempt, self._patience_seconds if patience_seconds is None else patience_seconds)
+        return await self._ask(limited, request, patience_seconds)
 
     async def _ask(self, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None = None) -> T:
         """One request, tried again while what goes wrong may pass."""

@@ -45,6 +45,10 @@ class Wish:
     pause_seconds: float
     answer: asyncio.Future[JobStatus | None]
 
+    def may_be_answered(self, now: float) -> bool:
+        """Whether its look is due, or near enough to share a request with others."""
+        return self.due - EARLY * self.pause_seconds <= now
+
 
 class Poller:
     """The looks at the jobs under one project and region, by one event loop.
@@ -116,7 +120,7 @@ class Poller:
                 due = {
                     name: wishes
                     for name, wishes in self._wishes.items()
-                    if any(wish.due - EARLY * wish.pause_seconds <= now for wish in wishes)
+                    if any(wish.may_be_answered(now) for wish in wishes)
                 }
                 if due:
                     await self._look_at(due)
@@ -155,8 +159,7 @@ class Poller:
         missing = [
             name
             for name in due
-            if name not in alone
-            and any(wish.due - EARLY * wish.pause_seconds <= now for wish in self._wishes.get(name, []))
+            if name not in alone and any(wish.may_be_answered(now) for wish in self._wishes.get(name, []))
         ]
         await asyncio.gather(*(self._get(name, patience) for name in missing))
 
@@ -198,14 +201,14 @@ class Poller:
             status = by_id.get(name.rsplit("/", 1)[-1])
             if status is not None:
                 for wish in list(wishes):
-                    if status.is_terminal or wish.due - EARLY * wish.pause_seconds <= now:
+                    if status.is_terminal or wish.may_be_answered(now):
                         self._answer(name, wish, status)
 
     def _fail_due(self, error: CloudError) -> None:
         now = self._clock()
         for name, wishes in list(self._wishes.items()):
             for wish in list(wishes):
-                if wish.due - EARLY * wish.pause_seconds <= now:
+                if wish.may_be_answered(now):
                     self._answer(name, wish, error)
 
     async def _get(self, name: str, patience_seconds: float) -> None:
