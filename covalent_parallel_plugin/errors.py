@@ -27,7 +27,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
+
+
+def without_passwords(text: str) -> str:
+    """The text with the user names and passwords in its URLs hidden, as pip hides them."""
+    return _CREDENTIALS.sub("://****@", text)
 
 
 class ParallelError(Exception):

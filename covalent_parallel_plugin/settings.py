@@ -7,14 +7,13 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 
 from . import machines, resources, rules
-from .errors import SettingsError
+from .errors import SettingsError, without_passwords
 from .rules import Rule
 
 SECTION = "executors.gcpbatch"
@@ -217,11 +216,6 @@ def mistakes_in(values: Mapping[str, object]) -> list[str]:
             except RecursionError:
                 mistakes.append(f"{name} is nested too deeply: write it flat")
     return mistakes
-
-
-def without_passwords(text: str) -> str:
-    """The text with what stands for user and password in its addresses left out, as pip does."""
-    return re.sub(r"://[^/@\s]+@", "://****@", text)
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..dispatch import jobspec
-from ..settings import without_passwords
+from ..errors import without_passwords
 from .jobs import PlannedJob, to_json
 from .workflow import Node, by_executor, listed
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import site
 import subprocess
@@ -23,7 +22,6 @@ from .report import PIP_FILE
 SHOWN_BYTES = 16 * 1024
 # Where pip puts packages instead of where this interpreter looks for them
 ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
-_CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
 class InstallFailed(Exception):
@@ -61,11 +59,6 @@ def let_hooks_install(folder: str) -> None:
     sys.path.insert(0, place)
     _prepend("PYTHONPATH", place)
     _prepend("PATH", os.path.join(place, "bin"))
-
-
-def masked(text: str) -> str:
-    """The text with the user names and passwords in its URLs hidden, as pip hides them."""
-    return _CREDENTIALS.sub("://****@", text)
 
 
 def add_user_site() -> None:
@@ -151,11 +144,14 @@ def _pip(requirements: Sequence[str], folder: str, options: List[str], variables
         output = said.read().decode("utf-8", "replace").strip()
     os.remove(os.path.join(folder, PIP_FILE))
     if ended.returncode:
+        # Loaded here only: most installations succeed.
+        from ..errors import without_passwords
+
         if "No module named pip" in output:
             output += "\nThe image has no pip: use one that has it, such as python:%d.%d-slim." % sys.version_info[:2]
         raise InstallFailed(
             "pip could not install the requirements (%s); it ended with status %d and said:\n%s"
-            % (masked(", ".join(requirements)), ended.returncode, masked(output))
+            % (without_passwords(", ".join(requirements)), ended.returncode, without_passwords(output))
         )
 
 

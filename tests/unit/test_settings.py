@@ -253,6 +253,11 @@ def test_a_password_in_a_wrong_value_is_not_repeated() -> None:
     assert "https://****@example.com/simple" in mistake
 
 
+def test_a_password_with_an_at_sign_is_hidden_whole() -> None:
+    (mistake,) = settings.mistakes_in({"requirements": ["-i https://me:hunter2@home@example.com/simple", "six !"]})
+    assert "home" not in mistake
+
+
 @pytest.mark.parametrize("name", list(settings.OPTIONS))
 def test_what_cannot_be_shown_is_refused_all_the_same(name: str) -> None:
     nested: list[Any] = []
