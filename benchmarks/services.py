@@ -11,7 +11,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -34,13 +34,18 @@ NOT_STORAGE = ("emulator.counts",)
 
 @dataclass(frozen=True)
 class Counts:
-    """Requests since the start, or between two moments: by method of Batch and by kind of Cloud Storage request."""
+    """What was counted since the start, or between two moments.
+
+    Requests by method of Batch and by kind of Cloud Storage request; `tasks` is what `Emulator.counts` tells.
+    """
 
     batch: Counter[str]
     storage: Counter[str]
+    tasks: Mapping[str, float] = field(default_factory=dict)
 
     def since(self, before: Counts) -> Counts:
-        return Counts(self.batch - before.batch, self.storage - before.storage)
+        tasks = {name: count - before.tasks.get(name, 0) for name, count in self.tasks.items()}
+        return Counts(self.batch - before.batch, self.storage - before.storage, tasks)
 
 
 def storage_by_kind(counts: Mapping[str, int]) -> dict[str, int]:
@@ -61,7 +66,7 @@ class Services:
     def counts(self) -> Counts:
         """All requests so far."""
         answer = _ask(self._process, "counts\n")
-        return Counts(Counter(answer["batch"]), Counter(answer["storage"]))
+        return Counts(Counter(answer["batch"]), Counter(answer["storage"]), answer["tasks"])
 
     def new_bucket(self) -> str:
         """Make an empty bucket: the replaced plugin lists the whole of its bucket, so none is used twice."""
@@ -91,10 +96,20 @@ class Services:
 
 
 @contextmanager
-def running_services(images: Mapping[str, Sequence[str]]) -> Iterator[Services]:
-    """Start the services; `images` says which interpreter and command an image stands for."""
+def running_services(
+    images: Mapping[str, Sequence[str]],
+    is_warm: bool = False,
+    tasks_at_once: int | None = None,
+    machines: Mapping[str, float] | None = None,
+) -> Iterator[Services]:
+    """Start the services.
+
+    `images` says which interpreter and command an image stands for; `is_warm` has tasks forked from a warm process
+    where they can be; `machines` are the arguments of the emulator's model of VMs.
+    """
+    options = {"images": images, "is_warm": is_warm, "tasks_at_once": tasks_at_once, "machines": machines}
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.emulator_process", json.dumps({"images": images})],
+        [sys.executable, "-m", "benchmarks.emulator_process", json.dumps(options)],
         cwd=CHECKOUT,
         env=clean_environment(),
         stdin=subprocess.PIPE,
