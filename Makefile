@@ -2,13 +2,17 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 RUN := $(VENV)/bin
+# How many tests run at once: one more than there are processors, or, for a few tests, one
+WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))'))
+# A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are
+WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder
 FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .PHONY: help demo test test-containers lint benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
-	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest"
+	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest, WORKERS=... says how many at once"
 	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
 	@echo "make lint       ruff and mypy"
 	@echo "make benchmark  this plugin beside the one it replaces"
@@ -18,7 +22,7 @@ demo: $(VENV)/installed
 	@$(RUN)/covalent-parallel demo $(DEMO_ARGS)
 
 test: $(VENV)/installed
-	$(RUN)/python -m pytest $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -n $(WORKERS) $(WORKER_OPTIONS) $(PYTEST_ARGS)
 
 test-containers: $(VENV)/installed
 	$(RUN)/python -m pytest -m containers tests/containers $(PYTEST_ARGS)

@@ -1,11 +1,13 @@
-"""Fixtures: one emulator and one private Covalent server on it, for the whole session."""
+"""Fixtures: one emulator and one private Covalent server on it, for the whole session, or for each of its workers."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from covalent_parallel_plugin.private_server import PrivateCovalentServer, Value
 
@@ -19,6 +21,14 @@ EXECUTOR_SECTION: dict[str, Value] = {
     "container_image_uri": "python:3.11-slim",
     "poll_freq": 0.5,
 }
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+# What a script starts in the background ignores Ctrl-C, and so would every command that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
