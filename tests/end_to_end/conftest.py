@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 own_covalent.load()
 
-CLIENT_SECONDS = 240
+CLIENT_SECONDS = 600
 
 PRELUDE = '''\
 import sys

@@ -78,7 +78,7 @@ def seen(run_workflows: Callable[[str], Mapping[str, Any]], emulator: Emulator) 
 
     rules = (
         struck("attempt.preempt", "preempted-once", attempt=0, after_seconds=0.5),
-        struck("attempt.preempt", "preempted-always", after_seconds=1),
+        struck("attempt.preempt", "preempted-always", after_seconds=8),
         struck("attempt.no_image", "no-image"),
         struck("attempt.exit", "killed", exit_code=137, after_seconds=0.5),
         struck("job.quota", "quota"),
