@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import warm_python
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
@@ -332,14 +333,7 @@ def environment(place: Place, tmp_path: Path) -> dict[str, str]:
 
 
 def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
+    return warm_python.run(*COMMAND[2:], *words, environment=environment)
 
 
 def configured(environment: dict[str, str], address: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import toml
+import warm_python
 
 from covalent_parallel_plugin.deploy.configuration import Change, changes, emptied
 
@@ -57,7 +58,9 @@ except DeployError as error:
     print(error)
 """
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "COVALENT_CONFIG_DIR": str(folder)}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    ended = warm_python.run(code, environment=environment)
+    ended.check_returncode()
+    return ended
 
 
 def test_writing_keeps_every_other_key(tmp_path: Path) -> None:

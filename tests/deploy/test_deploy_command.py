@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import toml
+import warm_python
 from click.testing import CliRunner
 from deploy_worlds import write_program
 from make_schema import SCHEMA
@@ -48,11 +49,8 @@ class Shell:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "deploy", *arguments]
 
-    def run(self, *arguments: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments), env=self.environment, stdin=stdin, capture_output=True, text=True,
-            timeout=SECONDS, check=False,
-        )  # fmt: skip
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return warm_python.run(*self.command(*arguments)[2:], environment=self.environment)
 
     def calls(self) -> list[dict[str, Any]]:
         file = self.home / "calls"
@@ -114,7 +112,10 @@ def test_without_a_terminal_and_without_yes_nothing_is_started(shell: Shell) -> 
 def test_at_a_terminal_it_asks_and_a_no_is_a_no(shell: Shell) -> None:
     ours, theirs = pty.openpty()
     os.write(ours, b"n\n")
-    ended = shell.run("up", "--project", "my-project", stdin=theirs)
+    ended = subprocess.run(
+        shell.command("up", "--project", "my-project"), env=shell.environment, stdin=theirs, capture_output=True,
+        text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
     os.close(ours)
     os.close(theirs)
     assert ended.returncode == 0

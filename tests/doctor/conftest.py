@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_python
 from doctor_command import COMMAND, quiet_environment, section_text
 
-SECONDS = 120
 SECTION = {"project_id": "local", "bucket_name": "covalent", "region": "us-east1"}
 
 
@@ -66,13 +65,12 @@ def diagnose(tmp_path: Path) -> Diagnose:
     ) -> Diagnosis:
         written = section_text({**SECTION, "cache_dir": str(tmp_path / "cache"), **(options or {})})
         (tmp_path / "covalent.conf").write_text(written if text is None else text)
-        ended = subprocess.run(
-            [*COMMAND, "--json", *arguments],
-            env=quiet_environment(tmp_path, **(environment or {})),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
+        ended = warm_python.run(
+            *COMMAND[2:],
+            "--json",
+            *arguments,
+            environment=quiet_environment(tmp_path, **(environment or {})),
+            folder=tmp_path,
         )
         assert ended.stdout, ended.stderr
         return Diagnosis(ended.returncode, json.loads(ended.stdout))

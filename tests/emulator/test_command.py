@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import warm_python
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 from process_table import living_members
@@ -105,13 +106,7 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ended = subprocess.run(
-            [*COMMAND, "emulator", option, str(taken.getsockname()[1])],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        ended = warm_python.run(*COMMAND[2:], "emulator", option, str(taken.getsockname()[1]))
     assert ended.returncode == 1
     assert ended.stderr.count("Error") == 1 and option in ended.stderr and "Traceback" not in ended.stderr
 
@@ -132,9 +127,7 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     ],
 )
 def test_a_wrong_option_is_refused_with_its_reason(options: list[str], reason: str) -> None:
-    ended = subprocess.run(
-        [*COMMAND, "emulator", *options], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    ended = warm_python.run(*COMMAND[2:], "emulator", *options)
     assert ended.returncode != 0
     assert reason in ended.stderr and "Traceback" not in ended.stderr
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm_python
 from registry_server import AMD64, Registry
 from shelf import Shelf
 
@@ -22,13 +22,8 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def command(shelf: Shelf, tmp_path: Path) -> Command:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         code = "from covalent_parallel_plugin.cli import main; main(prog_name='covalent-parallel')"
-        return subprocess.run(
-            [sys.executable, "-c", code, "image", *words],
-            env={**os.environ, "PATH": str(shelf.folder), "HOME": str(tmp_path), "COVALENT_CONFIG_DIR": str(tmp_path)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        variables = {"PATH": str(shelf.folder), "HOME": str(tmp_path), "COVALENT_CONFIG_DIR": str(tmp_path)}
+        return warm_python.run(code, "image", *words, environment={**os.environ, **variables}, folder=tmp_path)
 
     return run
 
