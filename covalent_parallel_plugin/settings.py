@@ -7,7 +7,7 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
@@ -71,7 +71,7 @@ class Settings:
         rules.whole_number(least=0, most=rules.MAX_RETRIES),
         "new attempts of what never reported back (preempted, machine lost); the electron's own exceptions are final",
     )
-    cache_dir: str = _option("/tmp/covalent", rules.text, "folder for large payloads on their way, emptied afterwards")
+    cache_dir: str = _option("/tmp/covalent", rules.text, "folder for large values on their way; nothing stays there")
     machine_type: str = _option("", rules.machine_type, "Compute Engine machine type; empty: Batch chooses")
     gpu_type: str = _option("", rules.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
     gpu_count: int | None = _option(
@@ -227,8 +227,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
-def check(values: Mapping[str, object]) -> Settings:
-    """The settings made of resolved values.
+def in_python(name: str) -> str:
+    """How an option is given in a program."""
+    return f"pass GCPBatchExecutor({name}=...)"
+
+
+def check(values: Mapping[str, object], way: Callable[[str], str] = in_python) -> Settings:
+    """The settings made of resolved values; `way` says how whoever is told gives an option that is missing.
 
     Raises:
         SettingsError: values that are wrong, missing or contradict each other, all of them in one message.
@@ -237,7 +242,7 @@ def check(values: Mapping[str, object]) -> Settings:
     for option in OPTIONS.values():
         if option.required and not is_given(values.get(option.name)):
             mistakes.append(
-                f"{option.name} is missing ({option.help}): pass GCPBatchExecutor({option.name}=...) or set it under"
+                f"{option.name} is missing ({option.help}): {way(option.name)} or set it under"
                 f" [{SECTION}] in Covalent's configuration file"
             )
     mistakes += contradictions(values)

@@ -63,7 +63,8 @@ def clean(
 
     given = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
     try:
-        settings = options.check(options.resolve(given, configured_options()))
+        resolved = options.resolve(given, configured_options())
+        settings = options.check(resolved, way=lambda name: f"give --{name.replace('_', '-')}")
         problems = asyncio.run(_clean(settings, dispatch_id, older_than, yes))
     except (ParallelError, ValueError) as error:
         raise click.ClickException(str(error)) from error

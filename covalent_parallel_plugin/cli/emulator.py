@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
 
 from . import missing_package
-from .emulator_options import read_exports, read_faults, read_images, read_secrets
+from .emulator_options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator
+    from covalent_parallel_plugin.emulator import Emulator, EndedJob
 
 PROJECT = "local-project"
 REGION = "us-east1"
+# How long a full pipe is waited for at the end
+READ_SECONDS = 2.0
+# The system may hand a signal to any thread, which does not wake this one: its handler runs when a wait ends
+TURN_SECONDS = 0.5
 _PORT = click.IntRange(0, 65535)
 
 
@@ -95,6 +101,7 @@ _PORT = click.IntRange(0, 65535)
     type=click.Path(path_type=Path),
     help="Also write the three variables to this file, as NAME=value lines: set -a; . FILE; set +a",
 )
+@click.option("--quiet", is_flag=True, help="Print no line for each job that ends.")
 def emulator(
     storage_port: int,
     batch_port: int,
@@ -116,18 +123,20 @@ def emulator(
     known_file: Path | None,
     log_reads_per_minute: int | None,
     env_file: Path | None,
+    quiet: bool,
 ) -> None:
     """Stand in for Batch, Cloud Storage and Cloud Logging on this machine.
 
     Listens on 127.0.0.1 only. Tasks are containers where podman or docker works (on Linux; elsewhere only if asked
     for, since the loopback of containers is not the machine's there), else processes. Prints which it is, the variables
-    that point clients here and a configuration section for Covalent, then the line "ready". Ctrl-C or SIGTERM ends it
-    and every task.
+    that point clients here and a configuration section for Covalent, then the line "ready", then a line for each job
+    that ends. Its counters can be read at any time, at the address that it prints. Ctrl-C or SIGTERM ends it and every
+    task, and prints them.
     """
     # before anything starts: a signal that comes early must end it cleanly too
-    told_to_end = threading.Event()
+    news: SimpleQueue[EndedJob | None] = SimpleQueue()  # None: a signal, which may put things into such a queue
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: told_to_end.set())
+        signal.signal(number, lambda _number, _frame: news.put(None))
     try:
         from covalent_parallel_plugin.emulator import (
             Emulator,
@@ -135,13 +144,12 @@ def emulator(
             PortTaken,
             Wish,
             make_runtime,
-            read_known,
             runtime_name,
         )
 
         faults = read_faults(faults_file, fault_rules, fault_seed)
         known_secrets = read_secrets(secrets_file, secrets)
-        known = None if known_file is None else read_known(known_file)
+        known = None if known_file is None else read_known_file(known_file)
         wish = Wish(runtime_asked, python, images, exports)
         runtime = runtime_name(wish)
         services = Emulator(
@@ -156,6 +164,7 @@ def emulator(
             known=known,
             secrets=known_secrets,
             machines=None if vms is boot is pull is None else Machines(vms, boot or 0.0, pull or 0.0),
+            on_job_end=_nothing if quiet else news.put,
         )
         services.start()
     except ModuleNotFoundError as error:
@@ -166,7 +175,8 @@ def emulator(
         raise click.ClickException(str(error)) from error
     try:
         _announce(services, runtime, (buckets or ("covalent",))[0], env_file)
-        told_to_end.wait()
+        while (ended := _next_of(news)) is not None:
+            _say(f"{time.strftime('%H:%M:%S')} {ended}")
     except OSError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -181,8 +191,12 @@ def _announce(services: Emulator, runtime: str, bucket: str, env_file: Path | No
         f"\n# Tasks run as {'processes of this machine' if runtime == 'process' else f'containers of {runtime}'}."
     )
     click.echo(f"\n{_section(bucket)}")
+    click.echo(f"# Counters so far: curl -s {services.environment['STORAGE_EMULATOR_HOST']}/_emulator/counts\n")
     if env_file is not None:
-        _write_variables(env_file, services.environment)
+        try:
+            _write_variables(env_file, services.environment)
+        except OSError as error:
+            raise click.ClickException(FILE_ERRORS["--env-file"].format(path=env_file, error=error.strerror)) from error
     click.echo("ready")
     sys.stdout.flush()
 
@@ -208,11 +222,37 @@ def _write_variables(path: Path, variables: Mapping[str, str]) -> None:
     partial.replace(path)
 
 
+def _next_of(news: SimpleQueue[EndedJob | None]) -> EndedJob | None:
+    while True:
+        try:
+            return news.get(timeout=TURN_SECONDS)
+        except Empty:
+            continue
+
+
+def _nothing(ended: EndedJob) -> None:
+    return
+
+
+def _say(line: str) -> None:
+    """Print a line, unless standard output is a pipe that is full: who started this may never read it."""
+    if _is_read(0.0):
+        click.echo(line)
+        sys.stdout.flush()
+
+
+def _is_read(seconds: float) -> bool:
+    """Whether standard output takes a few lines, now or within so many seconds."""
+    return bool(select.select([], [sys.stdout], [], seconds)[1])
+
+
 def _print_counts(services: Emulator) -> None:
+    if not _is_read(READ_SECONDS):
+        return
     groups = (
         ("tasks", services.counts),
         ("Batch calls", services.rpc_counts),
-        ("storage requests", services.request_counts),
+        ("HTTP requests", services.request_counts),
     )
     for title, counts in groups:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "none"

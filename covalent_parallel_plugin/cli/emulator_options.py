@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Faults
+    from covalent_parallel_plugin.emulator import Faults, Known
+
+FILE_ERRORS = {
+    "--secrets-file": "--secrets-file {path}: {error}: give the path of a file with lines"
+    " projects/PROJECT/secrets/SECRET/versions/VERSION=VALUE",
+    "--faults": "--faults {path}: {error}: give the path of a JSON file of rules, such as docs/emulator.md shows, or"
+    " single rules with --fault",
+    "--known": "--known {path}: {error}: give the path of a TOML file of what exists, such as docs/emulator.md shows,"
+    " or leave the option out for what a well-made project has",
+    "--env-file": "--env-file {path}: {error}: give a path in a folder that exists and that you may write to",
+}
+"""What is said of a file that cannot be read or written, by option."""
 
 
 def read_images(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, list[str]]:
@@ -41,13 +52,14 @@ def read_exports(context: click.Context, parameter: click.Parameter, values: Seq
 
 
 def read_secrets(path: Path | None, values: Sequence[str]) -> dict[str, str]:
-    """Read NAME=VALUE from a file's lines and from flags, which win. Raises ValueError, OSError."""
+    """Read NAME=VALUE from a file's lines and from flags, which win. Raises ValueError."""
     lines = []
     if path is not None:
         try:
-            lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+            text = _content("--secrets-file", path)
+            lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no text: {error}") from error
+            raise ValueError(f"--secrets-file {path}: this is no text: {error}") from error
     secrets = {}
     for number, line in enumerate([*lines, *values]):
         name, equals, value = line.partition("=")
@@ -60,11 +72,31 @@ def read_secrets(path: Path | None, values: Sequence[str]) -> dict[str, str]:
 
 
 def read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Faults:
-    """Join the file's rules and the flags', in this order. Raises FaultError, OSError."""
+    """Join the file's rules and the flags', in this order. Raises ValueError, of which FaultError is one."""
     from covalent_parallel_plugin.emulator import FaultError, Faults, parse_flag
 
     try:
-        given = Faults() if path is None else Faults.from_text(path.read_text())
+        given = Faults() if path is None else Faults.from_text(_content("--faults", path))
     except (FaultError, UnicodeDecodeError) as error:
         raise FaultError(f"{path}: {error}") from error
     return Faults((*given.rules, *map(parse_flag, rules)), given.seed if seed is None else seed)
+
+
+def read_known_file(path: Path) -> Known:
+    """Read what exists in the project. Raises ValueError."""
+    from covalent_parallel_plugin.emulator import KnownError, read_known
+
+    try:
+        return read_known(path)
+    except KnownError as error:
+        raise ValueError(f"--known {error}") from error
+    except OSError as error:
+        raise ValueError(FILE_ERRORS["--known"].format(path=path, error=error.strerror)) from error
+
+
+def _content(option: str, path: Path) -> str:
+    """Read a file that an option names. Raises ValueError, of which UnicodeDecodeError is one."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ValueError(FILE_ERRORS[option].format(path=path, error=error.strerror)) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
+from .outages import LOCAL_LONGEST_PAUSE_SECONDS, Service, Tries
 
 # Seen to pass by itself on Batch; the client retries UNAVAILABLE alone, and only reads (batch_v1's default_retry)
 TRANSIENT = (
@@ -45,33 +45,43 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, (*TRANSIENT, auth.TransportError))
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float, service: Service) -> T:
     """Make an attempt, and others while what goes wrong may pass, for so long.
 
     The pauses double from half a second on, with jitter on both sides and never near zero: a service in trouble is not
-    asked again at once. (`google.api_core.retry` draws them from zero on.)
+    asked again at once. (`google.api_core.retry` draws them from zero on.) Whoever waits is told after a few seconds.
 
     Raises:
         The last attempt's error.
     """
-    until = time.monotonic() + seconds
+    tries = Tries(service, seconds)
     pause = INITIAL_PAUSE_SECONDS
+    longest = LOCAL_LONGEST_PAUSE_SECONDS if service.is_local else LONGEST_PAUSE_SECONDS
     while True:
         try:
-            return await attempt()
+            answer = await attempt()
         except Exception as error:
-            wait = pause * random.uniform(0.6, 1.4)
-            if not may_pass(error) or time.monotonic() + wait > until:
+            if not may_pass(error):
+                service.answered()
                 raise
+            wait = pause * random.uniform(0.6, 1.4)
+            tries.failed(error, wait)
+            if service.clock() + wait > tries.until:
+                raise
+        else:
+            service.answered()
+            return answer
         await asyncio.sleep(wait)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        pause = min(pause * 2, longest)
 
 
 def translated(error: Exception, what: str) -> CloudError:
     """This package's error for one of Google's; `what` says what was tried, as in "read the job X"."""
     if isinstance(error, google.RetryError) and isinstance(error.cause, Exception):
         cause = error.cause
-        return UnavailableError(f"Google could not {what}, however often it was asked: {_text(cause)}{_local_hint()}")
+        return UnavailableError(
+            f"{_whose()} could not {what}, however often it was asked: {_text(cause)}{_local_hint()}"
+        )
     if isinstance(error, auth.DefaultCredentialsError):
         return PermissionDeniedError(f"could not {what}: {LOGIN}")
     if isinstance(error, auth.RefreshError):
@@ -81,8 +91,13 @@ def translated(error: Exception, what: str) -> CloudError:
     if isinstance(error, google.NotFound):
         return MissingResourceError(f"could not {what}: {_text(error)}")
     if may_pass(error) or isinstance(error, (ConnectionError, requests.exceptions.ConnectionError)):
-        return UnavailableError(f"Google could not {what}: {_text(error)}{_local_hint()}")
+        return UnavailableError(f"{_whose()} could not {what}: {_text(error)}{_local_hint()}")
     return CloudError(f"Google refused to {what}: {_text(error)}")
+
+
+def _whose() -> str:
+    """Who was asked."""
+    return "the local stand-in" if any(os.environ.get(name) for name in LOCAL_VARIABLES) else "Google"
 
 
 def _local_hint() -> str:

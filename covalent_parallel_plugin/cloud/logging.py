@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from .failures import translated
 from .limiter import Limiter
+from .outages import LOCAL_CHANNEL
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,10 @@ class LogReader:
             limiter = cls._limiters.setdefault(project_id, Limiter(READS_PER_MINUTE, 60.0))
         return cls(project_id, limiter=limiter)
 
-    def last_lines(self, job_uid: str, count: int = 20) -> list[str]:
-        """The last lines of a job's tasks, oldest first; none where the project's readings are used up for now.
+    def last_lines(self, job_uid: str, count: int = 20, task_index: int | None = None) -> list[str]:
+        """The last lines of a job's tasks, or of one of them, oldest first.
+
+        There are none where the project's readings are used up for now.
 
         Raises:
             CloudError: they could not be read.
@@ -57,10 +60,13 @@ class LogReader:
         from google.api_core.exceptions import ResourceExhausted
         from google.cloud.logging_v2.types import ListLogEntriesRequest
 
+        task = f"{job_uid}-group0-{task_index}"
+        # Batch's agent writes task/<task>/<attempt>/0
+        of_task = f' AND (labels.task_id="{task}" OR labels.task_id:"{task}/")' if task_index is not None else ""
         request = ListLogEntriesRequest(
             resource_names=[f"projects/{self._project_id}"],
             # Without a bound of its own the service looks at the last day only; a job may be older.
-            filter=f'logName="projects/{self._project_id}/logs/{LOG}" AND labels.job_uid="{job_uid}"'
+            filter=f'logName="projects/{self._project_id}/logs/{LOG}" AND labels.job_uid="{job_uid}"{of_task}'
             ' AND timestamp>="2000-01-01T00:00:00Z"',
             order_by="timestamp desc",
             page_size=count,
@@ -97,4 +103,5 @@ def connect(address: str = "") -> Any:
     import grpc
     from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
 
-    return LoggingServiceV2Client(transport=LoggingServiceV2GrpcTransport(channel=grpc.insecure_channel(address)))
+    channel = grpc.insecure_channel(address, LOCAL_CHANNEL)
+    return LoggingServiceV2Client(transport=LoggingServiceV2GrpcTransport(channel=channel))

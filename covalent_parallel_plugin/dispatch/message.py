@@ -17,13 +17,14 @@ LINE_CHARACTERS = 1000
 
 @dataclass(frozen=True)
 class Place:
-    """What a message is about: the electron and its job."""
+    """What a message is about: the electron and its job, and whether Batch's own words belong there."""
 
     call: Call
     settings: Settings
     job_name: str
     job: JobStatus | None = None
     task: TaskStatus | None = None
+    quotes_batch: bool = True
 
     @property
     def last_event(self) -> str:
@@ -51,7 +52,7 @@ def message(place: Place, what: str, remedy: str = "", output: str = "", lines: 
     """
     shown = output.splitlines() or list(lines)
     parts = [f"{place.call} {what}" + (f" {remedy}" if remedy else "")]
-    if place.last_event:
+    if place.quotes_batch and place.last_event:
         parts.append(f'Batch says: "{place.last_event}"')
     if shown:
         parts += ["Last lines of its output:", *(f"  {line:.{LINE_CHARACTERS}}" for line in shown[-TAIL_LINES:])]

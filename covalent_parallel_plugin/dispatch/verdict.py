@@ -141,6 +141,9 @@ def verdict(call: Call, settings: Settings, job_name: str, found: Findings) -> V
         text = joined(outcome.raised.traceback, f"{place.addresses()}\n")
         return Failure(exception_of(outcome.raised), outcome.stdout, joined(outcome.stderr, text))
     kind, what, remedy = _reported(settings, outcome)
+    # Whoever reports its failure has delivered an outcome: Batch calls that a success.
+    is_success = any(known is not None and known.state == "SUCCEEDED" for known in (found.job, found.task))
+    place = replace(place, quotes_batch=not is_success)
     error = kind(message(place, what, remedy, outcome.stdout + outcome.stderr))
     return Failure(error, outcome.stdout, joined(outcome.stderr, f"{message(place, what, remedy)}\n"))
 

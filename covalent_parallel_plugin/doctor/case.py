@@ -74,7 +74,7 @@ def read_case(environment: Mapping[str, str], given: Mapping[str, object]) -> Ca
     sources = {name: _source(name, given, file.section) for name in OPTIONS}
     mistakes: tuple[str, ...] = ()
     try:
-        options.check(values)
+        options.check(values, way="give --set {}=...".format)
     except SettingsError as error:
         mistakes = error.mistakes
     kept, unusable = {}, set()

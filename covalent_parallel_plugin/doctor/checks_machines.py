@@ -32,7 +32,8 @@ def _places(case: Case) -> list[Check]:
     base = f"{COMPUTE}/projects/{part(settings.project_id)}"
 
     def in_zones(facts: Facts, kind: str, name: str) -> dict[str, Answer]:
-        zones = list(settings.zones) or places.zones_of(facts[ZONES])
+        there = places.zones_of(facts[ZONES])
+        zones = [zone for zone in settings.zones if zone in there] or there
         return {zone: apis(facts).get(f"{base}/zones/{zone}/{kind}/{part(name)}") for zone in zones}
 
     def zones(facts: Facts) -> Judged:
@@ -84,7 +85,7 @@ def _places(case: Case) -> list[Check]:
             "`machine_type` exists in the zones",
             "set `machine_type` to one of `gcloud compute machine-types list`",
             facts_of=(CREDENTIALS, ZONES),
-            options=("machine_type", "zones"),
+            options=("machine_type",),
         ),
         Check(
             "machine.fits",
@@ -100,7 +101,7 @@ def _places(case: Case) -> list[Check]:
             "`gpu_type` exists in the zones, and a machine may have `gpu_count` of them",
             "set `region`, `zones` or `gpu_type`: `gcloud compute accelerator-types list`",
             facts_of=(CREDENTIALS, ZONES),
-            options=("gpu_type", "gpu_count", "zones"),
+            options=("gpu_type", "gpu_count"),
         ),
         Check(
             "quota.cpus",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .finding import Judged, error, ok, warning
 
 # Their values may be passwords, which do not belong into what people paste
 NAMES_ONLY = ("environment",)
+LINE_CHARACTERS = 100
 
 
 def judge_file(file: ConfigurationFile, is_writable: bool) -> Judged:
@@ -37,8 +39,10 @@ def judge_options(case: Case) -> Judged:
         if case.sources[name] != FROM_DEFAULT:
             lines.append(f"{name} = {shown(name, case.values[name])} ({case.sources[name]})")
     defaults = [f"{name} = {shown(name, case.values[name])}" for name in OPTIONS if case.sources[name] == FROM_DEFAULT]
-    if defaults:
-        lines.append(f"default: {', '.join(defaults)}")
+    # One long line would hide the few that were set.
+    lines += textwrap.wrap(
+        ", ".join(defaults), LINE_CHARACTERS, initial_indent="default: ", subsequent_indent=" " * len("default: ")
+    )
     chosen = len(OPTIONS) - len(defaults)
     return ok(f"{chosen} set, {len(defaults)} at their defaults; the file is {case.file.path}", details=lines)
 

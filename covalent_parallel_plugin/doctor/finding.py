@@ -60,8 +60,8 @@ def warning(found: str, remedy: str, facts: Any = None, details: Sequence[str] =
     return Judged(WARNING, found, remedy, details, facts)
 
 
-def error(found: str, remedy: str, facts: Any = None, details: Sequence[str] = ()) -> Judged:
-    return Judged(ERROR, found, remedy, details, facts)
+def error(found: str, remedy: str, facts: Any = None, details: Sequence[str] = (), blocks: bool = True) -> Judged:
+    return Judged(ERROR, found, remedy, details, facts, blocks)
 
 
 def skipped(why: str, blocks: bool = True) -> Judged:

@@ -35,9 +35,9 @@ def judge_zones(answer: Answer, region: str, wanted: Sequence[str], project_id: 
     zones = zones_of(answer.content)
     unknown = [zone for zone in wanted if zone not in zones]
     if unknown:
-        return error(
-            f"{region} has no zone {', '.join(unknown)}", f"set zones to some of {', '.join(zones)}, or leave it out"
-        )
+        remedy = f"set zones to some of {', '.join(zones)}, or leave it out"
+        # Machines are looked for all the same, where there are zones.
+        return error(f"{region} has no zone {', '.join(unknown)}", remedy, facts=answer.content, blocks=False)
     return ok(", ".join(wanted) if wanted else f"any of {', '.join(zones)}", facts=answer.content)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .containers import ContainerRuntime
+    from .ended import EndedJob
     from .engine import Timing
     from .faults import Fault, FaultError, Faults
     from .faults_flags import parse_flag
@@ -36,6 +37,7 @@ _HOME_OF = {
     "BucketFacts": "known",
     "ContainerRuntime": "containers",
     "Emulator": "server",
+    "EndedJob": "ended",
     "Fault": "faults",
     "FaultError": "faults",
     "FaultPlan": "faults_plan",
@@ -68,6 +70,7 @@ __all__ = [
     "BucketFacts",
     "ContainerRuntime",
     "Emulator",
+    "EndedJob",
     "Fault",
     "FaultError",
     "FaultPlan",

@@ -15,6 +15,7 @@ from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 
 from . import field_masks
+from .ended import EndedJob
 from .engine import Engine
 from .faults_plan import FaultPlan
 from .faults_rpc import CallFaults
@@ -38,7 +39,12 @@ class BatchServer:
     """
 
     def __init__(
-        self, engine: Engine, port: int = 0, faults: FaultPlan | None = None, known: Known | None = None
+        self,
+        engine: Engine,
+        port: int = 0,
+        faults: FaultPlan | None = None,
+        known: Known | None = None,
+        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
     ) -> None:
         self._known = Known() if known is None else known
         self._counts: Counter[str] = Counter()
@@ -48,7 +54,7 @@ class BatchServer:
             self._pool,
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)],
         )
-        service = BatchService(engine, known=self._known)
+        service = BatchService(engine, known=self._known, on_job_end=on_job_end)
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "rpc", service.described)
         self._server.add_generic_rpc_handlers(self._handlers(service))
         try:

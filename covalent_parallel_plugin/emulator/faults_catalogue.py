@@ -25,6 +25,7 @@ class FaultKind:
 _RPC = ("method", "job", "labels", "task")
 _LOGGING = ("method",)
 _STORAGE = ("request", "bucket", "object")
+_API = ("request",)
 _ATTEMPT = ("job", "labels", "provisioning", "task", "attempt")
 _JOB = ("job", "labels", "provisioning")
 
@@ -50,6 +51,9 @@ KINDS: Mapping[str, FaultKind] = {
     "storage.truncate": FaultKind(_STORAGE),
     "storage.corrupt": FaultKind(_STORAGE, {"keeps_hash": True}),
     "storage.no_bucket": FaultKind(_STORAGE),
+    # requests to the JSON APIs that tell what exists
+    "api.error": FaultKind(_API, {"message": ""}, required=("code",)),
+    "api.slow": FaultKind(_API, required=("seconds",)),
     # attempts of tasks
     "attempt.preempt": FaultKind(_ATTEMPT, {"after_seconds": 0.0, "notice_seconds": 30.0, "before_run": False}),
     "attempt.lost": FaultKind(_ATTEMPT, {"after_seconds": 0.0, "goes_on": False, "before_run": False}),
@@ -78,6 +82,7 @@ TARGETS: Mapping[str, str] = {
     "rpc": "method",
     "logging": "method",
     "storage": "request",
+    "api": "request",
     "attempt": "job",
     "job": "job",
 }
@@ -105,6 +110,21 @@ BATCH_METHODS = (
 )
 LOGGING_METHODS = ("ListLogEntries", "WriteLogEntries", "ListLogs", "DeleteLog")
 PROVISIONING = ("STANDARD", "SPOT", "PREEMPTIBLE", "RESERVATION_BOUND", "FLEX_START", "PROVISIONING_MODEL_UNSPECIFIED")
+API_REQUESTS = (
+    "resourcemanager.projects.get",
+    "serviceusage.services.get",
+    "batch.locations.list",
+    "batch.locations.get",
+    "compute.regions.get",
+    "compute.machineTypes.get",
+    "compute.acceleratorTypes.get",
+    "compute.networks.get",
+    "compute.subnetworks.get",
+    "iam.serviceAccounts.testPermissions",
+    "iam.serviceAccounts.get",
+    "secretmanager.versions.get",
+)
+"""Named as the permission that each needs, where it needs one."""
 READS = ("objects.get", "objects.download", "objects.list", "buckets.get", "buckets.list")
 WRITES = (
     "objects.insert",

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .faults_catalogue import (
+    API_REQUESTS,
     BATCH_METHODS,
     KINDS,
     LOGGING_METHODS,
@@ -75,7 +76,10 @@ def _wrong_match(fault: Fault) -> Iterator[str]:
         yield f"labels {fault.labels!r} must be an object from keys to patterns"
     for name, known in (
         ("method", LOGGING_METHODS if fault.family == "logging" else BATCH_METHODS),
-        ("request", (*READS, *WRITES, "reads", "writes", "batch", "unknown")),
+        (
+            "request",
+            API_REQUESTS if fault.family == "api" else (*READS, *WRITES, "reads", "writes", "batch", "unknown"),
+        ),
         ("provisioning", PROVISIONING),
     ):
         pattern = getattr(fault, name)
@@ -110,7 +114,7 @@ def _wrong_parameter(fault: Fault) -> Iterator[str]:
         return
     if fault.family in ("rpc", "logging") and code not in STATUS_CODES:
         yield f"code {code!r} is no gRPC status{nearest(str(code), STATUS_CODES)}"
-    if fault.family == "storage" and not re.fullmatch(r"[45]\d\d", str(code)):
+    if fault.family in ("storage", "api") and not re.fullmatch(r"[45]\d\d", str(code)):
         yield f"code {code!r} must be an HTTP status from 400 to 599"
     if fault.family == "job" and (not isinstance(code, str) or not re.fullmatch(r"[A-Z][A-Z0-9_]*", code)):
         yield f"code {code!r} must be one of Batch's, such as CODE_GCE_INVALID_FIELD_VALUE"

@@ -27,8 +27,8 @@ def parse_flag(text: str) -> Fault:
     given: dict[str, Any] = {"name": text, TARGETS[family]: target}
     if family in ("rpc", "logging") and what.isupper():
         given.update(kind=f"{family}.error", code=what)
-    elif family == "storage" and what.isdecimal():
-        given.update(kind="storage.error", code=int(what))
+    elif family in ("storage", "api") and what.isdecimal():
+        given.update(kind=f"{family}.error", code=int(what))
     elif family == "attempt" and what.isdecimal():
         given.update(kind="attempt.exit", exit_code=int(what))
     else:

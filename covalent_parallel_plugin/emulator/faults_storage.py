@@ -72,6 +72,18 @@ class StorageFaults:
         dropped.consume()
         return self._closing
 
+    async def before_api(self, request: str, client: Any) -> Fault | None:
+        """Delay a request to one of the JSON APIs; an error that strikes it is to be its answer.
+
+        Raises ClientDisconnect where a client does not wait so long.
+        """
+        subject = Subject(request=request)
+        slow = self._plan.draw(("api.slow",), subject)
+        if slow is not None:
+            await self._wait(slow.consume().value("seconds"), client)
+        refused = self._plan.draw(("api.error",), subject)
+        return None if refused is None else refused.consume()
+
     def refuse(self, subject: Subject) -> None:
         """Refuse a request, or one of those in a batch. Raises StorageRefusal.
 

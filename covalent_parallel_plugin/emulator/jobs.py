@@ -7,6 +7,7 @@ since the epoch. A `Job` is not safe for threads: whoever shares one guards it w
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .states import ENDED, STOPPING, Event, JobState, RetryRule, TaskState
@@ -33,10 +34,19 @@ class Job:
     """A job's state, tasks and events.
 
     `full_name` is the name that event texts carry (with the project's number). `revision` grows with every change,
-    so that readers know when what they made of the job has become stale.
+    so that readers know when what they made of the job has become stale. `on_end` is called once, at the job's end.
     """
 
-    def __init__(self, full_name: str, *, task_count: int, parallelism: int, retry: RetryRule, now: float) -> None:
+    def __init__(
+        self,
+        full_name: str,
+        *,
+        task_count: int,
+        parallelism: int,
+        retry: RetryRule,
+        now: float,
+        on_end: Callable[[Job], None] = lambda job: None,
+    ) -> None:
         self.full_name = full_name
         self.parallelism = parallelism
         self.retry = retry
@@ -53,6 +63,7 @@ class Job:
         self._has_given_up = False
         self._next_index = 0
         self._again: deque[int] = deque()
+        self._on_end = on_end
 
     @property
     def has_ended(self) -> bool:
@@ -147,8 +158,7 @@ class Job:
         if self.state not in (JobState.QUEUED, JobState.SCHEDULED) or self.active:
             return False
         self._was_scheduled = False
-        self.ended = now
-        self._set_state(JobState.FAILED, now, f" {why}")
+        self._end(JobState.FAILED, now, f" {why}")
         return True
 
     def give_up(self, now: float) -> bool:
@@ -176,10 +186,15 @@ class Job:
         if not self.is_stopping or self.active:
             return False
         self._drop_waiting(now)
-        self.ended = now
-        if self.state is JobState.CANCELLATION_IN_PROGRESS:
-            self._set_state(JobState.CANCELLED, now)
+        self._end(JobState.CANCELLED if self.state is JobState.CANCELLATION_IN_PROGRESS else self.state, now)
         return True
+
+    def _end(self, state: JobState, now: float, why: str = "") -> None:
+        had_ended, self.ended = self.ended is not None, now
+        if state is not self.state:
+            self._set_state(state, now, why)
+        if not had_ended:
+            self._on_end(self)
 
     def _drop_waiting(self, now: float) -> bool:
         waiting = [*self._again, *range(self._next_index, len(self.tasks))]
@@ -190,12 +205,11 @@ class Job:
         return bool(waiting)
 
     def _conclude(self, now: float) -> None:
-        self.ended = now
         failed = next((task for task in self.tasks if task.state is TaskState.FAILED), None)
         if failed is None:
-            self._set_state(JobState.SUCCEEDED, now)
+            self._end(JobState.SUCCEEDED, now)
             return
-        self._set_state(
+        self._end(
             JobState.FAILED,
             now,
             f" Job failed due to task failure. Specifically, task with index {failed.index} failed due to the "

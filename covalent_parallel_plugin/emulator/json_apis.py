@@ -5,29 +5,57 @@ The paths are Google's own: Compute Engine, Service Usage, Resource Manager, IAM
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from . import json_compute
+from .faults_storage import StorageFaults
 from .json_asked import ApiRefusal, Asked
 from .known import Known
 from .translate import project_number
 
 PREFIXES = ("/compute/v1/", "/v1/projects/", "/v3/projects/")
-STATUS_NAMES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 # The word that Compute Engine and Cloud Storage add
-REASONS = {400: "invalid", 403: "forbidden", 404: "notFound"}
+REASONS = {400: "invalid", 403: "forbidden", 404: "notFound", 429: "rateLimitExceeded"}
+
+# The one request that needs no permission
+TESTED = "iam.serviceAccounts.testPermissions"
 
 Answer = Callable[[Known, Asked], dict[str, Any]]
+Struck = Callable[[Request, str], Awaitable[Response | None]]
 
 
-def json_apis(known: Known) -> Router:
-    """The ASGI application that answers for them."""
-    return Router([_route(known, *row) for row in _ROUTES])
+def json_apis(known: Known, counts: Counter[str], faults: StorageFaults) -> Router:
+    """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
+
+    async def struck(request: Request, name: str) -> Response | None:
+        counts[name] += 1
+        try:
+            fault = await faults.before_api(name, request.scope["client"])
+        except ClientDisconnect:
+            return Response(status_code=499)
+        if fault is None:
+            return None
+        code = int(fault.value("code"))
+        refusal = ApiRefusal(code, str(fault.value("message") or f"The request failed ({code})."))
+        return JSONResponse(_error(refusal), code)
+
+    return Router([_route(known, struck, *row) for row in _ROUTES])
 
 
 def service_disabled_text(service: str, title: str, project: str) -> str:
@@ -40,8 +68,13 @@ def service_disabled_text(service: str, title: str, project: str) -> str:
     )
 
 
-def _route(known: Known, method: str, path: str, service: str, permission: str, answer: Answer) -> Route:
-    async def respond(request: Request) -> JSONResponse:
+def _route(
+    known: Known, struck: Struck, method: str, path: str, service: str, permission: str, answer: Answer
+) -> Route:
+    async def respond(request: Request) -> Response:
+        refused = await struck(request, permission or TESTED)
+        if refused is not None:
+            return refused
         names = request.query_params.getlist("names")
         if request.method == "POST":
             body = await request.json()
@@ -74,8 +107,10 @@ def _error(refusal: ApiRefusal) -> dict[str, Any]:
     error: dict[str, Any] = {
         "code": refusal.status,
         "message": str(refusal),
-        "status": STATUS_NAMES[refusal.status],
-        "errors": [{"message": str(refusal), "domain": "global", "reason": REASONS[refusal.status]}],
+        "status": STATUS_NAMES.get(refusal.status, "UNKNOWN"),
+        "errors": [
+            {"message": str(refusal), "domain": "global", "reason": REASONS.get(refusal.status, "backendError")}
+        ],
     }
     if refusal.reason:
         info = {"reason": refusal.reason, "domain": "googleapis.com", "metadata": {"service": refusal.service}}
@@ -136,7 +171,10 @@ def _secret_version(known: Known, asked: Asked) -> dict[str, Any]:
     name = f"projects/{asked['project']}/secrets/{asked['secret']}"
     if not known.has_secret(asked["secret"]):
         raise ApiRefusal(404, f"Secret [{name}] not found or has no versions.")
-    return {"name": f"{name}/versions/{asked['version'].replace('latest', '1')}", "state": "ENABLED"}
+    version = known.secret_version(asked["secret"], asked["version"])
+    if version is None:
+        raise ApiRefusal(404, f"Secret Version [{name}/versions/{asked['version']}] not found.")
+    return {"name": f"{name}/versions/{version}", "state": "ENABLED"}
 
 
 _TITLES = {

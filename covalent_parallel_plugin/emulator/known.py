@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import known_defaults
+from .secret_versions import ONLY_VERSION, found_version
 
 
 class KnownError(ValueError):
@@ -96,7 +97,8 @@ class Known:
         regions: zones by region.
         machine_types, accelerator_types: by name.
         service_accounts: by address.
-        secrets: names of secrets of Secret Manager, which have one version.
+        secrets: names of secrets of Secret Manager.
+        secret_versions: their versions by name; the one version "1" where nothing is said.
         networks: by name.
         quotas: limits by region and metric, such as {"us-east1": {"CPUS": 24}}.
         buckets: how buckets are set up, by name; a bucket that is not named is well set up.
@@ -110,6 +112,7 @@ class Known:
     accelerator_types: Mapping[str, Accelerator] | None = None
     service_accounts: Mapping[str, ServiceAccount] | None = None
     secrets: Sequence[str] | None = None
+    secret_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     networks: Mapping[str, Network] | None = None
     quotas: Mapping[str, Mapping[str, float]] | None = None
     buckets: Mapping[str, BucketFacts] = field(default_factory=dict)
@@ -117,8 +120,13 @@ class Known:
 
     def with_secrets(self, versions: Iterable[str]) -> Known:
         """The same, in which also the secrets of these versions exist, projects/P/secrets/S/versions/V."""
-        names = {version.split("/secrets/")[-1].split("/")[0] for version in versions}
-        return replace(self, secrets=sorted(names.union(self.secrets or ()))) if names else self
+        found: dict[str, list[str]] = {}
+        for version in versions:
+            name, _, number = version.partition("/secrets/")[2].partition("/versions/")
+            found.setdefault(name, []).append(number)
+        if not found:
+            return self
+        return replace(self, secrets=sorted({*found, *(self.secrets or ())}), secret_versions=found)
 
     def zones_of(self, region: str) -> Sequence[str] | None:
         """The zones of a region; None if there is no such region."""
@@ -149,6 +157,14 @@ class Known:
 
     def has_secret(self, name: str) -> bool:
         return self.secrets is None or name in self.secrets
+
+    def secret_version(self, name: str, version: str) -> str | None:
+        """The version of a secret, with `latest` understood; None if there is none."""
+        if not self.has_secret(name):
+            return None
+        if self.secrets is None:
+            return version.replace("latest", ONLY_VERSION)
+        return found_version(self.secret_versions.get(name, (ONLY_VERSION,)), version)
 
     def network(self, name: str) -> Network | None:
         """A network."""

@@ -34,8 +34,11 @@ def read_known(path: Path) -> Known:
     try:
         described = toml.loads(path.read_text())
     except (toml.TomlDecodeError, UnicodeDecodeError) as error:
-        raise KnownError(f"{path} is no TOML: {error}") from error
-    known: Known = _made(Known, "", described, _KNOWN)
+        raise KnownError(f"{path}: this is no TOML: {error}") from error
+    try:
+        known: Known = _made(Known, "", described, _KNOWN)
+    except KnownError as error:
+        raise KnownError(f"{path}: {error}") from error
     return known
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from .batch import BatchServer
+from .ended import EndedJob
 from .engine import Engine, Timing
 from .environment import SERVICES
 from .faults import Faults
@@ -41,7 +42,8 @@ class Emulator:
     what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60) Cloud Logging refuses to be read.
     `known` is what exists in the project (see docs/emulator.md). `secrets` are the values that tasks may have, by
     projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks run on `runtime`, by default as
-    processes. It starts once; after `stop()` no thread, process, container or file of it is left.
+    processes. `on_job_end` is called once for each job, on threads of the stand-in, which wait for it. It starts once;
+    after `stop()` no thread, process, container or file of it is left.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class Emulator:
         known: Known | None = None,
         secrets: Mapping[str, str] | None = None,
         machines: Machines | None = None,
+        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
     ) -> None:
-        self._secrets = Secrets(secrets)
+        self._on_job_end = on_job_end
+        named = () if known is None else known.secrets or ()
+        self._secrets = Secrets(secrets, named)
         self._known = (Known() if known is None else known).with_secrets(secrets or ())
         self.faults = FaultPlan(faults)
         self.logs = LogStore()
@@ -136,7 +141,7 @@ class Emulator:
 
     @property
     def request_counts(self) -> dict[str, int]:
-        """The number of requests to Cloud Storage by kind."""
+        """The number of requests to Cloud Storage, and to the JSON APIs at its address, by kind."""
         return {} if self.storage is None else dict(self.storage.request_counts)
 
     def _other_counts(self) -> dict[str, float | dict[str, int]]:
@@ -155,7 +160,7 @@ class Emulator:
                     self.storage.start()
                 elif service == "batch":
                     # bound here, answering only once the engine runs
-                    self.batch = BatchServer(engine, port, self.faults, self._known)
+                    self.batch = BatchServer(engine, port, self.faults, self._known, self._on_job_end)
                 else:
                     self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
                     self._logging.start()

@@ -14,6 +14,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from .answers import list_answer, message_type
+from .ended import EndedJob, ended_job
 from .engine import Engine
 from .entry import Entry
 from .field_masks import EVERYTHING, parse_mask
@@ -42,10 +43,20 @@ _JOBS = message_type("ListJobsResponse")
 
 
 class BatchService:
-    """The methods of BatchService and of Operations. Raises Refusal, TransitionRefused, FilterError."""
+    """The methods of BatchService and of Operations. Raises Refusal, TransitionRefused, FilterError.
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, known: Known | None = None) -> None:
+    `on_job_end` is called with the engine's lock held, so it must be quick.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.time,
+        known: Known | None = None,
+        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
+    ) -> None:
         self._known = Known() if known is None else known
+        self._on_job_end = on_job_end
         self._engine = engine
         self._clock = clock
         self._table = Table()
@@ -75,6 +86,7 @@ class BatchService:
                 parallelism=group.parallelism,
                 retry=retry_rule(group.task_spec),
                 now=now,
+                on_end=lambda job: self._on_job_end(ended_job(name.job, job)),
             )
             entry = Entry(job, plan, refusal=why_it_fails(self._known, filled, plan.zone))
             held = self._table.add(name, batch_v1.Job.pb(filled), entry)

@@ -45,13 +45,13 @@ class StorageApp:
         known: Known,
     ) -> None:
         self._known = known
-        self._json_apis = json_apis(known)
         self._store = store
         self._counts = counts
         self._plan = plan
         self._other_counts = other_counts
         self._uploads = Uploads(store)
         self._faults = StorageFaults(plan, self._uploads, connections)
+        self._json_apis = json_apis(known, counts, self._faults)
         self._uploading = {
             "objects.insert": self._uploads.insert,
             "uploads.start": self._uploads.start,

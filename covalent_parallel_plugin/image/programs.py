@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import ParallelError
 
@@ -23,6 +26,9 @@ ALIVE = {
 ALIVE_SECONDS = 30.0
 KEPT_LINES = 60
 TIDY_SECONDS = 10.0
+PAUSE_SECONDS = 0.1
+# How long a build that runs nothing just now (it copies, or downloads the base) may take to come to its next step
+IDLE_SECONDS = 2.0
 TIMED_OUT_STATUS, NOT_FOUND_STATUS = 124, 127
 
 
@@ -122,7 +128,9 @@ class Programs:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End a program and those that it started, which podman needs to tidy up after itself."""
+    """End a program and those that it started."""
+    if _is_podman(process):
+        _fail_the_step(process)
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -131,6 +139,43 @@ def _stop(process: subprocess.Popen[str]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _is_podman(process: subprocess.Popen[str]) -> bool:
+    return isinstance(process.args, list) and Path(process.args[0]).name == "podman"
+
+
+def _fail_the_step(process: subprocess.Popen[str]) -> None:
+    """Kill what a build's step runs, and wait a while for podman's own end.
+
+    Whatever signal podman itself gets, it leaves its working container; after a step that failed it removes it. Its
+    direct children belong to its tools, and end by themselves.
+    """
+    busy = time.monotonic()
+    until = busy + TIDY_SECONDS
+    while process.poll() is None and time.monotonic() < min(until, busy + IDLE_SECONDS):
+        started = [below for child in _children(process.pid) for below in _below(child)]
+        busy = time.monotonic() if started else busy
+        for number in started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(number, signal.SIGKILL)
+        # the next step must not begin meanwhile
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PAUSE_SECONDS)
+
+
+def _below(number: int) -> list[int]:
+    """All that a process has started, by their numbers."""
+    return [one for child in _children(number) for one in (child, *_below(child))]
+
+
+def _children(number: int) -> list[int]:
+    """The processes that a process has started; none where the system does not tell as Linux does."""
+    found = []
+    for file in Path("/proc").glob(f"{number}/task/*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in file.read_text().split()]
+    return found
 
 
 def working_engine(programs: Programs, wanted: str | None = None) -> str:

@@ -66,6 +66,7 @@ def plan_nodes(
     changes: Changes,
     tasks: int = 1,
     lattice: str = PLACEHOLDER,
+    option: str = "--set",
 ) -> list[PlannedJob]:
     """A Job for each node that goes to Batch.
 
@@ -75,6 +76,7 @@ def plan_nodes(
         changes: options on top of each executor's.
         tasks: of an electron's Job; Covalent's own nodes and sublattices have one.
         lattice: its name.
+        option: of the command line, which gives what is missing.
 
     Raises:
         SettingsError: all mistakes, those in the changes too, each with the nodes that have it.
@@ -86,7 +88,7 @@ def plan_nodes(
         if node.executor == EXECUTOR:
             values = {**(configured if node.options is None else node.options), **changes.values}
             try:
-                found.append(_planned(node, values, tasks if node.kind == ELECTRON else 1, lattice))
+                found.append(_planned(node, values, tasks if node.kind == ELECTRON else 1, lattice, option))
             except SettingsError as error:
                 for mistake in error.mistakes:
                     mistakes.setdefault(mistake, []).append(node)
@@ -126,8 +128,13 @@ def to_json(job: batch_v1.Job) -> str:
     return text
 
 
-def _planned(node: Node, values: Mapping[str, object], tasks: int, lattice: str) -> PlannedJob:
-    settings = options.check(options.resolve(values, {}))
+def _planned(node: Node, values: Mapping[str, object], tasks: int, lattice: str, option: str) -> PlannedJob:
+    def way(name: str) -> str:
+        # An instance carries its own options, so that the configuration file does not reach it here.
+        python = "" if node.options is None else f", {options.in_python(name)} in the workflow"
+        return f"give {option} {name}=...{python}"
+
+    settings = options.check(options.resolve(values, {}), way)
     if node.map is not None and tasks == 1:
         tasks = tasks_for(node.map.items, settings.max_parallel)
     job, nodeless = (_job(settings, replace(node, node_id=number), tasks, lattice) for number in (node.node_id, 0))

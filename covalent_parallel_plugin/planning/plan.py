@@ -77,12 +77,12 @@ def plan(request: Request, configured: Mapping[str, object]) -> Plan:
     nodes = placed(nodes, configured, changes)
     chosen = _chosen(nodes, request.node)
 
-    def jobs(changed: Changes) -> list[PlannedJob]:
-        return plan_nodes(chosen, configured, changed, request.tasks, lattice)
+    def jobs(changed: Changes, option: str = "--set") -> list[PlannedJob]:
+        return plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
 
     remarks = [*unknown_keys(configured), *_remarks(chosen)]
     if request.is_difference:
-        before, after = _all_or_mistakes(jobs, against, changes)
+        before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
         said = [*_summaries(merged(before), "before: "), *_summaries(merged(after), "after: ")]
         return Plan(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
@@ -146,20 +146,23 @@ def _chosen(nodes: Sequence[Node], only: int | None) -> list[Node]:
 
 
 def _all_or_mistakes(
-    jobs: Callable[[Changes], list[PlannedJob]], against: Changes, changes: Changes
+    jobs: Callable[[Changes, str], list[PlannedJob]], against: tuple[Changes, bool], changes: tuple[Changes, bool]
 ) -> tuple[list[PlannedJob], list[PlannedJob]]:
-    """The Jobs for both; where one has mistakes, the error has those of both, and says whose they are."""
+    """The Jobs for both; where one has mistakes, the error has those of both, and says whose they are.
+
+    With each goes whether its option was given: one that nobody typed is not named as the cause.
+    """
     made: list[list[PlannedJob]] = []
     mistakes: dict[str, list[str]] = {}
-    for changed, option in ((against, "--against"), (changes, "--set")):
+    for (changed, is_given), option, other in ((against, "--against", "--set"), (changes, "--set", "--against")):
         try:
-            made.append(jobs(changed))
+            made.append(jobs(changed, "--set and --against"))
         except SettingsError as error:
             for mistake in error.mistakes:
-                mistakes.setdefault(mistake, []).append(option)
+                mistakes.setdefault(mistake, []).append(f"with {option}" if is_given else f"without {other}")
     if mistakes:
         raise SettingsError(
-            [f"with {whose[0]}: {mistake}" if len(whose) == 1 else mistake for mistake, whose in mistakes.items()]
+            [f"{whose[0]}: {mistake}" if len(whose) == 1 else mistake for mistake, whose in mistakes.items()]
         )
     before, after = made
     return before, after

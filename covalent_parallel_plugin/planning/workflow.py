@@ -207,9 +207,26 @@ def _check_arguments(
             and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
             and key not in given
         ]
+        called = f"the lattice {name}{signature} cannot be called like this"
+        unknown = _unknown(signature, kwargs)
+        if unknown:
+            raise RequestError(f"{called}: {'; '.join(unknown)}") from error
         remedy = "".join(f" --arg {key}=..." for key in missing)
         end = f": give{remedy}, with values in JSON" if missing else ""
-        raise RequestError(f"the lattice {name}{signature} cannot be called like this: {error}{end}") from error
+        raise RequestError(f"{called}: {error}{end}") from error
+
+
+def _unknown(signature: inspect.Signature, kwargs: Mapping[str, object]) -> list[str]:
+    """A sentence for each name that is none of the parameters'."""
+    parameters = signature.parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    found = []
+    for key in kwargs:
+        if key not in parameters:
+            near = nearest(key, [name for name in parameters if name not in kwargs])
+            found.append(f"it has no argument {key!r}{f' (did you mean {near!r}?)' if near else ''}")
+    return found
 
 
 def _positional(signature: inspect.Signature) -> int:

@@ -6,13 +6,17 @@ the same. Covalent's own are taken wherever it is installed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
+import os
 import pickle
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence
+
+from .report import PIP_FILE
 
 
 def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> None:
@@ -31,6 +35,27 @@ def apply_bash_commands(commands: Sequence[str]) -> None:
     """Run shell commands one by one, as `DepsBash` asks; CalledProcessError has the output of one that fails."""
     for command in commands:
         subprocess.run(command, stdin=subprocess.DEVNULL, shell=True, capture_output=True, check=True, text=True)
+
+
+@contextlib.contextmanager
+def heard(folder: str) -> Iterator[None]:
+    """Have a pip that is started meanwhile, by whatever hook, write its log where the outcome of one that hangs has it.
+
+    Both these functions and Covalent's own keep what pip says to themselves until it ends.
+    """
+    if "PIP_LOG" in os.environ:
+        # Somebody else wants it.
+        yield
+        return
+    os.environ["PIP_LOG"] = path = os.path.join(folder, PIP_FILE)
+    try:
+        yield
+    finally:
+        # Not reached where the process is killed, which is when the log is wanted.
+        if os.environ.get("PIP_LOG") == path:
+            del os.environ["PIP_LOG"]
+        with contextlib.suppress(OSError):
+            os.remove(path)
 
 
 def _run(command: List[str]) -> None:

@@ -141,6 +141,22 @@ def test_the_same_build_again_takes_the_layers_it_made(
     assert "Collecting" not in ended.stderr
 
 
+@pytest.mark.parametrize("step", ["echo begun; sleep 600; echo done", "echo begun; trap '' TERM INT; sleep 600"])
+def test_a_build_that_is_stopped_leaves_no_container_behind(
+    image: str, names: Callable[[str], str], tmp_path: Path, step: str
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nRUN {step}\n")
+    before = set(podman("ps", "--all", "--external", "--quiet").split())
+
+    def interrupted(line: str) -> None:
+        if line == "begun":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Programs().show(["podman", "build", f"--tag={names('stopped')}", str(tmp_path)], BUILD_SECONDS, interrupted)
+    assert set(podman("ps", "--all", "--external", "--quiet").split()) <= before
+
+
 def test_a_base_with_another_python_is_refused_in_one_line(own_python: str, names: Callable[[str], str]) -> None:
     other = ["--python=3.2", f"--base=docker.io/library/{own_python}", LEAVE_NOTHING]
     ended = command("build", "--engine=podman", f"--tag={names('other')}", *other)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -374,3 +378,17 @@ def test_a_long_list_is_shown_in_part_and_counted_in_full(place: Place) -> None:
     assert result.output.count("gs://") == 20
     assert "and 5 more objects" in result.output
     assert "25 objects of 175 bytes" in result.output
+
+
+def test_a_bucket_that_is_not_given_is_asked_for_by_this_commands_own_option(tmp_path: Path) -> None:
+    code = "from covalent_parallel_plugin.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "clean", "--project-id", "local"],
+        env=os.environ | {"COVALENT_CONFIG_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "give --bucket-name or set it under [executors.gcpbatch]" in ended.stderr

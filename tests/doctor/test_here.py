@@ -91,6 +91,15 @@ def test_options_that_are_missing_or_wrong(diagnose: Diagnose) -> None:
     assert found["config.mistakes"]["status"] == "error"
     assert [line.split(" ")[0] for line in found["config.mistakes"]["details"]] == ["region", "retries", "bucket_name"]
     assert found["config.mistakes"]["found"] == "3 options need attention"
+    assert "give --set bucket_name=... or set it under" in found["config.mistakes"]["details"][-1]
+
+
+def test_the_options_at_their_defaults_are_told_in_lines_that_fit_a_window(diagnose: Diagnose) -> None:
+    details = diagnose(text='[executors.gcpbatch]\nproject_id = "local"\n')["config.options"]["details"]
+    defaults = details[next(index for index, line in enumerate(details) if line.startswith("default: ")) :]
+    assert len(defaults) > 3 and max(map(len, defaults)) <= 100
+    assert all(line.startswith("         ") for line in defaults[1:])
+    assert "vcpus = 2," in " ".join(defaults)
 
 
 def test_a_missing_option_keeps_those_checks_only_that_need_it(diagnose: Diagnose) -> None:

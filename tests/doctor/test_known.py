@@ -145,4 +145,4 @@ def test_the_command_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         env=dict(os.environ),
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith("Error: project means nothing here")
+    assert ended.stderr.startswith(f"Error: --known {tmp_path / 'known.toml'}: project means nothing here")

@@ -77,7 +77,25 @@ def test_a_zone_that_the_region_does_not_have(examine_here: Diagnose) -> None:
         found = examine_here(options={"zones": ["us-east1-b", "us-east1-z"]}, environment=environment)
     assert found["zones.known"]["status"] == "error"
     assert found["zones.known"]["found"] == "us-east1 has no zone us-east1-z"
-    assert found["machine.known"]["found"] == "see zones.known"
+
+
+def test_machines_and_gpus_are_looked_for_where_there_are_zones_though_another_is_wrong(
+    examine_here: Diagnose,
+) -> None:
+    wanted = {"zones": ["us-east1-z"], "machine_type": "n2-standard-5"}
+    with standing() as environment:
+        found = examine_here(options=wanted, environment=environment)
+        gpu = examine_here(options={"zones": ["us-east1-z"], "gpu_type": "nvidia-t4"}, environment=environment)
+    assert found["zones.known"]["status"] == "error"
+    assert "no machine type 'n2-standard-5' in us-east1-b,us-east1-c" in found["machine.known"]["found"]
+    assert "no accelerator 'nvidia-t4' in us-east1-b, us-east1-c" in gpu["gpu.known"]["found"]
+
+
+def test_a_machine_type_is_looked_for_in_those_of_the_zones_that_there_are(examine_here: Diagnose) -> None:
+    wanted = {"zones": ["us-east1-c", "us-east1-z"], "machine_type": "n2-standard-5"}
+    with standing() as environment:
+        found = examine_here(options=wanted, environment=environment)
+    assert found["machine.known"]["found"].endswith("'n2-standard-5' in us-east1-c")
 
 
 def test_a_machine_type_that_is_not_there(examine_here: Diagnose) -> None:

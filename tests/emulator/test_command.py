@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,8 +94,47 @@ def test_a_signal_ends_it_with_its_tasks_and_the_counts_are_printed(
             time.sleep(0.02)
     status, output, errors = running.end(number)
     assert (status, errors) == (0, "")
+    assert "SUCCEEDED" not in output and "FAILED" not in output, "a job that ends with the stand-in is not told"
     assert "tasks: attempts 1" in output and "Batch calls: CreateJob 1" in output
     assert living_members(int(pid_file.read_text())) == []
+
+
+def run_jobs(running: Foreground, count: int, text: str = "exit 0") -> None:
+    """Have jobs of this script run, one task each, to their ends."""
+    runnable = batch_v1.Runnable(script=batch_v1.Runnable.Script(text=text))
+    group = batch_v1.TaskGroup(task_spec=batch_v1.TaskSpec(runnables=[runnable]))
+    with grpc.insecure_channel(running.variables()["BATCH_EMULATOR_HOST"]) as channel:
+        client = batch_v1.BatchServiceClient(transport=BatchServiceGrpcTransport(channel=channel))
+        parent = "projects/p/locations/us-east1"
+        for number in range(count):
+            client.create_job(parent=parent, job=batch_v1.Job(task_groups=[group]), job_id=f"job-{number}")
+        deadline = time.monotonic() + SECONDS
+        while list(client.list_jobs(request={"parent": parent, "filter": 'status.state!="SUCCEEDED"'})):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_each_job_that_ends_is_a_line_while_it_runs(start: Start) -> None:
+    running = start("--runtime", "process")
+    run_jobs(running, 1)
+    assert running.process.stdout is not None
+    line = running.process.stdout.readline()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d SUCCEEDED job-0  [\d.]+ s, 1 task, 1 attempt\n", line)
+
+
+def test_quiet_leaves_these_lines_out(start: Start) -> None:
+    running = start("--runtime", "process", "--quiet")
+    run_jobs(running, 1)
+    assert "job-0" not in running.end(signal.SIGTERM)[1]
+
+
+def test_the_counters_can_be_read_while_it_runs_at_the_address_it_prints(start: Start) -> None:
+    running = start("--runtime", "process", "--quiet")
+    run_jobs(running, 1)
+    (told,) = (line for line in running.lines if "/_emulator/counts" in line)
+    with urllib.request.urlopen(told.split()[-1], timeout=SECONDS) as answer:
+        counts = json.load(answer)
+    assert counts["tasks"] == counts["attempts"] == counts["batch_calls"]["CreateJob"] == 1
 
 
 def test_the_variables_are_written_to_a_file_on_request(start: Start, tmp_path: Path) -> None:
@@ -123,6 +165,13 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
         (["--secret", "token=abc", "--runtime", "process"], "projects/PROJECT/secrets/SECRET/versions/VERSION"),
         (["--secret", "abc"], "it has no ="),
         (["--tasks", "0"], "--tasks"),
+        (
+            ["--known", "/no/such/file"],
+            "--known /no/such/file: No such file or directory: give the path of a TOML file",
+        ),
+        (["--known", "/"], "--known /: Is a directory: give the path of a TOML file"),
+        (["--secrets-file", "/no/such/file"], "--secrets-file /no/such/file: No such file or directory: give the path"),
+        (["--env-file", "/no/such/file"], "--env-file /no/such/file: No such file or directory: give a path in a"),
         (["--bucket", "No Bucket"], "No Bucket"),
     ],
 )

@@ -32,7 +32,7 @@ def struck(fault: Fault, *subjects: Subject, seed: int = 0) -> list[bool]:
 
 def test_every_kind_can_be_made_and_travels_through_json() -> None:
     required: dict[str, Any] = {"seconds": 1.5, "exit_code": 9}
-    codes = {"rpc": "INTERNAL", "logging": "INTERNAL", "storage": 503}
+    codes = {"rpc": "INTERNAL", "logging": "INTERNAL", "storage": 503, "api": 503}
     rules = []
     for name, kind in KINDS.items():
         given = {field: required.get(field, codes.get(name.partition(".")[0])) for field in kind.required}
@@ -122,6 +122,8 @@ def test_a_flag_is_one_rule_by_the_flags_own_name(flag: str, fault: Fault) -> No
         ("rpc:GetJob:INTERNAL:first=1.5", "first '1.5' must be a whole number"),
         ("rpc:GetJob:INTERNAL:colour=red", "no field 'colour'"),
         ("attempt:*:preempt:before_run=1", "true or false"),
+        ("api:compute.machineType.get:503", "did you mean 'compute.machineTypes.get'?"),
+        ("api:*:99", "must be an HTTP status"),
     ],
 )
 def test_a_wrong_flag_is_refused_with_its_text_and_the_remedy(flag: str, word: str) -> None:
@@ -132,7 +134,7 @@ def test_a_wrong_flag_is_refused_with_its_text_and_the_remedy(flag: str, word: s
 
 def test_the_documentation_shows_every_kind_with_an_example_that_can_be_read() -> None:
     text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
-    flags = re.findall(r"`((?:rpc|logging|storage|attempt|job):[^`]+)`", text)
+    flags = re.findall(r"`((?:rpc|logging|storage|api|attempt|job):[^`]+)`", text)
     assert {parse_flag(flag).kind for flag in flags} >= KINDS.keys() - {"logging.lost", "logging.latency"}
     assert all(f"`{kind}`" in text for kind in KINDS)
     description = next(block for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE) if '"rules"' in block)

@@ -193,6 +193,24 @@ def test_mistakes_of_a_difference_say_on_which_side_they_are(plan: Planner) -> N
     assert "  - bucket_name is missing" in ended.stderr
 
 
+def test_an_option_that_nobody_typed_is_not_blamed(plan: Planner) -> None:
+    plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\n')
+    ended = plan("--diff", "--set", "bucket_name=mine")
+    assert ended.status == 1
+    assert "without --set: bucket_name is missing" in ended.stderr
+    assert "with --against" not in ended.stderr
+    other = plan("--diff", "--against", "bucket_name=mine")
+    assert "without --against: bucket_name is missing" in other.stderr
+    assert "give --set and --against bucket_name=..." in other.stderr
+
+
+def test_what_is_missing_is_given_on_the_command_line_too(plan: Planner) -> None:
+    plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\n')
+    ended = plan()
+    assert "give --set bucket_name=... or set it under [executors.gcpbatch]" in ended.stderr
+    assert "GCPBatchExecutor" not in ended.stderr
+
+
 def test_a_difference_of_a_workflow_has_each_pair_of_jobs_once(plan: Planner) -> None:
     ended = plan(plan.write("workflow.py", WORKFLOW), "--diff", "--set", "vcpus=4")
     assert ended.status == 0, ended.stderr

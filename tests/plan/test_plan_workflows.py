@@ -247,7 +247,7 @@ def test_a_lattice_gets_its_arguments_in_each_form(plan: Planner, arguments: lis
         (["--arg", "sizes=[1]"], "missing a required argument: 'scale': give --arg scale=..., with"),
         (["--args", "[[1]]"], "missing a required argument: 'scale': give --arg scale=..., with"),
         (["--args", "[[1], 2, 3, 4]"], "the lattice shaped(sizes, scale, offset=0) cannot be called"),
-        (["--args", "[[1], 2]", "--arg", "offest=3"], "got an unexpected keyword argument 'offest'"),
+        (["--args", "[[1], 2]", "--arg", "offest=3"], "it has no argument 'offest' (did you mean 'offset'?)"),
         (["--arg", "sizes=big"], "--arg sizes: 'big' is no JSON"),
     ],
 )
@@ -349,6 +349,16 @@ def test_what_executors_lack_is_told_with_their_nodes(plan: Planner) -> None:
     assert "load [nodes 0, 2], train [node 4]" in ended.stderr
     assert "bucket_name is missing" in ended.stderr
     assert "configured [node 6]: project_id is missing" in ended.stderr
+
+
+def test_a_mistyped_argument_is_told_as_such(plan: Planner) -> None:
+    text = f"{HEAD}\n@ct.lattice\ndef flow(rows, columns=1):\n    return rows\n"
+    ended = planned(plan, text, "--arg", "rwos=1")
+    assert ended.status == 2
+    assert "it has no argument 'rwos' (did you mean 'rows'?)" in ended.stderr
+    assert "missing" not in ended.stderr
+    other = planned(plan, text, "--arg", "rows=1", "--arg", "zzz=1")
+    assert "it has no argument 'zzz'\n" in other.stderr
 
 
 def test_an_error_of_the_lattice_comes_with_its_line(plan: Planner) -> None:

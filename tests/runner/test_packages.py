@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -331,5 +332,38 @@ def test_a_pip_that_hangs_is_told_with_its_last_words(make_task: Any, venv_pytho
         task.run()
     outcome = task.outcome()
     assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
-    assert "pip was still installing the requirements" in outcome.stderr
+    assert "pip was still installing; its last words:" in outcome.stderr
     assert f"Looking in indexes: {place}" in outcome.stderr
+
+
+def test_a_pip_that_hangs_in_a_hook_is_told_with_its_last_words_and_without_passwords(
+    make_task: Any, venv_python: Path
+) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}/simple"
+        packages = ["-i", f"http://user:hunter2@{place}", "tiny_package_of_a_test"]
+        hook = {"before": [(DEPS_PIP, "")], "before_args": [packages]}
+        task = make_task(answer, python=venv_python, settings={"time_limit": 5}, **hook)
+        task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert "pip was still installing; its last words:" in outcome.stderr
+    assert f"{place}" in outcome.stderr.partition("its last words")[2]
+    assert "hunter2" not in outcome.stderr
+
+
+def test_a_pip_of_a_hook_that_ended_says_nothing_to_an_electron_that_runs_too_long(
+    make_task: Any, plain_python: Path, tmp_path: Path
+) -> None:
+    def electron() -> None:
+        assert "PIP_LOG" not in os.environ
+        time.sleep(600)
+
+    hook = {"before": [(DEPS_PIP, "")], "before_args": [[str(make_wheel(tmp_path))], ""]}
+    task = make_task(electron, python=plain_python, settings={"time_limit": 10}, **hook)
+    task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert "pip was still" not in outcome.stderr

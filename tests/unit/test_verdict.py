@@ -150,6 +150,26 @@ def test_an_outcome_wins_over_whatever_else_is_known(kind: str, state: str | Non
             assert found.stderr.count("  out") == 0, "the streams have the output as it is"
 
 
+@pytest.mark.parametrize("kind", ["segfault", "left", "time limit", "refused"])
+@pytest.mark.parametrize(
+    ("state", "status"), [("SUCCEEDED", None), ("SUCCEEDED", "SUCCEEDED"), ("FAILED", "SUCCEEDED")]
+)
+def test_batchs_word_for_success_is_left_out_where_the_electron_reported_its_failure(
+    kind: str, state: str, status: str | None
+) -> None:
+    found = told(
+        job=job(state, f"Job state is set from RUNNING to {state}"),
+        task=None if status is None else task(None, state=status),
+        outcome=OUTCOMES[kind][0],
+    )
+    assert "Batch says" not in str(found.error) + found.stderr
+
+
+def test_batchs_word_stays_where_it_tells_of_a_failure_too() -> None:
+    found = told(job=job("FAILED", "it was lost"), outcome=OUTCOMES["segfault"][0])
+    assert 'Batch says: "it was lost"' in str(found.error)
+
+
 def expected_without_outcome(
     state: str | None, status: str | None, code: int | None, reason: str, events: tuple[str, ...]
 ) -> tuple[type[Exception], list[str]]:
