@@ -18,6 +18,7 @@
     │   ├── SchedulingError        refused by Batch or Compute Engine before a task ran
     │   ├── ImageError             the container did not start: no image, or no Python in it
     │   └── NoOutcomeError         ended in any other way without reporting back
+    ├── CacheDirError              this machine's `cache_dir` could not take a value (also an OSError)
     ├── OutcomeError               an outcome came, and cannot be trusted or read
     ├── MapError                   items of a map raised or were lost; carries an error for each of them
     └── ElectronError              the electron raised; carries type, message and remote traceback
@@ -30,6 +31,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+# How many items of a map are named in a message
+NAMED_ITEMS = 20
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
@@ -111,6 +114,10 @@ class NoOutcomeError(JobError):
     """The job ended without reporting back."""
 
 
+class CacheDirError(ParallelError, OSError):
+    """The folder for large values could not take one; the message names it and what to do."""
+
+
 class OutcomeError(ParallelError):
     """An outcome came that cannot be trusted or read."""
 
@@ -144,6 +151,17 @@ class MapError(ParallelError):
     def __init__(self, message: str, errors: Mapping[int, Exception]):
         self.errors = dict(errors)
         super().__init__(message)
+
+    @classmethod
+    def of(cls, whose: str, total: int | None, failures: Mapping[int, tuple[str, Exception]]) -> MapError:
+        """Of an electron's `total` items these failed: for each of them what is told of it, and its error."""
+        told = sorted((index, text) for index, (text, _) in failures.items())[:NAMED_ITEMS]
+        rest = len(failures) - len(told)
+        which = ", ".join(str(index) for index, _ in told) + (", ..." if rest else "")
+        listed = "".join(f"\n  item {index} {text}" for index, text in told)
+        more = f"\n  ... and {rest} more" if rest else ""
+        errors = {index: failures[index][1] for index in sorted(failures)}
+        return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors)
 
     def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception]]]:
         return type(self), (str(self), self.errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import io
 import json
+import mmap
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -27,7 +28,12 @@ PIECE_CHARACTERS = PIECE_BYTES // 3 * 4
 
 
 def read_call(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], dispatch_id: str, node_id: int
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    dispatch_id: str,
+    node_id: int,
+    lattice: str = "",
 ) -> tuple[Call, Pickles]:
     """The call that Covalent's server hands to `run()`: `partial(wrapper_fn, function, before, after)`.
 
@@ -53,9 +59,15 @@ def read_call(
         before=_hooks("before", before, pickles),
         after=_hooks("after", after, pickles),
         whole_string=name == SUBLATTICE_BUILDER,
+        lattice=lattice,
         map=_map(electron, args, kwargs),
     )
     return call, pickles
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The electron's name as Covalent gives it; "" of a plain function."""
+    return str(function.args[0].attrs.get("name") or "") if _is_wrapped(function) else ""  # type: ignore[attr-defined]
 
 
 def size_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
@@ -96,6 +108,12 @@ def _decoded(text: str) -> bytes:
     return data.getvalue()
 
 
+def _unload(pickle: memoryview) -> None:
+    """Let go of the memory that holds what was read of a mapped file; it is read again where it is needed again."""
+    if isinstance(pickle.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pickle.obj.madvise(mmap.MADV_DONTNEED)
+
+
 class RemoteValue(TransportableObject):
     """A value from a container: its raw pickle, turned into Covalent's archive form only when that is asked for.
 
@@ -104,7 +122,7 @@ class RemoteValue(TransportableObject):
     """
 
     def __init__(self, outcome: Outcome):
-        # Bytes, or the map of a file where it is large
+        # Bytes, or a view of a file where it is large
         self.pickle = outcome.pickle
         self._object_string = outcome.shown
         self._header = {
@@ -136,6 +154,7 @@ class RemoteValue(TransportableObject):
         pickle = memoryview(self.pickle)
         for offset in range(0, len(pickle), PIECE_BYTES):
             archive.write(binascii.b2a_base64(pickle[offset : offset + PIECE_BYTES], newline=False))
+            _unload(pickle)
         return archive.getvalue()
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import os
+from io import BytesIO
 from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 MAGIC = b"CVPARLL\x01"
@@ -26,6 +27,8 @@ SEAL_BYTES = 32
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_BODY_BYTES = 2**50
 CHUNK_BYTES = 1024 * 1024
+# Past this a part is better looked at in its file than copied out of it
+MAPPED_BYTES = 4 * 1024 * 1024
 
 CALL = "call"
 OUTCOME = "outcome"
@@ -136,26 +139,27 @@ def call_name(folder: str) -> str:
 
 def outcome_name(folder: str, task_index: int = 0, round: int = 0) -> str:
     """The write-once object that holds the outcome of one task; `round` counts the jobs of one call."""
-    return "%s/outcome-%d" % (_round_folder(folder, round), task_index)
+    return "%s/outcome-%d" % (round_folder(folder, round), task_index)
 
 
 def chunk_name(folder: str, task_index: int, round: int, number: int) -> str:
     """The write-once object that holds some of a task's items."""
-    return "%s/items-%d-%d" % (_round_folder(folder, round), task_index, number)
+    return "%s/items-%d-%d" % (round_folder(folder, round), task_index, number)
 
 
-def _round_folder(folder: str, round: int) -> str:
+def round_folder(folder: str, round: int) -> str:
+    """What the tasks of one of a call's jobs deliver lies here; the first job's right in the call's folder."""
     return "%s/round-%d" % (folder, round) if round else folder
 
 
-def partial_name(folder: str, task_index: int, attempt: int) -> str:
+def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> str:
     """The output so far of an attempt whose machine was taken away."""
-    return "%s/attempt-%d/partial-%d" % (folder, attempt, task_index)
+    return "%s/attempt-%d/partial-%d" % (round_folder(folder, round), attempt, task_index)
 
 
-def stream_name(folder: str, task_index: int, stream: str) -> str:
+def stream_name(folder: str, task_index: int, stream: str, round: int = 0) -> str:
     """The whole of a task's stdout or stderr, where it was too long for the outcome."""
-    return "%s/%s-%d.txt" % (folder, stream, task_index)
+    return "%s/%s-%d.txt" % (round_folder(folder, round), stream, task_index)
 
 
 def binding(kind: str, call_id: str, task_index: int = 0, item: Optional[int] = None) -> bytes:
@@ -265,6 +269,33 @@ def read_part(stream: BinaryIO, envelope: Envelope, name: str) -> bytes:
     if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), entry.sha256):
         raise ForgedError("the part %r is not the one that was sealed" % name)
     return data
+
+
+def view_part(file: BinaryIO, envelope: Envelope, name: str, sha256: str = "") -> Union[bytes, memoryview]:
+    """As `read_part`, but a large part is not copied: it is a view of the memory or the file that `file` is.
+
+    The view outlives a file that is closed. `sha256` is that of the part's bytes where it is known already, from when
+    `file` was written.
+    """
+    entry = envelope.entry(name)
+    if entry.size <= MAPPED_BYTES:
+        return read_part(file, envelope, name)
+    start = envelope.body_offset + entry.offset
+    data = _view(file)[start : start + entry.size]
+    if len(data) < entry.size:
+        raise TruncatedError("the object ends within its part %r" % name)
+    if not hmac.compare_digest(sha256 or hashlib.sha256(data).hexdigest(), entry.sha256):
+        raise ForgedError("the part %r is not the one that was sealed" % name)
+    return data
+
+
+def _view(file: BinaryIO) -> memoryview:
+    if isinstance(file, BytesIO):
+        return file.getbuffer()
+    # Loaded here only: most parts are small.
+    import mmap
+
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def python_minor(version: str) -> str:

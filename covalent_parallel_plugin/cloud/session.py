@@ -8,6 +8,7 @@ which `requests` stands, and comes back as a `requests.Response`. What this does
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
@@ -18,6 +19,10 @@ import urllib3
 from google.auth.transport.requests import AuthorizedSession
 from requests.structures import CaseInsensitiveDict
 
+from .pieces import Stretch
+
+# Google's client asks for 8 KiB at a time, and each of those costs more in Python than in reading
+READ_BYTES = 1024 * 1024
 # Where `requests` finds other authorities than its own
 CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -29,7 +34,8 @@ class _DirectSession(requests.Session):
         super().__init__()
         self._pool = urllib3.PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", **_authorities())
         # Through a proxy `requests` knows the way, and for which hosts
-        self._is_plain = not getproxies()
+        # NO_PROXY alone, which comes under "no", is no proxy.
+        self._is_plain = not getproxies().keys() - {"no"}
 
     def request(  # type: ignore[override]  # the base has many more arguments, which are passed on
         self,
@@ -41,9 +47,11 @@ class _DirectSession(requests.Session):
         stream: bool = False,
         **others: Any,
     ) -> requests.Response:
-        if others or not self._is_plain or not isinstance(data, (bytes, str, type(None))):
+        if others or not self._is_plain or not isinstance(data, (bytes, str, Stretch, type(None))):
             return super().request(method, url, data=data, headers=headers, timeout=timeout, stream=stream, **others)
-        body = data.encode() if isinstance(data, str) else data
+        body: Any = data.encode() if isinstance(data, str) else data
+        if isinstance(body, Stretch):
+            headers = {**headers, "Content-Length": str(len(body))}
         try:
             raw = self._pool.urlopen(
                 method,
@@ -62,12 +70,27 @@ class _DirectSession(requests.Session):
             raise requests.exceptions.ConnectionError(error) from error
         if raw.status in (301, 302, 303, 307, 308) and "Location" in raw.headers:
             raw.drain_conn()
-            return super().request(method, url, data=data, headers=headers, timeout=timeout, stream=stream)
+            return super().request(method, url, data=body, headers=headers, timeout=timeout, stream=stream)
         response = _response(method, url, raw)
         if not stream or raw.status >= 400:
             # Reads to the end, so that the connection returns to the pool. Google's client leaves a refusal unread.
             _ = response.content
+        else:
+            response.raw = _LargePieces(raw)
         return response
+
+
+class _LargePieces:
+    """A response's body that comes in larger pieces than are asked for."""
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse) -> None:
+        self._raw = raw
+
+    def stream(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
+        return self._raw.stream(max(amt or 0, READ_BYTES), decode_content)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
 
 
 class LeanSession(AuthorizedSession, _DirectSession):  # type: ignore[misc]  # google-auth has no types

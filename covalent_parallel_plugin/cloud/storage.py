@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from ..errors import CloudError, MissingResourceError, PermissionDeniedError
+from ..errors import CacheDirError, CloudError, MissingResourceError, PermissionDeniedError
 from .failures import translated
+from .outages import service_at, telling
+from .pieces import PieceReader
 from .pool import THREADS
 
 REQUEST_TIMEOUT_SECONDS = 60
 # How long a request is tried again; the second for a server on this machine, which is there or is not
 PATIENCE_SECONDS = 120.0
-LOCAL_PATIENCE_SECONDS = 45.0
-# Pieces of a large upload: memory held per transfer against one request per piece. A multiple of 256 KiB.
-UPLOAD_PIECE_BYTES = 32 * 1024 * 1024
+LOCAL_PATIENCE_SECONDS = 20.0
+# Google's client sends up to so much in one request, and what is larger in several
+ONE_REQUEST_BYTES = 8 * 1024 * 1024
+# What a disk says that has no room
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A download whose checksum does not fit, which the client does not try again by itself
 DOWNLOAD_TRIES = 3
 # The client would look the bucket up in the background on its first use, for traces that nobody asked for
@@ -36,6 +42,16 @@ class CorruptObjectError(CloudError):
     """An object arrived changed, however often it was downloaded."""
 
 
+class Target(Protocol):
+    """What an object is copied into: an empty file, as far as `ObjectStore.get` needs one."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+    def seek(self, offset: int, /) -> int: ...
+
+    def truncate(self) -> int: ...
+
+
 class ObjectStore:
     """The objects of one bucket.
 
@@ -44,14 +60,16 @@ class ObjectStore:
         bucket_name: the bucket.
     """
 
+    # By project and address, and these by bucket too
     _clients: ClassVar[dict[tuple[str, str], Any]] = {}
+    _stores: ClassVar[dict[tuple[str, str, str], ObjectStore]] = {}
     _lock = threading.Lock()
 
     def __init__(self, client: Any, bucket_name: str):
         self._client = client
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
-        self._patience = _patience()
+        self._patience = _patience(client._connection.API_BASE_URL)
         self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
 
     @classmethod
@@ -62,13 +80,18 @@ class ObjectStore:
             PermissionDeniedError: no credentials.
         """
         key = (project_id, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+        place = (*key, bucket_name)
         with cls._lock:
-            if key not in cls._clients:
-                cls._clients[key] = _make_client(project_id)
-        return cls(cls._clients[key], bucket_name)
+            if place not in cls._stores:
+                if key not in cls._clients:
+                    cls._clients[key] = _make_client(project_id)
+                cls._stores[place] = cls(cls._clients[key], bucket_name)
+            return cls._stores[place]
 
-    def put(self, name: str, source: bytes | str) -> bool:
-        """Write an object that must not exist yet, from bytes or from the file at a path.
+    def put(self, name: str, source: bytes | Sequence[bytes]) -> bool:
+        """Write an object that must not exist yet, given whole or in the pieces in which it lies in memory.
+
+        Large ones have no checksum of Cloud Storage's on their way: what is in pieces here carries its own.
 
         Returns:
             False if it was there already, as also after a retry of a write whose answer was lost.
@@ -76,29 +99,22 @@ class ObjectStore:
         from google.api_core.exceptions import PreconditionFailed
 
         blob = self._bucket.blob(name)
+        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
         try:
             if isinstance(source, bytes):
-                blob.upload_from_string(
-                    source,
-                    content_type="application/octet-stream",
-                    if_generation_match=0,
-                    **self._patience,
-                )
+                blob.upload_from_string(source, **how)
+            elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
+                blob.upload_from_string(b"".join(source), **how)
             else:
-                blob.chunk_size = UPLOAD_PIECE_BYTES
-                blob.upload_from_filename(
-                    source,
-                    content_type="application/octet-stream",
-                    if_generation_match=0,
-                    **self._patience,
-                )
+                reader = PieceReader(source)
+                blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
         except PreconditionFailed:
             return False
         except Exception as error:
             raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
         return True
 
-    def get(self, name: str, into: BinaryIO) -> bool:
+    def get(self, name: str, into: Target) -> bool:
         """Copy an object into an empty file; False if there is none.
 
         Raises:
@@ -118,6 +134,13 @@ class ObjectStore:
                 return False
             except DataCorruption as error:
                 changed = error
+            except OSError as error:
+                if error.errno in FULL:
+                    raise CacheDirError(
+                        f"gs://{self.bucket_name}/{name} does not fit into cache_dir ({error.strerror}): make room"
+                        " there, or name another folder"
+                    ) from error
+                raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
             except Exception as error:
                 raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
             else:
@@ -173,13 +196,14 @@ class ObjectStore:
         return failure
 
 
-def _patience() -> dict[str, Any]:
+def _patience(address: str) -> dict[str, Any]:
     """How long to wait for one answer, and how long to try again."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     is_local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
     seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    return {"retry": DEFAULT_RETRY.with_timeout(seconds), "timeout": REQUEST_TIMEOUT_SECONDS}
+    retry = telling(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
+    return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
 
 
 def _is_bucket_missing(error: Any) -> bool:

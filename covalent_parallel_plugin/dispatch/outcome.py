@@ -66,7 +66,7 @@ class Outcome:
     stdout: str
     stderr: str
     attempt: int = 0
-    pickle: bytes | mmap.mmap = field(default=b"", repr=False)
+    pickle: bytes | mmap.mmap | memoryview = field(default=b"", repr=False)
     shown: str = field(default="", repr=False)
     name: str = ""
     python: str = ""
@@ -81,14 +81,17 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0) -> Outcome:
-    """Read and check an outcome.
+def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0, sha256: str = "") -> Outcome:
+    """Read and check an outcome; of a large value the pickle is a view of the stream, which then has to be a file.
+
+    `sha256` is that of the last part's bytes where it is known already.
 
     Raises:
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
     try:
-        return outcome_from(stream, read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index)))
+        envelope = read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index))
+        return outcome_from(stream, envelope, sha256)
     except wire.WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -128,7 +131,7 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def outcome_from(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
+def outcome_from(stream: BinaryIO, envelope: wire.Envelope, sha256: str = "") -> Outcome:
     """The outcome in an envelope whose seal was checked. Raises WireError, KeyError, TypeError, ValueError."""
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
@@ -141,7 +144,7 @@ def outcome_from(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
         stdout=_text(stream, envelope, "stdout"),
         stderr=_text(stream, envelope, "stderr"),
         attempt=count_of(header["attempt"]),
-        pickle=wire.read_part(stream, envelope, "value") if is_value else b"",
+        pickle=_value(stream, envelope, sha256) if is_value else b"",
         shown=_text(stream, envelope, "string") if is_value else "",
         name=writable(header.get("name", "")),
         python=writable(header["python"]),
@@ -155,6 +158,11 @@ def outcome_from(stream: BinaryIO, envelope: wire.Envelope) -> Outcome:
         out_of_memory_kills=count_of(header.get("out_of_memory_kills") or 0),
         seconds={writable(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()},
     )
+
+
+def _value(stream: BinaryIO, envelope: wire.Envelope, sha256: str) -> bytes | memoryview:
+    is_last = envelope.entry("value") == envelope.parts[-1]
+    return wire.view_part(stream, envelope, "value", sha256 if is_last else "")
 
 
 def raised_of(header: Mapping[str, Any]) -> Raised:

@@ -104,9 +104,9 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         # The bootstrap took it out.
         sys.path.insert(0, "")
 
-    def load(name: str, loads: Callable[[bytes], Any] = cloudpickle.loads) -> Any:
+    def load(name: str, loads: Callable[[Any], Any] = cloudpickle.loads) -> Any:
         try:
-            data = wire.read_part(call, envelope, name)
+            data = wire.view_part(call, envelope, name)
         except wire.WireError as error:
             raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
@@ -125,7 +125,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
 
     injected: Dict[str, List[Any]] = {}
     for index, hook in enumerate(_hooks(header, "before")):
-        value = _call_hook(load, "before%d" % index)
+        value = _call_hook(load, "before%d" % index, folder)
         if hook.keyword:
             injected.setdefault(hook.keyword, []).append(value)
     importlib.invalidate_caches()
@@ -144,7 +144,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         # The function of a map knows the one that takes an item.
         each = getattr(function, MAPPED_FUNCTION, function)
         report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
-        _after(header, load, clock)
+        _after(header, load, folder, clock)
         return {"outcome": wire.VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
     process = os.getpid()
@@ -154,7 +154,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         if os.getpid() != process:
             # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
             os._exit(0)
-    _after(header, load, clock)
+    _after(header, load, folder, clock)
 
     try:
         _leave(value, header, folder, cloudpickle)
@@ -190,10 +190,10 @@ def _leave(value: object, header: wire.Json, folder: str, cloudpickle: Any) -> N
         text_file.write(text)
 
 
-def _after(header: wire.Json, load: Callable[..., Any], clock: "_Stopwatch") -> None:
+def _after(header: wire.Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
     clock.lap("run")
     for index, _ in enumerate(_hooks(header, "after")):
-        _call_hook(load, "after%d" % index)
+        _call_hook(load, "after%d" % index, folder)
     clock.lap("hooks_after")
 
 
@@ -214,11 +214,14 @@ def _hooks(header: wire.Json, when: str) -> List[Hook]:
     return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
 
 
-def _call_hook(load: Callable[..., Any], part: str) -> Any:
+def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
     # Loaded here only: most electrons have no hooks.
     from . import hooks
 
-    return load(part + ".function", hooks.load)(*load(part + ".args"), **load(part + ".kwargs"))
+    hook = load(part + ".function", hooks.load)
+    args, kwargs = load(part + ".args"), load(part + ".kwargs")
+    with hooks.heard(folder):
+        return hook(*args, **kwargs)
 
 
 def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:

@@ -59,8 +59,8 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
     return report, parts
 
 
-def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Packed:
-    """Header and parts of the output so far of an attempt that is being taken away."""
+def partial_of(folder: str, call_id: str, task_index: int, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
+    """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
     header = {
         "kind": wire.PARTIAL,
         "call_id": call_id,
@@ -68,8 +68,8 @@ def partial_of(folder: str, call_id: str, task_index: int, attempt: int) -> Pack
         "attempt": attempt,
     }  # TYPE Dict[str, object]
     return header, {
-        "stdout": kept(os.path.join(folder, "stdout")),
-        "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
+        "stdout": kept(os.path.join(folder, "stdout"), since[0]),
+        "stderr": kept(os.path.join(folder, "stderr"), since[1]) + _words_of_pip(folder),
     }
 
 
@@ -95,9 +95,13 @@ def _words_of_pip(folder: str) -> bytes:
     try:
         with open(os.path.join(folder, PIP_FILE), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - PIP_BYTES))
-            return b"\ncovalent-parallel: pip was still installing the requirements; its last words:\n" + file.read()
+            said = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return b""
+    # Loaded here only: hardly a task needs it.
+    from ..errors import without_passwords
+
+    return ("\ncovalent-parallel: pip was still installing; its last words:\n" + without_passwords(said)).encode()
 
 
 def _report(folder: str) -> Optional[Dict[str, object]]:

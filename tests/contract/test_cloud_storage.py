@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import uuid
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.errors import MissingResourceError
+from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.errors import CacheDirError, MissingResourceError
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -32,12 +35,12 @@ def test_what_was_put_is_what_one_gets(store: ObjectStore, name: str, data: byte
     assert content(store, name) == data
 
 
-@pytest.mark.parametrize("size", [0, 1, 5_000_000, 33 * 2**20 + 1])
-def test_a_file_arrives_whole_whatever_its_size(store: ObjectStore, name: str, tmp_path: Path, size: int) -> None:
-    path = tmp_path / "data"
-    path.write_bytes(b"\x00\xff\n" * (size // 3) + b"e" * (size % 3))
-    assert store.put(name, str(path)) is True
-    assert content(store, name) == path.read_bytes()
+@pytest.mark.parametrize("size", [0, 1, 8 * 2**20, 8 * 2**20 + 1, 101 * 2**20])
+def test_pieces_arrive_as_one_object_whatever_their_sizes(store: ObjectStore, name: str, size: int) -> None:
+    data = os.urandom(size)
+    pieces = [data[:10], b"", data[10:1000], data[1000:]]
+    assert store.put(name, pieces) is True
+    assert content(store, name) == data
 
 
 def test_an_object_is_written_once(store: ObjectStore, name: str) -> None:
@@ -46,11 +49,54 @@ def test_an_object_is_written_once(store: ObjectStore, name: str) -> None:
     assert content(store, name) == b"first"
 
 
-def test_a_file_is_written_once_too(store: ObjectStore, name: str, tmp_path: Path) -> None:
-    path = tmp_path / "data"
-    path.write_bytes(b"second")
+class FullDisk:
+    """A file on a disk that has no room."""
+
+    def write(self, data: bytes, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def seek(self, offset: int, /) -> int:
+        return offset
+
+    def truncate(self) -> int:
+        return 0
+
+
+def test_a_disk_without_room_is_not_blamed_on_google(store: ObjectStore, name: str) -> None:
+    store.put(name, b"data")
+    with pytest.raises(CacheDirError, match=r"does not fit into cache_dir \(No space left on device\): make room"):
+        store.get(name, FullDisk())
+
+
+@pytest.fixture
+def strike(on_emulator: Emulator) -> Iterator[Callable[..., None]]:
+    yield lambda *faults: on_emulator.faults.set(Faults(faults))
+    on_emulator.faults.set(Faults())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("storage.error", request="uploads.chunk", code=503, first=1),
+        Fault("storage.drop", request="uploads.chunk", first=1),
+        Fault("storage.lost", request="uploads.chunk", first=1),
+        Fault("storage.drop", request="uploads.start", first=1),
+    ],
+    ids=str,
+)
+def test_pieces_arrive_although_a_request_failed(
+    store: ObjectStore, name: str, strike: Callable[..., None], fault: Fault
+) -> None:
+    data = os.urandom(9_000_000)
+    strike(fault)
+    store.put(name, [data[:1000], data[1000:]])
+    assert content(store, name) == data
+
+
+@pytest.mark.parametrize("size", [6, 9_000_000])
+def test_pieces_are_written_once_too(store: ObjectStore, name: str, size: int) -> None:
     store.put(name, b"first")
-    assert store.put(name, str(path)) is False
+    assert store.put(name, [b"second"[:6], bytes(size - 6)]) is False
     assert content(store, name) == b"first"
 
 

@@ -26,6 +26,7 @@ from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.dispatch import clean, jobspec
 from covalent_parallel_plugin.dispatch.call import PREFIX, Call
+from covalent_parallel_plugin.dispatch.cancelling import Cancellation
 from covalent_parallel_plugin.dispatch.collect import Collection
 from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
 from covalent_parallel_plugin.dispatch.verdict import Failure
@@ -103,9 +104,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     async def run() -> batch_v1.Job | None:
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
-        lifecycle = Lifecycle(
-            call, settings, Services(batch, store, LogReader.shared("local")), asyncio.Event(), source
-        )
+        lifecycle = Lifecycle(call, settings, Services(batch, store, LogReader.shared("local")), Cancellation(), source)
         try:
             ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
             written.append(repr(ended))
@@ -152,7 +151,7 @@ def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
         call = Call("d", 0, "f", "3.11.7", "0.240.0")
         settings = Settings(bucket_name="covalent", project_id="local")
         services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [Lifecycle(call, settings, services, asyncio.Event(), source)._ticket for _ in range(50)]
+        return [Lifecycle(call, settings, services, Cancellation(), source)._ticket for _ in range(50)]
 
     made = asyncio.run(tickets())
     for part in ("key", "call_id", "folder"):
@@ -179,7 +178,7 @@ def test_an_error_of_the_wire_says_nothing_of_the_key() -> None:
         assert not any(form in "".join(traceback.format_exception(caught.value)) for form in FORMS)
 
 
-@pytest.mark.parametrize("function", [wire.read_header, wire.read_part])
+@pytest.mark.parametrize("function", [wire.read_header, wire.read_part, wire.view_part])
 def test_seals_and_digests_are_compared_in_constant_time(function: Any) -> None:
     """No timing is measured here: the source has to use `hmac.compare_digest`, and `==` for no seal or digest."""
     tree = ast.parse(inspect.getsource(function))

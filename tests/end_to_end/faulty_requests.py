@@ -95,6 +95,9 @@ REQUESTS: dict[str, Case] = {
         words=["changed on its way", "not the one that was sealed"],
         attempts=1,
     ),
+    "call-changed-once": Case(
+        seven, [Fault("storage.corrupt", request="objects.download", object="*/call", first=1)], attempts=1
+    ),
     "outcome-not-readable": Case(
         seven,
         [http(403, "objects.download", "*/outcome*")],

@@ -88,7 +88,8 @@ def followed_through(outcome: Outcome) -> None:
     """All that the dispatcher does with an outcome, down to the bytes and the text that Covalent stores."""
     found = verdict(CALL, OPTIONS, JOB.name, Findings(JOB, outcome=outcome))
     if isinstance(found, Value):
-        RemoteValue(found.outcome).serialize().decode()
+        # Behind two offsets of eight bytes all is text
+        RemoteValue(found.outcome).serialize()[16:].decode()
         found.outcome.stdout.encode()
         return
     found.stdout.encode()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import mmap
 import pickle
 import platform
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -61,6 +63,19 @@ def test_covalent_reads_header_and_string_alone() -> None:
 
 def test_the_value_itself_can_be_had() -> None:
     assert remote({"a": 1}).get_deserialized() == {"a": 1}
+
+
+def test_a_value_in_a_file_is_covalents_own_and_stays_readable(tmp_path: Path) -> None:
+    value = bytes(range(256)) * 20_000
+    data = cloudpickle.dumps(value)
+    path = tmp_path / "outcome"
+    path.write_bytes(b"header" + data)
+    with path.open("rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[len("header") :]
+    made = RemoteValue(Outcome("value", "", "", pickle=view, shown="text", python="3.11.7", cloudpickle="3.1.1"))
+    assert made.serialize() == made.serialize() == twin(made).serialize()
+    assert made.get_deserialized() == value
+    assert transport.raw_pickle(made) == data
 
 
 def test_it_equals_covalents_own_object_of_the_same_content() -> None:

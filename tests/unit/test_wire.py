@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given
@@ -175,6 +176,46 @@ def test_an_unknown_part_is_refused_by_name() -> None:
     assert not envelope.has("other")
     with pytest.raises(wire.WireError, match="'other'"):
         wire.read_part(stream, envelope, "other")
+
+
+LARGE = os.urandom(wire.MAPPED_BYTES + 1)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[BinaryIO]:
+    path = tmp_path / "object"
+    path.write_bytes(sealed({**PARTS, "large": LARGE, "last": b"x"}))
+    with path.open("r+b") as file:
+        yield file
+
+
+@pytest.mark.parametrize("name", ["stdout", "empty", "value", "large", "last"])
+def test_a_view_of_a_part_has_its_bytes(large: BinaryIO, name: str) -> None:
+    envelope = wire.read_header(large, KEY, BOUND_TO)
+    assert bytes(wire.view_part(large, envelope, name)) == {**PARTS, "large": LARGE, "last": b"x"}[name]
+
+
+def test_a_view_of_a_large_part_is_no_copy(large: BinaryIO) -> None:
+    envelope = wire.read_header(large, KEY, BOUND_TO)
+    assert isinstance(wire.view_part(large, envelope, "large"), memoryview)
+
+
+def test_a_view_of_a_changed_part_is_refused(large: BinaryIO) -> None:
+    envelope = wire.read_header(large, KEY, BOUND_TO)
+    large.seek(envelope.body_offset + envelope.entry("large").offset)
+    large.write(bytes(8))
+    large.flush()
+    with pytest.raises(wire.ForgedError, match="'large'"):
+        wire.view_part(large, envelope, "large")
+    with pytest.raises(wire.ForgedError, match="'large'"):
+        wire.view_part(large, envelope, "large", hashlib.sha256(bytes(8)).hexdigest())
+
+
+def test_a_view_of_a_part_that_is_cut_off_is_refused(large: BinaryIO) -> None:
+    envelope = wire.read_header(large, KEY, BOUND_TO)
+    large.truncate(envelope.size - 100)
+    with pytest.raises(wire.TruncatedError, match="'large'"):
+        wire.view_part(large, envelope, "large")
 
 
 def test_a_header_that_is_too_large_is_not_read() -> None:

@@ -1,0 +1,66 @@
+"""A large outcome on its way from the bucket through Google's client, which begins anew where a download broke off."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
+from covalent_parallel_plugin.dispatch.arrival import Arrival
+from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.emulator import Fault, Faults
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.emulator import Emulator
+
+KEY = b"k" * 32
+CALL_ID = "call-1"
+BOUND_TO = wire.binding(wire.OUTCOME, CALL_ID)
+VALUE = os.urandom(9_000_000)
+
+
+@pytest.fixture
+def name(store: ObjectStore) -> str:
+    """An object that holds an outcome with a large value."""
+    name = f"contract/{uuid.uuid4()}"
+    parts: dict[str, wire.Part] = {"stdout": b"out", "value": VALUE}
+    prefix = wire.seal({"outcome": wire.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
+    store.put(name, list(wire.chunks(prefix, parts)))
+    return name
+
+
+@pytest.fixture
+def struck(on_emulator: Emulator) -> Iterator[Emulator]:
+    yield on_emulator
+    on_emulator.faults.set(Faults())
+
+
+def fetched(store: ObjectStore, name: str, folder: Path, most_in_memory: int = 2**30) -> bytes:
+    with Arrival(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
+        assert store.get(name, arrival)
+        assert arrival.sha256
+        return bytes(read_outcome(arrival.file, KEY, CALL_ID, sha256=arrival.sha256).pickle)
+
+
+@pytest.mark.parametrize("kind", ["storage.truncate", "storage.corrupt", "storage.drop"])
+@pytest.mark.parametrize("most_in_memory", [2**30, 4_000_000])
+def test_it_arrives_although_the_way_was_bad_twice(
+    struck: Emulator, store: ObjectStore, name: str, tmp_path: Path, kind: str, most_in_memory: int
+) -> None:
+    struck.faults.set(Faults((Fault(kind, request="objects.download", object=name, first=2),)))
+    assert fetched(store, name, tmp_path, most_in_memory) == VALUE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_is_changed_every_time_is_refused(
+    struck: Emulator, store: ObjectStore, name: str, tmp_path: Path
+) -> None:
+    struck.faults.set(Faults((Fault("storage.corrupt", request="objects.download", object=name),)))
+    with pytest.raises(CorruptObjectError, match="arrived changed 3 times"):
+        fetched(store, name, tmp_path)
