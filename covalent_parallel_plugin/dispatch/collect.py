@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import tempfile
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from .. import wire
 from ..cloud import Services
@@ -17,6 +17,7 @@ from ..cloud.pool import LOG_POOL, in_pool
 from ..cloud.storage import CorruptObjectError
 from ..errors import CloudError, OutcomeError
 from ..settings import Settings
+from .arrival import Arrival
 from .jobspec import Ticket
 from .message import TAIL_LINES
 from .outcome import Outcome, read_outcome, read_streams
@@ -39,6 +40,10 @@ LOG_SECONDS = 6.0
 LOG_PAUSE_SECONDS = 2.0
 # Nor any longer than that for its task's status
 TASK_SECONDS = 3.0
+# Of so many tasks without an outcome, Batch is asked how they ended
+ASKED_TASKS = 5
+# "... Specifically, task with index 0 failed due to the following task event ...", in a failed job's own event
+_TASK_IN_TEXT = re.compile(r"\btask with index (\d{1,6})\b")
 
 
 @dataclass(frozen=True)
@@ -60,33 +65,53 @@ class Collection:
             await asyncio.sleep(pause)
         return None
 
-    async def without_outcome(self, found: Findings, index: int = 0) -> Findings:
-        """What else there is to tell of a job of which this task left no outcome."""
+    async def without_outcome(self, found: Findings, silent: Sequence[int] = (0,), round: int = 0) -> Findings:
+        """What else there is to tell of a job of which these tasks left no outcome, the `round`-th of its call.
+
+        It is told of the first of them that ended with an exit code: others may have been stopped for its sake.
+        """
         job = found.job
         if job is None:
             return found
-        task = await self._task(index)
+        task = await self._first_failed(job, silent)
         if task is not None and task.exit_code in RUNNER_MISSING_STATUSES:
             forget_runner(self.services.objects)
         found = replace(found, task=task)
-        stdout, stderr = await in_pool(self._read_partial)
+        index = task.index if task is not None else min(silent, default=0)
+        stdout, stderr = await in_pool(self._read_partial, index, round)
         if stdout or stderr:
             return replace(found, stdout=stdout, stderr=stderr)
-        return replace(found, lines=await self._last_lines(job.uid))
+        only = index if sum(job.counts.values()) > 1 else None
+        return replace(found, lines=await self._last_lines(job.uid, only))
+
+    async def _first_failed(self, job: JobStatus, silent: Sequence[int]) -> TaskStatus | None:
+        """The first of these tasks that ended with an exit code of its own; the job's own events may name it.
+
+        Else one that was told to stop, such as for another one's sake, else the first.
+        """
+        named = [int(index) for event in job.events for index in _TASK_IN_TEXT.findall(event.description)]
+        wanted = [*dict.fromkeys(index for index in reversed(named) if index in silent), *silent][:ASKED_TASKS]
+        asked = []
+        for index in dict.fromkeys(wanted or (0,)):
+            task = await self._task(index)
+            if task is None:
+                continue
+            if task.state != "SUCCEEDED" and task.exit_code not in (None, wire.EXIT_TERMINATED):
+                return task
+            asked.append(task)
+        return min(asked, key=lambda task: task.exit_code is None, default=None)
 
     def _read_outcome(self) -> Outcome | OutcomeError | None:
         folder = self.settings.cache_dir
         Path(folder).mkdir(parents=True, exist_ok=True)
-        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder) as file:
-            stream = cast(BinaryIO, file)
+        key, call_id = self.ticket.key, self.ticket.call_id
+        with Arrival(folder, key, wire.binding(wire.OUTCOME, call_id)) as arrival:
             try:
-                if not self.services.objects.get(wire.outcome_name(self.ticket.folder), stream):
+                if not self.services.objects.get(wire.outcome_name(self.ticket.folder), arrival):
                     return None
+                return read_outcome(arrival.file, key, call_id, sha256=arrival.sha256)
             except CorruptObjectError as error:
                 return OutcomeError(str(error))
-            try:
-                return read_outcome(stream, self.ticket.key, self.ticket.call_id)
             except OutcomeError as error:
                 return error
 
@@ -97,41 +122,42 @@ class Collection:
             logger.debug("no task status of %s: %s", self.job_name, error)
             return None
 
-    def _read_partial(self) -> tuple[str, str]:
-        """Stdout and stderr of the latest attempt that was taken away and left them; empty if none did.
+    def _read_partial(self, index: int, round: int) -> tuple[str, str]:
+        """Stdout and stderr of the task's latest attempt that was taken away and left them; empty if none did.
 
         Only objects that are an attempt's and have its seal count, whatever else lies there.
         """
         store, folder = self.services.objects, self.ticket.folder
         try:
-            there = {stored.name: stored.size for stored in store.list(f"{folder}/attempt-")}
+            there = {stored.name: stored.size for stored in store.list(f"{wire.round_folder(folder, round)}/attempt-")}
             for attempt in range(self.settings.retries, -1, -1):
-                name = wire.partial_name(folder, 0, attempt)
+                name = wire.partial_name(folder, index, attempt, round)
                 if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
                     continue
                 with io.BytesIO() as stream:
                     store.get(name, stream)
                     try:
-                        return read_streams(stream, self.ticket.key, wire.binding(wire.PARTIAL, self.ticket.call_id))
+                        bound_to = wire.binding(wire.PARTIAL, self.ticket.call_id, index, round or None)
+                        return read_streams(stream, self.ticket.key, bound_to)
                     except OutcomeError as error:
                         logger.debug("%s is passed over: %s", name, error)
         except CloudError as error:
             logger.debug("no output so far of %s: %s", self.job_name, error)
         return "", ""
 
-    async def _last_lines(self, job_uid: str) -> list[str]:
-        """The log's last lines, if they come in time."""
+    async def _last_lines(self, job_uid: str, index: int | None) -> list[str]:
+        """The log's last lines, of one task only where the job has several, if they come in time."""
         until = asyncio.get_running_loop().time() + LOG_SECONDS
-        lines = await self._read_log(job_uid, LOG_SECONDS)
+        lines = await self._read_log(job_uid, index, LOG_SECONDS)
         if not lines and asyncio.get_running_loop().time() + 2 * LOG_PAUSE_SECONDS < until:
             await asyncio.sleep(LOG_PAUSE_SECONDS)
-            lines = await self._read_log(job_uid, until - asyncio.get_running_loop().time())
+            lines = await self._read_log(job_uid, index, until - asyncio.get_running_loop().time())
         return lines
 
-    async def _read_log(self, job_uid: str, seconds: float) -> list[str]:
+    async def _read_log(self, job_uid: str, index: int | None, seconds: float) -> list[str]:
         # Not waited for any longer than that, unlike what else runs in the threads: a reading leaves nothing behind.
         loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(LOG_POOL, self.services.logs.last_lines, job_uid, TAIL_LINES)
+        reading = loop.run_in_executor(LOG_POOL, self.services.logs.last_lines, job_uid, TAIL_LINES, index)
         await asyncio.wait([reading], timeout=seconds)
         if not reading.done():
             reading.cancel()

@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import IO, Any, BinaryIO, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
 
 from .. import wire
 from ..errors import OutcomeError
 from ..rules import MAX_PARALLEL
-from .outcome import Outcome, Raised, count_of, outcome_from, raised_of, read_envelope, text_of, writable
+from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
+from .outcome import Outcome, count_of, outcome_from, raised_of, read_envelope, text_of, writable
 
 # No map has more items than this: their indices are numbers that something was counted with
 MOST_ITEMS = 2**31
-COPY_BYTES = 1024 * 1024
 # Of each stream a task keeps the first and the last of this many bytes (runner.report.KEPT_BYTES)
 KEPT_BYTES = 1024 * 1024
-IN_MEMORY_BYTES = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One item that ended: where its value's pickle lies in the store, or what it raised.
-
-    Attributes:
-        arguments: the item's, shortened; of those that raised.
-        shown: its value as text, of the first few.
-        stdout, stderr: what it printed.
-    """
-
-    index: int
-    offset: int = 0
-    size: int = 0
-    raised: Raised | None = None
-    arguments: str = ""
-    shown: str = ""
-    stdout: str = ""
-    stderr: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +39,8 @@ class TaskReport:
         chunks: how many objects with items of its own came before its outcome.
         ended: how its process ended if not well: a killed one, or a hook that raised.
         running: the item it was killed in.
-        stdout, stderr: the whole task's.
+        stdout, stderr: what it printed outside its items: hooks, mostly.
+        task, round: which task of which of the call's jobs it was.
     """
 
     items: Sequence[Item] = ()
@@ -74,52 +52,8 @@ class TaskReport:
     python: str = ""
     stdout: str = ""
     stderr: str = ""
-
-
-@dataclass
-class ValueStore:
-    """The values of all items in one file without a name, in the order in which they came."""
-
-    folder: str
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _size: int = 0
-
-    def __post_init__(self) -> None:
-        self._file = cast(
-            IO[bytes],
-            tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self.folder),  # noqa: SIM115
-        )
-
-    @property
-    def size(self) -> int:
-        """How many bytes are in it."""
-        return self._size
-
-    def add(self, chunks: Iterator[bytes]) -> int:
-        """Append; returns where it begins."""
-        with self._lock:
-            start = self._size
-            self._file.seek(start)
-            for chunk in chunks:
-                self._file.write(chunk)
-                self._size += len(chunk)
-            return start
-
-    def read(self, offset: int, size: int) -> Iterator[bytes]:
-        """The bytes there."""
-        while size > 0:
-            with self._lock:
-                self._file.seek(offset)
-                chunk = self._file.read(min(size, COPY_BYTES))
-            if not chunk:
-                raise OutcomeError(f"the file of values in {self.folder} is shorter than it was")
-            offset += len(chunk)
-            size -= len(chunk)
-            yield chunk
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+    task: int = 0
+    round: int = 0
 
 
 def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int, store: ValueStore) -> TaskReport:
@@ -135,16 +69,16 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
         if header["outcome"] != wire.ITEMS:
             # It never came to its items.
             outcome = outcome_from(stream, envelope)
-            return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr)
-        stdout, stderr = (wire.read_part(stream, envelope, name) for name in ("stdout", "stderr"))
-        output = _Output(stdout, stderr, header["streams"])
+            return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr, task=task, round=round)
+        output = _Output(stream, envelope, store)
         ended, running = None, None
         if header.get("ended"):
             rest = {"python": header["python"], "attempt": header["attempt"], **header["ended"]}
             ended = outcome_from(stream, envelope._replace(header=rest))
             if rest.get("running"):
-                index, arguments, span = rest["running"]
-                running = Running(_index(index), writable(arguments), *output.of(span))
+                index, arguments, (out_start, out_end, err_start, err_end) = rest["running"]
+                stdout, stderr = output.text(0, [(out_start, out_end)]), output.text(1, [(err_start, err_end)])
+                running = Running(_index(index), writable(arguments), stdout, stderr)
         total = header["count"]
         return TaskReport(
             items=_items(stream, envelope, store, output),
@@ -154,8 +88,10 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
             running=running,
             cloudpickle=writable(header.get("cloudpickle", "")),
             python=writable(header["python"]),
-            stdout=text_of(stdout),
-            stderr=text_of(stderr),
+            stdout=output.outside(0),
+            stderr=output.outside(1),
+            task=task,
+            round=round,
         )
     except wire.WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error
@@ -175,9 +111,9 @@ def read_chunk(
     """
     try:
         envelope = read_envelope(stream, key, wire.chunk_binding(call_id, task, round, number))
-        stdout, stderr = (wire.read_part(stream, envelope, name) for name in ("stdout", "stderr"))
-        output = _Output(stdout, stderr, cast(Sequence[object], envelope.header["streams"]))
-        return TaskReport(_items(stream, envelope, store, output), stdout=text_of(stdout), stderr=text_of(stderr))
+        output = _Output(stream, envelope, store)
+        items = _items(stream, envelope, store, output)
+        return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)
     except wire.WireError as error:
         raise OutcomeError(f"items of task {task} in the bucket are refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -187,55 +123,68 @@ def read_chunk(
 
 
 class _Output:
-    """A task's streams as far as they were kept: of a long one the beginning and the end."""
+    """A task's streams, moved to the store as far as they were kept: of a long one the beginning and the end."""
 
-    def __init__(self, stdout: bytes, stderr: bytes, sizes: Sequence[object]):
-        first, second = sizes
-        self._kept = [(stdout, count_of(first)), (stderr, count_of(second))]
+    def __init__(self, stream: BinaryIO, envelope: wire.Envelope, store: ValueStore):
+        header: Mapping[str, Any] = envelope.header
+        self._sizes = [count_of(size) for size in header["streams"]]
+        self._outside = header["outside"]
+        if len(self._sizes) != 2 or len(self._outside) != 2:
+            raise ValueError("there are two streams")
+        self._kept = [wire.read_part(stream, envelope, name) for name in ("stdout", "stderr")]
+        self._starts = [store.add(iter((data,))) for data in self._kept]
 
-    def of(self, span: Sequence[object]) -> tuple[str, str]:
-        bounds = [count_of(bound) for bound in span]
-        return self._text(0, *bounds[:2]), self._text(1, *bounds[2:])
+    def place(self, stream: int, start: object, end: object) -> tuple[int, int]:
+        """Offset and size in the store of what lies between these two offsets of the stream."""
+        first, last = self._bounds(stream, count_of(start), count_of(end))
+        return self._starts[stream] + first, max(last - first, 0)
 
-    def _text(self, stream: int, start: int, end: int) -> str:
-        data, size = self._kept[stream]
-        if size <= 2 * KEPT_BYTES or start == end:
-            return text_of(data[start:end])
-        # What follows the line in the middle is counted from the end; that line stands for what was left out.
-        if start > KEPT_BYTES:
-            start = max(start - size + len(data), KEPT_BYTES)
-        if end > KEPT_BYTES:
-            end = max(end - size, -KEPT_BYTES) + len(data)
-        return text_of(data[start:end])
+    def text(self, stream: int, spots: Iterable[Sequence[object]]) -> str:
+        """The text of these spots of the stream."""
+        bounds = [self._bounds(stream, count_of(start), count_of(end)) for start, end in spots]
+        return text_of(b"".join(self._kept[stream][first:last] for first, last in bounds))
+
+    def outside(self, stream: int) -> str:
+        """What was printed outside all items."""
+        return self.text(stream, self._outside[stream])
+
+    def _bounds(self, stream: int, start: int, end: int) -> tuple[int, int]:
+        size, there = self._sizes[stream], len(self._kept[stream])
+        if size > 2 * KEPT_BYTES and start != end:
+            # What follows the line in the middle is counted from the end; that line stands for what was left out.
+            if start > KEPT_BYTES:
+                start = max(start - size + there, KEPT_BYTES)
+            if end > KEPT_BYTES:
+                end = max(end - size, -KEPT_BYTES) + there
+        return min(start, there), min(end, there)
 
 
-def _items(stream: BinaryIO, envelope: wire.Envelope, store: ValueStore, output: _Output) -> list[Item]:
-    table = cast(list[Mapping[str, Any]], envelope.header["table"])
-    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
-        raise TypeError("its table is no list of rows")
+def _items(stream: BinaryIO, envelope: wire.Envelope, store: ValueStore, output: _Output) -> ItemTable:
+    table = cast(Mapping[str, Any], envelope.header["table"])
+    indices, sizes, spots = (_numbers(table[name]) for name in ("index", "size", "output"))
+    if len(sizes) != len(indices) or len(spots) not in (0, 4 * len(indices)):
+        raise ValueError("its table has columns of different lengths")
     entry = envelope.entry("values")
-    if sum(count_of(row.get("size", 0)) for row in table) != entry.size:
+    if sum(sizes) != entry.size:
         raise ValueError("its table does not fit its values")
+    raised = {count_of(row): (raised_of(exception), writable(given)) for row, exception, given in table["raised"]}
+    shown = {count_of(row): writable(text) for row, text in table["shown"]}
     # The digest is checked on the way: what does not have it is in the store, and nothing refers to it.
     offset = store.add(_checked(stream, envelope, entry))
-    items = []
-    for row in table:
-        stdout, stderr = output.of(row["output"])
-        size = count_of(row.get("size", 0))
-        items.append(
-            Item(
-                index=_index(row["index"]),
-                offset=offset,
-                size=size,
-                raised=raised_of(row["exception"]) if "exception" in row else None,
-                arguments=writable(row.get("arguments", "")),
-                shown=writable(row.get("shown", "")),
-                stdout=stdout,
-                stderr=stderr,
-            )
-        )
+    items = ItemTable()
+    for row, (index, size) in enumerate(zip(indices, sizes, strict=True)):
+        stdout = output.place(0, *spots[4 * row : 4 * row + 2]) if spots else (0, 0)
+        stderr = output.place(1, *spots[4 * row + 2 : 4 * row + 4]) if spots else (0, 0)
+        exception, given = raised.get(row, (None, ""))
+        items.append(Item(_index(index), offset, size, stdout, stderr, exception, given, shown.get(row, "")))
         offset += size
     return items
+
+
+def _numbers(column: object) -> list[int]:
+    if not isinstance(column, list):
+        raise TypeError("its table has a column that is no list")
+    return [count_of(number) for number in column]
 
 
 def _checked(stream: BinaryIO, envelope: wire.Envelope, entry: wire.PartEntry) -> Iterator[bytes]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO
+
+from ..errors import CacheDirError
 
 # Opcodes of the pickle machine (see the module pickletools): protocol 4, and how a list of calls is written
 _HEAD = b"\x80\x04c_pickle\nloads\nq\x000]"
@@ -45,10 +48,28 @@ def gathered(chunks: Iterable[bytes], size: int, folder: str) -> Buffer:
     """
     if size <= IN_MEMORY_BYTES:
         return b"".join(chunks)
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with room_in(folder), tempfile.TemporaryFile(dir=folder) as file:
         write_all(file, chunks)
         file.flush()
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@contextmanager
+def room_in(folder: str) -> Iterator[None]:
+    """Have a folder that cannot take what is written there told as such.
+
+    Raises:
+        CacheDirError: it is full, or gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CacheDirError):
+            raise
+        raise CacheDirError(
+            f"cache_dir = {folder!r} could not take a value ({error.strerror or error}): make room there, or name"
+            " another folder"
+        ) from error
 
 
 def write_all(file: IO[bytes], chunks: Iterable[bytes]) -> None:

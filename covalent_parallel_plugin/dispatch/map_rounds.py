@@ -7,17 +7,19 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import ElectronError, MapError, TaskKilledError
+from .. import wire
+from ..errors import NAMED_ITEMS, ElectronError, MapError, TaskKilledError
 from .call import Call
-from .items import Item, Running, TaskReport, ValueStore
-from .outcome import Outcome, Raised
+from .item_table import Item, ItemTable, ValueStore
+from .items import Running, TaskReport
+from .outcome import Outcome
 from .verdict import exception_of
 
-# An item that killed its process so often is not run again
+# An item that killed its process so often is not run again; nor is anything, once tasks were killed before their first
+# item in so many jobs
 KILLS_BEFORE_GIVING_UP = 2
-# How many items are named in a message, and how much of each one's output is shown
-NAMED_ITEMS = 20
-SHOWN_CHARACTERS = 2 * 1024 * 1024
+# What stands for an item that killed its process has this for its type
+KILLED_NAME = f"{TaskKilledError.__module__}.{TaskKilledError.__qualname__}"
 
 
 @dataclass
@@ -26,18 +28,26 @@ class Progress:
 
     Attributes:
         total: how many there are; None as long as nobody knows.
-        items: those that ended, by index.
+        table: those that ended, and where in it each one is, by its index.
         kills: how often a process was killed in an item.
-        killed: how it ended the last time, with the item's arguments and output.
-        hook: the ending of a task that never came to its items: a hook raised, a module is missing.
+        killed: how it ended the last time, with the item's arguments and output; the latest kill last.
+        hook: the ending of a task that is the electron's own: a hook raised, a module is missing.
+        early: by job, how a task was killed before its first item.
+        timed_out: how a task ran into its time limit, and in which item.
+        outside: what each task printed outside its items, by job and task.
+        failing: the job and task of `hook`, the latest of `early`, or `timed_out`.
     """
 
     total: int | None
-    items: dict[int, Item] = field(default_factory=dict)
+    table: ItemTable = field(default_factory=ItemTable)
+    places: dict[int, int] = field(default_factory=dict)
     kills: dict[int, int] = field(default_factory=dict)
     killed: dict[int, tuple[Outcome, Running]] = field(default_factory=dict)
     hook: Outcome | None = None
+    early: dict[int, Outcome] = field(default_factory=dict)
     timed_out: tuple[Outcome, Running | None] | None = None
+    outside: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    failing: tuple[int, int] | None = None
     python: str = ""
     cloudpickle: str = ""
     tasks: int = 0
@@ -50,43 +60,83 @@ class Progress:
         self.python = self.python or report.python
         self.cloudpickle = self.cloudpickle or report.cloudpickle
         for item in report.items:
-            self.items.setdefault(item.index, item)
+            if item.index not in self.places:
+                self.places[item.index] = len(self.table)
+                self.table.append(item)
+        task = (report.round, report.task)
+        if report.stdout or report.stderr:
+            # A task's chunks come after its outcome, which has all of it.
+            self.outside.setdefault(task, (report.stdout, report.stderr))
         ended = report.ended
         if ended is None:
             return
         if ended.reason == "time_limit":
             self.timed_out = (ended, report.running)
-        elif report.running is None:
-            # Before the first item, or after the last one: a hook that raised, a module that is missing, a crash.
-            self.hook = ended
-        else:
+            self.failing = task
+        elif report.running is not None:
             index = report.running.index
             self.kills[index] = self.kills.get(index, 0) + 1
+            self.killed.pop(index, None)
             self.killed[index] = (ended, report.running)
+        elif ended.kind == wire.KILLED and report.total is None:
+            self.early[report.round] = ended
+            self.failing = task
+        else:
+            # Before the first item a hook that raised or a module that is missing; after the last one also a crash.
+            self.hook = ended
+            self.failing = task
+
+    def item(self, index: int) -> Item:
+        """One that ended."""
+        return self.table[self.places[index]]
+
+    @property
+    def missing(self) -> list[int]:
+        """The items that did not end, as far as it is known how many there are."""
+        return [index for index in range(self.total or 0) if index not in self.places]
 
     def lost(self) -> list[int] | None:
         """The items to be run again, those last that killed a process before; None where it is not known which."""
         if self.total is None:
             return None
-        missing = [index for index in range(self.total) if index not in self.items]
-        return sorted(
-            (index for index in missing if self.kills.get(index, 0) < KILLS_BEFORE_GIVING_UP),
-            key=lambda index: index in self.kills,
-        )
+        again = (index for index in self.missing if self.kills.get(index, 0) < KILLS_BEFORE_GIVING_UP)
+        return sorted(again, key=lambda index: index in self.kills)
 
     def forget_raised(self) -> None:
         """Have the items that raised run again."""
         for item in self.raised:
-            del self.items[item.index]
+            del self.places[item.index]
 
     @property
     def is_complete(self) -> bool:
-        return self.total is not None and len(self.items) == self.total
+        return self.total is not None and len(self.places) == self.total
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether tasks are killed before their first items, and not by chance: more jobs would end like this one."""
+        return bool(self.early) and (not self.places or len(self.early) >= KILLS_BEFORE_GIVING_UP)
 
     @property
     def raised(self) -> list[Item]:
         """The items that raised, in order."""
-        return [self.items[index] for index in sorted(self.items) if self.items[index].raised is not None]
+        rows = ((position, self.table[position]) for position in self.table.raised)
+        found = (item for position, item in rows if self.places.get(item.index) == position)
+        return sorted(found, key=lambda item: item.index)
+
+    @property
+    def still_killed(self) -> dict[int, tuple[Outcome, Running]]:
+        """The items that killed their process and did not end since."""
+        return {index: ending for index, ending in self.killed.items() if index not in self.places}
+
+    def errors(self) -> dict[int, ElectronError]:
+        """What stands for each item that has no value."""
+        found = {}
+        for item in self.raised:
+            assert item.raised is not None
+            found[item.index] = ElectronError(item.raised.full_name, item.raised.message, item.raised.traceback)
+        for index, (ended, running) in self.still_killed.items():
+            found[index] = ElectronError(KILLED_NAME, how_killed(ended), running.stderr)
+        return found
 
     def pickles(self, store: ValueStore, errors: Mapping[int, bytes]) -> Iterator[tuple[int, Iterator[bytes]]]:
         """The pickle of each item in order: of its value, or of what stands for it."""
@@ -94,82 +144,46 @@ class Progress:
             if index in errors:
                 yield len(errors[index]), iter((errors[index],))
             else:
-                item = self.items[index]
+                item = self.item(index)
                 yield item.size, store.read(item.offset, item.size)
 
     def shown(self) -> str:
         """The list as text: the first values, and how many more there are."""
-        first = [self.items[index].shown or "..." for index in range(min(self.total or 0, 20)) if index in self.items]
+        first = [self.item(index).shown or "..." for index in range(min(self.total or 0, 20)) if index in self.places]
         more = (self.total or 0) - len(first)
         return f"[{', '.join(first)}{f', ... {more} more' if more else ''}]"[:4096]
 
 
-def pickle_of_error(raised: Raised) -> bytes:
-    """The pickle of what stands for an item that raised."""
+def how_killed(ended: Outcome) -> str:
+    """How an item ended its process."""
+    signal = f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.exit_status}"
+    memory = " for want of memory: raise `memory`" if ended.out_of_memory_kills else ""
+    return f"killed its process ({signal}){memory}"
+
+
+def pickle_of_error(error: ElectronError) -> bytes:
+    """The pickle of what stands for an item that has no value."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer)
     # Others register functions for exceptions in copyreg, such as tblib's in Covalent's server: their pickles would not
     # load where those packages are missing.
     pickler.dispatch_table = {}
-    pickler.dump(ElectronError(raised.full_name, raised.message, raised.traceback))
+    pickler.dump(error)
     return buffer.getvalue()
 
 
 def failure_of(call: Call, progress: Progress) -> MapError:
     """The error that names the items that raised or killed their process."""
-    errors: dict[int, Exception] = {}
-    lines = []
+    failures: dict[int, tuple[str, Exception]] = {}
     for item in progress.raised:
         assert item.raised is not None
-        errors[item.index] = exception_of(item.raised)
         first_line = item.raised.message.split("\n", 1)[0][:200]
-        lines.append((item.index, f"item {item.index} ({item.arguments}): {item.raised.full_name}: {first_line}"))
-    for index, (ended, running) in progress.killed.items():
-        if index not in progress.items:
-            signal = f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.exit_status}"
-            text = f"item {index} ({running.arguments}): killed its process ({signal})"
-            if ended.out_of_memory_kills:
-                text += " for want of memory: raise `memory`"
-            errors[index] = TaskKilledError(text)
-            lines.append((index, text))
-    lines.sort()
-    listed = "\n".join(f"  {text}" for _, text in lines[:NAMED_ITEMS])
-    more = f"\n  ... and {len(lines) - NAMED_ITEMS} more" if len(lines) > NAMED_ITEMS else ""
-    which = ", ".join(str(index) for index, _ in lines[:NAMED_ITEMS]) + (", ..." if more else "")
-    return MapError(
-        f"{len(lines)} of {progress.total} items of {call} failed: {which}\n{listed}{more}",
-        dict(sorted(errors.items())),
-    )
-
-
-def output_of(progress: Progress, stream: str) -> str:
-    """What the items printed, each under a line with its index; where that is too much, the first and the last."""
-    printed: dict[int, Item | Running] = {index: running for index, (_, running) in progress.killed.items()}
-    printed.update(progress.items)
-    parts = []
-    for index in sorted(printed):
-        text = getattr(printed[index], stream)
-        if text:
-            parts.append(f"--- item {index} ---\n{text}" + ("" if text.endswith("\n") else "\n"))
-    whole = "".join(parts)
-    if len(whole) <= SHOWN_CHARACTERS:
-        return whole
-    half = SHOWN_CHARACTERS // 2
-    return f"{whole[:half]}\n... {len(whole) - 2 * half} characters left out ...\n{whole[-half:]}"
-
-
-def totals(progress: Progress) -> str:
-    """One line of totals."""
-    raised = len(progress.raised)
-    missing = (progress.total or 0) - len(progress.items)
-    told = [f"{len(progress.items) - raised} returned"]
-    if raised:
-        told.append(f"{raised} raised")
-    if missing:
-        told.append(f"{missing} did not end")
-    jobs = f" in {progress.jobs} jobs" if progress.jobs > 1 else ""
-    plural = "task" if progress.tasks == 1 else "tasks"
-    return f"{progress.total} items: {', '.join(told)}; {progress.tasks} {plural}{jobs}\n"
+        what = f"{item.raised.full_name}: {first_line}" if first_line else item.raised.full_name
+        failures[item.index] = (f"({item.arguments}): {what}", exception_of(item.raised))
+    for index, (ended, running) in progress.still_killed.items():
+        text = f"({running.arguments}): {how_killed(ended)}"
+        failures[index] = (text, TaskKilledError(f"item {index} {text}"))
+    return MapError.of(str(call), progress.total, failures)
 
 
 def named(indices: Sequence[int]) -> str:

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import re
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import cloudpickle
 from google.cloud import batch_v1
 
 from .. import wire
@@ -21,19 +20,21 @@ from ..errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, T
 from ..settings import Settings
 from . import jobspec, watch
 from .call import Call, Map, Pickles
+from .cancelling import Cancellation
 from .collect import IN_MEMORY_BYTES, Collection
-from .items import TaskReport, ValueStore, compressed, read_chunk, read_task, tasks_for
-from .joined import gathered, pickle_of_list
+from .item_table import ValueStore
+from .items import TaskReport, compressed, read_chunk, read_task, tasks_for
 from .lifecycle import Lifecycle
-from .map_rounds import Progress, failure_of, named, output_of, pickle_of_error, totals
-from .message import Place
-from .outcome import Outcome
-from .verdict import Failure, Findings, Value, Verdict, joined, settings_for_another_run, verdict
+from .map_ends import Ends
+from .map_rounds import Progress, named
+from .verdict import Failure, Findings, Value, Verdict, settings_for_another_run
 
 logger = logging.getLogger(__name__)
 
 # Linux takes no longer single variable than 128 KiB (MAX_ARG_STRLEN); what does not fit waits for the next job
 LONGEST_LIST = 100_000
+LIMIT = " The limit is each task's, for all of its items: more tasks (max_parallel) have fewer items each."
+EARLY = " It was killed before its first item: while hooks ran, or the function and the items were loaded."
 _OUTCOME = re.compile(r"outcome-(\d+)")
 _CHUNK = re.compile(r"items-(\d+)-(\d+)")
 
@@ -46,7 +47,7 @@ class MapLifecycle(Lifecycle):
         call: Call,
         settings: Settings,
         services: Services,
-        cancelled: asyncio.Event,
+        cancelled: Cancellation,
         source: Callable[[], Awaitable[str]],
     ):
         super().__init__(call, settings, services, cancelled, source)
@@ -56,6 +57,7 @@ class MapLifecycle(Lifecycle):
         self._left = settings.retries
         Path(settings.cache_dir).mkdir(parents=True, exist_ok=True)
         self._store = ValueStore(settings.cache_dir)
+        self._ends = Ends(call, self._progress, self._store)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the map to its end; its value is a list in the items' order. See `Lifecycle.run` for the rest."""
@@ -69,9 +71,9 @@ class MapLifecycle(Lifecycle):
     def _first_job(self) -> batch_v1.Job:
         return self._job(self._settings, 0, None)
 
-    async def _runs(self, job: batch_v1.Job) -> Verdict:
+    async def _runs(self, jobs: list[batch_v1.Job]) -> Verdict:
         """Run the job, and others for what was lost, until there is nothing more to do."""
-        settings = self._settings
+        settings, job = self._settings, jobs.pop()
         while True:
             tasks = int(job.task_groups[0].task_count)
             self._check_cancelled()
@@ -96,7 +98,7 @@ class MapLifecycle(Lifecycle):
                 # On standard machines, if that was asked for and Spot machines were lost as often as allowed.
                 another = settings_for_another_run(ended, settings)
                 if another is None:
-                    return ended
+                    return await self._in_place(ended)
                 settings = another
             self._left = max(self._left - 1, 0)
             again = "all" if lost is None else named(lost)
@@ -125,35 +127,50 @@ class MapLifecycle(Lifecycle):
         """Whether items were lost through no fault of the electron's, or it is not known yet whose fault it was."""
         if lost is not None and not lost:
             return False
+        if self._progress.is_hopeless:
+            return False
         return isinstance(ended.error, (MachineLostError, TaskKilledError, MapError)) or (
-            isinstance(ended.error, NoOutcomeError) and bool(self._progress.items)
+            isinstance(ended.error, NoOutcomeError) and bool(self._progress.places)
         )
+
+    async def _in_place(self, ended: Failure) -> Verdict:
+        """The end of a map that may have no other job: with errors in their places, if items killed their process."""
+        is_told = len(self._progress.still_killed) == len(self._progress.missing)
+        if self._map.return_exceptions and isinstance(ended.error, TaskKilledError) and is_told:
+            return await self._value()
+        return ended
 
     async def _collect_items(self, watched: watch.Watched, settings: Settings, tasks: int) -> Verdict:
         round = self._progress.jobs - 1
         refused, silent = await self._fetch(tasks, round)
-        progress, name = self._progress, self._submission.job_name
+        progress, ends, may_retry = self._progress, self._ends, self._may_retry_exceptions
+        name = self._submission.job_name
         if progress.hook is not None:
-            return verdict(self._call, settings, name, Findings(watched.job, outcome=progress.hook))
-        if progress.is_complete and progress.raised and self._may_retry_exceptions:
-            return await in_pool(self._items_failed, settings, watched)
+            return await in_pool(ends.hook_failed, settings, name, watched.job, progress.hook)
+        if progress.is_complete and progress.raised and may_retry:
+            return await in_pool(ends.items_failed, settings, name, watched.job)
         if progress.is_complete and (self._map.return_exceptions or not progress.raised):
             return await self._value()
         if progress.lost() == []:
-            return await in_pool(self._items_failed, settings, watched)
+            # The others have killed their process too often.
+            in_place = self._map.return_exceptions and not (progress.raised and may_retry)
+            return await (self._value() if in_place else in_pool(ends.items_failed, settings, name, watched.job))
         if progress.timed_out is not None:
             ended, running = progress.timed_out
-            where = f" in item {running.index} ({running.arguments})" if running is not None else ""
-            more = f" It stood{where}." if where else ""
-            return await in_pool(self._lost, settings, watched, Findings(watched.job, outcome=ended), more)
-        if progress.killed and not silent:
-            ended, _ = next(reversed(progress.killed.values()))
-            return await in_pool(self._lost, settings, watched, Findings(watched.job, outcome=ended), "")
+            more = f" It stood in item {running.index} ({running.arguments})." if running is not None else ""
+            more += LIMIT
+            return await in_pool(ends.lost, settings, name, Findings(watched.job, outcome=ended), more)
+        if round in progress.early:
+            found = Findings(watched.job, outcome=progress.early[round])
+            return await in_pool(ends.lost, settings, name, found, EARLY)
+        if progress.still_killed and not silent:
+            ended, _ = list(progress.still_killed.values())[-1]
+            return await in_pool(ends.lost, settings, name, Findings(watched.job, outcome=ended))
         collection = Collection(self._services, self._settings, self._ticket, name)
         found = Findings(watched.job, outcome=refused, reason=watched.reason)
-        found = await collection.without_outcome(found, min(silent, default=0))
+        found = await collection.without_outcome(found, sorted(silent), round)
         self._exit_code = found.task.exit_code if found.task is not None else None
-        return await in_pool(self._lost, settings, watched, found, "")
+        return await in_pool(ends.lost, settings, name, found)
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -167,14 +184,19 @@ class MapLifecycle(Lifecycle):
         chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
         wanted += [(task, number) for task, number in chunks if task < tasks]
+        reports = await asyncio.gather(*(in_pool(self._read, round, *one) for one in wanted))
+        return await in_pool(self._noted, reports), set(range(tasks)) - outcomes
+
+    def _noted(self, reports: Sequence[TaskReport | OutcomeError | None]) -> OutcomeError | None:
+        """Take note of what was read; the last refusal, if there was one."""
         refused = None
-        for report in await asyncio.gather(*(in_pool(self._read, round, *one) for one in wanted)):
+        for report in reports:
             if isinstance(report, OutcomeError):
                 logger.warning("%s: %s", self._call, report)
                 refused = report
             elif report is not None:
                 self._progress.add(report)
-        return refused, set(range(tasks)) - outcomes
+        return refused
 
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
         ticket, store = self._ticket, self._store
@@ -197,49 +219,4 @@ class MapLifecycle(Lifecycle):
                 return error
 
     async def _value(self) -> Value:
-        progress = self._progress
-
-        def join() -> Outcome:
-            errors = {item.index: pickle_of_error(item.raised) for item in progress.raised if item.raised is not None}
-            chunks = pickle_of_list(progress.pickles(self._store, errors))
-            return Outcome(
-                kind=wire.VALUE,
-                stdout=joined(output_of(progress, "stdout"), totals(progress)),
-                stderr=output_of(progress, "stderr"),
-                pickle=gathered(chunks, self._store.size, self._settings.cache_dir),
-                shown=progress.shown(),
-                python=progress.python or self._call.python,
-                cloudpickle=progress.cloudpickle or cloudpickle.__version__,
-            )
-
-        return Value(await in_pool(join))
-
-    def _items_failed(self, settings: Settings, watched: watch.Watched) -> Failure:
-        """All items have ended, and some of them badly."""
-        progress = self._progress
-        error = failure_of(self._call, progress)
-        place = Place(self._call, settings, self._submission.job_name, watched.job, None)
-        raised = progress.raised
-        first = raised[0].raised.traceback if raised and raised[0].raised is not None else ""
-        told = joined(f"The first one:\n{first}" if first else "", f"{error}\n{place.addresses()}\n")
-        return Failure(
-            error,
-            joined(output_of(progress, "stdout"), totals(progress)),
-            joined(output_of(progress, "stderr"), told),
-        )
-
-    def _lost(self, settings: Settings, watched: watch.Watched, found: Findings, more: str) -> Failure:
-        """Items did not end: why, in the words for a lone electron, and how many and which."""
-        ended = verdict(self._call, settings, self._submission.job_name, found)
-        assert isinstance(ended, Failure)  # no outcome with a value comes here
-        progress = self._progress
-        if progress.total is None:
-            return ended
-        missing = [index for index in range(progress.total) if index not in progress.items]
-        text = f"{len(missing)} of its {progress.total} items did not end ({named(missing)}).{more}"
-        error = type(ended.error)(f"{ended.error}\n{text}")
-        return Failure(
-            error,
-            joined(output_of(progress, "stdout"), totals(progress)),
-            joined(output_of(progress, "stderr"), joined(ended.stderr, f"{text}\n")),
-        )
+        return Value(await in_pool(self._ends.value, self._settings.cache_dir))

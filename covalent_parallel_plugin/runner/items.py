@@ -16,6 +16,8 @@ from .describe import describe
 VALUES_FILE = "items.values"
 NOTES_FILE = "items.notes"
 ASSIGNMENT_FILE = "items.json"
+# Covalent makes lists of the tuples that electrons are in: such an item travels as a dict with this one key
+POSITIONAL = "covalent_parallel_positional"
 # What stands for an item's arguments or value where there is no room for them
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
@@ -70,7 +72,13 @@ def run_items(
     Returns:
         What the report says: how many items there are in all.
     """
-    held = items if isinstance(items, (list, tuple)) else list(items)
+    if isinstance(items, (set, frozenset)):
+        # Each task has its own: Python's hashes of texts differ from process to process.
+        raise TypeError(
+            "a set has no order that all tasks of a map share: have the electron that made it return sorted(...)"
+            " or list(...) of it"
+        )
+    held = listed(items)
     share = read_share(folder)
     marker = share.marker.encode()
     values_path, notes_path = os.path.join(folder, VALUES_FILE), os.path.join(folder, NOTES_FILE)
@@ -83,6 +91,38 @@ def run_items(
             _mark(marker, -1)
             _note(notes, note)
     return {"count": len(held)}
+
+
+def listed(items: Iterable[Any]) -> Sequence[Any]:
+    """The items as a list.
+
+    Raises:
+        TypeError: they are no iterable, or one that nobody means: the letters of a text, the names in a table or dict.
+    """
+    if isinstance(items, (list, tuple)):
+        return [_unwrapped(item) for item in items] if any(map(_is_wrapped, items)) else items
+    kind = type(items).__name__
+    if isinstance(items, (str, bytes, bytearray)):
+        raise TypeError("the items of a map are a list, and this is of type %s: write [%.40r]" % (kind, items))
+    if kind == "DataFrame":
+        raise TypeError(
+            "a DataFrame is iterated by its columns: for one call a row, with its columns as keyword arguments, give"
+            " the map table.to_dict('records')"
+        )
+    if isinstance(items, Mapping):
+        raise TypeError("a dict is one item: write [{...}], or grid(**{...}) for all combinations")
+    try:
+        return list(items)
+    except TypeError as error:
+        raise TypeError("the items of a map are a list, and this is of type %s: %s" % (kind, error)) from error
+
+
+def _is_wrapped(item: Any) -> bool:
+    return type(item) is dict and len(item) == 1 and POSITIONAL in item
+
+
+def _unwrapped(item: Any) -> Any:
+    return tuple(item[POSITIONAL]) if _is_wrapped(item) else item
 
 
 def call_with(function: Callable[..., Any], item: Any, constants: Mapping[str, Any]) -> Any:
@@ -118,7 +158,7 @@ def _ended(
             if os.getpid() != process:
                 # The function forked, and this is the copy: only the original goes on.
                 os._exit(0)
-        data = _dumped(value, dump)
+        data = _dumped(value, dump, getattr(function, "__name__", "the function"))
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         return {"ended": index, "exception": describe(error)}
@@ -130,13 +170,13 @@ def _ended(
     return note
 
 
-def _dumped(value: Any, dump: Callable[[Any], bytes]) -> bytes:
+def _dumped(value: Any, dump: Callable[[Any], bytes], name: str) -> bytes:
     try:
         return dump(value)
     except Exception as error:
         from .unpicklable import explanation
 
-        raise TypeError(explanation("the item", value, error, dump)) from None
+        raise TypeError(explanation(name, value, error, dump)) from None
 
 
 def _note(notes: Any, note: Mapping[str, object]) -> None:
@@ -208,17 +248,20 @@ def read_notes(folder: str) -> Notes:
     return Notes(count, ended, running)
 
 
-def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> "List[Dict[str, object]]":
-    """The notes as an outcome's header tells them; `streams` has where each item's output lies."""
-    table = []
-    for note in notes:
-        row = {"index": note.item, "output": streams.get(note.item, [0, 0, 0, 0])}  # type: Dict[str, object]
-        if note.exception is None:
-            row["size"] = note.size
-        else:
-            row["exception"] = note.exception
-            row["arguments"] = note.arguments
-        if note.shown:
-            row["shown"] = note.shown
-        table.append(row)
-    return table
+def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> Dict[str, object]:
+    """The notes as an outcome's header tells them; `streams` has where each item's output lies.
+
+    A table of columns: the dispatcher makes few objects of it, however many items there are.
+    """
+    spans = [streams.get(note.item, [0, 0, 0, 0]) for note in notes]
+    return {
+        "index": [note.item for note in notes],
+        "size": [note.size for note in notes],
+        "output": [offset for span in spans for offset in span] if any(map(any, spans)) else [],
+        "raised": [
+            [position, note.exception, note.arguments]
+            for position, note in enumerate(notes)
+            if note.exception is not None
+        ],
+        "shown": [[position, note.shown] for position, note in enumerate(notes) if note.shown],
+    }

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from .. import wire
 from . import bucket as storage
@@ -64,7 +64,7 @@ class Delivery:
         self._sent_items = 0
         self._sent_bytes = 0
         # How far the output of the sent items goes, in stdout and in stderr
-        self._sent_output = (0, 0)
+        self.sent_output = (0, 0)
         self._sent_at = time.monotonic()
         self._thread = None  # type: Optional[threading.Thread]
         self.chunks = 0
@@ -73,10 +73,10 @@ class Delivery:
         """Find the chunks that an earlier attempt has delivered; returns how many items they hold."""
         position = 0
         while True:
-            table = self._table_of_chunk(bucket, self.chunks)
-            if table is None:
+            count = self._items_in_chunk(bucket, self.chunks)
+            if count is None:
                 return position
-            position += len(table)
+            position += count
             self.chunks += 1
 
     def tick(self, streams: "Sequence[Stream]") -> None:
@@ -91,7 +91,7 @@ class Delivery:
             for stream in streams:
                 stream.pump()
             if fresh:
-                self._thread = threading.Thread(target=self._send_quietly, args=(fresh, spans(streams)))
+                self._thread = threading.Thread(target=self._send_quietly, args=(fresh, printed(streams)))
                 self._thread.start()
 
     def send_rest(self, streams: "Sequence[Stream]") -> None:
@@ -102,9 +102,9 @@ class Delivery:
         """
         fresh = self.rest(read_notes(self._folder))
         if fresh:
-            self._send(fresh, spans(streams))
+            self._send(fresh, printed(streams))
 
-    def last(self, notes: Notes, output: Mapping[int, "List[int]"]) -> "List[Note]":
+    def last(self, notes: Notes, output: "Printed") -> "List[Note]":
         """What is left for the outcome: the rest, unless that is too much and has gone into chunks as well.
 
         Raises:
@@ -126,7 +126,7 @@ class Delivery:
         size = sum(note.size for note in notes)
         return wire.span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
 
-    def _send(self, fresh: "List[Note]", output: Mapping[int, "List[int]"]) -> None:
+    def _send(self, fresh: "List[Note]", output: "Printed") -> None:
         bucket = self._open_bucket()
         try:
             while fresh:
@@ -134,16 +134,20 @@ class Delivery:
         finally:
             bucket.close()
 
-    def _send_one(self, bucket: storage.Bucket, fresh: "List[Note]", output: Mapping[int, "List[int]"]) -> int:
+    def _send_one(self, bucket: storage.Bucket, fresh: "List[Note]", output: "Printed") -> int:
         """Send the next chunk; returns how many of the notes are delivered by now."""
         place = self._place
         number = self.chunks
-        start, end = self._sent_output, _end_of_output(self._sent_output, fresh, output)
+        start, end = self.sent_output, _end_of_output(self.sent_output, fresh, output.items)
         header = {
             "kind": wire.ITEMS,
             "call_id": place.call_id,
             "task_index": place.task,
-            "table": table_of(fresh, _counted_from(start, output)),
+            "table": table_of(fresh, _counted_from(start, output.items)),
+            "outside": [
+                [[first - begin, last - begin] for first, last in spots if begin <= first and last <= finish]
+                for spots, begin, finish in zip(output.outside, start, end)
+            ],
             "streams": [end[0] - start[0], end[1] - start[1]],
         }  # type: Dict[str, object]
         parts = {"values": self.values(fresh)}  # type: Dict[str, wire.Part]
@@ -155,22 +159,22 @@ class Delivery:
         count = len(fresh)
         if not bucket.put(name, wire.total_size(prefix, parts), lambda: wire.chunks(prefix, parts)):
             # Another run of this very attempt was here before: its chunk counts, however many items it has.
-            count = min(len(self._table_of_chunk(bucket, number) or ()), count)
-        self._sent_output = _end_of_output(start, fresh[:count], output)
+            count = min(self._items_in_chunk(bucket, number) or 0, count)
+        self.sent_output = _end_of_output(start, fresh[:count], output.items)
         self._sent_bytes += sum(note.size for note in fresh[:count])
         self._sent_items += count
         self.chunks += 1
         return count
 
-    def _send_quietly(self, fresh: "List[Note]", output: Mapping[int, "List[int]"]) -> None:
+    def _send_quietly(self, fresh: "List[Note]", output: "Printed") -> None:
         try:
             self._send(fresh, output)
         except storage.BucketError:
             # The next chunk, or the outcome, takes these items along.
             return
 
-    def _table_of_chunk(self, bucket: storage.Bucket, number: int) -> "Optional[List[object]]":
-        """What a chunk holds, nothing if this task did not seal it; None where there is no such chunk."""
+    def _items_in_chunk(self, bucket: storage.Bucket, number: int) -> Optional[int]:
+        """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
         place = self._place
         with tempfile.TemporaryFile(dir=self._folder) as file:
             try:
@@ -184,21 +188,30 @@ class Delivery:
                 header = wire.read_header(file, place.key, binding).header
             except wire.WireError:
                 # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
-                return []
-        table = header["table"]
-        return table if isinstance(table, list) else []
+                return 0
+        return len(cast(Dict[str, List[int]], header["table"])["index"])
 
     def _has_values(self) -> bool:
         return os.path.exists(os.path.join(self._folder, VALUES_FILE))
 
 
-def spans(streams: "Sequence[Stream]") -> Dict[int, "List[int]"]:
-    """For each item where its stdout begins and ends, and where its stderr does."""
+class Printed(NamedTuple):
+    """What of the streams is whose: of each item where its stdout and its stderr begin and end, and what is no item's.
+
+    `outside` has the spots in stdout, and those in stderr.
+    """
+
+    items: "Dict[int, List[int]]"
+    outside: "List[List[Tuple[int, int]]]"
+
+
+def printed(streams: "Sequence[Stream]") -> Printed:
+    """What of the streams is whose, so far."""
     both = [stream.spans() for stream in streams]
     found = {}  # type: Dict[int, List[int]]
     for index in set().union(*both) if both else ():
         found[index] = [offset for part in both for offset in part.get(index, (0, 0))]
-    return found
+    return Printed(found, [stream.outside() for stream in streams] or [[], []])
 
 
 def fitting(notes: "Sequence[Note]") -> int:
@@ -231,14 +244,15 @@ def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", d
     if notes.total is None and header["outcome"] != wire.KILLED:
         # It never came to the items: a hook raised, a module is missing.
         return header, parts
-    output = spans(streams)
+    output = printed(streams)
     rest = delivery.last(notes, output)
     whole = {"outcome": wire.ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
-    whole["table"] = table_of(rest, output)
+    whole["table"] = table_of(rest, output.items)
+    whole["outside"] = output.outside
     whole["peak_memory_bytes"] = header.pop("peak_memory_bytes")
     whole["streams"] = [os.path.getsize(os.path.join(folder, name)) for name in ("stdout", "stderr")]
     if header["outcome"] != wire.VALUE:
-        running = None if notes.running is None else [*notes.running, output.get(notes.running[0], [0, 0, 0, 0])]
+        running = None if notes.running is None else [*notes.running, output.items.get(notes.running[0], [0, 0, 0, 0])]
         whole["ended"] = {**header, "running": running}
     else:
         whole["cloudpickle"] = header["cloudpickle"]

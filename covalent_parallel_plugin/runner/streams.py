@@ -6,6 +6,7 @@ import os
 from typing import BinaryIO, Dict, List, Tuple
 
 READ_BYTES = 64 * 1024
+MOST_SPOTS = 1000
 DISK_FULL = b"\n... the disk was full: output is cut here ...\n"
 
 
@@ -46,6 +47,16 @@ class Stream:
         """Where the output of each item begins and ends in the spool file, so far."""
         ends = [offset for _, offset in self._marks[1:]] + [self._offset]
         return {index: (start, end) for (index, start), end in zip(self._marks, ends) if index >= 0}
+
+    def outside(self) -> "List[Tuple[int, int]]":
+        """Where the output of no item begins and ends, so far: what hooks print, before the first and after the last.
+
+        A thread of the user's may print between two items as well: of such spots the first thousand are told.
+        """
+        starts = [(-1, 0), *self._marks]
+        ends = [offset for _, offset in self._marks] + [self._offset]
+        found = [(start, end) for (index, start), end in zip(starts, ends) if index < 0 and start < end]
+        return found[:MOST_SPOTS]
 
     def _take(self, data: bytes) -> None:
         if not self._marker:

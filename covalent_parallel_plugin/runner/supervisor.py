@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
 from .. import wire
 from . import bucket as storage
@@ -111,7 +111,7 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
             header, parts = outcome_of(folder, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
-        _deliver_partial(bucket, task, folder)
+        _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
         return wire.EXIT_TERMINATED
     if header["outcome"] in (wire.EXCEPTION, wire.KILLED) and task.attempt < task.last_attempt:
         _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
@@ -156,7 +156,8 @@ def _run_items(
             delivery.send_rest(streams)
         except storage.BucketError as error:
             _say(str(error))
-        return ending, {"outcome": wire.KILLED}, {}
+        # The output of what was sent is with it.
+        return ending, {"outcome": wire.KILLED, "since": delivery.sent_output}, {}
     header, parts = mapping.outcome_of_items(folder, ending, streams, delivery)
     return ending, header, parts
 
@@ -173,10 +174,10 @@ def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:
     }
 
 
-def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str) -> None:
+def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str, since: Tuple[int, int] = (0, 0)) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
-    header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt)
-    name = wire.partial_name(task.folder, task.task_index, task.attempt)
+    header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt, since)
+    name = wire.partial_name(task.folder, task.task_index, task.attempt, task.round)
     try:
         _deliver(bucket, name, header, parts, task, wire.PARTIAL)
     except storage.BucketError as error:
@@ -200,7 +201,7 @@ def _deliver_long_streams(bucket: storage.Bucket, task: Assignment, folder: str)
         path = os.path.join(folder, stream)
         if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
             part = wire.file_part(path)
-            name = wire.stream_name(task.folder, task.task_index, stream)
+            name = wire.stream_name(task.folder, task.task_index, stream, task.round)
             try:
                 bucket.put(name, part.size, lambda part=part: wire.chunks(b"", {"": part}))  # type: ignore[misc]
             except storage.BucketError as error:

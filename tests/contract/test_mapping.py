@@ -23,8 +23,8 @@ from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.dispatch.call import Call, Map
+from covalent_parallel_plugin.dispatch.cancelling import Cancellation, CancelledCall
 from covalent_parallel_plugin.dispatch.mapping import MapLifecycle
-from covalent_parallel_plugin.dispatch.submit import CancelledCall
 from covalent_parallel_plugin.dispatch.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
@@ -63,7 +63,7 @@ class MapWay:
             cache_dir=str(self.cache_dir),
         )  # fmt: skip
         self.call = Call(str(uuid.uuid4()), 0, "mapped", platform.python_version(), "0.240.0", args=1)
-        self.cancelled: asyncio.Event
+        self.cancelled: Cancellation
 
     def go(
         self,
@@ -73,18 +73,26 @@ class MapWay:
         known: bool = True,
         return_exceptions: bool = False,
         aside: Callable[[MapWay, BatchApi], Any] | None = None,
+        before: Callable[[], Any] | None = None,
+        after: Callable[[], Any] | None = None,
         **constants: Any,
     ) -> Any:
-        """Run it under these faults; `aside` runs beside it."""
+        """Run it under these faults; `aside` runs beside it, `before` and `after` are hooks."""
         call = replace(self.call, map=Map(len(items) if known else None, return_exceptions), kwargs=tuple(constants))
         pickles = {"function": cloudpickle.dumps(function), "arg0": cloudpickle.dumps(items)}
         pickles.update({f"kwarg:{name}": cloudpickle.dumps(value) for name, value in constants.items()})
+        for when, hook in (("before", before), ("after", after)):
+            if hook is not None:
+                hooks = (("hook", ""),)
+                call = replace(call, before=hooks) if when == "before" else replace(call, after=hooks)
+                pickles[f"{when}0.function"] = cloudpickle.dumps(hook)
+                pickles[f"{when}0.args"], pickles[f"{when}0.kwargs"] = cloudpickle.dumps([]), cloudpickle.dumps({})
 
         async def source() -> str:
             return ""
 
         async def run() -> Any:
-            self.cancelled = asyncio.Event()
+            self.cancelled = Cancellation()
             batch = BatchApi(connect(self.emulator.environment["BATCH_EMULATOR_HOST"]), patience_seconds=5)
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
@@ -275,7 +283,179 @@ def test_at_the_time_limit_nothing_runs_again_and_the_item_is_named(way: MapWay)
     assert len(way.jobs()) == 1
 
 
+def test_items_that_shared_a_task_with_several_killers_are_all_delivered(way: MapWay) -> None:
+    """One task: the first job ends in item 1, the second in item 3, and each killer is run twice."""
+    way.settings = replace(way.settings, retries=4, max_parallel=1)
+    error = way.error(item_of(way.ran), range(6), deadly=[1, 3])
+    assert isinstance(error, MapError)
+    assert {index: type(error) for index, error in error.errors.items()} == {1: TaskKilledError, 3: TaskKilledError}
+    assert way.times_run() == {0: 1, 1: 2, 2: 1, 3: 2, 4: 1, 5: 1}
+
+
+def test_an_item_that_killed_its_process_once_is_no_failure_afterwards(way: MapWay) -> None:
+    """Nor is it named as the cause when the second job is lost for another reason."""
+    ran = str(way.ran)
+
+    def killed_once(index: int) -> int:
+        with open(ran) as file:
+            before = file.read().split().count(str(index))
+        with open(ran, "a") as file:
+            file.write(f"{index}\n")
+        if index == 1 and not before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index * index
+
+    assert way.value(killed_once, range(6)) == SQUARES[:6]
+    assert way.times_run() == {index: 2 if index == 1 else 1 for index in range(6)}
+
+
+def test_items_that_keep_killing_their_process_can_have_errors_in_their_places(way: MapWay) -> None:
+    values = way.value(item_of(way.ran), range(6), deadly=[4], bad=[2], return_exceptions=True)
+    assert [values[index] for index in (0, 1, 3, 5)] == [0, 1, 9, 25]
+    assert [type(values[index]) for index in (2, 4)] == [ElectronError, ElectronError]
+    assert values[4].type_name == "covalent_parallel_plugin.errors.TaskKilledError"
+    assert values[4].message == "killed its process (signal 9)"
+
+
+def test_without_retries_errors_stand_in_the_places_of_killers_if_nothing_else_was_lost(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=0)
+    values = way.value(item_of(way.ran), range(3), deadly=[1], return_exceptions=True)
+    assert (values[0], values[2], type(values[1])) == (0, 4, ElectronError)
+    error = way.error(item_of(way.ran), range(6), deadly=[1], return_exceptions=True)
+    assert isinstance(error, TaskKilledError)
+    assert "2 of its 6 items did not end (1, 4)." in str(error)
+
+
+# --- hooks, and what happens before the first item
+
+
+def task_index() -> int:
+    return int(os.environ["BATCH_TASK_INDEX"])
+
+
+def test_what_hooks_print_alike_in_all_tasks_is_shown_once(way: MapWay) -> None:
+    ended = way.go(item_of(way.ran), range(3), before=lambda: print("made ready"), after=lambda: print("tidied up"))
+    assert ended.outcome.stdout == (
+        "--- tasks 0-2, outside the items ---\nmade ready\ntidied up\n"
+        "--- item 0 ---\nitem 0\n--- item 1 ---\nitem 1\n--- item 2 ---\nitem 2\n"
+        "3 items: 3 returned; 3 tasks\n"
+    )
+
+
+def test_a_hook_that_raises_in_one_task_is_told_with_its_output_and_what_the_other_items_printed(way: MapWay) -> None:
+    def hook() -> None:
+        print("connecting", flush=True)
+        if task_index() == 1:
+            print("no route", file=sys.stderr)
+            raise RuntimeError("no data")
+
+    ended = way.go(item_of(way.ran), range(6), before=hook)
+    assert (type(ended.error), str(ended.error)) == (RuntimeError, "no data")
+    assert ended.stdout.startswith("--- tasks 0-2, outside the items ---\nconnecting\n--- item 0 ---\nitem 0\n")
+    assert ended.stdout.endswith("6 items: 4 returned, 2 did not end; 3 tasks\n")
+    assert ended.stderr.startswith("--- task 1, outside the items ---\nno route\nTraceback")
+    assert 'raise RuntimeError("no data")' in ended.stderr
+    assert len(way.jobs()) == 1
+
+
+def test_a_hook_that_raises_after_the_items_is_told_with_what_they_printed(way: MapWay) -> None:
+    def hook() -> None:
+        print("uploading", flush=True)
+        raise RuntimeError("no room")
+
+    ended = way.go(item_of(way.ran), range(6), after=hook)
+    assert (type(ended.error), str(ended.error)) == (RuntimeError, "no room")
+    assert ended.stdout.startswith("--- tasks 0-2, outside the items ---\nuploading\n--- item 0 ---\nitem 0\n")
+    assert ended.stderr.count("no room") == 2, "in the source line and in the exception's"
+
+
+def killed(index: int) -> None:
+    """A hook that kills the process in one task."""
+    print("getting ready", flush=True)
+    if task_index() == index:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_kill_before_the_first_item_of_every_task_is_told_at_once(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=3)
+
+    ended = way.go(item_of(way.ran), range(6), before=lambda: killed(task_index()), known=False)
+    assert type(ended.error) is TaskKilledError
+    assert "was killed before its first item" in str(ended.error)
+    assert "None of its items ended." in str(ended.error)
+    assert ended.stdout.startswith("--- tasks 0-2, outside the items ---\ngetting ready\n")
+    assert len(way.jobs()) == 1
+
+
+def test_a_kill_before_the_first_item_of_one_task_has_its_items_run_again_once(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=3)
+    ended = way.go(item_of(way.ran), range(6), before=lambda: killed(1))
+    assert type(ended.error) is TaskKilledError
+    assert "1 of its 6 items did not end (4)." in str(ended.error)
+    assert "was killed before its first item" in str(ended.error)
+    assert "--- item 0 ---\nitem 0\n" in ended.stdout, "the others' items are kept"
+    assert way.times_run() == dict.fromkeys([0, 1, 2, 3, 5], 1)
+    assert len(way.jobs()) == 2
+
+
+def test_a_kill_before_the_first_item_that_does_not_come_again_costs_nothing(way: MapWay) -> None:
+    mark = way.ran.with_name("was killed")
+
+    def hook() -> None:
+        if task_index() == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert way.value(item_of(way.ran), range(3), before=hook) == [0, 1, 4]
+    assert way.times_run() == {0: 1, 1: 1, 2: 1}
+    assert len(way.jobs()) == 2
+
+
 # --- machines that are lost
+
+
+def test_a_lost_task_shows_its_own_output(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=0)
+
+    def item(index: int) -> int:
+        print("item", index, flush=True)
+        time.sleep(60 if index == 5 else 0)
+        return index
+
+    fault = Fault("attempt.preempt", task=2, after_seconds=5, notice_seconds=20)
+    ended = way.go(item, range(6), fault)
+    assert type(ended.error) is MachineLostError
+    assert "  item 5\n" in str(ended.error), "the last lines of what was lost"
+    assert "item 0\n" not in str(ended.error)
+    assert ended.stdout.startswith("--- task 2, which was lost ---\nitem 5\n--- item 0 ---\nitem 0\n")
+
+
+def test_a_task_that_is_lost_in_a_later_job_shows_that_jobs_output(way: MapWay) -> None:
+    """Item 0 is taken away in both attempts of both jobs."""
+    way.settings = replace(way.settings, retries=1)
+    ran = str(way.ran)
+
+    def item(index: int) -> int:
+        with open(ran, "a+") as file:
+            file.write(f"{index}\n")
+            file.seek(0)
+            print("item", index, "run", file.read().split().count(str(index)), flush=True)
+        time.sleep(0 if index else 60)
+        return index
+
+    fault = Fault("attempt.preempt", task=0, after_seconds=4, notice_seconds=20)
+    ended = way.go(item, range(3), fault)
+    assert type(ended.error) is MachineLostError
+    assert len(way.jobs()) == 2
+    assert ended.stdout.startswith("--- task 0, which was lost ---\nitem 0 run 4\n")
+
+
+def test_of_several_tasks_without_an_outcome_the_one_that_failed_is_told(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=0, max_parallel=4)
+    faults = (Fault("attempt.lost", task=2, before_run=True), Fault("job.stop_siblings"))
+    ended = way.go(item_of(way.ran), range(12), *faults, seconds=5)
+    assert type(ended.error) is MachineLostError
+    assert "exit code 50002" in str(ended.error)
 
 
 def test_a_preempted_task_goes_on_where_it_was_within_the_same_job(way: MapWay) -> None:

@@ -64,6 +64,22 @@ def of_electrons():
     return power([best([1, 2]), best([3])])
 
 @workflow()
+def of_tuples_with_electrons():
+    return power([(best([1, 2]), 3), (5, 1)])
+
+@ct.electron(executor="gcpbatch")
+def text():
+    return "adam"
+
+@workflow()
+def of_text_of_an_earlier_electron():
+    return power(text())
+
+@workflow()
+def of_nothing_of_an_earlier_electron():
+    return power(several(0))
+
+@workflow()
 def of_nothing():
     return power([])
 
@@ -105,6 +121,28 @@ def here(number):
 @workflow()
 def local():
     return here(range(4))
+
+@pmap(executor="local")
+def fails_here(number):
+    return 1 // number
+
+@workflow()
+def local_failing():
+    return fails_here([1, 0, 2, 0])
+
+def says():
+    print("made ready")
+
+@pmap(executor=three, call_before=[ct.DepsCall(says)], return_exceptions=True)
+def deadly(number):
+    import os
+    if number == 2:
+        os._exit(7)
+    return number
+
+@workflow(check=lambda values: [str(value) for value in values])
+def killed_in_place():
+    return deadly(range(4))
 
 @pmap(executor=three)
 def sometimes(number):
@@ -180,11 +218,17 @@ def make_wheel(folder: Path) -> Path:
         ("with_a_constant_of_an_earlier_electron", [True, False]),
         ("of_electrons", [4, 9]),
         ("of_nothing", []),
+        ("of_nothing_of_an_earlier_electron", []),
+        ("of_tuples_with_electrons", [8, 5]),
         ("hooks", [number + 7 for number in range(9)]),
         ("pip", [42, 43, 44, 45]),
         ("sublattice", [0, 1, 4, 9]),
         ("local", [1, 2, 3, 4]),
         ("errors_in_place", ["1", "ZeroDivisionError: integer division or modulo by zero"]),
+        (
+            "killed_in_place",
+            ["0", "1", "covalent_parallel_plugin.errors.TaskKilledError: killed its process (exit status 7)", "3"],
+        ),
     ],
 )
 def test_a_map_gives_the_values_in_order(reports: Mapping[str, Any], name: str, value: Any) -> None:
@@ -219,6 +263,28 @@ def test_a_failing_map_names_its_items_and_shows_the_first_traceback(reports: Ma
     assert 'raise ValueError(f"no {number}")' in node.stderr
     assert "--- item 7 ---\nnumber 7\n" in node.stdout, "the others ran"
     assert node.stdout.endswith("8 items: 6 returned, 2 raised; 3 tasks\n")
+
+
+def test_what_hooks_print_is_shown_once_and_before_the_items(reports: Mapping[str, Any]) -> None:
+    stdout = reports["killed_in_place"].electrons["deadly"].stdout
+    assert stdout == (
+        "--- tasks 0-2; task 0 of job 2, outside the items ---\nmade ready\n"
+        "4 items: 3 returned, 1 did not end; 4 tasks in 2 jobs\n"
+    )
+
+
+def test_on_another_executor_a_failing_map_names_its_items_as_well(reports: Mapping[str, Any]) -> None:
+    report = reports["local_failing"]
+    assert report.status == "FAILED"
+    told = report.electrons["fails_here"].stderr
+    assert "2 of 4 items of electron 'fails_here' failed: 1, 3" in told
+    assert "item 3 (0): ZeroDivisionError" in told
+
+
+def test_a_text_in_the_place_of_a_list_is_refused(reports: Mapping[str, Any]) -> None:
+    report = reports["of_text_of_an_earlier_electron"]
+    assert report.status == "FAILED"
+    assert "the items of a map are a list, and this is of type str: write ['adam']" in report.electrons["power"].stderr
 
 
 def test_a_map_cancelled_in_the_middle_ends_cancelled_and_its_job_with_it(run_client: Callable[[str], Any]) -> None:

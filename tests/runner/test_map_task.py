@@ -18,9 +18,10 @@ import pytest
 
 from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.call import Map
-from covalent_parallel_plugin.dispatch.items import TaskReport, ValueStore, compressed, read_chunk, read_task
+from covalent_parallel_plugin.dispatch.item_table import ValueStore
+from covalent_parallel_plugin.dispatch.items import TaskReport, compressed, read_chunk, read_task
 from covalent_parallel_plugin.dispatch.map_rounds import pickle_of_error
-from covalent_parallel_plugin.dispatch.outcome import Raised
+from covalent_parallel_plugin.dispatch.outcome import read_streams
 from covalent_parallel_plugin.errors import ElectronError
 from covalent_parallel_plugin.runner import bucket as runner_bucket
 from covalent_parallel_plugin.runner.items import Share, read_notes, run_items, write_share
@@ -60,6 +61,11 @@ class Results:
             for item in report.items
             if item.raised is None
         }
+
+    def printed(self, report: TaskReport | None) -> list[tuple[str, str]]:
+        """What each item printed on stdout and stderr."""
+        assert report is not None
+        return [(self.store.text(item.stdout), self.store.text(item.stderr)) for item in report.items]
 
     def names(self) -> list[str]:
         prefix = f"{self.task.ticket.folder}/"
@@ -124,7 +130,7 @@ def test_items_of_every_kind_and_constants_come_as_they_do_locally(make_map: Any
 
 
 def test_items_may_be_whatever_can_be_iterated(make_map: Any) -> None:
-    results = make_map(square, dict.fromkeys([3, 4]))
+    results = make_map(square, range(3, 5))
     results.task.run()
     assert results.values(results.outcome()) == {0: 9, 1: 16}
 
@@ -180,6 +186,22 @@ def test_a_value_that_cannot_be_pickled_is_an_exception_of_its_item(make_map: An
     assert raised is not None and "lock" in raised.message
 
 
+def test_a_set_is_refused_because_each_task_would_have_its_own_order(make_map: Any) -> None:
+    results = make_map(square, {"a", "b"})
+    results.task.run()
+    ended = results.outcome().ended
+    assert ended is not None and ended.raised is not None
+    assert (ended.raised.full_name, "return sorted(...)" in ended.raised.message) == ("TypeError", True)
+
+
+def test_a_dict_is_refused_because_it_is_one_item(make_map: Any) -> None:
+    results = make_map(square, {"item": 3})
+    results.task.run()
+    ended = results.outcome().ended
+    assert ended is not None and ended.raised is not None
+    assert ended.raised.message == "a dict is one item: write [{...}], or grid(**{...}) for all combinations"
+
+
 def test_items_that_cannot_be_iterated_are_told_as_the_electrons_own_exception(make_map: Any) -> None:
     results = make_map(square, 3)
     results.task.run()
@@ -201,8 +223,7 @@ def test_each_items_output_is_found_under_it(make_map: Any) -> None:
 
     results = make_map(f, range(3))
     ended = results.task.run()
-    outputs = [(item.stdout, item.stderr) for item in results.outcome().items]
-    assert outputs == [
+    assert results.printed(results.outcome()) == [
         ("out 0\n", "err 0\n"),
         ("out 1\nno newlineof a child\n", "err 1\nchild err\n"),
         ("out 2\n", "err 2\n"),
@@ -217,7 +238,7 @@ def test_output_that_looks_like_a_mark_is_output(make_map: Any) -> None:
     results = make_map(f, range(2))
     results.task.run()
     text = "\0covalent-parallel-\0\0covalent-parallel-0123456789abcdef 1\n\0"
-    assert [item.stdout for item in results.outcome().items] == [text, text]
+    assert [stdout for stdout, _ in results.printed(results.outcome())] == [text, text]
 
 
 @pytest.mark.parametrize("how", ["close", "none", "other"])
@@ -334,7 +355,7 @@ def test_at_the_time_limit_the_ended_items_are_delivered_and_stderr_shows_where_
     assert results.values(report) == {0: 0}
     assert report.ended is not None and report.running is not None
     assert (report.ended.reason, report.running.index) == ("time_limit", 1)
-    assert "in f" in report.stderr
+    assert "in f" in report.running.stderr
 
 
 # --- attempts
@@ -368,13 +389,25 @@ def test_a_notice_to_stop_sends_what_ended_and_the_next_attempt_goes_on_after_it
     results = make_map(waits_in_item_two, range(5))
     terminated(results)
     assert results.values(results.chunk(0)) == {0: (0, "0"), 1: (1, "0")}
-    chunk = results.chunk(0)
-    assert chunk is not None and [item.stdout for item in chunk.items] == ["item 0\n", "item 1\n"]
+    assert [stdout for stdout, _ in results.printed(results.chunk(0))] == ["item 0\n", "item 1\n"]
 
     results.task.run(BATCH_TASK_RETRY_ATTEMPT="1")
     report = results.outcome()
     assert results.values(report) == {2: (2, "1"), 3: (3, "1"), 4: (4, "1")}
     assert (report.chunks, report.total) == (1, 5)
+
+
+def test_what_was_printed_since_the_last_delivery_is_left_as_the_output_so_far(make_map: Any) -> None:
+    """Also by a task of a later job, under a name and a seal of its own."""
+    results = make_map(waits_in_item_two, range(5))
+    for round in (0, 1):
+        results.task.variables[wire.ENV_ROUND] = str(round)
+        terminated(results)
+    ticket = results.task.ticket
+    for round, item in ((0, None), (1, 1)):
+        data = results.task.object(wire.partial_name(ticket.folder, 0, 0, round))
+        bound_to = wire.binding(wire.PARTIAL, ticket.call_id, 0, item)
+        assert read_streams(io.BytesIO(data), ticket.key, bound_to) == ("item 2\n", "")
 
 
 def test_a_forged_chunk_costs_the_next_attempt_nothing_but_its_name(make_map: Any) -> None:
@@ -524,8 +557,7 @@ def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(deliver
     prints(2, b"short\n")
     run(2, 3)
     made.send_rest(streams)
-    chunks = [results.chunk(number) for number in range(3)]
-    texts = [chunk.items[0].stdout for chunk in chunks if chunk]
+    texts = [results.printed(results.chunk(number))[0][0] for number in range(3)]
     assert [(text[0], text[-1], "bytes left out" in text) for text in texts[:2]] == [("0", "0", True), ("1", "1", True)]
     assert texts[2] == "short\n"
     for spool in spools:
@@ -563,6 +595,21 @@ def test_a_hook_that_raises_is_told_as_the_tasks_ending(make_task: Any, tmp_path
     assert (report.ended.raised.message, list(report.items)) == ("no data", [])
 
 
+def test_what_a_hook_prints_is_told_apart_from_the_items(make_task: Any, tmp_path: Path) -> None:
+    def hook() -> None:
+        print("made ready")
+
+    def item(number: int) -> None:
+        print("item", number)
+
+    task = make_task(item, [1], call={"map": Map(), "before": (("hook", ""),)}, before=[(cloudpickle.dumps(hook), "")])
+    results = Results(task, tmp_path)
+    task.run()
+    report = results.outcome()
+    assert (report.stdout, results.printed(report)) == ("made ready\n", [("item 1\n", "")])
+    results.store.close()
+
+
 def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_stock_image(make_task: Any) -> None:
     """The image has nothing of this package, and the error that comes back is this package's own again."""
 
@@ -570,7 +617,7 @@ def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_sto
         (error,) = (value for value in values if isinstance(value, Exception))
         return f"{type(error).__name__}: {error} ({error.type_name})", error  # type: ignore[attr-defined]
 
-    data = pickle_of_error(Raised("ValueError", "builtins", "no 3", ("no 3",), "Traceback ..."))
+    data = pickle_of_error(ElectronError("ValueError", "no 3", "Traceback ..."))
 
     class AsItCame:
         def __reduce__(self) -> Any:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.dispatch.joined import BATCH, IN_MEMORY_BYTES, gathered, pickle_of_list
+from covalent_parallel_plugin.errors import CacheDirError
 
 plain_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.binary(max_size=50),
@@ -85,3 +86,9 @@ def test_a_mapped_list_loads_to_its_values(tmp_path: Path) -> None:
     buffer = gathered(chunks, IN_MEMORY_BYTES + 1, str(tmp_path))
     assert isinstance(buffer, mmap.mmap)
     assert pickle.loads(buffer) == values  # noqa: S301 - made here
+
+
+def test_a_folder_that_takes_no_more_is_told_as_such(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(CacheDirError, match=f"cache_dir = '{gone}' could not take a value .*make room there"):
+        gathered([b"x"], IN_MEMORY_BYTES + 1, str(gone))

@@ -14,18 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.dispatch.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
 from covalent_parallel_plugin.dispatch.items import (
-    COPY_BYTES,
-    IN_MEMORY_BYTES,
     KEPT_BYTES,
     MOST_ITEMS,
     TaskReport,
-    ValueStore,
     compressed,
     read_chunk,
     read_task,
     tasks_for,
 )
+from covalent_parallel_plugin.dispatch.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.runner.items import Share, parse_indices
 from covalent_parallel_plugin.runner.report import KEPT_BYTES as KEPT_BY_THE_RUNNER
@@ -46,11 +45,14 @@ HEADER: dict[str, Any] = {
     "chunks": 0,
     "peak_memory_bytes": 5,
     "streams": [8, 3],
-    "table": [
-        {"index": 1, "size": 3, "output": [0, 4, 0, 0], "shown": "11"},
-        {"index": 5, "exception": EXCEPTION, "arguments": "5", "output": [4, 8, 0, 3]},
-        {"index": 9, "size": 2, "output": [8, 8, 3, 3]},
-    ],
+    "outside": [[], []],
+    "table": {
+        "index": [1, 5, 9],
+        "size": [3, 0, 2],
+        "output": [0, 4, 0, 0, 4, 8, 0, 3, 8, 8, 3, 3],
+        "raised": [[1, EXCEPTION, "5"]],
+        "shown": [[0, "11"]],
+    },
 }
 PARTS: dict[str, wire.Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
 
@@ -76,6 +78,10 @@ def read(store: ValueStore, stream: io.BytesIO, **where: Any) -> TaskReport:
 def value(store: ValueStore, report: TaskReport, number: int) -> bytes:
     item = report.items[number]
     return b"".join(store.read(item.offset, item.size))
+
+
+def printed(store: ValueStore, report: TaskReport) -> list[tuple[str, str]]:
+    return [(store.text(item.stdout), store.text(item.stderr)) for item in report.items]
 
 
 # --- indices
@@ -142,7 +148,7 @@ def test_items_come_with_values_exceptions_and_their_own_output(store: ValueStor
     raised = report.items[1].raised
     assert raised is not None
     assert (raised.full_name, report.items[1].arguments) == ("ValueError", "5")
-    assert [(item.stdout, item.stderr) for item in report.items] == [("one\n", ""), ("five", "err"), ("", "")]
+    assert printed(store, report) == [("one\n", ""), ("five", "err"), ("", "")]
     assert report.items[0].shown == "11"
 
 
@@ -169,48 +175,75 @@ def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueSt
 
 
 def test_a_chunk_has_items_and_their_output(store: ValueStore) -> None:
-    header = {key: HEADER[key] for key in ("table", "streams")}
+    header = {key: HEADER[key] for key in ("table", "streams", "outside")}
     report = read_chunk(sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
-    assert [item.stdout for item in report.items] == ["one\n", "five", ""]
+    assert [stdout for stdout, _ in printed(store, report)] == ["one\n", "five", ""]
     assert value(store, report, 2) == b"bb"
+
+
+def test_what_was_printed_outside_the_items_is_told_apart(store: ValueStore) -> None:
+    report = read(store, sealed({**HEADER, "outside": [[[0, 2], [6, 8]], [[1, 3]]]}))
+    assert (report.stdout, report.stderr) == ("onve", "rr")
+
+
+def test_a_table_holds_items_as_they_were_put_into_it() -> None:
+    raised = raised_of(EXCEPTION)
+    items = [Item(3, 10, 5, (1, 2), (3, 4), shown="x"), Item(7, raised=raised, arguments="(7,)"), Item(0)]
+    table = ItemTable(items)
+    assert list(table) == items
+    assert (len(table), table[1:], table.raised) == (3, items[1:], [1])
+    with pytest.raises(IndexError):
+        table[3]
 
 
 def test_values_past_the_memory_limit_come_back(store: ValueStore, tmp_path: Path) -> None:
     large = b"x" * (IN_MEMORY_BYTES + 3)
-    table = [{"index": 0, "size": len(large), "output": [0, 0, 0, 0]}]
+    table = {**TABLE, "index": [0], "size": [len(large)], "output": []}
     report = read(store, sealed({**HEADER, "table": table}, {**PARTS, "values": large}))
     assert value(store, report, 0) == large
     assert list(tmp_path.iterdir()) == []
 
 
-def without(table_row: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: held for name, held in table_row.items() if name != key}
+TABLE: dict[str, Any] = {"index": [], "size": [], "output": [], "raised": [], "shown": []}
 
 
-FIRST = HEADER["table"][0]
+def changed_table(**columns: Any) -> dict[str, Any]:
+    return {"table": {**HEADER["table"], **columns}}
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"table": []},
-        {"table": [{**FIRST, "size": 4}]},
-        {"table": [{**FIRST, "size": -3}, *HEADER["table"]]},
-        {"table": [{**FIRST, "size": 5.0}]},
-        {"table": [{**FIRST, "size": True}]},
-        {"table": [{**FIRST, "size": 5, "index": -1}]},
-        {"table": [{**FIRST, "size": 5, "index": MOST_ITEMS + 1}]},
-        {"table": [{**FIRST, "size": 5, "index": "1"}]},
-        {"table": [{**without(FIRST, "index"), "size": 5}]},
-        {"table": [{**without(FIRST, "output"), "size": 5}]},
-        {"table": [{**FIRST, "size": 5, "output": [0, 4]}]},
-        {"table": [{**FIRST, "size": 5, "output": [0, -4, 0, 0]}]},
-        {"table": [{**FIRST, "size": 5, "output": "0000"}]},
-        {"table": [{**FIRST, "size": 5, "shown": 3}]},
-        {"table": [{**FIRST, "size": 5, "exception": {}}]},
+        {"table": TABLE},
+        changed_table(size=[3, 0, 3]),
+        changed_table(size=[3, -1, 3]),
+        changed_table(size=[3, 0.0, 2]),
+        changed_table(size=[True, 2, 2]),
+        changed_table(size=[3, 2]),
+        changed_table(size={"a": 5}),
+        changed_table(index=[1, 5, -1]),
+        changed_table(index=[1, 5, MOST_ITEMS + 1]),
+        changed_table(index=[1, 5, "9"]),
+        changed_table(index="159"),
+        changed_table(output=[0, 4]),
+        changed_table(output=[0, -4] + [0] * 10),
+        changed_table(output="0" * 12),
+        changed_table(output=None),
+        changed_table(shown=[[0, 3]]),
+        changed_table(shown=[[-1, "x"]]),
+        changed_table(shown=5),
+        changed_table(raised=[[1, {}, "5"]]),
+        changed_table(raised=[[1, EXCEPTION]]),
+        changed_table(raised=[["1", EXCEPTION, "5"]]),
         {"table": {"a": 1}},
+        {"table": [HEADER["table"]]},
         {"table": None},
         {"table": 5},
+        {"outside": None},
+        {"outside": [[]]},
+        {"outside": [[[0]], []]},
+        {"outside": [[[0, -1]], []]},
+        {"outside": [[["0", "1"]], []]},
         {"count": -1},
         {"count": "10"},
         {"count": MOST_ITEMS + 1},
@@ -241,14 +274,15 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["table", "streams", "count", "chunks", "ended", "outcome", "cloudpickle"]), json_values
+        st.sampled_from(["table", "streams", "outside", "count", "chunks", "ended", "outcome", "cloudpickle"]),
+        json_values,
     ),
-    st.dictionaries(st.sampled_from(["index", "size", "output", "exception", "arguments", "shown"]), json_values),
+    st.dictionaries(st.sampled_from(["index", "size", "output", "raised", "shown"]), json_values),
 )
 def test_whatever_a_header_says_there_is_a_report_or_a_refusal(
-    tmp_path_factory: pytest.TempPathFactory, changed: dict[str, Any], row: dict[str, Any]
+    tmp_path_factory: pytest.TempPathFactory, changed: dict[str, Any], columns: dict[str, Any]
 ) -> None:
-    header = {**HEADER, "table": [{**FIRST, **row}, *HEADER["table"][1:]], **changed}
+    header = {**HEADER, **changed_table(**columns), **changed}
     made = ValueStore(str(tmp_path_factory.getbasetemp()))
     try:
         read(made, sealed(header))
@@ -266,7 +300,7 @@ def test_an_outcome_that_was_sealed_for_another_place_is_refused(store: ValueSto
 
 @pytest.mark.parametrize("where", [(2, 0, 2), (1, 1, 2), (1, 0, 3)])
 def test_a_chunk_that_was_sealed_for_another_place_is_refused(store: ValueStore, where: tuple[int, int, int]) -> None:
-    header = {key: HEADER[key] for key in ("table", "streams")}
+    header = {key: HEADER[key] for key in ("table", "streams", "outside")}
     stream = sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2))
     with pytest.raises(OutcomeError, match="seal does not fit"):
         read_chunk(stream, KEY, CALL_ID, *where, store)
@@ -311,10 +345,11 @@ def long_stream(tmp_path: Path) -> Path:
 
 def spans_of(store: ValueStore, path: Path, *spans: tuple[int, int]) -> list[str]:
     size = path.stat().st_size
-    table = [{"index": number, "size": 0, "output": [*span, 0, 0]} for number, span in enumerate(spans)]
+    output = [offset for span in spans for offset in (*span, 0, 0)]
+    table = {**TABLE, "index": list(range(len(spans))), "size": [0] * len(spans), "output": output}
     parts: dict[str, wire.Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
     report = read(store, sealed({**HEADER, "table": table, "streams": [size, 0]}, parts))
-    return [item.stdout for item in report.items]
+    return [stdout for stdout, _ in printed(store, report)]
 
 
 def test_runner_and_dispatcher_mean_the_same_by_kept() -> None:

@@ -11,20 +11,17 @@ import pytest
 
 from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.items import Item, Running, TaskReport, ValueStore
+from covalent_parallel_plugin.dispatch.item_table import Item, ValueStore
+from covalent_parallel_plugin.dispatch.items import Running, TaskReport
 from covalent_parallel_plugin.dispatch.map_rounds import (
     KILLS_BEFORE_GIVING_UP,
-    NAMED_ITEMS,
-    SHOWN_CHARACTERS,
     Progress,
     failure_of,
     named,
-    output_of,
     pickle_of_error,
-    totals,
 )
 from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
-from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, TaskKilledError
+from covalent_parallel_plugin.errors import NAMED_ITEMS, ElectronError, RemoteTraceback, TaskKilledError
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 RAISED = Raised("ValueError", "builtins", "no\nreally", ("no\nreally",), "Traceback ...\nValueError: no\n")
@@ -33,6 +30,7 @@ KILLED = Outcome(wire.KILLED, "", "", signal=9)
 OUT_OF_MEMORY = Outcome(wire.KILLED, "", "", signal=9, out_of_memory_kills=1)
 LEFT = Outcome(wire.KILLED, "", "", exit_status=3)
 TIMED_OUT = Outcome(wire.KILLED, "", "", signal=9, reason="time_limit")
+REFUSED = Outcome(wire.REFUSED, "", "", reason="missing_module")
 HOOK = Outcome(wire.EXCEPTION, "", "", raised=RAISED)
 
 
@@ -83,7 +81,9 @@ def test_what_is_to_be_run_again(progress: Progress, lost: list[int] | None, is_
     [
         (done(1), False, False, {}),
         (TaskReport(ended=HOOK), True, False, {}),
-        (TaskReport(ended=KILLED), True, False, {}),
+        (TaskReport(ended=KILLED), False, False, {}),
+        (TaskReport(ended=KILLED, total=4), True, False, {}),
+        (TaskReport(ended=REFUSED), True, False, {}),
         (TaskReport([Item(0)], ended=HOOK), True, False, {}),
         (TaskReport(ended=TIMED_OUT), False, True, {}),
         (killed(2, TIMED_OUT), False, True, {}),
@@ -99,7 +99,7 @@ def test_how_a_task_ended_is_told_apart(report: TaskReport, hook: bool, timed_ou
 
 def test_an_item_that_was_delivered_before_stays_as_it_was() -> None:
     progress = of(4, TaskReport([Item(0, shown="first")]), TaskReport([Item(0, shown="second")]))
-    assert progress.items[0].shown == "first"
+    assert progress.item(0).shown == "first"
 
 
 def test_the_task_knows_better_how_many_items_there_are() -> None:
@@ -140,7 +140,8 @@ def test_the_shown_list_is_of_bounded_length() -> None:
 
 
 def test_what_stands_for_an_item_that_raised_survives_a_pickle() -> None:
-    error = pickle.loads(pickle_of_error(OWN))  # noqa: S301 - made here
+    found = of(1, raised(0, OWN)).errors()
+    error = pickle.loads(pickle_of_error(found[0]))  # noqa: S301 - made here
     assert type(error) is ElectronError
     assert (error.type_name, error.message, error.remote_traceback) == (
         "models.ModelDiverged",
@@ -154,7 +155,7 @@ def test_what_stands_for_an_item_that_raised_needs_no_package_that_pickles_excep
     before = dict(copyreg.dispatch_table)
     try:
         copyreg.pickle(ElectronError, lambda error: (print, ()))  # type: ignore[arg-type,return-value]
-        error = pickle.loads(pickle_of_error(OWN))  # noqa: S301 - made here
+        error = pickle.loads(pickle_of_error(ElectronError("models.ModelDiverged", "after step 7")))  # noqa: S301 - made here
     finally:
         copyreg.dispatch_table.clear()
         copyreg.dispatch_table.update(before)
@@ -200,37 +201,54 @@ def test_of_many_failures_the_first_are_named_and_the_others_counted() -> None:
     assert text.endswith("... and 80 more")
 
 
-def test_output_stands_under_the_index_of_its_item() -> None:
-    rows = [Item(1, stdout="second"), Item(0, stdout="first\n"), Item(2, stderr="trouble\n")]
-    progress = of(3, TaskReport(rows))
-    assert output_of(progress, "stdout") == "--- item 0 ---\nfirst\n--- item 1 ---\nsecond\n"
-    assert output_of(progress, "stderr") == "--- item 2 ---\ntrouble\n"
+def test_what_stands_for_an_item_that_killed_its_process_says_how() -> None:
+    error = of(2, done(0), killed(1, OUT_OF_MEMORY, stderr="Fatal Python error\n")).errors()[1]
+    assert error.type_name == "covalent_parallel_plugin.errors.TaskKilledError"
+    assert error.message == "killed its process (signal 9) for want of memory: raise `memory`"
+    assert error.remote_traceback == "Fatal Python error\n"
 
 
-def test_the_last_words_of_an_item_that_killed_its_process_are_shown() -> None:
-    assert output_of(of(2, killed(1, stdout="last words\n")), "stdout") == "--- item 1 ---\nlast words\n"
+def test_an_item_that_was_delivered_after_its_kill_has_no_error() -> None:
+    progress = of(3, killed(1), raised(2), done(0, 1))
+    assert (list(progress.errors()), progress.still_killed) == ([2], {})
 
 
-def test_of_too_much_output_the_beginning_and_the_end_are_shown() -> None:
-    rows = [Item(index, stdout=str(index) * 1_000_000) for index in range(9)]
-    text = output_of(of(9, TaskReport(rows)), "stdout")
-    assert len(text) < SHOWN_CHARACTERS + 100
-    assert text.startswith("--- item 0 ---\n0") and text.endswith("8\n")
-    assert "characters left out" in text
+def test_the_latest_of_several_kills_comes_last() -> None:
+    progress = of(4, killed(1), killed(3), killed(1, LEFT), done(0))
+    assert list(progress.still_killed) == [3, 1]
+
+
+def test_items_that_shared_a_task_with_a_kill_have_none_of_their_own() -> None:
+    """Two jobs: the first one's task is killed in item 1 and takes 2 and 3 along; in the second 2 kills its own."""
+    progress = of(4, TaskReport([Item(0)], total=4, ended=KILLED, running=Running(1, "1")))
+    assert progress.lost() == [2, 3, 1]
+    progress.add(TaskReport([], total=4, ended=KILLED, running=Running(2, "2"), round=1))
+    assert (progress.kills, progress.lost()) == ({1: 1, 2: 1}, [3, 1, 2])
+    progress.add(TaskReport([Item(3), Item(1)], total=4, ended=KILLED, running=Running(2, "2"), round=2))
+    assert (progress.lost(), list(progress.still_killed)) == ([], [2])
+
+
+# --- tasks that are killed before their first item
+
+EARLY = TaskReport(ended=KILLED)
 
 
 @pytest.mark.parametrize(
-    ("progress", "tasks", "jobs", "text"),
+    ("reports", "is_hopeless"),
     [
-        (of(2, done(0, 1)), 1, 1, "2 items: 2 returned; 1 task\n"),
-        (of(4, done(0, 1), raised(2)), 4, 1, "4 items: 2 returned, 1 raised, 1 did not end; 4 tasks\n"),
-        (of(4, done(0, 1, 2, 3)), 5, 2, "4 items: 4 returned; 5 tasks in 2 jobs\n"),
-        (of(0), 0, 0, "0 items: 0 returned; 0 tasks\n"),
+        ([done(0)], False),
+        ([EARLY], True),
+        ([EARLY, done(0)], False),
+        ([EARLY, EARLY, done(0)], False),
+        ([EARLY, done(0), TaskReport(ended=KILLED, round=1)], True),
+        ([TaskReport(ended=KILLED, total=4), done(0)], False),
+        ([killed(1)], False),
     ],
 )
-def test_one_line_has_the_totals(progress: Progress, tasks: int, jobs: int, text: str) -> None:
-    progress.tasks, progress.jobs = tasks, jobs
-    assert totals(progress) == text
+def test_it_is_hopeless_where_no_task_gets_to_its_items_or_some_do_not_in_two_jobs(
+    reports: list[TaskReport], is_hopeless: bool
+) -> None:
+    assert of(4, *reports).is_hopeless is is_hopeless
 
 
 @pytest.mark.parametrize(("count", "text"), [(2, "0, 1"), (NAMED_ITEMS + 1, "18, 19, ...")])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
-from covalent_parallel_plugin import ElectronError, grid, pmap
+from covalent_parallel_plugin import ElectronError, MapError, grid, pmap
 from covalent_parallel_plugin.dispatch.call import Map
 from covalent_parallel_plugin.mark import items_in, items_name, map_mark, marked
 from covalent_parallel_plugin.parallel_map import Opaque, ParallelMap
+from covalent_parallel_plugin.runner.items import POSITIONAL
 from covalent_parallel_plugin.transport import read_call
 
 Made = list[tuple[str, dict[str, Any]]]
@@ -30,6 +32,11 @@ def power(base: int, exponent: int = 2) -> int:
 
 @pmap(return_exceptions=True)
 def inverse(number: int) -> float:
+    return 1 / number
+
+
+@pmap
+def inverse_or_raise(number: int) -> float:
     return 1 / number
 
 
@@ -80,6 +87,20 @@ def test_an_axis_that_is_no_list_is_refused_with_the_remedy(axis: Any) -> None:
         grid(optimizer=axis)
 
 
+@pytest.mark.parametrize(
+    ("unnamed", "remedy"),
+    [
+        (([1, 2],), "grid(a=[1, 2])"),
+        (([1, 2], ["x"]), "grid(a=[1, 2], b=['x'])"),
+        (({"rate": [1, 2]},), "grid(**{'rate': [1, 2]})"),
+    ],
+)
+def test_axes_without_names_are_refused_with_the_remedy(unnamed: Any, remedy: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        grid(*unnamed)
+    assert str(caught.value) == f"grid takes named lists: {remedy}"
+
+
 # --- in this process
 
 
@@ -110,6 +131,68 @@ def test_a_local_map_raises_what_its_function_raises_where_it_does() -> None:
     assert caught.traceback[-1].name == "<lambda>"
 
 
+def test_what_a_local_map_raises_says_in_which_item() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        inverse_or_raise.local([1, 0])
+    if sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == ["item 1 (0) of the map"]
+
+
+@pytest.mark.filterwarnings("ignore:Please make sure you are not manipulating:UserWarning")
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ("adam", r"the items of a map are a list, and this is of type str: write \['adam'\]"),
+        (b"x", "this is of type bytes"),
+        (3, "this is of type int: 'int' object is not iterable"),
+        (None, "this is of type NoneType"),
+        ({"base": 1}, r"a dict is one item: write \[{...}\], or grid\(\*\*{...}\) for all combinations"),
+    ],
+)
+def test_items_that_nobody_means_are_refused_here_and_in_a_lattice(items: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        power.local(items)
+    with pytest.raises(TypeError, match=text):
+        names(lambda: power(items))
+
+
+def test_a_table_is_refused_with_what_to_write() -> None:
+    class DataFrame(dict[str, Any]):
+        """As pandas and polars call theirs."""
+
+    with pytest.raises(TypeError, match=r"to_dict\('records'\)"):
+        power.local(DataFrame(base=[1, 2]))
+
+
+def test_on_another_executor_all_items_run_and_the_failed_are_named() -> None:
+    function = cloudpickle.loads(cloudpickle.dumps(inverse_or_raise._electron.electron_object.function))
+    ran: list[int] = []
+
+    def denominators() -> Iterator[int]:
+        for number in (1, 0, 2, 0):
+            ran.append(number)
+            yield number
+
+    with pytest.raises(MapError) as caught:
+        function(denominators())
+    assert ran == [1, 0, 2, 0]
+    assert str(caught.value) == (
+        "2 of 4 items of electron 'inverse_or_raise' failed: 1, 3\n"
+        "  item 1 (0): ZeroDivisionError: division by zero\n"
+        "  item 3 (0): ZeroDivisionError: division by zero"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert str(pickle.loads(pickle.dumps(caught.value)).errors[3]) == "ZeroDivisionError: division by zero"  # noqa: S301 - made here
+
+
+def test_a_local_map_has_errors_in_the_places_of_items_that_leave_the_interpreter() -> None:
+    def leaves(number: int) -> int:
+        return number if number else sys.exit("no more")
+
+    one, error = pmap(return_exceptions=True)(leaves).local([1, 0])
+    assert (one, str(error)) == (1, "SystemExit: no more")
+
+
 def test_a_local_map_can_have_errors_in_the_places_of_items() -> None:
     one, error, half = inverse.local([1, 0, 2])
     assert (one, half) == (1.0, 0.5)
@@ -118,7 +201,35 @@ def test_a_local_map_can_have_errors_in_the_places_of_items() -> None:
     assert "return 1 / number" in error.remote_traceback
 
 
+@pytest.mark.filterwarnings("ignore:Please make sure you are not manipulating:UserWarning")
+@pytest.mark.parametrize(
+    ("given", "constants", "text"),
+    [
+        (([1], [2]), {}, "a map takes one iterable of items, and 2 were given: write zip([1], [2])"),
+        ((), {}, "a map takes one iterable of items, without a name, and none was given: write power([...])"),
+        (
+            (),
+            {"base": [1], "exponent": [2]},
+            "a map takes one iterable of items, without a name, and none was given: write"
+            " power(grid(base=[...], exponent=[...])) for every combination",
+        ),
+    ],
+)
+def test_a_map_takes_one_iterable_here_and_in_a_lattice(given: Any, constants: dict[str, Any], text: str) -> None:
+    for call in (lambda: power.local(*given, **constants), lambda: names(lambda: power(*given, **constants))):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == text
+
+
+@pytest.mark.filterwarnings("ignore:Please make sure you are not manipulating:UserWarning")
+def test_several_results_of_electrons_are_to_be_zipped_in_an_electron() -> None:
+    with pytest.raises(TypeError, match=r"2 were given: have an electron return list\(zip\(...\)\) of them"):
+        names(lambda: power(several(1), several(2)))
+
+
 def test_a_map_looks_like_its_function() -> None:
+    assert repr(power) == "<map of power>"
     assert (power.__name__, power.__doc__) == ("power", "Raise a number.")
 
 
@@ -166,6 +277,41 @@ def test_a_list_of_electrons_is_made_by_covalent() -> None:
     assert ":electron_list:" in found
 
 
+def test_an_item_that_is_a_tuple_with_electrons_stays_one() -> None:
+    """Covalent itself makes lists of such tuples."""
+    held = [{POSITIONAL: [2, 3]}, 4, (5, 1)]
+    assert power.local(held) == [8, 16, 5]
+    found = names(lambda: power([(several(1), (2, 3)), (2, 2), {"base": several(1), "exponent": (1,)}]))
+    assert found.count(":electron_dict:") == 2
+    assert found.count(":parameter:<tuple>") == 3, "what holds no electron is not taken apart"
+
+
+@pytest.mark.filterwarnings("ignore:Please make sure you are not manipulating:UserWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda result: zip([1, 2], result, strict=False),
+        enumerate,
+        lambda result: map(str, result),
+        lambda result: filter(None, result),
+        lambda result: grid(base=result),
+    ],
+)
+def test_what_cannot_know_how_long_an_electrons_result_is_is_refused_and_not_empty(make: Any) -> None:
+    with pytest.raises(TypeError, match="is not known while the lattice is built"):
+        names(lambda: power(make(several(3))))
+
+
+def test_a_zip_without_electrons_is_taken() -> None:
+    assert ":parameter:<2 items for a map>" in names(lambda: power(zip([1, 2], [3, 4], strict=True)))
+
+
+def test_items_that_hold_themselves_are_one_node() -> None:
+    item: list[Any] = [1]
+    item.append(item)
+    assert len(names(lambda: power([item]))) == 3
+
+
 def test_a_constant_that_holds_electrons_is_made_by_covalent() -> None:
     @pmap
     def score(item: int, weights: list[Any]) -> int:
@@ -197,9 +343,32 @@ def test_what_an_electron_may_be_given_is_passed_on() -> None:
     assert [len(metadata["hooks"][when]) for when in ("call_before", "call_after")] == [1, 1]
 
 
-def test_an_option_that_electrons_do_not_have_is_refused() -> None:
-    with pytest.raises(TypeError, match="dpes_pip"):
-        pmap(dpes_pip=[])(lambda item: item)
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"executer": "local"}, "pmap has no argument 'executer' (did you mean 'executor'?)"),
+        ({"dpes_pip": []}, "pmap has no argument 'dpes_pip' (did you mean 'deps_pip'?)"),
+        ({"return_exception": True}, "pmap has no argument 'return_exception' (did you mean 'return_exceptions'?)"),
+        ({"qqqq": 1}, "pmap has no argument 'qqqq'"),
+        (
+            {"max_paralel": 5},
+            "pmap has no argument 'max_paralel' (did you mean 'max_parallel', an option of the executor?)",
+        ),
+        (
+            {"max_parallel": 5},
+            "max_parallel is an option of the executor: pmap(executor=GCPBatchExecutor(max_parallel=5))",
+        ),
+        (
+            {"spot": True, "xecutor": "local", "vcpus": 4},
+            "pmap has no argument 'xecutor' (did you mean 'executor'?); spot, vcpus are options of the executor:"
+            " pmap(executor=GCPBatchExecutor(spot=True, vcpus=4))",
+        ),
+    ],
+)
+def test_an_argument_that_is_none_is_refused_with_what_was_meant(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        pmap(**arguments)
+    assert str(caught.value) == text
 
 
 def test_the_electrons_function_maps_by_itself_for_other_executors() -> None:
