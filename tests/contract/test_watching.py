@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,14 +22,30 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import warm_python
 from google.cloud import batch_v1
+from rich.console import Console
 
+from covalent_parallel_plugin.cli.watch import items_told, table, tasks_told
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
+from covalent_parallel_plugin.cloud.failures import translated
 from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.watching import CovalentServer, Items, Snapshot, Watch, follow, view_of
+from covalent_parallel_plugin.watching import (
+    CovalentServer,
+    Items,
+    JobView,
+    Node,
+    Snapshot,
+    Watch,
+    follow,
+    places_of,
+    view_of,
+)
 
 PARENT = "projects/local/locations/us-east1"
+OTHER_PARENT = "projects/another/locations/europe-west4"
+CONFIGURED = {"project_id": "local"}
+MADE = {"project_id": "another", "region": "europe-west4", "vcpus": 2.0}
 NOBODY = "http://127.0.0.1:9"
 COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "watch"]
 COMMAND_SECONDS = 60
@@ -45,12 +62,12 @@ def job(state: str = "RUNNING", counts: Any = None, labels: Any = None, events: 
 @pytest.mark.parametrize(
     ("label", "counts", "items"),
     [
-        ("1000", {"PENDING": 16}, Items(1000, 0, 0, 0, True)),
-        ("1000", {"PENDING": 0, "SUCCEEDED": 16}, Items(1000, 1000, 0, 0, True)),
-        ("160", {"SUCCEEDED": 4, "RUNNING": 8, "PENDING": 3, "FAILED": 1}, Items(160, 40, 80, 10, True)),
-        ("100", {"SUCCEEDED": 1, "UNEXECUTED": 2}, Items(100, 33, 0, 66, False)),
-        ("7", {"SUCCEEDED": 7}, Items(7, 7, 0, 0, True)),
-        ("7", {}, Items(7, 0, 0, 0, True)),
+        ("1000", {"PENDING": 16}, Items(1000, 0, 0, True)),
+        ("1000", {"PENDING": 0, "SUCCEEDED": 16}, Items(1000, 1000, 0, True)),
+        ("160", {"SUCCEEDED": 4, "RUNNING": 8, "PENDING": 3, "FAILED": 1}, Items(160, 40, 10, True)),
+        ("100", {"SUCCEEDED": 1, "UNEXECUTED": 2}, Items(100, 33, 66, False)),
+        ("7", {"SUCCEEDED": 7}, Items(7, 7, 0, True)),
+        ("7", {}, Items(7, 0, 0, True)),
         ("", {"RUNNING": 1}, None),
         ("many", {"RUNNING": 1}, None),
     ],
@@ -97,13 +114,59 @@ def test_a_dispatch_is_over_with_its_jobs_and_itself(state: str, ended: list[boo
     assert Snapshot("d", state, [replace(view, has_ended=one) for one in ended]).is_over is is_over
 
 
+# --- where jobs are looked for
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "configured", "told"),
+    [
+        ([Node("f", "gcpbatch", MADE)], {}, CONFIGURED, f"{OTHER_PARENT} (from its executors)"),
+        ([Node("f", "gcpbatch"), Node("g", "local")], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        ([Node("f", "derived", MADE)], {}, {}, f"{OTHER_PARENT} (from its executors)"),
+        (
+            [Node("f", "gcpbatch", MADE), Node("g", "gcpbatch"), Node("h", "gcpbatch", MADE)],
+            {},
+            CONFIGURED,
+            f"{OTHER_PARENT}, {PARENT} (from its executors and covalent.conf)",
+        ),
+        (
+            [Node("f", "gcpbatch", MADE)],
+            {"region": "us-west1"},
+            {},
+            "projects/another/locations/us-west1 (from its executors)",
+        ),
+        (
+            [Node("f", "gcpbatch", {"project_id": "another"})],
+            {},
+            {"project_id": "local", "region": "us-west1"},
+            "projects/another/locations/us-east1 (from its executors)",
+        ),
+        (
+            [Node("f", "gcpbatch", MADE)],
+            {"project_id": "p", "region": "r"},
+            CONFIGURED,
+            "projects/p/locations/r (as given)",
+        ),
+        ([Node("g", "local", {"log_stdout": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        ([Node("f", "gcpbatch", {"project_id": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        (None, {"project_id": None}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        (None, {"region": "us-west1"}, {}, "None"),
+    ],
+)
+def test_jobs_are_looked_for_where_the_executors_say_and_else_the_file(
+    nodes: list[Node] | None, given: Any, configured: Any, told: str
+) -> None:
+    assert str(places_of(nodes, given, configured)) == told
+
+
 # --- looks
 
 
 class Covalent(BaseHTTPRequestHandler):
-    """Answers as Covalent's server does, with what `states` has for a dispatch."""
+    """Answers as Covalent's server does, with what `states` has for a dispatch; `options` are its executor's."""
 
     states: dict[str, list[str]]
+    options: dict[str, object]
 
     def do_GET(self) -> None:
         path = urlsplit(self.path)
@@ -115,7 +178,13 @@ class Covalent(BaseHTTPRequestHandler):
             found = [{"dispatch_id": wanted, "status": state}] if state else []
             answer: Any = {"dispatches": found, "metadata": {"count": len(found)}}
         else:
-            answer = {"graph": {"nodes": [{"node_id": 0, "name": "train"}, {"node_id": 1, "name": "score"}]}}
+            made = {"attributes": self.options} if self.options else {}
+            known = enumerate((("train", "FAILED"), ("score", "COMPLETED")))
+            nodes = [
+                {"id": at, "metadata": {"name": name, "status": status, "executor": "gcpbatch", "executor_data": made}}
+                for at, (name, status) in known
+            ]
+            answer = {"lattice": {"transport_graph": {"nodes": nodes}}}
         data = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
@@ -127,10 +196,17 @@ class Covalent(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def covalent() -> Iterator[tuple[str, dict[str, list[str]]]]:
+def executor_options() -> dict[str, object]:
+    """What the executor of the dispatch's electrons was made with; empty where it has a name only."""
+    return {}
+
+
+@pytest.fixture
+def covalent(executor_options: dict[str, object]) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """A server's address, and the states it tells of each dispatch, one after the other."""
     states: dict[str, list[str]] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Covalent,), {"states": states}))
+    told = type("Told", (Covalent,), {"states": states, "options": executor_options})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), told)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", states
@@ -156,7 +232,7 @@ class Place:
 
         return asyncio.run(asked())
 
-    def job(self, node: int, script: str = "true", tasks: int = 1, **labels: str) -> str:
+    def job(self, node: int, script: str = "true", tasks: int = 1, parent: str = PARENT, **labels: str) -> str:
         """Make a job of a node; returns its name."""
         own = {
             jobspec.LABEL_OWNER: jobspec.OWNER,
@@ -172,7 +248,7 @@ class Place:
             task_groups=[group], labels={**own, **{f"covalent-{key}": text for key, text in labels.items()}}
         )
         job_id = jobspec.job_id(self.dispatch_id, node)
-        return str(self.ask(lambda batch: batch.create(PARENT, made, job_id, str(uuid.uuid4()))).name)
+        return str(self.ask(lambda batch: batch.create(parent, made, job_id, str(uuid.uuid4()))).name)
 
     def until(self, name: str, is_so: Callable[[JobStatus], bool]) -> None:
         for _ in range(200):
@@ -183,7 +259,8 @@ class Place:
 
     def look(self, address: str = NOBODY, dispatch_id: str = "") -> Snapshot:
         server = CovalentServer(address)
-        found: Snapshot = self.ask(lambda batch: Watch(batch, PARENT, server, dispatch_id or self.dispatch_id).look())
+        wanted = dispatch_id or self.dispatch_id
+        found: Snapshot = self.ask(lambda batch: Watch(batch, server, wanted, {}, CONFIGURED).look())
         return found
 
     def follow(self, address: str, outage_seconds: float = 30.0) -> list[Snapshot]:
@@ -191,7 +268,9 @@ class Place:
         shown: list[Snapshot] = []
         server = CovalentServer(address)
         self.ask(
-            lambda batch: follow(Watch(batch, PARENT, server, self.dispatch_id), shown.append, 0.2, outage_seconds)
+            lambda batch: follow(
+                Watch(batch, server, self.dispatch_id, {}, CONFIGURED), shown.append, 0.2, outage_seconds
+            )
         )
         return shown
 
@@ -229,7 +308,7 @@ def test_a_map_shows_its_tasks_and_items(place: Place) -> None:
     place.until(name, lambda status: status.counts.get("SUCCEEDED") == 1 and status.counts.get("RUNNING") == 1)
     (view,) = place.look().jobs
     assert view.tasks == {"SUCCEEDED": 1, "RUNNING": 1}
-    assert view.items == Items(10, 5, 5, 0, True)
+    assert view.items == Items(10, 5, 0, True)
     place.ask(lambda batch: batch.cancel(name))
 
 
@@ -242,6 +321,42 @@ def test_electrons_have_the_names_that_covalents_server_tells(
     snapshot = place.look(address)
     assert (snapshot.state, snapshot.note) == ("RUNNING", "")
     assert [view.electron for view in snapshot.jobs] == ["score"]
+
+
+def test_jobs_are_found_in_the_project_and_region_of_their_executor(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], executor_options: dict[str, object]
+) -> None:
+    executor_options.update(MADE)
+    address, states = covalent
+    states[place.dispatch_id] = ["RUNNING"]
+    place.job(0, parent=OTHER_PARENT)
+    assert [(view.node, view.parent) for view in place.look(address).jobs] == [("0", OTHER_PARENT)]
+
+
+def test_a_dispatch_without_jobs_says_where_they_were_looked_for(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], executor_options: dict[str, object]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["RUNNING"]
+    assert place.look(address).note == (
+        f"no jobs of it are under {PARENT} (from covalent.conf) yet. If its executor names another project or region,"
+        " give --project-id and --region."
+    )
+    states[place.dispatch_id] = ["COMPLETED"]
+    executor_options.update(MADE)
+    assert place.look(address).note == f"no jobs of it are under {OTHER_PARENT} (from its executors)"
+
+
+def test_a_map_that_failed_while_its_job_did_not_says_where_its_exceptions_are(
+    place: Place, covalent: tuple[str, dict[str, list[str]]]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id] = ["RUNNING", "FAILED"]
+    jobs = [place.job(node, items="6") for node in (0, 1)]
+    for name in jobs:
+        place.until(name, lambda status: status.is_terminal)
+    notes = [snapshot.note for snapshot in place.follow(address)]
+    assert notes == ["", "train (node 0) failed: items that raised are named in the electron's stderr"]
 
 
 def test_without_covalents_server_jobs_are_shown_and_why_no_state_is(place: Place) -> None:
@@ -262,7 +377,9 @@ def test_a_job_that_waits_shows_googles_words_and_their_meaning(place: Place) ->
 
 
 def test_a_dispatch_that_nobody_knows_is_told(place: Place, covalent: tuple[str, dict[str, list[str]]]) -> None:
-    with pytest.raises(MissingResourceError, match=rf"no jobs of a dispatch {place.dispatch_id}.*does not know it"):
+    with pytest.raises(
+        MissingResourceError, match=rf"no jobs of a dispatch {place.dispatch_id}.*does not know it: check"
+    ):
         place.look(covalent[0])
     with pytest.raises(MissingResourceError, match="cannot be asked"):
         place.look()
@@ -312,6 +429,75 @@ def test_a_batch_that_never_answers_is_told(place: Place) -> None:
     assert not isinstance(caught.value, UnavailableError)
 
 
+# --- what the command shows
+
+
+def viewed(state: str, counts: dict[str, int], items: str = "", name: str = "j", parent: str = PARENT) -> JobView:
+    labels = {"covalent-items": items} if items else {}
+    return replace(view_of(job(state, counts, labels), 1000.0, {}, parent), name=name)
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (viewed("RUNNING", {"RUNNING": 4}, "24"), "0 of 24 items done (counted when a task ends)"),
+        (viewed("RUNNING", {"RUNNING": 3, "SUCCEEDED": 1}, "24"), "6 of 24 items done (counted when a task ends)"),
+        (viewed("SUCCEEDED", {"SUCCEEDED": 4}, "24"), "24 of 24 items done"),
+        (viewed("FAILED", {"SUCCEEDED": 3, "FAILED": 1}, "24"), "18 of 24 items done, 6 in failed tasks"),
+        (viewed("CANCELLED", {"SUCCEEDED": 3, "FAILED": 1}, "24"), "18 of 24 items done"),
+        (viewed("RUNNING", {"RUNNING": 4}), "items: not known yet"),
+        (viewed("SUCCEEDED", {"SUCCEEDED": 4}), "items: not known"),
+        (viewed("RUNNING", {"RUNNING": 1}), ""),
+    ],
+)
+def test_a_maps_items_are_told_as_far_as_they_are_known(view: JobView, told: str) -> None:
+    assert items_told(view) == told
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("FAILED", "4 tasks: 2 failed, 1 succeeded, 1 unexecuted"), ("CANCELLED", "4 tasks: 3 cancelled, 1 succeeded")],
+)
+def test_tasks_of_a_cancelled_job_did_not_fail(state: str, told: str) -> None:
+    assert tasks_told(viewed(state, {"FAILED": 2, "UNEXECUTED": 1, "SUCCEEDED": 1})) == told
+
+
+def printed(snapshot: Snapshot, width: int = 80) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(snapshot))
+    return capture.get()
+
+
+def test_the_table_tells_jobs_apart_by_the_ends_of_their_names() -> None:
+    dispatch = str(uuid.uuid4())
+    jobs = [viewed("RUNNING", {}, name=jobspec.job_id(dispatch, node)) for node in (0, 17)]
+    shown = printed(Snapshot(dispatch, "RUNNING", jobs))
+    assert [re.search(r"…\S*", line)[0] for line in shown.splitlines() if "…" in line] == ["…-0", "…-17"]  # type: ignore[index]
+    assert "us-east1" not in shown
+
+
+def test_the_table_tells_where_jobs_are_that_are_in_several_places() -> None:
+    jobs = [viewed("RUNNING", {}, name=parent[-2:], parent=parent) for parent in (PARENT, OTHER_PARENT)]
+    shown = printed(Snapshot("d", "RUNNING", jobs), width=200)
+    assert "local us-east1" in shown
+    assert "another europe-west4" in shown
+
+
+def test_without_jobs_there_is_no_table() -> None:
+    assert printed(Snapshot("d", "RUNNING", [], "none yet")) == "dispatch d: RUNNING, 0 jobs; none yet\n\n"
+
+
+def test_a_terminal_writes_its_interruption_below_the_table() -> None:
+    assert printed(Snapshot("d", "RUNNING", [viewed("RUNNING", {})])).endswith("\n\n")
+
+
+def test_a_stopped_stand_in_is_not_called_google(place: Place) -> None:
+    assert str(translated(ConnectionError("gone"), "list the jobs")).startswith(
+        "the local stand-in could not list the jobs: gone\nThat was the local stand-in (STORAGE_EMULATOR_HOST="
+    )
+
+
 # --- the command
 
 
@@ -358,8 +544,8 @@ def test_the_command_prints_a_line_for_each_job_and_ends_with_them(
     assert lines[0].startswith(f"train (node 0)  {jobspec.job_id(place.dispatch_id, 0)}  ")
     assert lines[0].endswith("SUCCEEDED  2 tasks: 2 succeeded  6 of 6 items done")
     assert lines[1:] == [
-        f"dispatch {place.dispatch_id} (my-search): RUNNING, 1 jobs",
-        f"dispatch {place.dispatch_id} (my-search): COMPLETED, 1 jobs",
+        f"dispatch {place.dispatch_id} (my-search): RUNNING, 1 job",
+        f"dispatch {place.dispatch_id} (my-search): COMPLETED, 1 job",
     ]
 
 
@@ -373,7 +559,7 @@ def test_the_command_can_look_once_and_give_json(place: Place, environment: dict
     place.ask(lambda batch: batch.cancel(name))
 
 
-def test_an_interruption_ends_the_command_quietly_and_cancels_nothing(
+def test_an_interruption_ends_the_command_with_one_line_and_cancels_nothing(
     place: Place, environment: dict[str, str]
 ) -> None:
     name = place.job(0, "sleep 60")
@@ -388,7 +574,7 @@ def test_an_interruption_ends_the_command_quietly_and_cancels_nothing(
     assert process.stdout.readline().startswith("node 0")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=COMMAND_SECONDS)
-    assert (process.returncode, stderr) == (130, "")
+    assert (process.returncode, stderr) == (130, "stopped watching; the dispatch goes on (ct.cancel ends it)\n")
     assert not place.ask(lambda batch: batch.get(name)).is_terminal
     place.ask(lambda batch: batch.cancel(name))
 
