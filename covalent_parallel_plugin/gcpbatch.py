@@ -15,13 +15,10 @@ if "covalent" not in sys.modules:
 
 import asyncio
 import logging
-import os
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from covalent._shared_files.config import get_config
@@ -31,8 +28,11 @@ from covalent._shared_files.util_classes import RESULT_STATUS
 from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
+from . import resting
 from . import settings as options
+from .dispatch.cancelling import Cancellation, CancelledCall
 from .errors import ParallelError, SettingsError
+from .given import refuse_unknown, require_folder, settings_of, values_of
 
 if TYPE_CHECKING:
     from .dispatch.verdict import Failure
@@ -57,25 +57,21 @@ PARTS = (
     "covalent_parallel_plugin.cloud",
     "covalent_parallel_plugin.dispatch.verdict",
     "covalent_parallel_plugin.nodes.service",
+    "covalent_parallel_plugin.nodes.recognise",
+    "covalent_parallel_plugin.dispatch.turns",
+    "covalent_parallel_plugin.cloud.pool",
 )
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
 
 # What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
-_running: dict[Node, list[asyncio.Event]] = {}
+_running: dict[Node, list[Cancellation]] = {}
 # Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
 _cancelled_early: OrderedDict[Node, None] = OrderedDict()
 _ended: OrderedDict[Node, None] = OrderedDict()
 # Lattices' names by dispatch
 _lattices: OrderedDict[str, str] = OrderedDict()
 MOST_REMEMBERED = 100_000
-_warned: set[str] = set()
-
-# Covalent's UI shows the first 200 characters or so of an executor's attributes
-TOLD_FIRST = (
-    "project_id", "region", "vcpus", "memory", "machine_type", "gpu_type", "gpu_count", "spot", "time_limit", "retries",
-    "bucket_name", "container_image_uri",
-)  # fmt: skip
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):
@@ -133,25 +129,12 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         **unknown: object,
     ) -> None:
         arguments = locals()
-        given = {name: arguments[name] for name in options.OPTIONS}
+        given = {name: arguments[name] for name in options.OPTIONS if arguments[name] is not None}
         configured = configured_options()
-        _refuse_unknown(unknown, configured)
-        # The server makes instances with every key of the file: what stands there is judged when an electron runs.
-        own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
-        mistakes = options.mistakes_in(own)
-        # Of two options that contradict each other, one at least was given here.
-        known = options.contradictions(options.resolve({}, configured))
-        mistakes += [
-            found for found in options.contradictions(options.resolve(given, configured)) if found not in known
-        ]
-        if mistakes:
-            raise SettingsError(mistakes)
-        values = options.resolve(given, configured)
+        refuse_unknown(unknown, configured)
+        own = values_of(given, configured)
         super().__init__()
-        values = {
-            name: options.plain(name, value) if options.is_given(value) else value for name, value in values.items()
-        }
-        self.__dict__ = _told_first({**self.__dict__, **values})
+        self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
     async def run(
         self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: dict[str, Any]
@@ -169,8 +152,9 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         """
         # Before the first await, so that a cancellation from here on finds it.
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
-        cancelled = asyncio.Event()
+        cancelled = Cancellation()
         _running.setdefault(node, []).append(cancelled)
+        resting.begin()
         if node in _cancelled_early:
             del _cancelled_early[node]
             cancelled.set()
@@ -182,6 +166,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stderr.write(f"{error}\n")
             raise TaskRuntimeError(str(error)) from error
         finally:
+            resting.end()
             _running[node].remove(cancelled)
             if not _running[node]:
                 del _running[node]
@@ -216,40 +201,46 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         args: list[Any],
         kwargs: dict[str, Any],
         node: Node,
-        cancelled: asyncio.Event,
+        cancelled: Cancellation,
     ) -> Any:
-        settings = options.check(options.resolve(self.__dict__, {}))
-        _require_folder(settings.cache_dir)
-        pool = import_module("covalent_parallel_plugin.cloud.pool")
-        for name in PARTS:
+        if not _parts.cache_info().currsize:
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
-            if name not in sys.modules:
-                await pool.in_pool(import_module, name)
-        lifecycle, mapping, transport, cloud, verdicts, service = (sys.modules[name] for name in PARTS)
+            await asyncio.to_thread(_parts)
+        lifecycle, mapping, transport, cloud, verdicts, service, recognise, turns, pool = _parts()
 
-        services = cloud.shared_services(settings.project_id, settings.bucket_name)
-        if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
-            call, pickles = transport.read_call(function, args, kwargs, *node)
-        else:
-            call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node)
-        call = replace(call, lattice=await self._lattice_name(node[0]))
-
-        def blank() -> None:
-            if self.task_stderr is not None:
-                transport.blank_inputs(function, args, kwargs)
-
+        whose, turn = f"node {node[1]} of dispatch {node[0]}", turns.Turn()
         try:
+            if not recognise.is_named_like_one(transport.name_of(function)):
+                # Covalent's own nodes need nothing that those wait for which are staged for Batch.
+                turn = await turns.turn(cancelled)
+            settings = settings_of(self.__dict__)
+            require_folder(settings.cache_dir)
+            services = cloud.shared_services(settings.project_id, settings.bucket_name)
+            lattice = await self._lattice_name(node[0])
+            if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
+                call, pickles = transport.read_call(function, args, kwargs, *node, lattice)
+            else:
+                call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node, lattice)
+            whose = str(call)
+
+            def staged() -> None:
+                turn.end()
+                if self.task_stderr is not None:
+                    transport.blank_inputs(function, args, kwargs)
+
             ended = None
             if settings.service_nodes == "local":
                 ended = await service.run_here(call, pickles, args, cancelled, settings.cache_dir)
             if ended is None:
                 kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
                 way = kind(call, settings, services, cancelled, lambda: self._source_text(node))
-                ended = await way.run(pickles, blank)
+                ended = await way.run(pickles, staged)
             else:
-                blank()
-        except lifecycle.CancelledCall:
-            raise TaskCancelledError(f"{call} was cancelled") from None
+                staged()
+        except CancelledCall:
+            raise TaskCancelledError(f"{whose} was cancelled") from None
+        finally:
+            turn.end()
         if isinstance(ended, verdicts.Failure):
             self._fail(ended)
         self._show(ended.outcome.stdout, ended.outcome.stderr)
@@ -299,19 +290,10 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stderr.write(stderr)
 
 
-def _require_folder(path: str) -> None:
-    """Have the folder for large payloads, before anything is uploaded that might need it later.
-
-    Raises:
-        SettingsError: it cannot be made or written to.
-    """
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        is_usable = os.access(path, os.W_OK | os.X_OK)
-    except (OSError, ValueError) as error:
-        raise SettingsError([f"cache_dir = {path!r} cannot be made: {error}: name a folder that can"]) from error
-    if not is_usable:
-        raise SettingsError([f"cache_dir = {path!r} cannot be written to: name a folder that can"])
+@cache
+def _parts() -> tuple[Any, ...]:
+    """The modules of `PARTS`, whole even where another thread has begun to load them."""
+    return tuple(import_module(name) for name in PARTS)
 
 
 def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
@@ -319,13 +301,6 @@ def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
     known.move_to_end(key)
     while len(known) > MOST_REMEMBERED:
         known.popitem(last=False)
-
-
-def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:
-    """The attributes in the order in which they tell most: what was chosen first, what is empty last."""
-    said = [name for name in TOLD_FIRST if attributes[name] not in ("", None, False)]
-    rest = sorted((name for name in attributes if name not in said), key=lambda name: attributes[name] in ("", None))
-    return {name: attributes[name] for name in (*said, *rest)}
 
 
 def configured_options() -> Mapping[str, object]:
@@ -349,27 +324,3 @@ def __getattr__(name: str) -> Any:
     if name == "ExecutorInfraDefaults":
         return import_module("covalent_parallel_plugin.deploy.defaults").infra_defaults(configured_options())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, object]) -> None:
-    """Keys that stand in the file warn once (other versions wrote other keys); any others are mistakes.
-
-    Raises:
-        TypeError: naming each of them, and the option that was most likely meant.
-    """
-    mistyped = [f"{name!r}{_hint(name)}" for name in unknown if name not in configured]
-    if mistyped:
-        raise TypeError(f"GCPBatchExecutor has no option {', nor '.join(mistyped)}")
-    for name in configured:
-        if name not in options.OPTIONS and name not in _warned:
-            _warned.add(name)
-            warnings.warn(
-                f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is no option of"
-                f" GCPBatchExecutor{_hint(name)}; it is ignored",
-                stacklevel=3,
-            )
-
-
-def _hint(name: str) -> str:
-    near = options.nearest(name)
-    return f" (did you mean {near!r}?)" if near else ""

@@ -17,6 +17,7 @@ from google.cloud import batch_v1
 from ..errors import CloudError
 from .failures import patiently, translated
 from .limiter import Limiter
+from .outages import LOCAL_CHANNEL, service_at
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +28,24 @@ ATTEMPT_SECONDS = 20.0
 # How long a request is tried again while Batch is in trouble
 PATIENCE_SECONDS = 300.0
 # The same for a server on this machine, which is there or is not
-LOCAL_PATIENCE_SECONDS = 45.0
+LOCAL_PATIENCE_SECONDS = 20.0
 # A job that runs already is worth a longer wait
 OUTAGE_SECONDS = 1800.0
-LOCAL_OUTAGE_SECONDS = 90.0
+LOCAL_OUTAGE_SECONDS = 20.0
 # https://cloud.google.com/batch/quotas: 15,000 reads per minute and region, for everybody in the project
 MAX_READS_PER_MINUTE = 6000
 # How long a read waits before it looks again whether there is room
 FULL_PAUSE_SECONDS = 0.5
+# As many jobs as a list may have on one page; a server that gives fewer says how it goes on
+PAGE_SIZE = 1000
+# https://cloud.google.com/apis/docs/system-parameters: which fields an answer is to have. A job's definition, with its
+# environment, is what makes most of it, and nothing here reads that.
+FIELD_MASK = "x-goog-fieldmask"
+JOB_MASK = "name,uid,labels,create_time,status"
+LIST_MASK = ",".join(f"jobs.{field}" for field in JOB_MASK.split(",")) + ",next_page_token"
+TASK_MASK = "status"
+# So many jobs of a list are read in one go; the event loop's others have their turn in between
+READ_AT_ONCE = 100
 GROUP = "group0"
 # Google's client attaches whole requests to its debug records, and with a job's environment the call's key
 REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
@@ -98,9 +109,13 @@ class BatchApi:
     _reads: ClassVar[dict[str, Limiter]] = {}
     _shared: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BatchApi]]] = WeakKeyDictionary()
 
-    def __init__(self, client: batch_v1.BatchServiceAsyncClient, patience_seconds: float = PATIENCE_SECONDS):
+    def __init__(
+        self, client: batch_v1.BatchServiceAsyncClient, patience_seconds: float = PATIENCE_SECONDS, address: str = ""
+    ):
         self._client = client
         self._patience_seconds = patience_seconds
+        self._takes_masks = True
+        self._service = service_at("Google Batch", address or client.api_endpoint, bool(address))
 
     @classmethod
     def shared(cls) -> BatchApi:
@@ -117,7 +132,7 @@ class BatchApi:
                 del cls._shared[loop]
         mine = cls._shared.setdefault(running, {})
         if address not in mine:
-            mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS)
+            mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS, address)
         return mine[address]
 
     @property
@@ -143,9 +158,8 @@ class BatchApi:
     async def get(self, name: str, patience_seconds: float | None = None) -> JobStatus | None:
         """The job's status, or None where Batch knows no such job (as also for a while after its creation)."""
         try:
-            return _job_status(
-                await self._read(name, self._client.get_job, batch_v1.GetJobRequest(name=name), patience_seconds)
-            )
+            request = batch_v1.GetJobRequest(name=name)
+            return _job_status(await self._read(name, self._client.get_job, request, JOB_MASK, patience_seconds))
         except google.NotFound:
             return None
         except Exception as error:
@@ -155,7 +169,8 @@ class BatchApi:
         """The status of one task, or None where Batch lists no such task."""
         name = f"{job_name}/taskGroups/{GROUP}/tasks/{index}"
         try:
-            task = await self._read(name, self._client.get_task, batch_v1.GetTaskRequest(name=name), patience_seconds)
+            request = batch_v1.GetTaskRequest(name=name)
+            task = await self._read(name, self._client.get_task, request, TASK_MASK, patience_seconds)
         except google.NotFound:
             return None
         except Exception as error:
@@ -171,10 +186,13 @@ class BatchApi:
         token = ""
         try:
             while True:
-                request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_token=token)
-                pager = await self._read(parent, self._client.list_jobs, request, patience_seconds)
+                request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
+                pager = await self._read(parent, self._client.list_jobs, request, LIST_MASK, patience_seconds)
                 page = batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
-                found += [_raw_status(job) for job in page.jobs]
+                for number, job in enumerate(page.jobs):
+                    if number % READ_AT_ONCE == READ_AT_ONCE - 1:
+                        await asyncio.sleep(0)
+                    found.append(_raw_status(job))
                 token = page.next_page_token
                 if not token:
                     return found
@@ -211,9 +229,9 @@ class BatchApi:
         await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
 
     async def _read(
-        self, name: str, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None
+        self, name: str, method: Callable[..., Awaitable[T]], request: Any, mask: str, patience_seconds: float | None
     ) -> T:
-        """One request that reads, within this process's share of the region's quota."""
+        """One request that reads, within this process's share of the region's quota, for the fields of a mask."""
         place = "/".join(name.split("/", 4)[:4])
         limiter = self._reads.setdefault(place, Limiter(MAX_READS_PER_MINUTE, 60.0))
 
@@ -221,9 +239,17 @@ class BatchApi:
             # Bounded by the limiter's own span: what was taken a minute ago is free again.
             while not limiter.take():  # noqa: ASYNC110 - it is time that is waited for
                 await asyncio.sleep(FULL_PAUSE_SECONDS)
-            return await method(asked, **options)
+            return await method(asked, metadata=((FIELD_MASK, mask),) if self._takes_masks else (), **options)
 
-        return await self._ask(limited, request, patience_seconds)
+        try:
+            return await self._ask(limited, request, patience_seconds)
+        except google.InvalidArgument as error:
+            if not self._takes_masks:
+                raise
+            # Whatever is wrong, it is not worth an electron to ask for less.
+            self._takes_masks = False
+            logger.debug("Batch is asked for whole answers from here on: %s", error)
+            return await self._ask(limited, request, patience_seconds)
 
     async def _ask(self, method: Callable[..., Awaitable[T]], request: Any, patience_seconds: float | None = None) -> T:
         """One request, tried again while what goes wrong may pass."""
@@ -232,7 +258,7 @@ class BatchApi:
             return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
 
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        return await patiently(attempt, patience)
+        return await patiently(attempt, patience, self._service)
 
 
 def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
@@ -249,7 +275,7 @@ def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
         from grpc import aio
 
         return batch_v1.BatchServiceAsyncClient(
-            transport=BatchServiceGrpcAsyncIOTransport(channel=aio.insecure_channel(address))
+            transport=BatchServiceGrpcAsyncIOTransport(channel=aio.insecure_channel(address, LOCAL_CHANNEL))
         )
     except Exception as error:
         raise translated(error, "connect to Google Batch") from error

@@ -9,28 +9,26 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import cast
 
-import aiofiles
 from google.cloud import batch_v1
 
 from .. import wire
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.pool import POOL, in_pool
-from ..errors import CloudError
+from ..cloud.pool import in_pool
+from ..errors import CacheDirError, CloudError
 from ..settings import Settings
 from . import jobspec, watch
 from .archive import runner_archive
 from .call import Call, Pickles
-from .collect import IN_MEMORY_BYTES, Collection
+from .cancelling import Cancellation, CancelledCall
+from .collect import Collection
 from .message import job_address
 from .outcome import Outcome, Raised
 from .poller import Poller
 from .source import electron_lookup, with_source_lines
 from .staging import stage_runner
-from .submit import CancelledCall, Submission, unless_cancelled
+from .submit import Submission
 from .verdict import Findings, Verdict, settings_for_another_run, verdict
 
 logger = logging.getLogger(__name__)
@@ -54,7 +52,7 @@ class Lifecycle:
         call: Call,
         settings: Settings,
         services: Services,
-        cancelled: asyncio.Event,
+        cancelled: Cancellation,
         source: Callable[[], Awaitable[str]],
     ):
         self._call = call
@@ -62,8 +60,10 @@ class Lifecycle:
         self._services = services
         self._cancelled = cancelled
         self._source = source
-        call_id = secrets.token_hex(8)
-        self._ticket = jobspec.Ticket(call_id, secrets.token_bytes(32), call.folder(call_id))
+        # Drawn at once: each draw gives the interpreter to the threads, and the loop waits until it has it back.
+        drawn = secrets.token_bytes(8 + 32)
+        call_id = drawn[:8].hex()
+        self._ticket = jobspec.Ticket(call_id, drawn[8:], call.folder(call_id))
         self._submission = Submission(services.batch, call, self._ticket, cancelled)
         self._is_staged = False
         self._was_clean = False
@@ -84,11 +84,11 @@ class Lifecycle:
         try:
             self._check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
-            job = self._first_job()
+            jobs = [self._first_job()]
             with self._named("could not be staged"):
                 await self._stage(pickles)
             on_staged()
-            return await self._runs(job)
+            return await self._runs(jobs)
         finally:
             try:
                 await self._leave_nothing()
@@ -100,12 +100,16 @@ class Lifecycle:
     def _first_job(self) -> batch_v1.Job:
         return jobspec.job(self._settings, self._call, self._ticket)
 
-    async def _runs(self, job: batch_v1.Job) -> Verdict:
-        """Run the job, and if that was asked for once more on other machines."""
+    async def _runs(self, jobs: list[batch_v1.Job]) -> Verdict:
+        """Run the job, and if that was asked for once more on other machines.
+
+        `jobs` holds the one to run until it is submitted, and nothing afterwards: of thousands in flight the
+        definitions would take more memory than all else.
+        """
         settings = self._settings
         while True:
             self._check_cancelled()
-            await self._submission.create(settings, job)
+            await self._submission.create(settings, jobs.pop())
             with self._named("was lost sight of"):
                 watched = await self._watch()
             with self._named("has an outcome that could not be fetched"):
@@ -114,20 +118,20 @@ class Lifecycle:
                 logger.warning(
                     "%s found no runner in the bucket; it is there again, and the job is made anew", self._call
                 )
-                continue
-            another = settings_for_another_run(ended, settings)
-            if another is None:
-                return ended
-            settings = another
-            job = jobspec.job(settings, self._call, self._ticket)
-            logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
+            else:
+                another = settings_for_another_run(ended, settings)
+                if another is None:
+                    return ended
+                settings = another
+                logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
+            jobs.append(jobspec.job(settings, self._call, self._ticket))
 
     @contextlib.contextmanager
     def _named(self, what: str) -> Iterator[None]:
         """Have what goes wrong with Google name the electron and, where there is one, its job."""
         try:
             yield
-        except CloudError as error:
+        except (CloudError, CacheDirError) as error:
             name = self._submission.job_name
             place = f"\nJob: {job_address(self._settings, name)}" if name else ""
             raise type(error)(f"{self._call} {what}: {error}{place}") from error
@@ -139,23 +143,9 @@ class Lifecycle:
     async def _stage(self, pickles: Pickles) -> None:
         store, folder = self._services.objects, self._ticket.folder
         await stage_runner(store)
-        size = sum(len(cast(bytes, part)) for part in pickles.values())
         self._is_staged = True
-        if size <= IN_MEMORY_BYTES:
-            await in_pool(lambda: store.put(wire.call_name(folder), self._sealed(pickles)))
-            pickles.clear()
-            return
-        path = Path(self._settings.cache_dir) / f"call-{self._ticket.call_id}"
-        try:
-            prefix = await in_pool(self._seal, pickles)
-            async with aiofiles.open(path, "wb", executor=POOL) as file:
-                await file.write(prefix)
-                while pickles:
-                    name = next(iter(pickles))
-                    await file.write(cast(bytes, pickles.pop(name)))
-            await in_pool(store.put, wire.call_name(folder), str(path))
-        finally:
-            await in_pool(path.unlink, missing_ok=True)
+        await in_pool(lambda: store.put(wire.call_name(folder), self._sealed(pickles)))
+        pickles.clear()
 
     def _seal(self, pickles: Pickles) -> bytes:
         call_id = self._ticket.call_id
@@ -166,8 +156,8 @@ class Lifecycle:
             wire.binding(wire.CALL, call_id),
         )
 
-    def _sealed(self, pickles: Pickles) -> bytes:
-        return b"".join(wire.chunks(self._seal(pickles), pickles))
+    def _sealed(self, pickles: Pickles) -> list[bytes]:
+        return list(wire.chunks(self._seal(pickles), pickles))
 
     async def _watch(self, tasks: int = 1) -> watch.Watched:
         settings = self._settings
@@ -180,7 +170,7 @@ class Lifecycle:
         poller = Poller.shared(self._services.batch, settings.parent)
 
         async def look(pause_seconds: float) -> JobStatus | None:
-            return await unless_cancelled(self._cancelled, poller.look(name, pause_seconds))
+            return await self._cancelled.unless(poller.look(name, pause_seconds))
 
         try:
             watched = await watch.until_ended(look, name, settings.poll_freq, limits, time.monotonic)

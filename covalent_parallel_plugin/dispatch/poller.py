@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from bisect import bisect_left
@@ -31,8 +32,14 @@ EARLY = 0.5
 JITTER = 0.05
 # A list's cost in requests: one for each so many jobs that it holds (the CPU of a job in a list against that of GetJob)
 LISTED_PER_REQUEST = 8
-# Clocks here and at Google may differ by so much
-CLOCK_SLACK_SECONDS = 600.0
+# Whoever is answered goes on at once: when hundreds do, the loop's others have their turn in between
+ANSWERED_AT_ONCE = 16
+# Clocks here and at Google may differ by so much; what ended within it before is in the list, too
+CLOCK_SLACK_SECONDS = 60.0
+# So many lists that fail one after the other are not waited out while single looks may well be answered; nor is a
+# refusal for ever, since whoever may not list now may be allowed to
+FAILED_LISTS = 2
+NO_LISTS_SECONDS = 300.0
 # How many jobs' first looks are remembered, to know how long a list would be
 MOST_REMEMBERED = 100_000
 
@@ -67,7 +74,9 @@ class Poller:
         self._wishes: dict[str, list[Wish]] = {}
         self._first_looks: dict[str, float] = {}
         self._begun: deque[float] = deque(maxlen=MOST_REMEMBERED)
-        self._may_list = True
+        # When lists may be asked for again, and how many have failed since one was given
+        self._lists_from = -math.inf
+        self._failed_lists = 0
         self._sooner = asyncio.Event()
         self._next_due = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -80,11 +89,11 @@ class Poller:
             pollers[parent] = cls(batch, parent)
         return pollers[parent]
 
-    async def look(self, name: str, pause_seconds: float) -> JobStatus | None:
+    def look(self, name: str, pause_seconds: float) -> asyncio.Future[JobStatus | None]:
         """The job's status about so many seconds from now, or None where there is no such job.
 
-        Raises:
-            CloudError: Batch could not be reached, or refused to tell.
+        Awaiting it raises CloudError where Batch could not be reached, or refused to tell; cancelled, it is not asked
+        for any longer.
         """
         now = self._clock()
         if name not in self._first_looks:
@@ -96,10 +105,8 @@ class Poller:
             self._task = asyncio.create_task(self._run(), name=f"poller of {self._parent}")
         elif wish.due < self._next_due:
             self._sooner.set()
-        try:
-            return await wish.answer
-        finally:
-            self._forget(name, wish)
+        wish.answer.add_done_callback(lambda _: self._forget(name, wish))
+        return wish.answer
 
     def forget(self, name: str) -> None:
         """The job is waited for no longer."""
@@ -147,7 +154,7 @@ class Poller:
 
     async def _look_at(self, due: dict[str, list[Wish]]) -> None:
         single, since = list(due), None
-        if self._may_list and len(due) >= FEW:
+        if self._clock() >= self._lists_from and len(due) >= FEW:
             single, since = self._divided(list(due))
         patience = min(wish.pause_seconds for wishes in due.values() for wish in wishes)
         listing = self._list(since, patience) if since is not None else None
@@ -173,7 +180,7 @@ class Poller:
         begun = list(self._begun)
         best, split = float(len(names)), len(names)
         for index, name in enumerate(names):
-            listed = len(begun) - bisect_left(begun, self._first_looks.get(name, 0.0))
+            listed = len(begun) - bisect_left(begun, self._first_looks.get(name, 0.0) - CLOCK_SLACK_SECONDS)
             cost = index + 1 + listed / LISTED_PER_REQUEST
             if cost < best:
                 best, split = cost, index
@@ -189,20 +196,32 @@ class Poller:
         try:
             listed = await self._batch.list(self._parent, filter, patience_seconds=patience_seconds)
         except UnavailableError as error:
-            self._fail_due(error)
+            self._failed_lists += 1
+            if self._failed_lists < FAILED_LISTS:
+                self._fail_due(error)
+            else:
+                self._stop_listing(error)
             return
         except CloudError as error:
-            self._may_list = False
-            logger.warning("jobs are asked for one by one, since they cannot be listed: %s", error)
+            self._stop_listing(error)
             return
+        self._failed_lists = 0
         by_id = {status.name.rsplit("/", 1)[-1]: status for status in listed}
         now = self._clock()
-        for name, wishes in list(self._wishes.items()):
+        for number, name in enumerate(list(self._wishes)):
+            if number % ANSWERED_AT_ONCE == ANSWERED_AT_ONCE - 1:
+                await asyncio.sleep(0)
             status = by_id.get(name.rsplit("/", 1)[-1])
             if status is not None:
-                for wish in list(wishes):
+                for wish in list(self._wishes.get(name, ())):
                     if status.is_terminal or wish.may_be_answered(now):
                         self._answer(name, wish, status)
+
+    def _stop_listing(self, error: CloudError) -> None:
+        """Lists fail: from here on, for a while, each job is asked for by itself."""
+        self._failed_lists = 0
+        self._lists_from = self._clock() + NO_LISTS_SECONDS
+        logger.warning("jobs are asked for one by one for a while, since they cannot be listed: %s", error)
 
     def _fail_due(self, error: CloudError) -> None:
         now = self._clock()

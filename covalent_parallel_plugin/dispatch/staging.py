@@ -19,6 +19,9 @@ async def stage_runner(store: ObjectStore) -> None:
     """Have the archive of this version in the bucket; a later version has another name."""
     if store.place in _staged:
         return
+    for loop in [loop for loop in _locks if loop.is_closed()]:
+        # A lock that was waited for holds its loop, so nothing but this lets go of the two.
+        del _locks[loop]
     async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         if store.place not in _staged:
             archive = await in_pool(runner_archive)

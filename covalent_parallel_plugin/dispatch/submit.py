@@ -7,7 +7,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from google.cloud import batch_v1
 
@@ -16,12 +15,11 @@ from ..errors import CloudError, UnavailableError
 from ..settings import Settings
 from . import jobspec
 from .call import Call
+from .cancelling import Cancellation
 from .trouble import recognise
 from .watch import ENDING_STATES, GONE, Watched
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # How long a job that was cancelled is waited for, so that no task writes after its objects are deleted
 CANCEL_SECONDS = 15.0
@@ -30,24 +28,8 @@ OTHERS_CANCEL_SECONDS = 5.0
 # Batch may not find a job for a while after it was made: so long it is asked again whether one is there, and whose
 UNSEEN_SECONDS = 10.0
 UNSEEN_PAUSE_SECONDS = 1.0
-
-
-class CancelledCall(Exception):
-    """The user asked for this call's end."""
-
-
-async def unless_cancelled(cancelled: asyncio.Event, asked: Awaitable[T]) -> T:
-    """What is asked for, or CancelledCall as soon as the user cancels; what was asked is given up then."""
-    task = asyncio.ensure_future(asked)
-    waiter = asyncio.ensure_future(cancelled.wait())
-    try:
-        await asyncio.wait([task, waiter], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise CancelledCall
-        return task.result()
-    finally:
-        waiter.cancel()
-        task.cancel()
+# google.cloud.batch_v1.CreateJobRequest.request_id is to be a UUID: this package's are of this namespace
+REQUESTS = uuid.UUID("5d2f1c0e-8a43-5b7d-9e61-2c4b7a90d3f8")
 
 
 class Submission:
@@ -59,7 +41,7 @@ class Submission:
         cancelled: set when the user asks for the call's end.
     """
 
-    def __init__(self, batch: BatchApi, call: Call, ticket: jobspec.Ticket, cancelled: asyncio.Event):
+    def __init__(self, batch: BatchApi, call: Call, ticket: jobspec.Ticket, cancelled: Cancellation):
         self._batch = batch
         self._call = call
         self._ticket = ticket
@@ -97,9 +79,11 @@ class Submission:
         for job_id in names if self._jobs == 1 else names[1:]:
             self.job_name = f"{settings.parent}/jobs/{job_id}"
             self._may_run, self._is_confirmed = True, False
-            creation = self._batch.create(settings.parent, job, job_id, str(uuid.uuid4()))
+            # The same for every try of this very request, and for no other one
+            request_id = str(uuid.uuid5(REQUESTS, f"{self._ticket.call_id} {job_id}"))
+            creation = self._batch.create(settings.parent, job, job_id, request_id)
             try:
-                await unless_cancelled(self._cancelled, creation)
+                await self._cancelled.unless(creation)
             except AlreadyExistsError:
                 if not await self._is_ours():
                     self._may_run = False
@@ -128,7 +112,11 @@ class Submission:
         if not self._is_confirmed and not await self._is_ours():
             self._may_run = False
             return False
-        is_ours, _ = await asyncio.gather(self._cancel(), meanwhile())
+        # Both to their end: what one of them raises must not leave the other one behind.
+        is_ours, failed = await asyncio.gather(self._cancel(), meanwhile(), return_exceptions=True)
+        for outcome in (is_ours, failed):
+            if isinstance(outcome, BaseException):
+                raise outcome
         until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
         pause = 0.2
         while time.monotonic() < until:

@@ -63,23 +63,28 @@ async def until_ended(look: Look, name: str, poll_seconds: float, limits: Limits
     Raises:
         UnavailableError: Batch was out of reach for too long.
     """
-    started = last_answer = clock()
-    ending_since = running_since = missing_since = None
+    started = clock()
+    ending_since = running_since = missing_since = troubled_since = None
     job: JobStatus | None = None
-    is_troubled = False
     told = ""
     while True:
         try:
             status = await look(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
         except UnavailableError as error:
-            if clock() - last_answer > limits.outage_seconds:
+            # From the first look that failed on: before it there may have been a long pause, and no trouble.
+            now = clock()
+            if troubled_since is not None and now - troubled_since > limits.outage_seconds:
                 raise
-            if not is_troubled:
-                logger.warning("%s; the job may well run on, so it is asked again", str(error).split("\n", 1)[0])
-            is_troubled = True
+            if troubled_since is None:
+                troubled_since = now
+                logger.warning(
+                    "%s; the job may well run on, so it is asked for again for another %.0f s",
+                    str(error).split("\n", 1)[0],
+                    limits.outage_seconds,
+                )
             continue
-        is_troubled = False
-        now = last_answer = clock()
+        troubled_since = None
+        now = clock()
         if status is None:
             missing_since = now if missing_since is None and job is not None else missing_since
             if missing_since is not None and now - missing_since >= GONE_SECONDS:

@@ -48,18 +48,23 @@ class Kind(enum.Enum):
     LOADED = "loaded"
 
 
+def is_named_like_one(name: str) -> bool:
+    """Whether one of Covalent's own functions may have this name; a user's may have it as well."""
+    return (
+        name == POSTPROCESS
+        or name.startswith(PREFIX)
+        or name in (LIST_NODE.rsplit(".", 1)[1], DICT_NODE.rsplit(".", 1)[1])
+        or any(f"_{operator}_" in name for operator in OPERATORS)
+    )
+
+
 def kind_of(name: str, function: bytes) -> Kind | None:
     """The kind of the node whose function has this name and pickle; None if it is none of Covalent's own."""
     if name == POSTPROCESS:
         start = bytes(function[:METHOD_START_BYTES])
         is_it = function[-len(METHOD_END) :] == METHOD_END and _texts(start, len(METHOD_MAKER)) == METHOD_MAKER
         return Kind.LOADED if is_it else None
-    is_likely = (
-        name.startswith(PREFIX)
-        or name in (LIST_NODE.rsplit(".", 1)[1], DICT_NODE.rsplit(".", 1)[1])
-        or any(f"_{operator}_" in name for operator in OPERATORS)
-    )
-    if not is_likely or len(function) > LONGEST_FUNCTION_BYTES:
+    if not is_named_like_one(name) or len(function) > LONGEST_FUNCTION_BYTES:
         return None
     return _function_kind(bytes(function))
 

@@ -15,9 +15,9 @@ import cloudpickle
 from .. import wire
 from ..cloud.pool import in_pool
 from ..dispatch.call import Call, Pickles
+from ..dispatch.cancelling import Cancellation, CancelledCall
 from ..dispatch.joined import gathered
 from ..dispatch.outcome import Outcome, raised_of, text_of, writable
-from ..dispatch.submit import CancelledCall, unless_cancelled
 from ..dispatch.verdict import Failure, Value, Verdict, exception_of, joined
 from ..runner.child import SHOWN_CHARACTERS
 from . import compose, worker
@@ -42,7 +42,7 @@ async def run_here(
     call: Call,
     pickles: Pickles,
     arguments: Sequence[object],
-    cancelled: asyncio.Event,
+    cancelled: Cancellation,
     folder: str,
     workers: Workers = WORKERS,
 ) -> Verdict | None:
@@ -78,7 +78,7 @@ async def run_here(
     request = Request({"args": call.args, "kwargs": list(call.kwargs)}, cast(Mapping[str, bytes], pickles))
     asked = asyncio.ensure_future(workers.ask(request))
     try:
-        return _verdict(*await unless_cancelled(cancelled, asked))
+        return _verdict(*await cancelled.unless(asked))
     except WorkerFailed as error:
         logger.info("%s goes to Batch: %s", call, error)
         return None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -39,11 +40,16 @@ class BatchProxy(grpc.GenericRpcHandler):
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
+        # The field mask of each request that had one
+        self.masks: list[str] = []
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         path = handler_call_details.method
-        forward = self._channel.unary_unary(path)
+        masks = [value for key, value in handler_call_details.invocation_metadata if key == "x-goog-fieldmask"]
+        self.masks += masks
+        metadata = [("x-goog-fieldmask", mask) for mask in masks]
+        forward = partial(self._channel.unary_unary(path), metadata=metadata)
 
         def answer(request: bytes, context: grpc.ServicerContext) -> Any:
             method = path.rsplit("/", 1)[1]

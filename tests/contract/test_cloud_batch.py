@@ -72,6 +72,31 @@ def test_a_created_job_is_found_with_its_labels(address: str) -> None:
     assert found.uid
 
 
+def test_looks_ask_for_what_is_read_of_a_job_and_not_for_its_definition(proxy: BatchProxy) -> None:
+    async def use(batch: BatchApi) -> tuple[JobStatus | None, list[JobStatus]]:
+        made = await create(batch, team="blue")
+        await until_ended(batch, made.name)
+        await batch.task(made.name)
+        return await batch.get(made.name), await batch.list(PARENT, f'name="{made.name}"')
+
+    found, listed = on(proxy.address, use)
+    assert found is not None and found.is_terminal and found.labels["team"] == "blue" and found.counts
+    assert found in listed
+    assert proxy.masks
+    assert not any("task_groups" in mask for mask in proxy.masks)
+
+
+def test_a_batch_that_knows_no_field_masks_is_asked_without_them(proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("GetJob", grpc.StatusCode.INVALID_ARGUMENT)]
+
+    async def use(batch: BatchApi) -> list[JobStatus | None]:
+        made = await create(batch)
+        return [await batch.get(made.name) for _ in range(3)]
+
+    assert all(on(proxy.address, use))
+    assert len(proxy.masks) == 1
+
+
 def test_a_taken_id_is_told(address: str) -> None:
     async def use(batch: BatchApi) -> None:
         job_id = new_id()

@@ -22,8 +22,8 @@ from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.dispatch.call import Call
+from covalent_parallel_plugin.dispatch.cancelling import Cancellation, CancelledCall
 from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
-from covalent_parallel_plugin.dispatch.submit import CancelledCall
 from covalent_parallel_plugin.dispatch.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault as Struck
 from covalent_parallel_plugin.emulator import Faults
@@ -59,7 +59,7 @@ class Way:
             bucket_name="covalent", project_id="local", poll_freq=0.1, retries=0, cache_dir=str(cache_dir)
         )
         self.call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "0.240.0")
-        self.cancelled: asyncio.Event
+        self.cancelled: Cancellation
 
     def go(self, function: Callable[[], Any], aside: Callable[[Way, BatchApi], Any] | None = None) -> Any:
         """Run it; `aside` runs beside it."""
@@ -68,7 +68,7 @@ class Way:
             return ""
 
         async def run() -> Any:
-            self.cancelled = asyncio.Event()
+            self.cancelled = Cancellation()
             batch = BatchApi(connect(self.address), patience_seconds=5)
             services = Services(batch, self.store, LogReader.shared("local"))
             lifecycle = Lifecycle(self.call, self.settings, services, self.cancelled, source)

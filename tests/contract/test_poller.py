@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import pytest
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
-from covalent_parallel_plugin.dispatch.poller import FEW, Poller
+from covalent_parallel_plugin.dispatch.poller import (
+    ANSWERED_AT_ONCE,
+    FAILED_LISTS,
+    FEW,
+    NO_LISTS_SECONDS,
+    Poller,
+)
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 PARENT = "projects/p/locations/us-east1"
@@ -93,6 +100,48 @@ def test_who_may_not_list_is_told_by_single_looks() -> None:
     batch.fails = {"list": PermissionDeniedError("no")}
     assert {status.state for status in looked(batch, MANY)} == {"RUNNING"}
     assert batch.calls == {"list": 1, "get": len(MANY)}
+
+
+def looked_again_and_again(batch: ScriptedBatch, clock: Callable[[], float], times: int) -> list[list[Any]]:
+    async def run() -> list[list[Any]]:
+        poller = Poller(cast(BatchApi, batch), PARENT, clock)
+        return [
+            await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY), return_exceptions=True)
+            for _ in range(times)
+        ]
+
+    return cast("list[list[Any]]", run_for_a_while(run()))
+
+
+def test_lists_that_keep_failing_are_replaced_by_single_looks() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    batch.fails["list"] = UnavailableError("too long a list")
+    first, *others = looked_again_and_again(batch, time.monotonic, 4)
+    assert all(isinstance(answer, UnavailableError) for answer in first)
+    assert all(answer.state == "RUNNING" for answers in others for answer in answers)
+    assert batch.calls == {"list": FAILED_LISTS, "get": 3 * len(MANY)}
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, PermissionDeniedError])
+def test_lists_are_tried_again_after_a_while(kind: type[Exception]) -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+    batch.fails["list"] = kind("no")
+    passed = 0.0
+
+    async def run() -> None:
+        nonlocal passed
+        poller = Poller(cast(BatchApi, batch), PARENT, lambda: time.monotonic() + passed)
+        for _ in range(FAILED_LISTS):
+            await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY), return_exceptions=True)
+        batch.fails.clear()
+        before = batch.calls["list"]
+        await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY))
+        assert batch.calls["list"] == before
+        passed = NO_LISTS_SECONDS
+        await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY))
+        assert batch.calls["list"] == before + 1
+
+    run_for_a_while(run())
 
 
 def test_a_batch_out_of_reach_is_told_to_all_who_wait() -> None:
@@ -188,3 +237,31 @@ def test_a_look_comes_no_sooner_than_asked_where_nobody_else_looks(count: int) -
 
     # The event loop's own clock may be off by its resolution.
     assert run_for_a_while(run()) >= PAUSE_SECONDS * 0.9
+
+
+def test_hundreds_that_are_answered_leave_the_loops_others_their_turn() -> None:
+    """Each of them goes on at once when it is answered; never more than a few between two turns of somebody else."""
+    names = [f"{PARENT}/jobs/job-{number}" for number in range(300)]
+    batch = ScriptedBatch(dict.fromkeys(names, "SUCCEEDED"))
+    answered = 0
+    between: list[int] = []
+
+    async def run() -> None:
+        poller = Poller(cast(BatchApi, batch), PARENT)
+
+        async def electron(name: str) -> None:
+            nonlocal answered
+            await poller.look(name, PAUSE_SECONDS)
+            answered += 1
+
+        electrons = [asyncio.ensure_future(electron(name)) for name in names]
+        before = 0
+        while answered < len(names):
+            await asyncio.sleep(0)
+            between.append(answered - before)
+            before = answered
+        await asyncio.gather(*electrons)
+
+    run_for_a_while(run())
+    assert sum(between) == len(names)
+    assert max(between) <= 2 * ANSWERED_AT_ONCE

@@ -194,6 +194,11 @@ def test_outages_with_an_answer_between_them_are_not_added_up(
     assert len(warnings) == 2, "one for each outage"
 
 
+def test_one_look_that_fails_after_a_long_pause_is_no_outage(script: BatchScript) -> None:
+    script.lines = ["RUNNING", UNAVAILABLE, "SUCCEEDED"]
+    assert watched(script.address, 2 * OUTAGE_SECONDS).state == "SUCCEEDED"
+
+
 def test_a_limit_that_passes_during_an_outage_is_seen_with_the_next_answer(script: BatchScript) -> None:
     script.lines = ["RUNNING", UNAVAILABLE, "RUNNING"]
     seen = watched(script.address, 100, watch.Limits(queue_seconds=1e9, run_seconds=150))

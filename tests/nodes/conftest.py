@@ -20,6 +20,7 @@ from covalent._workflow.transportable_object import TransportableObject  # noqa:
 from covalent.executor.utils.wrappers import wrapper_fn  # noqa: E402
 
 from covalent_parallel_plugin import transport  # noqa: E402
+from covalent_parallel_plugin.dispatch.cancelling import Cancellation  # noqa: E402
 from covalent_parallel_plugin.nodes import service  # noqa: E402
 from covalent_parallel_plugin.nodes.workers import Workers  # noqa: E402
 
@@ -99,7 +100,7 @@ def run(workers: Workers, tmp_path: Path) -> Run:
         named = {name: TransportableObject.make_transportable(value) for name, value in kwargs.items()}
         call, pickles = transport.read_call(partial(wrapper_fn, function, hooks, []), given, named, "dispatch", 1)
         call = replace(call, python=python)
-        return asyncio.run(service.run_here(call, pickles, given, asyncio.Event(), str(tmp_path), workers))
+        return asyncio.run(service.run_here(call, pickles, given, Cancellation(), str(tmp_path), workers))
 
     return run_node
 
