@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,21 +28,28 @@ OURS_INSTALLED = "this, in the image"
 REPLACED = "replaced plugin"
 
 
+Meanwhile = Callable[[Counts, Callable[[], bool]], None]
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A plugin ("ours" or "replaced"), the Python that dispatches, and the image of its jobs."""
+    """A plugin ("ours", "replaced", or the "floor" that sleeps), the Python that dispatches, the image of its jobs.
+
+    `script` is what that Python runs.
+    """
 
     name: str
     plugin: str
     python: Path
     image: str
+    script: Path = SCRIPT
 
 
 @dataclass(frozen=True)
 class Measured:
     """What the dispatcher told, the requests that came meanwhile from it and its tasks, and its packages' versions."""
 
-    results: dict[str, float]
+    results: dict[str, Any]
     counts: Counts
     versions: dict[str, str]
 
@@ -64,8 +72,11 @@ def images(environments: Environments) -> dict[str, list[str]]:
     }
 
 
-def measure(contender: Contender, services: Services, **options: Any) -> Measured:
+def measure(contender: Contender, services: Services, meanwhile: Meanwhile | None = None, **options: Any) -> Measured:
     """Run a contender's dispatcher once; `options` are "measure" and what that takes, see dispatcher.py.
+
+    `meanwhile` is called when the measured part begins, with the requests before it and a question whether the
+    dispatcher still runs; it may raise to end it.
 
     Raises:
         RuntimeError: it failed, or took more than 15 minutes; its standard error is in the message.
@@ -85,14 +96,14 @@ def measure(contender: Contender, services: Services, **options: Any) -> Measure
     try:
         with (folder / "stderr").open("w+") as errors:
             process = subprocess.Popen(
-                [str(contender.python), str(SCRIPT), json.dumps(given)],
+                [str(contender.python), str(contender.script), json.dumps(given)],
                 env=clean_environment() | services.variables | {"GOOGLE_CLOUD_PROJECT": "benchmark"} | own,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
-            return _measured(contender, process, services, errors)
+            return _measured(contender, process, services, errors, meanwhile)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         remove_leavings(dispatch_id)
@@ -104,7 +115,13 @@ def remove_leavings(dispatch_id: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def _measured(contender: Contender, process: subprocess.Popen[str], services: Services, errors: IO[str]) -> Measured:
+def _measured(
+    contender: Contender,
+    process: subprocess.Popen[str],
+    services: Services,
+    errors: IO[str],
+    meanwhile: Meanwhile | None,
+) -> Measured:
     assert process.stdin is not None and process.stdout is not None
     deadline = threading.Timer(RUN_SECONDS, process.kill)
     deadline.start()
@@ -114,6 +131,8 @@ def _measured(contender: Contender, process: subprocess.Popen[str], services: Se
         if warm:
             process.stdin.write("go\n")
             process.stdin.flush()
+            if meanwhile is not None:
+                meanwhile(before, lambda: process.poll() is None)
         told = process.stdout.readline()
         counts = services.counts().since(before)
         process.wait()

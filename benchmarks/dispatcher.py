@@ -2,15 +2,15 @@
 
 Argument: a JSON object, see `Dispatcher` in contenders.py. After the warm-up it prints a line of JSON and waits for a
 line on standard input, so that counters can be read; then it runs what is measured and prints a line of results.
-Only the standard library, Covalent and the contender itself are imported.
+Only the standard library, Covalent, the contender itself, and files of this folder that need no more are imported.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
-import resource
 import sys
 import time
 import warnings
@@ -20,9 +20,10 @@ from importlib.metadata import PackageNotFoundError, version
 warnings.simplefilter("ignore")
 
 from covalent._workflow.transport import TransportableObject  # noqa: E402 (after the filter)
+from covalent.executor.base import AsyncBaseExecutor  # noqa: E402
 from covalent.executor.utils.wrappers import wrapper_fn  # noqa: E402
+from usage import Lag, cpu_seconds, peak_mb, resident_mb  # noqa: E402
 
-BYTES_PER_MB = 1_000_000
 SHOWN_VERSIONS = ("covalent", "google-cloud-batch", "google-cloud-storage", "grpcio")
 ELECTRON_SECONDS = 500
 WARM_UP_NODE = 100_000
@@ -34,12 +35,46 @@ def nothing():
     return None
 
 
+def sleeping(seconds):
+    return lambda: time.sleep(seconds)
+
+
 def random_bytes(size):
     return lambda: os.urandom(size)
 
 
+def held(gate):
+    """A function of one argument, which it returns once the file `gate` exists."""
+
+    def wait(number):
+        from pathlib import Path
+
+        deadline = time.monotonic() + ELECTRON_SECONDS
+        while not Path(gate).exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(gate)
+            time.sleep(0.02)
+        return number
+
+    return wait
+
+
+class Sleeper(AsyncBaseExecutor):
+    """The floor: sleeps as long as it is told for the electron's number, which it returns."""
+
+    def __init__(self, **options):
+        super().__init__()
+
+    async def run(self, function, args, kwargs, task_metadata):
+        number = task_metadata["node_id"]
+        await asyncio.sleep(0 if number >= WARM_UP_NODE else given["seconds"][number])
+        return TransportableObject(number)
+
+
 def plugin():
     """The contender's executor, without the parts of Covalent's server that it asks and tells."""
+    if given["plugin"] == "floor":
+        return Sleeper
     if given["plugin"] == "replaced":
         import grpc
         from covalent_gcpbatch_plugin.gcpbatch import GCPBatchExecutor
@@ -67,7 +102,7 @@ def plugin():
     return type("Executor", (GCPBatchExecutor,), methods)
 
 
-def executor(kind, poll_seconds):
+def executor(kind, poll_seconds, **more):
     """A new one for each electron, as Covalent's server makes it."""
     return kind(
         project_id="benchmark",
@@ -78,6 +113,7 @@ def executor(kind, poll_seconds):
         poll_freq=poll_seconds,
         time_limit=ELECTRON_SECONDS,
         cache_dir=given["cache"],
+        **more,
     )
 
 
@@ -88,19 +124,10 @@ async def run(kind, function, node_id, poll_seconds=given["poll_seconds"]):
     )
 
 
-def cpu_seconds():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def peak_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / BYTES_PER_MB
-
-
 async def measure_electrons(kind):
+    function = sleeping(given["electron_seconds"]) if "electron_seconds" in given else nothing
     wall, cpu = time.perf_counter(), cpu_seconds()
-    values = await asyncio.gather(*(run(kind, nothing, node_id) for node_id in range(given["electrons"])))
+    values = await asyncio.gather(*(run(kind, function, node_id) for node_id in range(given["electrons"])))
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     if [value.get_deserialized() for value in values] != [None] * given["electrons"]:
         raise RuntimeError("a value came back wrong")
@@ -151,12 +178,78 @@ async def measure_map(kind):
     return {**measured, "serialized": peak_mb() - before}
 
 
+async def measure_flight(kind):
+    """`lag` says whether the loop's lag is watched, which takes CPU of its own."""
+    count, function, lag = given["electrons"], held(given["gate"]), Lag()
+    handed = [
+        (partial(wrapper_fn, TransportableObject(function), [], []), [TransportableObject(number)])
+        for number in range(count)
+    ]
+    gc.collect()
+    watcher = asyncio.create_task(lag.watch()) if given["lag"] else None
+    # so that it sleeps when the electrons come
+    await asyncio.sleep(0.1)
+    memory, cpu, loop_cpu, begun = resident_mb(), cpu_seconds(), time.thread_time(), time.perf_counter()
+
+    async def fly(number):
+        function, args = handed[number]
+        metadata = {"dispatch_id": given["dispatch_id"], "node_id": number}
+        value = await executor(kind, given["poll_seconds"]).run(function, args, {}, metadata)
+        return value, time.perf_counter() - begun
+
+    landed = await asyncio.gather(*map(fly, range(count)))
+    measured = {
+        "wall": time.perf_counter() - begun,
+        "cpu": cpu_seconds() - cpu,
+        "loop_cpu": time.thread_time() - loop_cpu,
+        "grown": max(peak_mb() - memory, 0.0),
+        "seconds": [seconds for _, seconds in landed],
+    }
+    if watcher is not None:
+        watcher.cancel()
+        measured |= lag.told()
+    if [value.get_deserialized() for value, _ in landed] != list(range(count)):
+        raise RuntimeError("a value came back wrong")
+    return measured
+
+
+async def measure_sizes(kind):
+    """The bytes of what an electron leaves in the bucket if it is kept: of its call, and of its outcome."""
+    wrapped = partial(wrapper_fn, TransportableObject(held("/")), [], [])
+    metadata = {"dispatch_id": given["dispatch_id"], "node_id": 0}
+    await executor(kind, 1, keep_objects=True).run(wrapped, [TransportableObject(0)], {}, metadata)
+    from google.cloud import storage
+
+    found = storage.Client(project="benchmark").list_blobs(given["bucket"])
+    sizes = {blob.name.rsplit("/", 1)[-1]: blob.size for blob in found if given["dispatch_id"] in blob.name}
+    return {"sizes": sizes}
+
+
+async def measure_payload(kind):
+    """`payload_bytes` there and back, `repeats` times."""
+    # beside this file; only this measure needs it
+    from payload_transfers import transfers
+
+    return await transfers(lambda: executor(kind, given["poll_seconds"]), given)
+
+
+MEASURES = {
+    "electrons": measure_electrons,
+    "payload": measure_payload,
+    "memory": measure_memory,
+    "map": measure_map,
+    "flight": measure_flight,
+    "sizes": measure_sizes,
+}
+
+
 async def main():
-    kind = plugin()
-    await run(kind, nothing, WARM_UP_NODE, poll_seconds=1)
+    kind, measure = plugin(), MEASURES[given["measure"]]
+    # several at once have the threads and connections made that a server has
+    nodes = range(WARM_UP_NODE, WARM_UP_NODE + given.get("warm_up", 1))
+    await asyncio.gather(*(run(kind, nothing, node_id, poll_seconds=1) for node_id in nodes))
     print(json.dumps({"versions": versions()}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    measure = {"electrons": measure_electrons, "memory": measure_memory, "map": measure_map}[given["measure"]]
     print(json.dumps(await measure(kind)), flush=True)
     # Clients that the replaced plugin never closes would make the interpreter's end slow and noisy
     os._exit(0)

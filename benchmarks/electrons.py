@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .contenders import OURS, REPLACED, Contender, Measured, measure
 from .services import Services, storage_by_kind
@@ -22,7 +23,7 @@ def electrons_table(
     tell: Callable[[str], None],
 ) -> Table:
     """Measure alternately, so that what else the machine does meanwhile meets all alike."""
-    options = {"measure": "electrons", "electrons": electrons, "poll_seconds": poll_seconds}
+    options: dict[str, Any] = {"measure": "electrons", "electrons": electrons, "poll_seconds": poll_seconds}
     measured: dict[str, list[Measured]] = defaultdict(list)
     for number in range(rounds):
         for contender in contenders:

@@ -2,13 +2,14 @@
 
 Argument: a JSON object with "images" (URI -> command), "is_warm" (whether tasks are forked from a warm process),
 "tasks_at_once" (null: as the emulator does) and "machines" (the model of VMs, or null). Prints one line of JSON, the
-variables that point clients at the services; then answers every line on standard input with one line of JSON, all counts
-so far. Ends with its input.
+variables that point clients at the services; then answers every line on standard input with one line of JSON, all
+counts so far. Ends with its input.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import sys
 
@@ -24,7 +25,9 @@ def main() -> None:
     with Emulator(runtime=runtime, tasks_at_once=options["tasks_at_once"], machines=machines) as services:
         print(json.dumps(services.environment), flush=True)
         for _ in sys.stdin:
-            counts = {"batch": services.rpc_counts, "storage": services.request_counts, "tasks": services.counts}
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            tasks = {**services.counts, "cpu_seconds": ended.ru_utime + ended.ru_stime}
+            counts = {"batch": services.rpc_counts, "storage": services.request_counts, "tasks": tasks}
             print(json.dumps(counts), flush=True)
 
 

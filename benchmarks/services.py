@@ -36,7 +36,8 @@ NOT_STORAGE = ("emulator.counts",)
 class Counts:
     """What was counted since the start, or between two moments.
 
-    Requests by method of Batch and by kind of Cloud Storage request; `tasks` is what `Emulator.counts` tells.
+    Requests by method of Batch and by kind of Cloud Storage request; `tasks` is what `Emulator.counts` tells, and
+    "cpu_seconds", those of the tasks' processes that have ended (of forked ones none).
     """
 
     batch: Counter[str]

@@ -12,13 +12,20 @@ SIGNIFICANT_DIGITS = 3
 
 @dataclass(frozen=True)
 class Bound:
-    """The most that a line may show; `is_ratio` says whether that is of the ratio or of the first contender's value."""
+    """The most that a line may show, or if `is_least` the least.
 
-    most: float
+    `is_ratio` says whether that is of the ratio or of the first contender's value.
+    """
+
+    limit: float
     is_ratio: bool = False
+    is_least: bool = False
 
     def text(self) -> str:
-        return f"{'ratio' if self.is_ratio else 'value'} ≤ {shown(self.most)}"
+        return f"{'ratio' if self.is_ratio else 'value'} {'≥' if self.is_least else '≤'} {shown(self.limit)}"
+
+    def holds(self, judged: float) -> bool:
+        return judged >= self.limit if self.is_least else judged <= self.limit
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Table:
         if line.bound is None:
             return [*cells, shown(ratio), "", ""]
         judged = ratio if line.bound.is_ratio else medians.get(self.ratio[0])
-        verdict = "not measured" if judged is None else "holds" if judged <= line.bound.most else "BROKEN"
+        verdict = "not measured" if judged is None else "holds" if line.bound.holds(judged) else "BROKEN"
         return [*cells, shown(ratio), line.bound.text(), verdict]
 
     def record(self) -> dict[str, object]:

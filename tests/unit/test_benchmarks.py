@@ -7,6 +7,9 @@ from collections import Counter
 import pytest
 
 from benchmarks.__main__ import ROWS, parse
+from benchmarks.contenders import OURS, Measured
+from benchmarks.in_flight import FLOOR, RAW, Flight
+from benchmarks.in_flight import table_of as in_flight_rows
 from benchmarks.services import Counts, storage_by_kind
 from benchmarks.tables import Bound, Line, Table, shown
 
@@ -19,9 +22,9 @@ def cells(row: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_without_arguments_all_rows_are_measured_in_three_rounds_of_forty() -> None:
+def test_without_arguments_all_rows_are_measured_in_rounds_of_their_own_of_forty() -> None:
     arguments = parse([])
-    assert (arguments.rows, arguments.rounds, arguments.electrons) == (list(ROWS), 3, 40)
+    assert (arguments.rows, arguments.rounds, arguments.electrons) == (list(ROWS), None, 40)
 
 
 def test_rows_can_be_chosen() -> None:
@@ -83,3 +86,49 @@ def test_counts_between_two_moments_are_the_difference() -> None:
     after = Counts(Counter(GetJob=5, CreateJob=1), Counter({"objects.list": 1}))
     assert after.since(before).batch == {"GetJob": 3, "CreateJob": 1}
     assert not after.since(before).storage
+
+
+def flight(cpu: float, lag: float | None = None, lists: int = 0, singles: int = 0) -> Flight:
+    counts = Counts(Counter(ListJobs=lists, GetJob=singles), Counter({"objects.insert": 400, "objects.delete": 100}))
+    results = {"wall": 1.0, "cpu": cpu, "loop_cpu": cpu / 2, "grown": 1.0}
+    watched = None if lag is None else Measured({"worst_lag": lag, "lag_99": lag, "computed": lag}, counts, {})
+    return Flight(Measured(results, counts, {}), watched)
+
+
+def flown(cpu: float, raw: float = 1.0, lag: float = 0.05, **counts: int) -> dict[str, Flight]:
+    return {OURS: flight(cpu, lag, **counts), FLOOR: flight(0.0, 0.02), RAW: flight(raw)}
+
+
+def row(rounds_of: dict[int, list[dict[str, Flight]]], measure: str) -> list[str]:
+    (found,) = [line for line in in_flight_rows(rounds_of).markdown().splitlines() if f" {measure} " in line]
+    return cells(found)
+
+
+def test_cpu_in_flight_is_judged_by_that_of_the_raw_calls_where_most_are_in_flight() -> None:
+    rounds = {10: [flown(9.0)], 100: [flown(2.0)]}
+    assert row(rounds, "100: CPU / that of four raw calls")[1::5] == ["2", "value ≤ 2.5"]
+    assert row(rounds, "10: CPU / that of four raw calls")[1::5] == ["9", ""]
+
+
+def test_cpu_in_flight_is_judged_by_that_of_fewer_electrons() -> None:
+    rounds = {10: [flown(1.0)], 100: [flown(1.0)], 1000: [flown(14.0)]}
+    assert row(rounds, "1,000: CPU per electron / that at 100")[1::6] == ["1.4", "BROKEN"]
+
+
+def test_the_loops_lag_is_judged_by_what_it_has_beyond_the_floors() -> None:
+    assert row({10: [flown(1.0, lag=0.15)]}, "10: worst lag beyond the floor's, ms")[1::6] == ["130", "BROKEN"]
+
+
+def test_lists_are_shared_and_no_electrons_own_calls() -> None:
+    rounds = {10: [flown(1.0, lists=5, singles=20)]}
+    assert row(rounds, "10: Batch calls per electron, without lists")[1] == "2"
+    assert row(rounds, "10: lists of jobs per electron")[1] == "0.5"
+
+
+def test_deletions_are_not_among_an_electrons_storage_requests() -> None:
+    rounds = {100: [flown(1.0)]}
+    assert row(rounds, "100: storage requests per electron, without deletions")[1::6] == ["4", "holds"]
+
+
+def test_a_contender_that_did_not_fly_leaves_its_cell_open() -> None:
+    assert row({10: [flown(1.0)]}, "10: CPU per electron, ms")[2] == "–"
