@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import pickletools
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
@@ -23,6 +24,7 @@ LOADED_NODES = (
     "Electron.get_op_function.<locals>.func_for_op",
 )
 OPERATORS = ("+", "-", "*", "/", "**")
+_OPERATION = re.compile("|".join(re.escape(f"_{operator}_") for operator in OPERATORS))
 POSTPROCESS = "_postprocess_recursively"
 # covalent._shared_files.defaults.prefix_separator
 PREFIX = ":"
@@ -54,7 +56,7 @@ def is_named_like_one(name: str) -> bool:
         name == POSTPROCESS
         or name.startswith(PREFIX)
         or name in (LIST_NODE.rsplit(".", 1)[1], DICT_NODE.rsplit(".", 1)[1])
-        or any(f"_{operator}_" in name for operator in OPERATORS)
+        or _OPERATION.search(name) is not None
     )
 
 
