@@ -9,7 +9,6 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakKeyDictionary
 
 from google.api_core import exceptions as google
 from google.cloud import batch_v1
@@ -18,6 +17,7 @@ from ..errors import CloudError
 from .failures import patiently, translated
 from .limiter import Limiter
 from .outages import LOCAL_CHANNEL, service_at
+from .per_loop import PerLoop
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,8 @@ class BatchApi:
 
     # By project and region; for all event loops of this process
     _reads: ClassVar[dict[str, Limiter]] = {}
-    _shared: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BatchApi]]] = WeakKeyDictionary()
+    # By address
+    _shared: ClassVar[PerLoop[dict[str, BatchApi]]] = PerLoop(dict)
 
     def __init__(
         self, client: batch_v1.BatchServiceAsyncClient, patience_seconds: float = PATIENCE_SECONDS, address: str = ""
@@ -125,12 +126,7 @@ class BatchApi:
             PermissionDeniedError: no credentials.
         """
         address = os.environ.get("BATCH_EMULATOR_HOST", "")
-        running = asyncio.get_running_loop()
-        if running not in cls._shared:
-            for loop in [loop for loop in cls._shared if loop.is_closed()]:
-                # A client holds its loop, so nothing but this lets go of the two.
-                del cls._shared[loop]
-        mine = cls._shared.setdefault(running, {})
+        mine = cls._shared.here()
         if address not in mine:
             mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS, address)
         return mine[address]

@@ -33,7 +33,7 @@ class _DirectSession(requests.Session):
     def __init__(self, connections: int = 10) -> None:
         super().__init__()
         self._pool = urllib3.PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", **_authorities())
-        # Through a proxy `requests` knows the way, and for which hosts
+        # Through a proxy `requests` knows the way, and for which hosts.
         # NO_PROXY alone, which comes under "no", is no proxy.
         self._is_plain = not getproxies().keys() - {"no"}
 

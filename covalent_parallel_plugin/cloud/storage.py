@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from ..errors import CacheDirError, CloudError, MissingResourceError, PermissionDeniedError
+from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
 from .failures import translated
 from .outages import service_at, telling
 from .pieces import PieceReader
@@ -134,13 +134,6 @@ class ObjectStore:
                 return False
             except DataCorruption as error:
                 changed = error
-            except OSError as error:
-                if error.errno in FULL:
-                    raise CacheDirError(
-                        f"gs://{self.bucket_name}/{name} does not fit into cache_dir ({error.strerror}): make room"
-                        " there, or name another folder"
-                    ) from error
-                raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
             except Exception as error:
                 raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
             else:
@@ -181,7 +174,12 @@ class ObjectStore:
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
-    def _failure(self, error: Exception, what: str) -> CloudError:
+    def _failure(self, error: Exception, what: str) -> ParallelError:
+        if isinstance(error, OSError) and error.errno in FULL:
+            place = what.rpartition(" ")[2]
+            return CacheDirError(
+                f"{place} does not fit into cache_dir ({error.strerror}): make room there, or name another folder"
+            )
         failure = translated(error, what)
         if isinstance(failure, MissingResourceError):
             return MissingResourceError(

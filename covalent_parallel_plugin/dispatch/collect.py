@@ -29,8 +29,6 @@ RUNNER_MISSING_STATUSES = (wire.EXIT_NO_CALL, wire.EXIT_BUCKET_UNREADABLE)
 
 logger = logging.getLogger(__name__)
 
-# Payloads up to this size stay in memory, larger ones go through a file in `cache_dir`
-IN_MEMORY_BYTES = 4 * 1024 * 1024
 # The runner keeps 2 MiB of each stream (runner.report.KEPT_BYTES); what is larger it has not written
 LARGEST_PARTIAL_BYTES = 5 * 1024 * 1024
 # A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen

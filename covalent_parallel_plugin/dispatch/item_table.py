@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import IO, cast, overload
 
 from ..errors import OutcomeError
-from .joined import room_in
+from .joined import IN_MEMORY_BYTES, room_in
 from .outcome import Raised, text_of
 
 COPY_BYTES = 1024 * 1024
-IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

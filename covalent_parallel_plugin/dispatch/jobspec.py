@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from .. import __version__, resources, rules, wire
 from ..errors import SettingsError
+from ..remembered import Remembered
 from ..settings import Settings
 from . import archive
 from .call import Call
@@ -113,9 +114,8 @@ def job(
     return made
 
 
-# Of the jobs made lately what all calls have alike, with the settings, so that these are not made anew at their address
-_shapes: dict[tuple[int, str, int], tuple[Settings, Any]] = {}
-MOST_SHAPES = 64
+# What all calls' jobs have alike, with the settings, so that no others are made at their address meanwhile
+_shapes: Remembered[tuple[Settings, Any]] = Remembered()
 
 
 def _shape(settings: Settings, image_uri: str, tasks: int) -> Any:
@@ -124,13 +124,7 @@ def _shape(settings: Settings, image_uri: str, tasks: int) -> Any:
     Settings are told apart by identity: electrons that bring equal ones share them.
     """
     key = (id(settings), image_uri, tasks)
-    found = _shapes.get(key)
-    if found is None:
-        found = (settings, batch_v1.Job.pb(_shaped(settings, image_uri, tasks)))
-        if len(_shapes) >= MOST_SHAPES:
-            _shapes.clear()
-        _shapes[key] = found
-    return found[1]
+    return _shapes.of(key, lambda: (settings, batch_v1.Job.pb(_shaped(settings, image_uri, tasks))))[1]
 
 
 def _shaped(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:

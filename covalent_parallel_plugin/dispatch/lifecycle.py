@@ -147,17 +147,11 @@ class Lifecycle:
         await in_pool(lambda: store.put(wire.call_name(folder), self._sealed(pickles)))
         pickles.clear()
 
-    def _seal(self, pickles: Pickles) -> bytes:
-        call_id = self._ticket.call_id
-        return wire.seal(
-            self._call.header(call_id, self._settings.requirements),
-            pickles,
-            self._ticket.key,
-            wire.binding(wire.CALL, call_id),
-        )
-
     def _sealed(self, pickles: Pickles) -> list[bytes]:
-        return list(wire.chunks(self._seal(pickles), pickles))
+        call_id = self._ticket.call_id
+        header = self._call.header(call_id, self._settings.requirements)
+        prefix = wire.seal(header, pickles, self._ticket.key, wire.binding(wire.CALL, call_id))
+        return list(wire.chunks(prefix, pickles))
 
     async def _watch(self, tasks: int = 1) -> watch.Watched:
         settings = self._settings

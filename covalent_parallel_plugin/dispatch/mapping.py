@@ -21,9 +21,10 @@ from ..settings import Settings
 from . import jobspec, watch
 from .call import Call, Map, Pickles
 from .cancelling import Cancellation
-from .collect import IN_MEMORY_BYTES, Collection
+from .collect import Collection
 from .item_table import ValueStore
 from .items import TaskReport, compressed, read_chunk, read_task, tasks_for
+from .joined import IN_MEMORY_BYTES
 from .lifecycle import Lifecycle
 from .map_ends import Ends
 from .map_rounds import Progress, named

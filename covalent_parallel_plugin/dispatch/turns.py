@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from weakref import WeakKeyDictionary
 
+from ..cloud.per_loop import PerLoop
 from ..cloud.pool import THREADS
 from .cancelling import Cancellation
 
@@ -62,7 +62,7 @@ class Turn:
             self._places = None
 
 
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
+_places = PerLoop(lambda: Places(AT_ONCE))
 
 
 async def turn(cancelled: Cancellation) -> Turn:
@@ -71,14 +71,6 @@ async def turn(cancelled: Cancellation) -> Turn:
     Raises:
         CancelledCall: the user asked for the call's end before there was one.
     """
-    places = _places_of(asyncio.get_running_loop())
+    places = _places.here()
     await places.take(cancelled)
     return Turn(places)
-
-
-def _places_of(running: asyncio.AbstractEventLoop) -> Places:
-    if running not in _places:
-        for loop in [loop for loop in _places if loop.is_closed()]:
-            # Who waited for a place may hold its loop, so nothing but this lets go of the two for certain.
-            del _places[loop]
-    return _places.setdefault(running, Places(AT_ONCE))

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     # its bootstrap asks for the installed package's version
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
-    "dispatch": {"cloud"} | FOUNDATION,
+    "dispatch": {"cloud", "remembered"} | FOUNDATION,
     "transport": {"dispatch", "mark"} | FOUNDATION,
     "map_arguments": {"errors", "runner", "settings"},
     "map_here": {"errors", "runner"},
