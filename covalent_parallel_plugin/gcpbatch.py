@@ -15,6 +15,7 @@ if "covalent" not in sys.modules:
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -35,6 +36,7 @@ from .errors import ParallelError, SettingsError
 from .given import refuse_unknown, require_folder, settings_of, values_of
 
 if TYPE_CHECKING:
+    from .dispatch.source import SourceText
     from .dispatch.verdict import Failure
 
 logger = logging.getLogger(__name__)
@@ -69,8 +71,9 @@ _running: dict[Node, list[Cancellation]] = {}
 # Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
 _cancelled_early: OrderedDict[Node, None] = OrderedDict()
 _ended: OrderedDict[Node, None] = OrderedDict()
-# Lattices' names by dispatch
+# Lattices' names by dispatch, and when a dispatch was first seen here, in seconds since the epoch
 _lattices: OrderedDict[str, str] = OrderedDict()
+_first_seen: OrderedDict[str, float] = OrderedDict()
 MOST_REMEMBERED = 100_000
 
 
@@ -155,6 +158,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         cancelled = Cancellation()
         _running.setdefault(node, []).append(cancelled)
         resting.begin()
+        if node[0] not in _first_seen:
+            _remember(_first_seen, node[0], time.time())
         if node in _cancelled_early:
             del _cancelled_early[node]
             cancelled.set()
@@ -235,7 +240,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
                 ended = await service.run_here(call, pickles, args, cancelled, settings.cache_dir)
             if ended is None:
                 kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
-                way = kind(call, settings, services, cancelled, lambda: self._source_text(node))
+                way = kind(call, settings, services, cancelled, lambda: self._source(node))
                 ended = await way.run(pickles, staged)
             else:
                 staged()
@@ -264,6 +269,12 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             # Electrons that start together ask together: none of them is told less than the first.
             _remember(_lattices, dispatch_id, name)
         return _lattices[dispatch_id]
+
+    async def _source(self, node: Node) -> SourceText:
+        """Where the lines of the electron's traceback are found, as far as its files are those of the dispatch."""
+        from .dispatch.source import SourceText
+
+        return SourceText(await self._source_text(node), _first_seen.get(node[0], time.time()))
 
     async def _source_text(self, node: Node) -> str:
         """The electron's source as Covalent's server keeps it; "" outside the server, where nobody does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -79,7 +80,11 @@ class ParallelMap:
         options = dict(electron_options)
         if executor is not None:
             options["executor"] = executor
-        self._electron: Any = covalent_electron(_electron_function(function, return_exceptions), **options)
+        electron: Any = covalent_electron(_electron_function(function, return_exceptions), **options)
+        with contextlib.suppress(OSError, TypeError):
+            # What the UI shows, and where lines of tracebacks are looked up
+            electron.electron_object._function_string = inspect.getsource(function)
+        self._electron = electron
         functools.update_wrapper(self, function)
 
     def __repr__(self) -> str:

@@ -42,9 +42,11 @@ def read_call(
     if _is_wrapped(function):
         electron, before, after = function.args  # type: ignore[attr-defined]  # a partial
         python, name = electron.python_version, electron.attrs.get("name") or "electron"
+        pickler = str(electron.header.get("cloudpickle_version") or "")
     else:
         electron, before, after = function, (), ()
         python, name = platform.python_version(), getattr(function, "__name__", "electron")
+        pickler = cloudpickle.__version__
     pickles: Pickles = {"function": raw_pickle(electron)}
     pickles.update({f"arg{index}": raw_pickle(value) for index, value in enumerate(args)})
     pickles.update({f"kwarg:{key}": raw_pickle(value) for key, value in kwargs.items()})
@@ -61,6 +63,7 @@ def read_call(
         whole_string=name == SUBLATTICE_BUILDER,
         lattice=lattice,
         map=_map(electron, args, kwargs),
+        cloudpickle=pickler,
     )
     return call, pickles
 

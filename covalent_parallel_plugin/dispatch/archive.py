@@ -20,8 +20,8 @@ RUNNER_PREFIX = "covalent-parallel-runner"
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 RUNNER_MODULES = (
-    "__init__", "bucket", "child", "describe", "hooks", "items", "mapping", "own_errors", "packages", "process",
-    "report", "streams", "supervisor", "unpicklable",
+    "__init__", "bucket", "child", "code_files", "describe", "hooks", "items", "mapping", "own_errors", "packages",
+    "process", "report", "streams", "supervisor", "unpicklable",
 )  # fmt: skip
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)

@@ -33,7 +33,7 @@ class Call:
     Attributes:
         dispatch_id, node_id: Covalent's name for it.
         name: the function's, for messages.
-        python, covalent: the versions on the dispatching client, such as "3.11.7".
+        python, cloudpickle: the versions on the dispatching client, such as "3.11.7"; covalent: the one here.
         args: how many positional arguments there are.
         kwargs: the names of the keyword arguments.
         before, after: for each hook its name and the keyword that takes its value, "" for none.
@@ -54,6 +54,7 @@ class Call:
     whole_string: bool = False
     lattice: str = ""
     map: Map | None = None
+    cloudpickle: str = ""
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
@@ -77,6 +78,7 @@ class Call:
             "name": self.name,
             "python": self.python,
             "covalent": self.covalent,
+            "cloudpickle": self.cloudpickle,
             "args": self.args,
             "kwargs": self.kwargs,
             "before": self.before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, cast, overload
 
@@ -66,6 +66,11 @@ class ItemTable(Sequence[Item]):
     def raised(self) -> list[int]:
         """The positions of the items that raised."""
         return list(self._raised)
+
+    def change_raised(self, change: Callable[[Raised], Raised]) -> None:
+        """Replace what each of the items raised."""
+        for position, (raised, arguments) in self._raised.items():
+            self._raised[position] = (change(raised), arguments)
 
     def printed(self, position: int, stream: str) -> tuple[int, int]:
         """Offset and size in the store of what an item printed on "stdout" or "stderr", without making the item."""

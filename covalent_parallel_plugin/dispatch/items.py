@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 from .. import wire
@@ -43,7 +43,7 @@ class TaskReport:
         task, round: which task of which of the call's jobs it was.
     """
 
-    items: Sequence[Item] = ()
+    items: ItemTable = field(default_factory=ItemTable)
     total: int | None = None
     chunks: int = 0
     ended: Outcome | None = None
@@ -54,6 +54,11 @@ class TaskReport:
     stderr: str = ""
     task: int = 0
     round: int = 0
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there are tracebacks or stacks in it."""
+        return bool(self.items.raised) or self.ended is not None
 
 
 def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int, store: ValueStore) -> TaskReport:

@@ -8,7 +8,6 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 
 from google.cloud import batch_v1
 
@@ -24,9 +23,9 @@ from .call import Call, Pickles
 from .cancelling import Cancellation, CancelledCall
 from .collect import Collection
 from .message import job_address
-from .outcome import Outcome, Raised
+from .outcome import Outcome
 from .poller import Poller
-from .source import electron_lookup, with_source_lines
+from .source import SourceText, with_source_lines
 from .staging import stage_runner
 from .submit import Submission
 from .verdict import Findings, Verdict, settings_for_another_run, verdict
@@ -44,7 +43,7 @@ class Lifecycle:
         call: the electron; its pickles go to `run`.
         settings, services: how and through whom.
         cancelled: set when the user asks for its end.
-        source: finds the electron's source text where it raised, for its traceback; "" if it is not known.
+        source: finds the electron's source where it raised or was killed, for the lines of its traceback.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Lifecycle:
         settings: Settings,
         services: Services,
         cancelled: Cancellation,
-        source: Callable[[], Awaitable[str]],
+        source: Callable[[], Awaitable[SourceText]],
     ):
         self._call = call
         self._settings = settings
@@ -180,8 +179,8 @@ class Lifecycle:
         if isinstance(outcome, Outcome):
             # Any attempt before, of a job before as well, may have left its output so far.
             self._was_clean = outcome.attempt == 0 and settings is self._settings
-            if outcome.raised is not None:
-                outcome = replace(outcome, raised=await self._with_source(outcome.raised))
+            if outcome.kind in (wire.EXCEPTION, wire.KILLED):
+                outcome = await in_pool(with_source_lines, outcome, await self._source())
             found = Findings(job, outcome=outcome)
         else:
             found = await collection.without_outcome(Findings(job, outcome=outcome, reason=watched.reason))
@@ -202,10 +201,6 @@ class Lifecycle:
         self._was_restaged = True
         await stage_runner(store)
         return True
-
-    async def _with_source(self, raised: Raised) -> Raised:
-        lookup = electron_lookup(raised, self._call.name, await self._source())
-        return replace(raised, traceback=await in_pool(with_source_lines, raised.traceback, lookup))
 
     async def _leave_nothing(self) -> None:
         """Cancel what may still run and delete what was staged; what fails here is told, and raises nothing.

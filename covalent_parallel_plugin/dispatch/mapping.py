@@ -28,6 +28,7 @@ from .joined import IN_MEMORY_BYTES
 from .lifecycle import Lifecycle
 from .map_ends import Ends
 from .map_rounds import Progress, named
+from .source import SourceText, report_with_source_lines
 from .verdict import Failure, Findings, Value, Verdict, settings_for_another_run
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class MapLifecycle(Lifecycle):
         settings: Settings,
         services: Services,
         cancelled: Cancellation,
-        source: Callable[[], Awaitable[str]],
+        source: Callable[[], Awaitable[SourceText]],
     ):
         super().__init__(call, settings, services, cancelled, source)
         self._map = call.map or Map()
@@ -186,9 +187,12 @@ class MapLifecycle(Lifecycle):
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
         wanted += [(task, number) for task, number in chunks if task < tasks]
         reports = await asyncio.gather(*(in_pool(self._read, round, *one) for one in wanted))
-        return await in_pool(self._noted, reports), set(range(tasks)) - outcomes
+        source = SourceText()
+        if any(isinstance(report, TaskReport) and report.has_frames for report in reports):
+            source = await self._source()
+        return await in_pool(self._noted, reports, source), set(range(tasks)) - outcomes
 
-    def _noted(self, reports: Sequence[TaskReport | OutcomeError | None]) -> OutcomeError | None:
+    def _noted(self, reports: Sequence[TaskReport | OutcomeError | None], source: SourceText) -> OutcomeError | None:
         """Take note of what was read; the last refusal, if there was one."""
         refused = None
         for report in reports:
@@ -196,7 +200,7 @@ class MapLifecycle(Lifecycle):
                 logger.warning("%s: %s", self._call, report)
                 refused = report
             elif report is not None:
-                self._progress.add(report)
+                self._progress.add(report_with_source_lines(report, source) if report.has_frames else report)
         return refused
 
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:

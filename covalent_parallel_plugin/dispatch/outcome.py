@@ -24,6 +24,33 @@ DEEPEST_ARGUMENT = 5
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the electron's function was written: its file, "" where none is known, and its text's first line."""
+
+    file: str = ""
+    first_line: int = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a remote traceback; lines count from 1, columns from 0 in bytes of UTF-8.
+
+    Attributes:
+        line: the one that the traceback shows.
+        first_line: the function's own.
+        end_line, column, end_column: what of the lines is computed; None where Python does not say.
+    """
+
+    file: str
+    function: str
+    line: int
+    first_line: int
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+
+
+@dataclass(frozen=True)
 class Raised:
     """An exception that the electron raised.
 
@@ -32,7 +59,8 @@ class Raised:
         arguments: its `args` where they are plain, else None.
         traceback: as Python prints it, from the user's first frame on, causes included.
         import_name: the module that an ImportError is about.
-        first_lines: the line at which each function of the traceback starts, by file and function.
+        frames: the traceback's, in the order of its text.
+        origin: the electron's function.
     """
 
     type_name: str
@@ -40,7 +68,8 @@ class Raised:
     message: str
     arguments: tuple[object, ...] | None
     traceback: str
-    first_lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    frames: tuple[Frame, ...] = ()
+    origin: Origin = Origin()
     import_name: str | None = None
 
     @property
@@ -57,7 +86,7 @@ class Outcome:
         stdout, stderr: the electron's, at most 2 MiB each.
         pickle, shown, name, python, cloudpickle: of a value: raw pickle, `str()`, `__name__`, versions that made it.
         raised: of an exception.
-        signal, exit_status, reason: of a process that ended without a report.
+        signal, exit_status, reason, origin: of a process that ended without a report.
         reason, message: of a refusal.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
     """
@@ -75,6 +104,7 @@ class Outcome:
     signal: int | None = None
     exit_status: int | None = None
     reason: str = ""
+    origin: Origin = Origin()
     message: str = ""
     peak_memory_bytes: int = 0
     out_of_memory_kills: int = 0
@@ -153,6 +183,7 @@ def outcome_from(stream: BinaryIO, envelope: wire.Envelope, sha256: str = "") ->
         signal=_status(header.get("signal")),
         exit_status=_status(header.get("exit_status")),
         reason=writable(header.get("reason", "")),
+        origin=_origin(header.get("origin")),
         message=writable(header.get("message", "")),
         peak_memory_bytes=count_of(header.get("peak_memory_bytes") or 0),
         out_of_memory_kills=count_of(header.get("out_of_memory_kills") or 0),
@@ -177,10 +208,19 @@ def raised_of(header: Mapping[str, Any]) -> Raised:
         arguments=None if arguments is None else tuple(_carried(value) for value in arguments),
         traceback=writable(header["traceback"]),
         import_name=None if header.get("import_name") is None else writable(header["import_name"]),
-        first_lines={
-            (writable(file), writable(name)): count_of(line) for file, name, line in header.get("first_lines", ())
-        },
+        frames=tuple(_frame(*frame) for frame in header.get("frames", ())),
+        origin=_origin(header.get("origin")),
     )
+
+
+def _frame(file: object, function: object, line: object, first_line: object, *span: object) -> Frame:
+    columns = (None if number is None else count_of(number) for number in span)
+    # A line is None where an instruction belongs to none.
+    return Frame(writable(file), writable(function), count_of(line or 0), count_of(first_line), *columns)
+
+
+def _origin(header: Mapping[str, Any] | None) -> Origin:
+    return Origin(writable(header["file"]), count_of(header["first_line"])) if header else Origin()
 
 
 def count_of(value: object) -> int:

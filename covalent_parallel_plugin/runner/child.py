@@ -9,15 +9,17 @@ import errno
 import importlib
 import json
 import os
+import re
 import reprlib
 import sys
 import time
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
 
 from .. import wire
+from .code_files import origin_of, restore_files
 from .describe import describe, missing_module_text
 from .packages import InstallFailed, add_user_site, install, let_hooks_install, make_home
-from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
+from .report import ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
 
 # What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
 SHOWN_CHARACTERS = 4096
@@ -89,6 +91,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         import cloudpickle
     except ImportError as error:
         raise Refusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
+    restore_files(cloudpickle)
     make_home(folder)
     add_user_site()
     requirements = cast(List[str], header.get("requirements", []))
@@ -122,6 +125,11 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
                 return loads(data)
         except ModuleNotFoundError as error:
             raise _missing_module(error, header) from error
+        except (AttributeError, TypeError) as error:
+            refusal = _foreign_pickle(error, header, cloudpickle)
+            if refusal is None:
+                raise
+            raise refusal from error
 
     injected: Dict[str, List[Any]] = {}
     for index, hook in enumerate(_hooks(header, "before")):
@@ -136,13 +144,15 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
     kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
     for name, values in injected.items():
         kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
+    # The function of a map knows the one that takes an item.
+    each = getattr(function, MAPPED_FUNCTION, function) if header.get("map") else function
+    with open(os.path.join(folder, ORIGIN_FILE), "w", encoding="utf-8") as file:
+        json.dump(origin_of(each), file)
     clock.lap("load")
 
     if header.get("map"):
         from .items import run_items
 
-        # The function of a map knows the one that takes an item.
-        each = getattr(function, MAPPED_FUNCTION, function)
         report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
         _after(header, load, folder, clock)
         return {"outcome": wire.VALUE, "cloudpickle": cloudpickle.__version__, **report}
@@ -236,6 +246,23 @@ def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
     return Refusal("missing_module", missing_module_text(name))
+
+
+def _foreign_pickle(error: Exception, header: wire.Json, cloudpickle: Any) -> Optional[Refusal]:
+    """Return why the pickle cannot be read, where another cloudpickle made it and this one lacks what it names."""
+    theirs, ours = str(header.get("cloudpickle", "")), str(cloudpickle.__version__)
+    if theirs in ("", ours) or "cloudpickle" not in str(error):
+        return None
+    return Refusal(
+        "cloudpickle",
+        "cloudpickle %s, with which the workflow was dispatched, and cloudpickle %s of the container cannot read each"
+        " other's pickles (%s). Install one version where you dispatch, beside Covalent's server, and in the image if"
+        " it has this package: pip install cloudpickle==%s" % (theirs, ours, error, max(theirs, ours, key=_release)),
+    )
+
+
+def _release(version: str) -> List[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def shown(value: object, pickle_bytes: int, whole: bool) -> str:

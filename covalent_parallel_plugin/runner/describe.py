@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import subprocess
 import sys
 import traceback
+from types import CodeType, TracebackType
 from typing import Dict, List, Optional, Tuple
 
 # More of a message or a traceback than this helps nobody, and all of it travels in the outcome's header
@@ -33,7 +35,7 @@ def describe(error: BaseException) -> Dict[str, object]:
         "import_name": error.name if isinstance(error, ImportError) else None,
         "traceback": text,
         "chain": _chain(error),
-        "first_lines": _first_lines(error),
+        "frames": _frames(error),
     }
 
 
@@ -108,16 +110,44 @@ def _chain(error: BaseException) -> List[Dict[str, str]]:
     ]
 
 
-def _first_lines(error: BaseException) -> List[List[object]]:
-    """Where each function of the traceback starts: [file, function, line], for lines that only the client knows."""
-    found: Dict[Tuple[str, str], int] = {}
-    for shown_error in _with_causes(error):
-        trace = shown_error.__traceback__
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            found[code.co_filename, code.co_name] = code.co_firstlineno
-            trace = trace.tb_next
-    return [[file, name, line] for (file, name), line in found.items()]
+def _frames(error: BaseException) -> List[List[object]]:
+    """The frames of the traceback in the order of its text, for source lines that only the client's machine has.
+
+    Each is [file, function, line, the function's first line, last line, first column, column behind the last one] of
+    the expression, columns in bytes of UTF-8 (`codeobject.co_positions`); the last three are None on Python 3.10.
+    """
+    found: List[List[object]] = []
+    for shown_error in reversed(_with_causes(error)):
+        found += _frames_of(shown_error.__traceback__)
+        for member in getattr(shown_error, "exceptions", ()) if _is_group(shown_error) else ():
+            found += _frames(member)
+    return found
+
+
+def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
+    found: List[List[object]] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        end_line, column, end_column = _span(code, trace.tb_lasti)
+        frame = [code.co_filename, code.co_name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
+        # Of a recursion the text shows three frames.
+        if found[-3:] != [frame] * 3:
+            found.append(frame)
+        trace = trace.tb_next
+    return found
+
+
+def _span(code: CodeType, instruction: int) -> Tuple[Optional[int], Optional[int], Optional[int]]:
+    """The last line, the first column and the end column of what an instruction computes."""
+    positions = getattr(code, "co_positions", None)
+    if positions is None or instruction < 0:
+        return None, None, None
+    _, end_line, column, end_column = next(itertools.islice(positions(), instruction // 2, None), (None,) * 4)
+    return end_line, column, end_column
+
+
+def _is_group(error: BaseException) -> bool:
+    return any(kind.__name__ == "BaseExceptionGroup" and kind.__module__ == "builtins" for kind in type(error).__mro__)
 
 
 def _strip_own_frames(error: BaseException) -> None:

@@ -11,6 +11,7 @@ import reprlib
 import sys
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .code_files import origin_of
 from .describe import describe
 
 VALUES_FILE = "items.values"
@@ -161,7 +162,7 @@ def _ended(
         data = _dumped(value, dump, getattr(function, "__name__", "the function"))
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
-        return {"ended": index, "exception": describe(error)}
+        return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
     values.write(data)
     values.flush()
     note = {"ended": index, "size": len(data)}  # type: Dict[str, object]

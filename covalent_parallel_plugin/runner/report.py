@@ -14,6 +14,8 @@ KEPT_BYTES = 1024 * 1024
 PIP_BYTES = 16 * 1024
 
 REPORT_FILE = "report.json"
+# Where the electron's function was written, noted before it runs
+ORIGIN_FILE = "origin.json"
 VALUE_FILE = "value"
 STRING_FILE = "string"
 # What pip says while it runs
@@ -38,7 +40,7 @@ class Ending(NamedTuple):
 
 def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
     """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
-    report = dict(outcome=wire.REFUSED, **refusal) if refusal is not None else _report(folder)
+    report = dict(outcome=wire.REFUSED, **refusal) if refusal is not None else _read_json(folder, REPORT_FILE)
     parts = {
         "stdout": kept(os.path.join(folder, "stdout")),
         "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
@@ -51,7 +53,10 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
             "reason": ending.reason,
             "memory_limit_bytes": _cgroup_number("memory.max"),
             "out_of_memory_kills": _out_of_memory_kills(),
+            "origin": _read_json(folder, ORIGIN_FILE),
         }
+    elif report["outcome"] == wire.EXCEPTION:
+        report["exception"] = dict(report["exception"], origin=_read_json(folder, ORIGIN_FILE))  # type: ignore[call-overload]  # it is one
     elif report["outcome"] == wire.VALUE and "count" not in report:
         parts["string"] = wire.file_part(os.path.join(folder, STRING_FILE))
         parts["value"] = wire.file_part(os.path.join(folder, VALUE_FILE))
@@ -66,7 +71,7 @@ def partial_of(folder: str, call_id: str, task_index: int, attempt: int, since: 
         "call_id": call_id,
         "task_index": task_index,
         "attempt": attempt,
-    }  # TYPE Dict[str, object]
+    }  # type: Dict[str, object]
     return header, {
         "stdout": kept(os.path.join(folder, "stdout"), since[0]),
         "stderr": kept(os.path.join(folder, "stderr"), since[1]) + _words_of_pip(folder),
@@ -104,12 +109,13 @@ def _words_of_pip(folder: str) -> bytes:
     return ("\ncovalent-parallel: pip was still installing; its last words:\n" + without_passwords(said)).encode()
 
 
-def _report(folder: str) -> Optional[Dict[str, object]]:
+def _read_json(folder: str, name: str) -> Optional[Dict[str, object]]:
+    """Return what the electron's process left under this name; None if it left nothing, or was killed meanwhile."""
     try:
-        with open(os.path.join(folder, REPORT_FILE), encoding="utf-8") as file:
-            report: Dict[str, object] = json.load(file)
-            return report
-    except FileNotFoundError:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            found: Dict[str, object] = json.load(file)
+            return found
+    except (FileNotFoundError, ValueError):
         return None
 
 

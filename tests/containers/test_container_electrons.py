@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import inspect
 import io
 import os
+import re
+import sys
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import pytest
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
-from covalent_parallel_plugin.errors import TaskKilledError
+from covalent_parallel_plugin import pmap
+from covalent_parallel_plugin.errors import MapError, TaskKilledError, TimeLimitError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 if TYPE_CHECKING:
@@ -46,6 +53,67 @@ def test_an_exception_comes_back_with_its_class_and_traceback(make_executor: Mak
     with pytest.raises(LookupError, match="in the container") as caught:
         run(make_executor(), fails)
     assert 'raise LookupError("in the container")' in str(caught.value.__cause__)
+
+
+def missing(item: int) -> int:
+    return {"present": 1}["missing"] + item
+
+
+def waits() -> None:
+    while True:
+        time.sleep(0.1)
+
+
+def crashes() -> None:
+    ctypes.string_at(0)
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    """Have this module's functions travel as those of a user's script do."""
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+def shows(text: str, function: Callable[..., Any], comma: str = ",") -> None:
+    """Assert that the frame of the function's last line is there, with its source below."""
+    lines, first = inspect.getsourcelines(function)
+    line = first + len(lines) - 1
+    assert f'  File "{__file__}", line {line}{comma} in {function.__name__}\n    {lines[-1].strip()}\n' in text
+
+
+def test_an_exception_in_a_helper_shows_the_helpers_line(make_executor: Make, by_value: None) -> None:
+    with pytest.raises(KeyError) as caught:
+        run(make_executor(), lambda: missing(1))
+    shows(str(caught.value.__cause__), missing)
+
+
+def test_an_exception_in_a_helper_of_an_item_shows_the_helpers_line(make_executor: Make, by_value: None) -> None:
+    def electron(item: int) -> int:
+        return missing(item)
+
+    train = pmap(electron)
+    function = TransportableObject(train._electron.electron_object.function)
+    executor = make_executor()
+    task = {"dispatch_id": str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
+    with pytest.raises(MapError) as caught:
+        asyncio.run(executor.run(partial(wrapper_fn, function, [], []), [TransportableObject([1, 2])], {}, task))
+    shows(str(caught.value.errors[1].__cause__), missing)
+
+
+def test_an_electron_past_its_time_limit_shows_the_line_where_it_stood(make_executor: Make, by_value: None) -> None:
+    with pytest.raises(TimeLimitError) as caught:
+        run(make_executor(time_limit=1), lambda: waits())
+    # In the last lines of its output, which are indented
+    shows(re.sub("^  ", "", str(caught.value), flags=re.MULTILINE), waits, comma="")
+
+
+def test_a_segmentation_fault_shows_the_line_of_the_call(make_executor: Make, by_value: None) -> None:
+    with pytest.raises(TaskKilledError) as caught:
+        run(make_executor(), lambda: crashes())
+    shows(re.sub("^  ", "", str(caught.value), flags=re.MULTILINE), crashes, comma="")
 
 
 def test_what_is_printed_comes_back(make_executor: Make) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.dispatch.outcome import Frame, Origin, Outcome, read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
 
 KEY = b"k" * 32
@@ -26,7 +26,8 @@ EXCEPTION = {
         "message": "'x'",
         "args": ["x"],
         "traceback": "Traceback ...\n",
-        "first_lines": [["/a.py", "f", 3]],
+        "frames": [["/a.py", "f", 4, 3, 4, 8, 12]],
+        "origin": {"file": "/a.py", "first_line": 3},
     },
 }
 KILLED = {**COMMON, "outcome": wire.KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5}
@@ -60,7 +61,8 @@ def test_an_exception_comes_with_all_that_is_told_of_it() -> None:
     raised = read(sealed(EXCEPTION)).raised
     assert raised is not None
     assert (raised.full_name, raised.message, raised.arguments) == ("KeyError", "'x'", ("x",))
-    assert raised.first_lines == {("/a.py", "f"): 3}
+    assert raised.frames == (Frame("/a.py", "f", 4, 3, 4, 8, 12),)
+    assert raised.origin == Origin("/a.py", 3)
 
 
 def test_a_death_comes_with_signal_and_memory() -> None:

@@ -22,6 +22,7 @@ from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud.batch import JobStatus
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome, read_streams
+from covalent_parallel_plugin.dispatch.source import SourceText, with_source_lines
 from covalent_parallel_plugin.dispatch.verdict import Findings, Value, verdict
 from covalent_parallel_plugin.errors import OutcomeError, ParallelError
 from covalent_parallel_plugin.settings import Settings
@@ -37,7 +38,7 @@ COMMON = {"kind": wire.OUTCOME, "call_id": CALL_ID, "task_index": 0, "attempt": 
 RAISED = {"type": "KeyError", "module": "builtins", "message": "'x'", "args": ["x"], "traceback": "Traceback ...\n"}
 HEADERS: list[dict[str, Any]] = [
     {**COMMON, "outcome": wire.VALUE, "name": "f", "cloudpickle": "3.0", "seconds": {"run": 0.5}},
-    {**COMMON, "outcome": wire.EXCEPTION, "exception": {**RAISED, "first_lines": [["/a.py", "f", 3]]}},
+    {**COMMON, "outcome": wire.EXCEPTION, "exception": {**RAISED, "frames": [["/a.py", "f", 4, 3, 4, 8, 12]]}},
     {**COMMON, "outcome": wire.KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5},
     {**COMMON, "outcome": wire.REFUSED, "reason": "wrong_python", "message": "no"},
 ]
@@ -313,7 +314,7 @@ def test_a_hostile_name_of_a_missing_module_ends_in_a_verdict_or_a_refusal(name:
 @QUICK
 @given(
     st.dictionaries(
-        st.sampled_from(["type", "module", "message", "args", "traceback", "first_lines", "chain"]),
+        st.sampled_from(["type", "module", "message", "args", "traceback", "frames", "origin", "chain"]),
         json_values | st.lists(json_values, max_size=5),
         min_size=1,
     )
@@ -335,9 +336,13 @@ def test_a_hostile_name_of_a_missing_module_ends_in_a_verdict_or_a_refusal(name:
 @example({"type": "BaseException", "args": []})
 @example({"type": ["ValueError"]})
 @example({"module": None})
-@example({"first_lines": [["f", "g", 10**400]]})
-@example({"first_lines": [["f"]]})
-@example({"first_lines": {"abc": 1}})
+@example({"frames": [["f", "g", 10**400, 1, None, None, None]]})
+@example({"frames": [["f", "g", 1, 1, 10**18, 10**18, 10**18]]})
+@example({"frames": [["/\0.py", "g", 1, 1, 1, 1, 1]], "traceback": '  File "/\0.py", line 1, in g\n'})
+@example({"frames": [["f"]]})
+@example({"frames": {"abc": 1}})
+@example({"origin": {"file": "f"}})
+@example({"origin": ["f", 1]})
 def test_a_hostile_containers_exception_ends_in_a_verdict_or_a_refusal(changes: dict[str, Any]) -> None:
     check_end_of({**HEADERS[1], "exception": {**RAISED, **changes}})
 
@@ -350,7 +355,7 @@ def check_end_of(header: dict[str, Any]) -> None:
         assert len(text) < 2000
         text.encode()
         return
-    followed_through(outcome)
+    followed_through(with_source_lines(outcome, SourceText("def f():\n    pass\n")))
 
 
 def builtin_classes() -> list[str]:
