@@ -29,6 +29,7 @@ from covalent_parallel_plugin.dispatch.call import PREFIX, Call
 from covalent_parallel_plugin.dispatch.cancelling import Cancellation
 from covalent_parallel_plugin.dispatch.collect import Collection
 from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+from covalent_parallel_plugin.dispatch.source import SourceText
 from covalent_parallel_plugin.dispatch.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.runner.supervisor import Assignment
@@ -98,8 +99,8 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     )
     written: list[str] = []
 
-    async def source() -> str:
-        return ""
+    async def source() -> SourceText:
+        return SourceText()
 
     async def run() -> batch_v1.Job | None:
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
@@ -144,8 +145,8 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
 
 
 def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
-    async def source() -> str:
-        return ""
+    async def source() -> SourceText:
+        return SourceText()
 
     async def tickets() -> list[jobspec.Ticket]:
         call = Call("d", 0, "f", "3.11.7", "0.240.0")

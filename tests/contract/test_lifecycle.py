@@ -24,6 +24,7 @@ from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.cancelling import Cancellation, CancelledCall
 from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+from covalent_parallel_plugin.dispatch.source import SourceText
 from covalent_parallel_plugin.dispatch.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault as Struck
 from covalent_parallel_plugin.emulator import Faults
@@ -64,8 +65,8 @@ class Way:
     def go(self, function: Callable[[], Any], aside: Callable[[Way, BatchApi], Any] | None = None) -> Any:
         """Run it; `aside` runs beside it."""
 
-        async def source() -> str:
-            return ""
+        async def source() -> SourceText:
+            return SourceText()
 
         async def run() -> Any:
             self.cancelled = Cancellation()

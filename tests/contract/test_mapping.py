@@ -25,6 +25,7 @@ from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.dispatch.call import Call, Map
 from covalent_parallel_plugin.dispatch.cancelling import Cancellation, CancelledCall
 from covalent_parallel_plugin.dispatch.mapping import MapLifecycle
+from covalent_parallel_plugin.dispatch.source import SourceText
 from covalent_parallel_plugin.dispatch.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
@@ -88,8 +89,8 @@ class MapWay:
                 pickles[f"{when}0.function"] = cloudpickle.dumps(hook)
                 pickles[f"{when}0.args"], pickles[f"{when}0.kwargs"] = cloudpickle.dumps([]), cloudpickle.dumps({})
 
-        async def source() -> str:
-            return ""
+        async def source() -> SourceText:
+            return SourceText()
 
         async def run() -> Any:
             self.cancelled = Cancellation()
