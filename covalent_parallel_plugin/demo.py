@@ -80,7 +80,6 @@ def demo_server() -> Iterator[PrivateCovalentServer]:
                 "executors.gcpbatch": {
                     "project_id": "local",
                     "bucket_name": BUCKET,
-                    "container_image_uri": "python:3.11-slim",
                     "poll_freq": 1,
                     "cache_dir": f"{folder}/cache",
                 }

@@ -5,7 +5,6 @@ import covalent as ct
 batch = ct.executor.GCPBatchExecutor(
     project_id="local",
     bucket_name="covalent",
-    container_image_uri="python:3.11-slim",
     poll_freq=1,
 )
 

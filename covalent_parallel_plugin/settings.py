@@ -15,6 +15,7 @@ from typing import Any, cast
 from . import machines, resources, rules
 from .errors import SettingsError, without_passwords
 from .rules import Rule
+from .stock_image import stock_image
 
 SECTION = "executors.gcpbatch"
 # More of a wrong value than this helps nobody
@@ -51,7 +52,7 @@ class Settings:
         "", rules.bucket_name, "bucket that holds calls and outcomes on their way", required=True
     )
     container_image_uri: str = _option(
-        "", rules.image_uri, "image the electron runs in; empty: python:X.Y-slim of the dispatching Python"
+        "", rules.image_uri, f"image the electron runs in; empty: {stock_image('X.Y')} of the dispatching Python"
     )
     service_account_email: str = _option(
         "",

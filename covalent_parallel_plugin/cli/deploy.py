@@ -209,8 +209,9 @@ def _next_steps(outputs: Any) -> list[str]:
         ]
     if outputs.get("external_ip") is False:
         return [
-            "Machines without addresses on the internet cannot fetch python:X.Y-slim from Docker Hub, unless `nat` is"
-            f" set. Build an image: covalent-parallel image build --push --tag {repository}/covalent-parallel:latest",
+            "Machines without addresses on the internet reach Google's registries, and so the stock image, but no"
+            " package index, unless `nat` is set. For packages build an image:"
+            f" covalent-parallel image build --requirements FILE --push --tag {repository}/covalent-parallel:latest",
             "and have jobs run in it: covalent-parallel deploy up --image covalent-parallel:latest",
         ]
     return []

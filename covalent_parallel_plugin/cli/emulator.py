@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..stock_image import stock_image
 from . import missing_package
 from .emulator_options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 
@@ -210,7 +211,7 @@ def _section(bucket: str) -> str:
         f'project_id = "{PROJECT}"\n'
         f'region = "{REGION}"\n'
         f'bucket_name = "{bucket}"\n'
-        f'container_image_uri = "python:{version}-slim"\n'
+        f'container_image_uri = "{stock_image(version)}"\n'
         "poll_freq = 1\n"
     )
 

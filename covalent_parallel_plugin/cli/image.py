@@ -18,12 +18,12 @@ from covalent_parallel_plugin.image.build import (
     build,
     check,
     commands,
-    default_base,
     default_tag,
 )
 from covalent_parallel_plugin.image.context import read_requirements, write_context
 from covalent_parallel_plugin.image.programs import CLOUD_BUILD, ENGINES, EngineError, Programs, working_engine
 from covalent_parallel_plugin.image.versions import Versions, versions_here
+from covalent_parallel_plugin.stock_image import stock_image
 
 SIGNS = {"ok": "ok", "info": "--", "warning": "warning", "error": "ERROR"}
 
@@ -35,7 +35,7 @@ def image() -> None:
 
 @image.command(name="build")
 @click.option("--engine", type=click.Choice([*ENGINES, CLOUD_BUILD]), help="Default: docker, else podman.")
-@click.option("--base", help="Image to start from; it needs Python and pip. Default: python:X.Y-slim.")
+@click.option("--base", help="Image to start from; it needs Python and pip. Default: the stock image.")
 @click.option("--python", help="Minor version of the image's Python, such as 3.11. Default: this environment's.")
 @click.option("--requirements", metavar="FILE", help="Further packages, as for `pip install -r`.")
 @click.option("--tag", metavar="NAME:TAG", help="Default: covalent-parallel:VERSION-pyX.Y.")
@@ -70,7 +70,7 @@ def build_command(
     versions = replace(here, python=python or here.python)
     wanted = Wanted(
         tag=tag or default_tag(versions, project, region),
-        base=base or default_base(str(versions.python)),
+        base=base or stock_image(str(versions.python)),
         python=str(versions.python),
         platform=platform,
         push=push,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..stock_image import MIRROR_HOST
+
 DOCKER_HUB = "docker.io"
 # What Docker Hub's API is called, which is not its name in references
 DOCKER_HUB_API = "registry-1.docker.io"
@@ -32,8 +34,9 @@ class Reference:
 
     @property
     def is_google(self) -> bool:
-        """Whether a Google account opens it: Artifact Registry or Container Registry."""
-        return self.host.endswith("-docker.pkg.dev") or self.host == "gcr.io" or self.host.endswith(".gcr.io")
+        """Whether a Google account opens it: Artifact Registry or Container Registry, but the mirror is everybody's."""
+        is_registry = self.host == "gcr.io" or self.host.endswith(("-docker.pkg.dev", ".gcr.io"))
+        return is_registry and self.host != MIRROR_HOST
 
     @property
     def is_local(self) -> bool:

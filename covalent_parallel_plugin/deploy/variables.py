@@ -185,7 +185,7 @@ _EACH = (
         "string",
         "",
         _image,
-        "NAME:TAG in the repository that jobs are to run in; empty: python:X.Y-slim of the dispatching Python",
+        "NAME:TAG in the repository that jobs are to run in; empty: the stock image",
     ),
 )
 VARIABLES: Mapping[str, Variable] = {variable.name: variable for variable in _EACH}

@@ -16,6 +16,7 @@ from .. import __version__, resources, rules, wire
 from ..errors import SettingsError
 from ..remembered import Remembered
 from ..settings import Settings
+from ..stock_image import stock_image
 from . import archive
 from .call import Call
 
@@ -167,7 +168,7 @@ def _check_size(made: batch_v1.Job, settings: Settings) -> None:
 
 def image(settings: Settings, call: Call) -> str:
     """The image asked for, or the stock one with the client's Python."""
-    return settings.container_image_uri or f"python:{wire.python_minor(call.python)}-slim"
+    return settings.container_image_uri or stock_image(wire.python_minor(call.python))
 
 
 def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSpec:

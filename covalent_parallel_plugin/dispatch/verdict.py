@@ -54,7 +54,7 @@ EXIT_CODES = {
         " may read it.",
     ),
     126: ("the container's command could not be executed", "Use an image whose `python3` is a program."),
-    127: ("the container has no `python3`", "Use an image with Python, such as python:3.11-slim."),
+    127: ("the container has no `python3`", "Leave container_image_uri out, or use an image with Python."),
     137: ("the container was killed, most often for want of memory", "Raise `memory`."),
     143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
     wire.EXIT_BAD_DIGEST: (

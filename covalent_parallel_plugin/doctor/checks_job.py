@@ -11,6 +11,7 @@ from ..errors import CloudError
 from ..image.check import compare
 from ..image.look import Look, declared
 from ..image.versions import versions_here
+from ..stock_image import stock_image
 from . import accounts, bucket, image, project
 from .case import Case
 from .checks_cloud import apis, member
@@ -30,7 +31,7 @@ def job_checks(case: Case) -> list[Check]:
 
 def _image(case: Case) -> list[Check]:
     minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    uri = case.settings.container_image_uri or f"python:{minor}-slim"
+    uri = case.settings.container_image_uri or stock_image(minor)
 
     def reachable(facts: Facts) -> Judged:
         judged = image.judge_reference(uri, bool(case.stand_ins))
@@ -50,7 +51,7 @@ def _image(case: Case) -> list[Check]:
         Check(
             IMAGE,
             reachable,
-            "the registry has the image of `container_image_uri` (empty: python:X.Y-slim of this Python); the stand-in"
+            "the registry has the image of `container_image_uri` (empty: the stock image of this Python); the stand-in"
             " asks none",
             "name one that is there, or build it: `covalent-parallel image build`",
             options=("container_image_uri",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..cloud.reference import parse
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError
 from ..image.check import ERROR, OK, WARNING, Report
+from ..stock_image import names_of
 from .finding import Judged, error, ok, skipped, warning
 
 BUILD = "covalent-parallel image build --push --tag"
@@ -29,7 +30,8 @@ def judge_unreachable(problem: CloudError, uri: str) -> Judged:
     if isinstance(problem, PermissionDeniedError) and not parse(uri).is_google:
         return warning(str(problem), "see that registry_username and registry_password name a user who may pull it")
     if isinstance(problem, (MissingResourceError, PermissionDeniedError)):
-        return error(str(problem), f"set container_image_uri to an image that is there, or: {BUILD} {uri}")
+        own = uri if len(names_of(uri)) == 1 else "NAME:TAG"
+        return error(str(problem), f"set container_image_uri to an image that is there, or: {BUILD} {own}")
     return warning(str(problem), "see that the name is right; the machines may reach what this one cannot")
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from ..stock_image import names_of
+
 _log = logging.getLogger(__name__)
 
 ENGINES = ("podman", "docker")
@@ -26,7 +28,7 @@ class ContainerEngine:
             raise ValueError(f"{name} is not installed, or not on the PATH")
         self.name = name
         self.program = program
-        self._local_images: set[str] = set()
+        self._local_images: dict[str, str] = {}
 
     @property
     def passes_streams(self) -> bool:
@@ -79,19 +81,26 @@ class ContainerEngine:
     def image(self, uri: str) -> str:
         """Give the name under which the engine finds an image that Batch, whose engine is docker, calls `uri`.
 
-        podman has no default registry: a name without one is an image of this machine, else docker.io's.
+        An official image of Docker's that is here under another of its names is not pulled again: a machine may have no
+        network. podman has no default registry: a name without one is an image of this machine, else docker.io's.
         """
-        first, slash, _ = uri.partition("/")
-        has_registry = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-        if self.name != "podman" or has_registry or uri in self._local_images:
+        names = names_of(uri)
+        is_short = self.name == "podman" and not _has_registry(uri)
+        if len(names) == 1 and not is_short:
             return uri
-        if self.call("image", "exists", uri).returncode == 0:
-            self._local_images.add(uri)
-            return uri
-        return f"docker.io/{uri}" if slash else f"docker.io/library/{uri}"
+        if uri not in self._local_images:
+            here = next((name for name in names if self.call("image", "inspect", name).returncode == 0), None)
+            if here is None:
+                return uri if not is_short else f"docker.io/{uri}" if "/" in uri else f"docker.io/library/{uri}"
+            self._local_images[uri] = here
+        return self._local_images[uri]
 
 
 def registry_of(uri: str) -> str:
     """Give the host of an image's registry."""
+    return uri.partition("/")[0] if _has_registry(uri) else "docker.io"
+
+
+def _has_registry(uri: str) -> bool:
     first, slash, _ = uri.partition("/")
-    return first if slash and (first == "localhost" or "." in first or ":" in first) else "docker.io"
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
+from ..stock_image import names_of
 from .environment import process_environment
 from .runtime import BARE_VM, CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, VM, Command, Limits, StartFailed
 
@@ -26,16 +27,17 @@ class ProcessRuntime:
     """Runs each task as a process, with its own home, working, temporary and package folders.
 
     An image stands for an interpreter: `python` and `python3` are `python` (default: the one that runs this) in any
-    image, unless `images` names another one for the image's URI, with its default command after it, which runs when a
-    job gives neither entrypoint nor commands. A process sees the whole machine: memory and CPU limits and docker's
-    options are not enforced. A task with volumes does not start (exit code 125), since nothing can be mounted for one
-    process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an interpreter that is
-    not there.
+    image, unless `images` names another one for the image, under any of its names, with its default command after it,
+    which runs when a job gives neither entrypoint nor commands. A process sees the whole machine: memory and CPU limits
+    and docker's options are not enforced. A task with volumes does not start (exit code 125), since nothing can be
+    mounted for one process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an
+    interpreter that is not there.
     """
 
     def __init__(self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None) -> None:
         self._python = _default_command("python", (str(python or sys.executable),))
-        self._images = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
+        given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
+        self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
         self._root: Path | None = None
         self._numbers = itertools.count()
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")

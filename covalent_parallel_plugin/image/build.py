@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..cloud.reference import Reference, parse
 from ..errors import ParallelError
+from ..stock_image import names_of
 from .context import write_context
 from .programs import CLOUD_BUILD, Ended, Programs
 from .versions import Versions
@@ -21,6 +22,7 @@ REPOSITORY = "covalent"
 NAME = "covalent-parallel"
 """The image's own."""
 LIMIT_SECONDS = 3600.0
+INSPECT_SECONDS = 60.0
 # https://packaging.python.org: Covalent 0.240.0 declares 3.10 to 3.12
 _PYTHON = re.compile(r"3\.\d{1,2}")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?")
@@ -44,11 +46,6 @@ class Wanted:
     engine_arguments: tuple[str, ...] = ()
     project: str = ""
     region: str = ""
-
-
-def default_base(python: str) -> str:
-    """Docker's official image of a Python, such as 3.11."""
-    return f"docker.io/library/python:{python}-slim"
 
 
 def default_tag(versions: Versions, project: str, region: str) -> str:
@@ -122,6 +119,7 @@ def build(
     Raises:
         BuildError: a command failed.
     """
+    wanted = replace(wanted, base=_name_here(wanted.base, engine, programs))
     with tempfile.TemporaryDirectory(prefix="covalent-parallel-image-") as folder:
         write_context(Path(folder), wanted.requirements)
         for command in commands(engine, wanted, versions, folder, created):
@@ -129,6 +127,15 @@ def build(
             ended = programs.show(command, LIMIT_SECONDS, tell)
             if ended.status != 0:
                 raise BuildError(diagnosis(command, ended, wanted))
+
+
+def _name_here(base: str, engine: str, programs: Programs) -> str:
+    """The name under which the engine has the base; the given one where it does not have it, or there is no other."""
+    names = names_of(base)
+    if len(names) == 1 or engine == CLOUD_BUILD:
+        return base
+    here = (name for name in names if programs.run((engine, "image", "inspect", name), INSPECT_SECONDS).status == 0)
+    return next(here, base)
 
 
 def diagnosis(command: Sequence[str], ended: Ended, wanted: Wanted) -> str:

@@ -10,6 +10,7 @@ from ..cloud.image_config import ImageConfig, image_config
 from ..cloud.reference import parse
 from ..cloud.registry import inspect
 from ..errors import MissingResourceError
+from ..stock_image import names_of
 from .programs import ENGINES, Programs
 from .versions import LABELS, Versions
 
@@ -55,12 +56,12 @@ def look(uri: str, programs: Programs, engines: Sequence[str] = ENGINES, registr
         CloudError: the registry does not tell; see `cloud.registry.inspect`.
     """
     for engine in engines:
-        config = stored(uri, engine, programs)
+        config = next(filter(None, (stored(name, engine, programs) for name in names_of(uri))), None)
         if config is not None:
             known = declared(config)
             if None not in (known.python, known.covalent, known.cloudpickle, known.plugin):
                 return Look(config, known, engine)
-            asked, trouble = ask_inside(uri, engine, programs)
+            asked, trouble = ask_inside(config.uri, engine, programs)
             return Look(config, asked or known, engine, trouble)
     if parse(uri).host == "localhost":
         raise MissingResourceError(

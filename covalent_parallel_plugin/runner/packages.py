@@ -148,7 +148,7 @@ def _pip(requirements: Sequence[str], folder: str, options: List[str], variables
         from ..errors import without_passwords
 
         if "No module named pip" in output:
-            output += "\nThe image has no pip: use one that has it, such as python:%d.%d-slim." % sys.version_info[:2]
+            output += "\nThe image has no pip: leave container_image_uri out, or use an image that has it."
         raise InstallFailed(
             "pip could not install the requirements (%s); it ended with status %d and said:\n%s"
             % (without_passwords(", ".join(requirements)), ended.returncode, without_passwords(output))

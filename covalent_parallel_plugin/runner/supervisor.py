@@ -169,8 +169,8 @@ def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:
     return {
         "reason": "wrong_python",
         "message": "the workflow was dispatched from Python %s and the image has Python %s: pickled functions run"
-        " only on the same minor version. Use an image with Python %s, such as python:%s-slim, or dispatch from"
-        " Python %s." % (header["python"], sys.version.split()[0], theirs, theirs, ours),
+        " only on the same minor version. Leave container_image_uri out, use an image with Python %s, or dispatch from"
+        " Python %s." % (header["python"], sys.version.split()[0], theirs, ours),
     }
 
 

@@ -73,7 +73,7 @@ def test_it_prints_the_variables_and_a_section_and_then_ready(start: Start) -> N
     section = running.lines[running.lines.index("[executors.gcpbatch]") : -1]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert 'bucket_name = "results"' in section
-    assert f'container_image_uri = "python:{version}-slim"' in section
+    assert f'container_image_uri = "mirror.gcr.io/library/python:{version}-slim"' in section
     assert "poll_freq = 1" in section
 
 

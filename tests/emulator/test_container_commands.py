@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,64 @@ def test_credentials_are_for_the_images_registry(uri: str, registry: str) -> Non
 def test_an_engine_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="podman or docker"):
         ContainerEngine("runc")
+
+
+MIRRORED, SHORT, HUBS = (f"{host}python:3.11-slim" for host in ("mirror.gcr.io/library/", "", "docker.io/library/"))
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ContainerEngine]:
+    """A container engine that has these images and notes what it is asked."""
+
+    def make(name: str, *images: str) -> ContainerEngine:
+        has = "".join(f'[ "$3" = "{image}" ] && exit 0; ' for image in images)
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho "$3" >>"{tmp_path}/asked"\n{has}exit 1\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return ContainerEngine(name)
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["podman", "docker"])
+@pytest.mark.parametrize("here", [MIRRORED, SHORT, HUBS])
+@pytest.mark.parametrize("asked", [MIRRORED, SHORT, HUBS])
+def test_an_official_image_that_is_here_under_another_name_is_used(
+    engine: Callable[..., ContainerEngine], name: str, here: str, asked: str
+) -> None:
+    assert engine(name, here).image(asked) == here
+
+
+def test_of_two_names_that_are_here_the_given_one_is_used(engine: Callable[..., ContainerEngine]) -> None:
+    made = engine("podman", MIRRORED, SHORT)
+    assert (made.image(MIRRORED), made.image(SHORT)) == (MIRRORED, SHORT)
+
+
+@pytest.mark.parametrize(
+    ("name", "uri", "pulled"),
+    [
+        ("podman", MIRRORED, MIRRORED),
+        ("podman", SHORT, HUBS),
+        ("podman", "someone/image", "docker.io/someone/image"),
+        ("podman", "us-docker.pkg.dev/p/r/image:1", "us-docker.pkg.dev/p/r/image:1"),
+        ("docker", MIRRORED, MIRRORED),
+        ("docker", SHORT, SHORT),
+        ("docker", "someone/image", "someone/image"),
+    ],
+)
+def test_an_image_that_is_not_here_is_pulled_as_the_job_names_it(
+    engine: Callable[..., ContainerEngine], name: str, uri: str, pulled: str
+) -> None:
+    assert engine(name).image(uri) == pulled
+
+
+def test_an_image_that_was_found_is_not_looked_for_again(
+    engine: Callable[..., ContainerEngine], tmp_path: Path
+) -> None:
+    made = engine("podman", SHORT)
+    assert [made.image(MIRRORED) for _ in range(3)] == [SHORT] * 3
+    assert (tmp_path / "asked").read_text().split() == [MIRRORED, SHORT]
 
 
 def test_a_container_without_volumes_gets_every_mount() -> None:

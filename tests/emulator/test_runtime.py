@@ -89,6 +89,21 @@ def test_an_image_stands_for_its_own_interpreter_and_default_command() -> None:
     runtime.close()
 
 
+@pytest.mark.parametrize("named", ["python:3.11-slim", "mirror.gcr.io/library/python:3.11-slim"])
+def test_an_official_image_stands_for_its_interpreter_under_all_its_names(named: str) -> None:
+    runtime = ProcessRuntime(images={named: ("true",)})
+    for asked in ("python:3.11-slim", "docker.io/library/python:3.11-slim", "mirror.gcr.io/library/python:3.11-slim"):
+        assert Path(runtime.interpreter(asked)[0]).name == "true"
+    runtime.close()
+
+
+def test_of_two_names_of_an_image_each_has_its_own_interpreter() -> None:
+    runtime = ProcessRuntime(images={"mirror.gcr.io/library/python:3": ("true",), "python:3": ("false",)})
+    found = [runtime.interpreter(name)[0] for name in ("python:3", "mirror.gcr.io/library/python:3")]
+    assert [Path(program).name for program in found] == ["false", "true"]
+    runtime.close()
+
+
 def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no program here"):
         ProcessRuntime(tmp_path / "python")

@@ -108,7 +108,7 @@ CONTAINERS: dict[str, Case] = {
         seven,
         [struck("exit", exit_code=127, before_run=True)],
         error=ImageError,
-        words=["127", "python3", "python:3.11-slim"],
+        words=["127", "python3", "container_image_uri"],
         jobs=["FAILED"],
     ),
     "killed-whole": Case(

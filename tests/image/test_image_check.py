@@ -104,6 +104,15 @@ def test_an_image_that_an_engine_has_is_looked_at_there(shelf: Shelf, tmp_path: 
     assert (seen.source, seen.inside, seen.config.user) == ("podman", Versions("3.11", "1", "2", "3"), "5")
 
 
+def test_an_official_image_is_found_under_another_of_its_names(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "inspected.json").write_text(inspected())
+    there = f'[ "$3" = python:3.11-slim ] && cat "{tmp_path}/inspected.json"'
+    answer = '{"python": "3.11.2", "covalent": "", "cloudpickle": "", "plugin": ""}'
+    shelf.put("podman", f'case "$1" in image) {there};; run) [ "$5" = python:3.11-slim ] && echo \'{answer}\';; esac')
+    seen = look("mirror.gcr.io/library/python:3.11-slim", shelf.programs)
+    assert (seen.config.uri, seen.inside.python) == ("python:3.11-slim", "3.11.2")
+
+
 def test_what_no_label_says_the_images_own_python_is_asked(shelf: Shelf, tmp_path: Path) -> None:
     answer = '{"python": "3.11.2", "covalent": "", "cloudpickle": "3", "plugin": ""}'
     engine(shelf, tmp_path, inspected(Env=["PYTHON_VERSION=3.11.9"]), f"echo warning >&2; echo '{answer}'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covalent_parallel_plugin.cloud.reference import parse
+from covalent_parallel_plugin.stock_image import stock_image
 
 DIGEST = "sha256:" + "0a" * 32
 
@@ -67,3 +68,7 @@ def test_googles_registries_are_known(host: str) -> None:
 @pytest.mark.parametrize("host", ["evil-docker.pkg.dev.example.com", "notgcr.io", "docker.io"])
 def test_other_registries_never_get_a_google_token(host: str) -> None:
     assert not parse(f"{host}/p/i").is_google
+
+
+def test_the_mirror_is_asked_without_an_account() -> None:
+    assert not parse(stock_image("3.11")).is_google

@@ -114,7 +114,7 @@ def test_requirements_that_pip_cannot_install_are_told_with_pips_words(
 def test_an_image_without_pip_is_named_as_the_reason(make_task: Any, tmp_path: Path) -> None:
     task = make_task(answer, settings={"requirements": [str(make_wheel(tmp_path))]})
     task.run()
-    assert "The image has no pip: use one that has it, such as python:3." in task.outcome().message
+    assert "The image has no pip: leave container_image_uri out, or use an image that has it." in task.outcome().message
 
 
 def installed(python: Path, shared: Path, folder: Path, *requirements: str) -> subprocess.CompletedProcess[str]:

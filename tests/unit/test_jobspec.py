@@ -193,7 +193,7 @@ def test_the_runner_knows_its_last_attempt_only_where_exceptions_are_retried(ret
 
 def test_the_image_follows_the_clients_python() -> None:
     container = job().task_groups[0].task_spec.runnables[0].container
-    assert (container.image_uri, container.entrypoint) == ("python:3.11-slim", "python3")
+    assert (container.image_uri, container.entrypoint) == ("mirror.gcr.io/library/python:3.11-slim", "python3")
 
 
 def test_a_users_variable_cannot_replace_one_of_the_jobs_own() -> None:

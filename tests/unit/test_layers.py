@@ -15,7 +15,7 @@ import covalent_parallel_plugin
 
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
-FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "errors", ""}
+FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "stock_image", "errors", ""}
 RUNNER = {"wire", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
@@ -25,11 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "mark": set(),
     "rules": set(),
     "machines": set(),
+    "stock_image": set(),
     "remembered": set(),
     "resting": set(),
     "given": {"remembered"} | FOUNDATION,
     "resources": {"rules"},
-    "settings": {"errors", "rules", "resources", "machines"},
+    "settings": {"errors", "rules", "resources", "machines", "stock_image"},
     # its bootstrap asks for the installed package's version
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
     "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
-    "emulator": set(),
+    "emulator": {"stock_image"},
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
     "demo": {"emulator", "private_server", "demo_workflow"} | FOUNDATION,

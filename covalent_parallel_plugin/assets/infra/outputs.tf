@@ -26,7 +26,7 @@ output "service_account_email" {
 }
 
 output "container_image_uri" {
-  description = "Image that jobs run in; null: python:X.Y-slim of the dispatching Python"
+  description = "Image that jobs run in; null: the stock image"
   value       = var.image == "" ? null : "${local.repository_path}/${var.image}"
 }
 

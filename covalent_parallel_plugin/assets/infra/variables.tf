@@ -156,7 +156,7 @@ variable "nat" {
 
 variable "image" {
   type        = string
-  description = "NAME:TAG in the repository that jobs are to run in; empty: python:X.Y-slim of the dispatching Python"
+  description = "NAME:TAG in the repository that jobs are to run in; empty: the stock image"
   default     = ""
 
   validation {
