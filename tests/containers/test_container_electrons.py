@@ -46,6 +46,10 @@ def test_a_value_comes_back_from_another_root_file_system(make_executor: Make) -
     assert run(make_executor(), where) == (True, os.uname().nodename)
 
 
+def test_the_stock_image_is_the_official_one_that_is_here_under_another_name(make_executor: Make) -> None:
+    assert run(make_executor(container_image_uri=""), lambda: os.path.exists("/etc/debian_version"))
+
+
 def test_an_exception_comes_back_with_its_class_and_traceback(make_executor: Make) -> None:
     def fails() -> None:
         raise LookupError("in the container")
