@@ -73,7 +73,12 @@ class Settings:
         "new attempts of what never reported back (preempted, machine lost); the electron's own exceptions are final",
     )
     cache_dir: str = _option("/tmp/covalent", rules.text, "folder for large values on their way; nothing stays there")
-    machine_type: str = _option("", rules.machine_type, "Compute Engine machine type; empty: Batch chooses")
+    machine_type: str = _option(
+        "",
+        rules.machine_type,
+        "Compute Engine machine type; empty: Batch chooses. A map's tasks share machines of a named type, as many at a"
+        " time as `vcpus` and `memory` let fit",
+    )
     gpu_type: str = _option("", rules.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
     gpu_count: int | None = _option(
         None, rules.whole_number(least=0, most=16), "accelerators per machine; not given: 1 where gpu_type is"

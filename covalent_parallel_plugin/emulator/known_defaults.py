@@ -64,10 +64,10 @@ QUOTAS = {
 
 # MB of memory per vCPU by family and kind, and the numbers of vCPUs there are
 _COMMON = (2, 4, 8, 16, 32, 48, 64, 80, 96, 128)
-_SHAPES: dict[str, tuple[int, tuple[int, ...]]] = {
+_SHAPES: dict[str, tuple[float, tuple[int, ...]]] = {
     "n1-standard": (3840, (1, 2, 4, 8, 16, 32, 64, 96)),
     "n1-highmem": (6656, (2, 4, 8, 16, 32, 64, 96)),
-    "n1-highcpu": (922, (2, 4, 8, 16, 32, 64, 96)),
+    "n1-highcpu": (921.6, (2, 4, 8, 16, 32, 64, 96)),
     "n2-standard": (4096, _COMMON),
     "n2-highmem": (8192, _COMMON),
     "n2-highcpu": (1024, _COMMON[:9]),
@@ -87,6 +87,7 @@ _ODD_SIZES = {
     "a2-highgpu-8g": (96, 696320),
     "a2-ultragpu-1g": (12, 174080),
     "a3-highgpu-8g": (208, 1916928),
+    "n2-highmem-128": (128, 884736),
     "e2-micro": (2, 1024),
     "e2-small": (2, 2048),
     "e2-medium": (2, 4096),
@@ -102,5 +103,5 @@ def machine_size(name: str) -> tuple[int, int] | None:
         return int(custom[1]), int(custom[2])
     kind, _, cpus = name.rpartition("-")
     if kind in _SHAPES and cpus.isdecimal() and int(cpus) in _SHAPES[kind][1]:
-        return int(cpus), int(cpus) * _SHAPES[kind][0]
+        return int(cpus), int(int(cpus) * _SHAPES[kind][0])
     return None

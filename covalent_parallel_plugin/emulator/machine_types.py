@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_TASKS_PER_VM = 20
-"""Batch runs at most so many tasks of a job on a VM, unless `task_count_per_node` says so."""
+"""Batch runs at most so many tasks of a job on a VM at a time."""
 PICKED_VCPUS = (2, 4, 8, 16, 32)
 """Sizes of e2-standard, of which the smallest that holds one task is picked where a job names no machine type."""
 

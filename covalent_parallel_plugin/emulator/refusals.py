@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from google.cloud import batch_v1
 
+from .machine_types import MAX_TASKS_PER_VM
 from .secret_versions import SECRET_VERSION
 
 MAX_JOB_BYTES = 1 << 20
@@ -111,6 +112,8 @@ def _group_mistakes(group: batch_v1.TaskGroup) -> Iterator[str]:
         yield f"task_count {group.task_count} must be between 1 and {MAX_TASKS}"
     if not 0 <= group.parallelism <= MAX_PARALLELISM:
         yield f"parallelism {group.parallelism} must be between 1 and {MAX_PARALLELISM}"
+    if not 0 <= group.task_count_per_node <= MAX_TASKS_PER_VM:
+        yield f"task_count_per_node {group.task_count_per_node} must be between 1 and {MAX_TASKS_PER_VM}"
     if len(group.task_environments) > MAX_TASK_ENVIRONMENTS:
         yield f"task_environments has {len(group.task_environments)} entries, the limit is {MAX_TASK_ENVIRONMENTS}"
     for environment in group.task_environments:

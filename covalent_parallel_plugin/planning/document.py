@@ -83,7 +83,8 @@ def summary(planned: PlannedJob) -> list[str]:
         f"machine  {', '.join(machine)}; {policy.boot_disk.size_gb} GB boot disk; {places}",
         f"task     {resource.cpu_milli / 1000:g} vCPU, {resource.memory_mib:,} MiB, {seconds},"
         f" {task.max_retry_count} retries",
-        f"tasks    {group.task_count:,}, {group.parallelism:,} at a time",
+        f"tasks    {group.task_count:,}, {group.parallelism:,} at a time,"
+        f" at most {group.task_count_per_node} of them on a machine",
         f"image    {task.runnables[0].container.image_uri}",
         *pip,
     ]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -47,7 +48,7 @@ def test_a_value_comes_back_from_another_root_file_system(make_executor: Make) -
 
 
 def test_the_stock_image_is_the_official_one_that_is_here_under_another_name(make_executor: Make) -> None:
-    assert run(make_executor(container_image_uri=""), lambda: os.path.exists("/etc/debian_version"))
+    assert run(make_executor(container_image_uri=""), lambda: Path("/etc/debian_version").exists())
 
 
 def test_an_exception_comes_back_with_its_class_and_traceback(make_executor: Make) -> None:

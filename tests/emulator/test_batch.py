@@ -377,6 +377,8 @@ SPEC = "task_groups.0.task_spec"
         (lambda job: job.task_groups.append(job.task_groups[0]), "task_groups"),
         (_set("task_groups.0.task_count", 100_001), "task_count"),
         (_set("task_groups.0.parallelism", 5_001), "parallelism"),
+        (_set("task_groups.0.task_count_per_node", 21), "task_count_per_node 21 must be between 1 and 20"),
+        (_set("task_groups.0.task_count_per_node", -1), "task_count_per_node"),
         (_set("task_groups.0.task_environments", [batch_v1.Environment()] * 201), "task_environments"),
         (_set(f"{SPEC}.max_retry_count", 11), "max_retry_count"),
         (_set(f"{SPEC}.max_retry_count", -1), "max_retry_count"),

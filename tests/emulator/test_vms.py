@@ -361,6 +361,16 @@ def test_a_job_that_waits_for_a_vm_can_be_cancelled_and_deleted(start: _Started)
     assert jobs.wait(third).status.state == State.SUCCEEDED
 
 
+def test_as_many_tasks_share_a_vm_as_the_job_says(start: _Started) -> None:
+    emulator, jobs = start()
+    script = batch_v1.Runnable(script=batch_v1.Runnable.Script(text="sleep 0.3"))
+    group = batch_v1.TaskGroup(
+        task_spec=batch_v1.TaskSpec(runnables=[script]), task_count=8, parallelism=8, task_count_per_node=4
+    )
+    jobs.wait(jobs.client.create_job(parent=PARENT, job=batch_v1.Job(task_groups=[group])))
+    assert emulator.counts["vms"] == 2
+
+
 def test_a_preempted_vm_takes_all_its_tasks_which_go_on_elsewhere(start: _Started) -> None:
     _, jobs = start(Fault("attempt.preempt", task=0, attempt=0, after_seconds=0.5, notice_seconds=0.1))
     script = batch_v1.Runnable(script=batch_v1.Runnable.Script(text='[ "$BATCH_TASK_RETRY_ATTEMPT" = 1 ] || sleep 600'))

@@ -136,7 +136,7 @@ def test_the_short_of_it_goes_to_standard_error(plan: Planner) -> None:
         "  machine  n1-standard-8, 2 x nvidia-tesla-t4, GPU drivers, SPOT, then once more on STANDARD;"
         " 30 GB boot disk; us-east1-c",
         "  task     2 vCPU, 512 MiB, 300 s and 60 s to report, 3 retries",
-        "  tasks    2,000, 16 at a time",
+        "  tasks    2,000, 16 at a time, at most 1 of them on a machine",
         "  image    " + yaml_image(ended.stdout),
         "  pip      numpy",
         "Nothing was submitted.",
@@ -164,7 +164,12 @@ def test_a_difference_shows_what_set_changes_and_nothing_else(plan: Planner) -> 
 
 def test_a_difference_against_other_options_starts_from_them(plan: Planner) -> None:
     ended = plan("--diff", "--against", "machine_type=n2-standard-4", "--set", "machine_type=n2-standard-8")
-    assert changed(ended.stdout) == ["-      machineType: n2-standard-4", "+      machineType: n2-standard-8"]
+    assert changed(ended.stdout) == [
+        "-      machineType: n2-standard-4",
+        "+      machineType: n2-standard-8",
+        "-  taskCountPerNode: '2'",
+        "+  taskCountPerNode: '4'",
+    ]
     only_against = plan("--diff", "--against", "spot=true")
     assert changed(only_against.stdout) == ["-      provisioningModel: SPOT", "+      provisioningModel: STANDARD"]
 
@@ -215,7 +220,12 @@ def test_a_difference_of_a_workflow_has_each_pair_of_jobs_once(plan: Planner) ->
     ended = plan(plan.write("workflow.py", WORKFLOW), "--diff", "--set", "vcpus=4")
     assert ended.status == 0, ended.stderr
     assert ended.stdout.startswith("--- train [node 1], before\n+++ train [node 1], after\n")
-    assert changed(ended.stdout) == ["-      cpuMilli: '2000'", "+      cpuMilli: '4000'"]
+    assert changed(ended.stdout) == [
+        "-  taskCountPerNode: '4'",
+        "+  taskCountPerNode: '2'",
+        "-      cpuMilli: '2000'",
+        "+      cpuMilli: '4000'",
+    ]
 
 
 def test_a_difference_that_joins_jobs_does_not_mix_up_their_nodes(plan: Planner) -> None:
@@ -224,6 +234,8 @@ def test_a_difference_that_joins_jobs_does_not_mix_up_their_nodes(plan: Planner)
         "-      cpuMilli: '4000'",
         "+      cpuMilli: '8000'",
         "-      machineType: n2-standard-8",
+        "-  taskCountPerNode: '4'",
+        "+  taskCountPerNode: '1'",
         "-      cpuMilli: '2000'",
         "+      cpuMilli: '8000'",
     ]

@@ -15,7 +15,7 @@ import covalent_parallel_plugin
 
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
-FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "stock_image", "errors", ""}
+FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "machine_sizes", "stock_image", "errors", ""}
 RUNNER = {"wire", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "mark": set(),
     "rules": set(),
     "machines": set(),
+    "machine_sizes": set(),
     "stock_image": set(),
     "remembered": set(),
     "resting": set(),
