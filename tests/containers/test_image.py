@@ -38,11 +38,9 @@ pytestmark = pytest.mark.containers
 # What a failed build had made so far would stay as images without a name
 LEAVE_NOTHING = "--engine-arg=--layers=false"
 REQUIREMENTS = ("scikit-learn", "numpy")
-# What the README tells users to put into their own Dockerfile, with the stock image's name replaced
-TWO_LINES = """\
-FROM {base}
-RUN pip install cloudpickle=={cloudpickle} && pip install --no-deps covalent-parallel-plugin=={version}
-"""
+README = (Path(__file__).parents[2] / "README.md").read_text()
+# What it tells users to put into their own Dockerfile
+TWO_LINES = README.partition("```dockerfile\n")[2].partition("```")[0]
 
 
 def podman(*words: str) -> str:
@@ -78,8 +76,7 @@ def own_image(own_python: str, names: Callable[[str], str], tmp_path_factory: py
     cloudpickle = f"cloudpickle=={importlib.metadata.version('cloudpickle')}"
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels), cloudpickle]
     subprocess.run(download, check=True, capture_output=True)
-    recipe = TWO_LINES.format(base=own_python, cloudpickle=cloudpickle.partition("==")[2], version=__version__)
-    (folder / "Dockerfile").write_text(recipe)
+    (folder / "Dockerfile").write_text(TWO_LINES.replace("python:3.11-slim", own_python))
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     outside = [f"--volume={folder}/pip.conf:/etc/pip.conf:ro", f"--volume={wheels}:/wheels:ro"]
     podman("build", "--network=none", *outside, f"--tag={name}", str(folder))
