@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..cloud.apis import GoogleApis, Identity, default_credentials
 from ..errors import PermissionDeniedError
+from ..image.versions import versions_here
 from . import configuration, credentials, server, versions
 from .case import Case
 from .examine import Check, Facts
@@ -183,9 +184,10 @@ def _server(case: Case) -> list[Check]:
         ),
         Check(
             "server.process",
-            lambda facts: server.judge_process(server.process_at(*facts[reachable]), case, __version__),
-            "a server on this machine: its versions of Covalent, FastAPI and this package, and whether it was started"
-            " with the same `*_EMULATOR_HOST` variables",
+            lambda facts: server.judge_process(server.process_at(*facts[reachable]), case, versions_here()),
+            "a server on this machine: its versions of Covalent, FastAPI and this package, whether its cloudpickle and"
+            " this environment's load each other's pickles, and whether it was started with the same `*_EMULATOR_HOST`"
+            " variables",
             "install what is missing with the server's Python, restart it from this shell",
             facts_of=(reachable,),
         ),

@@ -61,7 +61,8 @@ def _image(case: Case) -> list[Check]:
             "image.versions",
             inside,
             "the image is for linux/amd64 and has this Python's minor version, as it says itself, and this package's"
-            " and Covalent's versions where it has them",
+            " and Covalent's versions where it has them; where its own cloudpickle is used, it and this environment's"
+            " load each other's pickles",
             "build it anew: `covalent-parallel image build`",
             facts_of=(IMAGE,),
         ),

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
+from ..image.pickles import disagreement
+from ..image.versions import Versions
 from .case import SERVICES, Case, ConfigurationFile
 from .finding import Judged, error, ok, skipped, warning
 from .versions import FIRST_UNUSABLE_FASTAPI, OURS, numbers_of
 
 DEFAULT_PORT = 48008
 ANSWER_SECONDS = 6.0
-ASKED_DISTRIBUTIONS = ("covalent", OURS, "fastapi")
+ASKED_DISTRIBUTIONS = ("covalent", OURS, "fastapi", "cloudpickle")
 ASK_SECONDS = 15.0
 LOOPBACK = ("localhost", "127.0.0.1", "0.0.0.0", "::1")
 
@@ -74,7 +76,7 @@ def judge_settings(settings: Mapping[str, Any] | None, case: Case) -> Judged:
     return ok(f"it reads {path or 'a file that it does not name'}, and has the section of this executor")
 
 
-def judge_process(process: ServerProcess | None, case: Case, own_version: str) -> Judged:
+def judge_process(process: ServerProcess | None, case: Case, here: Versions) -> Judged:
     """What the server's process was started with; only a server of this machine and user can be looked at."""
     if process is None:
         return skipped("the server is no process of this machine that you may look at")
@@ -83,12 +85,16 @@ def judge_process(process: ServerProcess | None, case: Case, own_version: str) -
     if plugin is None:
         problems.append(f"{OURS} is not installed for its Python, {process.python}")
         remedies.append(f"{process.python} -m pip install {OURS}")
-    elif plugin != own_version:
-        problems.append(f"it has {OURS} {plugin}, and this is {own_version}")
-        remedies.append(f"{process.python} -m pip install {OURS}=={own_version}")
+    elif plugin != here.plugin:
+        problems.append(f"it has {OURS} {plugin}, and this is {here.plugin}")
+        remedies.append(f"{process.python} -m pip install {OURS}=={here.plugin}")
     if fastapi is not None and numbers_of(fastapi)[:2] >= FIRST_UNUSABLE_FASTAPI:
         problems.append(f"it has FastAPI {fastapi}, which refuses every dispatch with 422")
         remedies.append(f"{process.python} -m pip install 'fastapi<0.132'")
+    cloudpickle = process.versions.get("cloudpickle")
+    if cloudpickle and here.cloudpickle and (problem := disagreement(cloudpickle, here.cloudpickle)):
+        problems.append(f"it has cloudpickle {cloudpickle}, and this environment {here.cloudpickle}: {problem}")
+        remedies.append(f"{process.python} -m pip install cloudpickle=={here.cloudpickle}")
     ours = {name: case.environment.get(name, "") for name in SERVICES}
     theirs = {name: process.environment.get(name, "") for name in SERVICES}
     if ours != theirs:
@@ -101,7 +107,10 @@ def judge_process(process: ServerProcess | None, case: Case, own_version: str) -
         remedies.append("restart it with the variables of this shell")
     if problems:
         return error("; ".join(problems), f"{', and '.join(remedies)}: covalent restart")
-    return ok(f"Covalent {process.versions.get('covalent')} and {OURS} {plugin} on {process.python}")
+    return ok(
+        f"Covalent {process.versions.get('covalent')}, {OURS} {plugin} and cloudpickle {cloudpickle} (here"
+        f" {here.cloudpickle}) on {process.python}"
+    )
 
 
 def ask(host: str, port: int, path: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from ..cloud.registry import ARCHITECTURE, OS
 from .look import Look
+from .pickles import are_tried, disagreement
 from .versions import Versions
 
 OK, INFO, WARNING, ERROR = "ok", "info", "warning", "error"
@@ -55,7 +56,8 @@ def compare(seen: Look, here: Versions) -> Report:
     """Compare what is inside an image with this environment.
 
     The rules are the runner's own: it refuses a call that another minor version of Python pickled, and starts from the
-    installed package only in this very version; sublattices and file transfers need Covalent.
+    installed package only in this very version, with the image's own cloudpickle; sublattices and file transfers need
+    Covalent.
     """
     findings = (
         _architecture(seen),
@@ -109,13 +111,20 @@ def _cloudpickle(inside: Versions, here: Versions) -> Finding:
         return Finding(INFO, "cloudpickle", "not known; where the image has none, it comes with the runner")
     if not inside.cloudpickle:
         if inside.plugin and inside.plugin == here.plugin:
-            text = "not in the image, though this package is: its runner needs it"
-            return Finding(ERROR, "cloudpickle", text, install)
+            text = "not in the image, though this package is: each task fetches the runner, which brings one"
+            return Finding(WARNING, "cloudpickle", text, install)
         return Finding(OK, "cloudpickle", "not in the image: it comes with the runner")
-    if inside.cloudpickle != here.cloudpickle:
-        text = f"{inside.cloudpickle}, and this environment has {here.cloudpickle}: some functions may not load there"
-        return Finding(WARNING, "cloudpickle", text, install)
-    return Finding(OK, "cloudpickle", inside.cloudpickle)
+    if inside.cloudpickle == here.cloudpickle or not here.cloudpickle:
+        return Finding(OK, "cloudpickle", inside.cloudpickle)
+    both = f"{inside.cloudpickle}, and this environment has {here.cloudpickle}"
+    if inside.plugin is not None and inside.plugin != here.plugin:
+        # runner/bootstrap.py: only the installed runner of this very version takes the image's cloudpickle
+        return Finding(OK, "cloudpickle", f"{both}, which comes with the runner and is used")
+    if problem := disagreement(inside.cloudpickle, here.cloudpickle):
+        return Finding(ERROR, "cloudpickle", f"{both}: {problem}", install)
+    if not are_tried(inside.cloudpickle, here.cloudpickle):
+        return Finding(WARNING, "cloudpickle", f"{both}: whether they load each other's pickles is not known", install)
+    return Finding(OK, "cloudpickle", f"{both}: they load each other's pickles")
 
 
 def _plugin(inside: str | None, here: Versions) -> Finding:

@@ -9,10 +9,13 @@ import pytest
 from covalent_parallel_plugin.cloud.apis import Answer, Identity
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.cloud.storage import StoredObject
-from covalent_parallel_plugin.doctor import bucket, credentials, network, places, project
+from covalent_parallel_plugin.doctor import bucket, credentials, network, places, project, server
+from covalent_parallel_plugin.doctor.case import read_case
+from covalent_parallel_plugin.doctor.finding import Judged
 from covalent_parallel_plugin.doctor.phases import moments_of, phases
 from covalent_parallel_plugin.doctor.refusals import judge_refusal
 from covalent_parallel_plugin.errors import PermissionDeniedError
+from covalent_parallel_plugin.image.versions import Versions
 from covalent_parallel_plugin.settings import Settings
 
 
@@ -94,6 +97,25 @@ def test_spot_machines_without_a_quota_of_their_own_share_the_others() -> None:
 def test_a_quota_that_is_used_up_is_a_warning() -> None:
     assert places.judge_quota(region(CPUS=(24, 23)), "CPUS", 2, "one machine", "p").status == "warning"
     assert places.judge_quota(region(CPUS=(24, 22)), "CPUS", 2, "one machine", "p").status == "ok"
+
+
+def judge_server(**versions: str | None) -> Judged:
+    case = read_case({"COVALENT_CONFIG_DIR": "/nowhere"}, {})
+    installed = {"covalent": "0.240.0", "covalent-parallel-plugin": "0.1.0", "cloudpickle": "3.1.3", **versions}
+    here = Versions("3.11", "0.240.0", "3.1.3", "0.1.0")
+    return server.judge_process(server.ServerProcess("/usr/bin/python3", {}, installed), case, here)
+
+
+@pytest.mark.parametrize("version", ["3.1.3", "3.0.0", None])
+def test_a_server_whose_cloudpickle_loads_this_environments_pickles_is_well(version: str | None) -> None:
+    assert judge_server(cloudpickle=version).status == "ok"
+
+
+def test_a_server_whose_cloudpickle_does_not_is_an_error_with_the_command() -> None:
+    judged = judge_server(cloudpickle="2.2.1")
+    assert judged.status == "error"
+    assert "cloudpickle 2.2.1 cannot load what 3.1.3 pickles" in judged.found
+    assert judged.remedy == "/usr/bin/python3 -m pip install cloudpickle==3.1.3: covalent restart"
 
 
 def test_gpus_that_are_built_in_count_too() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from doctor_command import COMMAND
 
+from covalent_parallel_plugin import __version__
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.private_server import PrivateCovalentServer
 
@@ -71,6 +72,17 @@ def test_an_image_with_another_version_of_this_package_is_a_warning(diagnose: Di
     found = diagnose(options={"container_image_uri": f"{registry.host}/lab/runner:1"})
     assert found["image.versions"]["status"] == "warning"
     assert "0.0.1" in found["image.versions"]["found"]
+
+
+def test_an_image_whose_cloudpickle_cannot_load_this_environments_pickles_is_an_error(
+    diagnose: Diagnose, registry: Any
+) -> None:
+    labels = {"covalent-parallel.plugin": __version__, "covalent-parallel.cloudpickle": "2.2.1"}
+    registry.put("lab/runner", "1", described(f"{HERE}.1", **labels))
+    found = diagnose(options={"container_image_uri": f"{registry.host}/lab/runner:1"})
+    assert found["image.versions"]["status"] == "error"
+    assert "cloudpickle 2.2.1 cannot load what 3." in found["image.versions"]["found"]
+    assert "pip install cloudpickle==3." in found["image.versions"]["remedy"]
 
 
 def run_on(server: PrivateCovalentServer, *arguments: str, **variables: str) -> tuple[int, dict[str, Any]]:

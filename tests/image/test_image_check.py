@@ -52,9 +52,24 @@ def test_another_minor_version_of_python_is_an_error_that_names_both(inside: str
         ("covalent", replace(HERE, covalent=""), "warning", "sublattices"),
         ("covalent", replace(HERE, covalent="0.239.0"), "warning", "0.239.0"),
         ("covalent", replace(HERE, covalent=None), "info", "not known"),
-        ("cloudpickle", replace(HERE, cloudpickle="2.2.1"), "warning", "2.2.1"),
+        (
+            "cloudpickle",
+            replace(HERE, cloudpickle="2.2.1"),
+            "error",
+            "cloudpickle 2.2.1 cannot load what 3.1.2 pickles",
+        ),
+        (
+            "cloudpickle",
+            replace(HERE, cloudpickle="2.2.1", plugin=None),
+            "error",
+            "2.2.1 cannot load what 3.1.2 pickles",
+        ),
+        ("cloudpickle", replace(HERE, cloudpickle="3.0.0"), "ok", "3.0.0, and this environment has 3.1.2"),
+        ("cloudpickle", replace(HERE, cloudpickle="4.0.0"), "warning", "4.0.0, and this environment has 3.1.2"),
+        ("cloudpickle", replace(HERE, cloudpickle="2.2.1", plugin=""), "ok", "comes with the runner and is used"),
+        ("cloudpickle", replace(HERE, cloudpickle="2.2.1", plugin="0.0.9"), "ok", "comes with the runner and is used"),
         ("cloudpickle", replace(HERE, cloudpickle="", plugin=""), "ok", "comes with the runner"),
-        ("cloudpickle", replace(HERE, cloudpickle=""), "error", "needs it"),
+        ("cloudpickle", replace(HERE, cloudpickle=""), "warning", "each task fetches the runner"),
         ("cloudpickle", replace(HERE, cloudpickle=None), "info", "not known"),
         ("covalent-parallel-plugin", replace(HERE, plugin=""), "info", "one request more"),
         ("covalent-parallel-plugin", replace(HERE, plugin="0.0.9"), "warning", "0.0.9"),
@@ -65,6 +80,12 @@ def test_what_differs_is_told_with_what_it_means(what: str, inside: Versions, le
     found = finding(what, inside)
     assert found.level == level
     assert word in found.text
+
+
+def test_a_cloudpickle_that_does_not_fit_is_remedied_by_this_environments() -> None:
+    assert finding("cloudpickle", replace(HERE, cloudpickle="2.2.1")).remedy == (
+        "have `pip install cloudpickle==3.1.2` in the image"
+    )
 
 
 @pytest.mark.parametrize(("os", "architecture"), [("linux", "arm64"), ("windows", "amd64"), ("", "")])
