@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -60,6 +61,8 @@ class Interruptible(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        # Each of Google's clients says so when it is loaded; which Pythons this package runs on, it says itself.
+        warnings.filterwarnings("ignore", "You are using a (non-supported )?Python version", FutureWarning)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

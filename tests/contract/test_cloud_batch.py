@@ -180,15 +180,14 @@ def test_what_may_pass_is_tried_again_on_every_call_alike(proxy: BatchProxy, fau
     proxy.faults = [fault(method, grpc.StatusCode[code], times=2) for method in methods]
 
     async def use(batch: BatchApi) -> list[Any]:
-        async with asyncio.timeout(60):
-            name = (await create(batch, "sleep 60")).name
-            return list(
-                await asyncio.gather(
-                    batch.get(name), batch.list(PARENT), batch.cancel(name), batch.task(name), batch.delete(name)
-                )
+        name = (await create(batch, "sleep 60")).name
+        return list(
+            await asyncio.gather(
+                batch.get(name), batch.list(PARENT), batch.cancel(name), batch.task(name), batch.delete(name)
             )
+        )
 
-    on(proxy.address, use)
+    on(proxy.address, lambda batch: asyncio.wait_for(use(batch), 60))
     assert all(proxy.calls[method] >= 3 for method in methods), proxy.calls
     assert all(not left.times for left in proxy.faults)
 
