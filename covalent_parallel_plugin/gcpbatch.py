@@ -33,7 +33,7 @@ from . import resting
 from . import settings as options
 from .dispatch.cancelling import Cancellation, CancelledCall
 from .errors import ParallelError, SettingsError
-from .given import refuse_unknown, require_folder, settings_of, values_of
+from .given import refuse_unknown, settings_of, values_of
 
 if TYPE_CHECKING:
     from .dispatch.source import SourceText
@@ -62,6 +62,7 @@ PARTS = (
     "covalent_parallel_plugin.nodes.recognise",
     "covalent_parallel_plugin.dispatch.turns",
     "covalent_parallel_plugin.cloud.pool",
+    "covalent_parallel_plugin.dispatch.cache_folder",
 )
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
@@ -213,7 +214,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         if not _parts.cache_info().currsize:
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
             await asyncio.to_thread(_parts)
-        lifecycle, mapping, transport, cloud, verdicts, service, recognise, turns, pool = _parts()
+        lifecycle, mapping, transport, cloud, verdicts, service, recognise, turns, pool, cache_folder = _parts()
 
         whose, turn = f"node {node[1]} of dispatch {node[0]}", turns.Turn()
         try:
@@ -221,7 +222,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
                 # Covalent's own nodes need nothing that those wait for which are staged for Batch.
                 turn = await turns.turn(cancelled)
             settings = settings_of(self.__dict__)
-            require_folder(settings.cache_dir)
+            await cache_folder.require_folder(settings.cache_dir)
             services = cloud.shared_services(settings.project_id, settings.bucket_name)
             lattice = await self._lattice_name(node[0])
             if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:

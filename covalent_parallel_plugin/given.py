@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import os
-import time
 import warnings
 from collections.abc import Mapping
 from copy import copy
-from pathlib import Path
 
 from . import settings as options
 from .errors import SettingsError
@@ -25,9 +21,6 @@ MUTABLE = (dict, list)
 # What constructors made of their arguments and the configuration, and electrons of their executor's values
 _values: Remembered[dict[str, object]] = Remembered()
 _settings: Remembered[Settings] = Remembered()
-# When a folder was seen to be usable, on the monotonic clock
-_usable_folders: dict[str, float] = {}
-USABLE_SECONDS = 5.0
 _warned: set[str] = set()
 
 
@@ -71,28 +64,6 @@ def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:
     said = [name for name in TOLD_FIRST if attributes[name] not in ("", None, False)]
     rest = sorted((name for name in attributes if name not in said), key=lambda name: attributes[name] in ("", None))
     return {name: attributes[name] for name in (*said, *rest)}
-
-
-def require_folder(path: str) -> None:
-    """Have the folder for large payloads, before anything is uploaded that might need it later.
-
-    What was found usable a moment ago is not looked at again: a system call gives the interpreter to the threads, and
-    the event loop waits until it has it back.
-
-    Raises:
-        SettingsError: it cannot be made or written to.
-    """
-    now = time.monotonic()
-    if now - _usable_folders.get(path, -math.inf) < USABLE_SECONDS:
-        return
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        is_usable = os.access(path, os.W_OK | os.X_OK)
-    except (OSError, ValueError) as error:
-        raise SettingsError([f"cache_dir = {path!r} cannot be made: {error}: name a folder that can"]) from error
-    if not is_usable:
-        raise SettingsError([f"cache_dir = {path!r} cannot be written to: name a folder that can"])
-    _usable_folders[path] = now
 
 
 def refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, object]) -> None:

@@ -7,9 +7,9 @@ import logging
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import BinaryIO, cast
 
+import aiofiles.os
 from google.cloud import batch_v1
 
 from .. import wire
@@ -19,6 +19,7 @@ from ..cloud.storage import CorruptObjectError
 from ..errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
 from ..settings import Settings
 from . import jobspec, watch
+from .cache_folder import require_folder
 from .call import Call, Map, Pickles
 from .cancelling import Cancellation
 from .collect import Collection
@@ -57,18 +58,19 @@ class MapLifecycle(Lifecycle):
         self._progress = Progress(total=self._map.items)
         # How many jobs may follow the first one
         self._left = settings.retries
-        Path(settings.cache_dir).mkdir(parents=True, exist_ok=True)
         self._store = ValueStore(settings.cache_dir)
         self._ends = Ends(call, self._progress, self._store)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the map to its end; its value is a list in the items' order. See `Lifecycle.run` for the rest."""
         try:
+            await require_folder(self._settings.cache_dir)
             if self._map.items == 0:
                 return await self._value()
             return await super().run(pickles, on_staged)
         finally:
-            self._store.close()
+            # A file system takes its time to let go of gigabytes.
+            await aiofiles.os.wrap(self._store.close)()
 
     def _first_job(self) -> batch_v1.Job:
         return self._job(self._settings, 0, None)
