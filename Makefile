@@ -14,7 +14,7 @@ help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
 	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest, WORKERS=... says how many at once"
 	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy and deptry"
 	@echo "make benchmark  this plugin beside the one it replaces"
 	@echo "make clean      remove what these commands made"
 
@@ -31,6 +31,9 @@ lint: $(VENV)/installed
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/python -c 'from importlib.metadata import requires; print(*requires("covalent-parallel-plugin"), sep="\n")' \
+	    | grep -v -e '"dev"' -e '^covalent-parallel-plugin' >$(VENV)/requirements.txt
+	$(RUN)/deptry --requirements-files $(VENV)/requirements.txt covalent_parallel_plugin
 
 benchmark: $(VENV)/installed
 	$(RUN)/python -m benchmarks $(BENCHMARK_ARGS)
