@@ -1,4 +1,5 @@
 # Each target sets itself up: it finds a Python 3.10 to 3.12 and makes .venv from it. Another one: make PYTHON=...
+# Another place: make VENV=...
 .DEFAULT_GOAL := help
 VENV := .venv
 RUN := $(VENV)/bin
@@ -6,15 +7,35 @@ RUN := $(VENV)/bin
 WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))'))
 # A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are
 WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder
+# For packages that pip installs, and for what it builds them with: newer versions of pip know that by the second name.
+# Relative, since pip splits these at spaces.
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python)
 FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help demo test test-containers lint benchmark clean
+# $(call new-venv,FOLDER), in a shell
+define new-venv
+set -e; chosen=; \
+for candidate in $(PYTHONS); do \
+    if "$$candidate" -c '$(FITTING)' >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
+done; \
+if [ -z "$$chosen" ]; then \
+    echo "No Python 3.10, 3.11 or 3.12 with the venv module was found (tried: $(PYTHONS))." >&2; \
+    echo "Install one (on Debian also its python3-venv package) or name it: make PYTHON=/path/to/python3.11" >&2; \
+    exit 1; \
+fi; \
+echo "Setting up $(1) with $$($$chosen --version); this takes a minute or two"; \
+"$$chosen" -m venv --clear $(1)
+endef
+
+.PHONY: help demo test test-containers lint lock benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
 	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest, WORKERS=... says how many at once"
 	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
 	@echo "make lint       ruff, mypy and deptry"
+	@echo "make lock       renew constraints.txt, the versions that all of this installs"
 	@echo "make benchmark  this plugin beside the one it replaces"
 	@echo "make clean      remove what these commands made"
 
@@ -35,25 +56,22 @@ lint: $(VENV)/installed
 	    | grep -v -e '"dev"' -e '^covalent-parallel-plugin' >$(VENV)/requirements.txt
 	$(RUN)/deptry --requirements-files $(VENV)/requirements.txt covalent_parallel_plugin
 
+# For all Pythons and platforms at once
+lock:
+	@$(call new-venv,.venv-lock); \
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --group build \
+	    --no-emit-index-url --custom-compile-command 'make lock' --output-file constraints.txt setup.cfg
+
 benchmark: $(VENV)/installed
 	$(RUN)/python -m benchmarks $(BENCHMARK_ARGS)
 
 # The marker is written last, so that an interrupted installation is done again from the start.
-$(VENV)/installed: setup.cfg pyproject.toml
-	@set -e; chosen=; \
-	for candidate in $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python); do \
-	    if "$$candidate" -c '$(FITTING)' >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
-	done; \
-	if [ -z "$$chosen" ]; then \
-	    echo "No Python 3.10, 3.11 or 3.12 with the venv module was found (tried: $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python))." >&2; \
-	    echo "Install one (on Debian also its python3-venv package) or name it: make PYTHON=/path/to/python3.11" >&2; \
-	    exit 1; \
-	fi; \
-	echo "Setting up $(VENV) with $$($$chosen --version); this takes a minute or two"; \
-	"$$chosen" -m venv --clear $(VENV); \
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	@$(call new-venv,$(VENV)); \
+	$(PINNED) $(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

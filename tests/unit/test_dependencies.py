@@ -1,4 +1,4 @@
-"""What setup.cfg declares is what the package imports.
+"""What setup.cfg declares is what the package imports, and constraints.txt has a version for all of it.
 
 deptry looks at the first part of a module's name, which says nothing of `google.*`: a dozen packages share it.
 """
@@ -6,11 +6,13 @@ deptry looks at the first part of a module's name, which says nothing of `google
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from configparser import ConfigParser
 from importlib.metadata import distribution
 from pathlib import Path
 
+import toml  # type: ignore[import-untyped]  # has no types
 from packaging.requirements import Requirement
 from test_layers import modules
 
@@ -49,3 +51,15 @@ def test_each_of_googles_packages_that_is_imported_is_declared_and_the_other_way
                 used |= owners
     # google_crc32c is no part of google.*, so that deptry sees it.
     assert used | {"google-crc32c"} == set(google)
+
+
+def test_constraints_have_a_fitting_version_of_all_that_is_declared() -> None:
+    lines = [line for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if line[0] not in "# "]
+    pinned: dict[str, list[str]] = {}
+    for line in lines:
+        name, version = re.fullmatch(r"([a-z0-9-]+)==(\S+)( ; .*)?", line).group(1, 2)  # type: ignore[union-attr]
+        pinned.setdefault(name, []).append(version)
+    groups = toml.load(CHECKOUT / "pyproject.toml")["dependency-groups"]
+    for each in [*declared(), *map(Requirement, groups["build"])]:
+        versions = pinned.get(each.name.lower(), [])
+        assert versions and all(each.specifier.contains(version) for version in versions), f"{each}: run `make lock`"
