@@ -9,7 +9,7 @@ TESTS :=
 WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))'))
 # A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are
 WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder
-# For a target with other packages, or on another Python: an environment of its own, and the tests that both matter to
+# For newer packages, on any Python: an environment of its own, and the tests that these matter to
 OTHER = .venv-$@$(addprefix -,$(notdir $(PYTHON)))
 IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS),,tests/runner tests/contract tests/unit)'
 # For packages that pip installs, and for what it builds them with: newer versions of pip know that by the second name.
@@ -33,14 +33,13 @@ echo "Setting up $(1) with $$($$chosen --version); this takes a minute or two"; 
 "$$chosen" -m venv --clear $(1)
 endef
 
-.PHONY: help demo test test-python test-newest test-containers lint lock benchmark clean
+.PHONY: help demo test test-newest test-containers lint lock benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
 	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest, WORKERS=... says how many at once"
 	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
-	@echo "make test-python  tests on another Python, PYTHON=..."
-	@echo "make test-newest  the same with the newest packages that setup.cfg allows"
+	@echo "make test-newest  tests with the newest packages that setup.cfg allows; PYTHON=... for another Python"
 	@echo "make lint       ruff, mypy and deptry"
 	@echo "make lock       renew constraints.txt, the versions that all of this installs"
 	@echo "make benchmark  this plugin beside the one it replaces"
@@ -51,9 +50,6 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(RUN)/python -m pytest -n $(WORKERS) $(WORKER_OPTIONS) $(TESTS) $(PYTEST_ARGS)
-
-test-python:
-	$(IN_OTHER) test
 
 # Set up anew each time, since what is newest changes; with a line that says what that is
 test-newest:
