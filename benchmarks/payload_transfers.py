@@ -64,8 +64,8 @@ class Parts:
         return self.collected_seconds + ended - self.resumed_at
 
     def watch(self):
-        from covalent_parallel_plugin import wire
         from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+        from covalent_parallel_plugin.protocol.object_names import outcome_name
 
         stage, collect = Lifecycle._stage, Lifecycle._collect
 
@@ -84,7 +84,7 @@ class Parts:
             await plain()
 
         async def timed_collect(lifecycle, *args):
-            name = wire.outcome_name(lifecycle._ticket.folder)
+            name = outcome_name(lifecycle._ticket.folder)
 
             async def plain():
                 if self.beside is not None:

@@ -11,7 +11,7 @@ from inspect import Parameter
 from typing import Any
 
 from .errors import NAMED_ITEMS, without_passwords
-from .runner.items import shortened
+from .protocol.value_text import shortened
 from .settings import OPTIONS, nearest
 
 # Of more items than this the first are checked: a million would hold up whoever builds the graph

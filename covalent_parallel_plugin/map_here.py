@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .errors import ElectronError, MapError
-from .runner.describe import describe
-from .runner.items import call_with, listed, shortened
+from .protocol.exception_record import describe
+from .protocol.item_call import call_with, listed
+from .protocol.value_text import shortened
 
 
 def mapped_here(

@@ -17,8 +17,9 @@ from covalent._workflow.lattice import Lattice
 
 from .map_arguments import CHECKED_ITEMS, refuse_mistakes, refuse_unknown_arguments, the_one_iterable
 from .map_here import in_place
-from .mark import MAPPED_FUNCTION, MAPPED_ITEMS, items_name, marked
-from .runner.items import POSITIONAL, call_with, listed, shortened
+from .protocol.item_call import POSITIONAL, call_with, listed
+from .protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label
+from .protocol.value_text import shortened
 
 # What `ct.electron` takes beside the function, of the version that is installed
 ELECTRON_OPTIONS = tuple(
@@ -114,7 +115,7 @@ class ParallelMap:
         if not isinstance(items, Electron):
             # With electrons among them Covalent makes the list, once they have ended.
             is_whole = not _has_electrons(held)
-            items = Opaque(held, items_name(len(held))) if is_whole else [_wrapped(item) for item in held]
+            items = Opaque(held, items_label(len(held))) if is_whole else [_wrapped(item) for item in held]
         return self._electron(items, **{name: _opaque(value) for name, value in constants.items()})
 
     def local(self, /, *given: Any, **constants: Any) -> list[Any]:
@@ -244,5 +245,5 @@ def _electron_function(function: Callable[..., Any], return_exceptions: bool) ->
     functools.update_wrapper(mapped, function)
     del mapped.__wrapped__  # type: ignore[attr-defined]  # its signature is the mapped one's
     setattr(mapped, MAPPED_FUNCTION, function)
-    mapped.__doc__ = marked(function.__doc__, {"return_exceptions": return_exceptions})
+    mapped.__doc__ = add_marker(function.__doc__, {"return_exceptions": return_exceptions})
     return mapped

@@ -18,7 +18,7 @@ from covalent.executor.utils.wrappers import wrapper_fn
 
 from .dispatch.call import Call, Map, Pickles
 from .dispatch.outcome import Outcome
-from .mark import MAPPED_ITEMS, items_in, map_mark
+from .protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
 
 # Covalent reads the graph of a sublattice from the value's string
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
@@ -177,12 +177,14 @@ class RemoteValue(TransportableObject):
 
 def _map(electron: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Map | None:
     """How to map, as the header of an electron made by `pmap` tells; None of any other one. Nothing is loaded."""
-    described = map_mark(electron.attrs.get("doc") if isinstance(electron, TransportableObject) else electron.__doc__)
+    described = read_marker(
+        electron.attrs.get("doc") if isinstance(electron, TransportableObject) else electron.__doc__
+    )
     if described is None:
         return None
     items = args[0] if args else kwargs.get(MAPPED_ITEMS)
     name = items.attrs.get("name") if isinstance(items, TransportableObject) else getattr(items, "__name__", "")
-    return Map(items=items_in(name), return_exceptions=bool(described.get("return_exceptions")))
+    return Map(items=item_count(name), return_exceptions=bool(described.get("return_exceptions")))
 
 
 @cache

@@ -19,10 +19,8 @@ HERE = Path(__file__).resolve().parent.parent
 RUNNER_PREFIX = "covalent-parallel-runner"
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
-RUNNER_MODULES = (
-    "__init__", "bucket", "child", "describe", "hooks", "items", "mapping", "own_errors", "packages", "process",
-    "report", "streams", "supervisor", "unpicklable",
-)  # fmt: skip
+# Bootstrap and lists of pickles are for the job's command and for the dispatcher
+LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -39,14 +37,18 @@ class RunnerArchive:
         return f"{RUNNER_PREFIX}/{__version__}-{self.sha256[:16]}.zip"
 
 
+def runner_files() -> list[Path]:
+    """Return the modules of this package that travel: the runner's, the protocol's and the errors."""
+    found = [path for folder in ("protocol", "runner") for path in sorted((HERE / folder).glob("*.py"))]
+    return [HERE / "errors.py", *(path for path in found if str(path.relative_to(HERE)) not in LEFT_OUT)]
+
+
 @cache
 def runner_archive() -> RunnerArchive:
     """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
     sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
-    for module in ("wire", "errors"):
-        sources[f"{ARCHIVED_PACKAGE}/{module}.py"] = (HERE / f"{module}.py").read_bytes()
-    for module in RUNNER_MODULES:
-        sources[f"{ARCHIVED_PACKAGE}/runner/{module}.py"] = (HERE / "runner" / f"{module}.py").read_bytes()
+    for path in runner_files():
+        sources[f"{ARCHIVED_PACKAGE}/{path.relative_to(HERE)}"] = path.read_bytes()
     cloudpickle = importlib.util.find_spec("cloudpickle")
     if cloudpickle is None or cloudpickle.origin is None:
         raise ModuleNotFoundError("cloudpickle is not installed: pip install cloudpickle", name="cloudpickle")

@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import BinaryIO, cast
 
-from .. import wire
+from ..protocol.envelope import CHUNK_BYTES, MAPPED_BYTES, Envelope, TruncatedError, WireError, read_header
 
 # Beyond this a file takes it: that spares memory, and takes several times as long as memory where the disk is busy.
 # Covalent's own form of a value takes a third more than this at once.
@@ -58,7 +58,7 @@ class Arrival:
         self._size += written
         if self._digest is not None:
             self._digest.update(data)
-        elif self._size > wire.MAPPED_BYTES and not self._is_refused:
+        elif self._size > MAPPED_BYTES and not self._is_refused:
             self._begin()
         return written
 
@@ -78,18 +78,18 @@ class Arrival:
     def _begin(self) -> None:
         """Hash what is there of the last part, if its beginning is."""
         try:
-            envelope = wire.read_header(self.file, self._key, self._bound_to)
-        except wire.TruncatedError:
+            envelope = read_header(self.file, self._key, self._bound_to)
+        except TruncatedError:
             envelope = None
-        except wire.WireError:
+        except WireError:
             self._is_refused, envelope = True, None
         if envelope is not None and envelope.parts and self._start(envelope) <= self._size:
             self._digest = hashlib.sha256()
             self.file.seek(self._start(envelope))
-            while chunk := self.file.read(wire.CHUNK_BYTES):
+            while chunk := self.file.read(CHUNK_BYTES):
                 self._digest.update(chunk)
         self.file.seek(0, os.SEEK_END)
 
     @staticmethod
-    def _start(envelope: wire.Envelope) -> int:
+    def _start(envelope: Envelope) -> int:
         return envelope.body_offset + envelope.parts[-1].offset

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import wire
 from ..errors import SettingsError
+from ..protocol.envelope import CALL, Part
 
 PREFIX = "covalent-parallel"
 # What may stand in an object's name as it is; anything else could climb out of the prefix or confuse a listing
@@ -15,7 +15,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 # The pickles of a call by the names under which the runner looks for them: "function", "arg0", "kwarg:NAME",
 # "before0.function", "before0.args", "before0.kwargs", "after0.function", ...
-Pickles = dict[str, wire.Part]
+Pickles = dict[str, Part]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Call:
     def header(self, call_id: str, requirements: Sequence[str] = ()) -> dict[str, object]:
         """The readable part of the call's envelope, with what pip is to install first."""
         return {
-            "kind": wire.CALL,
+            "kind": CALL,
             "call_id": call_id,
             "dispatch_id": self.dispatch_id,
             "node_id": self.node_id,

@@ -16,7 +16,7 @@ from ..errors import CloudError
 from . import jobspec
 from .call import PREFIX, is_plain_id
 
-# PREFIX/dispatch/node/call/ and what `wire` names there; anything else is somebody else's
+# PREFIX/dispatch/node/call/ and what `protocol.object_names` names there; anything else is somebody else's
 _OF_A_CALL = re.compile(
     rf"(?P<folder>{re.escape(PREFIX)}/[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}/-?[0-9]+/(?P<call>[0-9a-f]{{16}}))/"
     r"(call|(round-[0-9]+/)?(outcome-[0-9]+|items-[0-9]+-[0-9]+)|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"

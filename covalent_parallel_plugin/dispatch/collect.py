@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import wire
 from ..cloud import Services
 from ..cloud.batch import JobStatus, TaskStatus
 from ..cloud.pool import LOG_POOL, in_pool
 from ..cloud.storage import CorruptObjectError
 from ..errors import CloudError, OutcomeError
+from ..protocol.envelope import OUTCOME, PARTIAL
+from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL, EXIT_TERMINATED
+from ..protocol.identity import task_binding
+from ..protocol.object_names import outcome_name, partial_name, round_folder
 from ..settings import Settings
 from .arrival import Arrival
 from .jobspec import Ticket
@@ -25,7 +28,7 @@ from .staging import forget_runner
 from .verdict import Findings
 
 # The task may have found no runner in the bucket
-RUNNER_MISSING_STATUSES = (wire.EXIT_NO_CALL, wire.EXIT_BUCKET_UNREADABLE)
+RUNNER_MISSING_STATUSES = (EXIT_NO_CALL, EXIT_BUCKET_UNREADABLE)
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +97,7 @@ class Collection:
             task = await self._task(index)
             if task is None:
                 continue
-            if task.state != "SUCCEEDED" and task.exit_code not in (None, wire.EXIT_TERMINATED):
+            if task.state != "SUCCEEDED" and task.exit_code not in (None, EXIT_TERMINATED):
                 return task
             asked.append(task)
         return min(asked, key=lambda task: task.exit_code is None, default=None)
@@ -103,9 +106,9 @@ class Collection:
         folder = self.settings.cache_dir
         Path(folder).mkdir(parents=True, exist_ok=True)
         key, call_id = self.ticket.key, self.ticket.call_id
-        with Arrival(folder, key, wire.binding(wire.OUTCOME, call_id)) as arrival:
+        with Arrival(folder, key, task_binding(OUTCOME, call_id)) as arrival:
             try:
-                if not self.services.objects.get(wire.outcome_name(self.ticket.folder), arrival):
+                if not self.services.objects.get(outcome_name(self.ticket.folder), arrival):
                     return None
                 return read_outcome(arrival.file, key, call_id, sha256=arrival.sha256)
             except CorruptObjectError as error:
@@ -127,15 +130,15 @@ class Collection:
         """
         store, folder = self.services.objects, self.ticket.folder
         try:
-            there = {stored.name: stored.size for stored in store.list(f"{wire.round_folder(folder, round)}/attempt-")}
+            there = {stored.name: stored.size for stored in store.list(f"{round_folder(folder, round)}/attempt-")}
             for attempt in range(self.settings.retries, -1, -1):
-                name = wire.partial_name(folder, index, attempt, round)
+                name = partial_name(folder, index, attempt, round)
                 if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
                     continue
                 with io.BytesIO() as stream:
                     store.get(name, stream)
                     try:
-                        bound_to = wire.binding(wire.PARTIAL, self.ticket.call_id, index, round or None)
+                        bound_to = task_binding(PARTIAL, self.ticket.call_id, index, round or None)
                         return read_streams(stream, self.ticket.key, bound_to)
                     except OutcomeError as error:
                         logger.debug("%s is passed over: %s", name, error)

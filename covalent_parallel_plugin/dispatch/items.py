@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from .. import wire
 from ..errors import OutcomeError
+from ..protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
+from ..protocol.identity import chunk_binding, task_binding
+from ..protocol.limits import KEPT_BYTES
 from ..rules import MAX_PARALLEL
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
 from .outcome import Outcome, count_of, outcome_from, raised_of, read_envelope, text_of, writable
 
 # No map has more items than this: their indices are numbers that something was counted with
 MOST_ITEMS = 2**31
-# Of each stream a task keeps the first and the last of this many bytes (runner.report.KEPT_BYTES)
-KEPT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
     Raises:
         OutcomeError: it is not the one that this task sealed, or makes no sense.
     """
-    binding = wire.binding(wire.OUTCOME, call_id, task, round or None)
+    binding = task_binding(OUTCOME, call_id, task, round or None)
     try:
         envelope = read_envelope(stream, key, binding)
         header: Mapping[str, Any] = envelope.header
-        if header["outcome"] != wire.ITEMS:
+        if header["outcome"] != ITEMS:
             # It never came to its items.
             outcome = outcome_from(stream, envelope)
             return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr, task=task, round=round)
@@ -93,7 +93,7 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
             task=task,
             round=round,
         )
-    except wire.WireError as error:
+    except WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OutcomeError(
@@ -110,11 +110,11 @@ def read_chunk(
         OutcomeError: they are not what this task sealed, or make no sense.
     """
     try:
-        envelope = read_envelope(stream, key, wire.chunk_binding(call_id, task, round, number))
+        envelope = read_envelope(stream, key, chunk_binding(call_id, task, round, number))
         output = _Output(stream, envelope, store)
         items = _items(stream, envelope, store, output)
         return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)
-    except wire.WireError as error:
+    except WireError as error:
         raise OutcomeError(f"items of task {task} in the bucket are refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OutcomeError(
@@ -125,13 +125,13 @@ def read_chunk(
 class _Output:
     """A task's streams, moved to the store as far as they were kept: of a long one the beginning and the end."""
 
-    def __init__(self, stream: BinaryIO, envelope: wire.Envelope, store: ValueStore):
+    def __init__(self, stream: BinaryIO, envelope: Envelope, store: ValueStore):
         header: Mapping[str, Any] = envelope.header
         self._sizes = [count_of(size) for size in header["streams"]]
         self._outside = header["outside"]
         if len(self._sizes) != 2 or len(self._outside) != 2:
             raise ValueError("there are two streams")
-        self._kept = [wire.read_part(stream, envelope, name) for name in ("stdout", "stderr")]
+        self._kept = [read_part(stream, envelope, name) for name in ("stdout", "stderr")]
         self._starts = [store.add(iter((data,))) for data in self._kept]
 
     def place(self, stream: int, start: object, end: object) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class _Output:
         return min(start, there), min(end, there)
 
 
-def _items(stream: BinaryIO, envelope: wire.Envelope, store: ValueStore, output: _Output) -> ItemTable:
+def _items(stream: BinaryIO, envelope: Envelope, store: ValueStore, output: _Output) -> ItemTable:
     table = cast(Mapping[str, Any], envelope.header["table"])
     indices, sizes, spots = (_numbers(table[name]) for name in ("index", "size", "output"))
     if len(sizes) != len(indices) or len(spots) not in (0, 4 * len(indices)):
@@ -187,19 +187,19 @@ def _numbers(column: object) -> list[int]:
     return [count_of(number) for number in column]
 
 
-def _checked(stream: BinaryIO, envelope: wire.Envelope, entry: wire.PartEntry) -> Iterator[bytes]:
+def _checked(stream: BinaryIO, envelope: Envelope, entry: PartEntry) -> Iterator[bytes]:
     digest = hashlib.sha256()
     stream.seek(envelope.body_offset + entry.offset)
     left = entry.size
     while left > 0:
         chunk = stream.read(min(left, COPY_BYTES))
         if not chunk:
-            raise wire.TruncatedError("the object ends within its values")
+            raise TruncatedError("the object ends within its values")
         left -= len(chunk)
         digest.update(chunk)
         yield chunk
     if not hmac.compare_digest(digest.hexdigest(), entry.sha256):
-        raise wire.ForgedError("the values are not the ones that were sealed")
+        raise ForgedError("the values are not the ones that were sealed")
 
 
 def _index(value: object) -> int:
@@ -207,25 +207,6 @@ def _index(value: object) -> int:
     if number > MOST_ITEMS:
         raise ValueError(f"{number} is no item's index")
     return number
-
-
-def compressed(indices: Sequence[int]) -> str:
-    """Indices as runs of equal steps, such as "3,8-20/4" for 3, 8, 12, 16, 20; the order is kept."""
-    parts = []
-    position = 0
-    while position < len(indices):
-        start = indices[position]
-        end = position + 1
-        step = indices[end] - start if end < len(indices) else 0
-        while step > 0 and end < len(indices) and indices[end] - indices[end - 1] == step:
-            end += 1
-        if end - position >= 3:
-            parts.append(f"{start}-{indices[end - 1]}" + (f"/{step}" if step > 1 else ""))
-            position = end
-        else:
-            parts.append(str(start))
-            position += 1
-    return ",".join(parts)
 
 
 def tasks_for(items: int | None, max_parallel: int) -> int:

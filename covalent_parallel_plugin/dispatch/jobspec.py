@@ -12,8 +12,21 @@ from typing import Any
 from google.cloud import batch_v1
 from google.protobuf.duration_pb2 import Duration
 
-from .. import __version__, resources, rules, wire
+from .. import __version__, resources, rules
 from ..errors import SettingsError
+from ..protocol.envelope import python_minor
+from ..protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_KEEP_OBJECTS,
+    ENV_KEY,
+    ENV_LAST_ATTEMPT,
+    ENV_RUNNER,
+    ENV_TIME_LIMIT,
+    PACKAGES_FOLDER,
+)
+from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..remembered import Remembered
 from ..settings import Settings
 from . import archive
@@ -167,7 +180,7 @@ def _check_size(made: batch_v1.Job, settings: Settings) -> None:
 
 def image(settings: Settings, call: Call) -> str:
     """The image asked for, or the stock one with the client's Python."""
-    return settings.container_image_uri or f"python:{wire.python_minor(call.python)}-slim"
+    return settings.container_image_uri or f"python:{python_minor(call.python)}-slim"
 
 
 def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSpec:
@@ -205,7 +218,7 @@ def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.R
     if settings.local_ssd_gb:
         volumes.append(f"{LOCAL_SSD_PATH}:{LOCAL_SSD_PATH}:rw")
     if settings.requirements and is_array:
-        volumes.append(f"{PACKAGES_VOLUME}:{wire.PACKAGES_FOLDER}")
+        volumes.append(f"{PACKAGES_VOLUME}:{PACKAGES_FOLDER}")
     container = batch_v1.Runnable.Container(
         image_uri=image_uri,
         # Named even where the image's own would do: it has been seen dropped on GPU machines
@@ -243,22 +256,22 @@ def _volumes(settings: Settings) -> list[batch_v1.Volume]:
 
 def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
     """What Batch tries again: lost machines, and the electron's own failures only if that was asked for."""
-    return (*RETRIED_EXIT_CODES, wire.EXIT_RETRY_EXCEPTION) if settings.retry_exceptions else RETRIED_EXIT_CODES
+    return (*RETRIED_EXIT_CODES, EXIT_RETRY_EXCEPTION) if settings.retry_exceptions else RETRIED_EXIT_CODES
 
 
 def _variables(settings: Settings, ticket: Ticket) -> dict[str, str]:
     variables = {
-        wire.ENV_BUCKET: settings.bucket_name,
-        wire.ENV_FOLDER: ticket.folder,
-        wire.ENV_CALL_ID: ticket.call_id,
-        wire.ENV_KEY: ticket.key.hex(),
-        wire.ENV_TIME_LIMIT: repr(float(settings.time_limit)),
-        wire.ENV_RUNNER: archive.runner_archive().object_name,
+        ENV_BUCKET: settings.bucket_name,
+        ENV_FOLDER: ticket.folder,
+        ENV_CALL_ID: ticket.call_id,
+        ENV_KEY: ticket.key.hex(),
+        ENV_TIME_LIMIT: repr(float(settings.time_limit)),
+        ENV_RUNNER: archive.runner_archive().object_name,
     }
     if settings.retry_exceptions:
-        variables[wire.ENV_LAST_ATTEMPT] = str(settings.retries)
+        variables[ENV_LAST_ATTEMPT] = str(settings.retries)
     if settings.keep_objects:
-        variables[wire.ENV_KEEP_OBJECTS] = "1"
+        variables[ENV_KEEP_OBJECTS] = "1"
     return variables
 
 

@@ -12,11 +12,14 @@ from dataclasses import replace
 
 from google.cloud import batch_v1
 
-from .. import wire
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.pool import in_pool
 from ..errors import CacheDirError, CloudError
+from ..protocol.envelope import CALL, envelope_chunks, seal_envelope
+from ..protocol.exit_codes import EXIT_NO_CALL
+from ..protocol.identity import task_binding
+from ..protocol.object_names import call_name, outcome_name
 from ..settings import Settings
 from . import jobspec, watch
 from .archive import runner_archive
@@ -144,14 +147,14 @@ class Lifecycle:
         store, folder = self._services.objects, self._ticket.folder
         await stage_runner(store)
         self._is_staged = True
-        await in_pool(lambda: store.put(wire.call_name(folder), self._sealed(pickles)))
+        await in_pool(lambda: store.put(call_name(folder), self._sealed(pickles)))
         pickles.clear()
 
     def _sealed(self, pickles: Pickles) -> list[bytes]:
         call_id = self._ticket.call_id
         header = self._call.header(call_id, self._settings.requirements)
-        prefix = wire.seal(header, pickles, self._ticket.key, wire.binding(wire.CALL, call_id))
-        return list(wire.chunks(prefix, pickles))
+        prefix = seal_envelope(header, pickles, self._ticket.key, task_binding(CALL, call_id))
+        return list(envelope_chunks(prefix, pickles))
 
     async def _watch(self, tasks: int = 1) -> watch.Watched:
         settings = self._settings
@@ -193,11 +196,11 @@ class Lifecycle:
 
         A stand-in that was started anew on the same ports has none, and this process believes that it has.
         """
-        if self._exit_code != wire.EXIT_NO_CALL or self._was_restaged:
+        if self._exit_code != EXIT_NO_CALL or self._was_restaged:
             return False
         store, folder = self._services.objects, self._ticket.folder
         names = await in_pool(store.names, runner_archive().object_name)
-        if names or not await in_pool(store.names, wire.call_name(folder)):
+        if names or not await in_pool(store.names, call_name(folder)):
             return False
         self._was_restaged = True
         await stage_runner(store)
@@ -233,7 +236,7 @@ class Lifecycle:
     async def _delete_call(self) -> None:
         if self._is_staged and not self._is_kept:
             try:
-                await in_pool(self._services.objects.delete, wire.call_name(self._ticket.folder))
+                await in_pool(self._services.objects.delete, call_name(self._ticket.folder))
             except CloudError as error:
                 logger.debug("the call of %s is not deleted yet: %s", self._call, error)
 
@@ -245,6 +248,6 @@ class Lifecycle:
 
     def _delete_now(self) -> None:
         store, folder = self._services.objects, self._ticket.folder
-        names = (wire.call_name(folder), wire.outcome_name(folder)) if self._was_clean else store.names(f"{folder}/")
+        names = (call_name(folder), outcome_name(folder)) if self._was_clean else store.names(f"{folder}/")
         for name in names:
             store.delete(name)

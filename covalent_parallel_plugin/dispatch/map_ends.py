@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import cloudpickle
 
-from .. import wire
 from ..cloud.batch import JobStatus
+from ..protocol.envelope import VALUE
+from ..protocol.pickle_list import pickle_of_list
 from ..settings import Settings
 from .call import Call
 from .item_table import ValueStore
-from .joined import gathered, pickle_of_list
+from .joined import gathered
 from .map_output import output_of, section, totals
 from .map_rounds import Progress, failure_of, named, pickle_of_error
 from .message import Place
@@ -34,7 +35,7 @@ class Ends:
         chunks = pickle_of_list(progress.pickles(self.store, errors))
         stdout, stderr = self._output()
         return Outcome(
-            kind=wire.VALUE,
+            kind=VALUE,
             stdout=stdout,
             stderr=stderr,
             pickle=gathered(chunks, self.store.size, folder),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
+from ..protocol.item_call import format_indices
 from .item_table import ValueStore
-from .items import Running, compressed
+from .items import Running
 from .map_rounds import Progress
 from .outcome import text_of
 
@@ -74,7 +75,7 @@ def _tasks(tasks: Sequence[tuple[int, int]]) -> str:
     for job in sorted({job for job, _ in tasks}):
         numbers = [task for each, task in tasks if each == job]
         plural = "task" if len(numbers) == 1 else "tasks"
-        told.append(f"{plural} {compressed(numbers)}" + (f" of job {job + 1}" if job else ""))
+        told.append(f"{plural} {format_indices(numbers)}" + (f" of job {job + 1}" if job else ""))
     return "; ".join(told)
 
 

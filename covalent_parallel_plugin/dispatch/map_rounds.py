@@ -7,8 +7,8 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .. import wire
 from ..errors import NAMED_ITEMS, ElectronError, MapError, TaskKilledError
+from ..protocol.envelope import KILLED
 from .call import Call
 from .item_table import Item, ItemTable, ValueStore
 from .items import Running, TaskReport
@@ -78,7 +78,7 @@ class Progress:
             self.kills[index] = self.kills.get(index, 0) + 1
             self.killed.pop(index, None)
             self.killed[index] = (ended, report.running)
-        elif ended.kind == wire.KILLED and report.total is None:
+        elif ended.kind == KILLED and report.total is None:
             self.early[report.round] = ended
             self.failing = task
         else:

@@ -12,18 +12,20 @@ from typing import BinaryIO, cast
 
 from google.cloud import batch_v1
 
-from .. import wire
 from ..cloud import Services
 from ..cloud.pool import in_pool
 from ..cloud.storage import CorruptObjectError
 from ..errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
+from ..protocol.environment import ENV_ITEMS, ENV_ROUND
+from ..protocol.item_call import format_indices
+from ..protocol.object_names import chunk_name, outcome_name
 from ..settings import Settings
 from . import jobspec, watch
 from .call import Call, Map, Pickles
 from .cancelling import Cancellation
 from .collect import Collection
 from .item_table import ValueStore
-from .items import TaskReport, compressed, read_chunk, read_task, tasks_for
+from .items import TaskReport, read_chunk, read_task, tasks_for
 from .joined import IN_MEMORY_BYTES
 from .lifecycle import Lifecycle
 from .map_ends import Ends
@@ -107,12 +109,12 @@ class MapLifecycle(Lifecycle):
             job = self._job(settings, self._progress.jobs, lost)
 
     def _job(self, settings: Settings, round: int, lost: list[int] | None) -> batch_v1.Job:
-        variables = {wire.ENV_ROUND: str(round)} if round else {}
+        variables = {ENV_ROUND: str(round)} if round else {}
         if lost is not None:
-            text = compressed(lost)
+            text = format_indices(lost)
             if len(text) > LONGEST_LIST:
                 text = text[: text.rindex(",", 0, LONGEST_LIST)]
-            variables[wire.ENV_ITEMS] = text
+            variables[ENV_ITEMS] = text
         items = self._map.items if lost is None else len(lost)
         tasks = tasks_for(items, settings.max_parallel)
         job = jobspec.job(settings, self._call, self._ticket, tasks, variables)
@@ -202,9 +204,9 @@ class MapLifecycle(Lifecycle):
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
         ticket, store = self._ticket, self._store
         if number is None:
-            name = wire.outcome_name(ticket.folder, task, round)
+            name = outcome_name(ticket.folder, task, round)
         else:
-            name = wire.chunk_name(ticket.folder, task, round, number)
+            name = chunk_name(ticket.folder, task, round, number)
         # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
             stream = cast(BinaryIO, file)

@@ -9,8 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from .. import wire
 from ..errors import OutcomeError
+from ..protocol.envelope import (
+    EXCEPTION,
+    OUTCOME,
+    OUTCOME_KINDS,
+    VALUE,
+    Envelope,
+    TruncatedError,
+    WireError,
+    read_header,
+    read_part,
+    view_part,
+)
+from ..protocol.identity import task_binding
+from ..protocol.limits import DEEPEST_ARGUMENT
 
 # Past this a number of bytes, attempts or kills means nothing, and arithmetic with it may fail
 LARGEST_COUNT = 2**63
@@ -18,9 +31,6 @@ LARGEST_COUNT = 2**63
 LARGEST_STATUS = 255
 # What an exception's arguments may be: JSON carries these exactly, and no class can mistake them for something else
 PLAIN = (str, int, float, bool, type(None))
-
-
-DEEPEST_ARGUMENT = 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Outcome:
     """What a task reported.
 
     Attributes:
-        kind: one of `wire.OUTCOME_KINDS`.
+        kind: one of `protocol.envelope.OUTCOME_KINDS`.
         stdout, stderr: the electron's, at most 2 MiB each.
         pickle, shown, name, python, cloudpickle: of a value: raw pickle, `str()`, `__name__`, versions that made it.
         raised: of an exception.
@@ -90,9 +100,9 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
     try:
-        envelope = read_envelope(stream, key, wire.binding(wire.OUTCOME, call_id, task_index))
+        envelope = read_envelope(stream, key, task_binding(OUTCOME, call_id, task_index))
         return outcome_from(stream, envelope, sha256)
-    except wire.WireError as error:
+    except WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OutcomeError(
@@ -109,21 +119,21 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
     try:
         envelope = read_envelope(stream, key, bound_to)
         return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
-    except wire.WireError as error:
+    except WireError as error:
         raise OutcomeError(f"the output in the bucket is refused: {error}") from error
 
 
-def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> wire.Envelope:
+def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
     """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
-    envelope = wire.read_header(stream, key, bound_to)
+    envelope = read_header(stream, key, bound_to)
     size = stream.seek(0, 2)
     if size != envelope.size:
-        raise wire.TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
+        raise TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
     return envelope
 
 
-def _text(stream: BinaryIO, envelope: wire.Envelope, part: str) -> str:
-    return text_of(wire.read_part(stream, envelope, part)) if envelope.has(part) else ""
+def _text(stream: BinaryIO, envelope: Envelope, part: str) -> str:
+    return text_of(read_part(stream, envelope, part)) if envelope.has(part) else ""
 
 
 def text_of(data: bytes) -> str:
@@ -131,14 +141,14 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def outcome_from(stream: BinaryIO, envelope: wire.Envelope, sha256: str = "") -> Outcome:
+def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outcome:
     """The outcome in an envelope whose seal was checked. Raises WireError, KeyError, TypeError, ValueError."""
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
-    if kind not in wire.OUTCOME_KINDS:
+    if kind not in OUTCOME_KINDS:
         raise ValueError(f"there is no kind {kind!r:.50}")
 
-    is_value = kind == wire.VALUE
+    is_value = kind == VALUE
     return Outcome(
         kind=kind,
         stdout=_text(stream, envelope, "stdout"),
@@ -149,7 +159,7 @@ def outcome_from(stream: BinaryIO, envelope: wire.Envelope, sha256: str = "") ->
         name=writable(header.get("name", "")),
         python=writable(header["python"]),
         cloudpickle=writable(header.get("cloudpickle", "")),
-        raised=raised_of(header["exception"]) if kind == wire.EXCEPTION else None,
+        raised=raised_of(header["exception"]) if kind == EXCEPTION else None,
         signal=_status(header.get("signal")),
         exit_status=_status(header.get("exit_status")),
         reason=writable(header.get("reason", "")),
@@ -160,9 +170,9 @@ def outcome_from(stream: BinaryIO, envelope: wire.Envelope, sha256: str = "") ->
     )
 
 
-def _value(stream: BinaryIO, envelope: wire.Envelope, sha256: str) -> bytes | memoryview:
+def _value(stream: BinaryIO, envelope: Envelope, sha256: str) -> bytes | memoryview:
     is_last = envelope.entry("value") == envelope.parts[-1]
-    return wire.view_part(stream, envelope, "value", sha256 if is_last else "")
+    return view_part(stream, envelope, "value", sha256 if is_last else "")
 
 
 def raised_of(header: Mapping[str, Any]) -> Raised:

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .. import wire
 from ..cloud.batch import JobStatus, TaskStatus
 from ..errors import (
     ElectronError,
@@ -30,6 +29,16 @@ from ..errors import (
     TaskRefusedError,
     TimeLimitError,
 )
+from ..protocol.envelope import REFUSED, VALUE
+from ..protocol.exit_codes import (
+    EXIT_BAD_DIGEST,
+    EXIT_BUCKET_UNREADABLE,
+    EXIT_NO_CALL,
+    EXIT_NOT_DELIVERED,
+    EXIT_RETRY_EXCEPTION,
+    EXIT_RUNNER_FAILED,
+    EXIT_WRONG_PYTHON,
+)
 from ..settings import Settings
 from . import watch
 from .call import Call
@@ -38,7 +47,7 @@ from .outcome import Outcome, Raised
 from .trouble import recognise_last
 
 # What an exit code says and what to do, from https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes,
-# from the shell's and container engines' conventions, and from this package's own (wire.EXIT_*)
+# from the shell's and container engines' conventions, and from this package's own (protocol.exit_codes)
 EXIT_CODES = {
     50000: ("the task failed for a reason that Batch does not classify", "Look at the job's page."),
     50001: ("its Spot machine was preempted", "Raise `retries`, set spot_fallback=True, or use spot=False."),
@@ -57,25 +66,25 @@ EXIT_CODES = {
     127: ("the container has no `python3`", "Use an image with Python, such as python:3.11-slim."),
     137: ("the container was killed, most often for want of memory", "Raise `memory`."),
     143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
-    wire.EXIT_BAD_DIGEST: (
+    EXIT_BAD_DIGEST: (
         "what lay in the bucket was not what the job had been made for: it was changed on its way",
         "Find out who else writes to the bucket.",
     ),
-    wire.EXIT_NO_CALL: (
+    EXIT_NO_CALL: (
         "the call, or the runner, was not in the bucket any more when the task started",
         "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
     ),
-    wire.EXIT_BUCKET_UNREADABLE: (
+    EXIT_BUCKET_UNREADABLE: (
         "the task could not read the bucket",
         "Give its service account (service_account_email) roles/storage.objectViewer on it.",
     ),
-    wire.EXIT_RUNNER_FAILED: ("the runner failed", "This is a defect of covalent-parallel-plugin: please report it."),
-    wire.EXIT_NOT_DELIVERED: (
+    EXIT_RUNNER_FAILED: ("the runner failed", "This is a defect of covalent-parallel-plugin: please report it."),
+    EXIT_NOT_DELIVERED: (
         "the task could not write its outcome to the bucket",
         "Give its service account (service_account_email) roles/storage.objectCreator on it.",
     ),
-    wire.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
-    wire.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
+    EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
+    EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
 MACHINE_LOST_CODES = (50001, 50002, 50003, 50004, 50006)
 IMAGE_CODES = (125, 126, 127)
@@ -135,7 +144,7 @@ def verdict(call: Call, settings: Settings, job_name: str, found: Findings) -> V
         error = kind(message(place, what, remedy, output, found.lines))
         told = message(place, what, remedy, lines=() if output else found.lines)
         return Failure(error, found.stdout, joined(found.stderr, f"{told}\n"))
-    if outcome.kind == wire.VALUE:
+    if outcome.kind == VALUE:
         return Value(outcome)
     if outcome.raised is not None:
         text = joined(outcome.raised.traceback, f"{place.addresses()}\n")
@@ -194,7 +203,7 @@ _CODE_IN_TEXT = re.compile(r"\bexit code (\d{1,5})\b")
 
 def _reported(settings: Settings, outcome: Outcome) -> Told:
     """Of an outcome that is neither a value nor an exception."""
-    if outcome.kind == wire.REFUSED:
+    if outcome.kind == REFUSED:
         return TaskRefusedError, f"was not run: {outcome.message}", ""
     peak = outcome.peak_memory_bytes / 2**20
     used = f"its memory peaked at {peak:.0f} MB of the {settings.memory} MB asked for"

@@ -11,12 +11,21 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Opcodes of the pickle machine (see the module pickletools): protocol 4, `pickle.loads` as number 0 of its memory
-HEAD = b"\x80\x04c_pickle\nloads\nq\x000"
-STOP = b"."
-LIST, LIST_BEGIN, LIST_END = b"]", b"](", b"e"
-DICT, DICT_BEGIN, DICT_END = b"}", b"}(", b"u"
-RECALL_LOADS, BYTES, CALL = b"h\x00", b"\x8e", b"\x85R"
+from ..protocol.pickle_list import (
+    BEGIN,
+    BYTES,
+    CALL,
+    HEAD,
+    LIST,
+    LIST_END,
+    RECALL_LOADS,
+    STOP,
+    list_of_entries,
+    opening_of,
+)
+
+# Beside the opcodes of `protocol.pickle_list`
+DICT, DICT_END = b"}", b"u"
 # Longer texts are moved like any other value
 LONGEST_PLAIN_BYTES = 4096
 
@@ -57,20 +66,18 @@ def entry_of(pickle: bytes) -> Entry:
         return Entry(plain, is_plain=True)
     if view[: len(HEAD)] == HEAD and entries_in(pickle) is not None:
         return Entry(view[len(HEAD) : -len(STOP)])
-    return Entry(view, before=RECALL_LOADS + BYTES + len(view).to_bytes(8, "little"), behind=CALL)
+    return Entry(view, before=opening_of(len(view)), behind=CALL)
 
 
 def pickle_of_list(entries: Sequence[Entry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a list."""
-    yield HEAD + (LIST_BEGIN if entries else LIST)
-    for entry in entries:
-        yield from entry.chunks()
-    yield (LIST_END if entries else b"") + STOP
+    # In one batch, so that `entries_in` finds them again.
+    return list_of_entries((entry.chunks() for entry in entries), batch=max(len(entries), 1))
 
 
 def pickle_of_dict(keys: Sequence[Entry], values: Sequence[Entry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a dict, in the keys' order."""
-    yield HEAD + (DICT_BEGIN if keys else DICT)
+    yield HEAD + DICT + (BEGIN if keys else b"")
     for key, value in zip(keys, values, strict=True):
         yield from key.chunks()
         yield from value.chunks()
@@ -96,8 +103,8 @@ def entries_in(pickle: bytes) -> list[Entry] | None:
         plain_size = 0
         if len(open_ends) == 1:
             began = position
-        if two in (LIST_BEGIN, DICT_BEGIN):
-            open_ends.append(LIST_END if two == LIST_BEGIN else DICT_END)
+        if two in (LIST + BEGIN, DICT + BEGIN):
+            open_ends.append(LIST_END if two[:1] == LIST else DICT_END)
             position += 2
             continue
         if open_ends and two[:1] == open_ends[-1]:

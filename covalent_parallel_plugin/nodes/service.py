@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import cloudpickle
 
-from .. import wire
 from ..cloud.pool import in_pool
 from ..dispatch.call import Call, Pickles
 from ..dispatch.cancelling import Cancellation, CancelledCall
 from ..dispatch.joined import gathered
 from ..dispatch.outcome import Outcome, raised_of, text_of, writable
 from ..dispatch.verdict import Failure, Value, Verdict, exception_of, joined
-from ..runner.child import SHOWN_CHARACTERS
+from ..protocol.envelope import VALUE, python_minor
+from ..protocol.value_text import SHOWN_CHARACTERS
 from . import compose, worker
 from .process import Request, WorkerFailed
 from .recognise import Kind, kind_of
@@ -59,7 +59,7 @@ async def run_here(
     """
     kind = kind_of(call.name, cast(bytes, pickles["function"]))
     own_python = platform.python_version()
-    if kind is None or wire.python_minor(call.python) != wire.python_minor(own_python):
+    if kind is None or python_minor(call.python) != python_minor(own_python):
         return None
     if call.before or call.after:
         # They were meant for the electron's machine: in a process here they would install into the server's packages.
@@ -143,7 +143,7 @@ def _value(
     data: bytes | mmap.mmap, text: str, version: str, stdout: str = "", stderr: str = "", name: str = ""
 ) -> Outcome:
     python, shown = platform.python_version(), writable(text)
-    return Outcome(wire.VALUE, stdout, stderr, pickle=data, shown=shown, name=name, python=python, cloudpickle=version)
+    return Outcome(VALUE, stdout, stderr, pickle=data, shown=shown, name=name, python=python, cloudpickle=version)
 
 
 def _verdict(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Verdict:

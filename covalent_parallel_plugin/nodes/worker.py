@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
-from ..runner.child import shown
-from ..runner.describe import describe
+from ..protocol.exception_record import describe
+from ..protocol.limits import KEPT_BYTES
+from ..protocol.value_text import shown_text
 from .frames import Buffer, frame_head, read_frame
 
 # How a node ended: with a value, with an exception of its own, or in a way that another place may do better
@@ -26,8 +27,6 @@ VALUE, RAISED, ELSEWHERE = "value", "raised", "elsewhere"
 # What an expression such as `value[key]`, `value.name` or `a + b` raises of itself
 OWN_EXCEPTIONS = (LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
 COVALENTS_MODULES = "covalent._workflow."
-# Of each stream this much is kept
-KEPT_BYTES = 1024 * 1024
 PARENT_LOOK_MILLISECONDS = 2000
 
 Answer = tuple[dict[str, object], dict[str, Buffer]]
@@ -61,7 +60,7 @@ def answer_to(header: dict[str, Any], parts: dict[str, bytes]) -> Answer:
     except BaseException as error:
         return _elsewhere("has a value that was not packed", error)
     told = {"kind": VALUE, "cloudpickle": cloudpickle.__version__, "name": name if isinstance(name, str) else ""}
-    text = shown(value, len(data), whole=False).encode("utf-8", "replace")
+    text = shown_text(value, len(data), whole=False).encode("utf-8", "replace")
     return told, {"value": data, "shown": text}
 
 

@@ -9,20 +9,17 @@ import errno
 import importlib
 import json
 import os
-import reprlib
 import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
 
-from .. import wire
-from .describe import describe, missing_module_text
+from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
+from ..protocol.exception_record import describe, missing_module_text
+from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS
+from ..protocol.value_text import shown_text
 from .packages import InstallFailed, add_user_site, install, let_hooks_install, make_home
 from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
 
-# What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
-SHOWN_CHARACTERS = 4096
-# Past this size a value's `str()` may cost more than the electron: its short form is shown
-WHOLE_STRING_BYTES = 256 * 1024
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
 # Its exceptions may be among what another electron returned
@@ -31,9 +28,6 @@ OWN_PACKAGE = "covalent_parallel_plugin"
 RESERVE_FILE = "reserve"
 RESERVE_BYTES = 64 * 1024
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# What pmap calls the function that takes one item, an attribute of the electron's, and the electron's first parameter
-MAPPED_FUNCTION = "covalent_parallel_map"
-MAPPED_ITEMS = "items"
 
 
 class Refusal(Exception):
@@ -51,7 +45,7 @@ class Hook(NamedTuple):
     keyword: str
 
 
-def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
+def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
     """Run the call and leave value, shown string and report in `folder`."""
     clock = _Stopwatch()
     report: Dict[str, object] = {}
@@ -59,10 +53,10 @@ def run(call: BinaryIO, envelope: wire.Envelope, folder: str) -> None:
         _reserve(folder)
         report = _outcome(call, envelope, folder, clock)
     except Refusal as refusal:
-        report = {"outcome": wire.REFUSED, "reason": refusal.reason, "message": str(refusal)}
+        report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
-        report = {"outcome": wire.EXCEPTION, "exception": describe(error)}
+        report = {"outcome": EXCEPTION, "exception": describe(error)}
     report["seconds"] = clock.laps
     _remove(folder, RESERVE_FILE)
     temporary = os.path.join(folder, REPORT_FILE + ".new")
@@ -83,7 +77,7 @@ def _remove(folder: str, *names: str) -> None:
             os.remove(path)
 
 
-def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
+def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
     header = envelope.header
     try:
         import cloudpickle
@@ -106,8 +100,8 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
 
     def load(name: str, loads: Callable[[Any], Any] = cloudpickle.loads) -> Any:
         try:
-            data = wire.view_part(call, envelope, name)
-        except wire.WireError as error:
+            data = view_part(call, envelope, name)
+        except WireError as error:
             raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
             try:
@@ -145,7 +139,7 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
         each = getattr(function, MAPPED_FUNCTION, function)
         report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
         _after(header, load, folder, clock)
-        return {"outcome": wire.VALUE, "cloudpickle": cloudpickle.__version__, **report}
+        return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
     process = os.getpid()
     try:
@@ -167,13 +161,13 @@ def _outcome(call: BinaryIO, envelope: wire.Envelope, folder: str, clock: "_Stop
     clock.lap("pack")
     name = getattr(value, "__name__", "")
     return {
-        "outcome": wire.VALUE,
+        "outcome": VALUE,
         "cloudpickle": cloudpickle.__version__,
         "name": name if isinstance(name, str) else "",
     }
 
 
-def _leave(value: object, header: wire.Json, folder: str, cloudpickle: Any) -> None:
+def _leave(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
     path = os.path.join(folder, VALUE_FILE)
     try:
         with open(path, "wb") as file:
@@ -185,12 +179,12 @@ def _leave(value: object, header: wire.Json, folder: str, cloudpickle: Any) -> N
         from .unpicklable import explanation
 
         raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
-    text = shown(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
+    text = shown_text(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
     with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
         text_file.write(text)
 
 
-def _after(header: wire.Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
+def _after(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
     clock.lap("run")
     for index, _ in enumerate(_hooks(header, "after")):
         _call_hook(load, "after%d" % index, folder)
@@ -210,7 +204,7 @@ class _Stopwatch:
         self._last = now
 
 
-def _hooks(header: wire.Json, when: str) -> List[Hook]:
+def _hooks(header: Json, when: str) -> List[Hook]:
     return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
 
 
@@ -224,7 +218,7 @@ def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
         return hook(*args, **kwargs)
 
 
-def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
+def _missing_module(error: ModuleNotFoundError, header: Json) -> Refusal:
     name = (error.name or str(error)).split(".")[0]
     if name == "covalent":
         return Refusal(
@@ -236,22 +230,3 @@ def _missing_module(error: ModuleNotFoundError, header: wire.Json) -> Refusal:
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
     return Refusal("missing_module", missing_module_text(name))
-
-
-def shown(value: object, pickle_bytes: int, whole: bool) -> str:
-    """The text that Covalent shows for a value: `str()`, shortened unless `whole`."""
-    try:
-        if whole:
-            return str(value)
-        if pickle_bytes <= WHOLE_STRING_BYTES:
-            text = str(value)
-        elif isinstance(value, (str, bytes, bytearray)):
-            text = str(value[:SHOWN_CHARACTERS])
-        elif isinstance(value, (list, tuple, dict, set, frozenset)):
-            text = reprlib.repr(value)
-        else:
-            text = str(value)
-    except BaseException as error:
-        # Whatever its str() raises, SystemExit too: the value arrives even if its class cannot show it.
-        return "<%s, whose str() raised %s>" % (type(value).__qualname__, type(error).__name__)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 import sys
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .describe import describe
+from ..protocol.exception_record import describe
+from ..protocol.item_call import call_with, listed
+from ..protocol.value_text import shortened
 
 VALUES_FILE = "items.values"
 NOTES_FILE = "items.notes"
 ASSIGNMENT_FILE = "items.json"
-# Covalent makes lists of the tuples that electrons are in: such an item travels as a dict with this one key
-POSITIONAL = "covalent_parallel_positional"
-# What stands for an item's arguments or value where there is no room for them
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 # The values that are shown for the whole list
 SHOWN_ITEMS = 20
 
@@ -48,16 +44,6 @@ def write_share(folder: str, share: Share) -> None:
 def read_share(folder: str) -> Share:
     with open(os.path.join(folder, ASSIGNMENT_FILE)) as file:
         return Share(*json.load(file))
-
-
-def parse_indices(text: str) -> "List[int]":
-    """The indices of "3,8-20/4": 3, 8, 12, 16, 20."""
-    indices = []  # type: List[int]
-    for part in text.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        indices.extend(range(int(first), int(last or first) + 1, int(step or 1)))
-    return indices
 
 
 def run_items(
@@ -91,55 +77,6 @@ def run_items(
             _mark(marker, -1)
             _note(notes, note)
     return {"count": len(held)}
-
-
-def listed(items: Iterable[Any]) -> Sequence[Any]:
-    """The items as a list.
-
-    Raises:
-        TypeError: they are no iterable, or one that nobody means: the letters of a text, the names in a table or dict.
-    """
-    if isinstance(items, (list, tuple)):
-        return [_unwrapped(item) for item in items] if any(map(_is_wrapped, items)) else items
-    kind = type(items).__name__
-    if isinstance(items, (str, bytes, bytearray)):
-        raise TypeError("the items of a map are a list, and this is of type %s: write [%.40r]" % (kind, items))
-    if kind == "DataFrame":
-        raise TypeError(
-            "a DataFrame is iterated by its columns: for one call a row, with its columns as keyword arguments, give"
-            " the map table.to_dict('records')"
-        )
-    if isinstance(items, Mapping):
-        raise TypeError("a dict is one item: write [{...}], or grid(**{...}) for all combinations")
-    try:
-        return list(items)
-    except TypeError as error:
-        raise TypeError("the items of a map are a list, and this is of type %s: %s" % (kind, error)) from error
-
-
-def _is_wrapped(item: Any) -> bool:
-    return type(item) is dict and len(item) == 1 and POSITIONAL in item
-
-
-def _unwrapped(item: Any) -> Any:
-    return tuple(item[POSITIONAL]) if _is_wrapped(item) else item
-
-
-def call_with(function: Callable[..., Any], item: Any, constants: Mapping[str, Any]) -> Any:
-    """A dict holds keyword arguments, a tuple positional ones, anything else is the one argument."""
-    if isinstance(item, dict):
-        return function(**{**constants, **item})
-    if isinstance(item, tuple):
-        return function(*item, **constants)
-    return function(item, **constants)
-
-
-def shortened(value: Any) -> str:
-    try:
-        return SHORT.repr(value)
-    except BaseException as error:
-        # Whatever its repr() raises
-        return "<%s, whose repr() raised %s>" % (type(value).__name__, type(error).__name__)
 
 
 def _ended(

@@ -13,7 +13,21 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
-from .. import wire
+from ..protocol.envelope import (
+    ITEMS,
+    KILLED,
+    VALUE,
+    FilePart,
+    Part,
+    WireError,
+    envelope_chunks,
+    envelope_size,
+    read_header,
+    seal_envelope,
+    span_part,
+)
+from ..protocol.identity import chunk_binding
+from ..protocol.object_names import chunk_name
 from . import bucket as storage
 from .items import VALUES_FILE, Note, Notes, read_notes, table_of
 from .report import Ending, Packed, kept, outcome_of
@@ -24,7 +38,7 @@ if TYPE_CHECKING:
 # What is noted for longer than this, or is larger, is delivered while the task goes on
 CHUNK_SECONDS = 60.0
 CHUNK_BYTES = 64 * 1024 * 1024
-# What an object tells of its items besides their values is in its header, which may have wire.MAX_HEADER_BYTES: many
+# What an object tells of its items besides their values is in its header, which may have MAX_HEADER_BYTES: many
 # long tracebacks go into several objects
 TABLE_BYTES = 8 * 1024 * 1024
 ROW_BYTES = 400
@@ -121,10 +135,10 @@ class Delivery:
             self._thread.join()
         return notes.ended[self._sent_items :]
 
-    def values(self, notes: Sequence[Note]) -> wire.FilePart:
+    def values(self, notes: Sequence[Note]) -> FilePart:
         """The values of these notes, which follow those that were sent."""
         size = sum(note.size for note in notes)
-        return wire.span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
+        return span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
 
     def _send(self, fresh: "List[Note]", output: "Printed") -> None:
         bucket = self._open_bucket()
@@ -140,7 +154,7 @@ class Delivery:
         number = self.chunks
         start, end = self.sent_output, _end_of_output(self.sent_output, fresh, output.items)
         header = {
-            "kind": wire.ITEMS,
+            "kind": ITEMS,
             "call_id": place.call_id,
             "task_index": place.task,
             "table": table_of(fresh, _counted_from(start, output.items)),
@@ -150,14 +164,14 @@ class Delivery:
             ],
             "streams": [end[0] - start[0], end[1] - start[1]],
         }  # type: Dict[str, object]
-        parts = {"values": self.values(fresh)}  # type: Dict[str, wire.Part]
+        parts: Dict[str, Part] = {"values": self.values(fresh)}
         for index, name in enumerate(("stdout", "stderr")):
             parts[name] = kept(os.path.join(self._folder, name), start[index], end[index])
-        binding = wire.chunk_binding(place.call_id, place.task, place.round, number)
-        prefix = wire.seal(header, parts, place.key, binding)
-        name = wire.chunk_name(place.folder, place.task, place.round, number)
+        binding = chunk_binding(place.call_id, place.task, place.round, number)
+        prefix = seal_envelope(header, parts, place.key, binding)
+        name = chunk_name(place.folder, place.task, place.round, number)
         count = len(fresh)
-        if not bucket.put(name, wire.total_size(prefix, parts), lambda: wire.chunks(prefix, parts)):
+        if not bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts)):
             # Another run of this very attempt was here before: its chunk counts, however many items it has.
             count = min(self._items_in_chunk(bucket, number) or 0, count)
         self.sent_output = _end_of_output(start, fresh[:count], output.items)
@@ -178,15 +192,15 @@ class Delivery:
         place = self._place
         with tempfile.TemporaryFile(dir=self._folder) as file:
             try:
-                bucket.get(wire.chunk_name(place.folder, place.task, place.round, number), file)
+                bucket.get(chunk_name(place.folder, place.task, place.round, number), file)
             except storage.BucketError as error:
                 if error.status == 404:
                     return None
                 raise
-            binding = wire.chunk_binding(place.call_id, place.task, place.round, number)
+            binding = chunk_binding(place.call_id, place.task, place.round, number)
             try:
-                header = wire.read_header(file, place.key, binding).header
-            except wire.WireError:
+                header = read_header(file, place.key, binding).header
+            except WireError:
                 # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
                 return 0
         return len(cast(Dict[str, List[int]], header["table"])["index"])
@@ -241,17 +255,17 @@ def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", d
     """Header and parts of a task's outcome: the items that ended, and how the process did if it did not end well."""
     header, parts = outcome_of(folder, ending)
     notes = read_notes(folder)
-    if notes.total is None and header["outcome"] != wire.KILLED:
+    if notes.total is None and header["outcome"] != KILLED:
         # It never came to the items: a hook raised, a module is missing.
         return header, parts
     output = printed(streams)
     rest = delivery.last(notes, output)
-    whole = {"outcome": wire.ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
+    whole = {"outcome": ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
     whole["table"] = table_of(rest, output.items)
     whole["outside"] = output.outside
     whole["peak_memory_bytes"] = header.pop("peak_memory_bytes")
     whole["streams"] = [os.path.getsize(os.path.join(folder, name)) for name in ("stdout", "stderr")]
-    if header["outcome"] != wire.VALUE:
+    if header["outcome"] != VALUE:
         running = None if notes.running is None else [*notes.running, output.items.get(notes.running[0], [0, 0, 0, 0])]
         whole["ended"] = {**header, "running": running}
     else:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from typing import List, Mapping, Sequence
 
-from .. import wire
+from ..protocol.environment import PACKAGES_FOLDER
 from .report import PIP_FILE
 
 # More of pip's output than this helps nobody
@@ -78,7 +78,7 @@ def put_first(folder: str) -> None:
     sys.path.insert(min(places, default=len(sys.path)), folder)
 
 
-def install(requirements: Sequence[str], folder: str, shared: str = wire.PACKAGES_FOLDER) -> None:
+def install(requirements: Sequence[str], folder: str, shared: str = PACKAGES_FOLDER) -> None:
     """Have the requirements importable: found where another task of this machine put them, else installed.
 
     `shared` is that place; where it is not there or cannot be written to, they go into `folder`, the task's own.

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import wire
+from ..protocol.envelope import Envelope
 from .report import Ending
 from .streams import Stream
 
@@ -31,7 +31,7 @@ class Supervised(NamedTuple):
 
 def supervise(
     call: BinaryIO,
-    envelope: wire.Envelope,
+    envelope: Envelope,
     folder: str,
     time_limit_seconds: float,
     marker: bytes = b"",
@@ -172,7 +172,7 @@ def _send(child: int, number: int) -> None:
 
 def _become_electron(
     parent: int, stdout: int, stderr: int, unneeded: "tuple[int, ...]",
-    call: BinaryIO, envelope: wire.Envelope, folder: str,
+    call: BinaryIO, envelope: Envelope, folder: str,
 ) -> None:  # fmt: skip
     """In the forked child: own process group, streams into the pipes, then the electron; never returns."""
     status = 1

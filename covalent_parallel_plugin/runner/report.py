@@ -6,10 +6,9 @@ import json
 import os
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from .. import wire
+from ..protocol.envelope import KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
+from ..protocol.limits import KEPT_BYTES
 
-# Of each stream the outcome keeps the first and the last of this many bytes
-KEPT_BYTES = 1024 * 1024
 # Of the output of a pip that does not end
 PIP_BYTES = 16 * 1024
 
@@ -20,7 +19,7 @@ STRING_FILE = "string"
 PIP_FILE = "pip"
 CGROUP_FOLDER = "/sys/fs/cgroup"
 
-Packed = Tuple[Dict[str, object], Dict[str, wire.Part]]
+Packed = Tuple[Dict[str, object], Dict[str, Part]]
 
 
 class Ending(NamedTuple):
@@ -38,23 +37,23 @@ class Ending(NamedTuple):
 
 def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
     """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
-    report = dict(outcome=wire.REFUSED, **refusal) if refusal is not None else _report(folder)
+    report = dict(outcome=REFUSED, **refusal) if refusal is not None else _report(folder)
     parts = {
         "stdout": kept(os.path.join(folder, "stdout")),
         "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
-    }  # type: Dict[str, wire.Part]
+    }  # type: Dict[str, Part]
     if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
         report = {
-            "outcome": wire.KILLED,
+            "outcome": KILLED,
             "signal": ending.signal,
             "exit_status": ending.exit_status,
             "reason": ending.reason,
             "memory_limit_bytes": _cgroup_number("memory.max"),
             "out_of_memory_kills": _out_of_memory_kills(),
         }
-    elif report["outcome"] == wire.VALUE and "count" not in report:
-        parts["string"] = wire.file_part(os.path.join(folder, STRING_FILE))
-        parts["value"] = wire.file_part(os.path.join(folder, VALUE_FILE))
+    elif report["outcome"] == VALUE and "count" not in report:
+        parts["string"] = file_part(os.path.join(folder, STRING_FILE))
+        parts["value"] = file_part(os.path.join(folder, VALUE_FILE))
     report["peak_memory_bytes"] = ending.peak_bytes
     return report, parts
 
@@ -62,7 +61,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
 def partial_of(folder: str, call_id: str, task_index: int, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
     """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
     header = {
-        "kind": wire.PARTIAL,
+        "kind": PARTIAL,
         "call_id": call_id,
         "task_index": task_index,
         "attempt": attempt,

@@ -13,11 +13,53 @@ import time
 import traceback
 from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
-from .. import wire
+from ..protocol.envelope import (
+    CALL,
+    EXCEPTION,
+    KILLED,
+    OUTCOME,
+    PARTIAL,
+    Envelope,
+    Json,
+    Part,
+    WireError,
+    envelope_chunks,
+    envelope_size,
+    file_part,
+    python_minor,
+    read_header,
+    seal_envelope,
+)
+from ..protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_ITEMS,
+    ENV_KEEP_OBJECTS,
+    ENV_LAST_ATTEMPT,
+    ENV_PREFIX,
+    ENV_ROUND,
+    ENV_TIME_LIMIT,
+    remove_key,
+)
+from ..protocol.exit_codes import (
+    EXIT_BAD_DIGEST,
+    EXIT_BUCKET_UNREADABLE,
+    EXIT_DELIVERED,
+    EXIT_NO_CALL,
+    EXIT_NOT_DELIVERED,
+    EXIT_RETRY_EXCEPTION,
+    EXIT_RUNNER_FAILED,
+    EXIT_TERMINATED,
+)
+from ..protocol.identity import task_binding
+from ..protocol.item_call import parse_indices
+from ..protocol.limits import KEPT_BYTES
+from ..protocol.object_names import call_name, outcome_name, partial_name, stream_name
 from . import bucket as storage
-from .items import Share, parse_indices, write_share
+from .items import Share, write_share
 from .process import supervise
-from .report import KEPT_BYTES, Ending, outcome_of, partial_of
+from .report import Ending, outcome_of, partial_of
 
 
 class Assignment(NamedTuple):
@@ -40,16 +82,16 @@ class Assignment(NamedTuple):
         return "Assignment(%s, task %d, attempt %d)" % (self.folder, self.task_index, self.attempt)
 
     def binding(self, kind: str) -> bytes:
-        return wire.binding(kind, self.call_id, self.task_index, self.round or None)
+        return task_binding(kind, self.call_id, self.task_index, self.round or None)
 
 
 def main() -> int:
-    """Run this task; the exit status says whether an outcome was delivered (see `wire`)."""
+    """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
     try:
         return _main(time.time())
     except Exception:
         traceback.print_exc()
-        return wire.EXIT_RUNNER_FAILED
+        return EXIT_RUNNER_FAILED
 
 
 def _main(started: float) -> int:
@@ -61,11 +103,11 @@ def _main(started: float) -> int:
     except storage.BucketError as error:
         _say(str(error))
         if error.status == 404:
-            return wire.EXIT_NO_CALL
-        return wire.EXIT_BUCKET_UNREADABLE
-    except wire.WireError as error:
+            return EXIT_NO_CALL
+        return EXIT_BUCKET_UNREADABLE
+    except WireError as error:
         _say("the call in the bucket is refused: %s" % error)
-        return wire.EXIT_BAD_DIGEST
+        return EXIT_BAD_DIGEST
     finally:
         bucket.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,21 +116,21 @@ def _main(started: float) -> int:
 def _read_environment() -> Assignment:
     environment = os.environ
     assignment = Assignment(
-        bucket=environment[wire.ENV_BUCKET],
-        folder=environment[wire.ENV_FOLDER],
-        call_id=environment[wire.ENV_CALL_ID],
-        key=wire.remove_key(environment),
-        time_limit_seconds=float(environment[wire.ENV_TIME_LIMIT]),
-        keep_objects=environment.get(wire.ENV_KEEP_OBJECTS) == "1",
+        bucket=environment[ENV_BUCKET],
+        folder=environment[ENV_FOLDER],
+        call_id=environment[ENV_CALL_ID],
+        key=remove_key(environment),
+        time_limit_seconds=float(environment[ENV_TIME_LIMIT]),
+        keep_objects=environment.get(ENV_KEEP_OBJECTS) == "1",
         task_index=int(environment.get("BATCH_TASK_INDEX", "0")),
         tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
-        last_attempt=int(environment.get(wire.ENV_LAST_ATTEMPT, "0")),
-        round=int(environment.get(wire.ENV_ROUND, "0")),
-        chosen=parse_indices(environment[wire.ENV_ITEMS]) if wire.ENV_ITEMS in environment else None,
+        last_attempt=int(environment.get(ENV_LAST_ATTEMPT, "0")),
+        round=int(environment.get(ENV_ROUND, "0")),
+        chosen=parse_indices(environment[ENV_ITEMS]) if ENV_ITEMS in environment else None,
     )
     for name in list(environment):
-        if name.startswith(wire.ENV_PREFIX):
+        if name.startswith(ENV_PREFIX):
             del environment[name]
     return assignment
 
@@ -97,8 +139,8 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
     with open(os.path.join(folder, "call"), "w+b") as call:
-        bucket.get(wire.call_name(task.folder), call)
-        envelope = wire.read_header(call, task.key, wire.binding(wire.CALL, task.call_id))
+        bucket.get(call_name(task.folder), call)
+        envelope = read_header(call, task.key, task_binding(CALL, task.call_id))
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         refusal = _refusal(envelope.header)
         if refusal is not None:
@@ -112,13 +154,13 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
         _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
-        return wire.EXIT_TERMINATED
-    if header["outcome"] in (wire.EXCEPTION, wire.KILLED) and task.attempt < task.last_attempt:
+        return EXIT_TERMINATED
+    if header["outcome"] in (EXCEPTION, KILLED) and task.attempt < task.last_attempt:
         _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
         _deliver_partial(bucket, task, folder)
-        return wire.EXIT_RETRY_EXCEPTION
+        return EXIT_RETRY_EXCEPTION
     header.update(
-        kind=wire.OUTCOME,
+        kind=OUTCOME,
         call_id=task.call_id,
         task_index=task.task_index,
         attempt=task.attempt,
@@ -128,19 +170,19 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
     )
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
-    name = wire.outcome_name(task.folder, task.task_index, task.round)
+    name = outcome_name(task.folder, task.task_index, task.round)
     try:
-        if not _deliver(bucket, name, header, parts, task, wire.OUTCOME):
+        if not _deliver(bucket, name, header, parts, task, OUTCOME):
             _say("another attempt of this task has delivered its outcome before")
     except storage.BucketError as error:
         _say(str(error))
-        return wire.EXIT_NOT_DELIVERED
-    return wire.EXIT_DELIVERED
+        return EXIT_NOT_DELIVERED
+    return EXIT_DELIVERED
 
 
 def _run_items(
-    task: Assignment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: wire.Envelope
-) -> Tuple[Ending, Dict[str, object], Dict[str, wire.Part]]:
+    task: Assignment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: Envelope
+) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
     from . import mapping
@@ -157,13 +199,13 @@ def _run_items(
         except storage.BucketError as error:
             _say(str(error))
         # The output of what was sent is with it.
-        return ending, {"outcome": wire.KILLED, "since": delivery.sent_output}, {}
+        return ending, {"outcome": KILLED, "since": delivery.sent_output}, {}
     header, parts = mapping.outcome_of_items(folder, ending, streams, delivery)
     return ending, header, parts
 
 
-def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:
-    theirs, ours = wire.python_minor(str(header["python"])), wire.python_minor(sys.version.split()[0])
+def _refusal(header: Json) -> Optional[Dict[str, object]]:
+    theirs, ours = python_minor(str(header["python"])), python_minor(sys.version.split()[0])
     if theirs == ours:
         return None
     return {
@@ -177,9 +219,9 @@ def _refusal(header: wire.Json) -> Optional[Dict[str, object]]:
 def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str, since: Tuple[int, int] = (0, 0)) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
     header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt, since)
-    name = wire.partial_name(task.folder, task.task_index, task.attempt, task.round)
+    name = partial_name(task.folder, task.task_index, task.attempt, task.round)
     try:
-        _deliver(bucket, name, header, parts, task, wire.PARTIAL)
+        _deliver(bucket, name, header, parts, task, PARTIAL)
     except storage.BucketError as error:
         _say(str(error))
 
@@ -187,23 +229,23 @@ def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str, sinc
 def _deliver(
     bucket: storage.Bucket,
     name: str,
-    header: wire.Json,
-    parts: Mapping[str, wire.Part],
+    header: Json,
+    parts: Mapping[str, Part],
     task: Assignment,
     kind: str,
 ) -> bool:
-    prefix = wire.seal(header, parts, task.key, task.binding(kind))
-    return bucket.put(name, wire.total_size(prefix, parts), lambda: wire.chunks(prefix, parts))
+    prefix = seal_envelope(header, parts, task.key, task.binding(kind))
+    return bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts))
 
 
 def _deliver_long_streams(bucket: storage.Bucket, task: Assignment, folder: str) -> None:
     for stream in ("stdout", "stderr"):
         path = os.path.join(folder, stream)
         if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
-            part = wire.file_part(path)
-            name = wire.stream_name(task.folder, task.task_index, stream, task.round)
+            part = file_part(path)
+            name = stream_name(task.folder, task.task_index, stream, task.round)
             try:
-                bucket.put(name, part.size, lambda part=part: wire.chunks(b"", {"": part}))  # type: ignore[misc]
+                bucket.put(name, part.size, lambda part=part: envelope_chunks(b"", {"": part}))  # type: ignore[misc]
             except storage.BucketError as error:
                 _say(str(error))
 

@@ -19,7 +19,6 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
@@ -31,6 +30,17 @@ from covalent_parallel_plugin.dispatch.collect import Collection
 from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
 from covalent_parallel_plugin.dispatch.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.protocol.envelope import (
+    OUTCOME,
+    WireError,
+    read_header,
+    read_part,
+    seal_envelope,
+    view_part,
+)
+from covalent_parallel_plugin.protocol.environment import ENV_KEY
+from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name, partial_name, stream_name
 from covalent_parallel_plugin.runner.supervisor import Assignment
 from covalent_parallel_plugin.settings import Settings
 
@@ -135,7 +145,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     if job is None:
         assert "could not be submitted" in "".join(written)
         return
-    key = job.task_groups[0].task_spec.environment.variables.pop(wire.ENV_KEY)
+    key = job.task_groups[0].task_spec.environment.variables.pop(ENV_KEY)
     assert re.fullmatch("[0-9a-f]{64}", key)
     raw = bytes.fromhex(key)
     written.append(str(job))
@@ -171,14 +181,14 @@ def test_the_key_is_in_no_repr() -> None:
 
 
 def test_an_error_of_the_wire_says_nothing_of_the_key() -> None:
-    prefix = wire.seal({"kind": "x"}, {}, KEY, wire.binding(wire.OUTCOME, "c"))
+    prefix = seal_envelope({"kind": "x"}, {}, KEY, task_binding(OUTCOME, "c"))
     for data in (prefix[:-1], prefix[:-1] + b"x", prefix[:3], b"noise"):
-        with pytest.raises(wire.WireError) as caught:
-            wire.read_header(io.BytesIO(data), KEY, wire.binding(wire.OUTCOME, "c"))
+        with pytest.raises(WireError) as caught:
+            read_header(io.BytesIO(data), KEY, task_binding(OUTCOME, "c"))
         assert not any(form in "".join(traceback.format_exception(caught.value)) for form in FORMS)
 
 
-@pytest.mark.parametrize("function", [wire.read_header, wire.read_part, wire.view_part])
+@pytest.mark.parametrize("function", [read_header, read_part, view_part])
 def test_seals_and_digests_are_compared_in_constant_time(function: Any) -> None:
     """No timing is measured here: the source has to use `hmac.compare_digest`, and `==` for no seal or digest."""
     tree = ast.parse(inspect.getsource(function))
@@ -222,11 +232,11 @@ def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(
     folder = Call("d-1_X", node_id, "f/../g", "3.11.7", "0.240.0").folder("0123456789abcdef")
     assert folder == f"covalent-parallel/d-1_X/{node_id}/0123456789abcdef"
     for name in (
-        wire.call_name(folder),
-        wire.outcome_name(folder, 7),
-        wire.partial_name(folder, 7, 3),
-        wire.stream_name(folder, 7, "stdout"),
-        wire.stream_name(folder, 7, "stderr"),
+        call_name(folder),
+        outcome_name(folder, 7),
+        partial_name(folder, 7, 3),
+        stream_name(folder, 7, "stdout"),
+        stream_name(folder, 7, "stderr"),
     ):
         assert name.startswith(f"{folder}/")
         assert clean._OF_A_CALL.fullmatch(name)

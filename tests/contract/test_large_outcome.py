@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
 from covalent_parallel_plugin.dispatch.arrival import Arrival
 from covalent_parallel_plugin.dispatch.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import task_binding
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
-BOUND_TO = wire.binding(wire.OUTCOME, CALL_ID)
+BOUND_TO = task_binding(OUTCOME, CALL_ID)
 VALUE = os.urandom(9_000_000)
 
 
@@ -29,9 +31,9 @@ VALUE = os.urandom(9_000_000)
 def name(store: ObjectStore) -> str:
     """An object that holds an outcome with a large value."""
     name = f"contract/{uuid.uuid4()}"
-    parts: dict[str, wire.Part] = {"stdout": b"out", "value": VALUE}
-    prefix = wire.seal({"outcome": wire.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
-    store.put(name, list(wire.chunks(prefix, parts)))
+    parts: dict[str, Part] = {"stdout": b"out", "value": VALUE}
+    prefix = seal_envelope({"outcome": envelope.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
+    store.put(name, list(envelope_chunks(prefix, parts)))
     return name
 
 

@@ -16,11 +16,13 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.dispatch import archive, jobspec
 from covalent_parallel_plugin.dispatch.call import Call, Pickles
 from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.protocol.envelope import CALL, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,14 +62,14 @@ class Task:
     def stage(self, pickles: Pickles, key: bytes | None = None) -> None:
         runner = archive.runner_archive()
         self.store.put(runner.object_name, runner.data)
-        bound_to = wire.binding(wire.CALL, self.ticket.call_id)
-        prefix = wire.seal(
+        bound_to = task_binding(CALL, self.ticket.call_id)
+        prefix = seal_envelope(
             self.call.header(self.ticket.call_id, self.settings.requirements),
             pickles,
             key or self.ticket.key,
             bound_to,
         )
-        self.store.put(wire.call_name(self.ticket.folder), b"".join(wire.chunks(prefix, pickles)))
+        self.store.put(call_name(self.ticket.folder), b"".join(envelope_chunks(prefix, pickles)))
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start it as the job asks; `variables` stand in for what Batch or the job set."""
@@ -99,7 +101,7 @@ class Task:
 
     def outcome(self) -> Outcome | None:
         """What it delivered."""
-        data = self.object(wire.outcome_name(self.ticket.folder))
+        data = self.object(outcome_name(self.ticket.folder))
         return None if data is None else read_outcome(io.BytesIO(data), self.ticket.key, self.ticket.call_id)
 
     def object(self, name: str) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 from covalent_parallel_plugin.runner.report import kept
 from covalent_parallel_plugin.runner.streams import DISK_FULL, Stream
 
@@ -97,7 +97,7 @@ def test_an_electron_that_fills_the_disk_leaves_a_report(make_task: Any, with_mo
     ended = task.run()
     outcome = task.outcome()
     assert outcome is not None, ended.stderr
-    assert outcome.kind == wire.EXCEPTION, ended.stderr
+    assert outcome.kind == EXCEPTION, ended.stderr
     assert "the container's disk is full" in outcome.raised.message
 
 

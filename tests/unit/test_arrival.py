@@ -9,28 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.arrival import Arrival
 from covalent_parallel_plugin.dispatch.outcome import read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import MAPPED_BYTES, OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import task_binding
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
-BOUND_TO = wire.binding(wire.OUTCOME, CALL_ID)
-VALUE = os.urandom(wire.MAPPED_BYTES + 100_000)
+BOUND_TO = task_binding(OUTCOME, CALL_ID)
+VALUE = os.urandom(MAPPED_BYTES + 100_000)
 PIECE = 1024 * 1024
 
 
-@pytest.fixture(params=[2**30, wire.MAPPED_BYTES, 0], ids=["in memory", "moved to a file", "in a file"])
+@pytest.fixture(params=[2**30, MAPPED_BYTES, 0], ids=["in memory", "moved to a file", "in a file"])
 def arrival(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arrival]:
     with Arrival(str(tmp_path), KEY, BOUND_TO, most_in_memory=request.param) as arrival:
         yield arrival
     assert list(tmp_path.iterdir()) == []
 
 
-def sealed(**parts: wire.Part) -> bytes:
-    header = {"outcome": wire.VALUE, "attempt": 0, "python": "3.11.7"}
-    return b"".join(wire.chunks(wire.seal(header, parts, KEY, BOUND_TO), parts))
+def sealed(**parts: Part) -> bytes:
+    header = {"outcome": envelope.VALUE, "attempt": 0, "python": "3.11.7"}
+    return b"".join(envelope_chunks(seal_envelope(header, parts, KEY, BOUND_TO), parts))
 
 
 def copy(data: bytes, arrival: Arrival, piece: int = PIECE) -> None:
@@ -95,7 +97,7 @@ def test_what_is_small_or_no_envelope_is_left_to_the_reader(arrival: Arrival, da
 
 
 def test_a_forged_header_is_not_believed(arrival: Arrival) -> None:
-    parts: dict[str, wire.Part] = {"value": VALUE}
-    prefix = wire.seal({"outcome": wire.VALUE}, parts, b"another key", BOUND_TO)
-    copy(b"".join(wire.chunks(prefix, parts)), arrival)
+    parts: dict[str, Part] = {"value": VALUE}
+    prefix = seal_envelope({"outcome": envelope.VALUE}, parts, b"another key", BOUND_TO)
+    copy(b"".join(envelope_chunks(prefix, parts)), arrival)
     assert arrival.sha256 == ""

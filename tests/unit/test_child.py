@@ -9,8 +9,10 @@ import pytest
 
 from covalent_parallel_plugin.dispatch.outcome import raised_of
 from covalent_parallel_plugin.dispatch.verdict import exception_of
+from covalent_parallel_plugin.protocol.exception_record import describe
+from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
+from covalent_parallel_plugin.protocol.value_text import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, shown_text
 from covalent_parallel_plugin.runner import report
-from covalent_parallel_plugin.runner.child import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, describe, shown
 
 
 class Unshowable:
@@ -25,21 +27,21 @@ class UnshowableError(Exception):
 
 @pytest.mark.parametrize("value", [7, None, "text", [1, 2], {"a": 1}, b"\xff"])
 def test_a_small_value_is_shown_as_str_does(value: object) -> None:
-    assert shown(value, 100, whole=False) == str(value)
+    assert shown_text(value, 100, whole=False) == str(value)
 
 
 @pytest.mark.parametrize("value", ["x" * 10**6, b"x" * 10**6, list(range(10**5)), {n: n for n in range(10**5)}])
 def test_a_large_value_is_shown_in_short(value: object) -> None:
     for pickle_bytes in (100, WHOLE_STRING_BYTES + 1):
-        assert len(shown(value, pickle_bytes, whole=False)) <= SHOWN_CHARACTERS + 3
+        assert len(shown_text(value, pickle_bytes, whole=False)) <= SHOWN_CHARACTERS + 3
 
 
 def test_a_whole_text_is_not_shortened() -> None:
-    assert shown("x" * 10**6, 10**6, whole=True) == "x" * 10**6
+    assert shown_text("x" * 10**6, 10**6, whole=True) == "x" * 10**6
 
 
 def test_a_value_that_cannot_show_itself_is_named() -> None:
-    assert shown(Unshowable(), 100, whole=False) == "<Unshowable, whose str() raised RuntimeError>"
+    assert shown_text(Unshowable(), 100, whole=False) == "<Unshowable, whose str() raised RuntimeError>"
 
 
 def described(error: BaseException) -> dict[str, Any]:
@@ -120,13 +122,13 @@ def test_a_circle_of_causes_ends() -> None:
 def test_a_short_stream_is_kept_whole_and_a_missing_one_is_empty(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
     assert report.kept(str(path)) == b""
-    for size in (0, 1, 2 * report.KEPT_BYTES):
+    for size in (0, 1, 2 * KEPT_BYTES):
         path.write_bytes(b"x" * size)
         assert report.kept(str(path)) == b"x" * size
 
 
 def test_of_a_long_stream_both_ends_are_kept(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
-    path.write_bytes(b"a" * report.KEPT_BYTES + b"-" * 5 + b"z" * report.KEPT_BYTES)
+    path.write_bytes(b"a" * KEPT_BYTES + b"-" * 5 + b"z" * KEPT_BYTES)
     kept = report.kept(str(path))
-    assert kept == b"a" * report.KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * report.KEPT_BYTES
+    assert kept == b"a" * KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * KEPT_BYTES

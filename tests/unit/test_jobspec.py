@@ -17,10 +17,11 @@ from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import settings, wire
+from covalent_parallel_plugin import settings
 from covalent_parallel_plugin.dispatch import archive, jobspec
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.errors import SettingsError
+from covalent_parallel_plugin.protocol.environment import ENV_KEY, ENV_LAST_ATTEMPT, PACKAGES_FOLDER
 
 GOLDEN = Path(__file__).parent / "golden"
 CALL = Call("0aa52a41-98b6-4f9c-a3b4-d1f5e1e1d9a3", 7, "train", "3.11.7", "0.240.0")
@@ -80,7 +81,7 @@ def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None
     group = jobspec.job(asked, CALL, TICKET, tasks=20_000).task_groups[0]
     assert (group.task_count, group.parallelism) == (20_000, 5000)
     container = group.task_spec.runnables[0].container
-    assert list(container.volumes) == [f"{jobspec.PACKAGES_VOLUME}:{wire.PACKAGES_FOLDER}"]
+    assert list(container.volumes) == [f"{jobspec.PACKAGES_VOLUME}:{PACKAGES_FOLDER}"]
 
 
 def test_no_more_tasks_run_at_a_time_than_there_are() -> None:
@@ -147,7 +148,7 @@ def test_every_golden_file_has_its_shape() -> None:
 def test_the_key_is_in_one_environment_variable_and_nowhere_else() -> None:
     made = job(labels={"team": "blue"}, environment={"COLOUR": "red"})
     variables = made.task_groups[0].task_spec.environment.variables
-    assert variables[wire.ENV_KEY] == TICKET.key.hex()
+    assert variables[ENV_KEY] == TICKET.key.hex()
     assert batch_v1.Job.to_json(made).count(TICKET.key.hex()) == 1
 
 
@@ -187,8 +188,8 @@ def test_the_runner_knows_its_last_attempt_only_where_exceptions_are_retried(ret
     def variables(**options: Any) -> Any:
         return job(retries=retries, **options).task_groups[0].task_spec.environment.variables
 
-    assert variables(retry_exceptions=True)[wire.ENV_LAST_ATTEMPT] == str(retries)
-    assert wire.ENV_LAST_ATTEMPT not in variables()
+    assert variables(retry_exceptions=True)[ENV_LAST_ATTEMPT] == str(retries)
+    assert ENV_LAST_ATTEMPT not in variables()
 
 
 def test_the_image_follows_the_clients_python() -> None:
@@ -197,9 +198,9 @@ def test_the_image_follows_the_clients_python() -> None:
 
 
 def test_a_users_variable_cannot_replace_one_of_the_jobs_own() -> None:
-    options = settings.Settings(**NEEDED, environment={wire.ENV_KEY: "mine"})
+    options = settings.Settings(**NEEDED, environment={ENV_KEY: "mine"})
     variables = jobspec.job(options, CALL, TICKET).task_groups[0].task_spec.environment.variables
-    assert variables[wire.ENV_KEY] == TICKET.key.hex()
+    assert variables[ENV_KEY] == TICKET.key.hex()
 
 
 @given(st.floats(min_value=1e-9, max_value=1000, exclude_min=True), st.floats(min_value=1e-3, max_value=1e6))

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.dispatch.joined import BATCH, IN_MEMORY_BYTES, gathered, pickle_of_list
+from covalent_parallel_plugin.dispatch.joined import IN_MEMORY_BYTES, gathered
 from covalent_parallel_plugin.errors import CacheDirError
+from covalent_parallel_plugin.protocol.pickle_list import BATCH, pickle_of_list
 
 plain_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.binary(max_size=50),

@@ -15,14 +15,13 @@ import covalent_parallel_plugin
 
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
-FOUNDATION = {"wire", "settings", "rules", "resources", "machines", "errors", ""}
-RUNNER = {"wire", "errors", "runner"}
+FOUNDATION = {"protocol", "settings", "rules", "resources", "machines", "errors", ""}
+RUNNER = {"protocol", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
     "": {"errors", "gcpbatch", "parallel_map"},
     "errors": set(),
-    "wire": set(),
-    "mark": set(),
+    "protocol": {"errors"},
     "rules": set(),
     "machines": set(),
     "remembered": set(),
@@ -34,16 +33,16 @@ ALLOWED: dict[str, set[str]] = {
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
     "dispatch": {"cloud", "remembered"} | FOUNDATION,
-    "transport": {"dispatch", "mark"} | FOUNDATION,
-    "map_arguments": {"errors", "runner", "settings"},
-    "map_here": {"errors", "runner"},
-    "parallel_map": {"map_arguments", "map_here", "mark", "errors", "runner", ""},
-    "nodes": {"dispatch", "cloud", "runner"} | FOUNDATION,
+    "transport": {"dispatch"} | FOUNDATION,
+    "map_arguments": {"errors", "protocol", "settings"},
+    "map_here": {"errors", "protocol"},
+    "parallel_map": {"map_arguments", "map_here", "protocol", "errors", ""},
+    "nodes": {"dispatch", "cloud"} | FOUNDATION,
     "gcpbatch": {"deploy", "dispatch", "cloud", "transport", "nodes", "given", "resting"} | FOUNDATION,
     "deploy": FOUNDATION,
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
-    "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
+    "planning": {"gcpbatch", "dispatch"} | FOUNDATION,
     "emulator": set(),
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
@@ -118,7 +117,7 @@ def test_imports_point_down_the_diagram(module: str, path: Path) -> None:
     assert used <= ALLOWED[part] | {part}
 
 
-@pytest.mark.parametrize("part", ["wire", "errors", "runner"])
+@pytest.mark.parametrize("part", ["protocol", "errors", "runner"])
 def test_the_containers_side_imports_the_standard_library_only(part: str) -> None:
     for module, path in modules():
         if part_of(module) == part:
@@ -175,7 +174,9 @@ def test_package_and_runner_load_no_covalent(what: str, tmp_path: Path) -> None:
     assert python(f"import {what}; {SHOW.format(names=names)}", tmp_path) == "[]"
 
 
-@pytest.mark.parametrize("module", ["", ".settings", ".errors", ".wire", ".runner.supervisor", ".runner.child"])
+@pytest.mark.parametrize(
+    "module", ["", ".settings", ".errors", ".protocol.envelope", ".runner.supervisor", ".runner.child"]
+)
 def test_importing_does_no_input_or_output(module: str, tmp_path: Path) -> None:
     """No socket, process or thread, and no file but modules."""
     code = f"""

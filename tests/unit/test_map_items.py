@@ -13,29 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
-from covalent_parallel_plugin.dispatch.items import (
-    KEPT_BYTES,
-    MOST_ITEMS,
-    TaskReport,
-    compressed,
-    read_chunk,
-    read_task,
-    tasks_for,
-)
+from covalent_parallel_plugin.dispatch.items import MOST_ITEMS, TaskReport, read_chunk, read_task, tasks_for
 from covalent_parallel_plugin.dispatch.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
-from covalent_parallel_plugin.runner.items import Share, parse_indices
-from covalent_parallel_plugin.runner.report import KEPT_BYTES as KEPT_BY_THE_RUNNER
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import chunk_binding, task_binding
+from covalent_parallel_plugin.protocol.item_call import format_indices, parse_indices
+from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
+from covalent_parallel_plugin.runner.items import Share
 from covalent_parallel_plugin.runner.report import kept
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
 EXCEPTION = {"type": "ValueError", "module": "builtins", "message": "no", "args": ["no"], "traceback": "Traceback\n"}
 HEADER: dict[str, Any] = {
-    "kind": wire.OUTCOME,
-    "outcome": wire.ITEMS,
+    "kind": OUTCOME,
+    "outcome": ITEMS,
     "call_id": CALL_ID,
     "task_index": 1,
     "attempt": 0,
@@ -54,7 +49,7 @@ HEADER: dict[str, Any] = {
         "shown": [[0, "11"]],
     },
 }
-PARTS: dict[str, wire.Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
+PARTS: dict[str, Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
 
 index_lists = st.lists(st.integers(0, 2000), max_size=60)
 
@@ -66,9 +61,9 @@ def store(tmp_path: Path) -> Iterator[ValueStore]:
     made.close()
 
 
-def sealed(header: Any = HEADER, parts: dict[str, wire.Part] = PARTS, bound_to: bytes | None = None) -> io.BytesIO:
-    bound_to = wire.binding(wire.OUTCOME, CALL_ID, 1) if bound_to is None else bound_to
-    return io.BytesIO(b"".join(wire.chunks(wire.seal(header, parts, KEY, bound_to), parts)))
+def sealed(header: Any = HEADER, parts: dict[str, Part] = PARTS, bound_to: bytes | None = None) -> io.BytesIO:
+    bound_to = task_binding(OUTCOME, CALL_ID, 1) if bound_to is None else bound_to
+    return io.BytesIO(b"".join(envelope_chunks(seal_envelope(header, parts, KEY, bound_to), parts)))
 
 
 def read(store: ValueStore, stream: io.BytesIO, **where: Any) -> TaskReport:
@@ -89,7 +84,7 @@ def printed(store: ValueStore, report: TaskReport) -> list[tuple[str, str]]:
 
 @given(index_lists.filter(bool))
 def test_indices_come_back_in_their_order(indices: list[int]) -> None:
-    assert parse_indices(compressed(indices)) == indices
+    assert parse_indices(format_indices(indices)) == indices
 
 
 @pytest.mark.parametrize(
@@ -105,7 +100,7 @@ def test_indices_come_back_in_their_order(indices: list[int]) -> None:
     ],
 )
 def test_runs_of_equal_steps_are_written_short(indices: list[int], text: str) -> None:
-    assert compressed(indices) == text
+    assert format_indices(indices) == text
     assert parse_indices(text) == indices
 
 
@@ -154,7 +149,7 @@ def test_items_come_with_values_exceptions_and_their_own_output(store: ValueStor
 
 def test_a_killed_task_tells_its_ending_and_the_item_it_stood_in(store: ValueStore) -> None:
     ended = {
-        "outcome": wire.KILLED,
+        "outcome": KILLED,
         "signal": 9,
         "exit_status": None,
         "reason": "",
@@ -168,7 +163,7 @@ def test_a_killed_task_tells_its_ending_and_the_item_it_stood_in(store: ValueSto
 
 
 def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueStore) -> None:
-    header = {**HEADER, "outcome": wire.EXCEPTION, "exception": EXCEPTION}
+    header = {**HEADER, "outcome": envelope.EXCEPTION, "exception": EXCEPTION}
     report = read(store, sealed(header, {"stdout": b"out", "stderr": b""}))
     assert report.ended is not None and report.ended.raised is not None
     assert (report.ended.raised.message, report.stdout, list(report.items)) == ("no", "out", [])
@@ -176,7 +171,7 @@ def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueSt
 
 def test_a_chunk_has_items_and_their_output(store: ValueStore) -> None:
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
-    report = read_chunk(sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
+    report = read_chunk(sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
     assert [stdout for stdout, _ in printed(store, report)] == ["one\n", "five", ""]
     assert value(store, report, 2) == b"bb"
 
@@ -253,8 +248,8 @@ def changed_table(**columns: Any) -> dict[str, Any]:
         {"streams": [1]},
         {"streams": None},
         {"ended": {"outcome": "danced", "running": None}},
-        {"ended": {"outcome": wire.KILLED, "running": [1]}},
-        {"ended": {"outcome": wire.KILLED, "running": [-1, "", [0, 0, 0, 0]]}},
+        {"ended": {"outcome": KILLED, "running": [1]}},
+        {"ended": {"outcome": KILLED, "running": [-1, "", [0, 0, 0, 0]]}},
         {"ended": 5},
         {"outcome": "danced"},
         {"python": 3},
@@ -301,7 +296,7 @@ def test_an_outcome_that_was_sealed_for_another_place_is_refused(store: ValueSto
 @pytest.mark.parametrize("where", [(2, 0, 2), (1, 1, 2), (1, 0, 3)])
 def test_a_chunk_that_was_sealed_for_another_place_is_refused(store: ValueStore, where: tuple[int, int, int]) -> None:
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
-    stream = sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2))
+    stream = sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2))
     with pytest.raises(OutcomeError, match="seal does not fit"):
         read_chunk(stream, KEY, CALL_ID, *where, store)
 
@@ -347,13 +342,13 @@ def spans_of(store: ValueStore, path: Path, *spans: tuple[int, int]) -> list[str
     size = path.stat().st_size
     output = [offset for span in spans for offset in (*span, 0, 0)]
     table = {**TABLE, "index": list(range(len(spans))), "size": [0] * len(spans), "output": output}
-    parts: dict[str, wire.Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
+    parts: dict[str, Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
     report = read(store, sealed({**HEADER, "table": table, "streams": [size, 0]}, parts))
     return [stdout for stdout, _ in printed(store, report)]
 
 
 def test_runner_and_dispatcher_mean_the_same_by_kept() -> None:
-    assert KEPT_BYTES == KEPT_BY_THE_RUNNER == COPY_BYTES
+    assert KEPT_BYTES == COPY_BYTES
 
 
 def test_items_at_the_ends_of_a_long_stream_keep_their_output(store: ValueStore, long_stream: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.item_table import Item, ValueStore
 from covalent_parallel_plugin.dispatch.items import Running, TaskReport
 from covalent_parallel_plugin.dispatch.map_output import (
@@ -21,10 +20,12 @@ from covalent_parallel_plugin.dispatch.map_output import (
 )
 from covalent_parallel_plugin.dispatch.map_rounds import Progress
 from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 
 RAISED = Raised("ValueError", "builtins", "no", ("no",), "Traceback ...")
-KILLED = Outcome(wire.KILLED, "", "", signal=9)
-TIMED_OUT = Outcome(wire.KILLED, "", "", signal=9, reason="time_limit")
+KILLED = Outcome(envelope.KILLED, "", "", signal=9)
+TIMED_OUT = Outcome(envelope.KILLED, "", "", signal=9, reason="time_limit")
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_later_jobs_tasks_are_named_with_their_job(store: ValueStore) -> None:
 
 def test_the_task_that_failed_comes_first_and_whole(store: ValueStore) -> None:
     long = "long\n" * OUTSIDE_BYTES
-    failed = TaskReport(ended=Outcome(wire.EXCEPTION, "", "", raised=RAISED), stdout=long, task=5)
+    failed = TaskReport(ended=Outcome(EXCEPTION, "", "", raised=RAISED), stdout=long, task=5)
     text = output_of(of(9, outside(0, "hook\n"), failed), store, "stdout")
     assert text.startswith(f"--- task 5, outside the items ---\n{long}")
 

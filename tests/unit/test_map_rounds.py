@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.item_table import Item, ValueStore
 from covalent_parallel_plugin.dispatch.items import Running, TaskReport
@@ -22,16 +21,18 @@ from covalent_parallel_plugin.dispatch.map_rounds import (
 )
 from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
 from covalent_parallel_plugin.errors import NAMED_ITEMS, ElectronError, RemoteTraceback, TaskKilledError
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 RAISED = Raised("ValueError", "builtins", "no\nreally", ("no\nreally",), "Traceback ...\nValueError: no\n")
 OWN = Raised("ModelDiverged", "models", "after step 7", None, "Traceback ...\n")
-KILLED = Outcome(wire.KILLED, "", "", signal=9)
-OUT_OF_MEMORY = Outcome(wire.KILLED, "", "", signal=9, out_of_memory_kills=1)
-LEFT = Outcome(wire.KILLED, "", "", exit_status=3)
-TIMED_OUT = Outcome(wire.KILLED, "", "", signal=9, reason="time_limit")
-REFUSED = Outcome(wire.REFUSED, "", "", reason="missing_module")
-HOOK = Outcome(wire.EXCEPTION, "", "", raised=RAISED)
+KILLED = Outcome(envelope.KILLED, "", "", signal=9)
+OUT_OF_MEMORY = Outcome(envelope.KILLED, "", "", signal=9, out_of_memory_kills=1)
+LEFT = Outcome(envelope.KILLED, "", "", exit_status=3)
+TIMED_OUT = Outcome(envelope.KILLED, "", "", signal=9, reason="time_limit")
+REFUSED = Outcome(envelope.REFUSED, "", "", reason="missing_module")
+HOOK = Outcome(EXCEPTION, "", "", raised=RAISED)
 
 
 def of(total: int | None = 4, *reports: TaskReport) -> Progress:

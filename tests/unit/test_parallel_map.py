@@ -16,9 +16,9 @@ from covalent.executor.utils.wrappers import wrapper_fn
 
 from covalent_parallel_plugin import ElectronError, MapError, grid, pmap
 from covalent_parallel_plugin.dispatch.call import Map
-from covalent_parallel_plugin.mark import items_in, items_name, map_mark, marked
 from covalent_parallel_plugin.parallel_map import Opaque, ParallelMap
-from covalent_parallel_plugin.runner.items import POSITIONAL
+from covalent_parallel_plugin.protocol.item_call import POSITIONAL
+from covalent_parallel_plugin.protocol.map_marker import add_marker, item_count, items_label, read_marker
 from covalent_parallel_plugin.transport import read_call
 
 Made = list[tuple[str, dict[str, Any]]]
@@ -395,9 +395,9 @@ def call_of(mapped: Any, items: Any, **kwargs: Any) -> Any:
 @pytest.mark.parametrize(
     ("mapped", "items", "expected"),
     [
-        (power, Opaque([1, 2, 3], items_name(3)), Map(3)),
+        (power, Opaque([1, 2, 3], items_label(3)), Map(3)),
         (power, [1, 2, 3], Map(None)),
-        (inverse, Opaque([], items_name(0)), Map(0, return_exceptions=True)),
+        (inverse, Opaque([], items_label(0)), Map(0, return_exceptions=True)),
     ],
 )
 def test_a_map_is_known_by_its_header(mapped: Any, items: Any, expected: Map) -> None:
@@ -417,8 +417,8 @@ def test_an_opaque_value_unpickles_to_itself() -> None:
 
 @pytest.mark.parametrize("doc", [None, "", "One line.", "Two\nlines\n"])
 def test_a_mark_is_found_below_any_docstring(doc: str | None) -> None:
-    text = marked(doc, {"return_exceptions": True})
-    assert map_mark(text) == {"return_exceptions": True}
+    text = add_marker(doc, {"return_exceptions": True})
+    assert read_marker(text) == {"return_exceptions": True}
     assert text.startswith(doc or "")
 
 
@@ -428,13 +428,13 @@ def test_a_mark_is_found_below_any_docstring(doc: str | None) -> None:
      "covalent-parallel-map/2 {}", 'covalent-parallel-map/1 {"a": 1}\nmore', 3],
 )  # fmt: skip
 def test_what_is_no_mark_is_none(doc: object) -> None:
-    assert map_mark(doc) is None
+    assert read_marker(doc) is None
 
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [(items_name(7), 7), ("0 items for a map", 0), ("7 items", None), ("-7 items for a map", None), (None, None),
+    [(items_label(7), 7), ("0 items for a map", 0), ("7 items", None), ("-7 items for a map", None), (None, None),
      ("99999999999 items for a map", None), ("", None), (3, None)],
 )  # fmt: skip
 def test_the_name_of_the_items_says_how_many_they_are(name: object, count: int | None) -> None:
-    assert items_in(name) == count
+    assert item_count(name) == count

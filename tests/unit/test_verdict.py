@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin import errors, wire
+from covalent_parallel_plugin import errors
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.dispatch import watch
 from covalent_parallel_plugin.dispatch.call import Call
@@ -24,6 +24,9 @@ from covalent_parallel_plugin.dispatch.verdict import (
     settings_for_another_run,
     verdict,
 )
+from covalent_parallel_plugin.protocol import exit_codes
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, REFUSED, VALUE
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 from covalent_parallel_plugin.settings import Settings
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
@@ -75,44 +78,44 @@ def told(**found: Any) -> Any:
 
 # Every kind of outcome: how it ends, the error, and words that its message must have
 OUTCOMES: dict[str, tuple[Outcome, type[Exception] | None, list[str]]] = {
-    "value": (outcome(wire.VALUE, pickle=b"x"), None, []),
-    "value of a later attempt": (outcome(wire.VALUE, pickle=b"x", attempt=2), None, []),
-    "exception": (outcome(wire.EXCEPTION, raised=RAISED), KeyError, ["x"]),
+    "value": (outcome(VALUE, pickle=b"x"), None, []),
+    "value of a later attempt": (outcome(VALUE, pickle=b"x", attempt=2), None, []),
+    "exception": (outcome(EXCEPTION, raised=RAISED), KeyError, ["x"]),
     "killed": (
-        outcome(wire.KILLED, signal=9, peak_memory_bytes=100 * 2**20),
+        outcome(KILLED, signal=9, peak_memory_bytes=100 * 2**20),
         errors.TaskKilledError,
         ["SIGKILL", "exit code 137", "100 MB of the 512 MB asked for", "not for want of memory", "raise `memory`"],
     ),
     "out of memory": (
-        outcome(wire.KILLED, signal=9, out_of_memory_kills=1, peak_memory_bytes=500 * 2**20),
+        outcome(KILLED, signal=9, out_of_memory_kills=1, peak_memory_bytes=500 * 2**20),
         errors.TaskKilledError,
         ["killed for want of memory", "exit code 137", "500 MB of the 512 MB asked for", "Raise `memory`"],
     ),
     "likely out of memory": (
-        outcome(wire.KILLED, signal=9, peak_memory_bytes=400 * 2**20),
+        outcome(KILLED, signal=9, peak_memory_bytes=400 * 2**20),
         errors.TaskKilledError,
         ["most likely for want of memory", "exit code 137", "400 MB of the 512 MB", "Raise `memory`"],
     ),
     "segfault": (
-        outcome(wire.KILLED, signal=signal.SIGSEGV),
+        outcome(KILLED, signal=signal.SIGSEGV),
         errors.TaskKilledError,
         ["SIGSEGV", "native code", "Its stderr shows"],
     ),
-    "real-time signal": (outcome(wire.KILLED, signal=64), errors.TaskKilledError, ["64"]),
-    "unknown signal": (outcome(wire.KILLED, signal=99), errors.TaskKilledError, ["signal 99"]),
+    "real-time signal": (outcome(KILLED, signal=64), errors.TaskKilledError, ["64"]),
+    "unknown signal": (outcome(KILLED, signal=99), errors.TaskKilledError, ["signal 99"]),
     "left": (
-        outcome(wire.KILLED, exit_status=3),
+        outcome(KILLED, exit_status=3),
         errors.TaskKilledError,
         ["exit status 3", "before it returned", "Look for os._exit"],
     ),
-    "left with neither": (outcome(wire.KILLED), errors.TaskKilledError, ["exit status None"]),
+    "left with neither": (outcome(KILLED), errors.TaskKilledError, ["exit status None"]),
     "time limit": (
-        outcome(wire.KILLED, signal=9, reason="time_limit"),
+        outcome(KILLED, signal=9, reason="time_limit"),
         errors.TimeLimitError,
         ["time_limit of 9 s", "stderr shows where", "Raise `time_limit`"],
     ),
     "refused": (
-        outcome(wire.REFUSED, reason="wrong_python", message="no. Use 3.11."),
+        outcome(REFUSED, reason="wrong_python", message="no. Use 3.11."),
         errors.TaskRefusedError,
         ["was not run", "Use 3.11."],
     ),
@@ -254,8 +257,8 @@ def test_every_reserved_exit_code_of_batch_and_containers_is_explained(code: int
 
 
 def test_every_exit_status_of_the_runner_is_explained() -> None:
-    statuses = {value for name, value in vars(wire).items() if name.startswith("EXIT_")}
-    assert statuses - {wire.EXIT_DELIVERED} <= set(EXIT_CODES)
+    statuses = {value for name, value in vars(exit_codes).items() if name.startswith("EXIT_")}
+    assert statuses - {EXIT_DELIVERED} <= set(EXIT_CODES)
 
 
 def test_every_explanation_has_a_remedy_that_is_a_sentence() -> None:
@@ -321,7 +324,7 @@ def test_no_other_ending_of_the_job_leads_to_another_run(state: str | None) -> N
 
 
 def test_the_traceback_is_on_the_electrons_stderr() -> None:
-    failure = told(outcome=outcome(wire.EXCEPTION, raised=RAISED))
+    failure = told(outcome=outcome(EXCEPTION, raised=RAISED))
     assert failure.stderr == f"err\n{RAISED.traceback}Job: {JOB_ADDRESS}\nLogs: {LOGS_ADDRESS}\n"
 
 

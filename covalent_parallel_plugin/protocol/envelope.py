@@ -20,12 +20,12 @@ import hmac
 import json
 import os
 from io import BytesIO
-from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
+
+from .limits import MAX_BODY_BYTES, MAX_HEADER_BYTES
 
 MAGIC = b"CVPARLL\x01"
 SEAL_BYTES = 32
-MAX_HEADER_BYTES = 64 * 1024 * 1024
-MAX_BODY_BYTES = 2**50
 CHUNK_BYTES = 1024 * 1024
 # Past this a part is better looked at in its file than copied out of it
 MAPPED_BYTES = 4 * 1024 * 1024
@@ -41,33 +41,6 @@ REFUSED = "refused"
 # Of one task of a map: what its items came to
 ITEMS = "items"
 OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED, ITEMS)
-
-# Exit statuses of the runner, read by the dispatcher's verdict. 0 means that an outcome was delivered; every other
-# one says why none was. They follow sysexits.h where it has a fitting name.
-EXIT_DELIVERED = 0
-EXIT_BAD_DIGEST = 65  # EX_DATAERR: the runner's archive or the call is not what the job pins
-EXIT_NO_CALL = 66  # EX_NOINPUT: the call is not in the bucket
-EXIT_BUCKET_UNREADABLE = 69  # EX_UNAVAILABLE: the bucket refuses or cannot be reached
-EXIT_RUNNER_FAILED = 70  # EX_SOFTWARE: a defect of the runner
-EXIT_NOT_DELIVERED = 73  # EX_CANTCREAT: the outcome could not be written
-EXIT_RETRY_EXCEPTION = 75  # EX_TEMPFAIL: the electron raised and is to be tried again
-EXIT_WRONG_PYTHON = 78  # EX_CONFIG: the image's Python cannot run the runner or the call
-EXIT_TERMINATED = 143  # 128 + SIGTERM: the machine is being taken away
-
-ENV_PREFIX = "COVALENT_PARALLEL_"
-ENV_BUCKET = ENV_PREFIX + "BUCKET"
-ENV_FOLDER = ENV_PREFIX + "FOLDER"
-ENV_CALL_ID = ENV_PREFIX + "CALL_ID"
-ENV_KEY = ENV_PREFIX + "KEY"
-ENV_TIME_LIMIT = ENV_PREFIX + "TIME_LIMIT"
-ENV_LAST_ATTEMPT = ENV_PREFIX + "LAST_ATTEMPT"
-ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
-ENV_RUNNER = ENV_PREFIX + "RUNNER"
-ENV_ROUND = ENV_PREFIX + "ROUND"
-ENV_ITEMS = ENV_PREFIX + "ITEMS"
-
-# Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
-PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
 
 Json = Dict[str, object]
 
@@ -132,46 +105,6 @@ class Envelope(NamedTuple):
         return self.body_offset + last
 
 
-def call_name(folder: str) -> str:
-    """The object that holds the call, in the call's folder of the bucket."""
-    return folder + "/call"
-
-
-def outcome_name(folder: str, task_index: int = 0, round: int = 0) -> str:
-    """The write-once object that holds the outcome of one task; `round` counts the jobs of one call."""
-    return "%s/outcome-%d" % (round_folder(folder, round), task_index)
-
-
-def chunk_name(folder: str, task_index: int, round: int, number: int) -> str:
-    """The write-once object that holds some of a task's items."""
-    return "%s/items-%d-%d" % (round_folder(folder, round), task_index, number)
-
-
-def round_folder(folder: str, round: int) -> str:
-    """What the tasks of one of a call's jobs deliver lies here; the first job's right in the call's folder."""
-    return "%s/round-%d" % (folder, round) if round else folder
-
-
-def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> str:
-    """The output so far of an attempt whose machine was taken away."""
-    return "%s/attempt-%d/partial-%d" % (round_folder(folder, round), attempt, task_index)
-
-
-def stream_name(folder: str, task_index: int, stream: str, round: int = 0) -> str:
-    """The whole of a task's stdout or stderr, where it was too long for the outcome."""
-    return "%s/%s-%d.txt" % (round_folder(folder, round), stream, task_index)
-
-
-def binding(kind: str, call_id: str, task_index: int = 0, item: Optional[int] = None) -> bytes:
-    """What an envelope is sealed for: its kind, the call, the task and, for one item of many, the item."""
-    return json.dumps([kind, call_id, task_index, item]).encode()
-
-
-def chunk_binding(call_id: str, task_index: int, round: int, number: int) -> bytes:
-    """What a chunk of a task's items is sealed for."""
-    return json.dumps([ITEMS, call_id, task_index, round, number]).encode()
-
-
 def file_part(path: str) -> FilePart:
     """A part made of the file at `path`, hashed in chunks."""
     return span_part(path, 0, os.path.getsize(path))
@@ -196,7 +129,7 @@ def _chunks_of_file(path: str, offset: int, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def seal(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bound_to: bytes) -> bytes:
+def seal_envelope(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bound_to: bytes) -> bytes:
     """Everything of an envelope that precedes its parts: magic, header with the table of parts, seal."""
     table: List[List[object]] = []
     for name, part in parts.items():
@@ -211,7 +144,7 @@ def seal(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bo
     return start + _seal_of(start, key, bound_to)
 
 
-def chunks(prefix: bytes, parts: Mapping[str, Part]) -> Iterator[bytes]:
+def envelope_chunks(prefix: bytes, parts: Mapping[str, Part]) -> Iterator[bytes]:
     """The bytes of a whole envelope, in order; parts in files are read as they are needed."""
     yield prefix
     for part in parts.values():
@@ -223,8 +156,8 @@ def chunks(prefix: bytes, parts: Mapping[str, Part]) -> Iterator[bytes]:
             yield part
 
 
-def total_size(prefix: bytes, parts: Mapping[str, Part]) -> int:
-    """The length in bytes of the envelope that `chunks` gives."""
+def envelope_size(prefix: bytes, parts: Mapping[str, Part]) -> int:
+    """The length in bytes of the envelope that `envelope_chunks` gives."""
     return len(prefix) + sum(p.size if isinstance(p, FilePart) else len(p) for p in parts.values())
 
 
@@ -301,11 +234,6 @@ def _view(file: BinaryIO) -> memoryview:
 def python_minor(version: str) -> str:
     """ "3.11" of "3.11.7": pickled functions hold bytecode, which only the same minor version runs."""
     return ".".join(version.split(".")[:2])
-
-
-def remove_key(environment: "os._Environ[str]") -> bytes:
-    """Take the call's key out of the environment, before anything of the user's can read it there."""
-    return bytes.fromhex(environment.pop(ENV_KEY))
 
 
 def _seal_of(start: bytes, key: bytes, bound_to: bytes) -> bytes:

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 # The last line of the docstring begins so; what follows is JSON. The number is the format's.
-MARK = "covalent-parallel-map/1 "
+MARKER = "covalent-parallel-map/1 "
 # The name that the items go by, wherever how many they are is known when the lattice is built
 _ITEMS = re.compile(r"(\d{1,10}) items for a map")
 # The function that takes one item is this attribute of the electron's; its first parameter has this name
@@ -18,29 +18,29 @@ MAPPED_FUNCTION = "covalent_parallel_map"
 MAPPED_ITEMS = "items"
 
 
-def marked(doc: str | None, described: dict[str, Any]) -> str:
-    """A docstring with the mark at its end."""
-    return f"{doc or ''}\n\n{MARK}{json.dumps(described)}"
+def add_marker(doc: str | None, described: dict[str, Any]) -> str:
+    """Return a docstring with the marker at its end."""
+    return f"{doc or ''}\n\n{MARKER}{json.dumps(described)}"
 
 
-def map_mark(doc: object) -> dict[str, Any] | None:
-    """What the mark of a docstring says; None where there is none."""
+def read_marker(doc: object) -> dict[str, Any] | None:
+    """Return what the marker of a docstring says; None where there is none."""
     last = str(doc or "").rsplit("\n", 1)[-1]
-    if not last.startswith(MARK):
+    if not last.startswith(MARKER):
         return None
     try:
-        described = json.loads(last[len(MARK) :])
+        described = json.loads(last[len(MARKER) :])
     except ValueError:
         return None
     return described if isinstance(described, dict) else None
 
 
-def items_name(count: int) -> str:
-    """The name of so many items."""
+def items_label(count: int) -> str:
+    """Return the name of so many items."""
     return f"{count} items for a map"
 
 
-def items_in(name: object) -> int | None:
-    """How many items go by this name; None where it does not say."""
+def item_count(name: object) -> int | None:
+    """Return how many items go by this name; None where it does not say."""
     found = _ITEMS.fullmatch(str(name or ""))
     return int(found[1]) if found else None

@@ -9,12 +9,13 @@ import sys
 import traceback
 from typing import Dict, List, Optional, Tuple
 
+from .limits import DEEPEST_ARGUMENT
+
 # More of a message or a traceback than this helps nobody, and all of it travels in the outcome's header
 LONGEST_MESSAGE = 100 * 1024
 LONGEST_TRACEBACK = 1024 * 1024
 LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
-DEEPEST_ARGUMENT = 5
 
 
 def describe(error: BaseException) -> Dict[str, object]:
@@ -121,10 +122,11 @@ def _first_lines(error: BaseException) -> List[List[object]]:
 
 
 def _strip_own_frames(error: BaseException) -> None:
-    """Have the traceback begin with the user's first frame, behind those of this folder."""
-    own = os.path.dirname(describe.__code__.co_filename)
+    """Have the traceback begin with the user's first frame, behind those of the runner and of this folder."""
+    here = os.path.dirname(describe.__code__.co_filename)
+    own = (here, os.path.join(os.path.dirname(here), "runner"))
     trace = error.__traceback__
-    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == own:
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in own:
         trace = trace.tb_next
     error.__traceback__ = trace
 
