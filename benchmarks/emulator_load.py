@@ -38,7 +38,7 @@ from covalent_parallel_plugin.protocol.environment import (
     ENV_RUNNER,
     ENV_TIME_LIMIT,
 )
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 
 from .environments import clean_environment
@@ -162,7 +162,10 @@ class Staged:
 
     def check(self, server: Server, task: int) -> None:
         """Raise RuntimeError unless a task has delivered a value."""
-        outcome = read_outcome(io.BytesIO(server.get(outcome_name(self.folder, task))), self.key, self.call_id, task)
+        outcome = read_outcome(
+            io.BytesIO(server.get(outcome_name(self.folder, task))),
+            CallIdentity(self.call_id, self.key, self.folder).task(task),
+        )
         if outcome.kind != VALUE:
             raise RuntimeError(f"task {task} delivered no value: {outcome}")
 

@@ -29,7 +29,7 @@ from covalent_parallel_plugin.protocol.environment import (
     ENV_RUNNER,
     ENV_TIME_LIMIT,
 )
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 
 from .contenders import OURS, OURS_INSTALLED, REPLACED, remove_leavings
@@ -153,7 +153,7 @@ def _our_task(python: Path, services: Services, bucket: str) -> Task:
     }
 
     def is_value(outcome: bytes) -> bool:
-        return read_outcome(io.BytesIO(outcome), key, call_id).kind == VALUE
+        return read_outcome(io.BytesIO(outcome), CallIdentity(call_id, key, folder).task()).kind == VALUE
 
     return Task([str(python), *archive.command()], variables, outcome_name(folder), is_value)
 

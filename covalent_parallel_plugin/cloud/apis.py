@@ -20,6 +20,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import CloudError, PermissionDeniedError, UnavailableError
+from ..protocol.environment import STORAGE_EMULATOR_HOST
 from .failures import translated
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -94,7 +95,7 @@ class GoogleApis:
     @classmethod
     def connect(cls, credentials: Any = None) -> GoogleApis:
         """The APIs with these credentials, or where STORAGE_EMULATOR_HOST points, with none."""
-        stand_in = os.environ.get("STORAGE_EMULATOR_HOST", "")
+        stand_in = os.environ.get(STORAGE_EMULATOR_HOST, "")
         if not stand_in:
             return cls(AuthorizedSession(credentials))  # type: ignore[no-untyped-call]  # google-auth has no types
         session = AuthorizedSession(AnonymousCredentials())  # type: ignore[no-untyped-call]  # as above

@@ -14,6 +14,7 @@ from google.api_core import exceptions as google
 from google.cloud import batch_v1
 
 from ..errors import CloudError
+from ..protocol.environment import BATCH_EMULATOR_HOST
 from .failures import patiently, translated
 from .limiter import Limiter
 from .outages import LOCAL_CHANNEL, service_at
@@ -125,7 +126,7 @@ class BatchApi:
         Raises:
             PermissionDeniedError: no credentials.
         """
-        address = os.environ.get("BATCH_EMULATOR_HOST", "")
+        address = os.environ.get(BATCH_EMULATOR_HOST, "")
         mine = cls._shared.here()
         if address not in mine:
             mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS, address)

@@ -13,6 +13,7 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
+from ..protocol.environment import BATCH_EMULATOR_HOST, STORAGE_EMULATOR_HOST
 from .outages import LOCAL_LONGEST_PAUSE_SECONDS, Service, Tries
 
 # Seen to pass by itself on Batch; the client retries UNAVAILABLE alone, and only reads (batch_v1's default_retry)
@@ -36,7 +37,7 @@ LOGIN = (
     " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server; for the local stand-in,"
     " start the server with the three variables that `covalent-parallel emulator` prints"
 )
-LOCAL_VARIABLES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST")
+LOCAL_VARIABLES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST)
 T = TypeVar("T")
 
 

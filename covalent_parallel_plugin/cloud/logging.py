@@ -11,6 +11,7 @@ import os
 import threading
 from typing import Any, ClassVar
 
+from ..protocol.environment import LOGGING_EMULATOR_HOST
 from .failures import translated
 from .limiter import Limiter
 from .outages import LOCAL_CHANNEL
@@ -86,7 +87,7 @@ class LogReader:
 
     def _connected(self) -> Any:
         if self._client is None:
-            address = os.environ.get("LOGGING_EMULATOR_HOST", "")
+            address = os.environ.get(LOGGING_EMULATOR_HOST, "")
             with self._lock:
                 if address not in self._clients:
                     self._clients[address] = connect(address)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
+from ..protocol.environment import STORAGE_EMULATOR_HOST
 from .failures import translated
 from .outages import service_at, telling
 from .pieces import PieceReader
@@ -79,7 +80,7 @@ class ObjectStore:
         Raises:
             PermissionDeniedError: no credentials.
         """
-        key = (project_id, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+        key = (project_id, os.environ.get(STORAGE_EMULATOR_HOST, ""))
         place = (*key, bucket_name)
         with cls._lock:
             if place not in cls._stores:
@@ -198,7 +199,7 @@ def _patience(address: str) -> dict[str, Any]:
     """How long to wait for one answer, and how long to try again."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    is_local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
+    is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
     seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
     retry = telling(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
     return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}

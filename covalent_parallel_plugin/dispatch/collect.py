@@ -17,11 +17,10 @@ from ..cloud.storage import CorruptObjectError
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
 from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL, EXIT_TERMINATED
-from ..protocol.identity import task_binding
-from ..protocol.object_names import outcome_name, partial_name, round_folder
+from ..protocol.identity import CallIdentity
+from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .arrival import Arrival
-from .jobspec import Ticket
 from .message import TAIL_LINES
 from .outcome import Outcome, read_outcome, read_streams
 from .staging import forget_runner
@@ -53,7 +52,7 @@ class Collection:
 
     services: Services
     settings: Settings
-    ticket: Ticket
+    identity: CallIdentity
     job_name: str
 
     async def outcome(self, job: JobStatus | None) -> Outcome | OutcomeError | None:
@@ -105,12 +104,12 @@ class Collection:
     def _read_outcome(self) -> Outcome | OutcomeError | None:
         folder = self.settings.cache_dir
         Path(folder).mkdir(parents=True, exist_ok=True)
-        key, call_id = self.ticket.key, self.ticket.call_id
-        with Arrival(folder, key, task_binding(OUTCOME, call_id)) as arrival:
+        address = self.identity.task()
+        with Arrival(folder, address.call.key, address.binding(OUTCOME)) as arrival:
             try:
-                if not self.services.objects.get(outcome_name(self.ticket.folder), arrival):
+                if not self.services.objects.get(address.outcome_name, arrival):
                     return None
-                return read_outcome(arrival.file, key, call_id, sha256=arrival.sha256)
+                return read_outcome(arrival.file, address, arrival.sha256)
             except CorruptObjectError as error:
                 return OutcomeError(str(error))
             except OutcomeError as error:
@@ -128,18 +127,18 @@ class Collection:
 
         Only objects that are an attempt's and have its seal count, whatever else lies there.
         """
-        store, folder = self.services.objects, self.ticket.folder
+        store, address = self.services.objects, self.identity.task(index, round)
         try:
-            there = {stored.name: stored.size for stored in store.list(f"{round_folder(folder, round)}/attempt-")}
+            attempts = f"{round_folder(self.identity.folder, round)}/attempt-"
+            there = {stored.name: stored.size for stored in store.list(attempts)}
             for attempt in range(self.settings.retries, -1, -1):
-                name = partial_name(folder, index, attempt, round)
+                name = address.partial_name(attempt)
                 if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
                     continue
                 with io.BytesIO() as stream:
                     store.get(name, stream)
                     try:
-                        bound_to = task_binding(PARTIAL, self.ticket.call_id, index, round or None)
-                        return read_streams(stream, self.ticket.key, bound_to)
+                        return read_streams(stream, address.call.key, address.binding(PARTIAL))
                     except OutcomeError as error:
                         logger.debug("%s is passed over: %s", name, error)
         except CloudError as error:

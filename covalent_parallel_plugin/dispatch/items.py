@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import OutcomeError
 from ..protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
-from ..protocol.identity import chunk_binding, task_binding
+from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from ..rules import MAX_PARALLEL
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
@@ -56,15 +56,15 @@ class TaskReport:
     round: int = 0
 
 
-def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int, store: ValueStore) -> TaskReport:
+def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> TaskReport:
     """The outcome of one task of a map, with its values moved to the store.
 
     Raises:
         OutcomeError: it is not the one that this task sealed, or makes no sense.
     """
-    binding = task_binding(OUTCOME, call_id, task, round or None)
+    _, task, round = address
     try:
-        envelope = read_envelope(stream, key, binding)
+        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
         header: Mapping[str, Any] = envelope.header
         if header["outcome"] != ITEMS:
             # It never came to its items.
@@ -101,16 +101,15 @@ def read_task(stream: BinaryIO, key: bytes, call_id: str, task: int, round: int,
         ) from error
 
 
-def read_chunk(
-    stream: BinaryIO, key: bytes, call_id: str, task: int, round: int, number: int, store: ValueStore
-) -> TaskReport:
+def read_chunk(stream: BinaryIO, address: TaskAddress, number: int, store: ValueStore) -> TaskReport:
     """Items that a task delivered before its end, with their values moved to the store.
 
     Raises:
         OutcomeError: they are not what this task sealed, or make no sense.
     """
+    _, task, round = address
     try:
-        envelope = read_envelope(stream, key, chunk_binding(call_id, task, round, number))
+        envelope = read_envelope(stream, address.call.key, address.chunk_binding(number))
         output = _Output(stream, envelope, store)
         items = _items(stream, envelope, store, output)
         return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)

@@ -6,7 +6,6 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from google.cloud import batch_v1
@@ -27,6 +26,7 @@ from ..protocol.environment import (
     PACKAGES_FOLDER,
 )
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
+from ..protocol.identity import CallIdentity
 from ..remembered import Remembered
 from ..settings import Settings
 from . import archive
@@ -69,15 +69,6 @@ GCSFUSE_READ_ONLY = ("-o ro",)
 GCSFUSE_WRITABLE = ("--file-mode=666", "--dir-mode=777")
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """What makes one submission of a call its own: an id, a key for its seals, and its folder in the bucket."""
-
-    call_id: str
-    key: bytes = field(repr=False)
-    folder: str
-
-
 def job_id(dispatch_id: str, node_id: int, own: str = "") -> str:
     """The job's id: always the same for the same node, legal whatever the dispatch id.
 
@@ -103,7 +94,7 @@ def label(text: str) -> str:
 
 
 def job(
-    settings: Settings, call: Call, ticket: Ticket, tasks: int = 1, variables: Mapping[str, str] | None = None
+    settings: Settings, call: Call, identity: CallIdentity, tasks: int = 1, variables: Mapping[str, str] | None = None
 ) -> batch_v1.Job:
     """The job that runs `call` as these settings ask, in this many tasks; `variables` are for the runner.
 
@@ -113,7 +104,7 @@ def job(
     labels = {
         LABEL_DISPATCH: label(call.dispatch_id),
         LABEL_NODE: label(str(call.node_id)),
-        LABEL_CALL: ticket.call_id,
+        LABEL_CALL: identity.call_id,
     }
     if call.lattice:
         labels[LABEL_LATTICE] = label(call.lattice)
@@ -122,7 +113,7 @@ def job(
     raw.CopyFrom(_shape(settings, image(settings, call), tasks))
     raw.labels.update(labels)
     raw.allocation_policy.labels.update(labels)
-    raw.task_groups[0].task_spec.environment.variables.update({**_variables(settings, ticket), **(variables or {})})
+    raw.task_groups[0].task_spec.environment.variables.update({**_variables(settings, identity), **(variables or {})})
     _check_size(made, settings)
     return made
 
@@ -259,12 +250,12 @@ def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
     return (*RETRIED_EXIT_CODES, EXIT_RETRY_EXCEPTION) if settings.retry_exceptions else RETRIED_EXIT_CODES
 
 
-def _variables(settings: Settings, ticket: Ticket) -> dict[str, str]:
+def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
     variables = {
         ENV_BUCKET: settings.bucket_name,
-        ENV_FOLDER: ticket.folder,
-        ENV_CALL_ID: ticket.call_id,
-        ENV_KEY: ticket.key.hex(),
+        ENV_FOLDER: identity.folder,
+        ENV_CALL_ID: identity.call_id,
+        ENV_KEY: identity.key.hex(),
         ENV_TIME_LIMIT: repr(float(settings.time_limit)),
         ENV_RUNNER: archive.runner_archive().object_name,
     }

@@ -16,10 +16,9 @@ from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.pool import in_pool
 from ..errors import CacheDirError, CloudError
-from ..protocol.envelope import CALL, envelope_chunks, seal_envelope
+from ..protocol.envelope import envelope_chunks, seal_envelope
 from ..protocol.exit_codes import EXIT_NO_CALL
-from ..protocol.identity import task_binding
-from ..protocol.object_names import call_name, outcome_name
+from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from . import jobspec, watch
 from .archive import runner_archive
@@ -66,8 +65,8 @@ class Lifecycle:
         # Drawn at once: each draw gives the interpreter to the threads, and the loop waits until it has it back.
         drawn = secrets.token_bytes(8 + 32)
         call_id = drawn[:8].hex()
-        self._ticket = jobspec.Ticket(call_id, drawn[8:], call.folder(call_id))
-        self._submission = Submission(services.batch, call, self._ticket, cancelled)
+        self._identity = CallIdentity(call_id, drawn[8:], call.folder(call_id))
+        self._submission = Submission(services.batch, call, self._identity, cancelled)
         self._is_staged = False
         self._was_clean = False
         # The last task's exit code, where no outcome came of it
@@ -101,7 +100,7 @@ class Lifecycle:
                 raise
 
     def _first_job(self) -> batch_v1.Job:
-        return jobspec.job(self._settings, self._call, self._ticket)
+        return jobspec.job(self._settings, self._call, self._identity)
 
     async def _runs(self, jobs: list[batch_v1.Job]) -> Verdict:
         """Run the job, and if that was asked for once more on other machines.
@@ -127,7 +126,7 @@ class Lifecycle:
                     return ended
                 settings = another
                 logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
-            jobs.append(jobspec.job(settings, self._call, self._ticket))
+            jobs.append(jobspec.job(settings, self._call, self._identity))
 
     @contextlib.contextmanager
     def _named(self, what: str) -> Iterator[None]:
@@ -144,16 +143,16 @@ class Lifecycle:
             raise CancelledCall
 
     async def _stage(self, pickles: Pickles) -> None:
-        store, folder = self._services.objects, self._ticket.folder
+        store, name = self._services.objects, self._identity.object_name
         await stage_runner(store)
         self._is_staged = True
-        await in_pool(lambda: store.put(call_name(folder), self._sealed(pickles)))
+        await in_pool(lambda: store.put(name, self._sealed(pickles)))
         pickles.clear()
 
     def _sealed(self, pickles: Pickles) -> list[bytes]:
-        call_id = self._ticket.call_id
-        header = self._call.header(call_id, self._settings.requirements)
-        prefix = seal_envelope(header, pickles, self._ticket.key, task_binding(CALL, call_id))
+        identity = self._identity
+        header = self._call.header(identity.call_id, self._settings.requirements)
+        prefix = seal_envelope(header, pickles, identity.key, identity.binding)
         return list(envelope_chunks(prefix, pickles))
 
     async def _watch(self, tasks: int = 1) -> watch.Watched:
@@ -178,7 +177,7 @@ class Lifecycle:
 
     async def _collect(self, watched: watch.Watched, settings: Settings) -> Verdict:
         job = watched.job
-        collection = Collection(self._services, self._settings, self._ticket, self._submission.job_name)
+        collection = Collection(self._services, self._settings, self._identity, self._submission.job_name)
         outcome = await collection.outcome(job)
         if isinstance(outcome, Outcome):
             # Any attempt before, of a job before as well, may have left its output so far.
@@ -198,9 +197,9 @@ class Lifecycle:
         """
         if self._exit_code != EXIT_NO_CALL or self._was_restaged:
             return False
-        store, folder = self._services.objects, self._ticket.folder
+        store = self._services.objects
         names = await in_pool(store.names, runner_archive().object_name)
-        if names or not await in_pool(store.names, call_name(folder)):
+        if names or not await in_pool(store.names, self._identity.object_name):
             return False
         self._was_restaged = True
         await stage_runner(store)
@@ -236,7 +235,7 @@ class Lifecycle:
     async def _delete_call(self) -> None:
         if self._is_staged and not self._is_kept:
             try:
-                await in_pool(self._services.objects.delete, call_name(self._ticket.folder))
+                await in_pool(self._services.objects.delete, self._identity.object_name)
             except CloudError as error:
                 logger.debug("the call of %s is not deleted yet: %s", self._call, error)
 
@@ -244,10 +243,11 @@ class Lifecycle:
         try:
             await in_pool(self._delete_now)
         except CloudError as error:
-            logger.warning("objects may be left under %s: %s", self._ticket.folder, error)
+            logger.warning("objects may be left under %s: %s", self._identity.folder, error)
 
     def _delete_now(self) -> None:
-        store, folder = self._services.objects, self._ticket.folder
-        names = (call_name(folder), outcome_name(folder)) if self._was_clean else store.names(f"{folder}/")
+        store, identity = self._services.objects, self._identity
+        own = (identity.object_name, identity.task().outcome_name)
+        names = own if self._was_clean else store.names(f"{identity.folder}/")
         for name in names:
             store.delete(name)

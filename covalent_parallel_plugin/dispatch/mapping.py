@@ -18,7 +18,7 @@ from ..cloud.storage import CorruptObjectError
 from ..errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
 from ..protocol.environment import ENV_ITEMS, ENV_ROUND
 from ..protocol.item_call import format_indices
-from ..protocol.object_names import chunk_name, outcome_name
+from ..protocol.object_names import round_folder
 from ..settings import Settings
 from . import jobspec, watch
 from .call import Call, Map, Pickles
@@ -117,7 +117,7 @@ class MapLifecycle(Lifecycle):
             variables[ENV_ITEMS] = text
         items = self._map.items if lost is None else len(lost)
         tasks = tasks_for(items, settings.max_parallel)
-        job = jobspec.job(settings, self._call, self._ticket, tasks, variables)
+        job = jobspec.job(settings, self._call, self._identity, tasks, variables)
         if items is not None:
             job.labels[jobspec.LABEL_ITEMS] = str(items)
         return job
@@ -169,7 +169,7 @@ class MapLifecycle(Lifecycle):
         if progress.still_killed and not silent:
             ended, _ = list(progress.still_killed.values())[-1]
             return await in_pool(ends.lost, settings, name, Findings(watched.job, outcome=ended))
-        collection = Collection(self._services, self._settings, self._ticket, name)
+        collection = Collection(self._services, self._settings, self._identity, name)
         found = Findings(watched.job, outcome=refused, reason=watched.reason)
         found = await collection.without_outcome(found, sorted(silent), round)
         self._exit_code = found.task.exit_code if found.task is not None else None
@@ -181,7 +181,7 @@ class MapLifecycle(Lifecycle):
         Returns:
             The last refusal, if there was one, and the tasks from which no outcome came.
         """
-        folder = f"{self._ticket.folder}/round-{round}/" if round else f"{self._ticket.folder}/"
+        folder = f"{round_folder(self._identity.folder, round)}/"
         names = [name[len(folder) :] for name in await in_pool(self._services.objects.names, folder)]
         outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
         chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
@@ -202,11 +202,8 @@ class MapLifecycle(Lifecycle):
         return refused
 
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
-        ticket, store = self._ticket, self._store
-        if number is None:
-            name = outcome_name(ticket.folder, task, round)
-        else:
-            name = chunk_name(ticket.folder, task, round, number)
+        address, store = self._identity.task(task, round), self._store
+        name = address.outcome_name if number is None else address.chunk_name(number)
         # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
             stream = cast(BinaryIO, file)
@@ -214,8 +211,8 @@ class MapLifecycle(Lifecycle):
                 if not self._services.objects.get(name, stream):
                     return None
                 if number is None:
-                    return read_task(stream, ticket.key, ticket.call_id, task, round, store)
-                return read_chunk(stream, ticket.key, ticket.call_id, task, round, number, store)
+                    return read_task(stream, address, store)
+                return read_chunk(stream, address, number, store)
             except CorruptObjectError as error:
                 return OutcomeError(str(error))
             except OutcomeError as error:

@@ -22,7 +22,7 @@ from ..protocol.envelope import (
     read_part,
     view_part,
 )
-from ..protocol.identity import task_binding
+from ..protocol.identity import TaskAddress
 from ..protocol.limits import DEEPEST_ARGUMENT
 
 # Past this a number of bytes, attempts or kills means nothing, and arithmetic with it may fail
@@ -91,7 +91,7 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0, sha256: str = "") -> Outcome:
+def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "") -> Outcome:
     """Read and check an outcome; of a large value the pickle is a view of the stream, which then has to be a file.
 
     `sha256` is that of the last part's bytes where it is known already.
@@ -100,7 +100,7 @@ def read_outcome(stream: BinaryIO, key: bytes, call_id: str, task_index: int = 0
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
     try:
-        envelope = read_envelope(stream, key, task_binding(OUTCOME, call_id, task_index))
+        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
         return outcome_from(stream, envelope, sha256)
     except WireError as error:
         raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error

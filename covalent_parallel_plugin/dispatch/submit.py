@@ -12,6 +12,7 @@ from google.cloud import batch_v1
 
 from ..cloud.batch import AlreadyExistsError, BatchApi
 from ..errors import CloudError, UnavailableError
+from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from . import jobspec
 from .call import Call
@@ -37,14 +38,14 @@ class Submission:
 
     Args:
         batch: where they run.
-        call, ticket: whose they are.
+        call, identity: whose they are.
         cancelled: set when the user asks for the call's end.
     """
 
-    def __init__(self, batch: BatchApi, call: Call, ticket: jobspec.Ticket, cancelled: Cancellation):
+    def __init__(self, batch: BatchApi, call: Call, identity: CallIdentity, cancelled: Cancellation):
         self._batch = batch
         self._call = call
-        self._ticket = ticket
+        self._identity = identity
         self._cancelled = cancelled
         self._jobs = 0
         # A job may exist that has not ended / it is certain that it is this call's
@@ -74,13 +75,13 @@ class Submission:
         """
         call = self._call
         self._jobs += 1
-        own = jobspec.own_name(self._ticket.call_id, self._jobs)
+        own = jobspec.own_name(self._identity.call_id, self._jobs)
         names = [jobspec.job_id(call.dispatch_id, call.node_id), jobspec.job_id(call.dispatch_id, call.node_id, own)]
         for job_id in names if self._jobs == 1 else names[1:]:
             self.job_name = f"{settings.parent}/jobs/{job_id}"
             self._may_run, self._is_confirmed = True, False
             # The same for every try of this very request, and for no other one
-            request_id = str(uuid.uuid5(REQUESTS, f"{self._ticket.call_id} {job_id}"))
+            request_id = str(uuid.uuid5(REQUESTS, f"{self._identity.call_id} {job_id}"))
             creation = self._batch.create(settings.parent, job, job_id, request_id)
             try:
                 await self._cancelled.unless(creation)
@@ -148,7 +149,7 @@ class Submission:
         while True:
             job = await self._batch.get(self.job_name, patience_seconds=UNSEEN_SECONDS)
             if job is not None:
-                self._is_confirmed = job.labels.get(jobspec.LABEL_CALL) == self._ticket.call_id
+                self._is_confirmed = job.labels.get(jobspec.LABEL_CALL) == self._identity.call_id
                 return self._is_confirmed
             if time.monotonic() > until:
                 return False

@@ -12,6 +12,8 @@ import time
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
+from ..protocol.environment import STORAGE_EMULATOR_HOST
+
 # https://cloud.google.com/storage/docs/retry-strategy: the statuses that may pass
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 GIVE_UP_SECONDS = 120.0
@@ -179,7 +181,7 @@ class Bucket:
 
 def from_environment(name: str) -> Bucket:
     """The bucket `name`, where STORAGE_EMULATOR_HOST says that Cloud Storage is."""
-    return Bucket(name, os.environ.get("STORAGE_EMULATOR_HOST") or None)
+    return Bucket(name, os.environ.get(STORAGE_EMULATOR_HOST) or None)
 
 
 def _md5_in(hashes: str) -> bytes:

@@ -154,35 +154,39 @@ class Notes(NamedTuple):
     running: "Optional[Tuple[int, str]]"
 
 
-def read_notes(folder: str) -> Notes:
-    """What the electron's process has noted so far; a line that is not whole yet does not count."""
-    count = None
-    ended = []  # type: List[Note]
-    running = None  # type: Optional[Tuple[int, str]]
-    try:
-        with open(os.path.join(folder, NOTES_FILE), "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
-    except OSError:
-        lines = []
-    for line in lines:
-        note = json.loads(line.decode())
+class NotesReader:
+    """Reads what the electron's process notes, each line once, however often that is asked for."""
+
+    def __init__(self, folder: str):
+        self._path = os.path.join(folder, NOTES_FILE)
+        self._offset = 0
+        self._count = None  # type: Optional[int]
+        self._ended = []  # type: List[Note]
+        self._running = None  # type: Optional[Tuple[int, str]]
+
+    def read(self) -> Notes:
+        """Return all that was noted so far; a line that is not whole yet does not count."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                *lines, rest = file.read().split(b"\n")
+                self._offset = file.tell() - len(rest)
+        except OSError:
+            lines = []
+        for line in lines:
+            self._take(json.loads(line.decode()))
+        return Notes(self._count, self._ended, self._running)
+
+    def _take(self, note: "Mapping[str, Any]") -> None:
         if "count" in note:
-            count = int(note["count"])
+            self._count = int(note["count"])
         elif "begun" in note:
-            running = (int(note["begun"]), str(note["arguments"]))
+            self._running = (int(note["begun"]), str(note["arguments"]))
         else:
-            arguments = running[1] if running is not None else ""
-            ended.append(
-                Note(
-                    int(note["ended"]),
-                    int(note.get("size", 0)),
-                    note.get("exception"),
-                    arguments,
-                    note.get("shown", ""),
-                )
-            )
-            running = None
-    return Notes(count, ended, running)
+            arguments = self._running[1] if self._running is not None else ""
+            size, shown = int(note.get("size", 0)), note.get("shown", "")
+            self._ended.append(Note(int(note["ended"]), size, note.get("exception"), arguments, shown))
+            self._running = None
 
 
 def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> Dict[str, object]:

@@ -26,10 +26,9 @@ from ..protocol.envelope import (
     seal_envelope,
     span_part,
 )
-from ..protocol.identity import chunk_binding
-from ..protocol.object_names import chunk_name
+from ..protocol.identity import TaskAddress
 from . import bucket as storage
-from .items import VALUES_FILE, Note, Notes, read_notes, table_of
+from .items import VALUES_FILE, Note, Notes, NotesReader, table_of
 from .report import Ending, Packed, kept, outcome_of
 
 if TYPE_CHECKING:
@@ -44,16 +43,6 @@ TABLE_BYTES = 8 * 1024 * 1024
 ROW_BYTES = 400
 
 
-class Place(NamedTuple):
-    """Whose items they are: the folder of the call, its id and key, the task, and which of the call's jobs this is."""
-
-    folder: str
-    call_id: str
-    key: bytes
-    task: int
-    round: int
-
-
 class Delivery:
     """Delivers what a task's items left in `folder`, part by part.
 
@@ -64,14 +53,15 @@ class Delivery:
 
     def __init__(
         self,
-        place: Place,
+        address: TaskAddress,
         folder: str,
         open_bucket: Callable[[], storage.Bucket],
         chunk_seconds: float = CHUNK_SECONDS,
         chunk_bytes: int = CHUNK_BYTES,
     ):
-        self._place = place
+        self._address = address
         self._folder = folder
+        self._notes = NotesReader(folder)
         self._open_bucket = open_bucket
         self._chunk_seconds = chunk_seconds
         self._chunk_bytes = chunk_bytes
@@ -100,7 +90,7 @@ class Delivery:
         size = os.path.getsize(os.path.join(self._folder, VALUES_FILE)) if self._has_values() else 0
         if time.monotonic() - self._sent_at >= self._chunk_seconds or size - self._sent_bytes >= self._chunk_bytes:
             self._sent_at = time.monotonic()
-            fresh = read_notes(self._folder).ended[self._sent_items :]
+            fresh = self._notes.read().ended[self._sent_items :]
             # What an item printed is in the pipes before it is noted as ended.
             for stream in streams:
                 stream.pump()
@@ -114,9 +104,13 @@ class Delivery:
         Raises:
             BucketError: it could not be sent.
         """
-        fresh = self.rest(read_notes(self._folder))
+        fresh = self.rest(self.notes())
         if fresh:
             self._send(fresh, printed(streams))
+
+    def notes(self) -> Notes:
+        """Return what the electron's process has noted so far."""
+        return self._notes.read()
 
     def last(self, notes: Notes, output: "Printed") -> "List[Note]":
         """What is left for the outcome: the rest, unless that is too much and has gone into chunks as well.
@@ -150,13 +144,13 @@ class Delivery:
 
     def _send_one(self, bucket: storage.Bucket, fresh: "List[Note]", output: "Printed") -> int:
         """Send the next chunk; returns how many of the notes are delivered by now."""
-        place = self._place
+        address = self._address
         number = self.chunks
         start, end = self.sent_output, _end_of_output(self.sent_output, fresh, output.items)
         header = {
             "kind": ITEMS,
-            "call_id": place.call_id,
-            "task_index": place.task,
+            "call_id": address.call.call_id,
+            "task_index": address.task,
             "table": table_of(fresh, _counted_from(start, output.items)),
             "outside": [
                 [[first - begin, last - begin] for first, last in spots if begin <= first and last <= finish]
@@ -167,9 +161,8 @@ class Delivery:
         parts: Dict[str, Part] = {"values": self.values(fresh)}
         for index, name in enumerate(("stdout", "stderr")):
             parts[name] = kept(os.path.join(self._folder, name), start[index], end[index])
-        binding = chunk_binding(place.call_id, place.task, place.round, number)
-        prefix = seal_envelope(header, parts, place.key, binding)
-        name = chunk_name(place.folder, place.task, place.round, number)
+        prefix = seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
+        name = address.chunk_name(number)
         count = len(fresh)
         if not bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts)):
             # Another run of this very attempt was here before: its chunk counts, however many items it has.
@@ -189,17 +182,16 @@ class Delivery:
 
     def _items_in_chunk(self, bucket: storage.Bucket, number: int) -> Optional[int]:
         """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
-        place = self._place
+        address = self._address
         with tempfile.TemporaryFile(dir=self._folder) as file:
             try:
-                bucket.get(chunk_name(place.folder, place.task, place.round, number), file)
+                bucket.get(address.chunk_name(number), file)
             except storage.BucketError as error:
                 if error.status == 404:
                     return None
                 raise
-            binding = chunk_binding(place.call_id, place.task, place.round, number)
             try:
-                header = read_header(file, place.key, binding).header
+                header = read_header(file, address.call.key, address.chunk_binding(number)).header
             except WireError:
                 # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
                 return 0
@@ -254,7 +246,7 @@ def _counted_from(start: Tuple[int, int], output: Mapping[int, "List[int]"]) -> 
 def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", delivery: Delivery) -> Packed:
     """Header and parts of a task's outcome: the items that ended, and how the process did if it did not end well."""
     header, parts = outcome_of(folder, ending)
-    notes = read_notes(folder)
+    notes = delivery.notes()
     if notes.total is None and header["outcome"] != KILLED:
         # It never came to the items: a hook raised, a module is missing.
         return header, parts

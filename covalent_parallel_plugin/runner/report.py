@@ -7,6 +7,7 @@ import os
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from ..protocol.envelope import KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
+from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
 
 # Of the output of a pip that does not end
@@ -58,12 +59,12 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
     return report, parts
 
 
-def partial_of(folder: str, call_id: str, task_index: int, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
+def partial_of(folder: str, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
     """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
     header = {
         "kind": PARTIAL,
-        "call_id": call_id,
-        "task_index": task_index,
+        "call_id": address.call.call_id,
+        "task_index": address.task,
         "attempt": attempt,
     }  # TYPE Dict[str, object]
     return header, {

@@ -14,7 +14,6 @@ import traceback
 from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
 from ..protocol.envelope import (
-    CALL,
     EXCEPTION,
     KILLED,
     OUTCOME,
@@ -52,37 +51,26 @@ from ..protocol.exit_codes import (
     EXIT_RUNNER_FAILED,
     EXIT_TERMINATED,
 )
-from ..protocol.identity import task_binding
+from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.item_call import parse_indices
 from ..protocol.limits import KEPT_BYTES
-from ..protocol.object_names import call_name, outcome_name, partial_name, stream_name
 from . import bucket as storage
 from .items import Share, write_share
 from .process import supervise
 from .report import Ending, outcome_of, partial_of
 
 
-class Assignment(NamedTuple):
+class TaskEnvironment(NamedTuple):
     """What the job's environment says of this task."""
 
     bucket: str
-    folder: str
-    call_id: str
-    key: bytes
+    address: TaskAddress
     time_limit_seconds: float
     keep_objects: bool
-    task_index: int
     tasks: int
     attempt: int
     last_attempt: int
-    round: int
     chosen: Optional[List[int]]
-
-    def __repr__(self) -> str:
-        return "Assignment(%s, task %d, attempt %d)" % (self.folder, self.task_index, self.attempt)
-
-    def binding(self, kind: str) -> bytes:
-        return task_binding(kind, self.call_id, self.task_index, self.round or None)
 
 
 def main() -> int:
@@ -95,11 +83,11 @@ def main() -> int:
 
 
 def _main(started: float) -> int:
-    assignment = _read_environment()
-    bucket = storage.from_environment(assignment.bucket)
+    task = _read_environment()
+    bucket = storage.from_environment(task.bucket)
     folder = tempfile.mkdtemp(prefix="covalent-parallel-")
     try:
-        return _run_task(assignment, bucket, folder, started)
+        return _run_task(task, bucket, folder, started)
     except storage.BucketError as error:
         _say(str(error))
         if error.status == 404:
@@ -113,34 +101,32 @@ def _main(started: float) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read_environment() -> Assignment:
+def _read_environment() -> TaskEnvironment:
     environment = os.environ
-    assignment = Assignment(
+    call = CallIdentity(environment[ENV_CALL_ID], remove_key(environment), environment[ENV_FOLDER])
+    task = TaskEnvironment(
         bucket=environment[ENV_BUCKET],
-        folder=environment[ENV_FOLDER],
-        call_id=environment[ENV_CALL_ID],
-        key=remove_key(environment),
+        address=call.task(int(environment.get("BATCH_TASK_INDEX", "0")), int(environment.get(ENV_ROUND, "0"))),
         time_limit_seconds=float(environment[ENV_TIME_LIMIT]),
         keep_objects=environment.get(ENV_KEEP_OBJECTS) == "1",
-        task_index=int(environment.get("BATCH_TASK_INDEX", "0")),
         tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
         last_attempt=int(environment.get(ENV_LAST_ATTEMPT, "0")),
-        round=int(environment.get(ENV_ROUND, "0")),
         chosen=parse_indices(environment[ENV_ITEMS]) if ENV_ITEMS in environment else None,
     )
     for name in list(environment):
         if name.startswith(ENV_PREFIX):
             del environment[name]
-    return assignment
+    return task
 
 
-def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: float) -> int:
+def _run_task(task: TaskEnvironment, bucket: storage.Bucket, folder: str, started: float) -> int:
+    identity = task.address.call
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
     with open(os.path.join(folder, "call"), "w+b") as call:
-        bucket.get(call_name(task.folder), call)
-        envelope = read_header(call, task.key, task_binding(CALL, task.call_id))
+        bucket.get(identity.object_name, call)
+        envelope = read_header(call, identity.key, identity.binding)
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         refusal = _refusal(envelope.header)
         if refusal is not None:
@@ -161,8 +147,8 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
         return EXIT_RETRY_EXCEPTION
     header.update(
         kind=OUTCOME,
-        call_id=task.call_id,
-        task_index=task.task_index,
+        call_id=identity.call_id,
+        task_index=task.address.task,
         attempt=task.attempt,
         python=sys.version.split()[0],
         started_at=started,
@@ -170,9 +156,8 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
     )
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
-    name = outcome_name(task.folder, task.task_index, task.round)
     try:
-        if not _deliver(bucket, name, header, parts, task, OUTCOME):
+        if not _deliver(bucket, task.address.outcome_name, header, parts, task, OUTCOME):
             _say("another attempt of this task has delivered its outcome before")
     except storage.BucketError as error:
         _say(str(error))
@@ -181,17 +166,16 @@ def _run_task(task: Assignment, bucket: storage.Bucket, folder: str, started: fl
 
 
 def _run_items(
-    task: Assignment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: Envelope
+    task: TaskEnvironment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: Envelope
 ) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
     from . import mapping
 
-    place = mapping.Place(task.folder, task.call_id, task.key, task.task_index, task.round)
-    delivery = mapping.Delivery(place, folder, lambda: storage.from_environment(task.bucket))
+    delivery = mapping.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
-    write_share(folder, Share(task.task_index, task.tasks, position, task.chosen, marker))
+    write_share(folder, Share(task.address.task, task.tasks, position, task.chosen, marker))
     ending, streams = supervise(call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.tick)
     if ending.reason == "terminated":
         try:
@@ -216,10 +200,12 @@ def _refusal(header: Json) -> Optional[Dict[str, object]]:
     }
 
 
-def _deliver_partial(bucket: storage.Bucket, task: Assignment, folder: str, since: Tuple[int, int] = (0, 0)) -> None:
+def _deliver_partial(
+    bucket: storage.Bucket, task: TaskEnvironment, folder: str, since: Tuple[int, int] = (0, 0)
+) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
-    header, parts = partial_of(folder, task.call_id, task.task_index, task.attempt, since)
-    name = partial_name(task.folder, task.task_index, task.attempt, task.round)
+    header, parts = partial_of(folder, task.address, task.attempt, since)
+    name = task.address.partial_name(task.attempt)
     try:
         _deliver(bucket, name, header, parts, task, PARTIAL)
     except storage.BucketError as error:
@@ -231,19 +217,19 @@ def _deliver(
     name: str,
     header: Json,
     parts: Mapping[str, Part],
-    task: Assignment,
+    task: TaskEnvironment,
     kind: str,
 ) -> bool:
-    prefix = seal_envelope(header, parts, task.key, task.binding(kind))
+    prefix = seal_envelope(header, parts, task.address.call.key, task.address.binding(kind))
     return bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts))
 
 
-def _deliver_long_streams(bucket: storage.Bucket, task: Assignment, folder: str) -> None:
+def _deliver_long_streams(bucket: storage.Bucket, task: TaskEnvironment, folder: str) -> None:
     for stream in ("stdout", "stderr"):
         path = os.path.join(folder, stream)
         if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
             part = file_part(path)
-            name = stream_name(task.folder, task.task_index, stream, task.round)
+            name = task.address.stream_name(stream)
             try:
                 bucket.put(name, part.size, lambda part=part: envelope_chunks(b"", {"": part}))  # type: ignore[misc]
             except storage.BucketError as error:

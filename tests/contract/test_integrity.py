@@ -39,9 +39,9 @@ from covalent_parallel_plugin.protocol.envelope import (
     view_part,
 )
 from covalent_parallel_plugin.protocol.environment import ENV_KEY
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name, partial_name, stream_name
-from covalent_parallel_plugin.runner.supervisor import Assignment
+from covalent_parallel_plugin.runner.supervisor import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
                 written.append("".join(traceback.format_exception(ended.error)))
         except Exception as error:
             written.append("".join(traceback.format_exception(error)))
-        written.append(repr([lifecycle, lifecycle._ticket, lifecycle._submission]))
+        written.append(repr([lifecycle, lifecycle._identity, lifecycle._submission]))
         name = jobspec.job_id(call.dispatch_id, 0)
         found = [job async for job in await client.list_jobs(parent=settings.parent) if job.name.endswith(f"/{name}")]
         await batch.close()
@@ -157,25 +157,25 @@ def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
     async def source() -> str:
         return ""
 
-    async def tickets() -> list[jobspec.Ticket]:
+    async def tickets() -> list[CallIdentity]:
         call = Call("d", 0, "f", "3.11.7", "0.240.0")
         settings = Settings(bucket_name="covalent", project_id="local")
         services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [Lifecycle(call, settings, services, Cancellation(), source)._ticket for _ in range(50)]
+        return [Lifecycle(call, settings, services, Cancellation(), source)._identity for _ in range(50)]
 
     made = asyncio.run(tickets())
     for part in ("key", "call_id", "folder"):
-        assert len({getattr(ticket, part) for ticket in made}) == 50
-    assert {len(ticket.key) for ticket in made} == {32}
+        assert len({getattr(identity, part) for identity in made}) == 50
+    assert {len(identity.key) for identity in made} == {32}
 
 
 def test_the_key_is_in_no_repr() -> None:
-    ticket = jobspec.Ticket("0123456789abcdef", KEY, "folder")
+    identity = CallIdentity("0123456789abcdef", KEY, "folder")
     services: Any = None
     settings = Settings(bucket_name="covalent", project_id="local")
-    collection = Collection(services, settings, ticket, "job")
-    assignment = Assignment("bucket", "folder", "c", KEY, 1.0, False, 0, 1, 0, 0, 0, None)
-    for shown in (ticket, collection, assignment, settings, [ticket], {"a": assignment}):
+    collection = Collection(services, settings, identity, "job")
+    assignment = TaskEnvironment("bucket", identity.task(), 1.0, False, 1, 0, 0, None)
+    for shown in (identity, collection, assignment, settings, [identity], {"a": assignment}):
         for text in (repr(shown), str(shown), f"{shown}"):
             assert not any(form in text for form in FORMS)
 

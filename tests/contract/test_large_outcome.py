@@ -16,7 +16,7 @@ from covalent_parallel_plugin.dispatch.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, Part, envelope_chunks, seal_envelope
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -47,7 +47,7 @@ def fetched(store: ObjectStore, name: str, folder: Path, most_in_memory: int = 2
     with Arrival(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
         assert store.get(name, arrival)
         assert arrival.sha256
-        return bytes(read_outcome(arrival.file, KEY, CALL_ID, sha256=arrival.sha256).pickle)
+        return bytes(read_outcome(arrival.file, CallIdentity(CALL_ID, KEY, "").task(), arrival.sha256).pickle)
 
 
 @pytest.mark.parametrize("kind", ["storage.truncate", "storage.corrupt", "storage.drop"])

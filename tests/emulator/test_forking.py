@@ -39,8 +39,8 @@ from covalent_parallel_plugin.protocol.environment import (
     ENV_RUNNER,
     ENV_TIME_LIMIT,
 )
-from covalent_parallel_plugin.protocol.identity import task_binding
-from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process is for Linux")
 
@@ -345,9 +345,10 @@ def deliver() -> Deliver:
             assert jobs.wait(made).status.state == State.SUCCEEDED
             outcomes = []
             for task in range(2):
-                path = f"/storage/v1/b/covalent/o/{quote(outcome_name(folder, task), safe='')}?alt=media"
+                address = CallIdentity(call_id, key, folder).task(task)
+                path = f"/storage/v1/b/covalent/o/{quote(address.outcome_name, safe='')}?alt=media"
                 with urllib.request.urlopen(place + path) as answer:
-                    outcomes.append(read_outcome(io.BytesIO(answer.read()), key, call_id, task))
+                    outcomes.append(read_outcome(io.BytesIO(answer.read()), address))
         return outcomes
 
     return run_twice

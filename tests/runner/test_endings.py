@@ -249,7 +249,7 @@ def test_of_long_output_the_first_and_the_last_megabyte_are_kept(make_task: Any)
 def test_all_of_a_long_output_stays_in_the_bucket_with_keep_objects(make_task: Any) -> None:
     task = make_task(lambda: sys.stderr.write("x" * (3 * 2**20)), settings={"keep_objects": True})
     task.run()
-    assert task.object(stream_name(task.ticket.folder, 0, "stderr")) == b"x" * (3 * 2**20)
+    assert task.object(stream_name(task.identity.folder, 0, "stderr")) == b"x" * (3 * 2**20)
 
 
 def test_output_that_is_no_text_arrives_readable(make_task: Any) -> None:

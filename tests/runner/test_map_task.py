@@ -29,8 +29,8 @@ from covalent_parallel_plugin.protocol.identity import task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
 from covalent_parallel_plugin.runner import bucket as runner_bucket
-from covalent_parallel_plugin.runner.items import Share, read_notes, run_items, write_share
-from covalent_parallel_plugin.runner.mapping import Delivery, Place
+from covalent_parallel_plugin.runner.items import NotesReader, Share, run_items, write_share
+from covalent_parallel_plugin.runner.mapping import Delivery
 from covalent_parallel_plugin.runner.streams import Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -46,17 +46,17 @@ class Results:
         self.store = ValueStore(str(folder))
 
     def outcome(self, index: int = 0, round: int = 0) -> TaskReport:
-        ticket = self.task.ticket
-        data = self.task.object(outcome_name(ticket.folder, index, round))
+        identity = self.task.identity
+        data = self.task.object(outcome_name(identity.folder, index, round))
         assert data is not None, "no outcome was delivered"
-        return read_task(io.BytesIO(data), ticket.key, ticket.call_id, index, round, self.store)
+        return read_task(io.BytesIO(data), identity.task(index, round), self.store)
 
     def chunk(self, number: int, index: int = 0, round: int = 0) -> TaskReport | None:
-        ticket = self.task.ticket
-        data = self.task.object(chunk_name(ticket.folder, index, round, number))
+        identity = self.task.identity
+        data = self.task.object(chunk_name(identity.folder, index, round, number))
         if data is None:
             return None
-        return read_chunk(io.BytesIO(data), ticket.key, ticket.call_id, index, round, number, self.store)
+        return read_chunk(io.BytesIO(data), identity.task(index, round), number, self.store)
 
     def values(self, report: TaskReport | None) -> dict[int, Any]:
         """The values of the items that returned."""
@@ -73,7 +73,7 @@ class Results:
         return [(self.store.text(item.stdout), self.store.text(item.stderr)) for item in report.items]
 
     def names(self) -> list[str]:
-        prefix = f"{self.task.ticket.folder}/"
+        prefix = f"{self.task.identity.folder}/"
         return sorted(name.removeprefix(prefix) for name in self.task.store.names(prefix))
 
 
@@ -408,17 +408,17 @@ def test_what_was_printed_since_the_last_delivery_is_left_as_the_output_so_far(m
     for round in (0, 1):
         results.task.variables[ENV_ROUND] = str(round)
         terminated(results)
-    ticket = results.task.ticket
+    identity = results.task.identity
     for round, item in ((0, None), (1, 1)):
-        data = results.task.object(partial_name(ticket.folder, 0, 0, round))
-        bound_to = task_binding(PARTIAL, ticket.call_id, 0, item)
-        assert read_streams(io.BytesIO(data), ticket.key, bound_to) == ("item 2\n", "")
+        data = results.task.object(partial_name(identity.folder, 0, 0, round))
+        bound_to = task_binding(PARTIAL, identity.call_id, 0, item)
+        assert read_streams(io.BytesIO(data), identity.key, bound_to) == ("item 2\n", "")
 
 
 def test_a_forged_chunk_costs_the_next_attempt_nothing_but_its_name(make_map: Any) -> None:
     results = make_map(square, range(3))
-    ticket = results.task.ticket
-    results.task.store.put(chunk_name(ticket.folder, 0, 0, 0), b"forged")
+    identity = results.task.identity
+    results.task.store.put(chunk_name(identity.folder, 0, 0, 0), b"forged")
     assert results.task.run(BATCH_TASK_RETRY_ATTEMPT="1").status == EXIT_DELIVERED
     assert results.values(results.outcome()) == {0: 0, 1: 1, 2: 4}
 
@@ -445,10 +445,10 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     results = make_map(square, range(10))
 
     def make(**limits: Any) -> tuple[Delivery, Results, Any]:
-        ticket = results.task.ticket
-        place = Place(ticket.folder, ticket.call_id, ticket.key, 0, 0)
         address = emulator.environment["STORAGE_EMULATOR_HOST"]
-        made = Delivery(place, str(folder), lambda: runner_bucket.Bucket("covalent", address), **limits)
+        made = Delivery(
+            results.task.identity.task(), str(folder), lambda: runner_bucket.Bucket("covalent", address), **limits
+        )
         opened.append(made)
 
         def run(position: int, end: int, total: int = 10) -> None:
@@ -464,7 +464,7 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
 def ticked(delivery: Delivery) -> None:
     """One tick, and the end of what it began."""
     delivery.tick([])
-    delivery.rest(read_notes(delivery._folder))
+    delivery.rest(NotesReader(delivery._folder).read())
 
 
 def test_a_chunk_is_sent_after_its_time(delivery: Any, capfd: Any) -> None:
@@ -494,7 +494,7 @@ def test_what_is_in_a_chunk_is_not_in_the_rest(delivery: Any, capfd: Any) -> Non
     run(0, 4)
     ticked(made)
     run(4, 6)
-    rest = made.rest(read_notes(made._folder))
+    rest = made.rest(NotesReader(made._folder).read())
     assert [note.item for note in rest] == [4, 5]
     part = made.values(rest)
     data = Path(part.path).read_bytes()[part.offset : part.offset + part.size]
@@ -515,8 +515,8 @@ def test_a_chunk_that_is_there_already_counts_for_as_many_items_as_it_has(delive
 
 def test_a_chunk_under_a_forged_ones_name_goes_under_the_next(delivery: Any, capfd: Any) -> None:
     made, results, run = delivery(chunk_seconds=0)
-    ticket = results.task.ticket
-    results.task.store.put(chunk_name(ticket.folder, 0, 0, 0), b"forged")
+    identity = results.task.identity
+    results.task.store.put(chunk_name(identity.folder, 0, 0, 0), b"forged")
     run(0, 2)
     made.send_rest([])
     assert results.values(results.chunk(1)) == {0: b"", 1: b"x"}
@@ -558,7 +558,7 @@ def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(deliver
         prints(index, b"%d" % index * 3_000_000)
         run(index, index + 1)
         made.tick(streams)
-        made.rest(read_notes(str(folder)))
+        made.rest(NotesReader(str(folder)).read())
     prints(2, b"short\n")
     run(2, 3)
     made.send_rest(streams)

@@ -77,7 +77,7 @@ def test_a_hook_that_needs_no_covalent_runs_without_it(make_task: Any) -> None:
 
 def test_a_call_sealed_with_another_key_is_not_unpickled(make_task: Any) -> None:
     task = make_task(lambda: None)
-    task.store.delete(call_name(task.ticket.folder))
+    task.store.delete(call_name(task.identity.folder))
     marker = task.machine / "unpickled"
     task.stage({"function": cloudpickle.dumps(Unpickled(str(marker)))}, key=os.urandom(32))
     ended = task.run()
@@ -99,7 +99,7 @@ class Unpickled:
 
 def test_a_part_changed_after_the_sealing_is_refused_and_not_the_electrons_fault(make_task: Any) -> None:
     task = make_task(len, [])
-    name = call_name(task.ticket.folder)
+    name = call_name(task.identity.folder)
     data = bytearray(task.object(name))
     data[-1] ^= 1
     task.store.delete(name)
@@ -112,10 +112,10 @@ def test_a_part_changed_after_the_sealing_is_refused_and_not_the_electrons_fault
 
 def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:
     task = make_task(len, [])
-    task.store.delete(call_name(task.ticket.folder))
+    task.store.delete(call_name(task.identity.folder))
     ended = task.run()
     assert ended.status == EXIT_NO_CALL
-    assert call_name(task.ticket.folder) in ended.stderr
+    assert call_name(task.identity.folder) in ended.stderr
 
 
 def test_a_missing_bucket_is_told_by_the_exit_status(make_task: Any) -> None:
@@ -137,6 +137,6 @@ def test_a_runner_that_the_job_does_not_pin_is_not_started(make_task: Any) -> No
 def test_no_work_folder_is_left_on_the_machine(make_task: Any, refused: bool) -> None:
     task = make_task(len, [])
     if refused:
-        task.store.delete(call_name(task.ticket.folder))
+        task.store.delete(call_name(task.identity.folder))
     task.run()
     assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]

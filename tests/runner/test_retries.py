@@ -34,14 +34,16 @@ RETRIED = {"retry_exceptions": True, "retries": 2}
 
 def partial(task: Any, attempt: int) -> tuple[str, str] | None:
     """Stdout and stderr that an attempt left behind, None if it left nothing."""
-    data = task.object(partial_name(task.ticket.folder, 0, attempt))
+    data = task.object(partial_name(task.identity.folder, 0, attempt))
     if data is None:
         return None
-    return read_streams(io.BytesIO(data), task.ticket.key, task_binding(PARTIAL, task.ticket.call_id))
+    return read_streams(io.BytesIO(data), task.identity.key, task_binding(PARTIAL, task.identity.call_id))
 
 
 def names(task: Any) -> list[str]:
-    return sorted(name.removeprefix(f"{task.ticket.folder}/") for name in task.store.names(f"{task.ticket.folder}/"))
+    return sorted(
+        name.removeprefix(f"{task.identity.folder}/") for name in task.store.names(f"{task.identity.folder}/")
+    )
 
 
 def runs(pid: int) -> bool:
@@ -296,8 +298,8 @@ def test_the_key_is_nowhere_in_what_a_task_writes(make_task: Any) -> None:
     for attempt in "0122":
         ended = task.run(BATCH_TASK_RETRY_ATTEMPT=attempt)
         written += ended.stdout + ended.stderr.encode()
-    for name in task.store.names(f"{task.ticket.folder}/"):
+    for name in task.store.names(f"{task.identity.folder}/"):
         written += name.encode() + task.object(name)
     assert b"halfway" in written
-    for form in (task.ticket.key, task.ticket.key.hex().encode(), repr(task.ticket.key).encode()):
+    for form in (task.identity.key, task.identity.key.hex().encode(), repr(task.identity.key).encode()):
         assert form not in written

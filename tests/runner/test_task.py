@@ -57,8 +57,8 @@ def test_a_notice_to_stop_leaves_the_output_so_far_and_no_outcome(make_task: Any
     process.communicate(timeout=30)
     assert process.returncode == EXIT_TERMINATED
     assert task.outcome() is None
-    partial = io.BytesIO(task.object(partial_name(task.ticket.folder, 0, 2)))
-    envelope = read_header(partial, task.ticket.key, task_binding(PARTIAL, task.ticket.call_id))
+    partial = io.BytesIO(task.object(partial_name(task.identity.folder, 0, 2)))
+    envelope = read_header(partial, task.identity.key, task_binding(PARTIAL, task.identity.call_id))
     assert (envelope.header["kind"], envelope.header["attempt"]) == ("partial", 2)
     assert read_part(partial, envelope, "stdout") == b"halfway\n"
 
@@ -71,8 +71,8 @@ def test_the_output_so_far_cannot_stand_in_for_an_outcome(make_task: Any) -> Non
     process.stdout.readline()
     process.terminate()
     process.communicate(timeout=30)
-    partial = task.object(partial_name(task.ticket.folder, 0, 0))
-    task.store.put(outcome_name(task.ticket.folder), partial)
+    partial = task.object(partial_name(task.identity.folder, 0, 0))
+    task.store.put(outcome_name(task.identity.folder), partial)
     with pytest.raises(OutcomeError):
         task.outcome()
 
@@ -127,7 +127,7 @@ def test_a_task_of_an_array_delivers_under_its_own_index(make_task: Any) -> None
     task = make_task(len, [])
     task.run(BATCH_TASK_INDEX="5")
     assert task.outcome() is None
-    assert task.object(outcome_name(task.ticket.folder, 5)) is not None
+    assert task.object(outcome_name(task.identity.folder, 5)) is not None
 
 
 @pytest.mark.parametrize("size", [0, 1, 20_000_000])

@@ -14,10 +14,11 @@ from covalent_parallel_plugin.dispatch.outcome import read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import MAPPED_BYTES, OUTCOME, Part, envelope_chunks, seal_envelope
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
+ADDRESS = CallIdentity(CALL_ID, KEY, "").task()
 BOUND_TO = task_binding(OUTCOME, CALL_ID)
 VALUE = os.urandom(MAPPED_BYTES + 100_000)
 PIECE = 1024 * 1024
@@ -56,7 +57,7 @@ def test_the_last_part_is_hashed_however_it_comes(arrival: Arrival, piece: int, 
 
 def test_a_large_value_is_read_with_the_hash_that_was_made_on_the_way(arrival: Arrival) -> None:
     copy(sealed(stdout=b"out", value=VALUE), arrival)
-    outcome = read_outcome(arrival.file, KEY, CALL_ID, sha256=arrival.sha256)
+    outcome = read_outcome(arrival.file, ADDRESS, sha256=arrival.sha256)
     assert (bytes(outcome.pickle), outcome.stdout) == (VALUE, "out")
 
 
@@ -64,7 +65,7 @@ def test_a_large_value_is_read_with_the_hash_that_was_made_on_the_way(arrival: A
 def test_a_large_value_outlives_where_it_came(tmp_path: Path, most_in_memory: int) -> None:
     with Arrival(str(tmp_path), KEY, BOUND_TO, most_in_memory) as arrival:
         copy(sealed(value=VALUE), arrival)
-        outcome = read_outcome(arrival.file, KEY, CALL_ID)
+        outcome = read_outcome(arrival.file, ADDRESS)
     del arrival
     assert bytes(outcome.pickle) == VALUE
 
@@ -76,7 +77,7 @@ def test_a_changed_large_value_is_refused(arrival: Arrival, place: int, is_hashe
     data[place] ^= 1
     copy(bytes(data), arrival)
     with pytest.raises(OutcomeError, match="'value' is not the one that was sealed"):
-        read_outcome(arrival.file, KEY, CALL_ID, sha256=arrival.sha256 if is_hashed else "")
+        read_outcome(arrival.file, ADDRESS, sha256=arrival.sha256 if is_hashed else "")
 
 
 def test_what_comes_after_a_new_beginning_counts_alone(arrival: Arrival) -> None:

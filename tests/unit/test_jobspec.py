@@ -22,10 +22,11 @@ from covalent_parallel_plugin.dispatch import archive, jobspec
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.protocol.environment import ENV_KEY, ENV_LAST_ATTEMPT, PACKAGES_FOLDER
+from covalent_parallel_plugin.protocol.identity import CallIdentity
 
 GOLDEN = Path(__file__).parent / "golden"
 CALL = Call("0aa52a41-98b6-4f9c-a3b4-d1f5e1e1d9a3", 7, "train", "3.11.7", "0.240.0")
-TICKET = jobspec.Ticket("0123456789abcdef", bytes(range(32)), CALL.folder("0123456789abcdef"))
+IDENTITY = CallIdentity("0123456789abcdef", bytes(range(32)), CALL.folder("0123456789abcdef"))
 NEEDED = {"bucket_name": "some-bucket", "project_id": "my-project"}
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -73,12 +74,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def job(**options: Any) -> batch_v1.Job:
-    return jobspec.job(settings.check(settings.resolve(NEEDED | options, {})), CALL, TICKET)
+    return jobspec.job(settings.check(settings.resolve(NEEDED | options, {})), CALL, IDENTITY)
 
 
 def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None:
     asked = settings.check(settings.resolve(NEEDED | {"max_parallel": 5000, "requirements": ["six"]}, {}))
-    group = jobspec.job(asked, CALL, TICKET, tasks=20_000).task_groups[0]
+    group = jobspec.job(asked, CALL, IDENTITY, tasks=20_000).task_groups[0]
     assert (group.task_count, group.parallelism) == (20_000, 5000)
     container = group.task_spec.runnables[0].container
     assert list(container.volumes) == [f"{jobspec.PACKAGES_VOLUME}:{PACKAGES_FOLDER}"]
@@ -86,7 +87,7 @@ def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None
 
 def test_no_more_tasks_run_at_a_time_than_there_are() -> None:
     asked = settings.check(settings.resolve(NEEDED, {}))
-    assert jobspec.job(asked, CALL, TICKET, tasks=3).task_groups[0].parallelism == 3
+    assert jobspec.job(asked, CALL, IDENTITY, tasks=3).task_groups[0].parallelism == 3
 
 
 def test_a_lone_task_shares_no_packages() -> None:
@@ -95,9 +96,9 @@ def test_a_lone_task_shares_no_packages() -> None:
 
 def test_the_lattice_is_labelled_where_it_is_known() -> None:
     asked = settings.check(settings.resolve(NEEDED, {}))
-    made = jobspec.job(asked, replace(CALL, lattice="My Search!"), TICKET)
+    made = jobspec.job(asked, replace(CALL, lattice="My Search!"), IDENTITY)
     assert made.labels["covalent-lattice"] == made.allocation_policy.labels["covalent-lattice"] == "my-search-"
-    assert "covalent-lattice" not in jobspec.job(asked, CALL, TICKET).labels
+    assert "covalent-lattice" not in jobspec.job(asked, CALL, IDENTITY).labels
 
 
 def test_a_job_that_is_too_large_is_refused_with_the_option_that_made_it_so() -> None:
@@ -148,13 +149,13 @@ def test_every_golden_file_has_its_shape() -> None:
 def test_the_key_is_in_one_environment_variable_and_nowhere_else() -> None:
     made = job(labels={"team": "blue"}, environment={"COLOUR": "red"})
     variables = made.task_groups[0].task_spec.environment.variables
-    assert variables[ENV_KEY] == TICKET.key.hex()
-    assert batch_v1.Job.to_json(made).count(TICKET.key.hex()) == 1
+    assert variables[ENV_KEY] == IDENTITY.key.hex()
+    assert batch_v1.Job.to_json(made).count(IDENTITY.key.hex()) == 1
 
 
 def test_the_key_is_in_no_repr_of_what_a_call_is_made_of() -> None:
-    shown = repr((TICKET, CALL, settings.Settings(**NEEDED), CALL.header("c"))) + str(TICKET) + f"{TICKET}"
-    for form in (TICKET.key.hex(), repr(TICKET.key), repr(TICKET.key)[2:-1], str(list(TICKET.key))[1:-1]):
+    shown = repr((IDENTITY, CALL, settings.Settings(**NEEDED), CALL.header("c"))) + str(IDENTITY) + f"{IDENTITY}"
+    for form in (IDENTITY.key.hex(), repr(IDENTITY.key), repr(IDENTITY.key)[2:-1], str(list(IDENTITY.key))[1:-1]):
         assert form not in shown
 
 
@@ -199,8 +200,8 @@ def test_the_image_follows_the_clients_python() -> None:
 
 def test_a_users_variable_cannot_replace_one_of_the_jobs_own() -> None:
     options = settings.Settings(**NEEDED, environment={ENV_KEY: "mine"})
-    variables = jobspec.job(options, CALL, TICKET).task_groups[0].task_spec.environment.variables
-    assert variables[ENV_KEY] == TICKET.key.hex()
+    variables = jobspec.job(options, CALL, IDENTITY).task_groups[0].task_spec.environment.variables
+    assert variables[ENV_KEY] == IDENTITY.key.hex()
 
 
 @given(st.floats(min_value=1e-9, max_value=1000, exclude_min=True), st.floats(min_value=1e-3, max_value=1e6))

@@ -19,7 +19,7 @@ from covalent_parallel_plugin.dispatch.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, Part, envelope_chunks, seal_envelope
-from covalent_parallel_plugin.protocol.identity import chunk_binding, task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, TaskAddress, chunk_binding, task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices, parse_indices
 from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
 from covalent_parallel_plugin.runner.items import Share
@@ -67,7 +67,11 @@ def sealed(header: Any = HEADER, parts: dict[str, Part] = PARTS, bound_to: bytes
 
 
 def read(store: ValueStore, stream: io.BytesIO, **where: Any) -> TaskReport:
-    return read_task(stream, **{"key": KEY, "call_id": CALL_ID, "task": 1, "round": 0, "store": store, **where})
+    return read_task(stream, address(**where), store)
+
+
+def address(key: bytes = KEY, call_id: str = CALL_ID, task: int = 1, round: int = 0) -> TaskAddress:
+    return CallIdentity(call_id, key, "folder").task(task, round)
 
 
 def value(store: ValueStore, report: TaskReport, number: int) -> bytes:
@@ -171,7 +175,7 @@ def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueSt
 
 def test_a_chunk_has_items_and_their_output(store: ValueStore) -> None:
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
-    report = read_chunk(sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
+    report = read_chunk(sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2)), address(), 2, store)
     assert [stdout for stdout, _ in printed(store, report)] == ["one\n", "five", ""]
     assert value(store, report, 2) == b"bb"
 
@@ -298,12 +302,12 @@ def test_a_chunk_that_was_sealed_for_another_place_is_refused(store: ValueStore,
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
     stream = sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2))
     with pytest.raises(OutcomeError, match="seal does not fit"):
-        read_chunk(stream, KEY, CALL_ID, *where, store)
+        read_chunk(stream, address(task=where[0], round=where[1]), where[2], store)
 
 
 def test_an_outcome_does_not_pass_for_a_chunk(store: ValueStore) -> None:
     with pytest.raises(OutcomeError, match="seal does not fit"):
-        read_chunk(sealed(), KEY, CALL_ID, 1, 0, 0, store)
+        read_chunk(sealed(), address(), 0, store)
 
 
 def test_changed_values_are_refused(store: ValueStore) -> None:

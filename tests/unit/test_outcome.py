@@ -13,7 +13,7 @@ from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, OUTCOME_KINDS, Part, envelope_chunks, seal_envelope
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
@@ -48,7 +48,8 @@ def sealed(header: dict[str, Any], parts: dict[str, Part] = PARTS, task_index: i
 
 
 def read(data: bytes, **where: Any) -> Outcome:
-    return read_outcome(io.BytesIO(data), **{"key": KEY, "call_id": CALL_ID, **where})
+    call = CallIdentity(where.get("call_id", CALL_ID), where.get("key", KEY), "folder")
+    return read_outcome(io.BytesIO(data), call.task(where.get("task_index", 0)))
 
 
 def test_a_value_comes_with_pickle_text_streams_and_timings() -> None:

@@ -36,12 +36,13 @@ from covalent_parallel_plugin.protocol.envelope import (
     VALUE,
     _seal_of,
 )
-from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.transport import RemoteValue
 
 KEY, OTHER_KEY = b"k" * 32, b"x" * 32
 CALL_ID, OTHER_CALL = "0123456789abcdef", "fedcba9876543210"
+ADDRESS = CallIdentity(CALL_ID, KEY, "folder").task()
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 OPTIONS = Settings(bucket_name="some-bucket", project_id="my-project")
 JOB = JobStatus("projects/p/locations/l/jobs/covalent-d-7", "uid-1", "SUCCEEDED")
@@ -94,7 +95,7 @@ def sealed(
 
 
 def read(data: bytes) -> Outcome:
-    return read_outcome(io.BytesIO(data), KEY, CALL_ID)
+    return read_outcome(io.BytesIO(data), ADDRESS)
 
 
 def followed_through(outcome: Outcome) -> None:
@@ -439,7 +440,7 @@ def test_a_part_larger_than_the_object_is_not_asked_for(size: int, tmp_path: Pat
     """A file would be asked for so many bytes, and memory for them be taken first."""
     text = json.dumps({"parts": [["stdout", size, "0" * 64]], **HEADERS[2]}).encode()
     for kind, reader in (
-        (OUTCOME, lambda file: read_outcome(file, KEY, CALL_ID)),
+        (OUTCOME, lambda file: read_outcome(file, ADDRESS)),
         (PARTIAL, lambda file: read_streams(file, KEY, task_binding(PARTIAL, CALL_ID))),
     ):
         path = tmp_path / kind
