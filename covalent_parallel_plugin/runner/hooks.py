@@ -16,7 +16,7 @@ import sys
 import tempfile
 from typing import Any, Dict, Iterator, List, Sequence
 
-from .report import PIP_FILE
+from .outcome_report import PIP_FILE
 
 
 def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> None:

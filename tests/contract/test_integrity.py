@@ -41,7 +41,7 @@ from covalent_parallel_plugin.protocol.envelope import (
 from covalent_parallel_plugin.protocol.environment import ENV_KEY
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name, partial_name, stream_name
-from covalent_parallel_plugin.runner.supervisor import TaskEnvironment
+from covalent_parallel_plugin.runner.task_main import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:

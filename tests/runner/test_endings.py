@@ -117,7 +117,7 @@ def test_a_value_that_cannot_be_pickled_is_an_exception_that_names_its_type(make
     raised = task.outcome().raised
     assert raised.type_name == "TypeError"
     assert "_thread.lock" in raised.message
-    assert "child.py" not in raised.traceback
+    assert "electron_main.py" not in raised.traceback
 
 
 def test_a_generator_is_refused_with_the_remedy(make_task: Any) -> None:

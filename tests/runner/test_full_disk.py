@@ -13,8 +13,8 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION
-from covalent_parallel_plugin.runner.report import kept
-from covalent_parallel_plugin.runner.streams import DISK_FULL, Stream
+from covalent_parallel_plugin.runner.outcome_report import kept
+from covalent_parallel_plugin.runner.output_capture import DISK_FULL, Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -29,9 +29,9 @@ from covalent_parallel_plugin.protocol.identity import task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
 from covalent_parallel_plugin.runner import bucket as runner_bucket
-from covalent_parallel_plugin.runner.items import NotesReader, Share, run_items, write_share
-from covalent_parallel_plugin.runner.mapping import Delivery
-from covalent_parallel_plugin.runner.streams import Stream
+from covalent_parallel_plugin.runner.map_delivery import Delivery
+from covalent_parallel_plugin.runner.map_items import NotesReader, Share, run_items, write_share
+from covalent_parallel_plugin.runner.output_capture import Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -12,7 +12,7 @@ from covalent_parallel_plugin.dispatch.verdict import exception_of
 from covalent_parallel_plugin.protocol.exception_record import describe
 from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
 from covalent_parallel_plugin.protocol.value_text import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, shown_text
-from covalent_parallel_plugin.runner import report
+from covalent_parallel_plugin.runner import outcome_report
 
 
 class Unshowable:
@@ -121,14 +121,14 @@ def test_a_circle_of_causes_ends() -> None:
 
 def test_a_short_stream_is_kept_whole_and_a_missing_one_is_empty(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
-    assert report.kept(str(path)) == b""
+    assert outcome_report.kept(str(path)) == b""
     for size in (0, 1, 2 * KEPT_BYTES):
         path.write_bytes(b"x" * size)
-        assert report.kept(str(path)) == b"x" * size
+        assert outcome_report.kept(str(path)) == b"x" * size
 
 
 def test_of_a_long_stream_both_ends_are_kept(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
     path.write_bytes(b"a" * KEPT_BYTES + b"-" * 5 + b"z" * KEPT_BYTES)
-    kept = report.kept(str(path))
+    kept = outcome_report.kept(str(path))
     assert kept == b"a" * KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * KEPT_BYTES

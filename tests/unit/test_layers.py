@@ -168,14 +168,14 @@ print(ct.executor.GCPBatchExecutor is GCPBatchExecutor)
     assert python(code, tmp_path) == "True"
 
 
-@pytest.mark.parametrize("what", ["covalent_parallel_plugin", "covalent_parallel_plugin.runner.supervisor"])
+@pytest.mark.parametrize("what", ["covalent_parallel_plugin", "covalent_parallel_plugin.runner.task_main"])
 def test_package_and_runner_load_no_covalent(what: str, tmp_path: Path) -> None:
     names = ("covalent", "cloudpickle", "google", "requests", "pydantic")
     assert python(f"import {what}; {SHOW.format(names=names)}", tmp_path) == "[]"
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".settings", ".errors", ".protocol.envelope", ".runner.supervisor", ".runner.child"]
+    "module", ["", ".settings", ".errors", ".protocol.envelope", ".runner.task_main", ".runner.electron_main"]
 )
 def test_importing_does_no_input_or_output(module: str, tmp_path: Path) -> None:
     """No socket, process or thread, and no file but modules."""

@@ -22,8 +22,8 @@ from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, P
 from covalent_parallel_plugin.protocol.identity import CallIdentity, TaskAddress, chunk_binding, task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices, parse_indices
 from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
-from covalent_parallel_plugin.runner.items import Share
-from covalent_parallel_plugin.runner.report import kept
+from covalent_parallel_plugin.runner.map_items import Share
+from covalent_parallel_plugin.runner.outcome_report import kept
 
 KEY = b"k" * 32
 CALL_ID = "call-1"

@@ -16,7 +16,7 @@ import tempfile
 from typing import List, Mapping, Sequence
 
 from ..protocol.environment import PACKAGES_FOLDER
-from .report import PIP_FILE
+from .outcome_report import PIP_FILE
 
 # More of pip's output than this helps nobody
 SHOWN_BYTES = 16 * 1024

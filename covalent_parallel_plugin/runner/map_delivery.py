@@ -27,12 +27,12 @@ from ..protocol.envelope import (
     span_part,
 )
 from ..protocol.identity import TaskAddress
-from . import bucket as storage
-from .items import VALUES_FILE, Note, Notes, NotesReader, table_of
-from .report import Ending, Packed, kept, outcome_of
+from . import bucket_http as storage
+from .map_items import VALUES_FILE, Note, Notes, NotesReader, table_of
+from .outcome_report import Ending, Packed, kept, outcome_of
 
 if TYPE_CHECKING:
-    from .streams import Stream
+    from .output_capture import Stream
 
 # What is noted for longer than this, or is larger, is delivered while the task goes on
 CHUNK_SECONDS = 60.0

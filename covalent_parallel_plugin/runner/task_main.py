@@ -54,10 +54,10 @@ from ..protocol.exit_codes import (
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.item_call import parse_indices
 from ..protocol.limits import KEPT_BYTES
-from . import bucket as storage
-from .items import Share, write_share
-from .process import supervise
-from .report import Ending, outcome_of, partial_of
+from . import bucket_http as storage
+from .map_items import Share, write_share
+from .outcome_report import Ending, outcome_of, partial_of
+from .supervise import supervise
 
 
 class TaskEnvironment(NamedTuple):
@@ -170,9 +170,9 @@ def _run_items(
 ) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
-    from . import mapping
+    from . import map_delivery
 
-    delivery = mapping.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
+    delivery = map_delivery.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
     write_share(folder, Share(task.address.task, task.tasks, position, task.chosen, marker))
@@ -184,7 +184,7 @@ def _run_items(
             _say(str(error))
         # The output of what was sent is with it.
         return ending, {"outcome": KILLED, "since": delivery.sent_output}, {}
-    header, parts = mapping.outcome_of_items(folder, ending, streams, delivery)
+    header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
     return ending, header, parts
 
 

@@ -17,8 +17,8 @@ from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireE
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS
 from ..protocol.value_text import shown_text
-from .packages import InstallFailed, add_user_site, install, let_hooks_install, make_home
-from .report import REPORT_FILE, STRING_FILE, VALUE_FILE
+from .outcome_report import REPORT_FILE, STRING_FILE, VALUE_FILE
+from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
@@ -109,7 +109,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
             except ModuleNotFoundError as error:
                 if str(error.name).split(".")[0] != OWN_PACKAGE:
                     raise
-                from .own_errors import provide_errors
+                from .package_errors import provide_errors
 
                 if not provide_errors():
                     raise
@@ -133,7 +133,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     clock.lap("load")
 
     if header.get("map"):
-        from .items import run_items
+        from .map_items import run_items
 
         # The function of a map knows the one that takes an item.
         each = getattr(function, MAPPED_FUNCTION, function)

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..protocol.envelope import Envelope
-from .report import Ending
-from .streams import Stream
+from .outcome_report import Ending
+from .output_capture import Stream
 
 if TYPE_CHECKING:
     import resource
@@ -196,7 +196,7 @@ def _become_electron(
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR2, all_threads=True)
         sys.argv = [sys.argv[0]]
-        from .child import run
+        from .electron_main import run
 
         run(call, envelope, folder)
         sys.stdout.flush()
