@@ -71,7 +71,7 @@ def refuse_mistakes(
     constants: Collection[str],
     from_hooks: Collection[str] = (),
 ) -> None:
-    """Refuse items and constants that the function cannot be called with, by the rules of `protocol.item_call.call_with`.
+    """Refuse items and constants that the function cannot be called with, by the rules of `item_call.call_with`.
 
     A function whose signature Python does not tell is left alone. Wrappers are taken by their own signature, not by
     that of what they wrap: they may take more.

@@ -138,7 +138,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         # The function of a map knows the one that takes an item.
         each = getattr(function, MAPPED_FUNCTION, function)
         report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
-        _after(header, load, folder, clock)
+        _run_after_hooks(header, load, folder, clock)
         return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
     process = os.getpid()
@@ -148,10 +148,10 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         if os.getpid() != process:
             # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
             os._exit(0)
-    _after(header, load, folder, clock)
+    _run_after_hooks(header, load, folder, clock)
 
     try:
-        _leave(value, header, folder, cloudpickle)
+        _write_value(value, header, folder, cloudpickle)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -167,7 +167,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     }
 
 
-def _leave(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
+def _write_value(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
     path = os.path.join(folder, VALUE_FILE)
     try:
         with open(path, "wb") as file:
@@ -184,7 +184,7 @@ def _leave(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
         text_file.write(text)
 
 
-def _after(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
+def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
     clock.lap("run")
     for index, _ in enumerate(_hooks(header, "after")):
         _call_hook(load, "after%d" % index, folder)
@@ -214,7 +214,7 @@ def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
 
     hook = load(part + ".function", hooks.load)
     args, kwargs = load(part + ".args"), load(part + ".kwargs")
-    with hooks.heard(folder):
+    with hooks.capture_pip_log(folder):
         return hook(*args, **kwargs)
 
 

@@ -29,7 +29,7 @@ from ..protocol.envelope import (
 from ..protocol.identity import TaskAddress
 from . import bucket_http as storage
 from .map_items import VALUES_FILE, Note, Notes, NotesReader, table_of
-from .outcome_report import Ending, Packed, kept, outcome_of
+from .outcome_report import Ending, Packed, head_and_tail, outcome_of
 
 if TYPE_CHECKING:
     from .output_capture import Stream
@@ -83,7 +83,7 @@ class Delivery:
             position += count
             self.chunks += 1
 
-    def tick(self, streams: "Sequence[Stream]") -> None:
+    def send_due_chunk(self, streams: "Sequence[Stream]") -> None:
         """Send a chunk from a thread, where there is enough for one."""
         if self._thread is not None and self._thread.is_alive():
             return
@@ -98,13 +98,13 @@ class Delivery:
                 self._thread = threading.Thread(target=self._send_quietly, args=(fresh, printed(streams)))
                 self._thread.start()
 
-    def send_rest(self, streams: "Sequence[Stream]") -> None:
+    def send_unsent(self, streams: "Sequence[Stream]") -> None:
         """Send what was noted and not sent yet, after the end of the process.
 
         Raises:
             BucketError: it could not be sent.
         """
-        fresh = self.rest(self.notes())
+        fresh = self.unsent(self.notes())
         if fresh:
             self._send(fresh, printed(streams))
 
@@ -112,18 +112,18 @@ class Delivery:
         """Return what the electron's process has noted so far."""
         return self._notes.read()
 
-    def last(self, notes: Notes, output: "Printed") -> "List[Note]":
+    def unsent_for_outcome(self, notes: Notes, output: "Printed") -> "List[Note]":
         """What is left for the outcome: the rest, unless that is too much and has gone into chunks as well.
 
         Raises:
             BucketError: they could not be sent.
         """
-        rest = self.rest(notes)
+        rest = self.unsent(notes)
         if fitting(rest) < len(rest):
             self._send(rest, output)
         return notes.ended[self._sent_items :]
 
-    def rest(self, notes: Notes) -> "List[Note]":
+    def unsent(self, notes: Notes) -> "List[Note]":
         """What was noted and is in no chunk."""
         if self._thread is not None:
             self._thread.join()
@@ -160,7 +160,7 @@ class Delivery:
         }  # type: Dict[str, object]
         parts: Dict[str, Part] = {"values": self.values(fresh)}
         for index, name in enumerate(("stdout", "stderr")):
-            parts[name] = kept(os.path.join(self._folder, name), start[index], end[index])
+            parts[name] = head_and_tail(os.path.join(self._folder, name), start[index], end[index])
         prefix = seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
         name = address.chunk_name(number)
         count = len(fresh)
@@ -251,7 +251,7 @@ def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", d
         # It never came to the items: a hook raised, a module is missing.
         return header, parts
     output = printed(streams)
-    rest = delivery.last(notes, output)
+    rest = delivery.unsent_for_outcome(notes, output)
     whole = {"outcome": ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
     whole["table"] = table_of(rest, output.items)
     whole["outside"] = output.outside

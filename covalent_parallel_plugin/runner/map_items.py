@@ -16,12 +16,12 @@ from ..protocol.value_text import shortened
 
 VALUES_FILE = "items.values"
 NOTES_FILE = "items.notes"
-ASSIGNMENT_FILE = "items.json"
+SHARE_FILE = "share.json"
 # The values that are shown for the whole list
 SHOWN_ITEMS = 20
 
 
-class Share(NamedTuple):
+class ItemShare(NamedTuple):
     """Which items are this task's: `task` of `tasks`, from `position` on; of `chosen`, or of all where that is None."""
 
     task: int
@@ -36,14 +36,14 @@ class Share(NamedTuple):
         return list(every[self.task :: self.tasks])[self.position :]
 
 
-def write_share(folder: str, share: Share) -> None:
-    with open(os.path.join(folder, ASSIGNMENT_FILE), "w") as file:
+def write_share(folder: str, share: ItemShare) -> None:
+    with open(os.path.join(folder, SHARE_FILE), "w") as file:
         json.dump(share, file)
 
 
-def read_share(folder: str) -> Share:
-    with open(os.path.join(folder, ASSIGNMENT_FILE)) as file:
-        return Share(*json.load(file))
+def read_share(folder: str) -> ItemShare:
+    with open(os.path.join(folder, SHARE_FILE)) as file:
+        return ItemShare(*json.load(file))
 
 
 def run_items(

@@ -40,8 +40,8 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
     """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
     report = dict(outcome=REFUSED, **refusal) if refusal is not None else _report(folder)
     parts = {
-        "stdout": kept(os.path.join(folder, "stdout")),
-        "stderr": kept(os.path.join(folder, "stderr")) + _words_of_pip(folder),
+        "stdout": head_and_tail(os.path.join(folder, "stdout")),
+        "stderr": head_and_tail(os.path.join(folder, "stderr")) + _pip_tail(folder),
     }  # type: Dict[str, Part]
     if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
         report = {
@@ -68,12 +68,12 @@ def partial_of(folder: str, address: TaskAddress, attempt: int, since: Tuple[int
         "attempt": attempt,
     }  # TYPE Dict[str, object]
     return header, {
-        "stdout": kept(os.path.join(folder, "stdout"), since[0]),
-        "stderr": kept(os.path.join(folder, "stderr"), since[1]) + _words_of_pip(folder),
+        "stdout": head_and_tail(os.path.join(folder, "stdout"), since[0]),
+        "stderr": head_and_tail(os.path.join(folder, "stderr"), since[1]) + _pip_tail(folder),
     }
 
 
-def kept(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
+def head_and_tail(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
     """The first and the last megabyte of a file, or of a part of it, and between them how much is left out."""
     try:
         with open(path, "rb") as file:
@@ -90,7 +90,7 @@ def kept(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
     return head + b"\n... %d bytes left out ...\n" % left_out + tail
 
 
-def _words_of_pip(folder: str) -> bytes:
+def _pip_tail(folder: str) -> bytes:
     """The last words of a pip that was at work when the electron's process was ended; else nothing."""
     try:
         with open(os.path.join(folder, PIP_FILE), "rb") as file:

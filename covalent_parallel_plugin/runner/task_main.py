@@ -55,7 +55,7 @@ from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.item_call import parse_indices
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
-from .map_items import Share, write_share
+from .map_items import ItemShare, write_share
 from .outcome_report import Ending, outcome_of, partial_of
 from .supervise import supervise
 
@@ -175,11 +175,13 @@ def _run_items(
     delivery = map_delivery.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
-    write_share(folder, Share(task.address.task, task.tasks, position, task.chosen, marker))
-    ending, streams = supervise(call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.tick)
+    write_share(folder, ItemShare(task.address.task, task.tasks, position, task.chosen, marker))
+    ending, streams = supervise(
+        call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
+    )
     if ending.reason == "terminated":
         try:
-            delivery.send_rest(streams)
+            delivery.send_unsent(streams)
         except storage.BucketError as error:
             _say(str(error))
         # The output of what was sent is with it.

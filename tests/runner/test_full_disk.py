@@ -13,7 +13,7 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION
-from covalent_parallel_plugin.runner.outcome_report import kept
+from covalent_parallel_plugin.runner.outcome_report import head_and_tail
 from covalent_parallel_plugin.runner.output_capture import DISK_FULL, Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -44,7 +44,7 @@ def spooled(folder: Path, pieces: list[bytes], room: int = 100, marker: bytes = 
         os.close(write)
         stream.pump()
         os.close(read)
-    return kept(str(folder / "spool")), (folder / "shown").read_bytes(), stream
+    return head_and_tail(str(folder / "spool")), (folder / "shown").read_bytes(), stream
 
 
 def test_output_that_does_not_fit_is_cut_with_a_note_and_shown_all_the_same(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
 from covalent_parallel_plugin.runner import bucket as runner_bucket
 from covalent_parallel_plugin.runner.map_delivery import Delivery
-from covalent_parallel_plugin.runner.map_items import NotesReader, Share, run_items, write_share
+from covalent_parallel_plugin.runner.map_items import ItemShare, NotesReader, run_items, write_share
 from covalent_parallel_plugin.runner.output_capture import Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -453,7 +453,7 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
 
         def run(position: int, end: int, total: int = 10) -> None:
             """Run the items from one position up to another."""
-            write_share(str(folder), Share(0, 1, 0, list(range(position, end)), "mark"))
+            write_share(str(folder), ItemShare(0, 1, 0, list(range(position, end)), "mark"))
             run_items(lambda item: b"x" * item, range(total), {}, str(folder), cloudpickle.dumps)
 
         return made, results, run
@@ -463,8 +463,8 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
 
 def ticked(delivery: Delivery) -> None:
     """One tick, and the end of what it began."""
-    delivery.tick([])
-    delivery.rest(NotesReader(delivery._folder).read())
+    delivery.send_due_chunk([])
+    delivery.unsent(NotesReader(delivery._folder).read())
 
 
 def test_a_chunk_is_sent_after_its_time(delivery: Any, capfd: Any) -> None:
@@ -494,7 +494,7 @@ def test_what_is_in_a_chunk_is_not_in_the_rest(delivery: Any, capfd: Any) -> Non
     run(0, 4)
     ticked(made)
     run(4, 6)
-    rest = made.rest(NotesReader(made._folder).read())
+    rest = made.unsent(NotesReader(made._folder).read())
     assert [note.item for note in rest] == [4, 5]
     part = made.values(rest)
     data = Path(part.path).read_bytes()[part.offset : part.offset + part.size]
@@ -508,7 +508,7 @@ def test_a_chunk_that_is_there_already_counts_for_as_many_items_as_it_has(delive
     ticked(first)
     second, _, _ = delivery(chunk_seconds=0)
     run(2, 5)
-    second.send_rest([])
+    second.send_unsent([])
     assert results.values(results.chunk(0)) == {0: b"", 1: b"x"}
     assert results.values(results.chunk(1)) == {2: b"xx", 3: b"xxx", 4: b"xxxx"}
 
@@ -518,7 +518,7 @@ def test_a_chunk_under_a_forged_ones_name_goes_under_the_next(delivery: Any, cap
     identity = results.task.identity
     results.task.store.put(chunk_name(identity.folder, 0, 0, 0), b"forged")
     run(0, 2)
-    made.send_rest([])
+    made.send_unsent([])
     assert results.values(results.chunk(1)) == {0: b"", 1: b"x"}
 
 
@@ -557,11 +557,11 @@ def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(deliver
     for index in (0, 1):
         prints(index, b"%d" % index * 3_000_000)
         run(index, index + 1)
-        made.tick(streams)
-        made.rest(NotesReader(str(folder)).read())
+        made.send_due_chunk(streams)
+        made.unsent(NotesReader(str(folder)).read())
     prints(2, b"short\n")
     run(2, 3)
-    made.send_rest(streams)
+    made.send_unsent(streams)
     texts = [results.printed(results.chunk(number))[0][0] for number in range(3)]
     assert [(text[0], text[-1], "bytes left out" in text) for text in texts[:2]] == [("0", "0", True), ("1", "1", True)]
     assert texts[2] == "short\n"

@@ -121,14 +121,14 @@ def test_a_circle_of_causes_ends() -> None:
 
 def test_a_short_stream_is_kept_whole_and_a_missing_one_is_empty(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
-    assert outcome_report.kept(str(path)) == b""
+    assert outcome_report.head_and_tail(str(path)) == b""
     for size in (0, 1, 2 * KEPT_BYTES):
         path.write_bytes(b"x" * size)
-        assert outcome_report.kept(str(path)) == b"x" * size
+        assert outcome_report.head_and_tail(str(path)) == b"x" * size
 
 
 def test_of_a_long_stream_both_ends_are_kept(tmp_path: Any) -> None:
     path = tmp_path / "stdout"
     path.write_bytes(b"a" * KEPT_BYTES + b"-" * 5 + b"z" * KEPT_BYTES)
-    kept = outcome_report.kept(str(path))
+    kept = outcome_report.head_and_tail(str(path))
     assert kept == b"a" * KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * KEPT_BYTES

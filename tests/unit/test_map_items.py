@@ -22,8 +22,8 @@ from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, P
 from covalent_parallel_plugin.protocol.identity import CallIdentity, TaskAddress, chunk_binding, task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices, parse_indices
 from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
-from covalent_parallel_plugin.runner.map_items import Share
-from covalent_parallel_plugin.runner.outcome_report import kept
+from covalent_parallel_plugin.runner.map_items import ItemShare
+from covalent_parallel_plugin.runner.outcome_report import head_and_tail
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
@@ -110,14 +110,14 @@ def test_runs_of_equal_steps_are_written_short(indices: list[int], text: str) ->
 
 @given(st.integers(1, 20), st.integers(0, 200))
 def test_every_item_is_of_exactly_one_task(tasks: int, count: int) -> None:
-    shares = [Share(task, tasks, 0, None, "").indices(count) for task in range(tasks)]
+    shares = [ItemShare(task, tasks, 0, None, "").indices(count) for task in range(tasks)]
     assert sorted(itertools.chain(*shares)) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @given(st.integers(1, 20), index_lists, st.integers(0, 1500))
 def test_chosen_items_are_shared_out_in_their_order(tasks: int, chosen: list[int], count: int) -> None:
-    shares = [Share(task, tasks, 0, chosen, "").indices(count) for task in range(tasks)]
+    shares = [ItemShare(task, tasks, 0, chosen, "").indices(count) for task in range(tasks)]
     there = [index for index in chosen if index < count]
     taken = [share[turn] for turn in range(len(there)) for share in shares if turn < len(share)]
     assert taken == there
@@ -125,8 +125,8 @@ def test_chosen_items_are_shared_out_in_their_order(tasks: int, chosen: list[int
 
 @given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 50))
 def test_a_later_attempt_goes_on_where_the_earlier_one_was(tasks: int, count: int, position: int) -> None:
-    whole = Share(0, tasks, 0, None, "").indices(count)
-    assert Share(0, tasks, position, None, "").indices(count) == whole[position:]
+    whole = ItemShare(0, tasks, 0, None, "").indices(count)
+    assert ItemShare(0, tasks, position, None, "").indices(count) == whole[position:]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def spans_of(store: ValueStore, path: Path, *spans: tuple[int, int]) -> list[str
     size = path.stat().st_size
     output = [offset for span in spans for offset in (*span, 0, 0)]
     table = {**TABLE, "index": list(range(len(spans))), "size": [0] * len(spans), "output": output}
-    parts: dict[str, Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
+    parts: dict[str, Part] = {"stdout": head_and_tail(str(path)), "stderr": b"", "values": b""}
     report = read(store, sealed({**HEADER, "table": table, "streams": [size, 0]}, parts))
     return [stdout for stdout, _ in printed(store, report)]
 
@@ -363,7 +363,7 @@ def test_items_at_the_ends_of_a_long_stream_keep_their_output(store: ValueStore,
 def test_an_item_across_the_gap_has_its_beginning_and_its_end(store: ValueStore, long_stream: Path) -> None:
     size = long_stream.stat().st_size
     (whole,) = spans_of(store, long_stream, (0, size))
-    assert whole == kept(str(long_stream)).decode()
+    assert whole == head_and_tail(str(long_stream)).decode()
 
 
 def test_an_item_within_the_gap_is_told_to_be_left_out(store: ValueStore, long_stream: Path) -> None:
