@@ -29,10 +29,10 @@ from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
 from . import resting
-from . import settings as options
 from .dispatch.cancelling import Cancellation, CancelledCall
 from .errors import ParallelError, SettingsError
-from .given import refuse_unknown, require_folder, settings_of, values_of
+from .settings import options as options
+from .settings.executor_options import refuse_unknown, require_folder, settings_of, values_of
 
 if TYPE_CHECKING:
     from .dispatch.verdict import Failure

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin import settings as options
 from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.settings import options as options
 
 if TYPE_CHECKING:
     _SecondsType = click.ParamType[float]

@@ -12,7 +12,7 @@ from ..errors import OutcomeError
 from ..protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
 from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
-from ..rules import MAX_PARALLEL
+from ..settings.validators import MAX_PARALLEL
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
 from .outcome import Outcome, count_of, outcome_from, raised_of, read_envelope, text_of, writable
 

@@ -11,7 +11,7 @@ from typing import Any
 from google.cloud import batch_v1
 from google.protobuf.duration_pb2 import Duration
 
-from .. import __version__, resources, rules
+from .. import __version__
 from ..errors import SettingsError
 from ..protocol.envelope import python_minor
 from ..protocol.environment import (
@@ -28,7 +28,7 @@ from ..protocol.environment import (
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
 from ..remembered import Remembered
-from ..settings import Settings
+from ..settings import Settings, container_rules, machine_rules, validators
 from . import archive
 from .call import Call
 
@@ -38,7 +38,7 @@ RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
-GRACE_SECONDS = rules.GRACE_SECONDS
+GRACE_SECONDS = validators.GRACE_SECONDS
 
 LABEL_DISPATCH = "covalent-dispatch"
 LABEL_NODE = "covalent-node"
@@ -59,7 +59,7 @@ MAX_JOB_BYTES = 1_000_000
 # Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind: a control
 # character takes six bytes there, and the rest of a job some thousands
 SURELY_SMALL_BYTES = 150_000
-LOCAL_SSD_PATH = f"{resources.MOUNT_ROOT}/{resources.LOCAL_SSD}"
+LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{machine_rules.LOCAL_SSD}"
 # Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
 PACKAGES_VOLUME = "covalent-parallel-packages"
 # https://cloud.google.com/storage/docs/gcsfuse-cli: folders without objects of their own are seen; not only root may
@@ -185,7 +185,8 @@ def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSp
         environment=batch_v1.Environment(
             variables=settings.environment,
             secret_variables={
-                name: resources.secret_version(secret, settings.project_id) for name, secret in settings.secrets.items()
+                name: container_rules.secret_version(secret, settings.project_id)
+                for name, secret in settings.secrets.items()
             },
         ),
         volumes=_volumes(settings),
@@ -220,7 +221,7 @@ def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.R
     )
     if settings.registry_username:
         container.username = settings.registry_username
-        container.password = resources.secret_version(settings.registry_password, settings.project_id)
+        container.password = container_rules.secret_version(settings.registry_password, settings.project_id)
     return container
 
 
@@ -241,7 +242,7 @@ def _volumes(settings: Settings) -> list[batch_v1.Volume]:
         made.mount_path = volume.mount_path
         volumes.append(made)
     if settings.local_ssd_gb:
-        volumes.append(batch_v1.Volume(device_name=resources.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
+        volumes.append(batch_v1.Volume(device_name=machine_rules.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
     return volumes
 
 
@@ -274,8 +275,8 @@ def _machines(settings: Settings, labels: dict[str, str]) -> batch_v1.Allocation
         boot_disk=batch_v1.AllocationPolicy.Disk(size_gb=settings.boot_disk_gb, type_=settings.boot_disk_type),
     )
     if settings.local_ssd_gb:
-        ssd = batch_v1.AllocationPolicy.Disk(type_=resources.LOCAL_SSD, size_gb=settings.local_ssd_gb)
-        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=resources.LOCAL_SSD)]
+        ssd = batch_v1.AllocationPolicy.Disk(type_=machine_rules.LOCAL_SSD, size_gb=settings.local_ssd_gb)
+        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=machine_rules.LOCAL_SSD)]
     if settings.gpu_type:
         policy.accelerators = [
             batch_v1.AllocationPolicy.Accelerator(type_=settings.gpu_type, count=settings.accelerators)
@@ -313,8 +314,8 @@ def _provisioning_model(settings: Settings) -> int:
 
 
 def _reservation(settings: Settings) -> str:
-    if settings.provisioning == resources.NO_RESERVATION:
-        return resources.NO_RESERVATION
+    if settings.provisioning == machine_rules.NO_RESERVATION:
+        return machine_rules.NO_RESERVATION
     return settings.provisioning.partition(":")[2]
 
 

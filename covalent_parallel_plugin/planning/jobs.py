@@ -9,13 +9,13 @@ from importlib.metadata import version
 
 from google.cloud import batch_v1
 
-from .. import settings as options
 from ..dispatch import jobspec
 from ..dispatch.call import Call
 from ..dispatch.items import tasks_for
 from ..errors import SettingsError
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
+from ..settings import options as options
 from .assignments import Changes
 from .errors import UnreadableJobError
 from .workflow import ELECTRON, Node, listed

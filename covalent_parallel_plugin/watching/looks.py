@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from .. import settings as options
 from ..cloud.batch import BatchApi
 from ..dispatch import jobspec
 from ..dispatch.call import is_plain_id
 from ..errors import MissingResourceError, UnavailableError
+from ..settings import options as options
 from .places import CONFIGURED, EXECUTOR, Places, is_on_batch, places_of
 from .server import UNANSWERED, CovalentServer, Node, reason
 from .view import OVER, JobView, Snapshot, view_of

@@ -147,7 +147,12 @@ SHOW = "import sys; print(sorted(m for m in sys.modules if m.split('.')[0] in {n
 
 @pytest.mark.parametrize(
     "what",
-    ["covalent_parallel_plugin", "covalent", "covalent_parallel_plugin.settings", "covalent_parallel_plugin.errors"],
+    [
+        "covalent_parallel_plugin",
+        "covalent",
+        "covalent_parallel_plugin.settings",
+        "covalent_parallel_plugin.errors",
+    ],
 )
 def test_importing_loads_nothing_of_googles(what: str, tmp_path: Path) -> None:
     shown = python(f"import {what}; {SHOW.format(names=('google', 'grpc', 'proto'))}", tmp_path)

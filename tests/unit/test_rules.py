@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from covalent_parallel_plugin.settings import OPTIONS
+from covalent_parallel_plugin.settings.options.options import OPTIONS
 
 ACCEPTED = [
     ("vcpus", 2, 2),

@@ -1,4 +1,4 @@
-"""What Compute Engine's machine families can and cannot do: one sentence for each wish that cannot be met.
+"""What the options of a job's machines accept, and what Compute Engine's machine families can and cannot do.
 
 The names are those of https://cloud.google.com/compute/docs/machine-resource; a family that is not listed here is taken
 to be able to do what is asked, so that a new one works before this file knows it.
@@ -7,6 +7,8 @@ to be able to do what is asked, so that a new one works before this file knows i
 from __future__ import annotations
 
 import re
+
+from .validators import list_of_text, plain_name, text
 
 # https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
 BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
@@ -40,7 +42,131 @@ HYPERDISK_ONLY = ("n4-", "n4a-", "n4d-", "c4-", "c4a-", "c4d-", "m4-", "x4-", "a
 # https://cloud.google.com/compute/docs/instances/about-flex-start-vms: seven days at most
 MAX_FLEX_START_SECONDS = 7 * 24 * 3600
 
+LOCAL_SSD = "local-ssd"
+# https://cloud.google.com/compute/docs/disks/local-ssd: a local SSD has 375 GB, a machine 24 of them at most
+LOCAL_SSD_GB = 375
+MOST_LOCAL_SSDS = 24
+# google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
+NO_RESERVATION = "NO_RESERVATION"
+
 _GPUS_IN_NAME = re.compile(r"-(\d+)g$")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
+_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
+_COMPUTE = r"(?:(?:https://www\.googleapis\.com/compute/v1/)?projects/[a-z0-9.:-]+/)?"
+_COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
+_SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
+_RESERVATION = re.compile(rf"(?:projects/[a-z0-9.:-]+/)?(?:zones/[a-z0-9-]+/reservations/)?{_COMPUTE_NAME}")
+_DISK_TYPE = re.compile(r"(pd|hyperdisk)-[a-z]+(-[a-z]+)*")
+_CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
+
+
+def region(value: object) -> str:
+    """A region; a zone is refused with its region named."""
+    name = text(value)
+    if _ZONE.fullmatch(name):
+        raise ValueError(f"is a zone: use its region, {name.rsplit('-', 1)[0]!r}")
+    if not _REGION.fullmatch(name):
+        raise ValueError("is no region: use one such as us-east1 or europe-west4")
+    return name
+
+
+def zones(value: object) -> list[str]:
+    """A list of zones, or their names with commas between them."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    names = list_of_text(value)
+    wrong = [name for name in names if not _ZONE.fullmatch(name)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
+    if len(set(names)) < len(names):
+        raise ValueError("names a zone twice: leave one out")
+    return names
+
+
+def region_of(zone: str) -> str:
+    """The region a zone lies in."""
+    return zone.rsplit("-", 1)[0]
+
+
+def network(value: object) -> str:
+    """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
+    name = text(value)
+    if not _NETWORK.fullmatch(name):
+        raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
+    return name if "/" in name else f"global/networks/{name}"
+
+
+def subnetwork(value: object) -> str:
+    """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
+    name = text(value)
+    if not _SUBNETWORK.fullmatch(name):
+        raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
+    return name
+
+
+def subnetwork_region(name: str) -> str:
+    """The region that a subnetwork's URL names; "" for a bare name."""
+    found = _SUBNETWORK.fullmatch(name)
+    return (found and found[1]) or ""
+
+
+def boot_disk_type(value: object) -> str:
+    """A persistent disk's type, as google.cloud.batch_v1.AllocationPolicy.Disk.type has it."""
+    name = text(value)
+    if name == LOCAL_SSD:
+        raise ValueError("cannot be booted from: use pd-balanced, and local_ssd_gb for local SSDs")
+    if not _DISK_TYPE.fullmatch(name):
+        raise ValueError("is no disk type: use pd-standard, pd-balanced, pd-ssd, pd-extreme or hyperdisk-balanced")
+    return name
+
+
+def local_ssd_gb(value: object) -> int:
+    """A multiple of 375 up to 9000, or 0 for none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is no whole number: use a multiple of 375, such as 375")
+    most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
+    if not 0 <= value <= most:
+        raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
+    if value % LOCAL_SSD_GB:
+        more = (value // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
+        raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
+    return value
+
+
+def provisioning(value: object) -> str:
+    """STANDARD, FLEX_START, NO_RESERVATION, RESERVATION:NAME or RESERVATION_BOUND:NAME."""
+    name = text(value)
+    kind, colon, reservation = name.partition(":")
+    if kind.upper() == "SPOT":
+        raise ValueError("has an option of its own: set spot = True")
+    if kind + colon not in _CONSUMPTIONS:
+        raise ValueError(f"is unknown: use {', '.join(_CONSUMPTIONS[:3])}, RESERVATION:NAME or RESERVATION_BOUND:NAME")
+    if colon and not _RESERVATION.fullmatch(reservation):
+        raise ValueError(
+            f"names no reservation: write {kind}:NAME or {kind}:projects/PROJECT/zones/ZONE/reservations/NAME"
+        )
+    return name
+
+
+def reservation_zone(value: str) -> str:
+    """The zone that a reservation's full name has; "" where it has none."""
+    found = re.search(r"zones/([a-z0-9-]+)/reservations/", value)
+    return found[1] if found else ""
+
+
+def machine_type(value: object) -> str:
+    """A Compute Engine machine type's name."""
+    return plain_name(value, "machine type", "n2-standard-4 (gcloud compute machine-types list)")
+
+
+def gpu_type(value: object) -> str:
+    """A Compute Engine accelerator type's name."""
+    return plain_name(value, "accelerator type", "nvidia-tesla-t4 (gcloud compute accelerator-types list)")
 
 
 def has_built_in_gpus(machine: str) -> bool:

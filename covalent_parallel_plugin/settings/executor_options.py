@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 
-from . import settings as options
-from .errors import SettingsError
-from .remembered import Remembered
-from .settings import Settings
+from ..errors import SettingsError
+from ..remembered import Remembered
+from . import options as options
+from .options import Settings
 
 # Covalent's UI shows the first 200 characters or so of an executor's attributes
 TOLD_FIRST = (

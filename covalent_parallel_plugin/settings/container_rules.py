@@ -1,32 +1,19 @@
-"""Rules for what a job's machines and containers bring along: places, networks, disks, volumes, secrets, packages."""
+"""What the options of a job's container accept: volumes, secrets, registry, options of docker, packages."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .rules import RESERVED_VARIABLES, bucket_name, mapping_of_text, text, variable_problem
+from .machine_rules import LOCAL_SSD
+from .validators import RESERVED_VARIABLES, bucket_name, list_of_text, mapping_of_text, text, variable_problem
 
 # Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
 # https://cloud.google.com/batch/docs/create-run-job-storage
 MOUNT_ROOT = "/mnt/disks"
-LOCAL_SSD = "local-ssd"
-# https://cloud.google.com/compute/docs/disks/local-ssd: a local SSD has 375 GB, a machine 24 of them at most
-LOCAL_SSD_GB = 375
-MOST_LOCAL_SSDS = 24
-# google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
-NO_RESERVATION = "NO_RESERVATION"
-
-_ZONE = re.compile(r"([a-z]+-[a-z]+\d+)-[a-z]")
-_COMPUTE = r"(?:(?:https://www\.googleapis\.com/compute/v1/)?projects/[a-z0-9.:-]+/)?"
-_COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
-_SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
-_RESERVATION = re.compile(rf"(?:projects/[a-z0-9.:-]+/)?(?:zones/[a-z0-9-]+/reservations/)?{_COMPUTE_NAME}")
-_DISK_TYPE = re.compile(r"(pd|hyperdisk)-[a-z]+(-[a-z]+)*")
 _SECRET = re.compile(
     r"(?:projects/(?P<project>[a-z0-9.:-]+)/secrets/)?(?P<secret>[A-Za-z0-9_-]{1,255})"
     r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
@@ -49,7 +36,6 @@ _PIP_OPTIONS = (
     "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--no-binary",
     "--only-binary", "--prefer-binary", "--pre", "--require-hashes", "--use-feature",
 )  # fmt: skip
-_CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
 
 
 @dataclass(frozen=True)
@@ -65,94 +51,6 @@ class Volume:
     @property
     def mount_path(self) -> str:
         return f"{MOUNT_ROOT}/{self.name}"
-
-
-def zones(value: object) -> list[str]:
-    """A list of zones, or their names with commas between them."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    names = _list_of_text(value)
-    wrong = [name for name in names if not _ZONE.fullmatch(name)]
-    if wrong:
-        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
-    if len(set(names)) < len(names):
-        raise ValueError("names a zone twice: leave one out")
-    return names
-
-
-def region_of(zone: str) -> str:
-    """The region a zone lies in."""
-    return zone.rsplit("-", 1)[0]
-
-
-def network(value: object) -> str:
-    """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
-    name = text(value)
-    if not _NETWORK.fullmatch(name):
-        raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
-    return name if "/" in name else f"global/networks/{name}"
-
-
-def subnetwork(value: object) -> str:
-    """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
-    name = text(value)
-    if not _SUBNETWORK.fullmatch(name):
-        raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
-    return name
-
-
-def subnetwork_region(name: str) -> str:
-    """The region that a subnetwork's URL names; "" for a bare name."""
-    found = _SUBNETWORK.fullmatch(name)
-    return (found and found[1]) or ""
-
-
-def boot_disk_type(value: object) -> str:
-    """A persistent disk's type, as google.cloud.batch_v1.AllocationPolicy.Disk.type has it."""
-    name = text(value)
-    if name == LOCAL_SSD:
-        raise ValueError("cannot be booted from: use pd-balanced, and local_ssd_gb for local SSDs")
-    if not _DISK_TYPE.fullmatch(name):
-        raise ValueError("is no disk type: use pd-standard, pd-balanced, pd-ssd, pd-extreme or hyperdisk-balanced")
-    return name
-
-
-def local_ssd_gb(value: object) -> int:
-    """A multiple of 375 up to 9000, or 0 for none."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("is no whole number: use a multiple of 375, such as 375")
-    most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
-    if not 0 <= value <= most:
-        raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
-    if value % LOCAL_SSD_GB:
-        more = (value // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
-        raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
-    return value
-
-
-def provisioning(value: object) -> str:
-    """STANDARD, FLEX_START, NO_RESERVATION, RESERVATION:NAME or RESERVATION_BOUND:NAME."""
-    name = text(value)
-    kind, colon, reservation = name.partition(":")
-    if kind.upper() == "SPOT":
-        raise ValueError("has an option of its own: set spot = True")
-    if kind + colon not in _CONSUMPTIONS:
-        raise ValueError(f"is unknown: use {', '.join(_CONSUMPTIONS[:3])}, RESERVATION:NAME or RESERVATION_BOUND:NAME")
-    if colon and not _RESERVATION.fullmatch(reservation):
-        raise ValueError(
-            f"names no reservation: write {kind}:NAME or {kind}:projects/PROJECT/zones/ZONE/reservations/NAME"
-        )
-    return name
-
-
-def reservation_zone(value: str) -> str:
-    """The zone that a reservation's full name has; "" where it has none."""
-    found = re.search(r"zones/([a-z0-9-]+)/reservations/", value)
-    return found[1] if found else ""
 
 
 def secret(value: object) -> str:
@@ -304,7 +202,7 @@ def requirements(value: object) -> list[str]:
     """A list of requirements as pip takes them, or text with one in each line."""
     if isinstance(value, str):
         value = value.splitlines()
-    lines = [line.strip() for line in _list_of_text(value)]
+    lines = [line.strip() for line in list_of_text(value)]
     lines = [line for line in lines if line and not line.startswith("#")]
     problems = [problem for line in lines if (problem := _requirement_problem(line))]
     if problems:
@@ -338,13 +236,3 @@ def _requirement_problem(line: str) -> str:
         reason = str(error).split("\n", 1)[0]
         return f"{line!r} is no requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"
     return ""
-
-
-def _list_of_text(value: object) -> list[str]:
-    if isinstance(value, Mapping) or not isinstance(value, Collection):
-        raise ValueError(f"is a {type(value).__name__}: use a list of text")
-    entries = list(value)
-    wrong = [entry for entry in entries if not isinstance(entry, str)]
-    if wrong:
-        raise ValueError(f"holds {wrong[0]!r}, which is no text: use a list of text")
-    return entries

@@ -6,7 +6,7 @@ The error's text follows "option = value" in a sentence, and ends with the remed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 Rule = Callable[[object], Any]
@@ -39,8 +39,6 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # Google's have no underscores; the replaced plugin's documentation does, and the stand-in takes any
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
-_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 # The grammar of https://github.com/distribution/reference: host and port, path, tag, digest
@@ -138,16 +136,6 @@ def project_id(value: object) -> str:
     return name
 
 
-def region(value: object) -> str:
-    """A region; a zone is refused with its region named."""
-    name = text(value)
-    if _ZONE.fullmatch(name):
-        raise ValueError(f"is a zone: use its region, {name.rsplit('-', 1)[0]!r}")
-    if not _REGION.fullmatch(name):
-        raise ValueError("is no region: use one such as us-east1 or europe-west4")
-    return name
-
-
 def image_uri(value: object) -> str:
     """A container image."""
     name = text(value)
@@ -166,16 +154,6 @@ def service_account_email(value: object) -> str:
     if not _EMAIL.fullmatch(name):
         raise ValueError("is no e-mail address: use one such as NAME@PROJECT.iam.gserviceaccount.com")
     return name
-
-
-def machine_type(value: object) -> str:
-    """A Compute Engine machine type's name."""
-    return _plain_name(value, "machine type", "n2-standard-4 (gcloud compute machine-types list)")
-
-
-def gpu_type(value: object) -> str:
-    """A Compute Engine accelerator type's name."""
-    return _plain_name(value, "accelerator type", "nvidia-tesla-t4 (gcloud compute accelerator-types list)")
 
 
 def labels(value: object) -> dict[str, str]:
@@ -227,6 +205,25 @@ def mapping_of_text(value: object) -> dict[str, str]:
     return dict(value)
 
 
+def list_of_text(value: object) -> list[str]:
+    """A list of text."""
+    if isinstance(value, Mapping) or not isinstance(value, Collection):
+        raise ValueError(f"is a {type(value).__name__}: use a list of text")
+    entries = list(value)
+    wrong = [entry for entry in entries if not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no text: use a list of text")
+    return entries
+
+
+def plain_name(value: object, what: str, example: str) -> str:
+    """A name as Google has them, of what stands in `what`."""
+    name = text(value)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"is no {what}: use a name such as {example}")
+    return name
+
+
 def _number(value: object) -> float:
     if isinstance(value, str):
         try:
@@ -240,10 +237,3 @@ def _number(value: object) -> float:
     if abs(value) > LARGEST_NUMBER:
         raise ValueError("is too large: use a smaller number")
     return value
-
-
-def _plain_name(value: object, what: str, example: str) -> str:
-    name = text(value)
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"is no {what}: use a name such as {example}")
-    return name

@@ -12,9 +12,11 @@ from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 
-from . import machines, resources, rules
-from .errors import SettingsError, without_passwords
-from .rules import Rule
+from ..errors import SettingsError, without_passwords
+from . import container_rules as containers
+from . import machine_rules as machines
+from . import validators as rules
+from .validators import Rule
 
 SECTION = "executors.gcpbatch"
 # More of a wrong value than this helps nobody
@@ -59,7 +61,7 @@ class Settings:
         "identity of the job's machines; empty: the project's default for Compute Engine",
     )
     project_id: str = _option("", rules.project_id, "Google Cloud project that runs and pays", required=True)
-    region: str = _option("us-east1", rules.region, "region of the jobs")
+    region: str = _option("us-east1", machines.region, "region of the jobs")
     vcpus: float = _option(2, rules.number(above=0, most=1000), "virtual CPUs per electron, fractions allowed", "vCPU")
     memory: int = _option(512, rules.whole_number(least=1), "memory per electron", "MB")
     time_limit: float = _option(
@@ -72,8 +74,8 @@ class Settings:
         "new attempts of what never reported back (preempted, machine lost); the electron's own exceptions are final",
     )
     cache_dir: str = _option("/tmp/covalent", rules.text, "folder for large values on their way; nothing stays there")
-    machine_type: str = _option("", rules.machine_type, "Compute Engine machine type; empty: Batch chooses")
-    gpu_type: str = _option("", rules.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
+    machine_type: str = _option("", machines.machine_type, "Compute Engine machine type; empty: Batch chooses")
+    gpu_type: str = _option("", machines.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
     gpu_count: int | None = _option(
         None, rules.whole_number(least=0, most=16), "accelerators per machine; not given: 1 where gpu_type is"
     )
@@ -83,22 +85,22 @@ class Settings:
     )
     provisioning: str = _option(
         "",
-        resources.provisioning,
+        machines.provisioning,
         "how machines are had: FLEX_START (cheaper, once there is capacity), or by a reservation; empty: as they come",
     )
     boot_disk_gb: int = _option(
         30, rules.whole_number(least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
     )
-    boot_disk_type: str = _option("", resources.boot_disk_type, "type of the boot disk; empty: Batch chooses")
+    boot_disk_type: str = _option("", machines.boot_disk_type, "type of the boot disk; empty: Batch chooses")
     local_ssd_gb: int = _option(
         0,
-        resources.local_ssd_gb,
+        machines.local_ssd_gb,
         "local SSDs, seen as one folder, /mnt/disks/local-ssd; emptied with the machine",
         "GB",
     )
-    zones: Sequence[str] = _option([], resources.zones, "zones of `region` to take machines from; empty: all of them")
-    network: str = _option("", resources.network, "VPC network of the machines; empty: the project's default")
-    subnetwork: str = _option("", resources.subnetwork, "subnetwork of the machines, in `region`")
+    zones: Sequence[str] = _option([], machines.zones, "zones of `region` to take machines from; empty: all of them")
+    network: str = _option("", machines.network, "VPC network of the machines; empty: the project's default")
+    subnetwork: str = _option("", machines.subnetwork, "subnetwork of the machines, in `region`")
     external_ip: bool = _option(
         True, rules.truth, "whether the machines have addresses on the internet; False needs network and subnetwork"
     )
@@ -107,18 +109,18 @@ class Settings:
         {}, rules.environment, "environment variables of the electron, readable by whoever may view the job"
     )
     secrets: Mapping[str, str] = _option(
-        {}, resources.secrets, "environment variables whose values Secret Manager holds; the job shows the names only"
+        {}, containers.secrets, "environment variables whose values Secret Manager holds; the job shows the names only"
     )
     volumes: Mapping[str, str] = _option(
-        {}, resources.volumes, "buckets and NFS exports as folders: NAME is seen at /mnt/disks/NAME"
+        {}, containers.volumes, "buckets and NFS exports as folders: NAME is seen at /mnt/disks/NAME"
     )
-    container_options: str = _option("", resources.container_options, "further options of `docker run`")
+    container_options: str = _option("", containers.container_options, "further options of `docker run`")
     registry_username: str = _option(
-        "", resources.username, "user of a private registry (Artifact Registry needs none); with registry_password"
+        "", containers.username, "user of a private registry (Artifact Registry needs none); with registry_password"
     )
-    registry_password: str = _option("", resources.secret, "secret of Secret Manager that holds this user's password")
+    registry_password: str = _option("", containers.secret, "secret of Secret Manager that holds this user's password")
     requirements: Sequence[str] = _option(
-        [], resources.requirements, "packages that pip installs in the container before the electron runs"
+        [], containers.requirements, "packages that pip installs in the container before the electron runs"
     )
     priority: int = _option(
         0, rules.whole_number(least=0, most=rules.MAX_PRIORITY), "jobs of higher priority are scheduled first"
@@ -146,9 +148,9 @@ class Settings:
         return f"projects/{self.project_id}/locations/{self.region}"
 
     @property
-    def mounted_volumes(self) -> list[resources.Volume]:
+    def mounted_volumes(self) -> list[containers.Volume]:
         """The volumes, read."""
-        return [resources.volume(name, source) for name, source in self.volumes.items()]
+        return [containers.volume(name, source) for name, source in self.volumes.items()]
 
     @property
     def accelerators(self) -> int:
@@ -281,14 +283,14 @@ def _other_contradictions(known: Mapping[str, Any]) -> list[str]:
     if known["spot_fallback"] and not known["spot"]:
         found.append("spot_fallback = True has no meaning without spot = True: set spot, or leave spot_fallback out")
     for zone in known["zones"]:
-        if resources.region_of(zone) != region:
+        if machines.region_of(zone) != region:
             # google.cloud.batch_v1.AllocationPolicy.LocationPolicy.allowed_locations
             found.append(f"zones = {known['zones']!r} holds {zone!r}, which is not in region = {region!r}: change one")
-    if resources.subnetwork_region(subnetwork) not in ("", region):
+    if machines.subnetwork_region(subnetwork) not in ("", region):
         found.append(f"subnetwork = {subnetwork!r} is not in region = {region!r}: use one that is")
-    zone = resources.reservation_zone(known["provisioning"])
-    if zone and (resources.region_of(zone) != region or (known["zones"] and zone not in known["zones"])):
-        where = f"zones = {known['zones']!r}" if resources.region_of(zone) == region else f"region = {region!r}"
+    zone = machines.reservation_zone(known["provisioning"])
+    if zone and (machines.region_of(zone) != region or (known["zones"] and zone not in known["zones"])):
+        where = f"zones = {known['zones']!r}" if machines.region_of(zone) == region else f"region = {region!r}"
         found.append(
             f"provisioning = {known['provisioning']!r} is in zone {zone!r}, which is not in {where}: change one"
         )
