@@ -32,7 +32,7 @@ from . import resting
 from .dispatch.cancelling import Cancellation, CancelledCall
 from .errors import ParallelError, SettingsError
 from .settings import options as options
-from .settings.executor_options import refuse_unknown, require_folder, settings_of, values_of
+from .settings.executor_options import ensure_writable_folder, refuse_unknown, resolve_options, settings_from
 
 if TYPE_CHECKING:
     from .dispatch.verdict import Failure
@@ -132,7 +132,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         given = {name: arguments[name] for name in options.OPTIONS if arguments[name] is not None}
         configured = configured_options()
         refuse_unknown(unknown, configured)
-        own = values_of(given, configured)
+        own = resolve_options(given, configured)
         super().__init__()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
@@ -215,8 +215,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             if not recognise.is_named_like_one(transport.name_of(function)):
                 # Covalent's own nodes need nothing that those wait for which are staged for Batch.
                 turn = await turns.turn(cancelled)
-            settings = settings_of(self.__dict__)
-            require_folder(settings.cache_dir)
+            settings = settings_from(self.__dict__)
+            ensure_writable_folder(settings.cache_dir)
             services = cloud.shared_services(settings.project_id, settings.bucket_name)
             lattice = await self._lattice_name(node[0])
             if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:

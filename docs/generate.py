@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from covalent_parallel_plugin.settings.options.options import OPTIONS, SECTION
+from covalent_parallel_plugin.settings import OPTIONS, SECTION
 
 HEAD = f"""# Options
 

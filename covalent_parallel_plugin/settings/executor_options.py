@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
+import marshal
 import math
 import os
 import time
 import warnings
 from collections.abc import Mapping
 from copy import copy
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import SettingsError
-from ..remembered import Remembered
 from . import options as options
 from .options import Settings
 
 # Covalent's UI shows the first 200 characters or so of an executor's attributes
-TOLD_FIRST = (
+DISPLAYED_FIRST = (
     "project_id", "region", "vcpus", "memory", "machine_type", "gpu_type", "gpu_count", "spot", "time_limit", "retries",
     "bucket_name", "container_image_uri",
 )  # fmt: skip
 MUTABLE = (dict, list)
+MOST_REMEMBERED = 256
 
-# What constructors made of their arguments and the configuration, and electrons of their executor's values
-_values: Remembered[dict[str, object]] = Remembered()
-_settings: Remembered[Settings] = Remembered()
 # When a folder was seen to be usable, on the monotonic clock
 _usable_folders: dict[str, float] = {}
 USABLE_SECONDS = 5.0
 _warned: set[str] = set()
 
 
-def values_of(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
+def resolve_options(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
     """Every option's value for an executor that was given these, beside the section of the configuration file.
 
     Raises:
         SettingsError: values that are wrong here, all of them in one message.
     """
-    values = _values.of([given, configured], lambda: _checked_values(given, configured))
+    packed = _packed([given, configured])
+    values = _checked_values(given, configured) if packed is None else _values_of_packed(packed)
     return {name: copy(value) if type(value) in MUTABLE else value for name, value in values.items()}
 
 
-def settings_of(attributes: Mapping[str, object]) -> Settings:
+def settings_from(attributes: Mapping[str, object]) -> Settings:
     """The settings that an executor's attributes make, shared by all electrons that bring the same ones.
 
     Raises:
         SettingsError: values that are wrong, missing or contradict each other, all of them in one message.
     """
     values = {name: attributes.get(name) for name in options.OPTIONS}
-    return _settings.of(values, lambda: options.check(options.resolve(values, {})))
+    packed = _packed(values)
+    return options.check(options.resolve(values, {})) if packed is None else _settings_of_packed(packed)
+
+
+def _packed(values: Any) -> bytes | None:
+    """Bytes that only equal values of the same types have; None where there is more to them than plain data.
+
+    Thousands of electrons of one lattice bring the same options: what is made of them is made once.
+    """
+    try:
+        # Version 2 of marshal's format: later ones tell apart objects that are shared from equal ones.
+        packed = marshal.dumps(values, 2)
+        # What only offers its bytes, such as one of NumPy's numbers, comes back as these.
+        return packed if marshal.loads(packed) == values else None  # packed here
+    except ValueError:
+        return None
+
+
+@lru_cache(MOST_REMEMBERED)
+def _values_of_packed(packed: bytes) -> dict[str, object]:
+    return _checked_values(*marshal.loads(packed))  # packed here
+
+
+@lru_cache(MOST_REMEMBERED)
+def _settings_of_packed(packed: bytes) -> Settings:
+    return options.check(options.resolve(marshal.loads(packed), {}))  # packed here
 
 
 def _checked_values(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
@@ -61,19 +87,19 @@ def _checked_values(given: Mapping[str, object], configured: Mapping[str, object
     if mistakes:
         raise SettingsError(mistakes)
     values = options.resolve(given, configured)
-    return _told_first(
+    return _order_for_display(
         {name: options.plain(name, value) if options.is_given(value) else value for name, value in values.items()}
     )
 
 
-def _told_first(attributes: Mapping[str, object]) -> dict[str, object]:
+def _order_for_display(attributes: Mapping[str, object]) -> dict[str, object]:
     """The attributes in the order in which they tell most: what was chosen first, what is empty last."""
-    said = [name for name in TOLD_FIRST if attributes[name] not in ("", None, False)]
+    said = [name for name in DISPLAYED_FIRST if attributes[name] not in ("", None, False)]
     rest = sorted((name for name in attributes if name not in said), key=lambda name: attributes[name] in ("", None))
     return {name: attributes[name] for name in (*said, *rest)}
 
 
-def require_folder(path: str) -> None:
+def ensure_writable_folder(path: str) -> None:
     """Have the folder for large payloads, before anything is uploaded that might need it later.
 
     What was found usable a moment ago is not looked at again: a system call gives the interpreter to the threads, and

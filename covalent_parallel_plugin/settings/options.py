@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from typing import Any, cast
 
 from ..errors import SettingsError, without_passwords
@@ -42,9 +43,16 @@ def _option(default: object, rule: Rule, help: str, unit: str = "", required: bo
     return field(default=default, metadata=metadata)
 
 
+class FrozenDict(dict[str, str]):
+    """A dict that nobody changes, so that it can be hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none
+        return hash(frozenset(self.items()))
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The options of one electron, checked.
+    """The options of one electron, checked; hashable, so lists become tuples.
 
     The first eleven stand in the order in which the replaced plugin's constructor takes them.
     """
@@ -141,6 +149,20 @@ class Settings:
         " process beside Covalent's server, or `batch`",
     )
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
+
+    def __post_init__(self) -> None:
+        for name, value in self.__dict__.items():
+            if isinstance(value, list):
+                self.__dict__[name] = tuple(value)
+            elif isinstance(value, dict):
+                self.__dict__[name] = FrozenDict(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(self.__dict__.values()))
 
     @property
     def parent(self) -> str:

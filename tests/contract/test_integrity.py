@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.cloud import Services
@@ -43,6 +42,7 @@ from covalent_parallel_plugin.protocol.environment import ENV_KEY
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name, partial_name, stream_name
 from covalent_parallel_plugin.runner.task_main import TaskEnvironment
+from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import grpc
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
@@ -37,6 +36,7 @@ from covalent_parallel_plugin.errors import (
     PermissionDeniedError,
     TaskKilledError,
 )
+from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from conftest import BatchProxy, Fault

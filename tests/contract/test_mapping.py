@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
@@ -39,6 +38,7 @@ from covalent_parallel_plugin.errors import (
     TaskKilledError,
     TimeLimitError,
 )
+from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import toml
-from covalent_parallel_plugin.settings.options.options import OPTIONS
 from deploy_worlds import write_program
 
 import covalent_parallel_plugin
 from covalent_parallel_plugin import gcpbatch
 from covalent_parallel_plugin.deploy import VARIABLES
 from covalent_parallel_plugin.deploy.defaults import infra_defaults, plugin_defaults
+from covalent_parallel_plugin.settings import OPTIONS
 
 SECONDS = 60.0
 

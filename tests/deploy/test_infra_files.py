@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import OPTIONS
 from infra_files import META_ARGUMENTS, Resource, blocks, files, references, resources
 from make_schema import SCHEMA, resource_types
 
@@ -19,6 +18,7 @@ from covalent_parallel_plugin.deploy import INFRA, VARIABLES
 from covalent_parallel_plugin.deploy.folder import MARK
 from covalent_parallel_plugin.dispatch.archive import runner_archive
 from covalent_parallel_plugin.dispatch.call import PREFIX
+from covalent_parallel_plugin.settings import OPTIONS
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy.md"
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import check, resolve
 from deploy_worlds import World
 from make_schema import SCHEMA
 from stand_in_provider import StandInProvider, serving
@@ -18,6 +17,7 @@ from stand_in_provider import StandInProvider, serving
 from covalent_parallel_plugin.deploy import INFRA, DeployError, Terraform
 from covalent_parallel_plugin.dispatch.archive import runner_archive
 from covalent_parallel_plugin.dispatch.call import PREFIX
+from covalent_parallel_plugin.settings import check, resolve
 
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())
 PROGRAM = shutil.which("terraform") or shutil.which("tofu")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 
 from covalent_parallel_plugin.cloud.apis import Answer, Identity
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
@@ -14,6 +13,7 @@ from covalent_parallel_plugin.doctor import bucket, credentials, network, places
 from covalent_parallel_plugin.doctor.phases import moments_of, phases
 from covalent_parallel_plugin.doctor.refusals import judge_refusal
 from covalent_parallel_plugin.errors import PermissionDeniedError
+from covalent_parallel_plugin.settings import Settings
 
 
 @pytest.mark.parametrize(

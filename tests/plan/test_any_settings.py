@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from covalent_parallel_plugin.settings.options.options import OPTIONS
 from google.cloud import batch_v1
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.planning import document
 from covalent_parallel_plugin.planning.assignments import Changes
 from covalent_parallel_plugin.planning.jobs import PlannedJob, nameless_node, plan_nodes
+from covalent_parallel_plugin.settings import OPTIONS
 
 NEEDED = {"project_id": "my-project", "bucket_name": "some-bucket"}
 MODEL = batch_v1.AllocationPolicy.ProvisioningModel

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import OPTIONS, check, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.planning.assignments import read_changes
 from covalent_parallel_plugin.planning.errors import RequestError
 from covalent_parallel_plugin.planning.plan import read_arguments
+from covalent_parallel_plugin.settings import OPTIONS, check, resolve
 
 NEEDED = {"project_id": "my-project", "bucket_name": "some-bucket"}
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
@@ -24,6 +23,7 @@ from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.protocol.envelope import CALL, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
+from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator

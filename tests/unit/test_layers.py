@@ -15,30 +15,25 @@ import covalent_parallel_plugin
 
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
-FOUNDATION = {"protocol", "settings", "rules", "resources", "machines", "errors", ""}
+FOUNDATION = {"protocol", "settings", "errors", ""}
 RUNNER = {"protocol", "errors", "runner"}
 # What each part of the package may import of the others; "" is the package itself
 ALLOWED: dict[str, set[str]] = {
     "": {"errors", "gcpbatch", "parallel_map"},
     "errors": set(),
     "protocol": {"errors"},
-    "rules": set(),
-    "machines": set(),
-    "remembered": set(),
     "resting": set(),
-    "given": {"remembered"} | FOUNDATION,
-    "resources": {"rules"},
-    "settings": {"errors", "rules", "resources", "machines"},
+    "settings": {"errors"},
     # its bootstrap asks for the installed package's version
     "runner": RUNNER | {""},
     "cloud": FOUNDATION,
-    "dispatch": {"cloud", "remembered"} | FOUNDATION,
+    "dispatch": {"cloud"} | FOUNDATION,
     "transport": {"dispatch"} | FOUNDATION,
     "map_arguments": {"errors", "protocol", "settings"},
     "map_here": {"errors", "protocol"},
     "parallel_map": {"map_arguments", "map_here", "protocol", "errors", ""},
     "nodes": {"dispatch", "cloud"} | FOUNDATION,
-    "gcpbatch": {"deploy", "dispatch", "cloud", "transport", "nodes", "given", "resting"} | FOUNDATION,
+    "gcpbatch": {"deploy", "dispatch", "cloud", "transport", "nodes", "resting"} | FOUNDATION,
     "deploy": FOUNDATION,
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from covalent_parallel_plugin.dispatch.message import (
     logs_address,
     message,
 )
+from covalent_parallel_plugin.settings import Settings
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 SETTINGS = Settings(bucket_name="some-bucket", project_id="example.com:my-project", region="europe-west4")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +37,7 @@ from covalent_parallel_plugin.protocol.envelope import (
     _seal_of,
 )
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.transport import RemoteValue
 
 KEY, OTHER_KEY = b"k" * 32, b"x" * 32

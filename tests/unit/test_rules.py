@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import OPTIONS
+
+from covalent_parallel_plugin.settings import OPTIONS
 
 ACCEPTED = [
     ("vcpus", 2, 2),

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.settings.options.options import Settings
 
 from covalent_parallel_plugin import errors
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
@@ -28,6 +27,7 @@ from covalent_parallel_plugin.dispatch.verdict import (
 from covalent_parallel_plugin.protocol import exit_codes
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, REFUSED, VALUE
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
+from covalent_parallel_plugin.settings import Settings
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 SETTINGS = Settings(bucket_name="some-bucket", project_id="my-project", time_limit=9, queue_limit=600)
