@@ -26,9 +26,9 @@ import grpc
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.protocol.envelope import CALL, VALUE, Part, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.environment import (
     ENV_BUCKET,
@@ -142,7 +142,7 @@ def serve(options: dict[str, object]) -> None:
 def job_of(tasks: int, variables: dict[str, str], at_once: int = 1) -> batch_v1.Job:
     """The job that this plugin's dispatcher makes, in what counts here: its command and its environment."""
     container = batch_v1.Runnable.Container(
-        image_uri="python:3.11-slim", entrypoint="python3", commands=archive.command()
+        image_uri="python:3.11-slim", entrypoint="python3", commands=runner_archive.command()
     )
     spec = batch_v1.TaskSpec(
         runnables=[batch_v1.Runnable(container=container)], environment=batch_v1.Environment(variables=variables)
@@ -180,7 +180,7 @@ def staged(server: Server) -> Staged:
     start = seal_envelope(call.header(call_id), pickles, key, task_binding(CALL, call_id))
     folder = call.folder(call_id)
     server.put(call_name(folder), b"".join(envelope_chunks(start, pickles)))
-    runner = archive.runner_archive()
+    runner = runner_archive.runner_archive()
     server.put(runner.object_name, runner.data)
     variables = {
         ENV_BUCKET: BUCKET,

@@ -64,7 +64,7 @@ class Parts:
         return self.collected_seconds + ended - self.resumed_at
 
     def watch(self):
-        from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+        from covalent_parallel_plugin.electron.electron_run import Lifecycle
         from covalent_parallel_plugin.protocol.object_names import outcome_name
 
         stage, collect = Lifecycle._stage, Lifecycle._collect

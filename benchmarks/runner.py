@@ -17,9 +17,9 @@ from pathlib import Path
 
 import cloudpickle
 
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.protocol.envelope import CALL, VALUE, Part, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.environment import (
     ENV_BUCKET,
@@ -81,7 +81,7 @@ def nothing() -> None:
 def runner_table(environments: Environments, services: Services, tell: Callable[[str], None]) -> Table:
     """Start each contender's process alternately, fifteen times after a first one that does not count."""
     bucket = services.new_bucket()
-    runner = archive.runner_archive()
+    runner = runner_archive.runner_archive()
     services.put(bucket, runner.object_name, runner.data)
     # the containers do not have this module
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -149,13 +149,13 @@ def _our_task(python: Path, services: Services, bucket: str) -> Task:
         ENV_CALL_ID: call_id,
         ENV_KEY: key.hex(),
         ENV_TIME_LIMIT: str(float(TASK_SECONDS)),
-        ENV_RUNNER: archive.runner_archive().object_name,
+        ENV_RUNNER: runner_archive.runner_archive().object_name,
     }
 
     def is_value(outcome: bytes) -> bool:
         return read_outcome(io.BytesIO(outcome), CallIdentity(call_id, key, folder).task()).kind == VALUE
 
-    return Task([str(python), *archive.command()], variables, outcome_name(folder), is_value)
+    return Task([str(python), *runner_archive.command()], variables, outcome_name(folder), is_value)
 
 
 def _replaced_task(environments: Environments, services: Services, bucket: str, staged: bytes) -> Task:

@@ -29,13 +29,13 @@ from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
 from . import resting
-from .dispatch.cancelling import Cancellation, CancelledCall
+from .batch.cancellation import Cancellation, CancelledCall
 from .errors import ParallelError, SettingsError
 from .settings import options as options
 from .settings.executor_options import ensure_writable_folder, refuse_unknown, resolve_options, settings_from
 
 if TYPE_CHECKING:
-    from .dispatch.verdict import Failure
+    from .electron.verdict import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ V = TypeVar("V")
 
 # Loaded when the first electron runs
 PARTS = (
-    "covalent_parallel_plugin.dispatch.lifecycle",
-    "covalent_parallel_plugin.dispatch.mapping",
+    "covalent_parallel_plugin.electron.electron_run",
+    "covalent_parallel_plugin.electron.map.map_run",
     "covalent_parallel_plugin.transport",
     "covalent_parallel_plugin.cloud",
-    "covalent_parallel_plugin.dispatch.verdict",
+    "covalent_parallel_plugin.electron.verdict",
     "covalent_parallel_plugin.nodes.service",
     "covalent_parallel_plugin.nodes.recognise",
-    "covalent_parallel_plugin.dispatch.turns",
+    "covalent_parallel_plugin.electron.admission",
     "covalent_parallel_plugin.cloud.pool",
 )
 # Inputs up to this length are decoded faster than a thread is found for them

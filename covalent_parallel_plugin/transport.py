@@ -16,8 +16,8 @@ import cloudpickle
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
-from .dispatch.call import Call, Map, Pickles
-from .dispatch.outcome import Outcome
+from .electron.call import Call, Map, Pickles
+from .electron.outcome import Outcome
 from .protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
 
 # Covalent reads the graph of a sublattice from the value's string

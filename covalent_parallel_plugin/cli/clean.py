@@ -77,8 +77,8 @@ def clean(
 async def _clean(
     settings: options.Settings, dispatch_id: str | None, older_than_seconds: float, yes: bool
 ) -> list[str]:
+    from covalent_parallel_plugin.batch.leftovers import find, remove
     from covalent_parallel_plugin.cloud import shared_services
-    from covalent_parallel_plugin.dispatch.clean import find, remove
 
     services = shared_services(settings.project_id, settings.bucket_name)
     try:

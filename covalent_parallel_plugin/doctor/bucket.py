@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cloud.apis import Answer
-from ..dispatch.call import PREFIX
+from ..electron.call import PREFIX
 from ..settings import Settings
 from .finding import Judged, error, ok, warning
 from .project import STORAGE

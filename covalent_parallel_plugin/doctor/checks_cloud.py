@@ -9,7 +9,7 @@ import secrets
 
 from ..cloud.apis import Answer, GoogleApis, part
 from ..cloud.batch import BatchApi, connect
-from ..dispatch.call import PREFIX
+from ..electron.call import PREFIX
 from ..errors import CloudError
 from . import bucket, project
 from .case import Case

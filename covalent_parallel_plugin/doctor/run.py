@@ -13,12 +13,12 @@ from typing import Any
 
 import cloudpickle
 
+from ..batch import job_definition
 from ..cloud import Services, shared_services
 from ..cloud.batch import JobStatus
 from ..cloud.pool import in_pool
 from ..cloud.storage import StoredObject
-from ..dispatch import jobspec
-from ..dispatch.call import PREFIX
+from ..electron.call import PREFIX
 from ..errors import CloudError, ParallelError
 from ..settings import Settings
 from . import electron
@@ -108,7 +108,7 @@ async def _left(
 ) -> tuple[JobStatus | None, list[StoredObject]]:
     """The job and the objects; none where they cannot be listed, since only their times are wanted."""
     try:
-        jobs = await services.batch.list(settings.parent, f'labels."{jobspec.LABEL_DISPATCH}"="{dispatch_id}"')
+        jobs = await services.batch.list(settings.parent, f'labels."{job_definition.LABEL_DISPATCH}"="{dispatch_id}"')
         objects = await in_pool(services.objects.list, f"{PREFIX}/{dispatch_id}/")
     except CloudError:
         return None, []

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import cloudpickle
 
+from ..batch.cancellation import Cancellation, CancelledCall
 from ..cloud.pool import in_pool
-from ..dispatch.call import Call, Pickles
-from ..dispatch.cancelling import Cancellation, CancelledCall
-from ..dispatch.joined import gathered
-from ..dispatch.outcome import Outcome, raised_of, text_of, writable
-from ..dispatch.verdict import Failure, Value, Verdict, exception_of, joined
+from ..electron.call import Call, Pickles
+from ..electron.outcome import Outcome, raised_of, text_of, writable
+from ..electron.value_buffer import gathered
+from ..electron.verdict import Failure, Value, Verdict, exception_of, joined
 from ..protocol.envelope import VALUE, python_minor
 from ..protocol.value_text import SHOWN_CHARACTERS
 from . import compose, worker

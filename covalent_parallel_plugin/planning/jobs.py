@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from google.cloud import batch_v1
 
-from ..dispatch import jobspec
-from ..dispatch.call import Call
-from ..dispatch.items import tasks_for
+from ..batch import job_definition
+from ..electron.call import Call
+from ..electron.map.report import tasks_for
 from ..errors import SettingsError
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
@@ -153,9 +153,9 @@ def _job(settings: Settings, node: Node, tasks: int, lattice: str) -> batch_v1.J
         lattice=lattice,
     )
     identity = CallIdentity(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
-    job = jobspec.job(settings, call, identity, tasks)
+    job = job_definition.job(settings, call, identity, tasks)
     for labels in (job.labels, job.allocation_policy.labels):
-        labels[jobspec.LABEL_SERVER] = PLACEHOLDER
+        labels[job_definition.LABEL_SERVER] = PLACEHOLDER
     variables = job.task_groups[0].task_spec.environment.variables
     for name, value in variables.items():
         if value == identity.key.hex():

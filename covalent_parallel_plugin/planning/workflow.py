@@ -15,7 +15,7 @@ from covalent._shared_files.defaults import parameter_prefix, postprocess_prefix
 from covalent._workflow.lattice import Lattice
 from covalent.executor import _executor_manager
 
-from ..dispatch.call import Map
+from ..electron.call import Map
 from ..protocol.map_marker import item_count, read_marker
 from ..settings import nearest
 from .errors import RequestError

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from ..batch import job_definition
+from ..batch.error_hints import recognise_last
 from ..cloud.batch import JobStatus
-from ..dispatch import jobspec
-from ..dispatch.trouble import recognise_last
 
 # Covalent's states that a dispatch ends with (covalent._shared_files.util_classes.Status)
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -90,7 +90,7 @@ class Snapshot:
 
 def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
     """A job as it is shown; `names` are the electrons' by node, `now` is in seconds since 1970."""
-    node = job.labels.get(jobspec.LABEL_NODE, "")
+    node = job.labels.get(job_definition.LABEL_NODE, "")
     # Batch tells no end; its last event is that.
     end = job.events[-1].seconds if job.is_terminal and job.events else now
     event, meaning = "", ""
@@ -103,7 +103,7 @@ def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = 
         name=job.name.rsplit("/", 1)[-1],
         node=node,
         electron=names.get(node, ""),
-        lattice=job.labels.get(jobspec.LABEL_LATTICE, ""),
+        lattice=job.labels.get(job_definition.LABEL_LATTICE, ""),
         state=job.state,
         seconds=round(max(end - job.created_seconds, 0.0), 1),
         has_ended=job.is_terminal,
@@ -116,7 +116,7 @@ def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = 
 
 
 def _items(job: JobStatus) -> Items | None:
-    text = job.labels.get(jobspec.LABEL_ITEMS, "")
+    text = job.labels.get(job_definition.LABEL_ITEMS, "")
     tasks = sum(job.counts.values())
     if not text.isdecimal():
         return None

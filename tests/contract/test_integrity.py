@@ -19,16 +19,16 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
+from covalent_parallel_plugin.batch import job_definition, leftovers
+from covalent_parallel_plugin.batch.cancellation import Cancellation
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.dispatch import clean, jobspec
-from covalent_parallel_plugin.dispatch.call import PREFIX, Call
-from covalent_parallel_plugin.dispatch.cancelling import Cancellation
-from covalent_parallel_plugin.dispatch.collect import Collection
-from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
-from covalent_parallel_plugin.dispatch.verdict import Failure
+from covalent_parallel_plugin.electron.call import PREFIX, Call
+from covalent_parallel_plugin.electron.collect import Collection
+from covalent_parallel_plugin.electron.electron_run import Lifecycle
+from covalent_parallel_plugin.electron.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.protocol.envelope import (
     OUTCOME,
@@ -123,7 +123,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
         except Exception as error:
             written.append("".join(traceback.format_exception(error)))
         written.append(repr([lifecycle, lifecycle._identity, lifecycle._submission]))
-        name = jobspec.job_id(call.dispatch_id, 0)
+        name = job_definition.job_id(call.dispatch_id, 0)
         found = [job async for job in await client.list_jobs(parent=settings.parent) if job.name.endswith(f"/{name}")]
         await batch.close()
         return found[0] if found else None
@@ -239,4 +239,4 @@ def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(
         stream_name(folder, 7, "stderr"),
     ):
         assert name.startswith(f"{folder}/")
-        assert clean._OF_A_CALL.fullmatch(name)
+        assert leftovers._OF_A_CALL.fullmatch(name)

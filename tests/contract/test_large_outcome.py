@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
-from covalent_parallel_plugin.dispatch.arrival import Arrival
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.electron.download_buffer import Arrival
+from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, Part, envelope_chunks, seal_envelope

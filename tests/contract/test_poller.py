@@ -10,14 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from covalent_parallel_plugin.batch.status_poller import ANSWERED_AT_ONCE, FAILED_LISTS, FEW, NO_LISTS_SECONDS, Poller
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
-from covalent_parallel_plugin.dispatch.poller import (
-    ANSWERED_AT_ONCE,
-    FAILED_LISTS,
-    FEW,
-    NO_LISTS_SECONDS,
-    Poller,
-)
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 PARENT = "projects/p/locations/us-east1"

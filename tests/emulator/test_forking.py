@@ -23,9 +23,9 @@ from batch_jobs import PARENT, State, batch_jobs, wait_until
 from google.cloud import batch_v1
 from test_command import Foreground
 
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.emulator.forking import MESSAGE_BYTES, ForkedProcess, ForkRuntime
 from covalent_parallel_plugin.emulator.processes import LocalProcess, ProcessRuntime
@@ -318,7 +318,7 @@ def deliver() -> Deliver:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
         start = seal_envelope(call.header(call_id), pickles, key, task_binding(CALL, call_id))
         folder = call.folder(call_id)
-        runner = archive.runner_archive()
+        runner = runner_archive.runner_archive()
         with Emulator(runtime=runtime) as emulator, batch_jobs(emulator) as jobs:
             place = emulator.environment["STORAGE_EMULATOR_HOST"]
             for name, data in (
@@ -335,7 +335,9 @@ def deliver() -> Deliver:
                 ENV_TIME_LIMIT: "60.0",
                 ENV_RUNNER: runner.object_name,
             }
-            container = batch_v1.Runnable.Container(image_uri=IMAGE, entrypoint="python3", commands=archive.command())
+            container = batch_v1.Runnable.Container(
+                image_uri=IMAGE, entrypoint="python3", commands=runner_archive.command()
+            )
             spec = batch_v1.TaskSpec(
                 runnables=[batch_v1.Runnable(container=container)],
                 environment=batch_v1.Environment(variables=variables),

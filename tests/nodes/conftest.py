@@ -20,12 +20,12 @@ from covalent._workflow.transportable_object import TransportableObject  # noqa:
 from covalent.executor.utils.wrappers import wrapper_fn  # noqa: E402
 
 from covalent_parallel_plugin import transport  # noqa: E402
-from covalent_parallel_plugin.dispatch.cancelling import Cancellation  # noqa: E402
+from covalent_parallel_plugin.batch.cancellation import Cancellation  # noqa: E402
 from covalent_parallel_plugin.nodes import service  # noqa: E402
 from covalent_parallel_plugin.nodes.workers import Workers  # noqa: E402
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.dispatch.verdict import Verdict
+    from covalent_parallel_plugin.electron.verdict import Verdict
 
 
 @ct.electron

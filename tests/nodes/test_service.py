@@ -14,7 +14,7 @@ from covalent._workflow.transportable_object import TransportableObject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.dispatch.verdict import Failure, Value
+from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.errors import RemoteTraceback
 from covalent_parallel_plugin.nodes import service
 

@@ -16,10 +16,10 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
+from covalent_parallel_plugin.batch import job_definition, runner_archive
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.dispatch import archive, jobspec
-from covalent_parallel_plugin.dispatch.call import Call, Pickles
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.electron.call import Call, Pickles
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.protocol.envelope import CALL, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
@@ -60,7 +60,7 @@ class Task:
     variables: dict[str, str] = field(default_factory=dict)
 
     def stage(self, pickles: Pickles, key: bytes | None = None) -> None:
-        runner = archive.runner_archive()
+        runner = runner_archive.runner_archive()
         self.store.put(runner.object_name, runner.data)
         bound_to = task_binding(CALL, self.identity.call_id)
         prefix = seal_envelope(
@@ -73,7 +73,7 @@ class Task:
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start it as the job asks; `variables` stand in for what Batch or the job set."""
-        spec = jobspec.job(self.settings, self.call, self.identity).task_groups[0].task_spec
+        spec = job_definition.job(self.settings, self.call, self.identity).task_groups[0].task_spec
         container: batch_v1.Runnable.Container = spec.runnables[0].container
         assert container.entrypoint == "python3"
         (self.machine / "tmp").mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,9 @@ class Task:
 
     @property
     def runner_on_the_machine(self) -> Path:
-        return self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{archive.runner_archive().sha256}.zip"
+        return (
+            self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{runner_archive.runner_archive().sha256}.zip"
+        )
 
 
 def ended(process: subprocess.Popen[bytes]) -> Ended:

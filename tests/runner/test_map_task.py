@@ -16,11 +16,11 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.dispatch.call import Map
-from covalent_parallel_plugin.dispatch.item_table import ValueStore
-from covalent_parallel_plugin.dispatch.items import TaskReport, read_chunk, read_task
-from covalent_parallel_plugin.dispatch.map_rounds import pickle_of_error
-from covalent_parallel_plugin.dispatch.outcome import read_streams
+from covalent_parallel_plugin.electron.call import Map
+from covalent_parallel_plugin.electron.map.item_table import ValueStore
+from covalent_parallel_plugin.electron.map.progress import pickle_of_error
+from covalent_parallel_plugin.electron.map.report import TaskReport, read_chunk, read_task
+from covalent_parallel_plugin.electron.outcome import read_streams
 from covalent_parallel_plugin.errors import ElectronError
 from covalent_parallel_plugin.protocol.envelope import PARTIAL, REFUSED, VALUE
 from covalent_parallel_plugin.protocol.environment import ENV_ITEMS, ENV_ROUND

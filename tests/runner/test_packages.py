@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.dispatch import archive
+from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.protocol.envelope import KILLED, REFUSED, VALUE
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 
@@ -122,7 +122,7 @@ def installed(python: Path, shared: Path, folder: Path, *requirements: str) -> s
     """Install in a process of its own, and show the answer."""
     folder.mkdir(exist_ok=True)
     runner = folder / "runner.zip"
-    runner.write_bytes(archive.runner_archive().data)
+    runner.write_bytes(runner_archive.runner_archive().data)
     code = (
         "import sys, json; sys.path.append(sys.argv[1])\n"
         "from covalent_parallel_runner.runner.packages import install\n"

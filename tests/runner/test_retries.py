@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.dispatch.outcome import read_streams
+from covalent_parallel_plugin.electron.outcome import read_streams
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, PARTIAL, REFUSED, VALUE
 from covalent_parallel_plugin.protocol.environment import ENV_KEY, ENV_TIME_LIMIT
 from covalent_parallel_plugin.protocol.exit_codes import (

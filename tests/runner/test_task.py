@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.dispatch import archive
+from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.protocol.envelope import PARTIAL, VALUE, read_header, read_part
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_TERMINATED
 from covalent_parallel_plugin.protocol.identity import task_binding
@@ -103,7 +103,7 @@ def test_a_runner_changed_on_the_machine_is_replaced(make_task: Any) -> None:
     path.write_bytes(b"poison")
     task.run()
     assert value(task) == 2
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == archive.runner_archive().sha256
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == runner_archive.runner_archive().sha256
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(make_task: Any) -> None:
@@ -120,7 +120,7 @@ def test_the_runner_on_the_machine_is_not_changed_by_its_use(make_task: Any) -> 
     for _ in range(2):
         task.run()
     digest = hashlib.sha256(task.runner_on_the_machine.read_bytes()).hexdigest()
-    assert digest == archive.runner_archive().sha256
+    assert digest == runner_archive.runner_archive().sha256
 
 
 def test_a_task_of_an_array_delivers_under_its_own_index(make_task: Any) -> None:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.dispatch.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
-from covalent_parallel_plugin.dispatch.items import MOST_ITEMS, TaskReport, read_chunk, read_task, tasks_for
-from covalent_parallel_plugin.dispatch.outcome import raised_of
+from covalent_parallel_plugin.electron.map.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
+from covalent_parallel_plugin.electron.map.report import MOST_ITEMS, TaskReport, read_chunk, read_task, tasks_for
+from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, Part, envelope_chunks, seal_envelope

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.dispatch.item_table import Item, ValueStore
-from covalent_parallel_plugin.dispatch.items import Running, TaskReport
-from covalent_parallel_plugin.dispatch.map_output import (
+from covalent_parallel_plugin.electron.map.item_table import Item, ValueStore
+from covalent_parallel_plugin.electron.map.output import (
     MOST_SECTIONS,
     OUTSIDE_BYTES,
     OUTSIDE_TASKS,
@@ -18,8 +17,9 @@ from covalent_parallel_plugin.dispatch.map_output import (
     section,
     totals,
 )
-from covalent_parallel_plugin.dispatch.map_rounds import Progress
-from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
+from covalent_parallel_plugin.electron.map.progress import Progress
+from covalent_parallel_plugin.electron.map.report import Running, TaskReport
+from covalent_parallel_plugin.electron.outcome import Outcome, Raised
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, OUTCOME_KINDS, Part, envelope_chunks, seal_envelope

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.cloud.batch import JobStatus
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome, read_streams
-from covalent_parallel_plugin.dispatch.verdict import Findings, Value, verdict
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome, read_streams
+from covalent_parallel_plugin.electron.verdict import Findings, Value, verdict
 from covalent_parallel_plugin.errors import OutcomeError, ParallelError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import (

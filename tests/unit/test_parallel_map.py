@@ -15,7 +15,7 @@ from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
 from covalent_parallel_plugin import ElectronError, MapError, grid, pmap
-from covalent_parallel_plugin.dispatch.call import Map
+from covalent_parallel_plugin.electron.call import Map
 from covalent_parallel_plugin.parallel_map import Opaque, ParallelMap
 from covalent_parallel_plugin.protocol.item_call import POSITIONAL
 from covalent_parallel_plugin.protocol.map_marker import add_marker, item_count, items_label, read_marker

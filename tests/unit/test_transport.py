@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import transport
-from covalent_parallel_plugin.dispatch.outcome import Outcome
+from covalent_parallel_plugin.electron.outcome import Outcome
 from covalent_parallel_plugin.transport import RemoteValue, blank_inputs, read_call
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin import errors
+from covalent_parallel_plugin.batch import job_watch
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
-from covalent_parallel_plugin.dispatch import watch
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
-from covalent_parallel_plugin.dispatch.verdict import (
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, Raised
+from covalent_parallel_plugin.electron.verdict import (
     EXIT_CODES,
     Failure,
     Findings,
@@ -120,7 +120,7 @@ OUTCOMES: dict[str, tuple[Outcome, type[Exception] | None, list[str]]] = {
         ["was not run", "Use 3.11."],
     ),
 }
-REASONS = ["", watch.GONE, watch.QUEUE_LIMIT, watch.OVERDUE]
+REASONS = ["", job_watch.GONE, job_watch.QUEUE_LIMIT, job_watch.OVERDUE]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -177,12 +177,12 @@ def expected_without_outcome(
     state: str | None, status: str | None, code: int | None, reason: str, events: tuple[str, ...]
 ) -> tuple[type[Exception], list[str]]:
     """The table, written a second time and in another way than the code's."""
-    if reason == watch.QUEUE_LIMIT:
+    if reason == job_watch.QUEUE_LIMIT:
         why = "quota" if QUOTA in events and state is not None else "does not say why"
         return errors.NoCapacityError, ["queue_limit of 600 s", why]
-    if reason == watch.OVERDUE:
+    if reason == job_watch.OVERDUE:
         return errors.TimeLimitError, ["long after all its attempts", "run it again"]
-    if reason == watch.GONE or state is None:
+    if reason == job_watch.GONE or state is None:
         return errors.JobCancelledError, ["deleted it, or it vanished", "Run it again"]
     if "CANCEL" in state or "DELETION" in state:
         return errors.JobCancelledError, ["somebody else cancelled or deleted", "Run it again"]
