@@ -210,11 +210,11 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             await asyncio.to_thread(_parts)
         lifecycle, mapping, transport, cloud, verdicts, service, recognise, turns, pool = _parts()
 
-        whose, turn = f"node {node[1]} of dispatch {node[0]}", turns.Turn()
+        whose, turn = f"node {node[1]} of dispatch {node[0]}", turns.Slot()
         try:
             if not recognise.is_named_like_one(transport.name_of(function)):
                 # Covalent's own nodes need nothing that those wait for which are staged for Batch.
-                turn = await turns.turn(cancelled)
+                turn = await turns.acquire_slot(cancelled)
             settings = settings_from(self.__dict__)
             ensure_writable_folder(settings.cache_dir)
             services = cloud.shared_services(settings.project_id, settings.bucket_name)
@@ -234,7 +234,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             if settings.service_nodes == "local":
                 ended = await service.run_here(call, pickles, args, cancelled, settings.cache_dir)
             if ended is None:
-                kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
+                kind = lifecycle.ElectronRun if call.map is None else mapping.MapRun
                 way = kind(call, settings, services, cancelled, lambda: self._source_text(node))
                 ended = await way.run(pickles, staged)
             else:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A kind of trouble: its name, what it means, what to do, and whether it may pass while a job waits."""
+class Hint:
+    """A kind of hint: its name, what it means, what to do, and whether it may pass while a job waits."""
 
     kind: str
     meaning: str
@@ -21,10 +21,10 @@ QUOTA = "quota"
 CAPACITY = "capacity"
 
 # Texts seen in events and errors of Batch, Compute Engine and Service Usage. The first that is found is meant.
-_KNOWN: tuple[tuple[str, Trouble], ...] = (
+_KNOWN: tuple[tuple[str, Hint], ...] = (
     (
         r"CODE_GCE_QUOTA_EXCEEDED|Quota '[^']*' exceeded|QUOTA_EXCEEDED",
-        Trouble(
+        Hint(
             QUOTA,
             "the project's quota for such machines is used up",
             "wait for other jobs to end, ask for more (console: IAM & Admin, Quotas), or use smaller machines or"
@@ -34,7 +34,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"RESOURCE_POOL_EXHAUSTED|does not have enough resources|STOCKOUT",
-        Trouble(
+        Hint(
             CAPACITY,
             "Google has no such machine free there now",
             "wait, use spot=False, another machine_type or gpu_type, or another region",
@@ -43,7 +43,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"CODE_MACHINE_TYPE_NOT_FOUND|[Mm]achine type .{0,200} (does not exist|not found)|[Ii]nvalid machine type",
-        Trouble(
+        Hint(
             "machine_type",
             "the region has no such machine type",
             "check machine_type with `gcloud compute machine-types list --filter=zone~REGION`",
@@ -51,7 +51,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"No VM has agent reporting correctly",
-        Trouble(
+        Hint(
             "agent",
             "the machine started and could not report to Batch",
             "give service_account_email roles/batch.agentReporter on the project, and the network a way to Google"
@@ -60,7 +60,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"act as the specified service account|iam\.serviceAccounts\.actAs",
-        Trouble(
+        Hint(
             "service_account",
             "the identity of the Covalent server may not run jobs as this service account",
             "give it roles/iam.serviceAccountUser on service_account_email",
@@ -68,7 +68,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"SERVICE_DISABLED|has not been used in project|API\b.{0,80} is (disabled|not enabled)",
-        Trouble(
+        Hint(
             "api",
             "an API is not enabled in the project",
             "run `gcloud services enable batch.googleapis.com compute.googleapis.com logging.googleapis.com"
@@ -77,11 +77,11 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"[Bb]illing (account|must be enabled)|BILLING_DISABLED",
-        Trouble("billing", "the project has no active billing account", "link one to the project"),
+        Hint("billing", "the project has no active billing account", "link one to the project"),
     ),
     (
         r"batch\.jobs\.create",
-        Trouble(
+        Hint(
             "permission",
             "the identity of the Covalent server may not create jobs",
             "give it roles/batch.jobsEditor on the project",
@@ -89,7 +89,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"CODE_GCE_INVALID_FIELD_VALUE|CODE_GCE_BAD_REQUEST|Invalid value for field",
-        Trouble(
+        Hint(
             "invalid_field",
             "Compute Engine refuses the machine that was asked for",
             "check machine_type, gpu_type, gpu_count and boot_disk_gb against each other and the region",
@@ -97,7 +97,7 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
     ),
     (
         r"CODE_GCE_PERMISSION_DENIED|PERMISSION_DENIED",
-        Trouble(
+        Hint(
             "permission",
             "an identity lacks a permission",
             "read Google's words for which one, and give it the role that has it",
@@ -106,18 +106,18 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
 )
 
 
-def recognise(text: str) -> Trouble | None:
-    """The kind of trouble that a text speaks of, or None."""
-    for pattern, trouble in _KNOWN:
+def find_hint(text: str) -> Hint | None:
+    """The kind of hint that a text speaks of, or None."""
+    for pattern, hint in _KNOWN:
         if re.search(pattern, text):
-            return trouble
+            return hint
     return None
 
 
-def recognise_last(texts: Iterable[str]) -> tuple[Trouble, str] | None:
-    """The trouble that the latest of these texts speaks of, with that text, or None."""
+def find_last_hint(texts: Iterable[str]) -> tuple[Hint, str] | None:
+    """The hint that the latest of these texts speaks of, with that text, or None."""
     for text in reversed(list(texts)):
-        trouble = recognise(text)
-        if trouble is not None:
-            return trouble, text
+        hint = find_hint(text)
+        if hint is not None:
+            return hint, text
     return None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from ..cloud.batch import JobStatus, TaskStatus
-from ..electron.call import Call
 from ..settings import Settings
 
 TAIL_LINES = 20
@@ -16,10 +15,10 @@ LINE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
-class Place:
+class FailureContext:
     """What a message is about: the electron and its job, and whether Batch's own words belong there."""
 
-    call: Call
+    owner: str
     settings: Settings
     job_name: str
     job: JobStatus | None = None
@@ -42,7 +41,9 @@ class Place:
         return "\n".join(lines)
 
 
-def message(place: Place, what: str, remedy: str = "", output: str = "", lines: Sequence[str] = ()) -> str:
+def format_failure(
+    context: FailureContext, what: str, remedy: str = "", output: str = "", lines: Sequence[str] = ()
+) -> str:
     """The whole text of an ending.
 
     Args:
@@ -51,12 +52,12 @@ def message(place: Place, what: str, remedy: str = "", output: str = "", lines: 
         output: the electron's, of which the last lines are shown; or `lines`, those of the log.
     """
     shown = output.splitlines() or list(lines)
-    parts = [f"{place.call} {what}" + (f" {remedy}" if remedy else "")]
-    if place.quotes_batch and place.last_event:
-        parts.append(f'Batch says: "{place.last_event}"')
+    parts = [f"{context.owner} {what}" + (f" {remedy}" if remedy else "")]
+    if context.quotes_batch and context.last_event:
+        parts.append(f'Batch says: "{context.last_event}"')
     if shown:
         parts += ["Last lines of its output:", *(f"  {line:.{LINE_CHARACTERS}}" for line in shown[-TAIL_LINES:])]
-    parts.append(place.addresses())
+    parts.append(context.addresses())
     return "\n".join(parts)
 
 

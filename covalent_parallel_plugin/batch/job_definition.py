@@ -1,10 +1,7 @@
-"""Settings and one call as the Batch job that runs it: pure, and checked against golden files."""
+"""The Batch job that runs a task of this package's runner: pure, and checked against golden files."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,7 +10,6 @@ from google.cloud import batch_v1
 from google.protobuf.duration_pb2 import Duration
 
 from .. import __version__
-from ..electron.call import Call
 from ..errors import SettingsError
 from ..protocol.envelope import python_minor
 from ..protocol.environment import (
@@ -31,35 +27,20 @@ from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
 from ..settings import Settings, container_rules, machine_rules, validators
 from . import runner_archive
+from .job_names import LABEL_CALL, LABEL_OWNER, LABEL_SERVER, LABEL_VERSION, OWNER, SERVER, JobOwner, label_value
+from .machine_policy import machine_policy
 
 # https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes: preempted; the machine stopped reporting,
 # was rebooted, was recreated. Nothing of the electron's own doing is among them.
 RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
-# google.cloud.batch_v1.CreateJobRequest.job_id
-_JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-
 GRACE_SECONDS = validators.GRACE_SECONDS
-
-LABEL_DISPATCH = "covalent-dispatch"
-LABEL_NODE = "covalent-node"
-LABEL_LATTICE = "covalent-lattice"
-LABEL_CALL = "covalent-call"
-LABEL_VERSION = "covalent-version"
-# Of a map: how many items its job has, where that is known
-LABEL_ITEMS = "covalent-items"
-# On every job of this package and on no other: what a clean-up looks for
-LABEL_OWNER = "covalent-plugin"
-# Which server's jobs they are, so that one can list its own
-LABEL_SERVER = "covalent-server"
-SERVER = secrets.token_hex(6)
-OWNER = "covalent-parallel"
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
 MAX_JOB_BYTES = 1_000_000
 # Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind: a control
 # character takes six bytes there, and the rest of a job some thousands
 SURELY_SMALL_BYTES = 150_000
-MOST_SHAPES = 256
+MOST_TEMPLATES = 256
 LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{machine_rules.LOCAL_SSD}"
 # Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
 PACKAGES_VOLUME = "covalent-parallel-packages"
@@ -70,65 +51,41 @@ GCSFUSE_READ_ONLY = ("-o ro",)
 GCSFUSE_WRITABLE = ("--file-mode=666", "--dir-mode=777")
 
 
-def job_id(dispatch_id: str, node_id: int, own: str = "") -> str:
-    """The job's id: always the same for the same node, legal whatever the dispatch id.
-
-    `own` is the call's, where a job of another call holds that name already.
-    """
-    suffix = f"-{node_id}" + (f"r{own}" if own else "")
-    name = f"covalent-{dispatch_id}{suffix}"
-    if _JOB_ID.fullmatch(name):
-        return name
-    digest = hashlib.sha256(f"{dispatch_id}/{node_id}".encode()).hexdigest()[:16]
-    readable = re.sub(r"[^a-z0-9]+", "-", dispatch_id.lower())[:20].strip("-")
-    return "-".join(filter(None, ("covalent", readable, f"{digest}{own}")))
-
-
-def own_name(call_id: str, jobs: int) -> str:
-    """What makes the id of a call's job its own; `jobs` counts the call's jobs, from 1."""
-    return call_id[:8] + ("" if jobs == 1 else str(jobs))
-
-
-def label(text: str) -> str:
-    """Text as a label's value: lowercase letters, digits, '_' and '-', at most 63."""
-    return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
-
-
 def job(
-    settings: Settings, call: Call, identity: CallIdentity, tasks: int = 1, variables: Mapping[str, str] | None = None
+    settings: Settings,
+    owner: JobOwner,
+    image_uri: str,
+    tasks: int = 1,
+    variables: Mapping[str, str] | None = None,
 ) -> batch_v1.Job:
-    """The job that runs `call` as these settings ask, in this many tasks; `variables` are for the runner.
+    """Return the owner's job as these settings ask, in this many tasks; `variables` are for the runner.
 
     Raises:
         SettingsError: it is larger than Batch takes.
     """
-    labels = {
-        LABEL_DISPATCH: label(call.dispatch_id),
-        LABEL_NODE: label(str(call.node_id)),
-        LABEL_CALL: identity.call_id,
-    }
-    if call.lattice:
-        labels[LABEL_LATTICE] = label(call.lattice)
+    labels = {**owner.labels, LABEL_CALL: owner.identity.call_id}
     made = batch_v1.Job()
     raw = batch_v1.Job.pb(made)
-    raw.CopyFrom(_shape(settings, image(settings, call), tasks))
+    raw.CopyFrom(_job_template(settings, image_uri, tasks))
     raw.labels.update(labels)
     raw.allocation_policy.labels.update(labels)
-    raw.task_groups[0].task_spec.environment.variables.update({**_variables(settings, identity), **(variables or {})})
+    raw.task_groups[0].task_spec.environment.variables.update(
+        {**_variables(settings, owner.identity), **(variables or {})}
+    )
     _check_size(made, settings)
     return made
 
 
-@lru_cache(MOST_SHAPES)
-def _shape(settings: Settings, image_uri: str, tasks: int) -> Any:
+@lru_cache(MOST_TEMPLATES)
+def _job_template(settings: Settings, image_uri: str, tasks: int) -> Any:
     """The job without what is a single call's, in protobuf's form: half a millisecond's work."""
-    return batch_v1.Job.pb(_shaped(settings, image_uri, tasks))
+    return batch_v1.Job.pb(_build_template(settings, image_uri, tasks))
 
 
-def _shaped(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:
+def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:
     labels = {
         **settings.labels,
-        LABEL_VERSION: label(__version__),
+        LABEL_VERSION: label_value(__version__),
         LABEL_OWNER: OWNER,
         LABEL_SERVER: SERVER,
     }
@@ -140,7 +97,7 @@ def _shaped(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:
     return batch_v1.Job(
         priority=settings.priority,
         task_groups=[group],
-        allocation_policy=_machines(settings, labels),
+        allocation_policy=machine_policy(settings, labels),
         labels=labels,
         logs_policy=batch_v1.LogsPolicy(destination=batch_v1.LogsPolicy.Destination.CLOUD_LOGGING),
     )
@@ -163,9 +120,9 @@ def _check_size(made: batch_v1.Job, settings: Settings) -> None:
         )
 
 
-def image(settings: Settings, call: Call) -> str:
-    """The image asked for, or the stock one with the client's Python."""
-    return settings.container_image_uri or f"python:{python_minor(call.python)}-slim"
+def image(settings: Settings, python: str) -> str:
+    """Return the image asked for, or the stock one with this version of Python."""
+    return settings.container_image_uri or f"python:{python_minor(python)}-slim"
 
 
 def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSpec:
@@ -259,58 +216,6 @@ def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
     if settings.keep_objects:
         variables[ENV_KEEP_OBJECTS] = "1"
     return variables
-
-
-def _machines(settings: Settings, labels: dict[str, str]) -> batch_v1.AllocationPolicy:
-    policy = batch_v1.AllocationPolicy.InstancePolicy(
-        machine_type=settings.machine_type,
-        provisioning_model=_provisioning_model(settings),
-        reservation=_reservation(settings),
-        boot_disk=batch_v1.AllocationPolicy.Disk(size_gb=settings.boot_disk_gb, type_=settings.boot_disk_type),
-    )
-    if settings.local_ssd_gb:
-        ssd = batch_v1.AllocationPolicy.Disk(type_=machine_rules.LOCAL_SSD, size_gb=settings.local_ssd_gb)
-        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=machine_rules.LOCAL_SSD)]
-    if settings.gpu_type:
-        policy.accelerators = [
-            batch_v1.AllocationPolicy.Accelerator(type_=settings.gpu_type, count=settings.accelerators)
-        ]
-    places = [f"zones/{zone}" for zone in settings.zones] or [f"regions/{settings.region}"]
-    machines = batch_v1.AllocationPolicy(
-        location=batch_v1.AllocationPolicy.LocationPolicy(allowed_locations=places),
-        instances=[
-            batch_v1.AllocationPolicy.InstancePolicyOrTemplate(
-                policy=policy, install_gpu_drivers=settings.needs_gpu_drivers
-            )
-        ],
-        labels=labels,
-    )
-    if settings.service_account_email:
-        machines.service_account = batch_v1.ServiceAccount(email=settings.service_account_email)
-    if settings.network or settings.subnetwork:
-        subnetwork = settings.subnetwork
-        if subnetwork and "/" not in subnetwork:
-            subnetwork = f"regions/{settings.region}/subnetworks/{subnetwork}"
-        interface = batch_v1.AllocationPolicy.NetworkInterface(
-            network=settings.network, subnetwork=subnetwork, no_external_ip_address=not settings.external_ip
-        )
-        machines.network = batch_v1.AllocationPolicy.NetworkPolicy(network_interfaces=[interface])
-    return machines
-
-
-def _provisioning_model(settings: Settings) -> int:
-    models = batch_v1.AllocationPolicy.ProvisioningModel
-    if settings.spot:
-        return models.SPOT
-    if settings.provisioning == "FLEX_START":
-        return models.FLEX_START
-    return models.RESERVATION_BOUND if settings.provisioning.startswith("RESERVATION_BOUND:") else models.STANDARD
-
-
-def _reservation(settings: Settings) -> str:
-    if settings.provisioning == machine_rules.NO_RESERVATION:
-        return machine_rules.NO_RESERVATION
-    return settings.provisioning.partition(":")[2]
 
 
 def _duration(seconds: float) -> Duration:

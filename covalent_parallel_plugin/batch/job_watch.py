@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..cloud.batch import JobStatus
 from ..errors import UnavailableError
-from .error_hints import recognise_last
+from .error_hints import find_last_hint
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ SLACK_PER_ATTEMPT_SECONDS = 1800.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
-Look = Callable[[float], Awaitable[JobStatus | None]]
+StatusSource = Callable[[float], Awaitable[JobStatus | None]]
 Clock = Callable[[], float]
 
 # Why the watch ended, where it was not the job's own end
@@ -34,7 +34,7 @@ OVERDUE = "overdue"
 
 
 @dataclass(frozen=True)
-class Limits:
+class WatchLimits:
     """How long a job may wait for its first machine, how long its tasks may run, all attempts together, and how long
     Batch may be out of reach.
     """
@@ -45,14 +45,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchResult:
     """A job's last status, and why it is watched no longer: "" for its end, else GONE, QUEUE_LIMIT or OVERDUE."""
 
     job: JobStatus | None
     reason: str = ""
 
 
-async def until_ended(look: Look, name: str, poll_seconds: float, limits: Limits, clock: Clock) -> Watched:
+async def wait_for_end(
+    look: StatusSource, name: str, poll_seconds: float, limits: WatchLimits, clock: Clock
+) -> WatchResult:
     """Look at a job until it has ended, is gone, or has outlived a limit.
 
     Args:
@@ -71,7 +73,7 @@ async def until_ended(look: Look, name: str, poll_seconds: float, limits: Limits
         try:
             status = await look(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
         except UnavailableError as error:
-            # From the first look that failed on: before it there may have been a long pause, and no trouble.
+            # From the first look that failed on: before it there may have been a long pause, and no hint.
             now = clock()
             if troubled_since is not None and now - troubled_since > limits.outage_seconds:
                 raise
@@ -88,34 +90,34 @@ async def until_ended(look: Look, name: str, poll_seconds: float, limits: Limits
         if status is None:
             missing_since = now if missing_since is None and job is not None else missing_since
             if missing_since is not None and now - missing_since >= GONE_SECONDS:
-                return Watched(job, GONE)
+                return WatchResult(job, GONE)
             if job is None and now - started > UNSEEN_SECONDS:
-                return Watched(job, GONE)
+                return WatchResult(job, GONE)
             continue
         job = status
         missing_since = None
         if job.is_terminal:
-            return Watched(job)
+            return WatchResult(job)
         if job.state in ENDING_STATES:
             ending_since = now if ending_since is None else ending_since
             if now - ending_since >= ENDING_SECONDS:
-                return Watched(job)
+                return WatchResult(job)
         elif job.state == "RUNNING" or running_since is not None:
             # A job that has run may wait for another machine: that is part of its run, which has an end of its own.
             running_since = now if running_since is None else running_since
             if now - running_since > limits.run_seconds:
-                return Watched(job, OVERDUE)
+                return WatchResult(job, OVERDUE)
         else:
-            told = _tell_trouble(job, told)
+            told = _log_hint(job, told)
             if now - started > limits.queue_seconds:
-                return Watched(job, QUEUE_LIMIT)
+                return WatchResult(job, QUEUE_LIMIT)
 
 
-def _tell_trouble(job: JobStatus, told: str) -> str:
+def _log_hint(job: JobStatus, told: str) -> str:
     """Log, once for each kind, why a job waits; returns the kind told last."""
-    found = recognise_last(event.description for event in job.events)
+    found = find_last_hint(event.description for event in job.events)
     if found is None or found[0].kind == told:
         return told
-    trouble, text = found
-    logger.warning("job %s waits: %s; %s. Batch says: %s", job.name, trouble.meaning, trouble.remedy, text)
-    return trouble.kind
+    hint, text = found
+    logger.warning("job %s waits: %s; %s. Batch says: %s", job.name, hint.meaning, hint.remedy, text)
+    return hint.kind

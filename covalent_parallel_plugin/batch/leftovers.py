@@ -12,9 +12,19 @@ from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.pool import in_pool
 from ..cloud.storage import StoredObject
-from ..electron.call import PREFIX, is_plain_id
 from ..errors import CloudError
-from . import job_definition
+from ..protocol.object_names import PREFIX
+from .job_names import (
+    LABEL_CALL,
+    LABEL_DISPATCH,
+    LABEL_NODE,
+    LABEL_OWNER,
+    OWNER,
+    is_plain_id,
+    job_id_for,
+    label_value,
+    retry_suffix,
+)
 
 # PREFIX/dispatch/node/call/ and what `protocol.object_names` names there; anything else is somebody else's
 _OF_A_CALL = re.compile(
@@ -47,7 +57,7 @@ class Leftovers:
         return sum(stored.size for stored in self.objects)
 
 
-async def find(
+async def find_leftovers(
     services: Services, parent: str, older_than_seconds: float, now: float, dispatch_id: str | None = None
 ) -> Leftovers:
     """What is left under a project and region and in the bucket, of one dispatch or of all.
@@ -63,9 +73,9 @@ async def find(
     if dispatch_id is not None and not is_plain_id(dispatch_id):
         raise ValueError(f"{dispatch_id!r} is no dispatch id")
     before = now - older_than_seconds
-    wanted = {job_definition.LABEL_OWNER: job_definition.OWNER}
+    wanted = {LABEL_OWNER: OWNER}
     if dispatch_id is not None:
-        wanted[job_definition.LABEL_DISPATCH] = job_definition.label(dispatch_id)
+        wanted[LABEL_DISPATCH] = label_value(dispatch_id)
     listed = await services.batch.list(
         parent, " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
     )
@@ -77,9 +87,7 @@ async def find(
         and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
     ]
     jobs = [job for job in ours if job.created_seconds <= before]
-    younger = {job.labels.get(job_definition.LABEL_CALL) for job in ours} - {
-        job.labels.get(job_definition.LABEL_CALL) for job in jobs
-    }
+    younger = {job.labels.get(LABEL_CALL) for job in ours} - {job.labels.get(LABEL_CALL) for job in jobs}
     prefix = f"{PREFIX}/{dispatch_id}/" if dispatch_id is not None else f"{PREFIX}/"
     stored = await in_pool(services.objects.list, prefix)
     objects = [
@@ -92,7 +100,7 @@ async def find(
     return Leftovers(jobs, objects)
 
 
-async def remove(services: Services, leftovers: Leftovers) -> list[str]:
+async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str]:
     """Cancel the jobs, wait for their end, then delete the objects, those too that a job's end has added.
 
     Returns:
@@ -129,7 +137,7 @@ async def remove(services: Services, leftovers: Leftovers) -> list[str]:
 
     await asyncio.gather(*(cancel(job) for job in leftovers.jobs))
     names = {stored.name for stored in leftovers.objects}
-    cancelled = {job.labels.get(job_definition.LABEL_CALL) for job in leftovers.jobs}
+    cancelled = {job.labels.get(LABEL_CALL) for job in leftovers.jobs}
     matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
     folders = {match["folder"] for match in matches if match["call"] in cancelled}
     # What was writing when its job was ended may come too late for the first time.
@@ -154,9 +162,9 @@ async def _has_ended(services: Services, job_name: str) -> bool:
 
 def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
     """Whether a job has one of the names that belong to a node of this dispatch: labels of two may be the same."""
-    node = job.labels.get(job_definition.LABEL_NODE, "")
+    node = job.labels.get(LABEL_NODE, "")
     if re.fullmatch(r"-?[0-9]+", node) is None:
         return False
-    call_id = job.labels.get(job_definition.LABEL_CALL, "")
-    own = (job_definition.own_name(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
-    return job.name.rsplit("/", 1)[-1] in {job_definition.job_id(dispatch_id, int(node), name) for name in ("", *own)}
+    call_id = job.labels.get(LABEL_CALL, "")
+    own = (retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
+    return job.name.rsplit("/", 1)[-1] in {job_id_for(dispatch_id, int(node), name) for name in ("", *own)}

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from ..cloud.batch import BatchApi, JobStatus
 from ..errors import CloudError, UnavailableError
-from . import job_definition
+from .job_names import LABEL_SERVER, SERVER
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +45,19 @@ MOST_REMEMBERED = 100_000
 
 
 @dataclass(eq=False)
-class Wish:
+class StatusRequest:
     """Somebody waits for a look at a job, which is due at `due` on the monotonic clock."""
 
     due: float
     pause_seconds: float
     answer: asyncio.Future[JobStatus | None]
 
-    def may_be_answered(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether its look is due, or near enough to share a request with others."""
         return self.due - EARLY * self.pause_seconds <= now
 
 
-class Poller:
+class StatusPoller:
     """The looks at the jobs under one project and region, by one event loop.
 
     Args:
@@ -65,24 +65,24 @@ class Poller:
         parent: projects/PROJECT/locations/REGION.
     """
 
-    _shared: ClassVar[WeakKeyDictionary[BatchApi, dict[str, Poller]]] = WeakKeyDictionary()
+    _shared: ClassVar[WeakKeyDictionary[BatchApi, dict[str, StatusPoller]]] = WeakKeyDictionary()
 
     def __init__(self, batch: BatchApi, parent: str, clock: Callable[[], float] = time.monotonic):
         self._batch = batch
         self._parent = parent
         self._clock = clock
-        self._wishes: dict[str, list[Wish]] = {}
+        self._requests: dict[str, list[StatusRequest]] = {}
         self._first_looks: dict[str, float] = {}
         self._begun: deque[float] = deque(maxlen=MOST_REMEMBERED)
         # When lists may be asked for again, and how many have failed since one was given
         self._lists_from = -math.inf
         self._failed_lists = 0
-        self._sooner = asyncio.Event()
+        self._wake = asyncio.Event()
         self._next_due = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def shared(cls, batch: BatchApi, parent: str) -> Poller:
+    def shared(cls, batch: BatchApi, parent: str) -> StatusPoller:
         """The one poller of this client for this project and region."""
         pollers = cls._shared.setdefault(batch, {})
         if parent not in pollers:
@@ -99,64 +99,67 @@ class Poller:
         if name not in self._first_looks:
             self._first_looks[name] = now
             self._begun.append(now)
-        wish = Wish(now + pause_seconds, pause_seconds, asyncio.get_running_loop().create_future())
-        self._wishes.setdefault(name, []).append(wish)
+        request = StatusRequest(now + pause_seconds, pause_seconds, asyncio.get_running_loop().create_future())
+        self._requests.setdefault(name, []).append(request)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name=f"poller of {self._parent}")
-        elif wish.due < self._next_due:
-            self._sooner.set()
-        wish.answer.add_done_callback(lambda _: self._forget(name, wish))
-        return wish.answer
+        elif request.due < self._next_due:
+            self._wake.set()
+        request.answer.add_done_callback(lambda _: self._forget(name, request))
+        return request.answer
 
     def forget(self, name: str) -> None:
         """The job is waited for no longer."""
         self._first_looks.pop(name, None)
 
-    def _forget(self, name: str, wish: Wish) -> None:
-        wishes = self._wishes.get(name, [])
-        if wish in wishes:
-            wishes.remove(wish)
-        if not wishes:
-            self._wishes.pop(name, None)
+    def _forget(self, name: str, request: StatusRequest) -> None:
+        requests = self._requests.get(name, [])
+        if request in requests:
+            requests.remove(request)
+        if not requests:
+            self._requests.pop(name, None)
 
     async def _run(self) -> None:
         try:
-            while self._wishes:
+            while self._requests:
                 await self._until_due()
                 now = self._clock()
                 due = {
-                    name: wishes
-                    for name, wishes in self._wishes.items()
-                    if any(wish.may_be_answered(now) for wish in wishes)
+                    name: requests
+                    for name, requests in self._requests.items()
+                    if any(request.is_due(now) for request in requests)
                 }
                 if due:
                     await self._look_at(due)
         except Exception as error:
             # A defect here is everybody's who waits: told to all of them, rather than that nobody is ever answered.
-            for name, wishes in list(self._wishes.items()):
-                for wish in list(wishes):
-                    self._answer(name, wish, error)
+            for name, requests in list(self._requests.items()):
+                for request in list(requests):
+                    self._answer(name, request, error)
             raise
 
     async def _until_due(self) -> None:
         """Sleep until the first look is due; one that comes meanwhile and is due sooner shortens the sleep."""
-        while self._wishes:
-            self._sooner.clear()
-            first = min((wish for wishes in self._wishes.values() for wish in wishes), key=lambda wish: wish.due)
+        while self._requests:
+            self._wake.clear()
+            first = min(
+                (request for requests in self._requests.values() for request in requests),
+                key=lambda request: request.due,
+            )
             self._next_due = first.due
             wait = first.due - self._clock()
             if wait <= 0:
                 return
             try:
-                await asyncio.wait_for(self._sooner.wait(), wait + first.pause_seconds * random.uniform(0, JITTER))
+                await asyncio.wait_for(self._wake.wait(), wait + first.pause_seconds * random.uniform(0, JITTER))
             except asyncio.TimeoutError:
                 return
 
-    async def _look_at(self, due: dict[str, list[Wish]]) -> None:
+    async def _look_at(self, due: dict[str, list[StatusRequest]]) -> None:
         single, since = list(due), None
         if self._clock() >= self._lists_from and len(due) >= FEW:
-            single, since = self._divided(list(due))
-        patience = min(wish.pause_seconds for wishes in due.values() for wish in wishes)
+            single, since = self._split_get_and_list(list(due))
+        patience = min(request.pause_seconds for requests in due.values() for request in requests)
         listing = self._list(since, patience) if since is not None else None
         looks = [self._get(name, patience) for name in single]
         await asyncio.gather(*looks, *([listing] if listing is not None else []))
@@ -166,11 +169,11 @@ class Poller:
         missing = [
             name
             for name in due
-            if name not in alone and any(wish.may_be_answered(now) for wish in self._wishes.get(name, []))
+            if name not in alone and any(request.is_due(now) for request in self._requests.get(name, []))
         ]
         await asyncio.gather(*(self._get(name, patience) for name in missing))
 
-    def _divided(self, names: list[str]) -> tuple[list[str], float | None]:
+    def _split_get_and_list(self, names: list[str]) -> tuple[list[str], float | None]:
         """The jobs to be asked for one by one, and since when the list of the others is to begin.
 
         A list holds every job of this server that was begun since then, ended ones too: so a few jobs that run for
@@ -192,7 +195,7 @@ class Poller:
         """Answer whatever the list tells: what is due, and what has ended."""
         created = time.time() - (self._clock() - since) - CLOCK_SLACK_SECONDS
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
-        filter = f'labels."{job_definition.LABEL_SERVER}"="{job_definition.SERVER}" AND create_time>="{stamp}"'
+        filter = f'labels."{LABEL_SERVER}"="{SERVER}" AND create_time>="{stamp}"'
         try:
             listed = await self._batch.list(self._parent, filter, patience_seconds=patience_seconds)
         except UnavailableError as error:
@@ -208,14 +211,14 @@ class Poller:
         self._failed_lists = 0
         by_id = {status.name.rsplit("/", 1)[-1]: status for status in listed}
         now = self._clock()
-        for number, name in enumerate(list(self._wishes)):
+        for number, name in enumerate(list(self._requests)):
             if number % ANSWERED_AT_ONCE == ANSWERED_AT_ONCE - 1:
                 await asyncio.sleep(0)
             status = by_id.get(name.rsplit("/", 1)[-1])
             if status is not None:
-                for wish in list(self._wishes.get(name, ())):
-                    if status.is_terminal or wish.may_be_answered(now):
-                        self._answer(name, wish, status)
+                for request in list(self._requests.get(name, ())):
+                    if status.is_terminal or request.is_due(now):
+                        self._answer(name, request, status)
 
     def _stop_listing(self, error: CloudError) -> None:
         """Lists fail: from here on, for a while, each job is asked for by itself."""
@@ -225,10 +228,10 @@ class Poller:
 
     def _fail_due(self, error: CloudError) -> None:
         now = self._clock()
-        for name, wishes in list(self._wishes.items()):
-            for wish in list(wishes):
-                if wish.may_be_answered(now):
-                    self._answer(name, wish, error)
+        for name, requests in list(self._requests.items()):
+            for request in list(requests):
+                if request.is_due(now):
+                    self._answer(name, request, error)
 
     async def _get(self, name: str, patience_seconds: float) -> None:
         answer: JobStatus | CloudError | None
@@ -236,13 +239,13 @@ class Poller:
             answer = await self._batch.get(name, patience_seconds=patience_seconds)
         except CloudError as error:
             answer = error
-        for wish in list(self._wishes.get(name, [])):
-            self._answer(name, wish, answer)
+        for request in list(self._requests.get(name, [])):
+            self._answer(name, request, answer)
 
-    def _answer(self, name: str, wish: Wish, answer: JobStatus | Exception | None) -> None:
-        if not wish.answer.done():
+    def _answer(self, name: str, request: StatusRequest, answer: JobStatus | Exception | None) -> None:
+        if not request.answer.done():
             if isinstance(answer, Exception):
-                wish.answer.set_exception(answer)
+                request.answer.set_exception(answer)
             else:
-                wish.answer.set_result(answer)
-        self._forget(name, wish)
+                request.answer.set_result(answer)
+        self._forget(name, request)

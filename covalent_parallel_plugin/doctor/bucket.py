@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cloud.apis import Answer
-from ..electron.call import PREFIX
+from ..protocol.object_names import PREFIX
 from ..settings import Settings
 from .finding import Judged, error, ok, warning
 from .project import STORAGE

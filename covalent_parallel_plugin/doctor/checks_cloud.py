@@ -9,8 +9,8 @@ import secrets
 
 from ..cloud.apis import Answer, GoogleApis, part
 from ..cloud.batch import BatchApi, connect
-from ..electron.call import PREFIX
 from ..errors import CloudError
+from ..protocol.object_names import PREFIX
 from . import bucket, project
 from .case import Case
 from .checks_here import CREDENTIALS

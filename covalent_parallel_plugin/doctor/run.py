@@ -13,13 +13,13 @@ from typing import Any
 
 import cloudpickle
 
-from ..batch import job_definition
+from ..batch.job_names import LABEL_DISPATCH
 from ..cloud import Services, shared_services
 from ..cloud.batch import JobStatus
 from ..cloud.pool import in_pool
 from ..cloud.storage import StoredObject
-from ..electron.call import PREFIX
 from ..errors import CloudError, ParallelError
+from ..protocol.object_names import PREFIX
 from ..settings import Settings
 from . import electron
 from .finding import Judged, error, ok
@@ -108,7 +108,7 @@ async def _left(
 ) -> tuple[JobStatus | None, list[StoredObject]]:
     """The job and the objects; none where they cannot be listed, since only their times are wanted."""
     try:
-        jobs = await services.batch.list(settings.parent, f'labels."{job_definition.LABEL_DISPATCH}"="{dispatch_id}"')
+        jobs = await services.batch.list(settings.parent, f'labels."{LABEL_DISPATCH}"="{dispatch_id}"')
         objects = await in_pool(services.objects.list, f"{PREFIX}/{dispatch_id}/")
     except CloudError:
         return None, []

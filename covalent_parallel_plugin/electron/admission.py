@@ -14,18 +14,18 @@ from ..cloud.per_loop import PerLoop
 from ..cloud.pool import THREADS
 
 # So that each thread finds the next one ready
-AT_ONCE = THREADS + THREADS // 2
+MAX_STAGING = THREADS + THREADS // 2
 
 
-class Places:
-    """The places of one event loop; who waits for one is a future, and no task."""
+class SlotPool:
+    """The slots of one event loop; who waits for one is a future, and no task."""
 
     def __init__(self, free: int):
         self._free = free
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self, cancelled: Cancellation) -> None:
-        """Wait for a place, in the order of coming. Raises CancelledCall."""
+        """Wait for a slot, in the order of coming. Raises CancelledCall."""
         if self._free:
             self._free -= 1
             return
@@ -35,12 +35,12 @@ class Places:
             await cancelled.unless(mine)
         except BaseException:
             if mine.done() and not mine.cancelled():
-                # It came with the wish for the end.
+                # It came with the cancellation.
                 self.give_back()
             raise
 
     def give_back(self) -> None:
-        """Let the next one have a place."""
+        """Let the next one have a slot."""
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -49,28 +49,28 @@ class Places:
         self._free += 1
 
 
-class Turn:
-    """A place among those that are prepared, or none; `end` may be called more than once."""
+class Slot:
+    """A slot among those that are prepared, or none; `end` may be called more than once."""
 
-    def __init__(self, places: Places | None = None):
-        self._places = places
+    def __init__(self, pool: SlotPool | None = None):
+        self._pool = pool
 
     def end(self) -> None:
-        """Let the next one have the place."""
-        if self._places is not None:
-            self._places.give_back()
-            self._places = None
+        """Let the next one have the slot."""
+        if self._pool is not None:
+            self._pool.give_back()
+            self._pool = None
 
 
-_places = PerLoop(lambda: Places(AT_ONCE))
+_pool = PerLoop(lambda: SlotPool(MAX_STAGING))
 
 
-async def turn(cancelled: Cancellation) -> Turn:
-    """Wait for a place.
+async def acquire_slot(cancelled: Cancellation) -> Slot:
+    """Wait for a slot.
 
     Raises:
         CancelledCall: the user asked for the call's end before there was one.
     """
-    places = _places.here()
-    await places.take(cancelled)
-    return Turn(places)
+    pool = _pool.here()
+    await pool.take(cancelled)
+    return Slot(pool)

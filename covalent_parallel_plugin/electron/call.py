@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..batch.job_names import is_plain_id
 from ..errors import SettingsError
-from ..protocol.envelope import CALL, Part
-
-PREFIX = "covalent-parallel"
-# What may stand in an object's name as it is; anything else could climb out of the prefix or confuse a listing
-_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+from ..protocol.envelope import CALL, Part, envelope_chunks, seal_envelope
+from ..protocol.identity import CallIdentity
+from ..protocol.object_names import PREFIX
 
 # The pickles of a call by the names under which the runner looks for them: "function", "arg0", "kwarg:NAME",
 # "before0.function", "before0.args", "before0.kwargs", "after0.function", ...
@@ -90,7 +89,16 @@ class Call:
         """Where the call's objects lie in the bucket."""
         return f"{PREFIX}/{self.dispatch_id}/{self.node_id}/{call_id}"
 
+    def sealed(self, identity: CallIdentity, pickles: Mapping[str, Part], requirements: Sequence[str]) -> list[bytes]:
+        """Return the bytes of the object that holds the call."""
+        header = self.header(identity.call_id, requirements)
+        prefix = seal_envelope(header, pickles, identity.key, identity.binding)
+        return list(envelope_chunks(prefix, pickles))
 
-def is_plain_id(dispatch_id: str) -> bool:
-    """Whether a dispatch id may be part of an object's name as it is."""
-    return _PLAIN_ID.fullmatch(dispatch_id) is not None
+
+def new_identity(call: Call) -> CallIdentity:
+    """Return an identity for a new submission of the call, with a key of its own."""
+    # Drawn at once: each draw gives the interpreter to the threads, and the loop waits until it has it back.
+    drawn = secrets.token_bytes(8 + 32)
+    call_id = drawn[:8].hex()
+    return CallIdentity(call_id, drawn[8:], call.folder(call_id))

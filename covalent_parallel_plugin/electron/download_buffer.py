@@ -15,7 +15,7 @@ from ..protocol.envelope import CHUNK_BYTES, MAPPED_BYTES, Envelope, TruncatedEr
 IN_MEMORY_BYTES = 512 * 1024 * 1024
 
 
-class Arrival:
+class DownloadBuffer:
     """What an object is copied into (`cloud.storage.Target`), from its first byte to its last.
 
     Nothing is judged here: who reads the file checks the seal, and every digest against it.
@@ -32,7 +32,7 @@ class Arrival:
         self._key, self._bound_to = key, bound_to
         self._forget()
 
-    def __enter__(self) -> Arrival:
+    def __enter__(self) -> DownloadBuffer:
         return self
 
     def __exit__(self, *_: object) -> None:

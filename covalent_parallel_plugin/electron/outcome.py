@@ -133,10 +133,10 @@ def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
 
 
 def _text(stream: BinaryIO, envelope: Envelope, part: str) -> str:
-    return text_of(read_part(stream, envelope, part)) if envelope.has(part) else ""
+    return decode_output(read_part(stream, envelope, part)) if envelope.has(part) else ""
 
 
-def text_of(data: bytes) -> str:
+def decode_output(data: bytes) -> str:
     """What a process wrote, as text."""
     return data.decode("utf-8", "replace")
 
@@ -153,20 +153,22 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
         kind=kind,
         stdout=_text(stream, envelope, "stdout"),
         stderr=_text(stream, envelope, "stderr"),
-        attempt=count_of(header["attempt"]),
+        attempt=parse_count(header["attempt"]),
         pickle=_value(stream, envelope, sha256) if is_value else b"",
         shown=_text(stream, envelope, "string") if is_value else "",
-        name=writable(header.get("name", "")),
-        python=writable(header["python"]),
-        cloudpickle=writable(header.get("cloudpickle", "")),
+        name=storable_text(header.get("name", "")),
+        python=storable_text(header["python"]),
+        cloudpickle=storable_text(header.get("cloudpickle", "")),
         raised=raised_of(header["exception"]) if kind == EXCEPTION else None,
         signal=_status(header.get("signal")),
         exit_status=_status(header.get("exit_status")),
-        reason=writable(header.get("reason", "")),
-        message=writable(header.get("message", "")),
-        peak_memory_bytes=count_of(header.get("peak_memory_bytes") or 0),
-        out_of_memory_kills=count_of(header.get("out_of_memory_kills") or 0),
-        seconds={writable(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()},
+        reason=storable_text(header.get("reason", "")),
+        message=storable_text(header.get("message", "")),
+        peak_memory_bytes=parse_count(header.get("peak_memory_bytes") or 0),
+        out_of_memory_kills=parse_count(header.get("out_of_memory_kills") or 0),
+        seconds={
+            storable_text(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()
+        },
     )
 
 
@@ -181,19 +183,20 @@ def raised_of(header: Mapping[str, Any]) -> Raised:
     if arguments is not None and not isinstance(arguments, list):
         raise TypeError("the exception's arguments are no list")
     return Raised(
-        type_name=writable(header["type"]),
-        module=writable(header["module"]),
-        message=writable(header["message"]),
+        type_name=storable_text(header["type"]),
+        module=storable_text(header["module"]),
+        message=storable_text(header["message"]),
         arguments=None if arguments is None else tuple(_carried(value) for value in arguments),
-        traceback=writable(header["traceback"]),
-        import_name=None if header.get("import_name") is None else writable(header["import_name"]),
+        traceback=storable_text(header["traceback"]),
+        import_name=None if header.get("import_name") is None else storable_text(header["import_name"]),
         first_lines={
-            (writable(file), writable(name)): count_of(line) for file, name, line in header.get("first_lines", ())
+            (storable_text(file), storable_text(name)): parse_count(line)
+            for file, name, line in header.get("first_lines", ())
         },
     )
 
 
-def count_of(value: object) -> int:
+def parse_count(value: object) -> int:
     """A whole number from 0 on. Raises ValueError."""
     if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
         raise ValueError(f"{value!r:.50} is no count")
@@ -215,7 +218,7 @@ def _duration(value: object) -> float:
 def _carried(value: object, depth: int = 0) -> object:
     """An argument as the runner carried it: JSON's own, or a list of a kind's name and what it holds."""
     if isinstance(value, str):
-        return writable(value)
+        return storable_text(value)
     if type(value) in PLAIN:
         return value
     if not isinstance(value, list):
@@ -229,7 +232,7 @@ def _carried(value: object, depth: int = 0) -> object:
     return tuple(items) if kind == "tuple" else items
 
 
-def writable(text: object) -> str:
+def storable_text(text: object) -> str:
     """The text with lone surrogates spelled out: they come from file names that are no UTF-8, and Covalent, which has
     to store the text, would leave the electron RUNNING for ever.
     """

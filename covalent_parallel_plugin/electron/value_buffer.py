@@ -16,21 +16,21 @@ Buffer = bytes | mmap.mmap
 Chunk = bytes | memoryview
 
 
-def gathered(chunks: Iterable[Chunk], size: int, folder: str) -> Buffer:
+def join_to_buffer(chunks: Iterable[Chunk], size: int, folder: str) -> Buffer:
     """The chunks as one buffer: bytes, or past a few megabytes the map of an unnamed file in `folder`.
 
     `size` is about how many bytes there are.
     """
     if size <= IN_MEMORY_BYTES:
         return b"".join(chunks)
-    with room_in(folder), tempfile.TemporaryFile(dir=folder) as file:
+    with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
         write_all(file, chunks)
         file.flush()
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 @contextmanager
-def room_in(folder: str) -> Iterator[None]:
+def disk_errors(folder: str) -> Iterator[None]:
     """Have a folder that cannot take what is written there told as such.
 
     Raises:

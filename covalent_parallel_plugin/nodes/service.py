@@ -13,11 +13,12 @@ from typing import Any, cast
 import cloudpickle
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.verdict import join_text
 from ..cloud.pool import in_pool
 from ..electron.call import Call, Pickles
-from ..electron.outcome import Outcome, raised_of, text_of, writable
-from ..electron.value_buffer import gathered
-from ..electron.verdict import Failure, Value, Verdict, exception_of, joined
+from ..electron.outcome import Outcome, decode_output, raised_of, storable_text
+from ..electron.value_buffer import join_to_buffer
+from ..electron.verdict import Failure, Value, Verdict, exception_of
 from ..protocol.envelope import VALUE, python_minor
 from ..protocol.value_text import SHOWN_CHARACTERS
 from . import compose, worker
@@ -102,7 +103,7 @@ def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[
             return None
         chunks, text = compose.pickle_of_dict(*both), _dict_text(*both, texts)
     # Where it goes through a file nothing of it is held twice.
-    data = gathered(cast(Iterable[bytes], chunks), sum(map(len, given)), folder)
+    data = join_to_buffer(cast(Iterable[bytes], chunks), sum(map(len, given)), folder)
     return _value(data, text, cloudpickle.__version__)
 
 
@@ -142,7 +143,7 @@ def _cut(text: str) -> str:
 def _value(
     data: bytes | mmap.mmap, text: str, version: str, stdout: str = "", stderr: str = "", name: str = ""
 ) -> Outcome:
-    python, shown = platform.python_version(), writable(text)
+    python, shown = platform.python_version(), storable_text(text)
     return Outcome(VALUE, stdout, stderr, pickle=data, shown=shown, name=name, python=python, cloudpickle=version)
 
 
@@ -153,13 +154,13 @@ def _verdict(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Verdict:
         WorkerFailed: the node is not to end so.
     """
     try:
-        streams = {name: text_of(parts[name]) for name in ("stdout", "stderr")}
+        streams = {name: decode_output(parts[name]) for name in ("stdout", "stderr")}
         if header["kind"] == worker.VALUE:
-            version, name = writable(header["cloudpickle"]), writable(header["name"])
-            return Value(_value(parts["value"], text_of(parts["shown"]), version, name=name, **streams))
+            version, name = storable_text(header["cloudpickle"]), storable_text(header["name"])
+            return Value(_value(parts["value"], decode_output(parts["shown"]), version, name=name, **streams))
         if header["kind"] == worker.RAISED:
             raised = raised_of(header["exception"])
-            told = joined(streams["stderr"], raised.traceback)
+            told = join_text(streams["stderr"], raised.traceback)
             return Failure(exception_of(raised), streams["stdout"], told)
         reason = str(header["reason"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from google.cloud import batch_v1
 
-from ..batch import job_definition
+from ..batch.job_names import LABEL_SERVER
 from ..electron.call import Call
-from ..electron.map.report import tasks_for
+from ..electron.electron_job import electron_job, tasks_for
 from ..errors import SettingsError
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
@@ -153,9 +153,9 @@ def _job(settings: Settings, node: Node, tasks: int, lattice: str) -> batch_v1.J
         lattice=lattice,
     )
     identity = CallIdentity(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
-    job = job_definition.job(settings, call, identity, tasks)
+    job = electron_job(settings, call, identity, tasks)
     for labels in (job.labels, job.allocation_policy.labels):
-        labels[job_definition.LABEL_SERVER] = PLACEHOLDER
+        labels[LABEL_SERVER] = PLACEHOLDER
     variables = job.task_groups[0].task_spec.environment.variables
     for name, value in variables.items():
         if value == identity.key.hex():

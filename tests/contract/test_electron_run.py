@@ -16,14 +16,14 @@ import cloudpickle
 import grpc
 import pytest
 
-from covalent_parallel_plugin.batch import job_definition
 from covalent_parallel_plugin.batch.cancellation import Cancellation, CancelledCall
+from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.electron.call import Call
-from covalent_parallel_plugin.electron.electron_run import Lifecycle
+from covalent_parallel_plugin.electron.electron_run import ElectronRun
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault as Struck
 from covalent_parallel_plugin.emulator import Faults
@@ -71,7 +71,7 @@ class Way:
             self.cancelled = Cancellation()
             batch = BatchApi(connect(self.address), patience_seconds=5)
             services = Services(batch, self.store, LogReader.shared("local"))
-            lifecycle = Lifecycle(self.call, self.settings, services, self.cancelled, source)
+            lifecycle = ElectronRun(self.call, self.settings, services, self.cancelled, source)
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
                 ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
@@ -90,7 +90,7 @@ class Way:
 
     @property
     def job_name(self) -> str:
-        return f"{PARENT}/jobs/{job_definition.job_id(self.call.dispatch_id, 0)}"
+        return f"{PARENT}/jobs/{job_id_for(self.call.dispatch_id, 0)}"
 
     @property
     def left(self) -> list[str]:

@@ -19,15 +19,16 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch import job_definition, leftovers
+from covalent_parallel_plugin.batch import leftovers
 from covalent_parallel_plugin.batch.cancellation import Cancellation
+from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.electron.call import PREFIX, Call
-from covalent_parallel_plugin.electron.collect import Collection
-from covalent_parallel_plugin.electron.electron_run import Lifecycle
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.collect import Collector
+from covalent_parallel_plugin.electron.electron_run import ElectronRun
 from covalent_parallel_plugin.electron.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.protocol.envelope import (
@@ -40,7 +41,7 @@ from covalent_parallel_plugin.protocol.envelope import (
 )
 from covalent_parallel_plugin.protocol.environment import ENV_KEY
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
-from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name, partial_name, stream_name
+from covalent_parallel_plugin.protocol.object_names import PREFIX, call_name, outcome_name, partial_name, stream_name
 from covalent_parallel_plugin.runner.task_main import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
@@ -114,16 +115,17 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     async def run() -> batch_v1.Job | None:
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
-        lifecycle = Lifecycle(call, settings, Services(batch, store, LogReader.shared("local")), Cancellation(), source)
+        services = Services(batch, store, LogReader.shared("local"))
+        way = ElectronRun(call, settings, services, Cancellation(), source)
         try:
-            ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
+            ended = await way.run({"function": cloudpickle.dumps(function)})
             written.append(repr(ended))
             if isinstance(ended, Failure):
                 written.append("".join(traceback.format_exception(ended.error)))
         except Exception as error:
             written.append("".join(traceback.format_exception(error)))
-        written.append(repr([lifecycle, lifecycle._identity, lifecycle._submission]))
-        name = job_definition.job_id(call.dispatch_id, 0)
+        written.append(repr([way, way._jobs, way._jobs.owner, way._jobs._submission]))
+        name = job_id_for(call.dispatch_id, 0)
         found = [job async for job in await client.list_jobs(parent=settings.parent) if job.name.endswith(f"/{name}")]
         await batch.close()
         return found[0] if found else None
@@ -161,7 +163,7 @@ def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
         call = Call("d", 0, "f", "3.11.7", "0.240.0")
         settings = Settings(bucket_name="covalent", project_id="local")
         services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [Lifecycle(call, settings, services, Cancellation(), source)._identity for _ in range(50)]
+        return [ElectronRun(call, settings, services, Cancellation(), source)._jobs.owner.identity for _ in range(50)]
 
     made = asyncio.run(tickets())
     for part in ("key", "call_id", "folder"):
@@ -173,7 +175,7 @@ def test_the_key_is_in_no_repr() -> None:
     identity = CallIdentity("0123456789abcdef", KEY, "folder")
     services: Any = None
     settings = Settings(bucket_name="covalent", project_id="local")
-    collection = Collection(services, settings, identity, "job")
+    collection = Collector(services, settings, identity, "job")
     assignment = TaskEnvironment("bucket", identity.task(), 1.0, False, 1, 0, 0, None)
     for shown in (identity, collection, assignment, settings, [identity], {"a": assignment}):
         for text in (repr(shown), str(shown), f"{shown}"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
-from covalent_parallel_plugin.electron.download_buffer import Arrival
+from covalent_parallel_plugin.electron.download_buffer import DownloadBuffer
 from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.protocol import envelope
@@ -44,7 +44,7 @@ def struck(on_emulator: Emulator) -> Iterator[Emulator]:
 
 
 def fetched(store: ObjectStore, name: str, folder: Path, most_in_memory: int = 2**30) -> bytes:
-    with Arrival(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
+    with DownloadBuffer(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
         assert store.get(name, arrival)
         assert arrival.sha256
         return bytes(read_outcome(arrival.file, CallIdentity(CALL_ID, KEY, "").task(), arrival.sha256).pickle)

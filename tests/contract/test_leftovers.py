@@ -17,8 +17,17 @@ import pytest
 from click.testing import CliRunner, Result
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch import job_definition
-from covalent_parallel_plugin.batch.leftovers import Leftovers, find, remove
+from covalent_parallel_plugin.batch.job_names import (
+    LABEL_CALL,
+    LABEL_DISPATCH,
+    LABEL_NODE,
+    LABEL_OWNER,
+    OWNER,
+    job_id_for,
+    label_value,
+    retry_suffix,
+)
+from covalent_parallel_plugin.batch.leftovers import Leftovers, delete_leftovers, find_leftovers
 from covalent_parallel_plugin.cli import main
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
@@ -68,15 +77,15 @@ class Place:
     ) -> str:
         """Make a job like this package's own; returns its name."""
         own = {
-            job_definition.LABEL_OWNER: job_definition.OWNER,
-            job_definition.LABEL_DISPATCH: job_definition.label(dispatch_id),
-            job_definition.LABEL_NODE: str(node),
-            job_definition.LABEL_CALL: call_id,
+            LABEL_OWNER: OWNER,
+            LABEL_DISPATCH: label_value(dispatch_id),
+            LABEL_NODE: str(node),
+            LABEL_CALL: call_id,
         }
         runnable = batch_v1.Runnable(script=batch_v1.Runnable.Script(text=script))
         group = batch_v1.TaskGroup(task_spec=batch_v1.TaskSpec(runnables=[runnable]))
         job = batch_v1.Job(task_groups=[group], labels={key: text for key, text in (own | labels).items() if text})
-        job_id = name or job_definition.job_id(dispatch_id, node)
+        job_id = name or job_id_for(dispatch_id, node)
         made = self.ask(lambda services: services.batch.create(PARENT, job, job_id, str(uuid.uuid4())))
         self.jobs.append(made.name)
         return made.name
@@ -91,7 +100,7 @@ class Place:
 
     def found(self, dispatch_id: str | None = None, older_than: float = -HOUR, now: float | None = None) -> Leftovers:
         moment = time.time() if now is None else now
-        return self.ask(lambda services: find(services, PARENT, older_than, moment, dispatch_id))
+        return self.ask(lambda services: find_leftovers(services, PARENT, older_than, moment, dispatch_id))
 
     @property
     def objects(self) -> set[str]:
@@ -176,16 +185,16 @@ def test_age_is_counted_for_each_job_and_object(place: Place) -> None:
 
 
 OTHER_JOBS: list[dict[str, str]] = [
-    {job_definition.LABEL_OWNER: ""},
-    {job_definition.LABEL_OWNER: "covalent"},
-    {job_definition.LABEL_OWNER: "covalent-parallel-2"},
+    {LABEL_OWNER: ""},
+    {LABEL_OWNER: "covalent"},
+    {LABEL_OWNER: "covalent-parallel-2"},
     {
-        job_definition.LABEL_OWNER: "",
-        job_definition.LABEL_DISPATCH: "",
-        job_definition.LABEL_NODE: "",
-        job_definition.LABEL_CALL: "",
+        LABEL_OWNER: "",
+        LABEL_DISPATCH: "",
+        LABEL_NODE: "",
+        LABEL_CALL: "",
     },
-    {job_definition.LABEL_OWNER: "", "plugin": job_definition.OWNER},
+    {LABEL_OWNER: "", "plugin": OWNER},
 ]
 
 
@@ -267,8 +276,7 @@ def test_one_dispatch_is_cleaned_and_the_others_stay(place: Place) -> None:
 def test_jobs_under_a_name_of_the_calls_own_belong_to_the_dispatch_too(place: Place) -> None:
     call_id = "0123456789abcdef"
     made = {
-        place.job("d1", name=job_definition.job_id("d1", 0, job_definition.own_name(call_id, jobs)), call_id=call_id)
-        for jobs in (1, 2, 12)
+        place.job("d1", name=job_id_for("d1", 0, retry_suffix(call_id, jobs)), call_id=call_id) for jobs in (1, 2, 12)
     }
     assert {job.name for job in place.found("d1").jobs} == made
 
@@ -301,7 +309,7 @@ def test_what_a_cancelled_task_writes_at_its_end_is_removed_too(place: Place) ->
     time.sleep(1)
     left = place.found()
     assert names(left) == ({job}, {stored})
-    assert place.ask(lambda services: remove(services, left)) == []
+    assert place.ask(lambda services: delete_leftovers(services, left)) == []
     assert place.objects == set()
     time.sleep(1)
     assert place.objects == set()

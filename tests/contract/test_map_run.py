@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.batch import job_definition
 from covalent_parallel_plugin.batch.cancellation import Cancellation, CancelledCall
+from covalent_parallel_plugin.batch.job_names import LABEL_OWNER, OWNER
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.electron.call import Call, Map
-from covalent_parallel_plugin.electron.map.map_run import MapLifecycle
+from covalent_parallel_plugin.electron.map.map_run import MapRun
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
@@ -97,7 +97,7 @@ class MapWay:
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
-                ended = await MapLifecycle(call, self.settings, services, self.cancelled, source).run(dict(pickles))
+                ended = await MapRun(call, self.settings, services, self.cancelled, source).run(dict(pickles))
                 if beside:
                     await beside
                 return ended
@@ -627,4 +627,4 @@ def test_jobs_of_a_map_have_names_that_a_clean_up_knows(way: MapWay) -> None:
     jobs = way.jobs()
     assert len(jobs) >= 2
     assert all(_is_of_dispatch(job, way.call.dispatch_id) for job in jobs)
-    assert {job.labels[job_definition.LABEL_OWNER] for job in jobs} == {job_definition.OWNER}
+    assert {job.labels[LABEL_OWNER] for job in jobs} == {OWNER}

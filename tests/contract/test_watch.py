@@ -1,4 +1,4 @@
-"""dispatch/watch.py against Batch servers in trouble, or that tell what a test has written; the clock is the test's."""
+"""job_watch.py against Batch servers in trouble, or that tell what a test has written; the clock is the test's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from covalent_parallel_plugin.batch import job_watch
+from covalent_parallel_plugin.batch.job_watch import WatchResult, wait_for_end
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus, connect
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
@@ -21,7 +22,7 @@ NAME = "projects/local/locations/us-east1/jobs/not-there"
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 OUTAGE_SECONDS = 1800
-FOR_EVER = job_watch.Limits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
+FOR_EVER = job_watch.WatchLimits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
 POLL_SECONDS = 0.05
 MOST_LOOKS = 500
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED: Quota 'N2_CPUS' exceeded."
@@ -32,7 +33,7 @@ CAPACITY = "CODE_GCE_ZONE_RESOURCE_POOL_EXHAUSTED"
 class Seen:
     """How a watching ended: its result, how often it slept, and the clock's seconds at the end."""
 
-    watched: job_watch.Watched
+    watched: WatchResult
     sleeps: int
     seconds: float
 
@@ -41,7 +42,7 @@ class Seen:
         return self.watched.job.state if self.watched.job is not None else None
 
 
-def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.Limits = FOR_EVER) -> Seen:
+def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.WatchLimits = FOR_EVER) -> Seen:
     """Watch to the end, with a clock that each sleep moves on by so much."""
     now = 0.0
     sleeps = 0
@@ -54,7 +55,7 @@ def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.Lim
         assert sleeps < MOST_LOOKS, "the watching has no end"
         await asyncio.sleep(0)
 
-    async def run() -> job_watch.Watched:
+    async def run() -> WatchResult:
         batch = BatchApi(connect(address))
 
         async def look(seconds: float) -> JobStatus | None:
@@ -62,7 +63,7 @@ def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.Lim
             return await batch.get(NAME, patience_seconds=POLL_SECONDS)
 
         try:
-            return await job_watch.until_ended(look, NAME, POLL_SECONDS, limits, lambda: now)
+            return await wait_for_end(look, NAME, POLL_SECONDS, limits, lambda: now)
         finally:
             await batch.close()
 
@@ -72,7 +73,7 @@ def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.Lim
 
 def test_a_job_that_is_not_found_for_minutes_is_gone(proxy: BatchProxy) -> None:
     seen = watched(proxy.address, job_watch.UNSEEN_SECONDS / 4)
-    assert seen.watched == job_watch.Watched(None, job_watch.GONE)
+    assert seen.watched == WatchResult(None, job_watch.GONE)
     assert seen.sleeps == 5
 
 
@@ -116,45 +117,45 @@ def test_one_answer_that_lags_behind_does_not_make_a_job_vanish(script: BatchScr
 @pytest.mark.parametrize("state", ["QUEUED", "SCHEDULED", "STATE_UNSPECIFIED"])
 def test_a_job_that_waits_longer_than_queue_limit_is_given_up(script: BatchScript, state: str) -> None:
     script.lines = [state]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=100, run_seconds=1e9))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1e9))
     assert (seen.state, seen.watched.reason) == (state, job_watch.QUEUE_LIMIT)
     assert seen.seconds == 110
 
 
 def test_the_time_in_the_queue_is_counted_from_the_submission(script: BatchScript) -> None:
     script.lines = [*[NOT_FOUND] * 5, "QUEUED", "SCHEDULED"]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=100, run_seconds=1e9))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1e9))
     assert (seen.watched.reason, seen.seconds) == (job_watch.QUEUE_LIMIT, 110)
 
 
 def test_a_job_that_runs_is_not_given_up_for_its_queue(script: BatchScript) -> None:
     script.lines = ["QUEUED", *["RUNNING"] * 50, "SUCCEEDED"]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=100, run_seconds=1000))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
     assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
 
 
 def test_a_job_that_has_run_and_waits_for_another_machine_is_not_given_up_for_its_queue(script: BatchScript) -> None:
     script.lines = ["QUEUED", *["RUNNING"] * 50, *["SCHEDULED"] * 3, "RUNNING", "SUCCEEDED"]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=100, run_seconds=1000))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
     assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
 
 
 def test_a_job_that_runs_longer_than_all_its_attempts_is_overdue(script: BatchScript) -> None:
     script.lines = [*["QUEUED"] * 9, "RUNNING"]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=1e9, run_seconds=100))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=100))
     assert (seen.state, seen.watched.reason) == ("RUNNING", job_watch.OVERDUE)
     assert seen.seconds == 100 + 110, "the queue does not eat the run"
 
 
 def test_a_job_that_flickers_between_waiting_and_running_is_overdue_in_the_end(script: BatchScript) -> None:
     script.lines = ["RUNNING", "SCHEDULED"] * 200
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=1e9, run_seconds=100))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=100))
     assert seen.watched.reason == job_watch.OVERDUE
 
 
 def test_a_job_that_waits_on_after_it_ran_is_overdue_in_the_end(script: BatchScript) -> None:
     script.lines = ["RUNNING", "SCHEDULED"]
-    seen = watched(script.address, 10, job_watch.Limits(queue_seconds=100, run_seconds=1000))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
     assert (seen.watched.reason, seen.seconds) == (job_watch.OVERDUE, 1020)
 
 
@@ -201,7 +202,7 @@ def test_one_look_that_fails_after_a_long_pause_is_no_outage(script: BatchScript
 
 def test_a_limit_that_passes_during_an_outage_is_seen_with_the_next_answer(script: BatchScript) -> None:
     script.lines = ["RUNNING", UNAVAILABLE, "RUNNING"]
-    seen = watched(script.address, 100, job_watch.Limits(queue_seconds=1e9, run_seconds=150))
+    seen = watched(script.address, 100, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=150))
     assert (seen.watched.reason, seen.sleeps) == (job_watch.OVERDUE, 3)
 
 
@@ -247,7 +248,7 @@ def test_the_users_cancellation_ends_the_watching_from_within_the_sleep(script: 
             return await batch.get(NAME)
 
         try:
-            await job_watch.until_ended(look, NAME, POLL_SECONDS, FOR_EVER, lambda: 0.0)
+            await wait_for_end(look, NAME, POLL_SECONDS, FOR_EVER, lambda: 0.0)
         finally:
             await batch.close()
 

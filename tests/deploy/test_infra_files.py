@@ -17,7 +17,7 @@ from make_schema import SCHEMA, resource_types
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
 from covalent_parallel_plugin.deploy import INFRA, VARIABLES
 from covalent_parallel_plugin.deploy.folder import MARK
-from covalent_parallel_plugin.electron.call import PREFIX
+from covalent_parallel_plugin.protocol.object_names import PREFIX
 from covalent_parallel_plugin.settings import OPTIONS
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy.md"

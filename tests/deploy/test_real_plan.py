@@ -16,7 +16,7 @@ from stand_in_provider import StandInProvider, serving
 
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
 from covalent_parallel_plugin.deploy import INFRA, DeployError, Terraform
-from covalent_parallel_plugin.electron.call import PREFIX
+from covalent_parallel_plugin.protocol.object_names import PREFIX
 from covalent_parallel_plugin.settings import check, resolve
 
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())

@@ -360,7 +360,7 @@ def electron() -> None:
     import sys
 
     print("printed")
-    print(next(str(module.__file__) for name, module in sys.modules.items() if name.endswith(".runner.child")))
+    print(next(str(module.__file__) for name, module in sys.modules.items() if name.endswith(".runner.electron_main")))
 
 
 def failing_electron() -> None:

@@ -16,9 +16,10 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch import job_definition, runner_archive
+from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.electron.call import Call, Pickles
+from covalent_parallel_plugin.electron.electron_job import electron_job
 from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.protocol.envelope import CALL, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
@@ -73,7 +74,7 @@ class Task:
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start it as the job asks; `variables` stand in for what Batch or the job set."""
-        spec = job_definition.job(self.settings, self.call, self.identity).task_groups[0].task_spec
+        spec = electron_job(self.settings, self.call, self.identity).task_groups[0].task_spec
         container: batch_v1.Runnable.Container = spec.runnables[0].container
         assert container.entrypoint == "python3"
         (self.machine / "tmp").mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_TE
 from covalent_parallel_plugin.protocol.identity import task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
-from covalent_parallel_plugin.runner import bucket as runner_bucket
+from covalent_parallel_plugin.runner import bucket_http as runner_bucket
 from covalent_parallel_plugin.runner.map_delivery import Delivery
 from covalent_parallel_plugin.runner.map_items import ItemShare, NotesReader, run_items, write_share
 from covalent_parallel_plugin.runner.output_capture import Stream

@@ -1,4 +1,4 @@
-"""dispatch/cancelling.py: what is waited for, unless the user wants the call's end."""
+"""batch/cancellation.py: what is waited for, unless the user wants the call's end."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.batch.error_hints import recognise, recognise_last
+from covalent_parallel_plugin.batch.error_hints import find_hint, find_last_hint
 
 QUOTA = (
     "VM in Managed Instance Group meets error: Batch Error: code - CODE_GCE_QUOTA_EXCEEDED, description - error count"
@@ -59,26 +59,26 @@ ORDINARY = [
 
 @pytest.mark.parametrize(("text", "kind"), SEEN)
 def test_words_that_were_seen_are_recognised(text: str, kind: str) -> None:
-    trouble = recognise(text)
+    trouble = find_hint(text)
     assert trouble is not None
     assert trouble.kind.startswith(kind)
 
 
 @pytest.mark.parametrize(("text", "kind"), SEEN)
 def test_they_are_recognised_also_within_another_text(text: str, kind: str) -> None:
-    trouble = recognise(f'Job failed. Specifically: "{text}"\nmore')
+    trouble = find_hint(f'Job failed. Specifically: "{text}"\nmore')
     assert trouble is not None
     assert trouble.kind.startswith(kind)
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_words_are_no_trouble(text: str) -> None:
-    assert recognise(text) is None
+    assert find_hint(text) is None
 
 
 @pytest.mark.parametrize(("text", "kind"), SEEN)
 def test_each_has_a_meaning_and_a_remedy_that_fit_into_a_sentence(text: str, kind: str) -> None:
-    trouble = recognise(text)
+    trouble = find_hint(text)
     assert trouble is not None
     for part in (trouble.meaning, trouble.remedy):
         assert part
@@ -86,7 +86,7 @@ def test_each_has_a_meaning_and_a_remedy_that_fit_into_a_sentence(text: str, kin
 
 
 def test_only_quota_and_capacity_may_pass_while_a_job_waits() -> None:
-    passing = {trouble.kind for text, _ in SEEN if (trouble := recognise(text)) is not None and trouble.may_pass}
+    passing = {trouble.kind for text, _ in SEEN if (trouble := find_hint(text)) is not None and trouble.may_pass}
     assert passing == {"quota", "capacity"}
 
 
@@ -100,7 +100,7 @@ def test_only_quota_and_capacity_may_pass_while_a_job_waits() -> None:
     ],
 )
 def test_the_latest_trouble_counts(texts: list[str], kind: str | None) -> None:
-    found = recognise_last(iter(texts))
+    found = find_last_hint(iter(texts))
     if kind is None:
         assert found is None
     else:
@@ -111,8 +111,8 @@ def test_the_latest_trouble_counts(texts: list[str], kind: str | None) -> None:
 
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
-    recognise(text)
+    find_hint(text)
 
 
 def test_long_texts_are_read_quickly() -> None:
-    assert recognise("machine type " * 20_000) is None
+    assert find_hint("machine type " * 20_000) is None

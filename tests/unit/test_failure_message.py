@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from covalent_parallel_plugin.batch.failure_message import (
     LINE_CHARACTERS,
     TAIL_LINES,
-    Place,
+    FailureContext,
+    format_failure,
     job_address,
     logs_address,
-    message,
 )
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.electron.call import Call
@@ -27,12 +27,12 @@ JOB = JobStatus(JOB_NAME, "uid-1", "FAILED", events=[Event("job, early", 1.0), E
 TASK = TaskStatus(0, "FAILED", [Event("task, early", 1.0), Event("task, late", 1.5)])
 
 
-def place(job: JobStatus | None = None, task: TaskStatus | None = None) -> Place:
-    return Place(CALL, SETTINGS, JOB_NAME, job, task)
+def place(job: JobStatus | None = None, task: TaskStatus | None = None) -> FailureContext:
+    return FailureContext(CALL, SETTINGS, JOB_NAME, job, task)
 
 
 def test_a_whole_message_names_everything_in_a_fixed_order() -> None:
-    assert message(place(JOB, TASK), "was lost.", "Raise `retries`.", "one\ntwo\n") == "\n".join(
+    assert format_failure(place(JOB, TASK), "was lost.", "Raise `retries`.", "one\ntwo\n") == "\n".join(
         [
             "electron 'train' (node 7 of dispatch d) was lost. Raise `retries`.",
             'Batch says: "task, late"',
@@ -46,7 +46,7 @@ def test_a_whole_message_names_everything_in_a_fixed_order() -> None:
 
 
 def test_a_message_without_remedy_events_and_output_has_no_empty_lines() -> None:
-    assert message(place(), "was lost.").splitlines() == [
+    assert format_failure(place(), "was lost.").splitlines() == [
         "electron 'train' (node 7 of dispatch d) was lost.",
         f"Job: {job_address(SETTINGS, JOB_NAME)}",
     ]
@@ -71,24 +71,24 @@ def test_the_tasks_own_last_event_goes_before_the_jobs(
 @pytest.mark.parametrize("count", [0, 1, TAIL_LINES, TAIL_LINES + 1, 1000])
 def test_the_last_twenty_lines_are_shown_and_no_more(count: int) -> None:
     lines = [f"<{number}>" for number in range(count)]
-    for text in (message(place(), "x", output="\n".join(lines)), message(place(), "x", lines=lines)):
+    for text in (format_failure(place(), "x", output="\n".join(lines)), format_failure(place(), "x", lines=lines)):
         shown = [line.strip() for line in text.splitlines() if line.startswith("  ")]
         assert shown == lines[-TAIL_LINES:]
         assert len(shown) <= 20
 
 
 def test_output_goes_before_the_logs_lines() -> None:
-    assert "logged" not in message(place(), "x", output="printed", lines=["logged"])
+    assert "logged" not in format_failure(place(), "x", output="printed", lines=["logged"])
 
 
 def test_a_line_that_is_megabytes_long_is_cut() -> None:
-    assert len(message(place(JOB), "x", output="y" * 2**21)) < 2 * LINE_CHARACTERS
+    assert len(format_failure(place(JOB), "x", output="y" * 2**21)) < 2 * LINE_CHARACTERS
 
 
 @given(st.text(), st.lists(st.text()), st.text())
 def test_no_text_of_the_electrons_or_batchs_breaks_a_message(output: str, lines: list[str], event: str) -> None:
     job = JobStatus(JOB_NAME, "uid-1", "FAILED", events=[Event(event, 1.0)])
-    text = message(place(job), "x", output=output, lines=lines)
+    text = format_failure(place(job), "x", output=output, lines=lines)
     assert text.startswith("electron 'train'")
     assert text.endswith(logs_address(SETTINGS, "uid-1"))
 

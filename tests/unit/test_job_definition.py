@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from covalent_parallel_plugin import settings
 from covalent_parallel_plugin.batch import job_definition, runner_archive
+from covalent_parallel_plugin.batch.job_names import LABEL_SERVER, LABEL_VERSION, SERVER, job_id_for, label_value
 from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.electron_job import electron_job
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.protocol.environment import ENV_KEY, ENV_LAST_ATTEMPT, PACKAGES_FOLDER
 from covalent_parallel_plugin.protocol.identity import CallIdentity
@@ -74,12 +76,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def job(**options: Any) -> batch_v1.Job:
-    return job_definition.job(settings.check(settings.resolve(NEEDED | options, {})), CALL, IDENTITY)
+    return electron_job(settings.check(settings.resolve(NEEDED | options, {})), CALL, IDENTITY)
 
 
 def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None:
     asked = settings.check(settings.resolve(NEEDED | {"max_parallel": 5000, "requirements": ["six"]}, {}))
-    group = job_definition.job(asked, CALL, IDENTITY, tasks=20_000).task_groups[0]
+    group = electron_job(asked, CALL, IDENTITY, tasks=20_000).task_groups[0]
     assert (group.task_count, group.parallelism) == (20_000, 5000)
     container = group.task_spec.runnables[0].container
     assert list(container.volumes) == [f"{job_definition.PACKAGES_VOLUME}:{PACKAGES_FOLDER}"]
@@ -87,7 +89,7 @@ def test_an_array_has_its_tasks_and_shares_what_requirements_installed() -> None
 
 def test_no_more_tasks_run_at_a_time_than_there_are() -> None:
     asked = settings.check(settings.resolve(NEEDED, {}))
-    assert job_definition.job(asked, CALL, IDENTITY, tasks=3).task_groups[0].parallelism == 3
+    assert electron_job(asked, CALL, IDENTITY, tasks=3).task_groups[0].parallelism == 3
 
 
 def test_a_lone_task_shares_no_packages() -> None:
@@ -96,9 +98,9 @@ def test_a_lone_task_shares_no_packages() -> None:
 
 def test_the_lattice_is_labelled_where_it_is_known() -> None:
     asked = settings.check(settings.resolve(NEEDED, {}))
-    made = job_definition.job(asked, replace(CALL, lattice="My Search!"), IDENTITY)
+    made = electron_job(asked, replace(CALL, lattice="My Search!"), IDENTITY)
     assert made.labels["covalent-lattice"] == made.allocation_policy.labels["covalent-lattice"] == "my-search-"
-    assert "covalent-lattice" not in job_definition.job(asked, CALL, IDENTITY).labels
+    assert "covalent-lattice" not in electron_job(asked, CALL, IDENTITY).labels
 
 
 def test_a_job_that_is_too_large_is_refused_with_the_option_that_made_it_so() -> None:
@@ -126,9 +128,9 @@ def readable(made: batch_v1.Job) -> str:
     assert commands == runner_archive.command()
     commands[1:] = ["BOOTSTRAP", "VERSION", "SHA256"]
     for labels in (fields["labels"], fields["allocationPolicy"]["labels"]):
-        labels[job_definition.LABEL_VERSION] = "VERSION"
-        assert labels[job_definition.LABEL_SERVER] == job_definition.SERVER
-        labels[job_definition.LABEL_SERVER] = "SERVER"
+        labels[LABEL_VERSION] = "VERSION"
+        assert labels[LABEL_SERVER] == SERVER
+        labels[LABEL_SERVER] = "SERVER"
     return json.dumps(fields, sort_keys=True, indent=2) + "\n"
 
 
@@ -200,7 +202,7 @@ def test_the_image_follows_the_clients_python() -> None:
 
 def test_a_users_variable_cannot_replace_one_of_the_jobs_own() -> None:
     options = settings.Settings(**NEEDED, environment={ENV_KEY: "mine"})
-    variables = job_definition.job(options, CALL, IDENTITY).task_groups[0].task_spec.environment.variables
+    variables = electron_job(options, CALL, IDENTITY).task_groups[0].task_spec.environment.variables
     assert variables[ENV_KEY] == IDENTITY.key.hex()
 
 
@@ -224,14 +226,14 @@ own_names = st.just("") | st.from_regex(r"[0-9a-f]{8}2?", fullmatch=True)
 
 @given(hostile, nodes, own_names)
 def test_a_job_id_is_legal_and_always_the_same(dispatch_id: str, node_id: int, own: str) -> None:
-    made = job_definition.job_id(dispatch_id, node_id, own)
+    made = job_id_for(dispatch_id, node_id, own)
     assert LEGAL.fullmatch(made)
-    assert made == job_definition.job_id(dispatch_id, node_id, own)
+    assert made == job_id_for(dispatch_id, node_id, own)
 
 
 @given(st.tuples(hostile, nodes, own_names), st.tuples(hostile, nodes, own_names))
 def test_distinct_nodes_have_distinct_job_ids(one: tuple[str, int, str], other: tuple[str, int, str]) -> None:
-    assert (job_definition.job_id(*one) == job_definition.job_id(*other)) == (one == other)
+    assert (job_id_for(*one) == job_id_for(*other)) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -248,16 +250,16 @@ def test_distinct_nodes_have_distinct_job_ids(one: tuple[str, int, str], other: 
     ],
 )
 def test_ids_that_look_alike_stay_apart(one: tuple[str, int, str], other: tuple[str, int, str]) -> None:
-    assert job_definition.job_id(*one) != job_definition.job_id(*other)
+    assert job_id_for(*one) != job_id_for(*other)
 
 
 def test_the_id_of_an_ordinary_node_can_be_read() -> None:
-    assert job_definition.job_id(CALL.dispatch_id, 7) == f"covalent-{CALL.dispatch_id}-7"
+    assert job_id_for(CALL.dispatch_id, 7) == f"covalent-{CALL.dispatch_id}-7"
 
 
 @given(st.text())
 def test_a_label_is_legal_whatever_the_text(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9_-]{0,63}", job_definition.label(text))
+    assert re.fullmatch(r"[a-z0-9_-]{0,63}", label_value(text))
 
 
 @pytest.mark.parametrize("dispatch_id", ["../x", "a/b", "", "a b", "ä", "-a", "a" * 101, "a\n"])

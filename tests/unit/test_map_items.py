@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.electron.electron_job import tasks_for
 from covalent_parallel_plugin.electron.map.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
-from covalent_parallel_plugin.electron.map.report import MOST_ITEMS, TaskReport, read_chunk, read_task, tasks_for
+from covalent_parallel_plugin.electron.map.report import MOST_ITEMS, TaskReport, read_chunk, read_task
 from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope

@@ -13,12 +13,12 @@ from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.map.item_table import Item, ValueStore
 from covalent_parallel_plugin.electron.map.progress import (
     KILLS_BEFORE_GIVING_UP,
-    Progress,
+    MapProgress,
     failure_of,
-    named,
+    named_items,
     pickle_of_error,
 )
-from covalent_parallel_plugin.electron.map.report import Running, TaskReport
+from covalent_parallel_plugin.electron.map.report import InterruptedItem, TaskReport
 from covalent_parallel_plugin.electron.outcome import Outcome, Raised
 from covalent_parallel_plugin.errors import NAMED_ITEMS, ElectronError, RemoteTraceback, TaskKilledError
 from covalent_parallel_plugin.protocol import envelope
@@ -35,8 +35,8 @@ REFUSED = Outcome(envelope.REFUSED, "", "", reason="missing_module")
 HOOK = Outcome(EXCEPTION, "", "", raised=RAISED)
 
 
-def of(total: int | None = 4, *reports: TaskReport) -> Progress:
-    progress = Progress(total)
+def of(total: int | None = 4, *reports: TaskReport) -> MapProgress:
+    progress = MapProgress(total)
     for report in reports:
         progress.add(report)
     return progress
@@ -51,7 +51,7 @@ def raised(index: int, what: Raised = RAISED) -> TaskReport:
 
 
 def killed(index: int, how: Outcome = KILLED, **printed: str) -> TaskReport:
-    return TaskReport(ended=how, running=Running(index, f"({index},)", **printed))
+    return TaskReport(ended=how, running=InterruptedItem(index, f"({index},)", **printed))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def killed(index: int, how: Outcome = KILLED, **printed: str) -> TaskReport:
         (of(4, killed(1, TIMED_OUT), done(0, 2, 3)), [1], False),
     ],
 )
-def test_what_is_to_be_run_again(progress: Progress, lost: list[int] | None, is_complete: bool) -> None:
+def test_what_is_to_be_run_again(progress: MapProgress, lost: list[int] | None, is_complete: bool) -> None:
     assert (progress.lost(), progress.is_complete) == (lost, is_complete)
 
 
@@ -221,11 +221,11 @@ def test_the_latest_of_several_kills_comes_last() -> None:
 
 def test_items_that_shared_a_task_with_a_kill_have_none_of_their_own() -> None:
     """Two jobs: the first one's task is killed in item 1 and takes 2 and 3 along; in the second 2 kills its own."""
-    progress = of(4, TaskReport([Item(0)], total=4, ended=KILLED, running=Running(1, "1")))
+    progress = of(4, TaskReport([Item(0)], total=4, ended=KILLED, running=InterruptedItem(1, "1")))
     assert progress.lost() == [2, 3, 1]
-    progress.add(TaskReport([], total=4, ended=KILLED, running=Running(2, "2"), round=1))
+    progress.add(TaskReport([], total=4, ended=KILLED, running=InterruptedItem(2, "2"), round=1))
     assert (progress.kills, progress.lost()) == ({1: 1, 2: 1}, [3, 1, 2])
-    progress.add(TaskReport([Item(3), Item(1)], total=4, ended=KILLED, running=Running(2, "2"), round=2))
+    progress.add(TaskReport([Item(3), Item(1)], total=4, ended=KILLED, running=InterruptedItem(2, "2"), round=2))
     assert (progress.lost(), list(progress.still_killed)) == ([], [2])
 
 
@@ -254,4 +254,4 @@ def test_it_is_hopeless_where_no_task_gets_to_its_items_or_some_do_not_in_two_jo
 
 @pytest.mark.parametrize(("count", "text"), [(2, "0, 1"), (NAMED_ITEMS + 1, "18, 19, ...")])
 def test_some_of_the_indices_are_named(count: int, text: Any) -> None:
-    assert named(range(count)).endswith(text)
+    assert named_items(range(count)).endswith(text)

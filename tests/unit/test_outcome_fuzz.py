@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from covalent_parallel_plugin.cloud.batch import JobStatus
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome, read_streams
-from covalent_parallel_plugin.electron.verdict import Findings, Value, verdict
+from covalent_parallel_plugin.electron.verdict import ElectronEvidence, Value, verdict
 from covalent_parallel_plugin.errors import OutcomeError, ParallelError
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import (
@@ -100,7 +100,7 @@ def read(data: bytes) -> Outcome:
 
 def followed_through(outcome: Outcome) -> None:
     """All that the dispatcher does with an outcome, down to the bytes and the text that Covalent stores."""
-    found = verdict(CALL, OPTIONS, JOB.name, Findings(JOB, outcome=outcome))
+    found = verdict(CALL, OPTIONS, JOB.name, ElectronEvidence(JOB, outcome=outcome))
     if isinstance(found, Value):
         # Behind two offsets of eight bytes all is text
         RemoteValue(found.outcome).serialize()[16:].decode()
@@ -380,7 +380,9 @@ def test_no_builtin_class_named_by_a_container_does_anything_but_be_an_exception
             CALL,
             OPTIONS,
             JOB.name,
-            Findings(JOB, outcome=read(sealed({**HEADERS[1], "exception": exception}, parts_of(HEADERS[1], b"")))),
+            ElectronEvidence(
+                JOB, outcome=read(sealed({**HEADERS[1], "exception": exception}, parts_of(HEADERS[1], b"")))
+            ),
         )
         assert not isinstance(found, Value)
         assert isinstance(found.error, ParallelError) or type(found.error).__module__ == "builtins"

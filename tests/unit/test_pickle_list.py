@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.electron.value_buffer import IN_MEMORY_BYTES, gathered
+from covalent_parallel_plugin.electron.value_buffer import IN_MEMORY_BYTES, join_to_buffer
 from covalent_parallel_plugin.errors import CacheDirError
 from covalent_parallel_plugin.protocol.pickle_list import BATCH, pickle_of_list
 
@@ -71,12 +71,12 @@ def test_lambdas_and_classes_of_the_values_travel() -> None:
 
 
 def test_a_few_megabytes_stay_in_memory(tmp_path: Path) -> None:
-    assert gathered([b"ab", b"c"], 3, str(tmp_path)) == b"abc"
+    assert join_to_buffer([b"ab", b"c"], 3, str(tmp_path)) == b"abc"
 
 
 def test_more_goes_to_a_mapped_file_that_has_no_name(tmp_path: Path) -> None:
     size = IN_MEMORY_BYTES + 1
-    buffer = gathered(iter([b"x" * size]), size, str(tmp_path))
+    buffer = join_to_buffer(iter([b"x" * size]), size, str(tmp_path))
     assert isinstance(buffer, mmap.mmap)
     assert (len(buffer), buffer[:1], list(tmp_path.iterdir())) == (size, b"x", [])
 
@@ -84,7 +84,7 @@ def test_more_goes_to_a_mapped_file_that_has_no_name(tmp_path: Path) -> None:
 def test_a_mapped_list_loads_to_its_values(tmp_path: Path) -> None:
     values = [bytes([number]) * 1_000_000 for number in range(5)]
     chunks = pickle_of_list(with_sizes([pickle.dumps(value) for value in values], piece=100_000))
-    buffer = gathered(chunks, IN_MEMORY_BYTES + 1, str(tmp_path))
+    buffer = join_to_buffer(chunks, IN_MEMORY_BYTES + 1, str(tmp_path))
     assert isinstance(buffer, mmap.mmap)
     assert pickle.loads(buffer) == values  # noqa: S301 - made here
 
@@ -92,4 +92,4 @@ def test_a_mapped_list_loads_to_its_values(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_more_is_told_as_such(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(CacheDirError, match=f"cache_dir = '{gone}' could not take a value .*make room there"):
-        gathered([b"x"], IN_MEMORY_BYTES + 1, str(gone))
+        join_to_buffer([b"x"], IN_MEMORY_BYTES + 1, str(gone))

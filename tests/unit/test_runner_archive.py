@@ -19,7 +19,7 @@ def test_the_bytes_are_the_same_whenever_they_are_made() -> None:
         [
             sys.executable,
             "-c",
-            "from covalent_parallel_plugin.electron import archive as a; print(a.runner_archive().sha256)",
+            "from covalent_parallel_plugin.batch import runner_archive as a; print(a.runner_archive().sha256)",
         ],
         capture_output=True,
         check=True,

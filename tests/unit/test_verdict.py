@@ -12,16 +12,16 @@ import pytest
 
 from covalent_parallel_plugin import errors
 from covalent_parallel_plugin.batch import job_watch
+from covalent_parallel_plugin.batch.verdict import EXIT_CODES
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.outcome import Outcome, Raised
 from covalent_parallel_plugin.electron.verdict import (
-    EXIT_CODES,
+    ElectronEvidence,
     Failure,
-    Findings,
     Value,
     exception_of,
-    settings_for_another_run,
+    spot_fallback_settings,
     verdict,
 )
 from covalent_parallel_plugin.protocol import exit_codes
@@ -73,7 +73,7 @@ def task(code: int | None, text: str = "Task state is updated", state: str = "FA
 
 
 def told(**found: Any) -> Any:
-    return verdict(CALL, SETTINGS, JOB_NAME, Findings(**{"job": job("FAILED"), **found}))
+    return verdict(CALL, SETTINGS, JOB_NAME, ElectronEvidence(**{"job": job("FAILED"), **found}))
 
 
 # Every kind of outcome: how it ends, the error, and words that its message must have
@@ -299,12 +299,12 @@ def test_only_lost_spot_machines_lead_to_a_standard_one_and_only_if_asked(
     code: int | None, spot: bool, fallback: bool
 ) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=spot, spot_fallback=fallback, retries=2)
-    found = verdict(CALL, asked, JOB_NAME, Findings(job("FAILED"), task=task(code)))
-    again = settings_for_another_run(found, asked)
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(job("FAILED"), task=task(code)))
+    again = spot_fallback_settings(found, asked)
     if spot and fallback and code in LOST:
         assert again is not None
         assert (again.spot, again.retries, again.bucket_name) == (False, 2, "some-bucket")
-        assert settings_for_another_run(found, again) is None, "once"
+        assert spot_fallback_settings(found, again) is None, "once"
     else:
         assert again is None
 
@@ -312,15 +312,15 @@ def test_only_lost_spot_machines_lead_to_a_standard_one_and_only_if_asked(
 @pytest.mark.parametrize("kind", OUTCOMES)
 def test_no_outcome_leads_to_another_run(kind: str) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=True, spot_fallback=True)
-    found = verdict(CALL, asked, JOB_NAME, Findings(job("FAILED"), task=task(50001), outcome=OUTCOMES[kind][0]))
-    assert settings_for_another_run(found, asked) is None
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(job("FAILED"), task=task(50001), outcome=OUTCOMES[kind][0]))
+    assert spot_fallback_settings(found, asked) is None
 
 
 @pytest.mark.parametrize("state", [None, "CANCELLED", "DELETION_IN_PROGRESS", "SUCCEEDED"])
 def test_no_other_ending_of_the_job_leads_to_another_run(state: str | None) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=True, spot_fallback=True)
-    found = verdict(CALL, asked, JOB_NAME, Findings(None if state is None else job(state), task=task(50001)))
-    assert settings_for_another_run(found, asked) is None
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(None if state is None else job(state), task=task(50001)))
+    assert spot_fallback_settings(found, asked) is None
 
 
 def test_the_traceback_is_on_the_electrons_stderr() -> None:

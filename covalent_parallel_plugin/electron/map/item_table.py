@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import IO, cast, overload
 
 from ...errors import OutcomeError
-from ..outcome import Raised, text_of
-from ..value_buffer import IN_MEMORY_BYTES, room_in
+from ..outcome import Raised, decode_output
+from ..value_buffer import IN_MEMORY_BYTES, disk_errors
 
 COPY_BYTES = 1024 * 1024
 
@@ -113,7 +113,7 @@ class ValueStore:
             start = self._size
             self._file.seek(start)
             for chunk in chunks:
-                with room_in(self.folder):
+                with disk_errors(self.folder):
                     self._file.write(chunk)
                 self._size += len(chunk)
             return start
@@ -132,7 +132,7 @@ class ValueStore:
 
     def text(self, place: tuple[int, int]) -> str:
         """The text at this offset and of this size."""
-        return text_of(b"".join(self.read(*place)))
+        return decode_output(b"".join(self.read(*place)))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -12,38 +12,35 @@ from typing import BinaryIO, cast
 
 from google.cloud import batch_v1
 
-from ...batch import job_definition, job_watch
 from ...batch.cancellation import Cancellation
+from ...batch.job_run import JobRun
+from ...batch.job_watch import WatchResult
 from ...cloud import Services
 from ...cloud.pool import in_pool
 from ...cloud.storage import CorruptObjectError
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
-from ...protocol.environment import ENV_ITEMS, ENV_ROUND
-from ...protocol.item_call import format_indices
 from ...protocol.object_names import round_folder
 from ...settings import Settings
-from ..call import Call, Map, Pickles
-from ..collect import Collection
-from ..electron_run import Lifecycle
+from ..call import Call, Map, Pickles, new_identity
+from ..collect import Collector
+from ..electron_job import map_job, owner_of
 from ..value_buffer import IN_MEMORY_BYTES
-from ..verdict import Failure, Findings, Value, Verdict, settings_for_another_run
+from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings
 from .item_table import ValueStore
-from .progress import Progress, named
-from .report import TaskReport, read_chunk, read_task, tasks_for
-from .result import Ends
+from .progress import MapProgress, named_items
+from .report import TaskReport, read_chunk, read_task
+from .result import MapResult
 
 logger = logging.getLogger(__name__)
 
-# Linux takes no longer single variable than 128 KiB (MAX_ARG_STRLEN); what does not fit waits for the next job
-LONGEST_LIST = 100_000
 LIMIT = " The limit is each task's, for all of its items: more tasks (max_parallel) have fewer items each."
 EARLY = " It was killed before its first item: while hooks ran, or the function and the items were loaded."
 _OUTCOME = re.compile(r"outcome-(\d+)")
 _CHUNK = re.compile(r"items-(\d+)-(\d+)")
 
 
-class MapLifecycle(Lifecycle):
-    """One map on its way; see Lifecycle for the arguments."""
+class MapRun:
+    """One map on its way; see ElectronRun for the arguments."""
 
     def __init__(
         self,
@@ -53,74 +50,67 @@ class MapLifecycle(Lifecycle):
         cancelled: Cancellation,
         source: Callable[[], Awaitable[str]],
     ):
-        super().__init__(call, settings, services, cancelled, source)
+        self._call = call
+        self._settings = settings
         self._map = call.map or Map()
-        self._progress = Progress(total=self._map.items)
+        self._identity = new_identity(call)
+        self._jobs = JobRun(owner_of(call, self._identity), settings, services, cancelled)
+        self._progress = MapProgress(total=self._map.items)
+        # The exit code of the last job's task that was lost
+        self._exit_code: int | None = None
         # How many jobs may follow the first one
         self._left = settings.retries
         Path(settings.cache_dir).mkdir(parents=True, exist_ok=True)
         self._store = ValueStore(settings.cache_dir)
-        self._ends = Ends(call, self._progress, self._store)
+        self._result = MapResult(call, self._progress, self._store)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
-        """Bring the map to its end; its value is a list in the items' order. See `Lifecycle.run` for the rest."""
+        """Bring the map to its end; its value is a list in the items' order. See `ElectronRun.run` for the rest."""
         try:
             if self._map.items == 0:
                 return await self._value()
-            return await super().run(pickles, on_staged)
+            async with self._jobs as jobs:
+                jobs.check_cancelled()
+                # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+                job = map_job(self._settings, self._call, self._identity)
+                await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
+                pickles.clear()
+                on_staged()
+                return await self._run_jobs(job)
         finally:
             self._store.close()
 
-    def _first_job(self) -> batch_v1.Job:
-        return self._job(self._settings, 0, None)
-
-    async def _runs(self, jobs: list[batch_v1.Job]) -> Verdict:
+    async def _run_jobs(self, job: batch_v1.Job) -> Verdict:
         """Run the job, and others for what was lost, until there is nothing more to do."""
-        settings, job = self._settings, jobs.pop()
+        settings, jobs = self._settings, self._jobs
         while True:
             tasks = int(job.task_groups[0].task_count)
-            self._check_cancelled()
-            await self._submission.create(settings, job)
+            await jobs.create(settings, job)
             self._progress.jobs += 1
             self._progress.tasks += tasks
-            with self._named("was lost sight of"):
-                watched = await self._watch(tasks)
-            with self._named("has outcomes that could not be fetched"):
-                ended = await self._collect_items(watched, settings, tasks)
-            if not isinstance(ended, Failure):
-                return ended
-            if await self._had_no_runner():
-                job = self._job(settings, self._progress.jobs, self._progress.lost())
+            watched = await jobs.watch(tasks)
+            with jobs.context("has outcomes that could not be fetched"):
+                result = await self._collect_items(watched, settings, tasks)
+            if not isinstance(result, Failure):
+                return result
+            if await jobs.restage_lost_runner(self._exit_code):
+                job = map_job(settings, self._call, self._identity, self._progress.jobs, self._progress.lost())
                 continue
-            if isinstance(ended.error, MapError) and self._may_retry_exceptions:
+            if isinstance(result.error, MapError) and self._may_retry_exceptions:
                 self._progress.forget_raised()
             lost = self._progress.lost()
-            if not self._is_worth_another_job(ended, lost):
-                return ended
+            if not self._is_worth_another_job(result, lost):
+                return result
             if self._left == 0:
                 # On standard machines, if that was asked for and Spot machines were lost as often as allowed.
-                another = settings_for_another_run(ended, settings)
+                another = spot_fallback_settings(result, settings)
                 if another is None:
-                    return await self._in_place(ended)
+                    return await self._in_place(result)
                 settings = another
             self._left = max(self._left - 1, 0)
-            again = "all" if lost is None else named(lost)
+            again = "all" if lost is None else named_items(lost)
             logger.warning("%s has items that did not end (%s): they run again in a new job", self._call, again)
-            job = self._job(settings, self._progress.jobs, lost)
-
-    def _job(self, settings: Settings, round: int, lost: list[int] | None) -> batch_v1.Job:
-        variables = {ENV_ROUND: str(round)} if round else {}
-        if lost is not None:
-            text = format_indices(lost)
-            if len(text) > LONGEST_LIST:
-                text = text[: text.rindex(",", 0, LONGEST_LIST)]
-            variables[ENV_ITEMS] = text
-        items = self._map.items if lost is None else len(lost)
-        tasks = tasks_for(items, settings.max_parallel)
-        job = job_definition.job(settings, self._call, self._identity, tasks, variables)
-        if items is not None:
-            job.labels[job_definition.LABEL_ITEMS] = str(items)
-        return job
+            job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
 
     @property
     def _may_retry_exceptions(self) -> bool:
@@ -143,37 +133,38 @@ class MapLifecycle(Lifecycle):
             return await self._value()
         return ended
 
-    async def _collect_items(self, watched: job_watch.Watched, settings: Settings, tasks: int) -> Verdict:
+    async def _collect_items(self, watched: WatchResult, settings: Settings, tasks: int) -> Verdict:
         round = self._progress.jobs - 1
         refused, silent = await self._fetch(tasks, round)
-        progress, ends, may_retry = self._progress, self._ends, self._may_retry_exceptions
-        name = self._submission.job_name
+        progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
+        name = self._jobs.job_name
+        self._exit_code = None
         if progress.hook is not None:
-            return await in_pool(ends.hook_failed, settings, name, watched.job, progress.hook)
+            return await in_pool(result.hook_failed, settings, name, watched.job, progress.hook)
         if progress.is_complete and progress.raised and may_retry:
-            return await in_pool(ends.items_failed, settings, name, watched.job)
+            return await in_pool(result.items_failed, settings, name, watched.job)
         if progress.is_complete and (self._map.return_exceptions or not progress.raised):
             return await self._value()
         if progress.lost() == []:
             # The others have killed their process too often.
             in_place = self._map.return_exceptions and not (progress.raised and may_retry)
-            return await (self._value() if in_place else in_pool(ends.items_failed, settings, name, watched.job))
+            return await (self._value() if in_place else in_pool(result.items_failed, settings, name, watched.job))
         if progress.timed_out is not None:
             ended, running = progress.timed_out
             more = f" It stood in item {running.index} ({running.arguments})." if running is not None else ""
             more += LIMIT
-            return await in_pool(ends.lost, settings, name, Findings(watched.job, outcome=ended), more)
+            return await in_pool(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended), more)
         if round in progress.early:
-            found = Findings(watched.job, outcome=progress.early[round])
-            return await in_pool(ends.lost, settings, name, found, EARLY)
+            found = ElectronEvidence(watched.job, outcome=progress.early[round])
+            return await in_pool(result.lost, settings, name, found, EARLY)
         if progress.still_killed and not silent:
             ended, _ = list(progress.still_killed.values())[-1]
-            return await in_pool(ends.lost, settings, name, Findings(watched.job, outcome=ended))
-        collection = Collection(self._services, self._settings, self._identity, name)
-        found = Findings(watched.job, outcome=refused, reason=watched.reason)
-        found = await collection.without_outcome(found, sorted(silent), round)
-        self._exit_code = found.task.exit_code if found.task is not None else None
-        return await in_pool(ends.lost, settings, name, found)
+            return await in_pool(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
+        collector = Collector(self._jobs.services, self._settings, self._identity, name)
+        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
+        found = await collector.explain_missing(found, sorted(silent), round)
+        self._exit_code = found.exit_code
+        return await in_pool(result.lost, settings, name, found)
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -182,7 +173,7 @@ class MapLifecycle(Lifecycle):
             The last refusal, if there was one, and the tasks from which no outcome came.
         """
         folder = f"{round_folder(self._identity.folder, round)}/"
-        names = [name[len(folder) :] for name in await in_pool(self._services.objects.names, folder)]
+        names = [name[len(folder) :] for name in await in_pool(self._jobs.services.objects.names, folder)]
         outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
         chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
@@ -208,7 +199,7 @@ class MapLifecycle(Lifecycle):
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
             stream = cast(BinaryIO, file)
             try:
-                if not self._services.objects.get(name, stream):
+                if not self._jobs.services.objects.get(name, stream):
                     return None
                 if number is None:
                     return read_task(stream, address, store)
@@ -219,4 +210,4 @@ class MapLifecycle(Lifecycle):
                 return error
 
     async def _value(self) -> Value:
-        return Value(await in_pool(self._ends.value, self._settings.cache_dir))
+        return Value(await in_pool(self._result.value, self._settings.cache_dir))

@@ -6,10 +6,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from ...protocol.item_call import format_indices
-from ..outcome import text_of
+from ..outcome import decode_output
 from .item_table import ValueStore
-from .progress import Progress
-from .report import Running
+from .progress import MapProgress
+from .report import InterruptedItem
 
 # How much of each stream is shown, without the lines in between; as much of a lone electron's is kept
 SHOWN_BYTES = 2 * 1024 * 1024
@@ -21,7 +21,7 @@ MOST_SECTIONS = 20_000
 STREAMS = ("stdout", "stderr")
 
 
-def output_of(progress: Progress, store: ValueStore, stream: str) -> str:
+def output_of(progress: MapProgress, store: ValueStore, stream: str) -> str:
     """What was printed: outside the items under the tasks it came from, then under each item's index what it printed.
 
     Nothing is shown twice: tasks whose hooks printed the same share a section. Where there is too much, of each long
@@ -35,7 +35,7 @@ def section(title: str, text: str) -> str:
     return f"--- {title} ---\n{text}" + ("" if text.endswith("\n") else "\n") if text else ""
 
 
-def totals(progress: Progress) -> str:
+def totals(progress: MapProgress) -> str:
     """One line of totals."""
     raised = len(progress.raised)
     missing = (progress.total or 0) - len(progress.places)
@@ -50,7 +50,7 @@ def totals(progress: Progress) -> str:
     return f"{total}items: {', '.join(told)}; {progress.tasks} {plural}{jobs}\n"
 
 
-def _outside(progress: Progress, stream: int) -> Iterator[str]:
+def _outside(progress: MapProgress, stream: int) -> Iterator[str]:
     same: dict[str, list[tuple[int, int]]] = {}
     for task in sorted(progress.outside):
         text = progress.outside[task][stream]
@@ -79,7 +79,7 @@ def _tasks(tasks: Sequence[tuple[int, int]]) -> str:
     return "; ".join(told)
 
 
-def _items(progress: Progress, store: ValueStore, stream: str) -> Iterator[str]:
+def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[str]:
     # Nothing is kept but numbers and the finished texts: of ten thousand tuples the garbage collector takes notice.
     words = {index: getattr(running, stream).encode() for index, running in _in_which_ended(progress)}
     indices, sizes = array("q"), array("q")
@@ -98,7 +98,7 @@ def _items(progress: Progress, store: ValueStore, stream: str) -> Iterator[str]:
 
         def read(start: int, size: int, index: int = index) -> str:
             if index in words:
-                return text_of(words[index][start : start + size])
+                return decode_output(words[index][start : start + size])
             return store.text((progress.table.printed(progress.places[index], stream)[0] + start, size))
 
         if size <= longest:
@@ -109,7 +109,7 @@ def _items(progress: Progress, store: ValueStore, stream: str) -> Iterator[str]:
         yield section(f"item {index}", text)
 
 
-def _in_which_ended(progress: Progress) -> Iterator[tuple[int, Running]]:
+def _in_which_ended(progress: MapProgress) -> Iterator[tuple[int, InterruptedItem]]:
     """The items in which a process was ended, and that did not end since."""
     for index, (_, running) in progress.still_killed.items():
         yield index, running

@@ -13,7 +13,7 @@ from ..call import Call
 from ..outcome import Outcome
 from ..verdict import exception_of
 from .item_table import Item, ItemTable, ValueStore
-from .report import Running, TaskReport
+from .report import InterruptedItem, TaskReport
 
 # An item that killed its process so often is not run again; nor is anything, once tasks were killed before their first
 # item in so many jobs
@@ -23,7 +23,7 @@ KILLED_NAME = f"{TaskKilledError.__module__}.{TaskKilledError.__qualname__}"
 
 
 @dataclass
-class Progress:
+class MapProgress:
     """The items of one map, over all its jobs.
 
     Attributes:
@@ -42,10 +42,10 @@ class Progress:
     table: ItemTable = field(default_factory=ItemTable)
     places: dict[int, int] = field(default_factory=dict)
     kills: dict[int, int] = field(default_factory=dict)
-    killed: dict[int, tuple[Outcome, Running]] = field(default_factory=dict)
+    killed: dict[int, tuple[Outcome, InterruptedItem]] = field(default_factory=dict)
     hook: Outcome | None = None
     early: dict[int, Outcome] = field(default_factory=dict)
-    timed_out: tuple[Outcome, Running | None] | None = None
+    timed_out: tuple[Outcome, InterruptedItem | None] | None = None
     outside: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     failing: tuple[int, int] | None = None
     python: str = ""
@@ -124,7 +124,7 @@ class Progress:
         return sorted(found, key=lambda item: item.index)
 
     @property
-    def still_killed(self) -> dict[int, tuple[Outcome, Running]]:
+    def still_killed(self) -> dict[int, tuple[Outcome, InterruptedItem]]:
         """The items that killed their process and did not end since."""
         return {index: ending for index, ending in self.killed.items() if index not in self.places}
 
@@ -172,7 +172,7 @@ def pickle_of_error(error: ElectronError) -> bytes:
     return buffer.getvalue()
 
 
-def failure_of(call: Call, progress: Progress) -> MapError:
+def failure_of(call: Call, progress: MapProgress) -> MapError:
     """The error that names the items that raised or killed their process."""
     failures: dict[int, tuple[str, Exception]] = {}
     for item in progress.raised:
@@ -186,6 +186,6 @@ def failure_of(call: Call, progress: Progress) -> MapError:
     return MapError.of(str(call), progress.total, failures)
 
 
-def named(indices: Sequence[int]) -> str:
+def named_items(indices: Sequence[int]) -> str:
     """Some of the indices, for a message."""
     return ", ".join(map(str, indices[:NAMED_ITEMS])) + (", ..." if len(indices) > NAMED_ITEMS else "")

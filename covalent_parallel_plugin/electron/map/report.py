@@ -12,8 +12,7 @@ from ...errors import OutcomeError
 from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
 from ...protocol.identity import TaskAddress
 from ...protocol.limits import KEPT_BYTES
-from ...settings.validators import MAX_PARALLEL
-from ..outcome import Outcome, count_of, outcome_from, raised_of, read_envelope, text_of, writable
+from ..outcome import Outcome, decode_output, outcome_from, parse_count, raised_of, read_envelope, storable_text
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
 
 # No map has more items than this: their indices are numbers that something was counted with
@@ -21,7 +20,7 @@ MOST_ITEMS = 2**31
 
 
 @dataclass(frozen=True)
-class Running:
+class InterruptedItem:
     """The item during which a process was killed, with its arguments shortened and what it had printed."""
 
     index: int
@@ -47,7 +46,7 @@ class TaskReport:
     total: int | None = None
     chunks: int = 0
     ended: Outcome | None = None
-    running: Running | None = None
+    running: InterruptedItem | None = None
     cloudpickle: str = ""
     python: str = ""
     stdout: str = ""
@@ -78,16 +77,16 @@ def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> Task
             if rest.get("running"):
                 index, arguments, (out_start, out_end, err_start, err_end) = rest["running"]
                 stdout, stderr = output.text(0, [(out_start, out_end)]), output.text(1, [(err_start, err_end)])
-                running = Running(_index(index), writable(arguments), stdout, stderr)
+                running = InterruptedItem(_index(index), storable_text(arguments), stdout, stderr)
         total = header["count"]
         return TaskReport(
             items=_items(stream, envelope, store, output),
             total=None if total is None else _index(total),
-            chunks=count_of(header["chunks"]),
+            chunks=parse_count(header["chunks"]),
             ended=ended,
             running=running,
-            cloudpickle=writable(header.get("cloudpickle", "")),
-            python=writable(header["python"]),
+            cloudpickle=storable_text(header.get("cloudpickle", "")),
+            python=storable_text(header["python"]),
             stdout=output.outside(0),
             stderr=output.outside(1),
             task=task,
@@ -126,7 +125,7 @@ class _Output:
 
     def __init__(self, stream: BinaryIO, envelope: Envelope, store: ValueStore):
         header: Mapping[str, Any] = envelope.header
-        self._sizes = [count_of(size) for size in header["streams"]]
+        self._sizes = [parse_count(size) for size in header["streams"]]
         self._outside = header["outside"]
         if len(self._sizes) != 2 or len(self._outside) != 2:
             raise ValueError("there are two streams")
@@ -135,13 +134,13 @@ class _Output:
 
     def place(self, stream: int, start: object, end: object) -> tuple[int, int]:
         """Offset and size in the store of what lies between these two offsets of the stream."""
-        first, last = self._bounds(stream, count_of(start), count_of(end))
+        first, last = self._bounds(stream, parse_count(start), parse_count(end))
         return self._starts[stream] + first, max(last - first, 0)
 
     def text(self, stream: int, spots: Iterable[Sequence[object]]) -> str:
         """The text of these spots of the stream."""
-        bounds = [self._bounds(stream, count_of(start), count_of(end)) for start, end in spots]
-        return text_of(b"".join(self._kept[stream][first:last] for first, last in bounds))
+        bounds = [self._bounds(stream, parse_count(start), parse_count(end)) for start, end in spots]
+        return decode_output(b"".join(self._kept[stream][first:last] for first, last in bounds))
 
     def outside(self, stream: int) -> str:
         """What was printed outside all items."""
@@ -166,8 +165,10 @@ def _items(stream: BinaryIO, envelope: Envelope, store: ValueStore, output: _Out
     entry = envelope.entry("values")
     if sum(sizes) != entry.size:
         raise ValueError("its table does not fit its values")
-    raised = {count_of(row): (raised_of(exception), writable(given)) for row, exception, given in table["raised"]}
-    shown = {count_of(row): writable(text) for row, text in table["shown"]}
+    raised = {
+        parse_count(row): (raised_of(exception), storable_text(given)) for row, exception, given in table["raised"]
+    }
+    shown = {parse_count(row): storable_text(text) for row, text in table["shown"]}
     # The digest is checked on the way: what does not have it is in the store, and nothing refers to it.
     offset = store.add(_checked(stream, envelope, entry))
     items = ItemTable()
@@ -183,7 +184,7 @@ def _items(stream: BinaryIO, envelope: Envelope, store: ValueStore, output: _Out
 def _numbers(column: object) -> list[int]:
     if not isinstance(column, list):
         raise TypeError("its table has a column that is no list")
-    return [count_of(number) for number in column]
+    return [parse_count(number) for number in column]
 
 
 def _checked(stream: BinaryIO, envelope: Envelope, entry: PartEntry) -> Iterator[bytes]:
@@ -202,13 +203,7 @@ def _checked(stream: BinaryIO, envelope: Envelope, entry: PartEntry) -> Iterator
 
 
 def _index(value: object) -> int:
-    number = count_of(value)
+    number = parse_count(value)
     if number > MOST_ITEMS:
         raise ValueError(f"{number} is no item's index")
     return number
-
-
-def tasks_for(items: int | None, max_parallel: int) -> int:
-    """How many tasks a map is split into."""
-    most = min(max_parallel, MAX_PARALLEL)
-    return most if items is None else max(1, min(items, most))
