@@ -158,7 +158,7 @@ def test_an_item_that_raises_keeps_no_other_from_running(make_map: Any) -> None:
     first, second = (item.raised for item in report.items if item.raised)
     assert (first.full_name, first.message, second.full_name) == ("ValueError", "not one", "SystemExit")
     assert 'raise ValueError("not one")' in first.traceback
-    assert "runner/items.py" not in first.traceback
+    assert "runner/map_items.py" not in first.traceback
     assert report.ended is None
 
 
@@ -639,7 +639,7 @@ def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_sto
 
 
 def test_another_module_of_this_package_is_missing_on_a_stock_image_as_any_other(make_task: Any) -> None:
-    from covalent_parallel_plugin.parallel_map import grid
+    from covalent_parallel_plugin.pmap.grid import grid
 
     task = make_task(len, [grid])
     task.run()

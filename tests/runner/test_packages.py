@@ -125,7 +125,7 @@ def installed(python: Path, shared: Path, folder: Path, *requirements: str) -> s
     runner.write_bytes(runner_archive.runner_archive().data)
     code = (
         "import sys, json; sys.path.append(sys.argv[1])\n"
-        "from covalent_parallel_runner.runner.packages import install\n"
+        "from covalent_parallel_runner.runner.pip_install import install\n"
         "install(json.loads(sys.argv[4]), sys.argv[3], sys.argv[2])\n"
         "import tiny_package_of_a_test as t; print(t.ANSWER)"
     )

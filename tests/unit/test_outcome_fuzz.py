@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.cloud.batch import JobStatus
+from covalent_parallel_plugin.covalent_api.transportable import RawTransportable
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome, read_streams
 from covalent_parallel_plugin.electron.verdict import ElectronEvidence, Value, verdict
@@ -38,7 +39,6 @@ from covalent_parallel_plugin.protocol.envelope import (
 )
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.settings import Settings
-from covalent_parallel_plugin.transport import RemoteValue
 
 KEY, OTHER_KEY = b"k" * 32, b"x" * 32
 CALL_ID, OTHER_CALL = "0123456789abcdef", "fedcba9876543210"
@@ -103,7 +103,7 @@ def followed_through(outcome: Outcome) -> None:
     found = verdict(CALL, OPTIONS, JOB.name, ElectronEvidence(JOB, outcome=outcome))
     if isinstance(found, Value):
         # Behind two offsets of eight bytes all is text
-        RemoteValue(found.outcome).serialize()[16:].decode()
+        RawTransportable(found.outcome).serialize()[16:].decode()
         found.outcome.stdout.encode()
         return
     found.stdout.encode()

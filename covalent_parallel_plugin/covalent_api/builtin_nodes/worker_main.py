@@ -1,8 +1,7 @@
 """The process that runs nodes: loads a function and its arguments, calls it, and tells what came of it.
 
-Started by `workers.py` as `python -m covalent_parallel_plugin.nodes.worker`. It reads requests on its stdin and answers
-on its stdout, one at a time; what a node prints goes to files and comes with the answer. It ends when nobody is there
-to ask any more.
+Started by `worker_process` with `python -m`. It reads requests on its stdin and answers on its stdout, one at a time;
+what a node prints goes to files and comes with the answer. It ends when nobody is there to ask any more.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
-from ..protocol.exception_record import describe
-from ..protocol.limits import KEPT_BYTES
-from ..protocol.value_text import shown_text
-from .frames import Buffer, frame_head, read_frame
+from ...protocol.exception_record import describe
+from ...protocol.limits import KEPT_BYTES
+from ...protocol.value_text import shown_text
+from .worker_protocol import Buffer, frame_head, read_frame
 
 # How a node ended: with a value, with an exception of its own, or in a way that another place may do better
-VALUE, RAISED, ELSEWHERE = "value", "raised", "elsewhere"
+VALUE, RAISED, RUN_ON_BATCH = "value", "raised", "elsewhere"
 # What an expression such as `value[key]`, `value.name` or `a + b` raises of itself
 OWN_EXCEPTIONS = (LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
 COVALENTS_MODULES = "covalent._workflow."
@@ -46,19 +45,19 @@ def answer_to(header: dict[str, Any], parts: dict[str, bytes]) -> Answer:
         kwargs = {name: cloudpickle.loads(parts.pop(f"kwarg:{name}")) for name in header["kwargs"]}
     except BaseException as error:
         # Whatever a value's class raises while it is made, SystemExit too: Batch may do better.
-        return _elsewhere("was not loaded", error)
+        return _run_on_batch("was not loaded", error)
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
         error.__traceback__ = _behind_this_module(error.__traceback__)
         if not is_own(error):
-            return _elsewhere("was not run", error)
+            return _run_on_batch("was not run", error)
         return {"kind": RAISED, "exception": describe(error)}, {}
     try:
         data = cloudpickle.dumps(value)
         name = getattr(value, "__name__", "")
     except BaseException as error:
-        return _elsewhere("has a value that was not packed", error)
+        return _run_on_batch("has a value that was not packed", error)
     told = {"kind": VALUE, "cloudpickle": cloudpickle.__version__, "name": name if isinstance(name, str) else ""}
     text = shown_text(value, len(data), whole=False).encode("utf-8", "replace")
     return told, {"value": data, "shown": text}
@@ -83,13 +82,13 @@ def _behind_this_module(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _elsewhere(what: str, error: BaseException) -> Answer:
+def _run_on_batch(what: str, error: BaseException) -> Answer:
     try:
         text = str(error)
     except BaseException as broken:
         # A message that raises, SystemExit too, is no reason to end.
         text = f"<its str() raised {type(broken).__name__}>"
-    return {"kind": ELSEWHERE, "reason": f"it {what}: {type(error).__name__}: {text:.1000}"}, {}
+    return {"kind": RUN_ON_BATCH, "reason": f"it {what}: {type(error).__name__}: {text:.1000}"}, {}
 
 
 def main() -> None:

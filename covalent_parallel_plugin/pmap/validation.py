@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
-from .errors import NAMED_ITEMS, without_passwords
-from .protocol.value_text import shortened
-from .settings import OPTIONS, nearest
+from ..errors import NAMED_ITEMS, without_passwords
+from ..protocol.value_text import shortened
+from ..settings import OPTIONS, nearest
 
 # Of more items than this the first are checked: a million would hold up whoever builds the graph
 CHECKED_ITEMS = 1000
@@ -47,7 +47,7 @@ def _meant(name: str, valid: Collection[str]) -> str:
     return f" (did you mean {near!r}?)" if near in valid else f" (did you mean {near!r}, an option of the executor?)"
 
 
-def the_one_iterable(name: str, given: Sequence[Any], constants: Mapping[str, Any], unknown: type) -> Any:
+def single_iterable(name: str, given: Sequence[Any], constants: Mapping[str, Any], unknown: type) -> Any:
     """The items, which are the one argument that a map takes by its place; `unknown` is the type of what has no length.
 
     Raises:

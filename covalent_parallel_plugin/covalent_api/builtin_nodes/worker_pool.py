@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .process import Answer, Request, Worker, WorkerFailed
+from .worker_process import Answer, Request, Worker, WorkerFailed
 
 MOST_WORKERS = 2
 IDLE_SECONDS = 20.0
@@ -17,7 +17,7 @@ TIME_LIMIT_SECONDS = 60.0
 RETIRING_BYTES = 32 * 1024 * 1024
 
 
-class Workers:
+class WorkerPool:
     """Up to `most` workers; nodes beyond that wait for one, and the wait is not part of their time.
 
     `time_limit_seconds` bounds a node, `idle_seconds` how long a worker is kept without one.

@@ -16,9 +16,9 @@ import cloudpickle
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
-from .electron.call import Call, Map, Pickles
-from .electron.outcome import Outcome
-from .protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
+from ..electron.call import Call, Map, Pickles
+from ..electron.outcome import Outcome
+from ..protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
 
 # Covalent reads the graph of a sublattice from the value's string
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
@@ -27,71 +27,85 @@ PIECE_BYTES = 3 * 512 * 1024
 PIECE_CHARACTERS = PIECE_BYTES // 3 * 4
 
 
-def read_call(
-    function: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    dispatch_id: str,
-    node_id: int,
-    lattice: str = "",
-) -> tuple[Call, Pickles]:
-    """The call that Covalent's server hands to `run()`: `partial(wrapper_fn, function, before, after)`.
+class CovalentCall:
+    """What Covalent's server hands to `run()`, taken apart once: `partial(wrapper_fn, function, before, after)`.
 
-    A plain function with plain arguments, as a direct caller of `run()` may pass, is pickled here.
+    A plain function with plain arguments, as a direct caller of `run()` may pass, is pickled when it is read.
     """
-    if _is_wrapped(function):
-        electron, before, after = function.args  # type: ignore[attr-defined]  # a partial
-        python, name = electron.python_version, electron.attrs.get("name") or "electron"
-    else:
-        electron, before, after = function, (), ()
-        python, name = platform.python_version(), getattr(function, "__name__", "electron")
-    pickles: Pickles = {"function": raw_pickle(electron)}
-    pickles.update({f"arg{index}": raw_pickle(value) for index, value in enumerate(args)})
-    pickles.update({f"kwarg:{key}": raw_pickle(value) for key, value in kwargs.items()})
-    call = Call(
-        dispatch_id=dispatch_id,
-        node_id=node_id,
-        name=name,
-        python=python,
-        covalent=_covalent_version(),
-        args=len(args),
-        kwargs=tuple(kwargs),
-        before=_hooks("before", before, pickles),
-        after=_hooks("after", after, pickles),
-        whole_string=name == SUBLATTICE_BUILDER,
-        lattice=lattice,
-        map=_map(electron, args, kwargs),
-    )
-    return call, pickles
 
+    def __init__(
+        self, electron: Any, hooks: tuple[Sequence[Any], Sequence[Any]], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ):
+        self.args = args
+        self._electron = electron
+        self._before, self._after = hooks
+        self._kwargs = kwargs
 
-def name_of(function: Callable[..., Any]) -> str:
-    """The electron's name as Covalent gives it; "" of a plain function."""
-    return str(function.args[0].attrs.get("name") or "") if _is_wrapped(function) else ""  # type: ignore[attr-defined]
+    @classmethod
+    def parse(cls, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> CovalentCall:
+        """Take the arguments of `run()` apart; nothing is copied or loaded."""
+        if _is_wrapped(function):
+            electron, before, after = function.args  # type: ignore[attr-defined]  # a partial
+            return cls(electron, (before, after), args, kwargs)
+        return cls(function, ((), ()), args, kwargs)
 
+    @property
+    def _is_wrapped(self) -> bool:
+        return isinstance(self._electron, TransportableObject)
 
-def size_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
-    """The length of the inputs in base64, hooks apart; infinite where something has yet to be pickled."""
-    if not _is_wrapped(function):
-        return float("inf")
-    values = (function.args[0], *args, *kwargs.values())  # type: ignore[attr-defined]  # a partial
-    if not all(isinstance(value, TransportableObject) for value in values):
-        return float("inf")
-    return sum(len(value.pickle if isinstance(value, RemoteValue) else value.get_serialized()) for value in values)
+    @property
+    def name(self) -> str:
+        """The electron's name as Covalent gives it; "" of a plain function."""
+        return str(self._electron.attrs.get("name") or "") if self._is_wrapped else ""
 
+    @property
+    def size(self) -> float:
+        """The length of the inputs in base64, hooks apart; infinite where something has yet to be pickled."""
+        values = (self._electron, *self.args, *self._kwargs.values())
+        if not all(isinstance(value, TransportableObject) for value in values):
+            return float("inf")
+        return sum(
+            len(value.pickle if isinstance(value, RawTransportable) else value.get_serialized()) for value in values
+        )
 
-def blank_inputs(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Drop the copies of the inputs that the server holds for a task, once the bucket has them."""
-    electron = function.args[0] if _is_wrapped(function) else None  # type: ignore[attr-defined]  # a partial
-    for value in (electron, *args, *kwargs.values()):
-        if isinstance(value, TransportableObject):
-            value._object = ""
-            value._object_string = ""
+    def read(self, dispatch_id: str, node_id: int, lattice: str = "") -> tuple[Call, Pickles]:
+        """Return the call and its pickles; nothing that they hold is loaded."""
+        electron = self._electron
+        if self._is_wrapped:
+            python, name = electron.python_version, self.name or "electron"
+        else:
+            python, name = platform.python_version(), getattr(electron, "__name__", "electron")
+        pickles: Pickles = {"function": raw_pickle(electron)}
+        pickles.update({f"arg{index}": raw_pickle(value) for index, value in enumerate(self.args)})
+        pickles.update({f"kwarg:{key}": raw_pickle(value) for key, value in self._kwargs.items()})
+        call = Call(
+            dispatch_id=dispatch_id,
+            node_id=node_id,
+            name=name,
+            python=python,
+            covalent=_covalent_version(),
+            args=len(self.args),
+            kwargs=tuple(self._kwargs),
+            before=_hooks("before", self._before, pickles),
+            after=_hooks("after", self._after, pickles),
+            whole_string=name == SUBLATTICE_BUILDER,
+            lattice=lattice,
+            map=_map(electron, self.args, self._kwargs),
+        )
+        return call, pickles
+
+    def blank(self) -> None:
+        """Drop the copies of the inputs that the server holds for a task, once the bucket has them."""
+        electron = self._electron if self._is_wrapped else None
+        for value in (electron, *self.args, *self._kwargs.values()):
+            if isinstance(value, TransportableObject):
+                value._object = ""
+                value._object_string = ""
 
 
 def raw_pickle(value: Any) -> bytes:
     """The pickle inside a TransportableObject, or the pickle of anything else."""
-    if isinstance(value, RemoteValue):
+    if isinstance(value, RawTransportable):
         return bytes(value.pickle)
     if isinstance(value, TransportableObject):
         return _decoded(value.get_serialized())
@@ -114,7 +128,7 @@ def _unload(pickle: memoryview) -> None:
         pickle.obj.madvise(mmap.MADV_DONTNEED)
 
 
-class RemoteValue(TransportableObject):
+class RawTransportable(TransportableObject):
     """A value from a container: its raw pickle, turned into Covalent's archive form only when that is asked for.
 
     Everything that Covalent reads of a TransportableObject is here; the base64 text, which is a third larger than the

@@ -12,19 +12,19 @@ from typing import Any, cast
 
 import cloudpickle
 
-from ..batch.cancellation import Cancellation, CancelledCall
-from ..batch.verdict import join_text
-from ..cloud.pool import in_pool
-from ..electron.call import Call, Pickles
-from ..electron.outcome import Outcome, decode_output, raised_of, storable_text
-from ..electron.value_buffer import join_to_buffer
-from ..electron.verdict import Failure, Value, Verdict, exception_of
-from ..protocol.envelope import VALUE, python_minor
-from ..protocol.value_text import SHOWN_CHARACTERS
-from . import compose, worker
-from .process import Request, WorkerFailed
-from .recognise import Kind, kind_of
-from .workers import Workers
+from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.verdict import join_text
+from ...cloud.pool import in_pool
+from ...electron.call import Call, Pickles
+from ...electron.outcome import Outcome, decode_output, raised_of, storable_text
+from ...electron.value_buffer import join_to_buffer
+from ...electron.verdict import Failure, Value, Verdict, exception_of
+from ...protocol.envelope import VALUE, python_minor
+from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
+from . import pickle_collections, worker_main
+from .classify import Kind, kind_of
+from .worker_pool import WorkerPool
+from .worker_process import Request, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +34,18 @@ ENTRY_BYTES = 256
 # Loading more than this would take more of the server's memory than a small node should
 LARGEST_LOADED_BYTES = 256 * 1024 * 1024
 
-WORKERS = Workers()
+WORKERS = WorkerPool()
 
-Entries = Sequence[compose.Entry]
+Entries = Sequence[pickle_collections.Entry]
 
 
-async def run_here(
+async def run_node(
     call: Call,
     pickles: Pickles,
     arguments: Sequence[object],
     cancelled: Cancellation,
     folder: str,
-    workers: Workers = WORKERS,
+    workers: WorkerPool = WORKERS,
 ) -> Verdict | None:
     """How one of Covalent's own nodes ended, run beside the server; None for all that is to run on Batch.
 
@@ -68,7 +68,7 @@ async def run_here(
     if cancelled.is_set():
         raise CancelledCall
     size = sum(map(len, _values(pickles)))
-    if kind is not Kind.LOADED:
+    if kind is not Kind.NEEDS_UNPICKLING:
         make = partial(_put_together, kind, call, pickles, arguments, folder)
         is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
         outcome = make() if is_small else await in_pool(make)
@@ -95,13 +95,13 @@ def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[
     given = [cast(bytes, pickles[f"arg{index}"]) for index in range(call.args)]
     texts = [str(getattr(argument, "object_string", "...")) for argument in arguments]
     if kind is Kind.LIST:
-        entries = [compose.entry_of(pickle) for pickle in given]
-        chunks, text = compose.pickle_of_list(entries), _list_text(entries, texts)
+        entries = [pickle_collections.entry_of(pickle) for pickle in given]
+        chunks, text = pickle_collections.pickle_of_list(entries), _list_text(entries, texts)
     else:
         both = _keys_and_values(given)
         if both is None:
             return None
-        chunks, text = compose.pickle_of_dict(*both), _dict_text(*both, texts)
+        chunks, text = pickle_collections.pickle_of_dict(*both), _dict_text(*both, texts)
     # Where it goes through a file nothing of it is held twice.
     data = join_to_buffer(cast(Iterable[bytes], chunks), sum(map(len, given)), folder)
     return _value(data, text, cloudpickle.__version__)
@@ -109,9 +109,9 @@ def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[
 
 def _keys_and_values(given: Sequence[bytes]) -> tuple[Entries, Entries] | None:
     """Of a dict node, whose arguments are two lists: put together here, with keys that any dict takes; else None."""
-    if len(given) != 2 or not all(map(compose.is_list, given)):
+    if len(given) != 2 or not all(map(pickle_collections.is_list, given)):
         return None
-    keys, values = map(compose.entries_in, given)
+    keys, values = map(pickle_collections.entries_in, given)
     if keys is None or values is None or len(keys) != len(values) or not all(key.is_plain for key in keys):
         return None
     return keys, values
@@ -121,23 +121,20 @@ def _list_text(entries: Entries, texts: Iterable[str]) -> str:
     shown: list[str] = []
     length = 0
     for entry, text in zip(entries, texts, strict=True):
-        shown.append(compose.plain_text(entry) if entry.is_plain else text)
+        shown.append(pickle_collections.plain_text(entry) if entry.is_plain else text)
         length += len(shown[-1])
         if length > SHOWN_CHARACTERS:
             break
-    return _cut(f"[{', '.join(shown)}]")
+    return cut_text(f"[{', '.join(shown)}]")
 
 
 def _dict_text(keys: Entries, values: Entries, texts: Sequence[str]) -> str:
     if not all(value.is_plain for value in values):
         # Only the list of the values has a text.
-        return _cut(f"dict(zip({texts[0]}, {texts[1]}))")
+        return cut_text(f"dict(zip({texts[0]}, {texts[1]}))")
     pairs = zip(keys, values, strict=True)
-    return _cut(f"{{{', '.join(f'{compose.plain_text(key)}: {compose.plain_text(value)}' for key, value in pairs)}}}")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+    texts = [f"{pickle_collections.plain_text(key)}: {pickle_collections.plain_text(value)}" for key, value in pairs]
+    return cut_text(f"{{{', '.join(texts)}}}")
 
 
 def _value(
@@ -155,10 +152,10 @@ def _verdict(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Verdict:
     """
     try:
         streams = {name: decode_output(parts[name]) for name in ("stdout", "stderr")}
-        if header["kind"] == worker.VALUE:
+        if header["kind"] == worker_main.VALUE:
             version, name = storable_text(header["cloudpickle"]), storable_text(header["name"])
             return Value(_value(parts["value"], decode_output(parts["shown"]), version, name=name, **streams))
-        if header["kind"] == worker.RAISED:
+        if header["kind"] == worker_main.RAISED:
             raised = raised_of(header["exception"])
             told = join_text(streams["stderr"], raised.traceback)
             return Failure(exception_of(raised), streams["stdout"], told)

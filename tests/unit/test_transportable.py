@@ -17,20 +17,20 @@ from covalent.executor.utils.wrappers import wrapper_fn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import transport
+from covalent_parallel_plugin.covalent_api import transportable
+from covalent_parallel_plugin.covalent_api.transportable import CovalentCall, RawTransportable
 from covalent_parallel_plugin.electron.outcome import Outcome
-from covalent_parallel_plugin.transport import RemoteValue, blank_inputs, read_call
 
 
-def remote(value: Any, shown: str | None = None, name: str = "f") -> RemoteValue:
+def remote(value: Any, shown: str | None = None, name: str = "f") -> RawTransportable:
     data = cloudpickle.dumps(value)
     text = str(value) if shown is None else shown
-    return RemoteValue(
+    return RawTransportable(
         Outcome("value", "", "", pickle=data, shown=text, name=name, python="3.11.7", cloudpickle="3.1.1")
     )
 
 
-def twin(value: RemoteValue) -> TransportableObject:
+def twin(value: RawTransportable) -> TransportableObject:
     """Covalent's own object of the same content."""
     return TransportableObject.from_dict(value.to_dict())
 
@@ -41,7 +41,7 @@ def test_the_archive_is_covalents_own_byte_for_byte(value: bytes, shown: str) ->
     assert made.serialize() == twin(made).serialize()
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, transport.PIECE_BYTES - 100, transport.PIECE_BYTES, 4_000_001])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, transportable.PIECE_BYTES - 100, transportable.PIECE_BYTES, 4_000_001])
 def test_the_archive_is_covalents_own_at_every_size(size: int) -> None:
     made = remote(b"x" * size, "")
     assert made.serialize() == twin(made).serialize()
@@ -72,10 +72,10 @@ def test_a_value_in_a_file_is_covalents_own_and_stays_readable(tmp_path: Path) -
     path.write_bytes(b"header" + data)
     with path.open("rb") as file:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[len("header") :]
-    made = RemoteValue(Outcome("value", "", "", pickle=view, shown="text", python="3.11.7", cloudpickle="3.1.1"))
+    made = RawTransportable(Outcome("value", "", "", pickle=view, shown="text", python="3.11.7", cloudpickle="3.1.1"))
     assert made.serialize() == made.serialize() == twin(made).serialize()
     assert made.get_deserialized() == value
-    assert transport.raw_pickle(made) == data
+    assert transportable.raw_pickle(made) == data
 
 
 def test_it_equals_covalents_own_object_of_the_same_content() -> None:
@@ -102,7 +102,7 @@ def test_its_json_is_that_of_covalents_own_object() -> None:
 
 def test_its_raw_pickle_is_the_containers() -> None:
     made = remote([1])
-    assert transport.raw_pickle(made) == cloudpickle.dumps([1]) == transport.raw_pickle(twin(made))
+    assert transportable.raw_pickle(made) == cloudpickle.dumps([1]) == transportable.raw_pickle(twin(made))
 
 
 def hook(function: Any, *args: Any, keyword: str = "") -> tuple[Any, ...]:
@@ -119,7 +119,8 @@ def loaded(pickles: Any) -> dict[str, Any]:
 
 def test_what_the_server_hands_over_is_read_without_loading_it() -> None:
     function = partial(wrapper_fn, TransportableObject(five), [hook(len, [1], keyword="n")], [hook(five)])
-    call, pickles = read_call(function, [TransportableObject(1)], {"b": TransportableObject("two")}, "d", 3)
+    parsed = CovalentCall.parse(function, [TransportableObject(1)], {"b": TransportableObject("two")})
+    call, pickles = parsed.read("d", 3)
     assert (call.dispatch_id, call.node_id, call.name, call.args, call.kwargs) == ("d", 3, "five", 1, ("b",))
     assert call.python == platform.python_version()
     assert (call.before, call.after) == ((("len", "n"),), (("five", ""),))
@@ -143,49 +144,51 @@ class Unpickled:
 
 def test_nothing_of_the_users_is_unpickled() -> None:
     function = partial(wrapper_fn, TransportableObject(Unpickled()), [hook(Unpickled(), Unpickled())], [])
-    read_call(function, [TransportableObject(Unpickled())], {"a": TransportableObject(Unpickled())}, "d", 0)
+    CovalentCall.parse(function, [TransportableObject(Unpickled())], {"a": TransportableObject(Unpickled())}).read(
+        "d", 0
+    )
 
 
 def test_the_clients_python_is_told_not_this_ones() -> None:
     electron = TransportableObject(five)
     electron._header["py_version"] = "3.12.1"
-    call, _ = read_call(partial(wrapper_fn, electron, [], []), [], {}, "d", 0)
+    call, _ = CovalentCall.parse(partial(wrapper_fn, electron, [], []), [], {}).read("d", 0)
     assert call.python == "3.12.1"
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, transport.PIECE_BYTES - 30, transport.PIECE_BYTES, 4_000_001])
+@pytest.mark.parametrize("size", [0, 1, 2, transportable.PIECE_BYTES - 30, transportable.PIECE_BYTES, 4_000_001])
 def test_the_raw_pickle_is_the_one_that_covalent_wrote(size: int) -> None:
     value = TransportableObject(bytes(size))
-    assert transport.raw_pickle(value) == cloudpickle.dumps(bytes(size))
+    assert transportable.raw_pickle(value) == cloudpickle.dumps(bytes(size))
 
 
 def test_a_plain_function_is_pickled_here() -> None:
-    call, pickles = read_call(five, [1], {"b": 2}, "d", 0)
+    call, pickles = CovalentCall.parse(five, [1], {"b": 2}).read("d", 0)
     assert (call.name, call.python) == ("five", platform.python_version())
     assert loaded(pickles)["arg0"] == 1
     assert loaded(pickles)["function"]() == 5
 
 
 def test_a_partial_of_the_users_is_a_plain_function() -> None:
-    call, pickles = read_call(partial(pow, 2), [3], {}, "d", 0)
+    call, pickles = CovalentCall.parse(partial(pow, 2), [3], {}).read("d", 0)
     assert call.name == "electron"
     assert loaded(pickles)["function"](3) == 8
 
 
 def test_a_sublattice_asks_for_its_whole_text() -> None:
     electron = TransportableObject(five)
-    electron.attrs["name"] = transport.SUBLATTICE_BUILDER
-    call, _ = read_call(partial(wrapper_fn, electron, [], []), [], {}, "d", 0)
+    electron.attrs["name"] = transportable.SUBLATTICE_BUILDER
+    call, _ = CovalentCall.parse(partial(wrapper_fn, electron, [], []), [], {}).read("d", 0)
     assert call.whole_string
 
 
 def test_the_inputs_are_blanked() -> None:
     electron, argument, keyword = (TransportableObject(value) for value in (five, "first", "second"))
-    blank_inputs(partial(wrapper_fn, electron, [], []), [argument], {"k": keyword})
+    CovalentCall.parse(partial(wrapper_fn, electron, [], []), [argument], {"k": keyword}).blank()
     assert [(value._object, value._object_string) for value in (electron, argument, keyword)] == [("", "")] * 3
 
 
 def test_what_is_no_transportable_object_is_left_alone() -> None:
     data = [1, 2]
-    blank_inputs(five, [data], {"k": data})
+    CovalentCall.parse(five, [data], {"k": data}).blank()
     assert data == [1, 2]

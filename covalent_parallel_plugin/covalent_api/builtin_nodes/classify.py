@@ -47,10 +47,10 @@ class Kind(enum.Enum):
 
     LIST = "list"
     DICT = "dict"
-    LOADED = "loaded"
+    NEEDS_UNPICKLING = "needs unpickling"
 
 
-def is_named_like_one(name: str) -> bool:
+def may_be_builtin_node(name: str) -> bool:
     """Whether one of Covalent's own functions may have this name; a user's may have it as well."""
     return (
         name == POSTPROCESS
@@ -65,8 +65,8 @@ def kind_of(name: str, function: bytes) -> Kind | None:
     if name == POSTPROCESS:
         start = bytes(function[:METHOD_START_BYTES])
         is_it = function[-len(METHOD_END) :] == METHOD_END and _texts(start, len(METHOD_MAKER)) == METHOD_MAKER
-        return Kind.LOADED if is_it else None
-    if not is_named_like_one(name) or len(function) > LONGEST_FUNCTION_BYTES:
+        return Kind.NEEDS_UNPICKLING if is_it else None
+    if not may_be_builtin_node(name) or len(function) > LONGEST_FUNCTION_BYTES:
         return None
     return _function_kind(bytes(function))
 
@@ -84,8 +84,8 @@ def _function_kind(function: bytes) -> Kind | None:
         code = _installed_code(name.rsplit(".", 1)[1])
         if code is not None and code.co_code in function:
             return Kind.LIST if name == LIST_NODE else Kind.DICT
-        return Kind.LOADED
-    return Kind.LOADED if name in LOADED_NODES else None
+        return Kind.NEEDS_UNPICKLING
+    return Kind.NEEDS_UNPICKLING if name in LOADED_NODES else None
 
 
 def _installed_code(name: str) -> CodeType | None:

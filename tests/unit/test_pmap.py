@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,11 +16,12 @@ from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
 from covalent_parallel_plugin import ElectronError, MapError, grid, pmap
+from covalent_parallel_plugin.covalent_api.graph_inputs import PickledValue
+from covalent_parallel_plugin.covalent_api.transportable import CovalentCall
 from covalent_parallel_plugin.electron.call import Map
-from covalent_parallel_plugin.parallel_map import Opaque, ParallelMap
+from covalent_parallel_plugin.pmap.decorator import ParallelMap
 from covalent_parallel_plugin.protocol.item_call import POSITIONAL
 from covalent_parallel_plugin.protocol.map_marker import add_marker, item_count, items_label, read_marker
-from covalent_parallel_plugin.transport import read_call
 
 Made = list[tuple[str, dict[str, Any]]]
 
@@ -388,16 +390,17 @@ def test_a_map_travels_to_where_a_sublattice_is_built() -> None:
 def call_of(mapped: Any, items: Any, **kwargs: Any) -> Any:
     function = TransportableObject(mapped._electron.electron_object.function)
     held = {name: TransportableObject(value) for name, value in kwargs.items()}
-    call, _ = read_call(partial(wrapper_fn, function, [], []), [TransportableObject(items)], held, "dispatch", 0)
+    wrapped = partial(wrapper_fn, function, [], [])
+    call, _ = CovalentCall.parse(wrapped, [TransportableObject(items)], held).read("dispatch", 0)
     return call
 
 
 @pytest.mark.parametrize(
     ("mapped", "items", "expected"),
     [
-        (power, Opaque([1, 2, 3], items_label(3)), Map(3)),
+        (power, PickledValue([1, 2, 3], items_label(3)), Map(3)),
         (power, [1, 2, 3], Map(None)),
-        (inverse, Opaque([], items_label(0)), Map(0, return_exceptions=True)),
+        (inverse, PickledValue([], items_label(0)), Map(0, return_exceptions=True)),
     ],
 )
 def test_a_map_is_known_by_its_header(mapped: Any, items: Any, expected: Map) -> None:
@@ -405,14 +408,15 @@ def test_a_map_is_known_by_its_header(mapped: Any, items: Any, expected: Map) ->
 
 
 def test_another_electron_is_no_map() -> None:
-    call, _ = read_call(partial(wrapper_fn, TransportableObject(len), [], []), [TransportableObject([1])], {}, "d", 0)
+    wrapped = partial(wrapper_fn, TransportableObject(len), [], [])
+    call, _ = CovalentCall.parse(wrapped, [TransportableObject([1])], {}).read("d", 0)
     assert call.map is None
 
 
 def test_an_opaque_value_unpickles_to_itself() -> None:
     value = [{"a": (1, 2)}, {3}]
-    assert pickle.loads(pickle.dumps(Opaque(value, "list"))) == value  # noqa: S301 - made here
-    assert repr(Opaque(value, "list")) == "<list>"
+    assert pickle.loads(pickle.dumps(PickledValue(value, "list"))) == value  # noqa: S301 - made here
+    assert repr(PickledValue(value, "list")) == "<list>"
 
 
 @pytest.mark.parametrize("doc", [None, "", "One line.", "Two\nlines\n"])
@@ -438,3 +442,31 @@ def test_what_is_no_mark_is_none(doc: object) -> None:
 )  # fmt: skip
 def test_the_name_of_the_items_says_how_many_they_are(name: object, count: int | None) -> None:
     assert item_count(name) == count
+
+
+# --- the name
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "import covalent_parallel_plugin.pmap",
+        "import covalent_parallel_plugin.pmap.decorator",
+        "from covalent_parallel_plugin.pmap import local",
+        "from covalent_parallel_plugin import grid",
+        "import covalent",
+    ],
+)
+def test_pmap_is_the_function_in_every_order_of_imports(before: str) -> None:
+    code = f"""
+{before}
+import covalent_parallel_plugin
+from covalent_parallel_plugin import pmap
+import covalent_parallel_plugin.pmap.validation
+import types
+assert isinstance(pmap, types.FunctionType)
+assert covalent_parallel_plugin.pmap is pmap
+assert covalent_parallel_plugin.pmap(abs)([-1]) == [1]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..protocol.pickle_list import (
+from ...protocol.pickle_list import (
     BEGIN,
     BYTES,
     CALL,

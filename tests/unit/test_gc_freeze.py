@@ -1,4 +1,4 @@
-"""resting.py: what the garbage collector is spared while electrons are in flight, and gets back."""
+"""gc_freeze.py: what the garbage collector is spared while electrons are in flight, and gets back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from covalent_parallel_plugin import resting
+from covalent_parallel_plugin.covalent_api import gc_freeze
 
 
 class Cycle:
@@ -26,11 +26,11 @@ def nothing_is_set_aside() -> Iterator[None]:
 
 
 def test_what_was_there_is_set_aside_while_something_is_in_flight() -> None:
-    resting.begin()
-    resting.begin()
-    resting.end()
+    gc_freeze.begin()
+    gc_freeze.begin()
+    gc_freeze.end()
     during = gc.get_freeze_count()
-    resting.end()
+    gc_freeze.end()
     assert during > 0
     assert gc.get_freeze_count() == 0
 
@@ -38,15 +38,15 @@ def test_what_was_there_is_set_aside_while_something_is_in_flight() -> None:
 def test_what_was_set_aside_is_freed_afterwards() -> None:
     kept = Cycle()
     gone = weakref.ref(kept)
-    resting.begin()
+    gc_freeze.begin()
     del kept
-    resting.end()
+    gc_freeze.end()
     gc.collect()
     assert gone() is None
 
 
 def test_what_the_process_has_set_aside_itself_stays_so() -> None:
     gc.freeze()
-    resting.begin()
-    resting.end()
+    gc_freeze.begin()
+    gc_freeze.end()
     assert gc.get_freeze_count() > 0

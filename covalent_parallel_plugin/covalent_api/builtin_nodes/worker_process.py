@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .frames import Buffer, FrameError, frame_head, read_frame, seconds_until
+from .worker_protocol import Buffer, FrameError, frame_head, read_frame, seconds_until
 
-COMMAND = (sys.executable, "-m", f"{__package__}.worker")
+COMMAND = (sys.executable, "-m", f"{__package__}.worker_main")
 READ_BYTES = 1024 * 1024
 # What a worker gets of the server's environment: where Python and its libraries are, and whose home; no keys
 KEPT_VARIABLES = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import ElectronError, MapError
-from .protocol.exception_record import describe
-from .protocol.item_call import call_with, listed
-from .protocol.value_text import shortened
+from ..errors import ElectronError, MapError
+from ..protocol.exception_record import describe
+from ..protocol.item_call import call_with, listed
+from ..protocol.value_text import shortened
 
 
-def mapped_here(
+def map_locally(
     function: Callable[..., Any], items: Iterable[Any], constants: Mapping[str, Any], return_exceptions: bool
 ) -> list[Any]:
     """What a map comes to on another executor: as on GCPBatchExecutor all items run, and MapError names the failed.
@@ -26,7 +26,7 @@ def mapped_here(
         try:
             values.append(call_with(function, item, constants))
         except (Exception, SystemExit) as error:
-            stands = in_place(error)
+            stands = error_for_item(error)
             values.append(stands)
             failures[index] = (f"({shortened(item)}): {str(stands).splitlines()[0][:220]}", stands)
             first = first or error
@@ -36,7 +36,7 @@ def mapped_here(
     return values
 
 
-def in_place(error: BaseException) -> ElectronError:
+def error_for_item(error: BaseException) -> ElectronError:
     """What stands in the place of an item that raised, made where it is caught."""
     if error.__traceback__ is not None:
         # The first frame is that which caught it.
