@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, cast
 
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
-from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS
 from ..protocol.value_text import shown_text
 from .outcome_report import REPORT_FILE, STRING_FILE, VALUE_FILE
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
@@ -133,6 +132,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     clock.lap("load")
 
     if header.get("map"):
+        from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS
         from .map_items import run_items
 
         # The function of a map knows the one that takes an item.

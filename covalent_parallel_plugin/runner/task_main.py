@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
+from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, cast
 
 from ..protocol.envelope import (
     EXCEPTION,
@@ -52,10 +52,8 @@ from ..protocol.exit_codes import (
     EXIT_TERMINATED,
 )
 from ..protocol.identity import CallIdentity, TaskAddress
-from ..protocol.item_call import parse_indices
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
-from .map_items import ItemShare, write_share
 from .outcome_report import Ending, outcome_of, partial_of
 from .supervise import supervise
 
@@ -70,7 +68,7 @@ class TaskEnvironment(NamedTuple):
     tasks: int
     attempt: int
     last_attempt: int
-    chosen: Optional[List[int]]
+    items: Optional[str]
 
 
 def main() -> int:
@@ -112,7 +110,7 @@ def _read_environment() -> TaskEnvironment:
         tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
         last_attempt=int(environment.get(ENV_LAST_ATTEMPT, "0")),
-        chosen=parse_indices(environment[ENV_ITEMS]) if ENV_ITEMS in environment else None,
+        items=environment.get(ENV_ITEMS),
     )
     for name in list(environment):
         if name.startswith(ENV_PREFIX):
@@ -170,12 +168,15 @@ def _run_items(
 ) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
+    from ..protocol.item_call import parse_indices
     from . import map_delivery
+    from .map_items import ItemShare, write_share
 
     delivery = map_delivery.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
-    write_share(folder, ItemShare(task.address.task, task.tasks, position, task.chosen, marker))
+    chosen = parse_indices(task.items) if task.items is not None else None
+    write_share(folder, ItemShare(task.address.task, task.tasks, position, chosen, marker))
     ending, streams = supervise(
         call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
     )
