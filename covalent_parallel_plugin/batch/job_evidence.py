@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..cloud import Services
 from ..cloud.batch import JobStatus, TaskStatus
-from ..cloud.pool import LOG_POOL
+from ..cloud.threads import LOG_POOL
 from ..errors import CloudError
 from ..protocol.exit_codes import EXIT_TERMINATED
 from .failure_message import TAIL_LINES

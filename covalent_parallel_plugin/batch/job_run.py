@@ -12,7 +12,7 @@ from google.cloud import batch_v1
 
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.pool import in_pool
+from ..cloud.threads import run_in_thread
 from ..errors import CacheDirError, CloudError
 from ..protocol.exit_codes import EXIT_NO_CALL
 from ..settings import Settings
@@ -94,7 +94,7 @@ class JobRun:
         with self.context("could not be staged"):
             await stage_runner(store)
             self._is_staged = True
-            await in_pool(lambda: store.put(name, data()))
+            await run_in_thread(lambda: store.put(name, data()))
 
     async def create(self, settings: Settings, job: batch_v1.Job) -> None:
         """Submit the next job.
@@ -140,8 +140,8 @@ class JobRun:
         if exit_code != EXIT_NO_CALL or self._was_restaged:
             return False
         store = self.services.objects
-        names = await in_pool(store.names, runner_archive().object_name)
-        if names or not await in_pool(store.names, self.owner.identity.object_name):
+        names = await run_in_thread(store.names, runner_archive().object_name)
+        if names or not await run_in_thread(store.names, self.owner.identity.object_name):
             return False
         self._was_restaged = True
         await stage_runner(store)
@@ -176,13 +176,13 @@ class JobRun:
     async def _delete_call(self) -> None:
         if self._is_staged and not self._is_kept:
             try:
-                await in_pool(self.services.objects.delete, self.owner.identity.object_name)
+                await run_in_thread(self.services.objects.delete, self.owner.identity.object_name)
             except CloudError as error:
                 logger.debug("the call of %s is not deleted yet: %s", self.owner.title, error)
 
     async def _delete_objects(self) -> None:
         try:
-            await in_pool(self._delete_now)
+            await run_in_thread(self._delete_now)
         except CloudError as error:
             logger.warning("objects may be left under %s: %s", self.owner.identity.folder, error)
 

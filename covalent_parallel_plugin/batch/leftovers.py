@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.pool import in_pool
 from ..cloud.storage import StoredObject
+from ..cloud.threads import run_in_thread
 from ..errors import CloudError
 from ..protocol.object_names import PREFIX
 from .job_names import (
@@ -89,7 +89,7 @@ async def find_leftovers(
     jobs = [job for job in ours if job.created_seconds <= before]
     younger = {job.labels.get(LABEL_CALL) for job in ours} - {job.labels.get(LABEL_CALL) for job in jobs}
     prefix = f"{PREFIX}/{dispatch_id}/" if dispatch_id is not None else f"{PREFIX}/"
-    stored = await in_pool(services.objects.list, prefix)
+    stored = await run_in_thread(services.objects.list, prefix)
     objects = [
         found
         for found in stored
@@ -122,7 +122,9 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
         async with gate:
             try:
                 return [
-                    name for name in await in_pool(services.objects.names, f"{folder}/") if _OF_A_CALL.fullmatch(name)
+                    name
+                    for name in await run_in_thread(services.objects.names, f"{folder}/")
+                    if _OF_A_CALL.fullmatch(name)
                 ]
             except CloudError as error:
                 problems.append(str(error))
@@ -131,7 +133,7 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
     async def delete(name: str) -> None:
         async with gate:
             try:
-                await in_pool(services.objects.delete, name)
+                await run_in_thread(services.objects.delete, name)
             except CloudError as error:
                 problems.append(str(error))
 

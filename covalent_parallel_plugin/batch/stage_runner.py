@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ..cloud.per_loop import PerLoop
-from ..cloud.pool import in_pool
 from ..cloud.storage import ObjectStore
+from ..cloud.threads import run_in_thread
 from .runner_archive import runner_archive
 
 # Where the archive is known to be: the server's address, project and bucket
@@ -21,8 +21,8 @@ async def stage_runner(store: ObjectStore) -> None:
         return
     async with _locks.here():
         if store.place not in _staged:
-            archive = await in_pool(runner_archive)
-            await in_pool(store.put, archive.object_name, archive.data)
+            archive = await run_in_thread(runner_archive)
+            await run_in_thread(store.put, archive.object_name, archive.data)
             _staged.add(store.place)
 
 

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Protocol
 
 from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
 from ..protocol.environment import STORAGE_EMULATOR_HOST
-from .failures import translated
-from .outages import service_at, telling
-from .pieces import PieceReader
-from .pool import THREADS
+from .errors import to_package_error
+from .multi_buffer import MultiBufferReader
+from .outage_tracker import logging_retry, service_at
+from .threads import THREADS
 
 REQUEST_TIMEOUT_SECONDS = 60
 # How long a request is tried again; the second for a server on this machine, which is there or is not
@@ -107,7 +107,7 @@ class ObjectStore:
             elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
                 blob.upload_from_string(b"".join(source), **how)
             else:
-                reader = PieceReader(source)
+                reader = MultiBufferReader(source)
                 blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
         except PreconditionFailed:
             return False
@@ -181,7 +181,7 @@ class ObjectStore:
             return CacheDirError(
                 f"{place} does not fit into cache_dir ({error.strerror}): make room there, or name another folder"
             )
-        failure = translated(error, what)
+        failure = to_package_error(error, what)
         if isinstance(failure, MissingResourceError):
             return MissingResourceError(
                 f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
@@ -201,7 +201,7 @@ def _patience(address: str) -> dict[str, Any]:
 
     is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
     seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    retry = telling(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
+    retry = logging_retry(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
     return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
 
 
@@ -221,4 +221,4 @@ def _make_client(project_id: str) -> Any:
         credentials = storage.Client(project=project_id)._credentials
         return storage.Client(project=project_id, credentials=credentials, _http=LeanSession(credentials, THREADS))
     except Exception as error:
-        raise translated(error, "connect to Cloud Storage") from error
+        raise to_package_error(error, "connect to Cloud Storage") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..batch.cancellation import Cancellation, CancelledCall
 from ..cloud import Services, shared_services
-from ..cloud.pool import in_pool
+from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
 from ..electron.call import Call
 from ..electron.electron_run import ElectronRun
@@ -70,7 +70,7 @@ async def run_electron(
         if covalent_call.size <= SMALL_CHARACTERS:
             call, pickles = covalent_call.read(*node, lattice)
         else:
-            call, pickles = await in_pool(covalent_call.read, *node, lattice)
+            call, pickles = await run_in_thread(covalent_call.read, *node, lattice)
         title = str(call)
 
         def on_staged() -> None:

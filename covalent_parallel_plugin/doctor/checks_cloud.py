@@ -7,8 +7,8 @@ import difflib
 import os
 import secrets
 
-from ..cloud.apis import Answer, GoogleApis, part
 from ..cloud.batch import BatchApi, connect
+from ..cloud.rest_client import Answer, GoogleApis, part
 from ..errors import CloudError
 from ..protocol.object_names import PREFIX
 from . import bucket, project

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from ..cloud.apis import part
 from ..cloud.registry import inspect
+from ..cloud.rest_client import part
 from ..errors import CloudError
 from ..image.check import compare
 from ..image.look import Look, declared

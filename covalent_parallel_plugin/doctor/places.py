@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..cloud.apis import Answer
+from ..cloud.rest_client import Answer
 from ..settings import Settings, machine_rules
 from .finding import Judged, error, ok, warning
 from .project import COMPUTE

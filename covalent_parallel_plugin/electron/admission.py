@@ -11,7 +11,7 @@ from collections import deque
 
 from ..batch.cancellation import Cancellation
 from ..cloud.per_loop import PerLoop
-from ..cloud.pool import THREADS
+from ..cloud.threads import THREADS
 
 # So that each thread finds the next one ready
 MAX_STAGING = THREADS + THREADS // 2

@@ -13,8 +13,8 @@ from ..batch.job_evidence import EvidenceReader
 from ..batch.stage_runner import forget_runner
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.pool import in_pool
 from ..cloud.storage import CorruptObjectError
+from ..cloud.threads import run_in_thread
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
 from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL
@@ -49,7 +49,7 @@ class Collector:
         """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come."""
         is_expected = job is not None and job.state in ("SUCCEEDED", "FAILED")
         for pause in (*(OUTCOME_GRACE_SECONDS if is_expected else ()), None):
-            found = await in_pool(self._read_outcome)
+            found = await run_in_thread(self._read_outcome)
             if found is not None or pause is None:
                 return found
             await asyncio.sleep(pause)
@@ -71,7 +71,7 @@ class Collector:
             forget_runner(self.services.objects)
         found = replace(found, task=task)
         index = task.index if task is not None else min(silent, default=0)
-        stdout, stderr = await in_pool(self._read_partial, index, round)
+        stdout, stderr = await run_in_thread(self._read_partial, index, round)
         if stdout or stderr:
             return replace(found, stdout=stdout, stderr=stderr)
         only = index if sum(job.counts.values()) > 1 else None

@@ -12,7 +12,7 @@ from ..batch.cancellation import Cancellation
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..cloud import Services
-from ..cloud.pool import in_pool
+from ..cloud.threads import run_in_thread
 from ..settings import Settings
 from .call import Call, Pickles, new_identity
 from .collect import Collector
@@ -103,4 +103,4 @@ class ElectronRun:
 
     async def _with_source(self, raised: Raised) -> Raised:
         lookup = electron_lookup(raised, self._call.name, await self._source())
-        return replace(raised, traceback=await in_pool(with_source_lines, raised.traceback, lookup))
+        return replace(raised, traceback=await run_in_thread(with_source_lines, raised.traceback, lookup))

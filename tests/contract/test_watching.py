@@ -35,7 +35,7 @@ from covalent_parallel_plugin.batch.job_names import (
 )
 from covalent_parallel_plugin.cli.watch import items_told, table, tasks_told
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
-from covalent_parallel_plugin.cloud.failures import translated
+from covalent_parallel_plugin.cloud.errors import to_package_error
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
 from covalent_parallel_plugin.watching import (
@@ -501,7 +501,7 @@ def test_a_terminal_writes_its_interruption_below_the_table() -> None:
 
 
 def test_a_stopped_stand_in_is_not_called_google(place: Place) -> None:
-    assert str(translated(ConnectionError("gone"), "list the jobs")).startswith(
+    assert str(to_package_error(ConnectionError("gone"), "list the jobs")).startswith(
         "the local stand-in could not list the jobs: gone\nThat was the local stand-in (STORAGE_EMULATOR_HOST="
     )
 

@@ -14,7 +14,7 @@ import cloudpickle
 
 from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.verdict import join_text
-from ...cloud.pool import in_pool
+from ...cloud.threads import run_in_thread
 from ...electron.call import Call, Pickles
 from ...electron.outcome import Outcome, decode_output, raised_of, storable_text
 from ...electron.value_buffer import join_to_buffer
@@ -71,7 +71,7 @@ async def run_node(
     if kind is not Kind.NEEDS_UNPICKLING:
         make = partial(_put_together, kind, call, pickles, arguments, folder)
         is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
-        outcome = make() if is_small else await in_pool(make)
+        outcome = make() if is_small else await run_in_thread(make)
         if outcome is not None:
             return Value(outcome)
     if size > LARGEST_LOADED_BYTES:

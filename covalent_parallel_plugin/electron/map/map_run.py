@@ -16,8 +16,8 @@ from ...batch.cancellation import Cancellation
 from ...batch.job_run import JobRun
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
-from ...cloud.pool import in_pool
 from ...cloud.storage import CorruptObjectError
+from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
 from ...protocol.object_names import round_folder
 from ...settings import Settings
@@ -140,31 +140,33 @@ class MapRun:
         name = self._jobs.job_name
         self._exit_code = None
         if progress.hook is not None:
-            return await in_pool(result.hook_failed, settings, name, watched.job, progress.hook)
+            return await run_in_thread(result.hook_failed, settings, name, watched.job, progress.hook)
         if progress.is_complete and progress.raised and may_retry:
-            return await in_pool(result.items_failed, settings, name, watched.job)
+            return await run_in_thread(result.items_failed, settings, name, watched.job)
         if progress.is_complete and (self._map.return_exceptions or not progress.raised):
             return await self._value()
         if progress.lost() == []:
             # The others have killed their process too often.
             in_place = self._map.return_exceptions and not (progress.raised and may_retry)
-            return await (self._value() if in_place else in_pool(result.items_failed, settings, name, watched.job))
+            return await (
+                self._value() if in_place else run_in_thread(result.items_failed, settings, name, watched.job)
+            )
         if progress.timed_out is not None:
             ended, running = progress.timed_out
             more = f" It stood in item {running.index} ({running.arguments})." if running is not None else ""
             more += LIMIT
-            return await in_pool(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended), more)
+            return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended), more)
         if round in progress.early:
             found = ElectronEvidence(watched.job, outcome=progress.early[round])
-            return await in_pool(result.lost, settings, name, found, EARLY)
+            return await run_in_thread(result.lost, settings, name, found, EARLY)
         if progress.still_killed and not silent:
             ended, _ = list(progress.still_killed.values())[-1]
-            return await in_pool(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
+            return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
         collector = Collector(self._jobs.services, self._settings, self._identity, name)
         found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
         found = await collector.explain_missing(found, sorted(silent), round)
         self._exit_code = found.exit_code
-        return await in_pool(result.lost, settings, name, found)
+        return await run_in_thread(result.lost, settings, name, found)
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -173,13 +175,13 @@ class MapRun:
             The last refusal, if there was one, and the tasks from which no outcome came.
         """
         folder = f"{round_folder(self._identity.folder, round)}/"
-        names = [name[len(folder) :] for name in await in_pool(self._jobs.services.objects.names, folder)]
+        names = [name[len(folder) :] for name in await run_in_thread(self._jobs.services.objects.names, folder)]
         outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
         chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
         wanted += [(task, number) for task, number in chunks if task < tasks]
-        reports = await asyncio.gather(*(in_pool(self._read, round, *one) for one in wanted))
-        return await in_pool(self._noted, reports), set(range(tasks)) - outcomes
+        reports = await asyncio.gather(*(run_in_thread(self._read, round, *one) for one in wanted))
+        return await run_in_thread(self._noted, reports), set(range(tasks)) - outcomes
 
     def _noted(self, reports: Sequence[TaskReport | OutcomeError | None]) -> OutcomeError | None:
         """Take note of what was read; the last refusal, if there was one."""
@@ -210,4 +212,4 @@ class MapRun:
                 return error
 
     async def _value(self) -> Value:
-        return Value(await in_pool(self._result.value, self._settings.cache_dir))
+        return Value(await run_in_thread(self._result.value, self._settings.cache_dir))

@@ -11,7 +11,7 @@ from itertools import accumulate
 SEND_BYTES = 16 * 1024 * 1024
 
 
-class Stretch:
+class BufferSlice:
     """Some of the bytes, for one request: Google's client asks for their number only, and hands them to its session."""
 
     def __init__(self, views: Sequence[memoryview]):
@@ -26,7 +26,7 @@ class Stretch:
                 yield view[offset : offset + SEND_BYTES]
 
 
-class PieceReader:
+class MultiBufferReader:
     """As much of a binary file as Google's client needs for an upload in several requests.
 
     Args:
@@ -47,7 +47,7 @@ class PieceReader:
         self._position = max(start + offset, 0)
         return self._position
 
-    def read(self, size: int = -1) -> Stretch:
+    def read(self, size: int = -1) -> BufferSlice:
         """The next bytes; fewer than `size` at the end only."""
         until = self.size if size < 0 else min(self._position + size, self.size)
         views = []
@@ -57,4 +57,4 @@ class PieceReader:
             views.append(memoryview(self._pieces[index])[self._position - start : until - start])
             self._position += len(views[-1])
             index += 1
-        return Stretch(views)
+        return BufferSlice(views)

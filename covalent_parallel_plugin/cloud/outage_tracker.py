@@ -32,7 +32,7 @@ LOCAL_CHANNEL = (
 )
 
 
-class Service:
+class ServiceHealth:
     """One service at one address, as all requests of this process find it.
 
     Args:
@@ -89,15 +89,15 @@ class Service:
 
 
 @functools.cache
-def service_at(name: str, address: str, is_local: bool) -> Service:
+def service_at(name: str, address: str, is_local: bool) -> ServiceHealth:
     """The process's one record of this service."""
-    return Service(name, address, is_local)
+    return ServiceHealth(name, address, is_local)
 
 
-class Tries:
+class RetryBudget:
     """One request to a service, tried for at most so many seconds from now; `until` on the service's clock."""
 
-    def __init__(self, service: Service, seconds: float):
+    def __init__(self, service: ServiceHealth, seconds: float):
         self._service = service
         self._failing_since: float | None = None
         self.seconds = service.patience(seconds)
@@ -112,14 +112,14 @@ class Tries:
             self._service.tell(error, self.until - now)
 
 
-class TellingRetry(Retry):
-    """Google's Retry for the requests to one service; whoever waits is told. Made by `telling`."""
+class LoggingRetry(Retry):
+    """Google's Retry for the requests to one service; whoever waits is told. Made by `logging_retry`."""
 
-    service: Service
+    service: ServiceHealth
 
     def __call__(self, func: Callable[..., Any], on_error: Callable[[Exception], Any] | None = None) -> Any:
         """Wrap one request."""
-        tries = Tries(self.service, self._timeout or 0.0)
+        tries = RetryBudget(self.service, self._timeout or 0.0)
 
         def asked(*args: Any, **options: Any) -> Any:
             try:
@@ -135,10 +135,10 @@ class TellingRetry(Retry):
         return retry(asked, on_error=tries.failed)
 
 
-def telling(retry: Retry, service: Service, seconds: float) -> TellingRetry:
+def logging_retry(retry: Retry, service: ServiceHealth, seconds: float) -> LoggingRetry:
     """The same retry for this service, for so many seconds."""
     longest = LOCAL_LONGEST_PAUSE_SECONDS if service.is_local else retry._maximum
-    made = TellingRetry(retry._predicate, min(retry._initial, longest), longest, retry._multiplier, seconds)
+    made = LoggingRetry(retry._predicate, min(retry._initial, longest), longest, retry._multiplier, seconds)
     made.service = service
     return made
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Limiter:
+class RateLimiter:
     """A sliding window: `count` requests in any `seconds`; thread-safe.
 
     It never waits: a log that would come too late is not worth a verdict's delay, so the caller is told to do without.

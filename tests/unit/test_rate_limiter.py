@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.cloud.limiter import Limiter
 from covalent_parallel_plugin.cloud.logging import READS_PER_MINUTE, LogReader
+from covalent_parallel_plugin.cloud.rate_limiter import RateLimiter
 
 
 class Clock:
@@ -20,13 +20,13 @@ class Clock:
 
 
 def test_so_many_pass_and_no_more() -> None:
-    limiter = Limiter(3, 60, Clock())
+    limiter = RateLimiter(3, 60, Clock())
     assert [limiter.take() for _ in range(5)] == [True, True, True, False, False]
 
 
 def test_the_window_slides() -> None:
     clock = Clock()
-    limiter = Limiter(2, 60, clock)
+    limiter = RateLimiter(2, 60, clock)
     taken = []
     for now in (0, 30, 59.9, 60, 60.1, 89.9, 90):
         clock.now = now
@@ -36,7 +36,7 @@ def test_the_window_slides() -> None:
 
 def test_what_was_refused_is_not_counted() -> None:
     clock = Clock()
-    limiter = Limiter(1, 60, clock)
+    limiter = RateLimiter(1, 60, clock)
     for now in range(0, 60, 10):
         clock.now = now
         limiter.take()
@@ -46,7 +46,7 @@ def test_what_was_refused_is_not_counted() -> None:
 
 def test_nothing_passes_while_the_service_wants_a_pause() -> None:
     clock = Clock()
-    limiter = Limiter(10, 60, clock)
+    limiter = RateLimiter(10, 60, clock)
     limiter.back_off(30)
     limiter.back_off(5)
     taken = []
@@ -59,7 +59,7 @@ def test_nothing_passes_while_the_service_wants_a_pause() -> None:
 @given(st.lists(st.floats(0, 30), max_size=200))
 def test_in_no_minute_do_more_pass_than_allowed(pauses: list[float]) -> None:
     clock = Clock()
-    limiter = Limiter(5, 60, clock)
+    limiter = RateLimiter(5, 60, clock)
     passed = []
     for pause in pauses:
         clock.now += pause
@@ -70,7 +70,7 @@ def test_in_no_minute_do_more_pass_than_allowed(pauses: list[float]) -> None:
 
 
 def test_threads_do_not_pass_more_together() -> None:
-    limiter = Limiter(100, 60, Clock())
+    limiter = RateLimiter(100, 60, Clock())
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(lambda _: limiter.take(), range(1000))) == 100
 

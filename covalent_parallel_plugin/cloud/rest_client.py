@@ -21,7 +21,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import CloudError, PermissionDeniedError, UnavailableError
 from ..protocol.environment import STORAGE_EMULATOR_HOST
-from .failures import translated
+from .errors import to_package_error
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REQUEST_SECONDS = 10.0
@@ -133,7 +133,7 @@ class GoogleApis:
             host, reason = urlsplit(self._address(url)).netloc, str(error).rpartition(": ")[2].strip("()'\"")
             raise UnavailableError(f"{host} could not be reached: {reason}") from error
         except auth.GoogleAuthError as error:
-            raise translated(error, f"ask {urlsplit(url).netloc}") from error
+            raise to_package_error(error, f"ask {urlsplit(url).netloc}") from error
         answer = Answer(response.status_code, _json(response), response.content)
         if self.stand_in and not answer.is_ok and not _is_googles(answer, url):
             raise NotOfferedError(f"what answers at {self.stand_in} knows nothing of {urlsplit(url).netloc}")
@@ -160,7 +160,7 @@ def default_credentials() -> tuple[Any, Identity]:
     except auth.TransportError as error:
         raise UnavailableError(f"Google could not be asked for a token: {error}") from error
     except auth.GoogleAuthError as error:
-        raise translated(error, "find credentials") from error
+        raise to_package_error(error, "find credentials") from error
     except (OSError, ValueError) as error:
         raise PermissionDeniedError(f"the credentials cannot be read: {error}") from error
     return credentials, _identity(credentials)
