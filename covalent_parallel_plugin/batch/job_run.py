@@ -21,8 +21,7 @@ from .cancellation import Cancellation, CancelledCall
 from .failure_message import job_address
 from .job_names import JobOwner
 from .job_watch import WatchResult
-from .runner_archive import runner_archive
-from .stage_runner import stage_runner
+from .runner_archive import runner_archive, stage_runner
 from .status_poller import StatusPoller
 from .submission import Submission
 

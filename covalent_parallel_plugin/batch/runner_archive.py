@@ -1,8 +1,9 @@
-"""The runner as the job carries it: the bootstrap's source for the command line, and the archive for the bucket."""
+"""The runner as the job carries it: the bootstrap's source for the command line, and the archive in the bucket."""
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 import importlib.util
 import io
@@ -13,14 +14,20 @@ from functools import cache
 from pathlib import Path
 
 from .. import __version__
+from ..cloud.per_loop import PerLoop
+from ..cloud.storage import ObjectStore
+from ..cloud.threads import run_in_thread
+from ..protocol.object_names import RUNNER_PREFIX
 
 HERE = Path(__file__).resolve().parent.parent
-# Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
-RUNNER_PREFIX = "covalent-parallel-runner"
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 # Bootstrap and lists of pickles are for the job's command and for the dispatcher
 LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
+# Where the archive is known to be: the server's address, project and bucket
+_staged: set[tuple[str, str, str]] = set()
+# One upload at a time in each event loop: forty electrons that start together need one
+_locks = PerLoop(asyncio.Lock)
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -75,6 +82,22 @@ def bootstrap_source() -> str:
 def command() -> list[str]:
     """What follows `python3` on a task's command line."""
     return ["-c", bootstrap_source(), __version__, runner_archive().sha256]
+
+
+async def stage_runner(store: ObjectStore) -> None:
+    """Have the archive of this version in the bucket; a later version has another name."""
+    if store.place in _staged:
+        return
+    async with _locks.here():
+        if store.place not in _staged:
+            archive = await run_in_thread(runner_archive)
+            await run_in_thread(store.put, archive.object_name, archive.data)
+            _staged.add(store.place)
+
+
+def forget_runner(store: ObjectStore) -> None:
+    """A task did not find the archive: the next call puts it there again."""
+    _staged.discard(store.place)
 
 
 def _bytecode(source: bytes, name: str) -> bytes:

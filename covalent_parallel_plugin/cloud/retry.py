@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from .errors import is_transient
-from .outage_tracker import LOCAL_LONGEST_PAUSE_SECONDS, RetryBudget
+from .outage_tracker import LOCAL_LONGEST_PAUSE_SECONDS, RetryBudget, ServiceHealth
 
 INITIAL_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0

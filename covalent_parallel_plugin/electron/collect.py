@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..batch.job_evidence import EvidenceReader
-from ..batch.stage_runner import forget_runner
+from ..batch.runner_archive import forget_runner
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError

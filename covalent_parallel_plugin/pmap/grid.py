@@ -1,4 +1,4 @@
-"""grid: every combination of named lists, as the items of a map."""
+"""grid: every combination of named lists, as the items of a map; a module of its own, since it is a public name."""
 
 from __future__ import annotations
 

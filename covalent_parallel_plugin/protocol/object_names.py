@@ -1,9 +1,11 @@
-"""Names of the objects that one call has in the bucket."""
+"""Names of the objects that a call has in the bucket, and the prefixes of all of them."""
 
 from __future__ import annotations
 
 # What is staged for calls lies under this prefix, in PREFIX/DISPATCH/NODE/CALL
 PREFIX = "covalent-parallel"
+# Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
+RUNNER_PREFIX = "covalent-parallel-runner"
 
 
 def call_name(folder: str) -> str:

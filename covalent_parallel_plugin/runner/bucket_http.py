@@ -36,7 +36,7 @@ class BucketError(Exception):
         super().__init__(message)
 
 
-class Bucket:
+class BucketClient:
     """One bucket, spoken to over one kept connection.
 
     Args:
@@ -179,9 +179,9 @@ class Bucket:
         return {"Authorization": "Bearer " + self._token}
 
 
-def from_environment(name: str) -> Bucket:
+def from_environment(name: str) -> BucketClient:
     """The bucket `name`, where STORAGE_EMULATOR_HOST says that Cloud Storage is."""
-    return Bucket(name, os.environ.get(STORAGE_EMULATOR_HOST) or None)
+    return BucketClient(name, os.environ.get(STORAGE_EMULATOR_HOST) or None)
 
 
 def _md5_in(hashes: str) -> bytes:

@@ -29,7 +29,7 @@ RESERVE_BYTES = 64 * 1024
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Refusal(Exception):
+class CallRefusal(Exception):
     """Why the call is not run; `reason` is a word that the dispatcher's verdict knows."""
 
     def __init__(self, reason: str, message: str):
@@ -51,7 +51,7 @@ def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
     try:
         _reserve(folder)
         report = _outcome(call, envelope, folder, clock)
-    except Refusal as refusal:
+    except CallRefusal as refusal:
         report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
@@ -81,7 +81,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     try:
         import cloudpickle
     except ImportError as error:
-        raise Refusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
+        raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     make_home(folder)
     add_user_site()
     requirements = cast(List[str], header.get("requirements", []))
@@ -89,7 +89,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         try:
             install(requirements, folder)
         except InstallFailed as failure:
-            raise Refusal("requirements", str(failure)) from failure
+            raise CallRefusal("requirements", str(failure)) from failure
         clock.lap("requirements")
     if header.get("before") or header.get("after"):
         let_hooks_install(folder)
@@ -101,7 +101,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         try:
             data = view_part(call, envelope, name)
         except WireError as error:
-            raise Refusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
+            raise CallRefusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
         try:
             try:
                 return loads(data)
@@ -218,10 +218,10 @@ def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
         return hook(*args, **kwargs)
 
 
-def _missing_module(error: ModuleNotFoundError, header: Json) -> Refusal:
+def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
     name = (error.name or str(error)).split(".")[0]
     if name == "covalent":
-        return Refusal(
+        return CallRefusal(
             "no_covalent",
             "this electron (%s) uses Covalent itself (a sublattice, a file transfer, or the workflow's result where"
             " workflow_executor is this executor), so the image has to have Covalent %s, and it has none. Make one with"
@@ -229,4 +229,4 @@ def _missing_module(error: ModuleNotFoundError, header: Json) -> Refusal:
             " use an image with `pip install covalent==%s`, or an electron without them."
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
-    return Refusal("missing_module", missing_module_text(name))
+    return CallRefusal("missing_module", missing_module_text(name))

@@ -55,7 +55,7 @@ class Delivery:
         self,
         address: TaskAddress,
         folder: str,
-        open_bucket: Callable[[], storage.Bucket],
+        open_bucket: Callable[[], storage.BucketClient],
         chunk_seconds: float = CHUNK_SECONDS,
         chunk_bytes: int = CHUNK_BYTES,
     ):
@@ -73,7 +73,7 @@ class Delivery:
         self._thread = None  # type: Optional[threading.Thread]
         self.chunks = 0
 
-    def skip_delivered(self, bucket: storage.Bucket) -> int:
+    def skip_delivered(self, bucket: storage.BucketClient) -> int:
         """Find the chunks that an earlier attempt has delivered; returns how many items they hold."""
         position = 0
         while True:
@@ -142,7 +142,7 @@ class Delivery:
         finally:
             bucket.close()
 
-    def _send_one(self, bucket: storage.Bucket, fresh: "List[Note]", output: "Printed") -> int:
+    def _send_one(self, bucket: storage.BucketClient, fresh: "List[Note]", output: "Printed") -> int:
         """Send the next chunk; returns how many of the notes are delivered by now."""
         address = self._address
         number = self.chunks
@@ -180,7 +180,7 @@ class Delivery:
             # The next chunk, or the outcome, takes these items along.
             return
 
-    def _items_in_chunk(self, bucket: storage.Bucket, number: int) -> Optional[int]:
+    def _items_in_chunk(self, bucket: storage.BucketClient, number: int) -> Optional[int]:
         """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
         address = self._address
         with tempfile.TemporaryFile(dir=self._folder) as file:

@@ -118,7 +118,7 @@ def _read_environment() -> TaskEnvironment:
     return task
 
 
-def _run_task(task: TaskEnvironment, bucket: storage.Bucket, folder: str, started: float) -> int:
+def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, started: float) -> int:
     identity = task.address.call
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
@@ -164,7 +164,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.Bucket, folder: str, starte
 
 
 def _run_items(
-    task: TaskEnvironment, bucket: storage.Bucket, folder: str, call: BinaryIO, envelope: Envelope
+    task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: Envelope
 ) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
@@ -204,7 +204,7 @@ def _refusal(header: Json) -> Optional[Dict[str, object]]:
 
 
 def _deliver_partial(
-    bucket: storage.Bucket, task: TaskEnvironment, folder: str, since: Tuple[int, int] = (0, 0)
+    bucket: storage.BucketClient, task: TaskEnvironment, folder: str, since: Tuple[int, int] = (0, 0)
 ) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
     header, parts = partial_of(folder, task.address, task.attempt, since)
@@ -216,7 +216,7 @@ def _deliver_partial(
 
 
 def _deliver(
-    bucket: storage.Bucket,
+    bucket: storage.BucketClient,
     name: str,
     header: Json,
     parts: Mapping[str, Part],
@@ -227,7 +227,7 @@ def _deliver(
     return bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts))
 
 
-def _deliver_long_streams(bucket: storage.Bucket, task: TaskEnvironment, folder: str) -> None:
+def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, folder: str) -> None:
     for stream in ("stdout", "stderr"):
         path = os.path.join(folder, stream)
         if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:

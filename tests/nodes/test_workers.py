@@ -17,7 +17,11 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_pool import WorkerPool
-from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import Request, WorkerFailed, worker_environment
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import (
+    NodeRequest,
+    WorkerFailed,
+    worker_environment,
+)
 
 GONE_SECONDS = 10.0
 
@@ -38,10 +42,10 @@ def make_workers() -> Iterator[Callable[..., WorkerPool]]:
         workers.close()
 
 
-def request(function: Callable[..., Any], *args: Any) -> Request:
+def request(function: Callable[..., Any], *args: Any) -> NodeRequest:
     parts = {"function": cloudpickle.dumps(function)}
     parts |= {f"arg{index}": cloudpickle.dumps(value) for index, value in enumerate(args)}
-    return Request({"args": len(args), "kwargs": []}, parts)
+    return NodeRequest({"args": len(args), "kwargs": []}, parts)
 
 
 async def value_of(workers: WorkerPool, function: Callable[..., Any], *args: Any) -> Any:
@@ -167,7 +171,7 @@ def test_no_folder_and_no_process_is_left(
 
 SERVER = """
 import asyncio, cloudpickle, signal, sys, threading, time
-from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import Request
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import NodeRequest
 from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_pool import WorkerPool
 
 workers = WorkerPool()
@@ -181,7 +185,7 @@ def tell():
 
 threading.Thread(target=tell).start()
 parts = {"function": cloudpickle.dumps(time.sleep), "arg0": cloudpickle.dumps(600)}
-asyncio.run(workers.ask(Request({"args": 1, "kwargs": []}, parts)))
+asyncio.run(workers.ask(NodeRequest({"args": 1, "kwargs": []}, parts)))
 """
 
 

@@ -447,7 +447,7 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     def make(**limits: Any) -> tuple[Delivery, Results, Any]:
         address = emulator.environment["STORAGE_EMULATOR_HOST"]
         made = Delivery(
-            results.task.identity.task(), str(folder), lambda: runner_bucket.Bucket("covalent", address), **limits
+            results.task.identity.task(), str(folder), lambda: runner_bucket.BucketClient("covalent", address), **limits
         )
         opened.append(made)
 
@@ -528,7 +528,7 @@ def test_a_later_attempt_counts_the_items_of_all_chunks_before(delivery: Any, ca
         run(start, start + 3 if start == 0 else start + 1)
         ticked(made)
     later, _, _ = delivery()
-    bucket = runner_bucket.Bucket("covalent", results.task.services["STORAGE_EMULATOR_HOST"])
+    bucket = runner_bucket.BucketClient("covalent", results.task.services["STORAGE_EMULATOR_HOST"])
     position = later.skip_delivered(bucket)
     bucket.close()
     assert (position, later.chunks) == (5, 3)

@@ -39,7 +39,7 @@ _CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
 
 
 @dataclass(frozen=True)
-class Entry:
+class PickleEntry:
     """One value in a list or dict: the opcodes before its bytes, its bytes, the opcodes behind them.
 
     `is_plain` tells a number, text or the like, which is hashable and means the same everywhere.
@@ -58,24 +58,24 @@ class Entry:
         yield from (self.before, self.data, self.behind)
 
 
-def entry_of(pickle: bytes) -> Entry:
+def entry_of(pickle: bytes) -> PickleEntry:
     """What stands for a pickled value in a list or dict."""
     view = memoryview(pickle)
     plain = _plain_in(view)
     if plain is not None:
-        return Entry(plain, is_plain=True)
+        return PickleEntry(plain, is_plain=True)
     if view[: len(HEAD)] == HEAD and entries_in(pickle) is not None:
-        return Entry(view[len(HEAD) : -len(STOP)])
-    return Entry(view, before=opening_of(len(view)), behind=CALL)
+        return PickleEntry(view[len(HEAD) : -len(STOP)])
+    return PickleEntry(view, before=opening_of(len(view)), behind=CALL)
 
 
-def pickle_of_list(entries: Sequence[Entry]) -> Iterator[bytes | memoryview]:
+def pickle_of_list(entries: Sequence[PickleEntry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a list."""
     # In one batch, so that `entries_in` finds them again.
     return list_of_entries((entry.chunks() for entry in entries), batch=max(len(entries), 1))
 
 
-def pickle_of_dict(keys: Sequence[Entry], values: Sequence[Entry]) -> Iterator[bytes | memoryview]:
+def pickle_of_dict(keys: Sequence[PickleEntry], values: Sequence[PickleEntry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a dict, in the keys' order."""
     yield HEAD + DICT + (BEGIN if keys else b"")
     for key, value in zip(keys, values, strict=True):
@@ -84,7 +84,7 @@ def pickle_of_dict(keys: Sequence[Entry], values: Sequence[Entry]) -> Iterator[b
     yield (DICT_END if keys else b"") + STOP
 
 
-def entries_in(pickle: bytes) -> list[Entry] | None:
+def entries_in(pickle: bytes) -> list[PickleEntry] | None:
     """The entries of a list that was made here, or of a dict, keys and values by turns; None of any other pickle."""
     view = memoryview(pickle)
     position = len(HEAD)
@@ -94,7 +94,7 @@ def entries_in(pickle: bytes) -> list[Entry] | None:
     whole = bytes(view[position:end]) if end - position < 2 else b""
     if whole in (LIST, DICT):
         return []
-    entries: list[Entry] = []
+    entries: list[PickleEntry] = []
     # The ends of the containers that are open, and where the entry began whose parts are being read
     open_ends: list[bytes] = []
     began = position
@@ -126,7 +126,7 @@ def entries_in(pickle: bytes) -> list[Entry] | None:
         if position > end:
             return None
         if len(open_ends) == 1:
-            entries.append(Entry(view[began:position], is_plain=plain_size > 0))
+            entries.append(PickleEntry(view[began:position], is_plain=plain_size > 0))
     return None
 
 
@@ -135,7 +135,7 @@ def is_list(pickle: bytes) -> bool:
     return bytes(pickle[len(HEAD) : len(HEAD) + 1]) == LIST
 
 
-def plain_text(entry: Entry) -> str:
+def plain_text(entry: PickleEntry) -> str:
     """The `repr()` of a plain value."""
     opcode, data = bytes(entry.data[:1]), bytes(entry.data[1:])
     if opcode in _CONSTANTS:

@@ -24,7 +24,7 @@ from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
 from . import pickle_collections, worker_main
 from .classify import Kind, kind_of
 from .worker_pool import WorkerPool
-from .worker_process import Request, WorkerFailed
+from .worker_process import NodeRequest, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ LARGEST_LOADED_BYTES = 256 * 1024 * 1024
 
 WORKERS = WorkerPool()
 
-Entries = Sequence[pickle_collections.Entry]
+Entries = Sequence[pickle_collections.PickleEntry]
 
 
 async def run_node(
@@ -76,7 +76,7 @@ async def run_node(
             return Value(outcome)
     if size > LARGEST_LOADED_BYTES:
         return None
-    request = Request({"args": call.args, "kwargs": list(call.kwargs)}, cast(Mapping[str, bytes], pickles))
+    request = NodeRequest({"args": call.args, "kwargs": list(call.kwargs)}, cast(Mapping[str, bytes], pickles))
     asked = asyncio.ensure_future(workers.ask(request))
     try:
         return _verdict(*await cancelled.unless(asked))

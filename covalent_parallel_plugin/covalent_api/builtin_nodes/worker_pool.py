@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .worker_process import Answer, Request, Worker, WorkerFailed
+from .worker_process import Answer, NodeRequest, Worker, WorkerFailed
 
 MOST_WORKERS = 2
 IDLE_SECONDS = 20.0
@@ -44,7 +44,7 @@ class WorkerPool:
         with self._lock:
             return [worker.process_id for worker in (*self._idle, *self._busy)]
 
-    async def ask(self, request: Request) -> Answer:
+    async def ask(self, request: NodeRequest) -> Answer:
         """What comes of a request.
 
         Raises:
@@ -74,7 +74,7 @@ class WorkerPool:
         for worker in idle:
             worker.end()
 
-    def _ask(self, request: Request, turn: _Turn) -> Answer:
+    def _ask(self, request: NodeRequest, turn: _Turn) -> Answer:
         try:
             worker = self._taken()
         except OSError as error:

@@ -41,7 +41,7 @@ class WorkerFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class NodeRequest:
     """What a worker is to run; see `worker.answer_to`."""
 
     header: Mapping[str, object]
@@ -93,7 +93,7 @@ class Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Request, deadline: float) -> Answer:
+    def ask(self, request: NodeRequest, deadline: float) -> Answer:
         """What comes of a request.
 
         Raises:
