@@ -118,7 +118,7 @@ def test_a_list_is_made_of_values_that_cannot_be_loaded_here(function_of: Any, h
 
 
 def test_lists_and_dicts_start_no_process(function_of: Any, held: Any) -> None:
-    workers = run_node.Workers()
+    workers = run_node.WorkerPool()
     keys = held(function_of("list"), "a", workers=workers)
     held(function_of("dict"), keys, keys, workers=workers)
     assert workers.process_ids == []
