@@ -42,7 +42,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """What a worker is to run; see `worker.answer_to`."""
+    """What a worker is to run; see `worker_main.answer_to`."""
 
     header: Mapping[str, object]
     parts: Mapping[str, Buffer] = field(repr=False)
