@@ -148,15 +148,15 @@ async def measure_memory(kind):
 def mapped(item_seconds, item_bytes):
     """A function of one item; a map of it as Covalent hands it over, and its items as pmap does."""
     from covalent_parallel_plugin import pmap
-    from covalent_parallel_plugin.mark import items_name
-    from covalent_parallel_plugin.parallel_map import Opaque
+    from covalent_parallel_plugin.covalent_api.graph_inputs import PickledValue
+    from covalent_parallel_plugin.protocol.map_marker import items_label
 
     def item(number):
         time.sleep(item_seconds)
         return number if item_bytes is None else os.urandom(item_bytes)
 
-    return pmap(item)._electron.electron_object.function, Opaque(
-        list(range(given["items"])), items_name(given["items"])
+    return pmap(item)._electron.electron_object.function, PickledValue(
+        list(range(given["items"])), items_label(given["items"])
     )
 
 

@@ -26,10 +26,20 @@ import grpc
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import read_outcome
+from covalent_parallel_plugin.protocol.envelope import CALL, VALUE, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_KEY,
+    ENV_RUNNER,
+    ENV_TIME_LIMIT,
+)
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 
 from .environments import clean_environment
 from .tables import Line, Table
@@ -132,7 +142,7 @@ def serve(options: dict[str, object]) -> None:
 def job_of(tasks: int, variables: dict[str, str], at_once: int = 1) -> batch_v1.Job:
     """The job that this plugin's dispatcher makes, in what counts here: its command and its environment."""
     container = batch_v1.Runnable.Container(
-        image_uri="python:3.11-slim", entrypoint="python3", commands=archive.command()
+        image_uri="python:3.11-slim", entrypoint="python3", commands=runner_archive.command()
     )
     spec = batch_v1.TaskSpec(
         runnables=[batch_v1.Runnable(container=container)], environment=batch_v1.Environment(variables=variables)
@@ -153,9 +163,10 @@ class Staged:
     def check(self, server: Server, task: int) -> None:
         """Raise RuntimeError unless a task has delivered a value."""
         outcome = read_outcome(
-            io.BytesIO(server.get(wire.outcome_name(self.folder, task))), self.key, self.call_id, task
+            io.BytesIO(server.get(outcome_name(self.folder, task))),
+            CallIdentity(self.call_id, self.key, self.folder).task(task),
         )
-        if outcome.kind != wire.VALUE:
+        if outcome.kind != VALUE:
             raise RuntimeError(f"task {task} delivered no value: {outcome}")
 
 
@@ -165,19 +176,19 @@ def staged(server: Server) -> Staged:
     call = Call(str(uuid.uuid4()), 0, "nothing", platform.python_version(), "")
     # the tasks do not have this module
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    pickles: dict[str, wire.Part] = {"function": cloudpickle.dumps(nothing)}
-    start = wire.seal(call.header(call_id), pickles, key, wire.binding(wire.CALL, call_id))
+    pickles: dict[str, Part] = {"function": cloudpickle.dumps(nothing)}
+    start = seal_envelope(call.header(call_id), pickles, key, task_binding(CALL, call_id))
     folder = call.folder(call_id)
-    server.put(wire.call_name(folder), b"".join(wire.chunks(start, pickles)))
-    runner = archive.runner_archive()
+    server.put(call_name(folder), b"".join(envelope_chunks(start, pickles)))
+    runner = runner_archive.runner_archive()
     server.put(runner.object_name, runner.data)
     variables = {
-        wire.ENV_BUCKET: BUCKET,
-        wire.ENV_FOLDER: folder,
-        wire.ENV_CALL_ID: call_id,
-        wire.ENV_KEY: key.hex(),
-        wire.ENV_TIME_LIMIT: "60.0",
-        wire.ENV_RUNNER: runner.object_name,
+        ENV_BUCKET: BUCKET,
+        ENV_FOLDER: folder,
+        ENV_CALL_ID: call_id,
+        ENV_KEY: key.hex(),
+        ENV_TIME_LIMIT: "60.0",
+        ENV_RUNNER: runner.object_name,
     }
     return Staged(variables, folder, call_id, key)
 

@@ -64,10 +64,10 @@ class Parts:
         return self.collected_seconds + ended - self.resumed_at
 
     def watch(self):
-        from covalent_parallel_plugin import wire
-        from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
+        from covalent_parallel_plugin.electron.electron_run import ElectronRun
+        from covalent_parallel_plugin.protocol.object_names import outcome_name
 
-        stage, collect = Lifecycle._stage, Lifecycle._collect
+        stage, collect = ElectronRun._stage, ElectronRun._collect
 
         async def timed_stage(lifecycle, pickles):
             largest = max(pickles.values(), key=len) if self.beside is not None else None
@@ -84,7 +84,7 @@ class Parts:
             await plain()
 
         async def timed_collect(lifecycle, *args):
-            name = wire.outcome_name(lifecycle._ticket.folder)
+            name = outcome_name(lifecycle._ticket.folder)
 
             async def plain():
                 if self.beside is not None:
@@ -100,7 +100,7 @@ class Parts:
             self.resumed_at = time.perf_counter()
             return collected
 
-        Lifecycle._stage, Lifecycle._collect = timed_stage, timed_collect
+        ElectronRun._stage, ElectronRun._collect = timed_stage, timed_collect
 
 
 def argument(data):

@@ -17,10 +17,20 @@ from pathlib import Path
 
 import cloudpickle
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import read_outcome
+from covalent_parallel_plugin.protocol.envelope import CALL, VALUE, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_KEY,
+    ENV_RUNNER,
+    ENV_TIME_LIMIT,
+)
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 
 from .contenders import OURS, OURS_INSTALLED, REPLACED, remove_leavings
 from .environments import Environments, clean_environment
@@ -71,7 +81,7 @@ def nothing() -> None:
 def runner_table(environments: Environments, services: Services, tell: Callable[[str], None]) -> Table:
     """Start each contender's process alternately, fifteen times after a first one that does not count."""
     bucket = services.new_bucket()
-    runner = archive.runner_archive()
+    runner = runner_archive.runner_archive()
     services.put(bucket, runner.object_name, runner.data)
     # the containers do not have this module
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -130,22 +140,22 @@ def _our_task(python: Path, services: Services, bucket: str) -> Task:
     key, call_id = secrets.token_bytes(32), secrets.token_hex(8)
     call = Call(str(uuid.uuid4()), 0, "nothing", platform.python_version(), "")
     folder = call.folder(call_id)
-    pickles: dict[str, wire.Part] = {"function": cloudpickle.dumps(nothing)}
-    start = wire.seal(call.header(call_id), pickles, key, wire.binding(wire.CALL, call_id))
-    services.put(bucket, wire.call_name(folder), b"".join(wire.chunks(start, pickles)))
+    pickles: dict[str, Part] = {"function": cloudpickle.dumps(nothing)}
+    start = seal_envelope(call.header(call_id), pickles, key, task_binding(CALL, call_id))
+    services.put(bucket, call_name(folder), b"".join(envelope_chunks(start, pickles)))
     variables = {
-        wire.ENV_BUCKET: bucket,
-        wire.ENV_FOLDER: folder,
-        wire.ENV_CALL_ID: call_id,
-        wire.ENV_KEY: key.hex(),
-        wire.ENV_TIME_LIMIT: str(float(TASK_SECONDS)),
-        wire.ENV_RUNNER: archive.runner_archive().object_name,
+        ENV_BUCKET: bucket,
+        ENV_FOLDER: folder,
+        ENV_CALL_ID: call_id,
+        ENV_KEY: key.hex(),
+        ENV_TIME_LIMIT: str(float(TASK_SECONDS)),
+        ENV_RUNNER: runner_archive.runner_archive().object_name,
     }
 
     def is_value(outcome: bytes) -> bool:
-        return read_outcome(io.BytesIO(outcome), key, call_id).kind == wire.VALUE
+        return read_outcome(io.BytesIO(outcome), CallIdentity(call_id, key, folder).task()).kind == VALUE
 
-    return Task([str(python), *archive.command()], variables, wire.outcome_name(folder), is_value)
+    return Task([str(python), *runner_archive.command()], variables, outcome_name(folder), is_value)
 
 
 def _replaced_task(environments: Environments, services: Services, bucket: str, staged: bytes) -> Task:

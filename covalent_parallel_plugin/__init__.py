@@ -5,11 +5,15 @@ The public names are imported on first use: importing the package loads neither 
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .errors import ElectronError, MapError, ParallelError
     from .gcpbatch import GCPBatchExecutor
-    from .parallel_map import grid, pmap
+    from .pmap.decorator import pmap
+    from .pmap.grid import grid
 
 __version__ = "0.1.0"
 
@@ -18,8 +22,8 @@ _HOME_OF = {
     "ElectronError": "errors",
     "MapError": "errors",
     "ParallelError": "errors",
-    "grid": "parallel_map",
-    "pmap": "parallel_map",
+    "grid": "pmap.grid",
+    "pmap": "pmap.decorator",
 }
 
 __all__ = ["ElectronError", "GCPBatchExecutor", "MapError", "ParallelError", "__version__", "grid", "pmap"]
@@ -30,10 +34,22 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME_OF[name] in ("gcpbatch", "parallel_map"):
+    if _HOME_OF[name] != "errors":
         # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made.
         import_module("covalent")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+class _Package(ModuleType):
+    """This package, in which `pmap` is the function, also once the subpackage of that name is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import system binds a subpackage to its name here, which would hide the function.
+        if not (name == "pmap" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -14,13 +14,10 @@ if "covalent" not in sys.modules:
     import covalent  # noqa: F401
 
 import asyncio
-import logging
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from covalent._shared_files.config import get_config
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
@@ -29,17 +26,15 @@ from covalent._shared_files.util_classes import RESULT_STATUS
 from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
-from . import resting
-from . import settings as options
-from .dispatch.cancelling import Cancellation, CancelledCall
+from .batch.cancellation import Cancellation, CancelledCall
+from .covalent_api import gc_freeze
+from .covalent_api.running_nodes import NodeId, RunningNodes
 from .errors import ParallelError, SettingsError
-from .given import refuse_unknown, settings_of, values_of
+from .settings import options
+from .settings.executor_options import refuse_unknown, resolve_options
 
 if TYPE_CHECKING:
-    from .dispatch.source import SourceText
-    from .dispatch.verdict import Failure
-
-logger = logging.getLogger(__name__)
+    from .electron.verdict import Failure
 
 EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
 
@@ -47,35 +42,10 @@ EXECUTOR_PLUGIN_NAME = "GCPBatchExecutor"
 # `[executors.gcpbatch]`, and TOML has no None.
 _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 
-Node = tuple[str, int]
-K = TypeVar("K")
-V = TypeVar("V")
-
 # Loaded when the first electron runs
-PARTS = (
-    "covalent_parallel_plugin.dispatch.lifecycle",
-    "covalent_parallel_plugin.dispatch.mapping",
-    "covalent_parallel_plugin.transport",
-    "covalent_parallel_plugin.cloud",
-    "covalent_parallel_plugin.dispatch.verdict",
-    "covalent_parallel_plugin.nodes.service",
-    "covalent_parallel_plugin.nodes.recognise",
-    "covalent_parallel_plugin.dispatch.turns",
-    "covalent_parallel_plugin.cloud.pool",
-    "covalent_parallel_plugin.dispatch.cache_folder",
-)
-# Inputs up to this length are decoded faster than a thread is found for them
-SMALL_CHARACTERS = 64 * 1024
+ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
-# What runs in this process, by node: Covalent cancels through another instance of the executor than the one that runs
-_running: dict[Node, list[Cancellation]] = {}
-# Nodes cancelled before they ran, and nodes that have run, which Covalent cancels too; the latest of each
-_cancelled_early: OrderedDict[Node, None] = OrderedDict()
-_ended: OrderedDict[Node, None] = OrderedDict()
-# Lattices' names by dispatch, and when a dispatch was first seen here, in seconds since the epoch
-_lattices: OrderedDict[str, str] = OrderedDict()
-_first_seen: OrderedDict[str, float] = OrderedDict()
-MOST_REMEMBERED = 100_000
+_nodes = RunningNodes()
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):
@@ -136,7 +106,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         given = {name: arguments[name] for name in options.OPTIONS if arguments[name] is not None}
         configured = configured_options()
         refuse_unknown(unknown, configured)
-        own = values_of(given, configured)
+        own = resolve_options(given, configured)
         super().__init__()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
@@ -156,36 +126,24 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         """
         # Before the first await, so that a cancellation from here on finds it.
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
-        cancelled = Cancellation()
-        _running.setdefault(node, []).append(cancelled)
-        resting.begin()
-        if node[0] not in _first_seen:
-            _remember(_first_seen, node[0], time.time())
-        if node in _cancelled_early:
-            del _cancelled_early[node]
-            cancelled.set()
+        cancelled = _nodes.begin(node)
+        gc_freeze.begin()
         try:
             return await self._run(function, args, kwargs, node, cancelled)
+        except CancelledCall as error:
+            raise TaskCancelledError(str(error)) from None
         except ParallelError as error:
             if self.task_stderr is None:
                 raise
             self.task_stderr.write(f"{error}\n")
             raise TaskRuntimeError(str(error)) from error
         finally:
-            resting.end()
-            _running[node].remove(cancelled)
-            if not _running[node]:
-                del _running[node]
-                _remember(_ended, node, None)
+            gc_freeze.end()
+            _nodes.end(node, cancelled)
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
-        node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
-        if node in _running:
-            for event in _running[node]:
-                event.set()
-        elif node not in _ended:
-            _remember(_cancelled_early, node, None)
+        _nodes.cancel((str(task_metadata["dispatch_id"]), int(task_metadata["node_id"])))
         return True
 
     async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
@@ -206,91 +164,25 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        node: Node,
+        node: NodeId,
         cancelled: Cancellation,
     ) -> Any:
         # Of hundreds that come in one turn of the loop, the callers' part and this one have a turn each.
         await asyncio.sleep(0)
-        if not _parts.cache_info().currsize:
+        if not _load_engine.cache_info().currsize:
             # Google's clients take a second to import: in a thread, so that the server's loop goes on.
-            await asyncio.to_thread(_parts)
-        lifecycle, mapping, transport, cloud, verdicts, service, recognise, turns, pool, cache_folder = _parts()
+            await asyncio.to_thread(_load_engine)
+        from .covalent_api.run import Returned, run_electron
+        from .covalent_api.transportable import CovalentCall
 
-        whose, turn = f"node {node[1]} of dispatch {node[0]}", turns.Turn()
-        try:
-            if not recognise.is_named_like_one(transport.name_of(function)):
-                # Covalent's own nodes need nothing that those wait for which are staged for Batch.
-                turn = await turns.turn(cancelled)
-            settings = settings_of(self.__dict__)
-            await cache_folder.require_folder(settings.cache_dir)
-            services = cloud.shared_services(settings.project_id, settings.bucket_name)
-            lattice = await self._lattice_name(node[0])
-            if transport.size_of(function, args, kwargs) <= SMALL_CHARACTERS:
-                call, pickles = transport.read_call(function, args, kwargs, *node, lattice)
-            else:
-                call, pickles = await pool.in_pool(transport.read_call, function, args, kwargs, *node, lattice)
-            whose = str(call)
+        call = CovalentCall.parse(function, args, kwargs)
+        result = await run_electron(call, node, self.__dict__, cancelled, is_in_server=self.task_stderr is not None)
+        if not isinstance(result, Returned):
+            self._fail(result)
+        self._show(result.stdout, result.stderr)
+        return result.value
 
-            def staged() -> None:
-                turn.end()
-                if self.task_stderr is not None:
-                    transport.blank_inputs(function, args, kwargs)
-
-            ended = None
-            if settings.service_nodes == "local":
-                ended = await service.run_here(call, pickles, args, cancelled, settings.cache_dir)
-            if ended is None:
-                kind = lifecycle.Lifecycle if call.map is None else mapping.MapLifecycle
-                way = kind(call, settings, services, cancelled, lambda: self._source(node))
-                ended = await way.run(pickles, staged)
-            else:
-                staged()
-        except CancelledCall:
-            raise TaskCancelledError(f"{whose} was cancelled") from None
-        finally:
-            turn.end()
-        if isinstance(ended, verdicts.Failure):
-            self._fail(ended)
-        self._show(ended.outcome.stdout, ended.outcome.stderr)
-        return transport.RemoteValue(ended.outcome)
-
-    async def _lattice_name(self, dispatch_id: str) -> str:
-        """The lattice's name as Covalent's server keeps it, asked once for a dispatch; "" outside the server."""
-        if self.task_stderr is None:
-            return ""
-        if dispatch_id not in _lattices:
-            name = ""
-            try:
-                from covalent_dispatcher._core.data_modules import lattice
-
-                name = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
-            except Exception as error:
-                # This is the server's inside, and only makes a cost report nicer.
-                logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
-            # Electrons that start together ask together: none of them is told less than the first.
-            _remember(_lattices, dispatch_id, name)
-        return _lattices[dispatch_id]
-
-    async def _source(self, node: Node) -> SourceText:
-        """Where the lines of the electron's traceback are found, as far as its files are those of the dispatch."""
-        from .dispatch.source import SourceText
-
-        return SourceText(await self._source_text(node), _first_seen.get(node[0], time.time()))
-
-    async def _source_text(self, node: Node) -> str:
-        """The electron's source as Covalent's server keeps it; "" outside the server, where nobody does."""
-        if self.task_stderr is None:
-            return ""
-        try:
-            from covalent_dispatcher._core.data_manager import electron
-
-            return str((await electron.get(*node, ["function_string"]))["function_string"] or "")
-        except Exception as error:
-            # This is the server's inside, and only makes a traceback nicer.
-            logger.debug("no source text of node %s: %s", node, error)
-            return ""
-
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure) -> NoReturn:
         """Covalent's convention: streams and traceback into the electron's, and TaskRuntimeError."""
         if self.task_stderr is None:
             raise failure.error
@@ -305,16 +197,9 @@ class GCPBatchExecutor(AsyncBaseExecutor):
 
 
 @cache
-def _parts() -> tuple[Any, ...]:
-    """The modules of `PARTS`, whole even where another thread has begun to load them."""
-    return tuple(import_module(name) for name in PARTS)
-
-
-def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
-    known[key] = value
-    known.move_to_end(key)
-    while len(known) > MOST_REMEMBERED:
-        known.popitem(last=False)
+def _load_engine() -> None:
+    """Load all that runs an electron, whole even where another thread has begun to."""
+    import_module(ENGINE)
 
 
 def configured_options() -> Mapping[str, object]:

@@ -10,7 +10,7 @@ HEAD = f"""# Options
 
 Of `GCPBatchExecutor(...)` and of `[{SECTION}]` in Covalent's configuration file. The constructor wins over the file,
 and the file over the defaults; `None` and the empty string mean "not given", 0 and `False` are values. This page is
-made by `docs/generate.py` from `covalent_parallel_plugin/settings.py`.
+made by `docs/generate.py` from `covalent_parallel_plugin/settings/options.py`.
 
 | option | unit | default | what it is | values |
 |---|---|---|---|---|

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin import settings as options
 from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.settings import options as options
 
 if TYPE_CHECKING:
     _SecondsType = click.ParamType[float]
@@ -77,12 +77,12 @@ def clean(
 async def _clean(
     settings: options.Settings, dispatch_id: str | None, older_than_seconds: float, yes: bool
 ) -> list[str]:
+    from covalent_parallel_plugin.batch.leftovers import delete_leftovers, find_leftovers
     from covalent_parallel_plugin.cloud import shared_services
-    from covalent_parallel_plugin.dispatch.clean import find, remove
 
     services = shared_services(settings.project_id, settings.bucket_name)
     try:
-        left = await find(services, settings.parent, older_than_seconds, time.time(), dispatch_id)
+        left = await find_leftovers(services, settings.parent, older_than_seconds, time.time(), dispatch_id)
         for job in left.jobs:
             click.echo(f"job     {_moment(job.created_seconds)}  {job.state:<10} {job.name}")
         for stored in left.objects[:SHOWN]:
@@ -97,7 +97,7 @@ async def _clean(
         if not yes:
             click.echo("Nothing was touched. With --yes the jobs are cancelled and the objects deleted.")
             return []
-        problems = await remove(services, left)
+        problems = await delete_leftovers(services, left)
         if not problems:
             click.echo("The jobs are cancelled and the objects deleted.")
         return problems

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..stock_image import stock_image
+from ..settings.stock_image import stock_image
 from . import missing_package
 from .emulator_options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 

@@ -23,7 +23,7 @@ from covalent_parallel_plugin.image.build import (
 from covalent_parallel_plugin.image.context import read_requirements, write_context
 from covalent_parallel_plugin.image.programs import CLOUD_BUILD, ENGINES, EngineError, Programs, working_engine
 from covalent_parallel_plugin.image.versions import Versions, versions_here
-from covalent_parallel_plugin.stock_image import stock_image
+from covalent_parallel_plugin.settings.stock_image import stock_image
 
 SIGNS = {"ok": "ok", "info": "--", "warning": "warning", "error": "ERROR"}
 

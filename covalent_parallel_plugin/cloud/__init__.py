@@ -1,7 +1,7 @@
 """The only place that talks to Google: one shared client per service, and per event loop where the service is async.
 
 What goes in and out is bytes, text, files and the frozen dataclasses of these modules (and `batch_v1.Job`, which
-`dispatch.jobspec` builds); what goes wrong is raised as this package's errors. With the `*_EMULATOR_HOST` variables
+`batch.job_definition` builds); what goes wrong is raised as this package's errors. With the `*_EMULATOR_HOST` variables
 unset it is Google that is spoken to.
 """
 

@@ -14,10 +14,12 @@ from google.api_core import exceptions as google
 from google.cloud import batch_v1
 
 from ..errors import CloudError
-from .failures import patiently, translated
-from .limiter import Limiter
-from .outages import LOCAL_CHANNEL, service_at
+from ..protocol.environment import BATCH_EMULATOR_HOST
+from .errors import to_package_error
+from .outage_tracker import LOCAL_CHANNEL, service_at
 from .per_loop import PerLoop
+from .rate_limiter import RateLimiter
+from .retry import retry_transient
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ class BatchApi:
     """The Batch API through one client, which belongs to the event loop it was made in."""
 
     # By project and region; for all event loops of this process
-    _reads: ClassVar[dict[str, Limiter]] = {}
+    _reads: ClassVar[dict[str, RateLimiter]] = {}
     # By address
     _shared: ClassVar[PerLoop[dict[str, BatchApi]]] = PerLoop(dict)
 
@@ -125,7 +127,7 @@ class BatchApi:
         Raises:
             PermissionDeniedError: no credentials.
         """
-        address = os.environ.get("BATCH_EMULATOR_HOST", "")
+        address = os.environ.get(BATCH_EMULATOR_HOST, "")
         mine = cls._shared.here()
         if address not in mine:
             mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS, address)
@@ -149,7 +151,7 @@ class BatchApi:
         except google.AlreadyExists as error:
             raise AlreadyExistsError(f"the job {job_id} exists already") from error
         except Exception as error:
-            raise translated(error, f"create the job {job_id} under {parent}") from error
+            raise to_package_error(error, f"create the job {job_id} under {parent}") from error
 
     async def get(self, name: str, patience_seconds: float | None = None) -> JobStatus | None:
         """The job's status, or None where Batch knows no such job (as also for a while after its creation)."""
@@ -159,7 +161,7 @@ class BatchApi:
         except google.NotFound:
             return None
         except Exception as error:
-            raise translated(error, f"read the job {name}") from error
+            raise to_package_error(error, f"read the job {name}") from error
 
     async def task(self, job_name: str, index: int = 0, patience_seconds: float | None = None) -> TaskStatus | None:
         """The status of one task, or None where Batch lists no such task."""
@@ -170,7 +172,7 @@ class BatchApi:
         except google.NotFound:
             return None
         except Exception as error:
-            raise translated(error, f"read the task {name}") from error
+            raise to_package_error(error, f"read the task {name}") from error
         status = batch_v1.Task.pb(task).status
         return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
 
@@ -193,7 +195,7 @@ class BatchApi:
                 if not token:
                     return found
         except Exception as error:
-            raise translated(error, f"list the jobs under {parent}") from error
+            raise to_package_error(error, f"list the jobs under {parent}") from error
 
     async def cancel(self, name: str, patience_seconds: float | None = None) -> bool:
         """Ask for a job's end; False where there is nothing to end: no such job, ended, or being ended already."""
@@ -206,7 +208,7 @@ class BatchApi:
             logger.debug("the job %s needs no cancelling: %s", name, error)
             return False
         except Exception as error:
-            raise translated(error, f"cancel the job {name}") from error
+            raise to_package_error(error, f"cancel the job {name}") from error
         return True
 
     async def delete(self, name: str) -> bool:
@@ -217,7 +219,7 @@ class BatchApi:
             logger.debug("the job %s needs no deleting: %s", name, error)
             return False
         except Exception as error:
-            raise translated(error, f"delete the job {name}") from error
+            raise to_package_error(error, f"delete the job {name}") from error
         return True
 
     async def close(self) -> None:
@@ -229,7 +231,7 @@ class BatchApi:
     ) -> T:
         """One request that reads, within this process's share of the region's quota, for the fields of a mask."""
         place = "/".join(name.split("/", 4)[:4])
-        limiter = self._reads.setdefault(place, Limiter(MAX_READS_PER_MINUTE, 60.0))
+        limiter = self._reads.setdefault(place, RateLimiter(MAX_READS_PER_MINUTE, 60.0))
 
         async def limited(asked: Any, **options: Any) -> T:
             # Bounded by the limiter's own span: what was taken a minute ago is free again.
@@ -254,7 +256,7 @@ class BatchApi:
             return await method(request, retry=None, timeout=ATTEMPT_SECONDS)
 
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        return await patiently(attempt, patience, self._service)
+        return await retry_transient(attempt, patience, self._service)
 
 
 def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
@@ -274,7 +276,7 @@ def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
             transport=BatchServiceGrpcAsyncIOTransport(channel=aio.insecure_channel(address, LOCAL_CHANNEL))
         )
     except Exception as error:
-        raise translated(error, "connect to Google Batch") from error
+        raise to_package_error(error, "connect to Google Batch") from error
 
 
 def _job_status(job: batch_v1.Job) -> JobStatus:

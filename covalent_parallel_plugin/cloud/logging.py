@@ -11,9 +11,10 @@ import os
 import threading
 from typing import Any, ClassVar
 
-from .failures import translated
-from .limiter import Limiter
-from .outages import LOCAL_CHANNEL
+from ..protocol.environment import LOGGING_EMULATOR_HOST
+from .errors import to_package_error
+from .outage_tracker import LOCAL_CHANNEL
+from .rate_limiter import RateLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +35,19 @@ class LogReader:
     """
 
     _clients: ClassVar[dict[str, Any]] = {}
-    _limiters: ClassVar[dict[str, Limiter]] = {}
+    _limiters: ClassVar[dict[str, RateLimiter]] = {}
     _lock = threading.Lock()
 
-    def __init__(self, project_id: str, client: Any = None, limiter: Limiter | None = None):
+    def __init__(self, project_id: str, client: Any = None, limiter: RateLimiter | None = None):
         self._project_id = project_id
         self._client = client
-        self._limiter = limiter or Limiter(READS_PER_MINUTE, 60.0)
+        self._limiter = limiter or RateLimiter(READS_PER_MINUTE, 60.0)
 
     @classmethod
     def shared(cls, project_id: str) -> LogReader:
         """The project's logs through the process's client, which is made when the first line is asked for."""
         with cls._lock:
-            limiter = cls._limiters.setdefault(project_id, Limiter(READS_PER_MINUTE, 60.0))
+            limiter = cls._limiters.setdefault(project_id, RateLimiter(READS_PER_MINUTE, 60.0))
         return cls(project_id, limiter=limiter)
 
     def last_lines(self, job_uid: str, count: int = 20, task_index: int | None = None) -> list[str]:
@@ -79,14 +80,14 @@ class LogReader:
             page = next(iter(pager.pages))
         except ResourceExhausted as error:
             self._limiter.back_off(BACK_OFF_SECONDS)
-            raise translated(error, f"read the logs of the job {job_uid}") from error
+            raise to_package_error(error, f"read the logs of the job {job_uid}") from error
         except Exception as error:
-            raise translated(error, f"read the logs of the job {job_uid}") from error
+            raise to_package_error(error, f"read the logs of the job {job_uid}") from error
         return [entry.text_payload.rstrip("\n") for entry in page.entries][::-1]
 
     def _connected(self) -> Any:
         if self._client is None:
-            address = os.environ.get("LOGGING_EMULATOR_HOST", "")
+            address = os.environ.get(LOGGING_EMULATOR_HOST, "")
             with self._lock:
                 if address not in self._clients:
                     self._clients[address] = connect(address)

@@ -19,7 +19,7 @@ import urllib3
 from google.auth.transport.requests import AuthorizedSession
 from requests.structures import CaseInsensitiveDict
 
-from .pieces import Stretch
+from .multi_buffer import BufferSlice
 
 # Google's client asks for 8 KiB at a time, and each of those costs more in Python than in reading
 READ_BYTES = 1024 * 1024
@@ -47,10 +47,10 @@ class _DirectSession(requests.Session):
         stream: bool = False,
         **others: Any,
     ) -> requests.Response:
-        if others or not self._is_plain or not isinstance(data, (bytes, str, Stretch, type(None))):
+        if others or not self._is_plain or not isinstance(data, (bytes, str, BufferSlice, type(None))):
             return super().request(method, url, data=data, headers=headers, timeout=timeout, stream=stream, **others)
         body: Any = data.encode() if isinstance(data, str) else data
-        if isinstance(body, Stretch):
+        if isinstance(body, BufferSlice):
             headers = {**headers, "Content-Length": str(len(body))}
         try:
             raw = self._pool.urlopen(

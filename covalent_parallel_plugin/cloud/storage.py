@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
-from .failures import translated
-from .outages import service_at, telling
-from .pieces import PieceReader
-from .pool import THREADS
+from ..protocol.environment import STORAGE_EMULATOR_HOST
+from .errors import to_package_error
+from .multi_buffer import MultiBufferReader
+from .outage_tracker import logging_retry, service_at
+from .threads import THREADS
 
 REQUEST_TIMEOUT_SECONDS = 60
 # How long a request is tried again; the second for a server on this machine, which is there or is not
@@ -79,7 +80,7 @@ class ObjectStore:
         Raises:
             PermissionDeniedError: no credentials.
         """
-        key = (project_id, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+        key = (project_id, os.environ.get(STORAGE_EMULATOR_HOST, ""))
         place = (*key, bucket_name)
         with cls._lock:
             if place not in cls._stores:
@@ -106,7 +107,7 @@ class ObjectStore:
             elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
                 blob.upload_from_string(b"".join(source), **how)
             else:
-                reader = PieceReader(source)
+                reader = MultiBufferReader(source)
                 blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
         except PreconditionFailed:
             return False
@@ -180,7 +181,7 @@ class ObjectStore:
             return CacheDirError(
                 f"{place} does not fit into cache_dir ({error.strerror}): make room there, or name another folder"
             )
-        failure = translated(error, what)
+        failure = to_package_error(error, what)
         if isinstance(failure, MissingResourceError):
             return MissingResourceError(
                 f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
@@ -198,9 +199,9 @@ def _patience(address: str) -> dict[str, Any]:
     """How long to wait for one answer, and how long to try again."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    is_local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
+    is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
     seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    retry = telling(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
+    retry = logging_retry(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
     return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
 
 
@@ -220,4 +221,4 @@ def _make_client(project_id: str) -> Any:
         credentials = storage.Client(project=project_id)._credentials
         return storage.Client(project=project_id, credentials=credentials, _http=LeanSession(credentials, THREADS))
     except Exception as error:
-        raise translated(error, "connect to Cloud Storage") from error
+        raise to_package_error(error, "connect to Cloud Storage") from error

@@ -12,9 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import rules
-from ..rules import Rule
-from ..settings import nearest
+from ..settings import machine_rules, nearest, validators
+from ..settings.validators import Rule
 from .errors import DeployError
 
 # Variables that have an option of their own on the command line
@@ -39,7 +38,7 @@ class Variable:
 
 def real_project_id(value: object) -> str:
     """A project's id as Google gives them; an option may also name one of the stand-in's, with underscores."""
-    name = rules.project_id(value)
+    name = validators.project_id(value)
     if "_" in name:
         raise ValueError("is no project id: Google's have no underscores (gcloud projects list)")
     return name
@@ -47,7 +46,7 @@ def real_project_id(value: object) -> str:
 
 def deployment_name(value: object) -> str:
     """What names begin with; 20 long, so that a service account's id (30 at most) has room for more."""
-    name = rules.text(value)
+    name = validators.text(value)
     if not _NAME.fullmatch(name):
         raise ValueError("is no name: use 1 to 20 of a-z, 0-9 and -, a letter first and no - last")
     return name
@@ -55,7 +54,7 @@ def deployment_name(value: object) -> str:
 
 def _soft_delete_days(value: object) -> int:
     """https://cloud.google.com/storage/docs/soft-delete: none, or 7 to 90 days."""
-    days: int = rules.whole_number(least=0, most=90)(value)
+    days: int = validators.whole_number(least=0, most=90)(value)
     if 0 < days < 7:
         raise ValueError("is out of range: use 0, or 7 to 90")
     return days
@@ -81,7 +80,7 @@ def _secrets(value: object) -> list[str]:
 
 def _range(value: object) -> str:
     """A range of IPv4 addresses; https://cloud.google.com/vpc/docs/subnets: /29 is the smallest."""
-    text = rules.text(value)
+    text = validators.text(value)
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError:
@@ -93,7 +92,7 @@ def _range(value: object) -> str:
 
 def _image(value: object) -> str:
     """An image's name in the repository, with its tag."""
-    name = rules.text(value)
+    name = validators.text(value)
     if not _IMAGE.fullmatch(name):
         raise ValueError("is no image: use NAME or NAME:TAG, without the repository, such as covalent-parallel:latest")
     return name
@@ -107,27 +106,27 @@ def _list(value: object) -> list[str]:
 
 _EACH = (
     Variable("project_id", "string", "", real_project_id, "Google Cloud project that runs and pays"),
-    Variable("region", "string", "us-east1", rules.region, "region of the jobs, the bucket and the images"),
+    Variable("region", "string", "us-east1", machine_rules.region, "region of the jobs, the bucket and the images"),
     Variable("name", "string", "covalent", deployment_name, "what the names of all that is made begin with"),
     Variable(
         "bucket_name",
         "string",
         "",
-        rules.bucket_name,
+        validators.bucket_name,
         "bucket that holds calls and outcomes on their way; empty: NAME-PROJECT",
     ),
     Variable(
         "create_bucket",
         "bool",
         True,
-        rules.truth,
+        validators.truth,
         "make the bucket; false: bucket_name exists already, and only access to it is given",
     ),
     Variable(
         "object_days",
         "number",
         7,
-        rules.whole_number(least=1, most=3650),
+        validators.whole_number(least=1, most=3650),
         "days after which the objects of Covalent's dispatches are deleted, if nobody did before",
     ),
     Variable(
@@ -141,7 +140,7 @@ _EACH = (
         "force_destroy",
         "bool",
         True,
-        rules.truth,
+        validators.truth,
         "delete the bucket's objects with the bucket; false: a bucket that is not empty cannot be taken down",
     ),
     Variable(
@@ -169,7 +168,7 @@ _EACH = (
         "create_network",
         "bool",
         False,
-        rules.truth,
+        validators.truth,
         "make a network whose machines have no addresses on the internet, and let jobs run in it",
     ),
     Variable("subnetwork_range", "string", "10.10.0.0/20", _range, "addresses of the network's machines"),
@@ -177,7 +176,7 @@ _EACH = (
         "nat",
         "bool",
         False,
-        rules.truth,
+        validators.truth,
         "let the network's machines reach the internet (pip, Docker Hub) through Cloud NAT",
     ),
     Variable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..cloud.apis import Answer
+from ..cloud.rest_client import Answer
 from .finding import Judged, error, ok
 from .project import IAM, SECRETS
 from .refusals import judge_refusal

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..cloud.apis import Answer
-from ..dispatch.call import PREFIX
+from ..cloud.rest_client import Answer
+from ..protocol.object_names import PREFIX
 from ..settings import Settings
 from .finding import Judged, error, ok, warning
 from .project import STORAGE

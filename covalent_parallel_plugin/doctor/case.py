@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import settings as options
 from ..errors import SettingsError
 from ..settings import OPTIONS, SECTION, Settings
+from ..settings import options as options
 
 SERVICES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST", "LOGGING_EMULATOR_HOST")
 FROM_FILE, FROM_DEFAULT, FROM_COMMAND = "file", "default", "--set"

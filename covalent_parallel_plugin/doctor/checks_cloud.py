@@ -7,10 +7,10 @@ import difflib
 import os
 import secrets
 
-from ..cloud.apis import Answer, GoogleApis, part
 from ..cloud.batch import BatchApi, connect
-from ..dispatch.call import PREFIX
+from ..cloud.rest_client import Answer, GoogleApis, part
 from ..errors import CloudError
+from ..protocol.object_names import PREFIX
 from . import bucket, project
 from .case import Case
 from .checks_here import CREDENTIALS

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .. import __version__
-from ..cloud.apis import GoogleApis, Identity, default_credentials
+from ..cloud.rest_client import GoogleApis, Identity, default_credentials
 from ..errors import PermissionDeniedError
 from ..image.versions import versions_here
 from . import configuration, credentials, server, versions

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from .. import resources
-from ..cloud.apis import part
 from ..cloud.registry import inspect
+from ..cloud.rest_client import part
 from ..errors import CloudError
 from ..image.check import compare
 from ..image.look import Look, declared
 from ..image.versions import versions_here
-from ..stock_image import stock_image
+from ..settings import container_rules
+from ..settings.stock_image import stock_image
 from . import accounts, bucket, image, project
 from .case import Case
 from .checks_cloud import apis, member
@@ -99,7 +99,7 @@ def _accounts(case: Case) -> list[Check]:
 
     def known_secrets(facts: Facts) -> Judged:
         wanted = [*settings.secrets.values(), *([settings.registry_password] if settings.registry_password else [])]
-        names = sorted({resources.secret_version(secret, settings.project_id) for secret in wanted})
+        names = sorted({container_rules.secret_version(secret, settings.project_id) for secret in wanted})
         if not names:
             return ok("none are named")
         answers = {name: apis(facts).get(f"https://{project.SECRETS}/v1/{name}") for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cloud.apis import Answer, part
+from ..cloud.rest_client import Answer, part
 from . import network, places, project
 from .case import Case
 from .checks_cloud import apis

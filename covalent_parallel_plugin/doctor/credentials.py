@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..cloud.apis import Identity
+from ..cloud.rest_client import Identity
 from .case import SERVICES
 from .finding import Judged, error, ok, warning
 

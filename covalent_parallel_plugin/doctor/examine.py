@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..cloud.apis import NotOfferedError
+from ..cloud.rest_client import NotOfferedError
 from ..errors import CloudError, ParallelError
 from .finding import Finding, Judged, error, skipped
 

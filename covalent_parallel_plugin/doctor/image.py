@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..cloud.reference import parse
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError
 from ..image.check import ERROR, OK, WARNING, Report
-from ..stock_image import names_of
+from ..settings.stock_image import names_of
 from .finding import Judged, error, ok, skipped, warning
 
 BUILD = "covalent-parallel image build --push --tag"

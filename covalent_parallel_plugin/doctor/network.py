@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cloud.apis import Answer
+from ..cloud.rest_client import Answer
 from .finding import Judged, error, ok
 from .project import COMPUTE
 from .refusals import judge_refusal

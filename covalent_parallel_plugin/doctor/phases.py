@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import wire
 from ..cloud.batch import Event, JobStatus
 from ..cloud.storage import StoredObject
+from ..protocol.object_names import call_name, outcome_name
 
 # Batch's texts, as "Job state is set from QUEUED to SCHEDULED for job J."
 _STATE = re.compile(r"from (\w+) to (\w+)")
@@ -74,8 +74,8 @@ def moments_of(
     cleaned: float | None,
 ) -> Moments:
     """Put together what Batch, the bucket, the electron and this side tell."""
-    calls = [stored.created_seconds for stored in objects if stored.name == wire.call_name(_folder(stored.name))]
-    outcomes = [stored.created_seconds for stored in objects if stored.name == wire.outcome_name(_folder(stored.name))]
+    calls = [stored.created_seconds for stored in objects if stored.name == call_name(_folder(stored.name))]
+    outcomes = [stored.created_seconds for stored in objects if stored.name == outcome_name(_folder(stored.name))]
     return Moments(
         began=began,
         staged=min(calls, default=None),

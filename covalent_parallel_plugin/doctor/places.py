@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import machines
-from ..cloud.apis import Answer
-from ..settings import Settings
+from ..cloud.rest_client import Answer
+from ..settings import Settings, machine_rules
 from .finding import Judged, error, ok, warning
 from .project import COMPUTE
 from .refusals import judge_refusal
@@ -129,8 +128,8 @@ def gpu_metric(settings: Settings, region: Mapping[str, Any]) -> str:
 
 def gpus_needed(settings: Settings) -> int:
     """How many GPUs one machine of the job has; 0 for none, or if its name does not tell."""
-    if machines.has_built_in_gpus(settings.machine_type):
-        return machines.built_in_gpus(settings.machine_type) or 0
+    if machine_rules.has_built_in_gpus(settings.machine_type):
+        return machine_rules.built_in_gpus(settings.machine_type) or 0
     return settings.accelerators
 
 

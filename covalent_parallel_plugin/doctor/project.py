@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..cloud.apis import Answer
+from ..cloud.rest_client import Answer
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
 from .finding import Judged, error, ok
 from .refusals import judge_refusal

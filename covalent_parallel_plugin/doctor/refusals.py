@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cloud.apis import SERVICE_DISABLED, Answer
+from ..cloud.rest_client import SERVICE_DISABLED, Answer
 from .finding import Judged, error, warning
 
 

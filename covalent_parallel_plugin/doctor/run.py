@@ -13,13 +13,13 @@ from typing import Any
 
 import cloudpickle
 
+from ..batch.job_names import LABEL_DISPATCH
 from ..cloud import Services, shared_services
 from ..cloud.batch import JobStatus
-from ..cloud.pool import in_pool
 from ..cloud.storage import StoredObject
-from ..dispatch import jobspec
-from ..dispatch.call import PREFIX
+from ..cloud.threads import run_in_thread
 from ..errors import CloudError, ParallelError
+from ..protocol.object_names import PREFIX
 from ..settings import Settings
 from . import electron
 from .finding import Judged, error, ok
@@ -108,8 +108,8 @@ async def _left(
 ) -> tuple[JobStatus | None, list[StoredObject]]:
     """The job and the objects; none where they cannot be listed, since only their times are wanted."""
     try:
-        jobs = await services.batch.list(settings.parent, f'labels."{jobspec.LABEL_DISPATCH}"="{dispatch_id}"')
-        objects = await in_pool(services.objects.list, f"{PREFIX}/{dispatch_id}/")
+        jobs = await services.batch.list(settings.parent, f'labels."{LABEL_DISPATCH}"="{dispatch_id}"')
+        objects = await run_in_thread(services.objects.list, f"{PREFIX}/{dispatch_id}/")
     except CloudError:
         return None, []
     return (jobs[0] if jobs else None), objects
@@ -120,4 +120,4 @@ async def _remove(services: Services, dispatch_id: str) -> None:
         for name in services.objects.names(f"{PREFIX}/{dispatch_id}/"):
             services.objects.delete(name)
 
-    await in_pool(remove)
+    await run_in_thread(remove)

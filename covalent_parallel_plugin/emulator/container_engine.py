@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from ..stock_image import names_of
+from ..settings.stock_image import names_of
 
 _log = logging.getLogger(__name__)
 

@@ -294,9 +294,10 @@ def _preload() -> None:
     for name in STANDARD_LIBRARY:
         importlib.import_module(name)
     try:
-        runner = importlib.import_module(INSTALLED[0] + ".runner")
-        names = [INSTALLED[0] + ".wire", "cloudpickle"]
-        names += [f"{runner.__name__}.{found.name}" for found in pkgutil.iter_modules(runner.__path__)]
+        names = ["cloudpickle"]
+        for folder in ("protocol", "runner"):
+            room = importlib.import_module(f"{INSTALLED[0]}.{folder}")
+            names += [f"{room.__name__}.{found.name}" for found in pkgutil.iter_modules(room.__path__)]
     except ImportError:  # tasks bring an archive, then
         return
     _import_all(names)

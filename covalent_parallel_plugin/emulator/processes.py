@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from ..stock_image import names_of
+from ..settings.stock_image import names_of
 from .environment import process_environment
 from .runtime import BARE_VM, CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, VM, Command, Limits, StartFailed
 

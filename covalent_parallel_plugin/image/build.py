@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..cloud.reference import Reference, parse
 from ..errors import ParallelError
-from ..stock_image import names_of
+from ..settings.stock_image import names_of
 from .context import write_context
 from .programs import CLOUD_BUILD, Ended, Programs
 from .versions import Versions

@@ -139,7 +139,7 @@ def plugin() -> None:
     (wheel,) = HERE.glob("covalent_parallel_plugin-*.whl")
     # Its requirements are those of the dispatcher; the runner needs the standard library.
     install("--no-deps", "--no-index", str(wheel))
-    check = "import covalent, covalent_parallel_plugin.runner.supervisor; covalent.executor.GCPBatchExecutor"
+    check = "import covalent, covalent_parallel_plugin.runner.task_main; covalent.executor.GCPBatchExecutor"
     home = HERE / "home"
     home.mkdir()
     subprocess.run([sys.executable, "-c", check], env={**os.environ, "HOME": str(home)}, check=True)

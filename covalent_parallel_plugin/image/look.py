@@ -10,7 +10,7 @@ from ..cloud.image_config import ImageConfig, image_config
 from ..cloud.reference import parse
 from ..cloud.registry import inspect
 from ..errors import MissingResourceError
-from ..stock_image import names_of
+from ..settings.stock_image import names_of
 from .programs import ENGINES, Programs
 from .versions import LABELS, Versions
 

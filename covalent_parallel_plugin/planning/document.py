@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..dispatch import jobspec
+from ..batch import job_definition
 from ..errors import without_passwords
 from .jobs import PlannedJob, to_json
 from .workflow import Node, by_executor, listed
@@ -77,7 +77,7 @@ def summary(planned: PlannedJob) -> list[str]:
     machine = [policy.machine_type or "a machine of Batch's choice", *gpus, *drivers, model]
     places = ", ".join(place.partition("/")[2] for place in planned.job.allocation_policy.location.allowed_locations)
     resource = task.compute_resource
-    seconds = f"{settings.time_limit:g} s and {jobspec.GRACE_SECONDS} s to report"
+    seconds = f"{settings.time_limit:g} s and {job_definition.GRACE_SECONDS} s to report"
     pip = [f"pip      {without_passwords(', '.join(settings.requirements))}"] if settings.requirements else []
     return [
         f"machine  {', '.join(machine)}; {policy.boot_disk.size_gb} GB boot disk; {places}",

@@ -9,12 +9,13 @@ from importlib.metadata import version
 
 from google.cloud import batch_v1
 
-from .. import settings as options
-from ..dispatch import jobspec
-from ..dispatch.call import Call
-from ..dispatch.items import tasks_for
+from ..batch.job_names import LABEL_SERVER
+from ..electron.call import Call
+from ..electron.electron_job import electron_job, tasks_for
 from ..errors import SettingsError
+from ..protocol.identity import CallIdentity
 from ..settings import Settings
+from ..settings import options as options
 from .assignments import Changes
 from .errors import UnreadableJobError
 from .workflow import ELECTRON, Node, listed
@@ -151,12 +152,12 @@ def _job(settings: Settings, node: Node, tasks: int, lattice: str) -> batch_v1.J
         covalent=version("covalent"),
         lattice=lattice,
     )
-    ticket = jobspec.Ticket(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
-    job = jobspec.job(settings, call, ticket, tasks)
+    identity = CallIdentity(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
+    job = electron_job(settings, call, identity, tasks)
     for labels in (job.labels, job.allocation_policy.labels):
-        labels[jobspec.LABEL_SERVER] = PLACEHOLDER
+        labels[LABEL_SERVER] = PLACEHOLDER
     variables = job.task_groups[0].task_spec.environment.variables
     for name, value in variables.items():
-        if value == ticket.key.hex():
+        if value == identity.key.hex():
             variables[name] = PLACEHOLDER
     return job

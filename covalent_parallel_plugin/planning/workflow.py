@@ -15,8 +15,8 @@ from covalent._shared_files.defaults import parameter_prefix, postprocess_prefix
 from covalent._workflow.lattice import Lattice
 from covalent.executor import _executor_manager
 
-from ..dispatch.call import Map
-from ..mark import items_in, map_mark
+from ..electron.call import Map
+from ..protocol.map_marker import item_count, read_marker
 from ..settings import nearest
 from .errors import RequestError
 from .script import guarded
@@ -184,12 +184,12 @@ def _node(node_id: int, attributes: Mapping[str, Any]) -> Node:
 
 
 def _map(graph: Any, node_id: int, function: Any) -> Map | None:
-    described = map_mark(function.attrs.get("doc"))
+    described = read_marker(function.attrs.get("doc"))
     if described is None:
         return None
     first = [source for source, _, edge in graph.in_edges(node_id, data=True) if edge.get("arg_index") == 0]
     value = graph.nodes[first[0]].get("value") if first else None
-    return Map(items=items_in(getattr(value, "attrs", {}).get("name")))
+    return Map(items=item_count(getattr(value, "attrs", {}).get("name")))
 
 
 def _check_arguments(

@@ -152,7 +152,7 @@ def start(version: str, digest: str) -> None:
         package = "covalent_parallel_runner"
     import importlib
 
-    sys.exit(importlib.import_module(package + ".runner.supervisor").main())
+    sys.exit(importlib.import_module(package + ".runner.task_main").main())
 
 
 if __name__ == "__main__":

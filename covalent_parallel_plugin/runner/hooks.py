@@ -16,7 +16,7 @@ import sys
 import tempfile
 from typing import Any, Dict, Iterator, List, Sequence
 
-from .report import PIP_FILE
+from .outcome_report import PIP_FILE
 
 
 def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> None:
@@ -38,7 +38,7 @@ def apply_bash_commands(commands: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def heard(folder: str) -> Iterator[None]:
+def capture_pip_log(folder: str) -> Iterator[None]:
     """Have a pip that is started meanwhile, by whatever hook, write its log where the outcome of one that hangs has it.
 
     Both these functions and Covalent's own keep what pip says to themselves until it ends.

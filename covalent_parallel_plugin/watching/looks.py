@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from .. import settings as options
+from ..batch.job_names import LABEL_DISPATCH, is_plain_id, label_value
 from ..cloud.batch import BatchApi
-from ..dispatch import jobspec
-from ..dispatch.call import is_plain_id
 from ..errors import MissingResourceError, UnavailableError
+from ..settings import options as options
 from .places import CONFIGURED, EXECUTOR, Places, is_on_batch, places_of
 from .server import UNANSWERED, CovalentServer, Node, reason
 from .view import OVER, JobView, Snapshot, view_of
@@ -80,7 +79,7 @@ class Watch:
             )
         now = self._clock()
         names = {number: node.name for number, node in (self._nodes or {}).items()}
-        filter = f'labels."{jobspec.LABEL_DISPATCH}"="{jobspec.label(self._dispatch_id)}"'
+        filter = f'labels."{LABEL_DISPATCH}"="{label_value(self._dispatch_id)}"'
         jobs: list[JobView] = []
         for parent in places.parents:
             listed = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .. import settings as options
+from ..settings import options as options
 from .server import Node
 
 EXECUTOR = "gcpbatch"

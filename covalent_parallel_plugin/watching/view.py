@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from ..batch.error_hints import find_last_hint
+from ..batch.job_names import LABEL_ITEMS, LABEL_LATTICE, LABEL_NODE
 from ..cloud.batch import JobStatus
-from ..dispatch import jobspec
-from ..dispatch.trouble import recognise_last
 
 # Covalent's states that a dispatch ends with (covalent._shared_files.util_classes.Status)
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -90,20 +90,20 @@ class Snapshot:
 
 def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
     """A job as it is shown; `names` are the electrons' by node, `now` is in seconds since 1970."""
-    node = job.labels.get(jobspec.LABEL_NODE, "")
+    node = job.labels.get(LABEL_NODE, "")
     # Batch tells no end; its last event is that.
     end = job.events[-1].seconds if job.is_terminal and job.events else now
     event, meaning = "", ""
     if (job.state in WAITING_STATES or job.state == "FAILED") and job.events:
         texts = [entry.description for entry in job.events]
-        known = recognise_last(texts)
+        known = find_last_hint(texts)
         event = texts[-1] if known is None else known[1]
         meaning = "" if known is None else f"{known[0].meaning}: {known[0].remedy}"
     return JobView(
         name=job.name.rsplit("/", 1)[-1],
         node=node,
         electron=names.get(node, ""),
-        lattice=job.labels.get(jobspec.LABEL_LATTICE, ""),
+        lattice=job.labels.get(LABEL_LATTICE, ""),
         state=job.state,
         seconds=round(max(end - job.created_seconds, 0.0), 1),
         has_ended=job.is_terminal,
@@ -116,7 +116,7 @@ def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = 
 
 
 def _items(job: JobStatus) -> Items | None:
-    text = job.labels.get(jobspec.LABEL_ITEMS, "")
+    text = job.labels.get(LABEL_ITEMS, "")
     tasks = sum(job.counts.values())
     if not text.isdecimal():
         return None

@@ -380,11 +380,11 @@ def test_an_image_with_the_package_spares_each_task_a_download(
     used = {"stock": own_python, "own": own_image}[which]
 
     def runner_modules() -> list[str]:
-        return [name for name in sys.modules if name.endswith("runner.supervisor")]
+        return [name for name in sys.modules if name.endswith("runner.task_main")]
 
     run(used, runner_modules)  # stages the runner, once for all
     before = storage_requests(services)
-    assert value_of(run(used, runner_modules)) == [f"{package}.runner.supervisor"]
+    assert value_of(run(used, runner_modules)) == [f"{package}.runner.task_main"]
     assert storage_requests(services) - before == requests
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.cloud.limiter import Limiter
 from covalent_parallel_plugin.cloud.logging import BACK_OFF_SECONDS, LogReader, connect
+from covalent_parallel_plugin.cloud.rate_limiter import RateLimiter
 from covalent_parallel_plugin.emulator import LoggingServer, LogStore
 from covalent_parallel_plugin.errors import UnavailableError
 
@@ -71,14 +71,14 @@ def test_a_service_that_is_not_there_is_unavailable() -> None:
 def test_past_its_limit_it_reads_nothing_and_asks_nothing(logs: LogStore, address: str) -> None:
     write(logs, "a line")
     with connect(address) as client:
-        reader = LogReader("local", client, Limiter(2, 60.0))
+        reader = LogReader("local", client, RateLimiter(2, 60.0))
         assert [reader.last_lines("job-1") for _ in range(3)] == [["a line"], ["a line"], []]
 
 
 def test_a_service_that_says_it_was_too_much_is_left_alone_for_a_while(logs: LogStore) -> None:
     write(logs, "a line")
     now = 0.0
-    limiter = Limiter(1000, 60.0, lambda: now)
+    limiter = RateLimiter(1000, 60.0, lambda: now)
     with LoggingServer(logs, reads_per_minute=1) as server, connect(server.address) as client:
         reader = LogReader("local", client, limiter)
         assert reader.last_lines("job-1") == ["a line"]

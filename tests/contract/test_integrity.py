@@ -19,20 +19,31 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.batch import leftovers
+from covalent_parallel_plugin.batch.cancellation import Cancellation
+from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.dispatch import clean, jobspec
-from covalent_parallel_plugin.dispatch.call import PREFIX, Call
-from covalent_parallel_plugin.dispatch.cancelling import Cancellation
-from covalent_parallel_plugin.dispatch.collect import Collection
-from covalent_parallel_plugin.dispatch.lifecycle import Lifecycle
-from covalent_parallel_plugin.dispatch.source import SourceText
-from covalent_parallel_plugin.dispatch.verdict import Failure
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.collect import Collector
+from covalent_parallel_plugin.electron.electron_run import ElectronRun
+from covalent_parallel_plugin.electron.traceback_source import SourceText
+from covalent_parallel_plugin.electron.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
-from covalent_parallel_plugin.runner.supervisor import Assignment
+from covalent_parallel_plugin.protocol.envelope import (
+    OUTCOME,
+    WireError,
+    read_header,
+    read_part,
+    seal_envelope,
+    view_part,
+)
+from covalent_parallel_plugin.protocol.environment import ENV_KEY
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import PREFIX, call_name, outcome_name, partial_name, stream_name
+from covalent_parallel_plugin.runner.task_main import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -105,16 +116,17 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     async def run() -> batch_v1.Job | None:
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
-        lifecycle = Lifecycle(call, settings, Services(batch, store, LogReader.shared("local")), Cancellation(), source)
+        services = Services(batch, store, LogReader.shared("local"))
+        way = ElectronRun(call, settings, services, Cancellation(), source)
         try:
-            ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
+            ended = await way.run({"function": cloudpickle.dumps(function)})
             written.append(repr(ended))
             if isinstance(ended, Failure):
                 written.append("".join(traceback.format_exception(ended.error)))
         except Exception as error:
             written.append("".join(traceback.format_exception(error)))
-        written.append(repr([lifecycle, lifecycle._ticket, lifecycle._submission]))
-        name = jobspec.job_id(call.dispatch_id, 0)
+        written.append(repr([way, way._jobs, way._jobs.owner, way._jobs._submission]))
+        name = job_id_for(call.dispatch_id, 0)
         found = [job async for job in await client.list_jobs(parent=settings.parent) if job.name.endswith(f"/{name}")]
         await batch.close()
         return found[0] if found else None
@@ -136,7 +148,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     if job is None:
         assert "could not be submitted" in "".join(written)
         return
-    key = job.task_groups[0].task_spec.environment.variables.pop(wire.ENV_KEY)
+    key = job.task_groups[0].task_spec.environment.variables.pop(ENV_KEY)
     assert re.fullmatch("[0-9a-f]{64}", key)
     raw = bytes.fromhex(key)
     written.append(str(job))
@@ -148,38 +160,38 @@ def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
     async def source() -> SourceText:
         return SourceText()
 
-    async def tickets() -> list[jobspec.Ticket]:
+    async def tickets() -> list[CallIdentity]:
         call = Call("d", 0, "f", "3.11.7", "0.240.0")
         settings = Settings(bucket_name="covalent", project_id="local")
         services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [Lifecycle(call, settings, services, Cancellation(), source)._ticket for _ in range(50)]
+        return [ElectronRun(call, settings, services, Cancellation(), source)._jobs.owner.identity for _ in range(50)]
 
     made = asyncio.run(tickets())
     for part in ("key", "call_id", "folder"):
-        assert len({getattr(ticket, part) for ticket in made}) == 50
-    assert {len(ticket.key) for ticket in made} == {32}
+        assert len({getattr(identity, part) for identity in made}) == 50
+    assert {len(identity.key) for identity in made} == {32}
 
 
 def test_the_key_is_in_no_repr() -> None:
-    ticket = jobspec.Ticket("0123456789abcdef", KEY, "folder")
+    identity = CallIdentity("0123456789abcdef", KEY, "folder")
     services: Any = None
     settings = Settings(bucket_name="covalent", project_id="local")
-    collection = Collection(services, settings, ticket, "job")
-    assignment = Assignment("bucket", "folder", "c", KEY, 1.0, False, 0, 1, 0, 0, 0, None)
-    for shown in (ticket, collection, assignment, settings, [ticket], {"a": assignment}):
+    collection = Collector(services, settings, identity, "job")
+    assignment = TaskEnvironment("bucket", identity.task(), 1.0, False, 1, 0, 0, None)
+    for shown in (identity, collection, assignment, settings, [identity], {"a": assignment}):
         for text in (repr(shown), str(shown), f"{shown}"):
             assert not any(form in text for form in FORMS)
 
 
 def test_an_error_of_the_wire_says_nothing_of_the_key() -> None:
-    prefix = wire.seal({"kind": "x"}, {}, KEY, wire.binding(wire.OUTCOME, "c"))
+    prefix = seal_envelope({"kind": "x"}, {}, KEY, task_binding(OUTCOME, "c"))
     for data in (prefix[:-1], prefix[:-1] + b"x", prefix[:3], b"noise"):
-        with pytest.raises(wire.WireError) as caught:
-            wire.read_header(io.BytesIO(data), KEY, wire.binding(wire.OUTCOME, "c"))
+        with pytest.raises(WireError) as caught:
+            read_header(io.BytesIO(data), KEY, task_binding(OUTCOME, "c"))
         assert not any(form in "".join(traceback.format_exception(caught.value)) for form in FORMS)
 
 
-@pytest.mark.parametrize("function", [wire.read_header, wire.read_part, wire.view_part])
+@pytest.mark.parametrize("function", [read_header, read_part, view_part])
 def test_seals_and_digests_are_compared_in_constant_time(function: Any) -> None:
     """No timing is measured here: the source has to use `hmac.compare_digest`, and `==` for no seal or digest."""
     tree = ast.parse(inspect.getsource(function))
@@ -223,11 +235,11 @@ def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(
     folder = Call("d-1_X", node_id, "f/../g", "3.11.7", "0.240.0").folder("0123456789abcdef")
     assert folder == f"covalent-parallel/d-1_X/{node_id}/0123456789abcdef"
     for name in (
-        wire.call_name(folder),
-        wire.outcome_name(folder, 7),
-        wire.partial_name(folder, 7, 3),
-        wire.stream_name(folder, 7, "stdout"),
-        wire.stream_name(folder, 7, "stderr"),
+        call_name(folder),
+        outcome_name(folder, 7),
+        partial_name(folder, 7, 3),
+        stream_name(folder, 7, "stdout"),
+        stream_name(folder, 7, "stderr"),
     ):
         assert name.startswith(f"{folder}/")
-        assert clean._OF_A_CALL.fullmatch(name)
+        assert leftovers._OF_A_CALL.fullmatch(name)

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
-from covalent_parallel_plugin.dispatch.arrival import Arrival
-from covalent_parallel_plugin.dispatch.outcome import read_outcome
+from covalent_parallel_plugin.electron.download_buffer import DownloadBuffer
+from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
-BOUND_TO = wire.binding(wire.OUTCOME, CALL_ID)
+BOUND_TO = task_binding(OUTCOME, CALL_ID)
 VALUE = os.urandom(9_000_000)
 
 
@@ -29,9 +31,9 @@ VALUE = os.urandom(9_000_000)
 def name(store: ObjectStore) -> str:
     """An object that holds an outcome with a large value."""
     name = f"contract/{uuid.uuid4()}"
-    parts: dict[str, wire.Part] = {"stdout": b"out", "value": VALUE}
-    prefix = wire.seal({"outcome": wire.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
-    store.put(name, list(wire.chunks(prefix, parts)))
+    parts: dict[str, Part] = {"stdout": b"out", "value": VALUE}
+    prefix = seal_envelope({"outcome": envelope.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
+    store.put(name, list(envelope_chunks(prefix, parts)))
     return name
 
 
@@ -42,10 +44,10 @@ def struck(on_emulator: Emulator) -> Iterator[Emulator]:
 
 
 def fetched(store: ObjectStore, name: str, folder: Path, most_in_memory: int = 2**30) -> bytes:
-    with Arrival(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
+    with DownloadBuffer(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
         assert store.get(name, arrival)
         assert arrival.sha256
-        return bytes(read_outcome(arrival.file, KEY, CALL_ID, sha256=arrival.sha256).pickle)
+        return bytes(read_outcome(arrival.file, CallIdentity(CALL_ID, KEY, "").task(), arrival.sha256).pickle)
 
 
 @pytest.mark.parametrize("kind", ["storage.truncate", "storage.corrupt", "storage.drop"])

@@ -16,12 +16,12 @@ import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
-from covalent_parallel_plugin.cloud.outages import SHORT_PATIENCE_SECONDS, Service, Tries
+from covalent_parallel_plugin.cloud.outage_tracker import SHORT_PATIENCE_SECONDS, RetryBudget, ServiceHealth
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.emulator import Emulator
 
 SECONDS = 60
-LOGGER = "covalent_parallel_plugin.cloud.outages"
+LOGGER = "covalent_parallel_plugin.cloud.outage_tracker"
 
 
 class Warnings(logging.Handler):
@@ -96,8 +96,8 @@ def test_a_stand_in_that_comes_back_is_waited_for_and_its_absence_is_told_once(
 
 
 def test_a_short_trouble_is_not_worth_a_word(warned: Warnings, clock: Clock) -> None:
-    service = Service("Batch", "there", False, clock)
-    tries = Tries(service, 300)
+    service = ServiceHealth("Batch", "there", False, clock)
+    tries = RetryBudget(service, 300)
     for _ in range(4):
         tries.failed(ServiceUnavailable("busy"), 1.0)
         clock.now += 1
@@ -105,8 +105,8 @@ def test_a_short_trouble_is_not_worth_a_word(warned: Warnings, clock: Clock) -> 
 
 
 def test_a_long_outage_is_told_again_every_minute_however_many_requests_wait(warned: Warnings, clock: Clock) -> None:
-    service = Service("Batch", "there", False, clock)
-    waiting = [Tries(service, 300) for _ in range(50)]
+    service = ServiceHealth("Batch", "there", False, clock)
+    waiting = [RetryBudget(service, 300) for _ in range(50)]
     for _ in range(15):
         for tries in waiting:
             tries.failed(ServiceUnavailable("No route: host is down"), 10.0)
@@ -116,33 +116,33 @@ def test_a_long_outage_is_told_again_every_minute_however_many_requests_wait(war
 
 
 def test_an_outage_of_a_local_server_is_waited_for_once_by_all_requests_together(clock: Clock) -> None:
-    service = Service("Batch", "here", True, clock)
-    first = Tries(service, 20)
+    service = ServiceHealth("Batch", "here", True, clock)
+    first = RetryBudget(service, 20)
     first.failed(ServiceUnavailable("refused"))
     clock.now += 15
     first.failed(ServiceUnavailable("refused"))
-    assert Tries(service, 20).seconds == 5
+    assert RetryBudget(service, 20).seconds == 5
     clock.now += 10
-    assert Tries(service, 20).seconds == SHORT_PATIENCE_SECONDS
+    assert RetryBudget(service, 20).seconds == SHORT_PATIENCE_SECONDS
 
 
 def test_an_answer_ends_the_outage_of_a_local_server(clock: Clock) -> None:
-    service = Service("Batch", "here", True, clock)
-    Tries(service, 20).failed(ServiceUnavailable("refused"))
+    service = ServiceHealth("Batch", "here", True, clock)
+    RetryBudget(service, 20).failed(ServiceUnavailable("refused"))
     clock.now += 15
     service.answered()
-    assert Tries(service, 20).seconds == 20
+    assert RetryBudget(service, 20).seconds == 20
 
 
 def test_an_outage_that_nobody_saw_the_end_of_is_forgotten(clock: Clock) -> None:
-    service = Service("Batch", "here", True, clock)
-    Tries(service, 20).failed(ServiceUnavailable("refused"))
+    service = ServiceHealth("Batch", "here", True, clock)
+    RetryBudget(service, 20).failed(ServiceUnavailable("refused"))
     clock.now += 3600
-    assert Tries(service, 20).seconds == 20
+    assert RetryBudget(service, 20).seconds == 20
 
 
 def test_google_is_waited_for_by_each_request_in_full(clock: Clock) -> None:
-    service = Service("Batch", "there", False, clock)
-    Tries(service, 300).failed(ServiceUnavailable("refused"))
+    service = ServiceHealth("Batch", "there", False, clock)
+    RetryBudget(service, 300).failed(ServiceUnavailable("refused"))
     clock.now += 10
-    assert Tries(service, 300).seconds == 300
+    assert RetryBudget(service, 300).seconds == 300

@@ -1,4 +1,4 @@
-"""dispatch/poller.py with a Batch that is scripted here: which requests are made, when, and who is answered what."""
+"""status_poller.py with a Batch that is scripted here: which requests are made, when, and who is answered what."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
-from covalent_parallel_plugin.dispatch.poller import (
+from covalent_parallel_plugin.batch.status_poller import (
     ANSWERED_AT_ONCE,
     FAILED_LISTS,
     FEW,
     NO_LISTS_SECONDS,
-    Poller,
+    StatusPoller,
 )
+from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 PARENT = "projects/p/locations/us-east1"
@@ -59,7 +59,7 @@ def looked(batch: ScriptedBatch, names: list[str]) -> list[Any]:
     """One look at each, all at once; exceptions in their places."""
 
     async def run() -> list[Any]:
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
         return await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in names), return_exceptions=True)
 
     return run_for_a_while(run())
@@ -104,7 +104,7 @@ def test_who_may_not_list_is_told_by_single_looks() -> None:
 
 def looked_again_and_again(batch: ScriptedBatch, clock: Callable[[], float], times: int) -> list[list[Any]]:
     async def run() -> list[list[Any]]:
-        poller = Poller(cast(BatchApi, batch), PARENT, clock)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT, clock)
         return [
             await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY), return_exceptions=True)
             for _ in range(times)
@@ -130,7 +130,7 @@ def test_lists_are_tried_again_after_a_while(kind: type[Exception]) -> None:
 
     async def run() -> None:
         nonlocal passed
-        poller = Poller(cast(BatchApi, batch), PARENT, lambda: time.monotonic() + passed)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT, lambda: time.monotonic() + passed)
         for _ in range(FAILED_LISTS):
             await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY), return_exceptions=True)
         batch.fails.clear()
@@ -160,7 +160,7 @@ def test_a_job_that_has_ended_is_told_before_its_look_is_due() -> None:
     batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING") | {MANY[0]: "SUCCEEDED"})
 
     async def run() -> str:
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
         early = asyncio.ensure_future(poller.look(MANY[0], 3600))
         others = [poller.look(name, PAUSE_SECONDS) for name in MANY[1:]]
         await asyncio.gather(*others)
@@ -173,7 +173,7 @@ def test_it_rests_when_nobody_waits_and_starts_again() -> None:
     batch = ScriptedBatch({MANY[0]: "RUNNING"})
 
     async def run() -> tuple[int, int, int]:
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
         await poller.look(MANY[0], PAUSE_SECONDS)
         await asyncio.sleep(6 * PAUSE_SECONDS)
         resting = batch.calls["get"]
@@ -191,7 +191,7 @@ def test_who_waits_no_longer_is_not_looked_for() -> None:
     batch = ScriptedBatch(dict.fromkeys(MANY[:2], "RUNNING"))
 
     async def run() -> None:
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
         given_up = asyncio.ensure_future(poller.look(MANY[0], PAUSE_SECONDS))
         await asyncio.sleep(0)
         given_up.cancel()
@@ -209,7 +209,7 @@ def test_a_few_old_jobs_do_not_make_the_list_long() -> None:
 
     async def run() -> None:
         nonlocal now
-        poller = Poller(cast(BatchApi, batch), PARENT, clock=lambda: now)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT, clock=lambda: now)
         await poller.look(MANY[0], 0)
         now = 3600
         batch.states.update(gone)
@@ -230,7 +230,7 @@ def test_a_look_comes_no_sooner_than_asked_where_nobody_else_looks(count: int) -
 
     async def run() -> float:
         loop = asyncio.get_running_loop()
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
         started = loop.time()
         await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY[:count]))
         return loop.time() - started
@@ -247,7 +247,7 @@ def test_hundreds_that_are_answered_leave_the_loops_others_their_turn() -> None:
     between: list[int] = []
 
     async def run() -> None:
-        poller = Poller(cast(BatchApi, batch), PARENT)
+        poller = StatusPoller(cast(BatchApi, batch), PARENT)
 
         async def electron(name: str) -> None:
             nonlocal answered

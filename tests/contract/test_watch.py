@@ -1,4 +1,4 @@
-"""dispatch/watch.py against Batch servers in trouble, or that tell what a test has written; the clock is the test's."""
+"""job_watch.py against Batch servers in trouble, or that tell what a test has written; the clock is the test's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from covalent_parallel_plugin.batch import job_watch
+from covalent_parallel_plugin.batch.job_watch import WatchResult, wait_for_end
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus, connect
-from covalent_parallel_plugin.dispatch import watch
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NAME = "projects/local/locations/us-east1/jobs/not-there"
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 OUTAGE_SECONDS = 1800
-FOR_EVER = watch.Limits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
+FOR_EVER = job_watch.WatchLimits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
 POLL_SECONDS = 0.05
 MOST_LOOKS = 500
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED: Quota 'N2_CPUS' exceeded."
@@ -32,7 +33,7 @@ CAPACITY = "CODE_GCE_ZONE_RESOURCE_POOL_EXHAUSTED"
 class Seen:
     """How a watching ended: its result, how often it slept, and the clock's seconds at the end."""
 
-    watched: watch.Watched
+    watched: WatchResult
     sleeps: int
     seconds: float
 
@@ -41,7 +42,7 @@ class Seen:
         return self.watched.job.state if self.watched.job is not None else None
 
 
-def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits = FOR_EVER) -> Seen:
+def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.WatchLimits = FOR_EVER) -> Seen:
     """Watch to the end, with a clock that each sleep moves on by so much."""
     now = 0.0
     sleeps = 0
@@ -54,7 +55,7 @@ def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits 
         assert sleeps < MOST_LOOKS, "the watching has no end"
         await asyncio.sleep(0)
 
-    async def run() -> watch.Watched:
+    async def run() -> WatchResult:
         batch = BatchApi(connect(address))
 
         async def look(seconds: float) -> JobStatus | None:
@@ -62,7 +63,7 @@ def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits 
             return await batch.get(NAME, patience_seconds=POLL_SECONDS)
 
         try:
-            return await watch.until_ended(look, NAME, POLL_SECONDS, limits, lambda: now)
+            return await wait_for_end(look, NAME, POLL_SECONDS, limits, lambda: now)
         finally:
             await batch.close()
 
@@ -71,13 +72,13 @@ def watched(address: str, pause_counts_for_seconds: float, limits: watch.Limits 
 
 
 def test_a_job_that_is_not_found_for_minutes_is_gone(proxy: BatchProxy) -> None:
-    seen = watched(proxy.address, watch.UNSEEN_SECONDS / 4)
-    assert seen.watched == watch.Watched(None, watch.GONE)
+    seen = watched(proxy.address, job_watch.UNSEEN_SECONDS / 4)
+    assert seen.watched == WatchResult(None, job_watch.GONE)
     assert seen.sleeps == 5
 
 
 def test_there_is_a_sleep_before_every_look(proxy: BatchProxy) -> None:
-    seen = watched(proxy.address, watch.UNSEEN_SECONDS / 10)
+    seen = watched(proxy.address, job_watch.UNSEEN_SECONDS / 10)
     assert proxy.calls["GetJob"] == seen.sleeps
 
 
@@ -96,14 +97,14 @@ def test_a_job_that_ended_before_the_first_look_is_seen_with_it(script: BatchScr
 
 def test_a_job_that_is_not_found_after_its_creation_is_waited_for(script: BatchScript) -> None:
     script.lines = [*[NOT_FOUND] * 10, "QUEUED", "SUCCEEDED"]
-    seen = watched(script.address, watch.UNSEEN_SECONDS / 11)
+    seen = watched(script.address, job_watch.UNSEEN_SECONDS / 11)
     assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
 
 
 def test_a_job_that_vanishes_is_gone_and_its_last_status_is_kept(script: BatchScript) -> None:
     script.lines = ["RUNNING", NOT_FOUND]
     seen = watched(script.address, 1)
-    assert (seen.state, seen.watched.reason) == ("RUNNING", watch.GONE)
+    assert (seen.state, seen.watched.reason) == ("RUNNING", job_watch.GONE)
     assert seen.seconds <= 15
 
 
@@ -116,52 +117,52 @@ def test_one_answer_that_lags_behind_does_not_make_a_job_vanish(script: BatchScr
 @pytest.mark.parametrize("state", ["QUEUED", "SCHEDULED", "STATE_UNSPECIFIED"])
 def test_a_job_that_waits_longer_than_queue_limit_is_given_up(script: BatchScript, state: str) -> None:
     script.lines = [state]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1e9))
-    assert (seen.state, seen.watched.reason) == (state, watch.QUEUE_LIMIT)
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1e9))
+    assert (seen.state, seen.watched.reason) == (state, job_watch.QUEUE_LIMIT)
     assert seen.seconds == 110
 
 
 def test_the_time_in_the_queue_is_counted_from_the_submission(script: BatchScript) -> None:
     script.lines = [*[NOT_FOUND] * 5, "QUEUED", "SCHEDULED"]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1e9))
-    assert (seen.watched.reason, seen.seconds) == (watch.QUEUE_LIMIT, 110)
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1e9))
+    assert (seen.watched.reason, seen.seconds) == (job_watch.QUEUE_LIMIT, 110)
 
 
 def test_a_job_that_runs_is_not_given_up_for_its_queue(script: BatchScript) -> None:
     script.lines = ["QUEUED", *["RUNNING"] * 50, "SUCCEEDED"]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
     assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
 
 
 def test_a_job_that_has_run_and_waits_for_another_machine_is_not_given_up_for_its_queue(script: BatchScript) -> None:
     script.lines = ["QUEUED", *["RUNNING"] * 50, *["SCHEDULED"] * 3, "RUNNING", "SUCCEEDED"]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
     assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
 
 
 def test_a_job_that_runs_longer_than_all_its_attempts_is_overdue(script: BatchScript) -> None:
     script.lines = [*["QUEUED"] * 9, "RUNNING"]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=1e9, run_seconds=100))
-    assert (seen.state, seen.watched.reason) == ("RUNNING", watch.OVERDUE)
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=100))
+    assert (seen.state, seen.watched.reason) == ("RUNNING", job_watch.OVERDUE)
     assert seen.seconds == 100 + 110, "the queue does not eat the run"
 
 
 def test_a_job_that_flickers_between_waiting_and_running_is_overdue_in_the_end(script: BatchScript) -> None:
     script.lines = ["RUNNING", "SCHEDULED"] * 200
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=1e9, run_seconds=100))
-    assert seen.watched.reason == watch.OVERDUE
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=100))
+    assert seen.watched.reason == job_watch.OVERDUE
 
 
 def test_a_job_that_waits_on_after_it_ran_is_overdue_in_the_end(script: BatchScript) -> None:
     script.lines = ["RUNNING", "SCHEDULED"]
-    seen = watched(script.address, 10, watch.Limits(queue_seconds=100, run_seconds=1000))
-    assert (seen.watched.reason, seen.seconds) == (watch.OVERDUE, 1020)
+    seen = watched(script.address, 10, job_watch.WatchLimits(queue_seconds=100, run_seconds=1000))
+    assert (seen.watched.reason, seen.seconds) == (job_watch.OVERDUE, 1020)
 
 
-@pytest.mark.parametrize("state", sorted(watch.ENDING_STATES))
+@pytest.mark.parametrize("state", sorted(job_watch.ENDING_STATES))
 def test_a_job_that_somebody_ends_is_watched_a_moment_longer(script: BatchScript, state: str) -> None:
     script.lines = ["RUNNING", state]
-    seen = watched(script.address, watch.ENDING_SECONDS / 2)
+    seen = watched(script.address, job_watch.ENDING_SECONDS / 2)
     assert (seen.state, seen.watched.reason) == (state, "")
     assert seen.sleeps == 4
 
@@ -174,7 +175,7 @@ def test_an_end_that_comes_in_that_moment_is_seen(script: BatchScript) -> None:
 def test_a_deletion_ends_as_gone_or_as_being_deleted(script: BatchScript) -> None:
     script.lines = ["RUNNING", "DELETION_IN_PROGRESS", NOT_FOUND]
     seen = watched(script.address, 1)
-    assert (seen.state, seen.watched.reason) == ("DELETION_IN_PROGRESS", watch.GONE)
+    assert (seen.state, seen.watched.reason) == ("DELETION_IN_PROGRESS", job_watch.GONE)
 
 
 def test_an_outage_is_borne_for_as_long_as_allowed_and_then_told(proxy: BatchProxy, fault: type[Fault]) -> None:
@@ -201,8 +202,8 @@ def test_one_look_that_fails_after_a_long_pause_is_no_outage(script: BatchScript
 
 def test_a_limit_that_passes_during_an_outage_is_seen_with_the_next_answer(script: BatchScript) -> None:
     script.lines = ["RUNNING", UNAVAILABLE, "RUNNING"]
-    seen = watched(script.address, 100, watch.Limits(queue_seconds=1e9, run_seconds=150))
-    assert (seen.watched.reason, seen.sleeps) == (watch.OVERDUE, 3)
+    seen = watched(script.address, 100, job_watch.WatchLimits(queue_seconds=1e9, run_seconds=150))
+    assert (seen.watched.reason, seen.sleeps) == (job_watch.OVERDUE, 3)
 
 
 def test_a_refusal_ends_the_watching_at_once(proxy: BatchProxy, fault: type[Fault]) -> None:
@@ -247,7 +248,7 @@ def test_the_users_cancellation_ends_the_watching_from_within_the_sleep(script: 
             return await batch.get(NAME)
 
         try:
-            await watch.until_ended(look, NAME, POLL_SECONDS, FOR_EVER, lambda: 0.0)
+            await wait_for_end(look, NAME, POLL_SECONDS, FOR_EVER, lambda: 0.0)
         finally:
             await batch.close()
 

@@ -24,10 +24,18 @@ import warm_python
 from google.cloud import batch_v1
 from rich.console import Console
 
+from covalent_parallel_plugin.batch.job_names import (
+    LABEL_DISPATCH,
+    LABEL_LATTICE,
+    LABEL_NODE,
+    LABEL_OWNER,
+    OWNER,
+    job_id_for,
+    label_value,
+)
 from covalent_parallel_plugin.cli.watch import items_told, table, tasks_told
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
-from covalent_parallel_plugin.cloud.failures import translated
-from covalent_parallel_plugin.dispatch import jobspec
+from covalent_parallel_plugin.cloud.errors import to_package_error
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
 from covalent_parallel_plugin.watching import (
@@ -235,10 +243,10 @@ class Place:
     def job(self, node: int, script: str = "true", tasks: int = 1, parent: str = PARENT, **labels: str) -> str:
         """Make a job of a node; returns its name."""
         own = {
-            jobspec.LABEL_OWNER: jobspec.OWNER,
-            jobspec.LABEL_DISPATCH: jobspec.label(self.dispatch_id),
-            jobspec.LABEL_NODE: str(node),
-            jobspec.LABEL_LATTICE: "my-search",
+            LABEL_OWNER: OWNER,
+            LABEL_DISPATCH: label_value(self.dispatch_id),
+            LABEL_NODE: str(node),
+            LABEL_LATTICE: "my-search",
         }
         runnable = batch_v1.Runnable(script=batch_v1.Runnable.Script(text=script))
         group = batch_v1.TaskGroup(
@@ -247,7 +255,7 @@ class Place:
         made = batch_v1.Job(
             task_groups=[group], labels={**own, **{f"covalent-{key}": text for key, text in labels.items()}}
         )
-        job_id = jobspec.job_id(self.dispatch_id, node)
+        job_id = job_id_for(self.dispatch_id, node)
         return str(self.ask(lambda batch: batch.create(parent, made, job_id, str(uuid.uuid4()))).name)
 
     def until(self, name: str, is_so: Callable[[JobStatus], bool]) -> None:
@@ -471,7 +479,7 @@ def printed(snapshot: Snapshot, width: int = 80) -> str:
 
 def test_the_table_tells_jobs_apart_by_the_ends_of_their_names() -> None:
     dispatch = str(uuid.uuid4())
-    jobs = [viewed("RUNNING", {}, name=jobspec.job_id(dispatch, node)) for node in (0, 17)]
+    jobs = [viewed("RUNNING", {}, name=job_id_for(dispatch, node)) for node in (0, 17)]
     shown = printed(Snapshot(dispatch, "RUNNING", jobs))
     assert [re.search(r"…\S*", line)[0] for line in shown.splitlines() if "…" in line] == ["…-0", "…-17"]  # type: ignore[index]
     assert "us-east1" not in shown
@@ -493,7 +501,7 @@ def test_a_terminal_writes_its_interruption_below_the_table() -> None:
 
 
 def test_a_stopped_stand_in_is_not_called_google(place: Place) -> None:
-    assert str(translated(ConnectionError("gone"), "list the jobs")).startswith(
+    assert str(to_package_error(ConnectionError("gone"), "list the jobs")).startswith(
         "the local stand-in could not list the jobs: gone\nThat was the local stand-in (STORAGE_EMULATOR_HOST="
     )
 
@@ -541,7 +549,7 @@ def test_the_command_prints_a_line_for_each_job_and_ends_with_them(
     ended = command(environment, place.dispatch_id, "--every", "0.2")
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
-    assert lines[0].startswith(f"train (node 0)  {jobspec.job_id(place.dispatch_id, 0)}  ")
+    assert lines[0].startswith(f"train (node 0)  {job_id_for(place.dispatch_id, 0)}  ")
     assert lines[0].endswith("SUCCEEDED  2 tasks: 2 succeeded  6 of 6 items done")
     assert lines[1:] == [
         f"dispatch {place.dispatch_id} (my-search): RUNNING, 1 job",

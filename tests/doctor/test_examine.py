@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.cloud.apis import NotOfferedError
+from covalent_parallel_plugin.cloud.rest_client import NotOfferedError
 from covalent_parallel_plugin.doctor.examine import Check, Facts, Gate, examine
 from covalent_parallel_plugin.doctor.finding import Judged, error, ok, warning
 from covalent_parallel_plugin.errors import UnavailableError

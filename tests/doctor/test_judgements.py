@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.cloud.apis import Answer, Identity
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
+from covalent_parallel_plugin.cloud.rest_client import Answer, Identity
 from covalent_parallel_plugin.cloud.storage import StoredObject
 from covalent_parallel_plugin.doctor import bucket, credentials, network, places, project, server
 from covalent_parallel_plugin.doctor.case import read_case

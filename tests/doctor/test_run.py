@@ -120,7 +120,7 @@ cloudpickle.register_pickle_by_value(electron)
 sys.stdout.buffer.write(cloudpickle.dumps(electron.look_around))
 """
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=SECONDS)
-    assert b"covalent_parallel_plugin.dispatch" not in made.stdout
+    assert b"covalent_parallel_plugin.electron" not in made.stdout
     load = """
 import pickle, sys
 class Blocked:

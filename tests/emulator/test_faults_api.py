@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from covalent_parallel_plugin.cloud.apis import GoogleApis
+from covalent_parallel_plugin.cloud.rest_client import GoogleApis
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 
 MACHINE = "https://compute.googleapis.com/compute/v1/projects/p/zones/us-east1-b/machineTypes/n2-standard-4"

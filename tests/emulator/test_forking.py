@@ -23,14 +23,24 @@ from batch_jobs import PARENT, State, batch_jobs, wait_until
 from google.cloud import batch_v1
 from test_command import Foreground
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch import archive
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.emulator.forking import MESSAGE_BYTES, ForkedProcess, ForkRuntime
 from covalent_parallel_plugin.emulator.processes import LocalProcess, ProcessRuntime
 from covalent_parallel_plugin.emulator.runtime import Command, Limits, Runtime, StartFailed
+from covalent_parallel_plugin.protocol.envelope import CALL, EXCEPTION, VALUE, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_KEY,
+    ENV_RUNNER,
+    ENV_TIME_LIMIT,
+)
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process is for Linux")
 
@@ -304,28 +314,30 @@ def deliver() -> Deliver:
         key, call_id = secrets.token_bytes(32), secrets.token_hex(8)
         call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "")
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        pickles: dict[str, wire.Part] = {"function": cloudpickle.dumps(electron)}
+        pickles: dict[str, Part] = {"function": cloudpickle.dumps(electron)}
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-        start = wire.seal(call.header(call_id), pickles, key, wire.binding(wire.CALL, call_id))
+        start = seal_envelope(call.header(call_id), pickles, key, task_binding(CALL, call_id))
         folder = call.folder(call_id)
-        runner = archive.runner_archive()
+        runner = runner_archive.runner_archive()
         with Emulator(runtime=runtime) as emulator, batch_jobs(emulator) as jobs:
             place = emulator.environment["STORAGE_EMULATOR_HOST"]
             for name, data in (
-                (wire.call_name(folder), b"".join(wire.chunks(start, pickles))),
+                (call_name(folder), b"".join(envelope_chunks(start, pickles))),
                 (runner.object_name, runner.data),
             ):
                 path = f"/upload/storage/v1/b/covalent/o?uploadType=media&name={quote(name, safe='')}"
                 urllib.request.urlopen(urllib.request.Request(place + path, data, method="POST")).close()
             variables = {
-                wire.ENV_BUCKET: "covalent",
-                wire.ENV_FOLDER: folder,
-                wire.ENV_CALL_ID: call_id,
-                wire.ENV_KEY: key.hex(),
-                wire.ENV_TIME_LIMIT: "60.0",
-                wire.ENV_RUNNER: runner.object_name,
+                ENV_BUCKET: "covalent",
+                ENV_FOLDER: folder,
+                ENV_CALL_ID: call_id,
+                ENV_KEY: key.hex(),
+                ENV_TIME_LIMIT: "60.0",
+                ENV_RUNNER: runner.object_name,
             }
-            container = batch_v1.Runnable.Container(image_uri=IMAGE, entrypoint="python3", commands=archive.command())
+            container = batch_v1.Runnable.Container(
+                image_uri=IMAGE, entrypoint="python3", commands=runner_archive.command()
+            )
             spec = batch_v1.TaskSpec(
                 runnables=[batch_v1.Runnable(container=container)],
                 environment=batch_v1.Environment(variables=variables),
@@ -335,9 +347,10 @@ def deliver() -> Deliver:
             assert jobs.wait(made).status.state == State.SUCCEEDED
             outcomes = []
             for task in range(2):
-                path = f"/storage/v1/b/covalent/o/{quote(wire.outcome_name(folder, task), safe='')}?alt=media"
+                address = CallIdentity(call_id, key, folder).task(task)
+                path = f"/storage/v1/b/covalent/o/{quote(address.outcome_name, safe='')}?alt=media"
                 with urllib.request.urlopen(place + path) as answer:
-                    outcomes.append(read_outcome(io.BytesIO(answer.read()), key, call_id, task))
+                    outcomes.append(read_outcome(io.BytesIO(answer.read()), address))
         return outcomes
 
     return run_twice
@@ -347,7 +360,7 @@ def electron() -> None:
     import sys
 
     print("printed")
-    print(next(str(module.__file__) for name, module in sys.modules.items() if name.endswith(".runner.child")))
+    print(next(str(module.__file__) for name, module in sys.modules.items() if name.endswith(".runner.electron_main")))
 
 
 def failing_electron() -> None:
@@ -360,19 +373,19 @@ def printed(outcome: Outcome) -> list[str]:
 
 def test_the_installed_runner_delivers_the_real_outcome(deliver: Deliver) -> None:
     for outcome in deliver(ForkRuntime(), electron):
-        assert outcome.kind == wire.VALUE
+        assert outcome.kind == VALUE
         assert printed(outcome)[0] == "printed" and "/covalent_parallel_plugin/" in printed(outcome)[1]
 
 
 def test_an_electron_that_raises_delivers_its_exception(deliver: Deliver) -> None:
     for outcome in deliver(ForkRuntime(), failing_electron):
-        assert outcome.kind == wire.EXCEPTION and "on purpose" in str(outcome)
+        assert outcome.kind == EXCEPTION and "on purpose" in str(outcome)
 
 
 def test_a_python_with_nothing_installed_runs_the_archive_and_imports_it_once(deliver: Deliver, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", symlinks=True)
     first, second = deliver(ForkRuntime(tmp_path / "bare" / "bin" / "python"), electron)
-    assert first.kind == second.kind == wire.VALUE
+    assert first.kind == second.kind == VALUE
     assert all("/covalent_parallel_runner/" in printed(outcome)[1] for outcome in (first, second))
     # the first task's archive is in its own temporary folder, what is kept is not
     assert "/tmp/covalent-parallel-" in printed(first)[1] and "/covalent-parallel-" not in printed(second)[1]

@@ -18,8 +18,8 @@ from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeErr
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
+from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
-from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, SettingsError, TaskKilledError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
@@ -171,7 +171,7 @@ def job_state(services: Emulator, task: dict[str, Any]) -> str:
     async def asked() -> str:
         batch = BatchApi(connect(services.environment["BATCH_EMULATOR_HOST"]))
         try:
-            job_id = jobspec.job_id(task["dispatch_id"], task["node_id"])
+            job_id = job_id_for(task["dispatch_id"], task["node_id"])
             job = await batch.get(f"projects/local/locations/us-east1/jobs/{job_id}")
             return job.state if job is not None else ""
         finally:

@@ -23,7 +23,7 @@ from covalent_parallel_plugin.image.build import (
 from covalent_parallel_plugin.image.context import COPIED, RequirementsError, read_requirements, write_context
 from covalent_parallel_plugin.image.programs import CLOUD_BUILD, Ended
 from covalent_parallel_plugin.image.versions import LABELS, Versions
-from covalent_parallel_plugin.stock_image import stock_image
+from covalent_parallel_plugin.settings.stock_image import stock_image
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
 WANTED = Wanted(tag="us-docker.pkg.dev/p/r/i:t", base="python:3.11-slim", python="3.11")

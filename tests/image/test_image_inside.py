@@ -102,7 +102,7 @@ def test_pip_installs_the_wheel_and_its_version_is_ours(installed: Path) -> None
 
 
 def test_the_runner_starts_from_the_wheel_with_the_standard_library_alone(installed: Path) -> None:
-    code = "import covalent_parallel_plugin.runner.supervisor as s; print(s.__file__)"
+    code = "import covalent_parallel_plugin.runner.task_main as s; print(s.__file__)"
     assert run(installed, code).startswith(str(installed))
 
 

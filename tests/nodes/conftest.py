@@ -19,13 +19,13 @@ import covalent as ct  # noqa: E402
 from covalent._workflow.transportable_object import TransportableObject  # noqa: E402
 from covalent.executor.utils.wrappers import wrapper_fn  # noqa: E402
 
-from covalent_parallel_plugin import transport  # noqa: E402
-from covalent_parallel_plugin.dispatch.cancelling import Cancellation  # noqa: E402
-from covalent_parallel_plugin.nodes import service  # noqa: E402
-from covalent_parallel_plugin.nodes.workers import Workers  # noqa: E402
+from covalent_parallel_plugin.batch.cancellation import Cancellation  # noqa: E402
+from covalent_parallel_plugin.covalent_api import transportable  # noqa: E402
+from covalent_parallel_plugin.covalent_api.builtin_nodes.run_node import run_node  # noqa: E402
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_pool import WorkerPool  # noqa: E402
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.dispatch.verdict import Verdict
+    from covalent_parallel_plugin.electron.verdict import Verdict
 
 
 @ct.electron
@@ -75,8 +75,8 @@ def function_of(functions: Mapping[str, TransportableObject]) -> Callable[[str],
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    made = Workers()
+def workers() -> Iterator[WorkerPool]:
+    made = WorkerPool()
     yield made
     made.close()
 
@@ -85,33 +85,34 @@ Run = Callable[..., "Verdict | None"]
 
 
 @pytest.fixture
-def run(workers: Workers, tmp_path: Path) -> Run:
+def run(workers: WorkerPool, tmp_path: Path) -> Run:
     """Run a node with arguments, each a value or what Covalent holds for one; None where it would go to Batch."""
 
-    def run_node(
+    def run_one(
         function: TransportableObject,
         *args: Any,
         hooks: Sequence[Any] = (),
-        workers: Workers = workers,
+        workers: WorkerPool = workers,
         python: str = platform.python_version(),
         **kwargs: Any,
     ) -> Verdict | None:
         given = [TransportableObject.make_transportable(value) for value in args]
         named = {name: TransportableObject.make_transportable(value) for name, value in kwargs.items()}
-        call, pickles = transport.read_call(partial(wrapper_fn, function, hooks, []), given, named, "dispatch", 1)
+        parsed = transportable.CovalentCall.parse(partial(wrapper_fn, function, hooks, []), given, named)
+        call, pickles = parsed.read("dispatch", 1)
         call = replace(call, python=python)
-        return asyncio.run(service.run_here(call, pickles, given, Cancellation(), str(tmp_path), workers))
+        return asyncio.run(run_node(call, pickles, given, Cancellation(), str(tmp_path), workers))
 
-    return run_node
+    return run_one
 
 
 @pytest.fixture
-def held(run: Run) -> Callable[..., transport.RemoteValue]:
+def held(run: Run) -> Callable[..., transportable.RawTransportable]:
     """What Covalent holds for the value of a node afterwards."""
 
-    def value_of(*args: Any, **kwargs: Any) -> transport.RemoteValue:
+    def value_of(*args: Any, **kwargs: Any) -> transportable.RawTransportable:
         ended = run(*args, **kwargs)
         assert ended is not None and hasattr(ended, "outcome"), ended
-        return transport.RemoteValue(ended.outcome)
+        return transportable.RawTransportable(ended.outcome)
 
     return value_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.nodes import compose
+from covalent_parallel_plugin.covalent_api.builtin_nodes import pickle_collections
 
 PLAIN = (
     st.none()
@@ -29,13 +29,13 @@ VALUES = st.recursive(
 
 
 def list_of(*pickles: bytes) -> bytes:
-    return b"".join(compose.pickle_of_list([compose.entry_of(data) for data in pickles]))
+    return b"".join(pickle_collections.pickle_of_list([pickle_collections.entry_of(data) for data in pickles]))
 
 
 def dict_of(keys: bytes, values: bytes) -> bytes:
-    named, given = compose.entries_in(keys), compose.entries_in(values)
+    named, given = pickle_collections.entries_in(keys), pickle_collections.entries_in(values)
     assert named is not None and given is not None
-    return b"".join(compose.pickle_of_dict(named, given))
+    return b"".join(pickle_collections.pickle_of_dict(named, given))
 
 
 def exactly(value: object) -> str:
@@ -114,7 +114,7 @@ def test_deep_nesting_needs_no_recursion() -> None:
 
 def test_a_nested_value_is_loaded_by_one_call_however_deep_it_is() -> None:
     data = list_of(list_of(list_of(cloudpickle.dumps(bytes(100_000)))))
-    assert data.count(compose.RECALL_LOADS) == 1
+    assert data.count(pickle_collections.RECALL_LOADS) == 1
 
 
 @pytest.mark.parametrize("make", [lambda data: list_of(data), lambda data: list_of(list_of(data))])
@@ -126,37 +126,37 @@ def test_a_value_is_loaded_where_the_whole_is_loaded_and_nowhere_else(make: Call
 
 @given(PLAIN)
 def test_a_plain_value_is_shown_as_python_shows_it(value: Any) -> None:
-    entry = compose.entry_of(pickle.dumps(value))
-    assert not entry.is_plain or compose.plain_text(entry) == repr(value)
+    entry = pickle_collections.entry_of(pickle.dumps(value))
+    assert not entry.is_plain or pickle_collections.plain_text(entry) == repr(value)
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 255, 65535, -1, 2**31, -(2**70), 0.5, "", "text", b"\x00"])
 def test_numbers_texts_and_the_like_are_plain(value: object) -> None:
-    assert compose.entry_of(cloudpickle.dumps(value)).is_plain
+    assert pickle_collections.entry_of(cloudpickle.dumps(value)).is_plain
 
 
 @pytest.mark.parametrize("value", [[], (), {}, (1, 2), "x" * 5000, frozenset(), 1j, ValueError, len])
 def test_other_values_are_not(value: object) -> None:
-    assert not compose.entry_of(cloudpickle.dumps(value)).is_plain
+    assert not pickle_collections.entry_of(cloudpickle.dumps(value)).is_plain
 
 
 @given(st.lists(VALUES))
 def test_the_entries_are_found_again(values: list[Any]) -> None:
-    found = compose.entries_in(list_of(*map(cloudpickle.dumps, values)))
+    found = pickle_collections.entries_in(list_of(*map(cloudpickle.dumps, values)))
     assert found is not None
-    again = b"".join(compose.pickle_of_list(found))
+    again = b"".join(pickle_collections.pickle_of_list(found))
     assert exactly(pickle.loads(again)) == exactly(values)  # noqa: S301
 
 
 @given(VALUES)
 def test_the_entries_of_others_pickles_are_not_looked_for(value: Any) -> None:
-    assert compose.entries_in(cloudpickle.dumps(value)) is None
+    assert pickle_collections.entries_in(cloudpickle.dumps(value)) is None
 
 
 @given(
     st.binary(max_size=40) | st.text("](e}(uNKh.\x00\x01\x8e\x85R", max_size=30).map(lambda text: text.encode("latin"))
 )
 def test_what_only_begins_like_a_list_is_moved_whole(tail: bytes) -> None:
-    data = compose.HEAD + tail
-    found = compose.entries_in(data)
+    data = pickle_collections.HEAD + tail
+    found = pickle_collections.entries_in(data)
     assert found is None or all(entry.size for entry in found)

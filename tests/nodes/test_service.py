@@ -14,9 +14,9 @@ from covalent._workflow.transportable_object import TransportableObject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.dispatch.verdict import Failure, Value
+from covalent_parallel_plugin.covalent_api.builtin_nodes import run_node
+from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.errors import RemoteTraceback
-from covalent_parallel_plugin.nodes import service
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
@@ -118,7 +118,7 @@ def test_a_list_is_made_of_values_that_cannot_be_loaded_here(function_of: Any, h
 
 
 def test_lists_and_dicts_start_no_process(function_of: Any, held: Any) -> None:
-    workers = service.Workers()
+    workers = run_node.WorkerPool()
     keys = held(function_of("list"), "a", workers=workers)
     held(function_of("dict"), keys, keys, workers=workers)
     assert workers.process_ids == []

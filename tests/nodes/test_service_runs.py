@@ -18,9 +18,9 @@ from covalent._shared_files.exceptions import TaskCancelledError
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
+from covalent_parallel_plugin.covalent_api.builtin_nodes.run_node import WORKERS
 from covalent_parallel_plugin.errors import RemoteTraceback
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
-from covalent_parallel_plugin.nodes.service import WORKERS
 
 
 class Slow:

@@ -16,8 +16,12 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin.nodes.process import Request, WorkerFailed, worker_environment
-from covalent_parallel_plugin.nodes.workers import Workers
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_pool import WorkerPool
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import (
+    NodeRequest,
+    WorkerFailed,
+    worker_environment,
+)
 
 GONE_SECONDS = 10.0
 
@@ -26,11 +30,11 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture
-def make_workers() -> Iterator[Callable[..., Workers]]:
-    made: list[Workers] = []
+def make_workers() -> Iterator[Callable[..., WorkerPool]]:
+    made: list[WorkerPool] = []
 
-    def make(**options: Any) -> Workers:
-        made.append(Workers(**options))
+    def make(**options: Any) -> WorkerPool:
+        made.append(WorkerPool(**options))
         return made[-1]
 
     yield make
@@ -38,13 +42,13 @@ def make_workers() -> Iterator[Callable[..., Workers]]:
         workers.close()
 
 
-def request(function: Callable[..., Any], *args: Any) -> Request:
+def request(function: Callable[..., Any], *args: Any) -> NodeRequest:
     parts = {"function": cloudpickle.dumps(function)}
     parts |= {f"arg{index}": cloudpickle.dumps(value) for index, value in enumerate(args)}
-    return Request({"args": len(args), "kwargs": []}, parts)
+    return NodeRequest({"args": len(args), "kwargs": []}, parts)
 
 
-async def value_of(workers: Workers, function: Callable[..., Any], *args: Any) -> Any:
+async def value_of(workers: WorkerPool, function: Callable[..., Any], *args: Any) -> Any:
     header, parts = await workers.ask(request(function, *args))
     assert header["kind"] == "value", header
     return cloudpickle.loads(parts["value"])
@@ -70,7 +74,7 @@ def sleep(seconds: float) -> int:
     return os.getpid()
 
 
-def test_one_process_runs_one_node_after_the_other(make_workers: Callable[..., Workers]) -> None:
+def test_one_process_runs_one_node_after_the_other(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
 
     async def ask() -> list[int]:
@@ -81,12 +85,12 @@ def test_one_process_runs_one_node_after_the_other(make_workers: Callable[..., W
     assert found[0] != os.getpid()
 
 
-def test_the_processes_outlive_an_event_loop(make_workers: Callable[..., Workers]) -> None:
+def test_the_processes_outlive_an_event_loop(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
     assert asyncio.run(value_of(workers, os.getpid)) == asyncio.run(value_of(workers, os.getpid))
 
 
-def test_many_nodes_at_once_share_two_processes(make_workers: Callable[..., Workers]) -> None:
+def test_many_nodes_at_once_share_two_processes(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
 
     async def ask() -> list[int]:
@@ -95,7 +99,7 @@ def test_many_nodes_at_once_share_two_processes(make_workers: Callable[..., Work
     assert len(set(asyncio.run(ask()))) <= 2
 
 
-def test_an_idle_process_ends(make_workers: Callable[..., Workers]) -> None:
+def test_an_idle_process_ends(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers(idle_seconds=0.2)
     process_id = asyncio.run(value_of(workers, os.getpid))
     wait_until(lambda: not is_running(process_id))
@@ -103,7 +107,7 @@ def test_an_idle_process_ends(make_workers: Callable[..., Workers]) -> None:
     assert asyncio.run(value_of(workers, os.getpid)) != process_id
 
 
-def test_a_node_that_takes_too_long_is_ended_with_its_process(make_workers: Callable[..., Workers]) -> None:
+def test_a_node_that_takes_too_long_is_ended_with_its_process(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers(time_limit_seconds=1.0)
     process_id = asyncio.run(value_of(workers, os.getpid))
     with pytest.raises(WorkerFailed, match="took too long"):
@@ -111,7 +115,7 @@ def test_a_node_that_takes_too_long_is_ended_with_its_process(make_workers: Call
     assert not is_running(process_id)
 
 
-def test_a_process_that_ended_between_two_nodes_is_replaced(make_workers: Callable[..., Workers]) -> None:
+def test_a_process_that_ended_between_two_nodes_is_replaced(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
     process_id = asyncio.run(value_of(workers, os.getpid))
     os.kill(process_id, 9)
@@ -120,7 +124,7 @@ def test_a_process_that_ended_between_two_nodes_is_replaced(make_workers: Callab
     assert asyncio.run(value_of(workers, os.getpid)) != process_id
 
 
-def test_a_node_that_is_cancelled_is_ended_with_its_process(make_workers: Callable[..., Workers]) -> None:
+def test_a_node_that_is_cancelled_is_ended_with_its_process(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
 
     async def cancel() -> int:
@@ -136,7 +140,9 @@ def test_a_node_that_is_cancelled_is_ended_with_its_process(make_workers: Callab
     assert workers.process_ids == []
 
 
-def test_a_node_that_is_cancelled_while_it_waits_leaves_the_others_alone(make_workers: Callable[..., Workers]) -> None:
+def test_a_node_that_is_cancelled_while_it_waits_leaves_the_others_alone(
+    make_workers: Callable[..., WorkerPool],
+) -> None:
     workers = make_workers(most=1)
 
     async def cancel() -> int:
@@ -152,7 +158,7 @@ def test_a_node_that_is_cancelled_while_it_waits_leaves_the_others_alone(make_wo
 
 
 def test_no_folder_and_no_process_is_left(
-    make_workers: Callable[..., Workers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_workers: Callable[..., WorkerPool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     workers = make_workers()
@@ -165,10 +171,10 @@ def test_no_folder_and_no_process_is_left(
 
 SERVER = """
 import asyncio, cloudpickle, signal, sys, threading, time
-from covalent_parallel_plugin.nodes.process import Request
-from covalent_parallel_plugin.nodes.workers import Workers
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import NodeRequest
+from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_pool import WorkerPool
 
-workers = Workers()
+workers = WorkerPool()
 # A shell's background processes have it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -179,7 +185,7 @@ def tell():
 
 threading.Thread(target=tell).start()
 parts = {"function": cloudpickle.dumps(time.sleep), "arg0": cloudpickle.dumps(600)}
-asyncio.run(workers.ask(Request({"args": 1, "kwargs": []}, parts)))
+asyncio.run(workers.ask(NodeRequest({"args": 1, "kwargs": []}, parts)))
 """
 
 
@@ -196,7 +202,7 @@ def test_a_process_ends_with_the_server_also_amid_a_node(number: signal.Signals,
 
 
 def test_a_process_sees_no_key_of_the_servers(
-    make_workers: Callable[..., Workers], monkeypatch: pytest.MonkeyPatch
+    make_workers: Callable[..., WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
     monkeypatch.setenv("SOME_TOKEN", "secret")
@@ -210,7 +216,7 @@ def test_covalent_writes_nothing_of_the_servers() -> None:
     assert {value for name, value in found.items() if name.endswith("DIR")} == {"/own"}
 
 
-def test_a_node_cannot_take_the_streams_from_the_next_one(make_workers: Callable[..., Workers]) -> None:
+def test_a_node_cannot_take_the_streams_from_the_next_one(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
 
     def close_all() -> None:
@@ -225,14 +231,14 @@ def test_a_node_cannot_take_the_streams_from_the_next_one(make_workers: Callable
     assert asyncio.run(value_of(workers, lambda: __import__("os").write(1, b"text"))) == 4
 
 
-def test_a_large_node_is_not_held_in_memory(make_workers: Callable[..., Workers]) -> None:
+def test_a_large_node_is_not_held_in_memory(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
     size = 40_000_000
     assert asyncio.run(value_of(workers, len, bytes(size))) == size
     assert workers.process_ids == []
 
 
-def test_the_loop_goes_on_meanwhile(make_workers: Callable[..., Workers]) -> None:
+def test_the_loop_goes_on_meanwhile(make_workers: Callable[..., WorkerPool]) -> None:
     workers = make_workers()
 
     async def beats() -> int:

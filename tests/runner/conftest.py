@@ -16,11 +16,14 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.dispatch import archive, jobspec
-from covalent_parallel_plugin.dispatch.call import Call, Pickles
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.electron.call import Call, Pickles
+from covalent_parallel_plugin.electron.electron_job import electron_job
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
+from covalent_parallel_plugin.protocol.envelope import CALL, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
+from covalent_parallel_plugin.protocol.object_names import call_name, outcome_name
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,24 +57,24 @@ class Task:
     services: Mapping[str, str]
     settings: Settings
     call: Call
-    ticket: jobspec.Ticket
+    identity: CallIdentity
     variables: dict[str, str] = field(default_factory=dict)
 
     def stage(self, pickles: Pickles, key: bytes | None = None) -> None:
-        runner = archive.runner_archive()
+        runner = runner_archive.runner_archive()
         self.store.put(runner.object_name, runner.data)
-        bound_to = wire.binding(wire.CALL, self.ticket.call_id)
-        prefix = wire.seal(
-            self.call.header(self.ticket.call_id, self.settings.requirements),
+        bound_to = task_binding(CALL, self.identity.call_id)
+        prefix = seal_envelope(
+            self.call.header(self.identity.call_id, self.settings.requirements),
             pickles,
-            key or self.ticket.key,
+            key or self.identity.key,
             bound_to,
         )
-        self.store.put(wire.call_name(self.ticket.folder), b"".join(wire.chunks(prefix, pickles)))
+        self.store.put(call_name(self.identity.folder), b"".join(envelope_chunks(prefix, pickles)))
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start it as the job asks; `variables` stand in for what Batch or the job set."""
-        spec = jobspec.job(self.settings, self.call, self.ticket).task_groups[0].task_spec
+        spec = electron_job(self.settings, self.call, self.identity).task_groups[0].task_spec
         container: batch_v1.Runnable.Container = spec.runnables[0].container
         assert container.entrypoint == "python3"
         (self.machine / "tmp").mkdir(parents=True, exist_ok=True)
@@ -99,8 +102,8 @@ class Task:
 
     def outcome(self) -> Outcome | None:
         """What it delivered."""
-        data = self.object(wire.outcome_name(self.ticket.folder))
-        return None if data is None else read_outcome(io.BytesIO(data), self.ticket.key, self.ticket.call_id)
+        data = self.object(outcome_name(self.identity.folder))
+        return None if data is None else read_outcome(io.BytesIO(data), self.identity.task())
 
     def object(self, name: str) -> bytes | None:
         stream = io.BytesIO()
@@ -112,7 +115,9 @@ class Task:
 
     @property
     def runner_on_the_machine(self) -> Path:
-        return self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{archive.runner_archive().sha256}.zip"
+        return (
+            self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{runner_archive.runner_archive().sha256}.zip"
+        )
 
 
 def ended(process: subprocess.Popen[bytes]) -> Ended:
@@ -188,7 +193,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         )
         electron = replace(electron, **(call or {}))
         options = Settings(bucket_name="covalent", project_id="local", time_limit=30)
-        ticket = jobspec.Ticket("0" * 16, os.urandom(32), electron.folder("0" * 16))
+        identity = CallIdentity("0" * 16, os.urandom(32), electron.folder("0" * 16))
         task = Task(
             store,
             python or bare_python,
@@ -196,7 +201,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
             emulator.environment,
             replace(options, **(settings or {})),
             electron,
-            ticket,
+            identity,
         )
         task.stage(pickles)
         return task

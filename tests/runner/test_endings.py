@@ -13,7 +13,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.protocol.envelope import KILLED, VALUE
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
+from covalent_parallel_plugin.protocol.object_names import stream_name
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -37,9 +39,9 @@ def test_a_value_arrives_with_its_text_and_both_streams(make_task: Any) -> None:
         return a + b
 
     task = make_task(electron, 1, b=2)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, loaded(outcome), outcome.shown) == (wire.VALUE, 3, "3")
+    assert (outcome.kind, loaded(outcome), outcome.shown) == (VALUE, 3, "3")
     assert (outcome.stdout, outcome.stderr) == ("out\n", "err\n")
 
 
@@ -65,7 +67,7 @@ def test_an_exception_arrives_with_type_message_arguments_and_line(make_task: An
         raise KeyError("missing", 7)
 
     task = make_task(electron)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     raised = task.outcome().raised
     assert (raised.full_name, raised.message, raised.arguments) == ("KeyError", "('missing', 7)", ("missing", 7))
     assert 'raise KeyError("missing", 7)' in raised.traceback
@@ -100,7 +102,7 @@ def test_an_exception_that_ends_interpreters_is_an_outcome_too(make_task: Any, e
         raise error(3)
 
     task = make_task(electron)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     assert task.outcome().raised.type_name == error.__name__
 
 
@@ -115,7 +117,7 @@ def test_a_value_that_cannot_be_pickled_is_an_exception_that_names_its_type(make
     raised = task.outcome().raised
     assert raised.type_name == "TypeError"
     assert "_thread.lock" in raised.message
-    assert "child.py" not in raised.traceback
+    assert "electron_main.py" not in raised.traceback
 
 
 def test_a_generator_is_refused_with_the_remedy(make_task: Any) -> None:
@@ -158,9 +160,9 @@ def test_leaving_the_interpreter_is_told_with_status_and_last_line(make_task: An
         os._exit(7)
 
     task = make_task(electron)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.exit_status, outcome.signal) == (wire.KILLED, 7, None)
+    assert (outcome.kind, outcome.exit_status, outcome.signal) == (KILLED, 7, None)
     assert outcome.stdout == "the last line\n"
 
 
@@ -170,9 +172,9 @@ def test_a_kill_is_told_with_the_last_line(make_task: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     task = make_task(electron)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.signal, outcome.stdout) == (wire.KILLED, signal.SIGKILL, "the last line\n")
+    assert (outcome.kind, outcome.signal, outcome.stdout) == (KILLED, signal.SIGKILL, "the last line\n")
 
 
 def test_a_segfault_is_told_with_pythons_trace_of_it(make_task: Any) -> None:
@@ -182,9 +184,9 @@ def test_a_segfault_is_told_with_pythons_trace_of_it(make_task: Any) -> None:
         ctypes.string_at(0)
 
     task = make_task(crashes)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.signal) == (wire.KILLED, signal.SIGSEGV)
+    assert (outcome.kind, outcome.signal) == (KILLED, signal.SIGSEGV)
     assert "Segmentation fault" in outcome.stderr
     assert "in crashes" in outcome.stderr
 
@@ -195,9 +197,9 @@ def test_a_run_past_the_time_limit_is_told_with_its_stack(make_task: Any) -> Non
         time.sleep(60)
 
     task = make_task(sleeps_on, settings={"time_limit": 0.5})
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason, outcome.stdout) == (wire.KILLED, "time_limit", "asleep\n")
+    assert (outcome.kind, outcome.reason, outcome.stdout) == (KILLED, "time_limit", "asleep\n")
     assert "in sleeps_on" in outcome.stderr
 
 
@@ -221,7 +223,7 @@ def test_a_process_left_behind_does_not_hold_the_task_back(make_task: Any, own_s
     process = task.start()
     try:
         # What holds the task's own streams open is none of ours: only the process itself is waited for.
-        assert process.wait(30) == wire.EXIT_DELIVERED
+        assert process.wait(30) == EXIT_DELIVERED
     finally:
         process.kill()
         process.stdout.close()
@@ -247,7 +249,7 @@ def test_of_long_output_the_first_and_the_last_megabyte_are_kept(make_task: Any)
 def test_all_of_a_long_output_stays_in_the_bucket_with_keep_objects(make_task: Any) -> None:
     task = make_task(lambda: sys.stderr.write("x" * (3 * 2**20)), settings={"keep_objects": True})
     task.run()
-    assert task.object(wire.stream_name(task.ticket.folder, 0, "stderr")) == b"x" * (3 * 2**20)
+    assert task.object(stream_name(task.identity.folder, 0, "stderr")) == b"x" * (3 * 2**20)
 
 
 def test_output_that_is_no_text_arrives_readable(make_task: Any) -> None:
@@ -264,5 +266,5 @@ def test_a_thread_that_runs_on_does_not_hold_the_task_back(make_task: Any) -> No
         return "done"
 
     task = make_task(electron)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     assert loaded(task.outcome()) == "done"

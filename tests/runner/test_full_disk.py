@@ -12,9 +12,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.runner.report import kept
-from covalent_parallel_plugin.runner.streams import DISK_FULL, Stream
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION
+from covalent_parallel_plugin.runner.outcome_report import head_and_tail
+from covalent_parallel_plugin.runner.output_capture import DISK_FULL, Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -44,7 +44,7 @@ def spooled(folder: Path, pieces: list[bytes], room: int = 100, marker: bytes = 
         os.close(write)
         stream.pump()
         os.close(read)
-    return kept(str(folder / "spool")), (folder / "shown").read_bytes(), stream
+    return head_and_tail(str(folder / "spool")), (folder / "shown").read_bytes(), stream
 
 
 def test_output_that_does_not_fit_is_cut_with_a_note_and_shown_all_the_same(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_electron_that_fills_the_disk_leaves_a_report(make_task: Any, with_mo
     ended = task.run()
     outcome = task.outcome()
     assert outcome is not None, ended.stderr
-    assert outcome.kind == wire.EXCEPTION, ended.stderr
+    assert outcome.kind == EXCEPTION, ended.stderr
     assert "the container's disk is full" in outcome.raised.message
 
 

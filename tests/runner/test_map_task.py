@@ -16,17 +16,22 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.call import Map
-from covalent_parallel_plugin.dispatch.item_table import ValueStore
-from covalent_parallel_plugin.dispatch.items import TaskReport, compressed, read_chunk, read_task
-from covalent_parallel_plugin.dispatch.map_rounds import pickle_of_error
-from covalent_parallel_plugin.dispatch.outcome import read_streams
+from covalent_parallel_plugin.electron.call import Map
+from covalent_parallel_plugin.electron.map.item_table import ValueStore
+from covalent_parallel_plugin.electron.map.progress import pickle_of_error
+from covalent_parallel_plugin.electron.map.report import TaskReport, read_chunk, read_task
+from covalent_parallel_plugin.electron.outcome import read_streams
 from covalent_parallel_plugin.errors import ElectronError
-from covalent_parallel_plugin.runner import bucket as runner_bucket
-from covalent_parallel_plugin.runner.items import Share, read_notes, run_items, write_share
-from covalent_parallel_plugin.runner.mapping import Delivery, Place
-from covalent_parallel_plugin.runner.streams import Stream
+from covalent_parallel_plugin.protocol.envelope import PARTIAL, REFUSED, VALUE
+from covalent_parallel_plugin.protocol.environment import ENV_ITEMS, ENV_ROUND
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_TERMINATED
+from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.item_call import format_indices
+from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
+from covalent_parallel_plugin.runner import bucket_http as runner_bucket
+from covalent_parallel_plugin.runner.map_delivery import Delivery
+from covalent_parallel_plugin.runner.map_items import ItemShare, NotesReader, run_items, write_share
+from covalent_parallel_plugin.runner.output_capture import Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -41,17 +46,17 @@ class Results:
         self.store = ValueStore(str(folder))
 
     def outcome(self, index: int = 0, round: int = 0) -> TaskReport:
-        ticket = self.task.ticket
-        data = self.task.object(wire.outcome_name(ticket.folder, index, round))
+        identity = self.task.identity
+        data = self.task.object(outcome_name(identity.folder, index, round))
         assert data is not None, "no outcome was delivered"
-        return read_task(io.BytesIO(data), ticket.key, ticket.call_id, index, round, self.store)
+        return read_task(io.BytesIO(data), identity.task(index, round), self.store)
 
     def chunk(self, number: int, index: int = 0, round: int = 0) -> TaskReport | None:
-        ticket = self.task.ticket
-        data = self.task.object(wire.chunk_name(ticket.folder, index, round, number))
+        identity = self.task.identity
+        data = self.task.object(chunk_name(identity.folder, index, round, number))
         if data is None:
             return None
-        return read_chunk(io.BytesIO(data), ticket.key, ticket.call_id, index, round, number, self.store)
+        return read_chunk(io.BytesIO(data), identity.task(index, round), number, self.store)
 
     def values(self, report: TaskReport | None) -> dict[int, Any]:
         """The values of the items that returned."""
@@ -68,7 +73,7 @@ class Results:
         return [(self.store.text(item.stdout), self.store.text(item.stderr)) for item in report.items]
 
     def names(self) -> list[str]:
-        prefix = f"{self.task.ticket.folder}/"
+        prefix = f"{self.task.identity.folder}/"
         return sorted(name.removeprefix(prefix) for name in self.task.store.names(prefix))
 
 
@@ -98,7 +103,7 @@ def test_the_tasks_of_a_map_share_its_items(make_map: Any) -> None:
     results = make_map(square, range(7))
     found: dict[int, Any] = {}
     for index in range(3):
-        assert results.task.run(BATCH_TASK_INDEX=str(index), BATCH_TASK_COUNT="3").status == wire.EXIT_DELIVERED
+        assert results.task.run(BATCH_TASK_INDEX=str(index), BATCH_TASK_COUNT="3").status == EXIT_DELIVERED
         report = results.outcome(index)
         assert (report.total, [item.index for item in report.items]) == (7, list(range(7))[index::3])
         found.update(results.values(report))
@@ -114,7 +119,7 @@ def test_a_task_without_items_delivers_that_it_has_none(make_map: Any) -> None:
 
 def test_a_later_job_runs_the_chosen_items_in_their_order_and_delivers_apart(make_map: Any) -> None:
     results = make_map(square, range(20))
-    results.task.run(**{wire.ENV_ROUND: "2", wire.ENV_ITEMS: compressed([9, 3, 12, 15, 18])})
+    results.task.run(**{ENV_ROUND: "2", ENV_ITEMS: format_indices([9, 3, 12, 15, 18])})
     report = results.outcome(round=2)
     assert [item.index for item in report.items] == [9, 3, 12, 15, 18]
     assert "round-2/outcome-0" in results.names()
@@ -147,13 +152,13 @@ def test_an_item_that_raises_keeps_no_other_from_running(make_map: Any) -> None:
         return item
 
     results = make_map(f, range(4))
-    assert results.task.run().status == wire.EXIT_DELIVERED
+    assert results.task.run().status == EXIT_DELIVERED
     report = results.outcome()
     assert results.values(report) == {0: 0, 3: 3}
     first, second = (item.raised for item in report.items if item.raised)
     assert (first.full_name, first.message, second.full_name) == ("ValueError", "not one", "SystemExit")
     assert 'raise ValueError("not one")' in first.traceback
-    assert "runner/items.py" not in first.traceback
+    assert "runner/map_items.py" not in first.traceback
     assert report.ended is None
 
 
@@ -251,7 +256,7 @@ def test_an_item_that_spoils_its_stdout_keeps_no_other_from_running(make_map: An
         return item
 
     results = make_map(f, range(3))
-    assert results.task.run().status == wire.EXIT_DELIVERED
+    assert results.task.run().status == EXIT_DELIVERED
     assert results.values(results.outcome()) == {0: 0, 1: 1, 2: 2}
 
 
@@ -319,7 +324,7 @@ def test_values_of_the_items_before_a_kill_are_delivered_with_the_item_it_happen
         return item
 
     results = make_map(f, range(5))
-    assert results.task.run().status == wire.EXIT_DELIVERED
+    assert results.task.run().status == EXIT_DELIVERED
     report = results.outcome()
     assert results.values(report) == {0: 0, 1: 1}
     assert report.ended is not None and report.running is not None
@@ -381,7 +386,7 @@ def terminated(results: Results) -> None:
     process = results.task.start(BATCH_TASK_RETRY_ATTEMPT="0")
     until_it_printed(process, b"item 2")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(WAIT_SECONDS) == wire.EXIT_TERMINATED
+    assert process.wait(WAIT_SECONDS) == EXIT_TERMINATED
     process.communicate()
 
 
@@ -401,20 +406,20 @@ def test_what_was_printed_since_the_last_delivery_is_left_as_the_output_so_far(m
     """Also by a task of a later job, under a name and a seal of its own."""
     results = make_map(waits_in_item_two, range(5))
     for round in (0, 1):
-        results.task.variables[wire.ENV_ROUND] = str(round)
+        results.task.variables[ENV_ROUND] = str(round)
         terminated(results)
-    ticket = results.task.ticket
+    identity = results.task.identity
     for round, item in ((0, None), (1, 1)):
-        data = results.task.object(wire.partial_name(ticket.folder, 0, 0, round))
-        bound_to = wire.binding(wire.PARTIAL, ticket.call_id, 0, item)
-        assert read_streams(io.BytesIO(data), ticket.key, bound_to) == ("item 2\n", "")
+        data = results.task.object(partial_name(identity.folder, 0, 0, round))
+        bound_to = task_binding(PARTIAL, identity.call_id, 0, item)
+        assert read_streams(io.BytesIO(data), identity.key, bound_to) == ("item 2\n", "")
 
 
 def test_a_forged_chunk_costs_the_next_attempt_nothing_but_its_name(make_map: Any) -> None:
     results = make_map(square, range(3))
-    ticket = results.task.ticket
-    results.task.store.put(wire.chunk_name(ticket.folder, 0, 0, 0), b"forged")
-    assert results.task.run(BATCH_TASK_RETRY_ATTEMPT="1").status == wire.EXIT_DELIVERED
+    identity = results.task.identity
+    results.task.store.put(chunk_name(identity.folder, 0, 0, 0), b"forged")
+    assert results.task.run(BATCH_TASK_RETRY_ATTEMPT="1").status == EXIT_DELIVERED
     assert results.values(results.outcome()) == {0: 0, 1: 1, 2: 4}
 
 
@@ -440,15 +445,15 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     results = make_map(square, range(10))
 
     def make(**limits: Any) -> tuple[Delivery, Results, Any]:
-        ticket = results.task.ticket
-        place = Place(ticket.folder, ticket.call_id, ticket.key, 0, 0)
         address = emulator.environment["STORAGE_EMULATOR_HOST"]
-        made = Delivery(place, str(folder), lambda: runner_bucket.Bucket("covalent", address), **limits)
+        made = Delivery(
+            results.task.identity.task(), str(folder), lambda: runner_bucket.BucketClient("covalent", address), **limits
+        )
         opened.append(made)
 
         def run(position: int, end: int, total: int = 10) -> None:
             """Run the items from one position up to another."""
-            write_share(str(folder), Share(0, 1, 0, list(range(position, end)), "mark"))
+            write_share(str(folder), ItemShare(0, 1, 0, list(range(position, end)), "mark"))
             run_items(lambda item: b"x" * item, range(total), {}, str(folder), cloudpickle.dumps)
 
         return made, results, run
@@ -458,8 +463,8 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
 
 def ticked(delivery: Delivery) -> None:
     """One tick, and the end of what it began."""
-    delivery.tick([])
-    delivery.rest(read_notes(delivery._folder))
+    delivery.send_due_chunk([])
+    delivery.unsent(NotesReader(delivery._folder).read())
 
 
 def test_a_chunk_is_sent_after_its_time(delivery: Any, capfd: Any) -> None:
@@ -489,7 +494,7 @@ def test_what_is_in_a_chunk_is_not_in_the_rest(delivery: Any, capfd: Any) -> Non
     run(0, 4)
     ticked(made)
     run(4, 6)
-    rest = made.rest(read_notes(made._folder))
+    rest = made.unsent(NotesReader(made._folder).read())
     assert [note.item for note in rest] == [4, 5]
     part = made.values(rest)
     data = Path(part.path).read_bytes()[part.offset : part.offset + part.size]
@@ -503,17 +508,17 @@ def test_a_chunk_that_is_there_already_counts_for_as_many_items_as_it_has(delive
     ticked(first)
     second, _, _ = delivery(chunk_seconds=0)
     run(2, 5)
-    second.send_rest([])
+    second.send_unsent([])
     assert results.values(results.chunk(0)) == {0: b"", 1: b"x"}
     assert results.values(results.chunk(1)) == {2: b"xx", 3: b"xxx", 4: b"xxxx"}
 
 
 def test_a_chunk_under_a_forged_ones_name_goes_under_the_next(delivery: Any, capfd: Any) -> None:
     made, results, run = delivery(chunk_seconds=0)
-    ticket = results.task.ticket
-    results.task.store.put(wire.chunk_name(ticket.folder, 0, 0, 0), b"forged")
+    identity = results.task.identity
+    results.task.store.put(chunk_name(identity.folder, 0, 0, 0), b"forged")
     run(0, 2)
-    made.send_rest([])
+    made.send_unsent([])
     assert results.values(results.chunk(1)) == {0: b"", 1: b"x"}
 
 
@@ -523,7 +528,7 @@ def test_a_later_attempt_counts_the_items_of_all_chunks_before(delivery: Any, ca
         run(start, start + 3 if start == 0 else start + 1)
         ticked(made)
     later, _, _ = delivery()
-    bucket = runner_bucket.Bucket("covalent", results.task.services["STORAGE_EMULATOR_HOST"])
+    bucket = runner_bucket.BucketClient("covalent", results.task.services["STORAGE_EMULATOR_HOST"])
     position = later.skip_delivered(bucket)
     bucket.close()
     assert (position, later.chunks) == (5, 3)
@@ -552,11 +557,11 @@ def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(deliver
     for index in (0, 1):
         prints(index, b"%d" % index * 3_000_000)
         run(index, index + 1)
-        made.tick(streams)
-        made.rest(read_notes(str(folder)))
+        made.send_due_chunk(streams)
+        made.unsent(NotesReader(str(folder)).read())
     prints(2, b"short\n")
     run(2, 3)
-    made.send_rest(streams)
+    made.send_unsent(streams)
     texts = [results.printed(results.chunk(number))[0][0] for number in range(3)]
     assert [(text[0], text[-1], "bytes left out" in text) for text in texts[:2]] == [("0", "0", True), ("1", "1", True)]
     assert texts[2] == "short\n"
@@ -571,7 +576,7 @@ def test_exceptions_that_fill_more_than_a_header_go_into_several_objects(make_ma
         raise ValueError("x" * 90_000, item)
 
     results = make_map(f, range(300))
-    assert results.task.run().status == wire.EXIT_DELIVERED
+    assert results.task.run().status == EXIT_DELIVERED
     chunks = [name for name in results.names() if name.startswith("items-")]
     reports = [results.outcome(), *(results.chunk(number) for number in range(len(chunks)))]
     assert sorted(item.index for report in reports if report for item in report.items) == list(range(300))
@@ -624,9 +629,9 @@ def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_sto
             return pickle.loads, (data,)
 
     task = make_task(electron, [1, AsItCame()])
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert outcome.kind == wire.VALUE, outcome
+    assert outcome.kind == VALUE, outcome
     text, error = cloudpickle.loads(outcome.pickle)
     assert text == "ElectronError: ValueError: no 3 (ValueError)"
     assert type(error) is ElectronError
@@ -634,12 +639,12 @@ def test_what_stands_for_an_item_that_raised_can_be_used_by_an_electron_on_a_sto
 
 
 def test_another_module_of_this_package_is_missing_on_a_stock_image_as_any_other(make_task: Any) -> None:
-    from covalent_parallel_plugin.parallel_map import grid
+    from covalent_parallel_plugin.pmap.grid import grid
 
     task = make_task(len, [grid])
     task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "missing_module")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "missing_module")
     assert "covalent_parallel_plugin" in outcome.message
 
 

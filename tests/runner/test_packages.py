@@ -14,8 +14,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch import archive
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.protocol.envelope import KILLED, REFUSED, VALUE
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -41,7 +42,7 @@ def make_wheel(folder: Path, answer: int = 42, requires: str = "") -> Path:
 def value_of(task: Any) -> Any:
     """What the electron returned."""
     outcome = task.outcome()
-    assert outcome.kind == wire.VALUE, (outcome.message, outcome.raised, outcome.stderr)
+    assert outcome.kind == VALUE, (outcome.message, outcome.raised, outcome.stderr)
     return cloudpickle.loads(outcome.pickle)
 
 
@@ -103,9 +104,9 @@ def test_requirements_that_pip_cannot_install_are_told_with_pips_words(
 ) -> None:
     wheel = make_wheel(tmp_path, requires="Requires-Dist: no-such-package-of-a-test ; python_version<'3'\n")
     task = make_task(answer, python=venv_python, settings={"requirements": [str(wheel), "/no/such/package.whl"]})
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "requirements")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "requirements")
     assert "/no/such/package.whl" in outcome.message
     assert "ERROR: " in outcome.message
     assert "does not exist" in outcome.message
@@ -121,10 +122,10 @@ def installed(python: Path, shared: Path, folder: Path, *requirements: str) -> s
     """Install in a process of its own, and show the answer."""
     folder.mkdir(exist_ok=True)
     runner = folder / "runner.zip"
-    runner.write_bytes(archive.runner_archive().data)
+    runner.write_bytes(runner_archive.runner_archive().data)
     code = (
         "import sys, json; sys.path.append(sys.argv[1])\n"
-        "from covalent_parallel_runner.runner.packages import install\n"
+        "from covalent_parallel_runner.runner.pip_install import install\n"
         "install(json.loads(sys.argv[4]), sys.argv[3], sys.argv[2])\n"
         "import tiny_package_of_a_test as t; print(t.ANSWER)"
     )
@@ -331,7 +332,7 @@ def test_a_pip_that_hangs_is_told_with_its_last_words(make_task: Any, venv_pytho
         task = make_task(answer, python=venv_python, settings={"requirements": requirements, "time_limit": 5})
         task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert (outcome.kind, outcome.reason) == (KILLED, "time_limit")
     assert "pip was still installing; its last words:" in outcome.stderr
     assert f"Looking in indexes: {place}" in outcome.stderr
 
@@ -349,7 +350,7 @@ def test_a_pip_that_hangs_in_a_hook_is_told_with_its_last_words_and_without_pass
         task = make_task(answer, python=venv_python, settings={"time_limit": 5}, **hook)
         task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert (outcome.kind, outcome.reason) == (KILLED, "time_limit")
     assert "pip was still installing; its last words:" in outcome.stderr
     assert f"{place}" in outcome.stderr.partition("its last words")[2]
     assert "hunter2" not in outcome.stderr
@@ -368,5 +369,5 @@ def test_a_pip_of_a_hook_that_ended_says_nothing_to_an_electron_that_runs_too_lo
     task.variables["PIP_USER"] = "1"
     task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.KILLED, "time_limit")
+    assert (outcome.kind, outcome.reason) == (KILLED, "time_limit")
     assert "pip was still" not in outcome.stderr

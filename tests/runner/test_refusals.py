@@ -9,7 +9,10 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
+from covalent_parallel_plugin.protocol.envelope import REFUSED, VALUE
+from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, ENV_RUNNER
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_BAD_DIGEST, EXIT_DELIVERED, EXIT_NO_CALL
+from covalent_parallel_plugin.protocol.object_names import call_name
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -20,9 +23,9 @@ FUNCTION_OF_A_MISSING_MODULE = b"cno_such_module.inner\nfunction\n."
 
 def test_a_call_of_another_minor_version_is_refused_with_both_versions(make_task: Any) -> None:
     task = make_task(len, [], call={"python": "3.9.18"})
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "wrong_python")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "wrong_python")
     assert "Python 3.9.18" in outcome.message
     assert sys.version.split()[0] in outcome.message
     assert "Leave container_image_uri out, use an image with Python 3.9, or" in outcome.message
@@ -31,14 +34,14 @@ def test_a_call_of_another_minor_version_is_refused_with_both_versions(make_task
 def test_another_patch_version_is_accepted(make_task: Any) -> None:
     task = make_task(len, [], call={"python": f"3.{sys.version_info.minor}.99"})
     task.run()
-    assert task.outcome().kind == wire.VALUE
+    assert task.outcome().kind == VALUE
 
 
 def test_a_missing_module_is_refused_with_the_remedies(make_task: Any) -> None:
     task = make_task(FUNCTION_OF_A_MISSING_MODULE)
     task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "missing_module")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "missing_module")
     assert "'no_such_module'" in outcome.message
     assert "DepsPip" in outcome.message
     assert "DepsModule" in outcome.message
@@ -59,7 +62,7 @@ def test_a_hook_in_an_image_without_covalent_is_refused_with_covalents_version(m
     task = make_task(len, [], before=[(HOOK_OF_COVALENT, "")])
     task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "no_covalent")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "no_covalent")
     assert "pip install covalent==0.240.0" in outcome.message
 
 
@@ -74,11 +77,11 @@ def test_a_hook_that_needs_no_covalent_runs_without_it(make_task: Any) -> None:
 
 def test_a_call_sealed_with_another_key_is_not_unpickled(make_task: Any) -> None:
     task = make_task(lambda: None)
-    task.store.delete(wire.call_name(task.ticket.folder))
+    task.store.delete(call_name(task.identity.folder))
     marker = task.machine / "unpickled"
     task.stage({"function": cloudpickle.dumps(Unpickled(str(marker)))}, key=os.urandom(32))
     ended = task.run()
-    assert ended.status == wire.EXIT_BAD_DIGEST
+    assert ended.status == EXIT_BAD_DIGEST
     assert "seal" in ended.stderr
     assert task.outcome() is None
     assert not marker.exists()
@@ -96,28 +99,28 @@ class Unpickled:
 
 def test_a_part_changed_after_the_sealing_is_refused_and_not_the_electrons_fault(make_task: Any) -> None:
     task = make_task(len, [])
-    name = wire.call_name(task.ticket.folder)
+    name = call_name(task.identity.folder)
     data = bytearray(task.object(name))
     data[-1] ^= 1
     task.store.delete(name)
     task.store.put(name, bytes(data))
     task.run()
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "changed_call")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "changed_call")
     assert "'arg0'" in outcome.message
 
 
 def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:
     task = make_task(len, [])
-    task.store.delete(wire.call_name(task.ticket.folder))
+    task.store.delete(call_name(task.identity.folder))
     ended = task.run()
-    assert ended.status == wire.EXIT_NO_CALL
-    assert wire.call_name(task.ticket.folder) in ended.stderr
+    assert ended.status == EXIT_NO_CALL
+    assert call_name(task.identity.folder) in ended.stderr
 
 
 def test_a_missing_bucket_is_told_by_the_exit_status(make_task: Any) -> None:
-    ended = make_task(len, []).run(**{wire.ENV_BUCKET: "not-there"})
-    assert ended.status == wire.EXIT_NO_CALL
+    ended = make_task(len, []).run(**{ENV_BUCKET: "not-there"})
+    assert ended.status == EXIT_NO_CALL
     assert "gs://not-there/" in ended.stderr
 
 
@@ -125,8 +128,8 @@ def test_a_runner_that_the_job_does_not_pin_is_not_started(make_task: Any) -> No
     task = make_task(len, [])
     name = f"covalent-parallel/{task.call.dispatch_id}/forged.zip"
     task.store.put(name, b"not the runner")
-    ended = task.run(**{wire.ENV_RUNNER: name})
-    assert ended.status == wire.EXIT_BAD_DIGEST
+    ended = task.run(**{ENV_RUNNER: name})
+    assert ended.status == EXIT_BAD_DIGEST
     assert task.outcome() is None
 
 
@@ -134,6 +137,6 @@ def test_a_runner_that_the_job_does_not_pin_is_not_started(make_task: Any) -> No
 def test_no_work_folder_is_left_on_the_machine(make_task: Any, refused: bool) -> None:
     task = make_task(len, [])
     if refused:
-        task.store.delete(wire.call_name(task.ticket.folder))
+        task.store.delete(call_name(task.identity.folder))
     task.run()
     assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]

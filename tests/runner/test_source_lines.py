@@ -15,11 +15,13 @@ import cloudpickle
 import pytest
 
 import covalent_parallel_plugin
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.call import Map
-from covalent_parallel_plugin.dispatch.item_table import ValueStore
-from covalent_parallel_plugin.dispatch.items import read_task
-from covalent_parallel_plugin.dispatch.source import SourceText, report_with_source_lines, with_source_lines
+from covalent_parallel_plugin.electron.call import Map
+from covalent_parallel_plugin.electron.map.item_table import ValueStore
+from covalent_parallel_plugin.electron.map.report import read_task, report_with_source_lines
+from covalent_parallel_plugin.electron.traceback_source import SourceText, with_source_lines
+from covalent_parallel_plugin.protocol.envelope import REFUSED
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
+from covalent_parallel_plugin.protocol.object_names import outcome_name
 
 VERSIONS = ("3.0.0", "3.1.2", "3.1.3")
 # One that later ones cannot read, nor it them
@@ -170,7 +172,7 @@ def shows(text: str, client: Client, function: str, line: str, comma: str = ",")
 
 def test_an_exception_in_a_helper(client: Client, image: dict[str, str], make_task: Any) -> None:
     task = make_task(client.pickled("calls_helper"))
-    assert client.run_hidden(task, **image) == wire.EXIT_DELIVERED
+    assert client.run_hidden(task, **image) == EXIT_DELIVERED
     raised = with_source_lines(task.outcome(), SourceText()).raised
     shows(raised.traceback, client, "calls_helper", "the line in the electron")
     shows(raised.traceback, client, "helper", "the line in the helper")
@@ -180,7 +182,7 @@ def test_an_exception_in_a_helper(client: Client, image: dict[str, str], make_ta
 
 def test_an_exception_in_a_class_of_the_script(client: Client, image: dict[str, str], make_task: Any) -> None:
     task = make_task(client.pickled("calls_method"))
-    assert client.run_hidden(task, **image) == wire.EXIT_DELIVERED
+    assert client.run_hidden(task, **image) == EXIT_DELIVERED
     raised = with_source_lines(task.outcome(), SourceText()).raised
     shows(raised.traceback, client, "fit", "the line in the method")
     shows(raised.traceback, client, "helper", "the line in the helper")
@@ -190,10 +192,10 @@ def test_an_exception_in_a_helper_of_an_item(
     client: Client, image: dict[str, str], make_task: Any, tmp_path: Path
 ) -> None:
     task = make_task(client.pickled("calls_helper"), [7], call={"map": Map(items=1)})
-    assert client.run_hidden(task, **image) == wire.EXIT_DELIVERED
-    ticket, store = task.ticket, ValueStore(str(tmp_path))
-    data = io.BytesIO(task.object(wire.outcome_name(ticket.folder)))
-    report = report_with_source_lines(read_task(data, ticket.key, ticket.call_id, 0, 0, store), SourceText())
+    assert client.run_hidden(task, **image) == EXIT_DELIVERED
+    identity, store = task.identity, ValueStore(str(tmp_path))
+    data = io.BytesIO(task.object(outcome_name(identity.folder)))
+    report = report_with_source_lines(read_task(data, identity.task(0, 0), store), SourceText())
     raised = report.items[0].raised
     store.close()
     assert raised is not None
@@ -203,7 +205,7 @@ def test_an_exception_in_a_helper_of_an_item(
 
 def test_the_stack_at_the_time_limit(client: Client, image: dict[str, str], make_task: Any) -> None:
     task = make_task(client.pickled("calls_waits"), settings={"time_limit": 1})
-    assert client.run_hidden(task, **image) == wire.EXIT_DELIVERED
+    assert client.run_hidden(task, **image) == EXIT_DELIVERED
     outcome = with_source_lines(task.outcome(), SourceText())
     assert outcome.reason == "time_limit"
     shows(outcome.stderr, client, "waits", "the line that waits", comma="")
@@ -212,7 +214,7 @@ def test_the_stack_at_the_time_limit(client: Client, image: dict[str, str], make
 
 def test_the_stack_of_a_segmentation_fault(client: Client, image: dict[str, str], make_task: Any) -> None:
     task = make_task(client.pickled("calls_crashes"))
-    assert client.run_hidden(task, **image) == wire.EXIT_DELIVERED
+    assert client.run_hidden(task, **image) == EXIT_DELIVERED
     outcome = with_source_lines(task.outcome(), SourceText())
     assert outcome.signal == 11
     shows(outcome.stderr, client, "crashes", "the line that crashes", comma="")
@@ -224,7 +226,7 @@ def test_an_electron_without_a_file_shows_its_own_text(
     client: Client, image: dict[str, str], make_task: Any, name: str
 ) -> None:
     task = make_task(client.pickled_without_file(name), settings={"time_limit": 1})
-    assert task.run(**image).status == wire.EXIT_DELIVERED
+    assert task.run(**image).status == EXIT_DELIVERED
     # Covalent keeps the function's text.
     lines = SCRIPT.splitlines()
     first = lines.index(next(line for line in lines if line.startswith(f"def {name}(")))
@@ -243,7 +245,7 @@ def test_a_pickle_that_the_images_cloudpickle_cannot_read_is_refused_with_both_v
     task = make_task(function, call={"cloudpickle": "3.1.3"})
     task.run(PYTHONPATH=os.pathsep.join((str(cloudpickles[OLD_VERSION]), PACKAGE)))
     outcome = task.outcome()
-    assert (outcome.kind, outcome.reason) == (wire.REFUSED, "cloudpickle")
+    assert (outcome.kind, outcome.reason) == (REFUSED, "cloudpickle")
     assert "cloudpickle 3.1.3" in outcome.message and "cloudpickle 2.2.1" in outcome.message
     assert "pip install cloudpickle==3.1.3" in outcome.message
 

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import pytest
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch import archive
+from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.protocol.envelope import PARTIAL, VALUE, read_header, read_part
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_TERMINATED
+from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.object_names import outcome_name, partial_name
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -52,12 +55,12 @@ def test_a_notice_to_stop_leaves_the_output_so_far_and_no_outcome(make_task: Any
     assert process.stdout.readline() == b"halfway\n"
     process.terminate()
     process.communicate(timeout=30)
-    assert process.returncode == wire.EXIT_TERMINATED
+    assert process.returncode == EXIT_TERMINATED
     assert task.outcome() is None
-    partial = io.BytesIO(task.object(wire.partial_name(task.ticket.folder, 0, 2)))
-    envelope = wire.read_header(partial, task.ticket.key, wire.binding(wire.PARTIAL, task.ticket.call_id))
+    partial = io.BytesIO(task.object(partial_name(task.identity.folder, 0, 2)))
+    envelope = read_header(partial, task.identity.key, task_binding(PARTIAL, task.identity.call_id))
     assert (envelope.header["kind"], envelope.header["attempt"]) == ("partial", 2)
-    assert wire.read_part(partial, envelope, "stdout") == b"halfway\n"
+    assert read_part(partial, envelope, "stdout") == b"halfway\n"
 
 
 def test_the_output_so_far_cannot_stand_in_for_an_outcome(make_task: Any) -> None:
@@ -68,8 +71,8 @@ def test_the_output_so_far_cannot_stand_in_for_an_outcome(make_task: Any) -> Non
     process.stdout.readline()
     process.terminate()
     process.communicate(timeout=30)
-    partial = task.object(wire.partial_name(task.ticket.folder, 0, 0))
-    task.store.put(wire.outcome_name(task.ticket.folder), partial)
+    partial = task.object(partial_name(task.identity.folder, 0, 0))
+    task.store.put(outcome_name(task.identity.folder), partial)
     with pytest.raises(OutcomeError):
         task.outcome()
 
@@ -78,7 +81,7 @@ def test_the_first_of_two_attempts_to_deliver_counts(make_task: Any) -> None:
     task = make_task(lambda: os.environ["BATCH_TASK_RETRY_ATTEMPT"])
     first = task.run(BATCH_TASK_RETRY_ATTEMPT="0")
     second = task.run(BATCH_TASK_RETRY_ATTEMPT="1")
-    assert (first.status, second.status) == (wire.EXIT_DELIVERED, wire.EXIT_DELIVERED)
+    assert (first.status, second.status) == (EXIT_DELIVERED, EXIT_DELIVERED)
     assert "delivered its outcome before" in second.stderr
     assert (task.outcome().attempt, value(task)) == (0, "0")
 
@@ -100,7 +103,7 @@ def test_a_runner_changed_on_the_machine_is_replaced(make_task: Any) -> None:
     path.write_bytes(b"poison")
     task.run()
     assert value(task) == 2
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == archive.runner_archive().sha256
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == runner_archive.runner_archive().sha256
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(make_task: Any) -> None:
@@ -108,7 +111,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(make_task: Any) -> None:
     path = task.runner_on_the_machine
     path.parent.mkdir(parents=True)
     path.parent.chmod(0o777)
-    assert task.run().status == wire.EXIT_DELIVERED
+    assert task.run().status == EXIT_DELIVERED
     assert not path.exists()
 
 
@@ -117,14 +120,14 @@ def test_the_runner_on_the_machine_is_not_changed_by_its_use(make_task: Any) -> 
     for _ in range(2):
         task.run()
     digest = hashlib.sha256(task.runner_on_the_machine.read_bytes()).hexdigest()
-    assert digest == archive.runner_archive().sha256
+    assert digest == runner_archive.runner_archive().sha256
 
 
 def test_a_task_of_an_array_delivers_under_its_own_index(make_task: Any) -> None:
     task = make_task(len, [])
     task.run(BATCH_TASK_INDEX="5")
     assert task.outcome() is None
-    assert task.object(wire.outcome_name(task.ticket.folder, 5)) is not None
+    assert task.object(outcome_name(task.identity.folder, 5)) is not None
 
 
 @pytest.mark.parametrize("size", [0, 1, 20_000_000])
@@ -167,8 +170,8 @@ def test_files_of_the_working_folder_do_not_stand_in_for_the_standard_library(ma
     for module in ("tempfile", "hashlib", "http", "selectors", "struct", "socket"):
         (task.machine / f"{module}.py").write_text("raise RuntimeError('not this one')")
     ended = task.run()
-    assert ended.status == wire.EXIT_DELIVERED, ended.stderr
-    assert task.outcome().kind == wire.VALUE
+    assert ended.status == EXIT_DELIVERED, ended.stderr
+    assert task.outcome().kind == VALUE
 
 
 def test_an_electron_imports_from_its_working_folder(make_task: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.dispatch.cache_folder import require_folder
+from covalent_parallel_plugin.electron.cache_folder import require_folder
 from covalent_parallel_plugin.errors import SettingsError
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covalent_parallel_plugin.dispatch import jobspec
+from covalent_parallel_plugin.dispatch.call import Call
 from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import settings
-from covalent_parallel_plugin.dispatch import jobspec
-from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.emulator import known_defaults
 from covalent_parallel_plugin.emulator.machine_types import vcpus_of
-from covalent_parallel_plugin.machine_sizes import MachineSize, machine_size, tasks_per_machine
+from covalent_parallel_plugin.settings.machine_sizes import MachineSize, machine_size, tasks_per_machine
 
 with (Path(__file__).parent / "machine_types.csv").open() as table:
     SIZES = {row["machine_type"]: (int(row["vcpus"]), int(row["memory_mib"])) for row in csv.DictReader(table)}

@@ -13,29 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
-from covalent_parallel_plugin.dispatch.items import (
-    KEPT_BYTES,
-    MOST_ITEMS,
-    TaskReport,
-    compressed,
-    read_chunk,
-    read_task,
-    tasks_for,
-)
-from covalent_parallel_plugin.dispatch.outcome import raised_of
+from covalent_parallel_plugin.electron.electron_job import tasks_for
+from covalent_parallel_plugin.electron.map.item_table import COPY_BYTES, IN_MEMORY_BYTES, Item, ItemTable, ValueStore
+from covalent_parallel_plugin.electron.map.report import MOST_ITEMS, TaskReport, read_chunk, read_task
+from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.errors import OutcomeError
-from covalent_parallel_plugin.runner.items import Share, parse_indices
-from covalent_parallel_plugin.runner.report import KEPT_BYTES as KEPT_BY_THE_RUNNER
-from covalent_parallel_plugin.runner.report import kept
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import ITEMS, KILLED, OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import CallIdentity, TaskAddress, chunk_binding, task_binding
+from covalent_parallel_plugin.protocol.item_call import format_indices, parse_indices
+from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
+from covalent_parallel_plugin.runner.map_items import ItemShare
+from covalent_parallel_plugin.runner.outcome_report import head_and_tail
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
 EXCEPTION = {"type": "ValueError", "module": "builtins", "message": "no", "args": ["no"], "traceback": "Traceback\n"}
 HEADER: dict[str, Any] = {
-    "kind": wire.OUTCOME,
-    "outcome": wire.ITEMS,
+    "kind": OUTCOME,
+    "outcome": ITEMS,
     "call_id": CALL_ID,
     "task_index": 1,
     "attempt": 0,
@@ -54,7 +50,7 @@ HEADER: dict[str, Any] = {
         "shown": [[0, "11"]],
     },
 }
-PARTS: dict[str, wire.Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
+PARTS: dict[str, Part] = {"stdout": b"one\nfive", "stderr": b"err", "values": b"aaabb"}
 
 index_lists = st.lists(st.integers(0, 2000), max_size=60)
 
@@ -66,13 +62,17 @@ def store(tmp_path: Path) -> Iterator[ValueStore]:
     made.close()
 
 
-def sealed(header: Any = HEADER, parts: dict[str, wire.Part] = PARTS, bound_to: bytes | None = None) -> io.BytesIO:
-    bound_to = wire.binding(wire.OUTCOME, CALL_ID, 1) if bound_to is None else bound_to
-    return io.BytesIO(b"".join(wire.chunks(wire.seal(header, parts, KEY, bound_to), parts)))
+def sealed(header: Any = HEADER, parts: dict[str, Part] = PARTS, bound_to: bytes | None = None) -> io.BytesIO:
+    bound_to = task_binding(OUTCOME, CALL_ID, 1) if bound_to is None else bound_to
+    return io.BytesIO(b"".join(envelope_chunks(seal_envelope(header, parts, KEY, bound_to), parts)))
 
 
 def read(store: ValueStore, stream: io.BytesIO, **where: Any) -> TaskReport:
-    return read_task(stream, **{"key": KEY, "call_id": CALL_ID, "task": 1, "round": 0, "store": store, **where})
+    return read_task(stream, address(**where), store)
+
+
+def address(key: bytes = KEY, call_id: str = CALL_ID, task: int = 1, round: int = 0) -> TaskAddress:
+    return CallIdentity(call_id, key, "folder").task(task, round)
 
 
 def value(store: ValueStore, report: TaskReport, number: int) -> bytes:
@@ -89,7 +89,7 @@ def printed(store: ValueStore, report: TaskReport) -> list[tuple[str, str]]:
 
 @given(index_lists.filter(bool))
 def test_indices_come_back_in_their_order(indices: list[int]) -> None:
-    assert parse_indices(compressed(indices)) == indices
+    assert parse_indices(format_indices(indices)) == indices
 
 
 @pytest.mark.parametrize(
@@ -105,20 +105,20 @@ def test_indices_come_back_in_their_order(indices: list[int]) -> None:
     ],
 )
 def test_runs_of_equal_steps_are_written_short(indices: list[int], text: str) -> None:
-    assert compressed(indices) == text
+    assert format_indices(indices) == text
     assert parse_indices(text) == indices
 
 
 @given(st.integers(1, 20), st.integers(0, 200))
 def test_every_item_is_of_exactly_one_task(tasks: int, count: int) -> None:
-    shares = [Share(task, tasks, 0, None, "").indices(count) for task in range(tasks)]
+    shares = [ItemShare(task, tasks, 0, None, "").indices(count) for task in range(tasks)]
     assert sorted(itertools.chain(*shares)) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @given(st.integers(1, 20), index_lists, st.integers(0, 1500))
 def test_chosen_items_are_shared_out_in_their_order(tasks: int, chosen: list[int], count: int) -> None:
-    shares = [Share(task, tasks, 0, chosen, "").indices(count) for task in range(tasks)]
+    shares = [ItemShare(task, tasks, 0, chosen, "").indices(count) for task in range(tasks)]
     there = [index for index in chosen if index < count]
     taken = [share[turn] for turn in range(len(there)) for share in shares if turn < len(share)]
     assert taken == there
@@ -126,8 +126,8 @@ def test_chosen_items_are_shared_out_in_their_order(tasks: int, chosen: list[int
 
 @given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 50))
 def test_a_later_attempt_goes_on_where_the_earlier_one_was(tasks: int, count: int, position: int) -> None:
-    whole = Share(0, tasks, 0, None, "").indices(count)
-    assert Share(0, tasks, position, None, "").indices(count) == whole[position:]
+    whole = ItemShare(0, tasks, 0, None, "").indices(count)
+    assert ItemShare(0, tasks, position, None, "").indices(count) == whole[position:]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_items_come_with_values_exceptions_and_their_own_output(store: ValueStor
 
 def test_a_killed_task_tells_its_ending_and_the_item_it_stood_in(store: ValueStore) -> None:
     ended = {
-        "outcome": wire.KILLED,
+        "outcome": KILLED,
         "signal": 9,
         "exit_status": None,
         "reason": "",
@@ -168,7 +168,7 @@ def test_a_killed_task_tells_its_ending_and_the_item_it_stood_in(store: ValueSto
 
 
 def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueStore) -> None:
-    header = {**HEADER, "outcome": wire.EXCEPTION, "exception": EXCEPTION}
+    header = {**HEADER, "outcome": envelope.EXCEPTION, "exception": EXCEPTION}
     report = read(store, sealed(header, {"stdout": b"out", "stderr": b""}))
     assert report.ended is not None and report.ended.raised is not None
     assert (report.ended.raised.message, report.stdout, list(report.items)) == ("no", "out", [])
@@ -176,7 +176,7 @@ def test_a_task_that_never_came_to_its_items_tells_its_own_ending(store: ValueSt
 
 def test_a_chunk_has_items_and_their_output(store: ValueStore) -> None:
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
-    report = read_chunk(sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2)), KEY, CALL_ID, 1, 0, 2, store)
+    report = read_chunk(sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2)), address(), 2, store)
     assert [stdout for stdout, _ in printed(store, report)] == ["one\n", "five", ""]
     assert value(store, report, 2) == b"bb"
 
@@ -253,8 +253,8 @@ def changed_table(**columns: Any) -> dict[str, Any]:
         {"streams": [1]},
         {"streams": None},
         {"ended": {"outcome": "danced", "running": None}},
-        {"ended": {"outcome": wire.KILLED, "running": [1]}},
-        {"ended": {"outcome": wire.KILLED, "running": [-1, "", [0, 0, 0, 0]]}},
+        {"ended": {"outcome": KILLED, "running": [1]}},
+        {"ended": {"outcome": KILLED, "running": [-1, "", [0, 0, 0, 0]]}},
         {"ended": 5},
         {"outcome": "danced"},
         {"python": 3},
@@ -301,14 +301,14 @@ def test_an_outcome_that_was_sealed_for_another_place_is_refused(store: ValueSto
 @pytest.mark.parametrize("where", [(2, 0, 2), (1, 1, 2), (1, 0, 3)])
 def test_a_chunk_that_was_sealed_for_another_place_is_refused(store: ValueStore, where: tuple[int, int, int]) -> None:
     header = {key: HEADER[key] for key in ("table", "streams", "outside")}
-    stream = sealed(header, PARTS, wire.chunk_binding(CALL_ID, 1, 0, 2))
+    stream = sealed(header, PARTS, chunk_binding(CALL_ID, 1, 0, 2))
     with pytest.raises(OutcomeError, match="seal does not fit"):
-        read_chunk(stream, KEY, CALL_ID, *where, store)
+        read_chunk(stream, address(task=where[0], round=where[1]), where[2], store)
 
 
 def test_an_outcome_does_not_pass_for_a_chunk(store: ValueStore) -> None:
     with pytest.raises(OutcomeError, match="seal does not fit"):
-        read_chunk(sealed(), KEY, CALL_ID, 1, 0, 0, store)
+        read_chunk(sealed(), address(), 0, store)
 
 
 def test_changed_values_are_refused(store: ValueStore) -> None:
@@ -347,13 +347,13 @@ def spans_of(store: ValueStore, path: Path, *spans: tuple[int, int]) -> list[str
     size = path.stat().st_size
     output = [offset for span in spans for offset in (*span, 0, 0)]
     table = {**TABLE, "index": list(range(len(spans))), "size": [0] * len(spans), "output": output}
-    parts: dict[str, wire.Part] = {"stdout": kept(str(path)), "stderr": b"", "values": b""}
+    parts: dict[str, Part] = {"stdout": head_and_tail(str(path)), "stderr": b"", "values": b""}
     report = read(store, sealed({**HEADER, "table": table, "streams": [size, 0]}, parts))
     return [stdout for stdout, _ in printed(store, report)]
 
 
 def test_runner_and_dispatcher_mean_the_same_by_kept() -> None:
-    assert KEPT_BYTES == KEPT_BY_THE_RUNNER == COPY_BYTES
+    assert KEPT_BYTES == COPY_BYTES
 
 
 def test_items_at_the_ends_of_a_long_stream_keep_their_output(store: ValueStore, long_stream: Path) -> None:
@@ -364,7 +364,7 @@ def test_items_at_the_ends_of_a_long_stream_keep_their_output(store: ValueStore,
 def test_an_item_across_the_gap_has_its_beginning_and_its_end(store: ValueStore, long_stream: Path) -> None:
     size = long_stream.stat().st_size
     (whole,) = spans_of(store, long_stream, (0, size))
-    assert whole == kept(str(long_stream)).decode()
+    assert whole == head_and_tail(str(long_stream)).decode()
 
 
 def test_an_item_within_the_gap_is_told_to_be_left_out(store: ValueStore, long_stream: Path) -> None:

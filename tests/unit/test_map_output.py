@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.item_table import Item, ValueStore
-from covalent_parallel_plugin.dispatch.items import Running, TaskReport
-from covalent_parallel_plugin.dispatch.map_output import (
+from covalent_parallel_plugin.electron.map.item_table import Item, ValueStore
+from covalent_parallel_plugin.electron.map.output import (
     MOST_SECTIONS,
     OUTSIDE_BYTES,
     OUTSIDE_TASKS,
@@ -19,12 +17,15 @@ from covalent_parallel_plugin.dispatch.map_output import (
     section,
     totals,
 )
-from covalent_parallel_plugin.dispatch.map_rounds import Progress
-from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
+from covalent_parallel_plugin.electron.map.progress import MapProgress
+from covalent_parallel_plugin.electron.map.report import InterruptedItem, TaskReport
+from covalent_parallel_plugin.electron.outcome import Outcome, Raised
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 
 RAISED = Raised("ValueError", "builtins", "no", ("no",), "Traceback ...")
-KILLED = Outcome(wire.KILLED, "", "", signal=9)
-TIMED_OUT = Outcome(wire.KILLED, "", "", signal=9, reason="time_limit")
+KILLED = Outcome(envelope.KILLED, "", "", signal=9)
+TIMED_OUT = Outcome(envelope.KILLED, "", "", signal=9, reason="time_limit")
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def store(tmp_path: Path) -> Iterator[ValueStore]:
     made.close()
 
 
-def of(total: int | None, *reports: TaskReport) -> Progress:
-    progress = Progress(total)
+def of(total: int | None, *reports: TaskReport) -> MapProgress:
+    progress = MapProgress(total)
     for report in reports:
         progress.add(report)
     return progress
@@ -65,12 +66,12 @@ def test_output_stands_under_the_index_of_its_item(store: ValueStore) -> None:
 
 @pytest.mark.parametrize("how", [KILLED, TIMED_OUT])
 def test_the_last_words_of_an_item_in_which_its_process_was_ended_are_shown(store: ValueStore, how: Outcome) -> None:
-    report = TaskReport(ended=how, running=Running(1, "1", stdout="last words\n"))
+    report = TaskReport(ended=how, running=InterruptedItem(1, "1", stdout="last words\n"))
     assert output_of(of(2, report), store, "stdout") == "--- item 1 ---\nlast words\n"
 
 
 def test_an_item_that_ended_later_shows_what_it_printed_then(store: ValueStore) -> None:
-    first = TaskReport(ended=KILLED, running=Running(1, "1", stdout="last words\n"))
+    first = TaskReport(ended=KILLED, running=InterruptedItem(1, "1", stdout="last words\n"))
     progress = of(2, first, printed(store, item1="fine\n"))
     assert output_of(progress, store, "stdout") == "--- item 1 ---\nfine\n"
 
@@ -125,7 +126,7 @@ def test_a_later_jobs_tasks_are_named_with_their_job(store: ValueStore) -> None:
 
 def test_the_task_that_failed_comes_first_and_whole(store: ValueStore) -> None:
     long = "long\n" * OUTSIDE_BYTES
-    failed = TaskReport(ended=Outcome(wire.EXCEPTION, "", "", raised=RAISED), stdout=long, task=5)
+    failed = TaskReport(ended=Outcome(EXCEPTION, "", "", raised=RAISED), stdout=long, task=5)
     text = output_of(of(9, outside(0, "hook\n"), failed), store, "stdout")
     assert text.startswith(f"--- task 5, outside the items ---\n{long}")
 
@@ -168,6 +169,6 @@ def raised(index: int) -> TaskReport:
         (of(None), 3, 1, "items: 0 returned; 3 tasks\n"),
     ],
 )
-def test_one_line_has_the_totals(progress: Progress, tasks: int, jobs: int, text: str) -> None:
+def test_one_line_has_the_totals(progress: MapProgress, tasks: int, jobs: int, text: str) -> None:
     progress.tasks, progress.jobs = tasks, jobs
     assert totals(progress) == text

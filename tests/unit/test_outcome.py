@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import wire
-from covalent_parallel_plugin.dispatch.outcome import Frame, Origin, Outcome, read_outcome
+from covalent_parallel_plugin.electron.outcome import Frame, Origin, Outcome, read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import OUTCOME, OUTCOME_KINDS, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 KEY = b"k" * 32
 CALL_ID = "call-1"
-COMMON = {"kind": wire.OUTCOME, "call_id": CALL_ID, "task_index": 0, "attempt": 1, "python": "3.11.7"}
-VALUE = {**COMMON, "outcome": wire.VALUE, "name": "f", "cloudpickle": "3.0", "seconds": {"run": 0.5}}
+COMMON = {"kind": OUTCOME, "call_id": CALL_ID, "task_index": 0, "attempt": 1, "python": "3.11.7"}
+VALUE = {**COMMON, "outcome": envelope.VALUE, "name": "f", "cloudpickle": "3.0", "seconds": {"run": 0.5}}
 EXCEPTION = {
     **COMMON,
-    "outcome": wire.EXCEPTION,
+    "outcome": envelope.EXCEPTION,
     "exception": {
         "type": "KeyError",
         "module": "builtins",
@@ -30,9 +32,9 @@ EXCEPTION = {
         "origin": {"file": "/a.py", "first_line": 3},
     },
 }
-KILLED = {**COMMON, "outcome": wire.KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5}
-REFUSED = {**COMMON, "outcome": wire.REFUSED, "reason": "wrong_python", "message": "no"}
-PARTS: dict[str, wire.Part] = {"stdout": b"out\n", "stderr": b"err\n", "string": b"7", "value": b"pickle"}
+KILLED = {**COMMON, "outcome": envelope.KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5}
+REFUSED = {**COMMON, "outcome": envelope.REFUSED, "reason": "wrong_python", "message": "no"}
+PARTS: dict[str, Part] = {"stdout": b"out\n", "stderr": b"err\n", "string": b"7", "value": b"pickle"}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -41,18 +43,19 @@ json_values = st.recursive(
 )
 
 
-def sealed(header: dict[str, Any], parts: dict[str, wire.Part] = PARTS, task_index: int = 0) -> bytes:
-    prefix = wire.seal(header, parts, KEY, wire.binding(wire.OUTCOME, CALL_ID, task_index))
-    return b"".join(wire.chunks(prefix, parts))
+def sealed(header: dict[str, Any], parts: dict[str, Part] = PARTS, task_index: int = 0) -> bytes:
+    prefix = seal_envelope(header, parts, KEY, task_binding(OUTCOME, CALL_ID, task_index))
+    return b"".join(envelope_chunks(prefix, parts))
 
 
 def read(data: bytes, **where: Any) -> Outcome:
-    return read_outcome(io.BytesIO(data), **{"key": KEY, "call_id": CALL_ID, **where})
+    call = CallIdentity(where.get("call_id", CALL_ID), where.get("key", KEY), "folder")
+    return read_outcome(io.BytesIO(data), call.task(where.get("task_index", 0)))
 
 
 def test_a_value_comes_with_pickle_text_streams_and_timings() -> None:
     outcome = read(sealed(VALUE))
-    assert (outcome.kind, outcome.pickle, outcome.shown, outcome.name) == (wire.VALUE, b"pickle", "7", "f")
+    assert (outcome.kind, outcome.pickle, outcome.shown, outcome.name) == (envelope.VALUE, b"pickle", "7", "f")
     assert (outcome.stdout, outcome.stderr, outcome.attempt) == ("out\n", "err\n", 1)
     assert outcome.seconds == {"run": 0.5}
 
@@ -120,7 +123,7 @@ def test_a_header_from_a_hostile_container_gives_an_outcome_or_outcome_error(
         outcome = read(sealed({**header, key: value}))
     except OutcomeError:
         return
-    assert outcome.kind in wire.OUTCOME_KINDS
+    assert outcome.kind in OUTCOME_KINDS
 
 
 @given(st.sampled_from(list(EXCEPTION["exception"])), json_values)

@@ -18,29 +18,43 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.cloud.batch import JobStatus
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome, read_streams
-from covalent_parallel_plugin.dispatch.source import SourceText, with_source_lines
-from covalent_parallel_plugin.dispatch.verdict import Findings, Value, verdict
+from covalent_parallel_plugin.covalent_api.transportable import RawTransportable
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome, read_streams
+from covalent_parallel_plugin.electron.traceback_source import SourceText, with_source_lines
+from covalent_parallel_plugin.electron.verdict import ElectronEvidence, Value, verdict
 from covalent_parallel_plugin.errors import OutcomeError, ParallelError
+from covalent_parallel_plugin.protocol import envelope
+from covalent_parallel_plugin.protocol.envelope import (
+    EXCEPTION,
+    KILLED,
+    MAGIC,
+    MAX_HEADER_BYTES,
+    OUTCOME,
+    PARTIAL,
+    REFUSED,
+    SEAL_BYTES,
+    VALUE,
+    _seal_of,
+)
+from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 from covalent_parallel_plugin.settings import Settings
-from covalent_parallel_plugin.transport import RemoteValue
 
 KEY, OTHER_KEY = b"k" * 32, b"x" * 32
 CALL_ID, OTHER_CALL = "0123456789abcdef", "fedcba9876543210"
+ADDRESS = CallIdentity(CALL_ID, KEY, "folder").task()
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 OPTIONS = Settings(bucket_name="some-bucket", project_id="my-project")
 JOB = JobStatus("projects/p/locations/l/jobs/covalent-d-7", "uid-1", "SUCCEEDED")
 
-COMMON = {"kind": wire.OUTCOME, "call_id": CALL_ID, "task_index": 0, "attempt": 0, "python": "3.11.7"}
+COMMON = {"kind": OUTCOME, "call_id": CALL_ID, "task_index": 0, "attempt": 0, "python": "3.11.7"}
 RAISED = {"type": "KeyError", "module": "builtins", "message": "'x'", "args": ["x"], "traceback": "Traceback ...\n"}
 HEADERS: list[dict[str, Any]] = [
-    {**COMMON, "outcome": wire.VALUE, "name": "f", "cloudpickle": "3.0", "seconds": {"run": 0.5}},
-    {**COMMON, "outcome": wire.EXCEPTION, "exception": {**RAISED, "frames": [["/a.py", "f", 4, 3, 4, 8, 12]]}},
-    {**COMMON, "outcome": wire.KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5},
-    {**COMMON, "outcome": wire.REFUSED, "reason": "wrong_python", "message": "no"},
+    {**COMMON, "outcome": VALUE, "name": "f", "cloudpickle": "3.0", "seconds": {"run": 0.5}},
+    {**COMMON, "outcome": EXCEPTION, "exception": {**RAISED, "frames": [["/a.py", "f", 4, 3, 4, 8, 12]]}},
+    {**COMMON, "outcome": KILLED, "signal": 9, "exit_status": None, "reason": "", "peak_memory_bytes": 5},
+    {**COMMON, "outcome": REFUSED, "reason": "wrong_python", "message": "no"},
 ]
 
 
@@ -62,7 +76,7 @@ def crater(tmp_path: Path) -> Path:
 
 def parts_of(header: dict[str, Any], bomb: bytes) -> dict[str, bytes]:
     streams = {"stdout": b"out\n" + bomb, "stderr": b"err\n"}
-    return {**streams, "string": b"7", "value": bomb} if header["outcome"] == wire.VALUE else streams
+    return {**streams, "string": b"7", "value": bomb} if header["outcome"] == VALUE else streams
 
 
 def sealed(
@@ -70,27 +84,27 @@ def sealed(
     parts: dict[str, bytes],
     key: bytes = KEY,
     call_id: str = CALL_ID,
-    kind: str = wire.OUTCOME,
+    kind: str = OUTCOME,
     task_index: int = 0,
 ) -> bytes:
     """An envelope as the runner makes it, or of any bytes as header."""
     if isinstance(header, dict):
         table = [[name, len(part), hashlib.sha256(part).hexdigest()] for name, part in parts.items()]
         header = json.dumps({"parts": table, **header}).encode()
-    start = wire.MAGIC + len(header).to_bytes(4, "big") + header
-    return start + wire._seal_of(start, key, wire.binding(kind, call_id, task_index)) + b"".join(parts.values())
+    start = MAGIC + len(header).to_bytes(4, "big") + header
+    return start + _seal_of(start, key, task_binding(kind, call_id, task_index)) + b"".join(parts.values())
 
 
 def read(data: bytes) -> Outcome:
-    return read_outcome(io.BytesIO(data), KEY, CALL_ID)
+    return read_outcome(io.BytesIO(data), ADDRESS)
 
 
 def followed_through(outcome: Outcome) -> None:
     """All that the dispatcher does with an outcome, down to the bytes and the text that Covalent stores."""
-    found = verdict(CALL, OPTIONS, JOB.name, Findings(JOB, outcome=outcome))
+    found = verdict(CALL, OPTIONS, JOB.name, ElectronEvidence(JOB, outcome=outcome))
     if isinstance(found, Value):
         # Behind two offsets of eight bytes all is text
-        RemoteValue(found.outcome).serialize()[16:].decode()
+        RawTransportable(found.outcome).serialize()[16:].decode()
         found.outcome.stdout.encode()
         return
     found.stdout.encode()
@@ -130,8 +144,8 @@ def splice(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
 
 
 def body_of(data: bytes) -> int:
-    start = len(wire.MAGIC) + 4
-    return start + int.from_bytes(data[len(wire.MAGIC) : start], "big") + wire.SEAL_BYTES
+    start = len(MAGIC) + 4
+    return start + int.from_bytes(data[len(MAGIC) : start], "big") + SEAL_BYTES
 
 
 def foreign(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
@@ -144,7 +158,7 @@ def overwrite(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
 
 
 def noise(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
-    return chance.choice((b"", wire.MAGIC)) + chance.randbytes(chance.randrange(200))
+    return chance.choice((b"", MAGIC)) + chance.randbytes(chance.randrange(200))
 
 
 def reseal(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
@@ -161,7 +175,7 @@ def reseal_as_another(data: bytes, chance: random.Random, others: list[bytes]) -
     """Sealed with the right key for something else: another call, another task, output so far, the call itself."""
     header = chance.choice(HEADERS)
     what: dict[str, Any] = chance.choice(
-        ({"call_id": OTHER_CALL}, {"task_index": 1}, {"kind": wire.PARTIAL}, {"kind": wire.CALL})
+        ({"call_id": OTHER_CALL}, {"task_index": 1}, {"kind": PARTIAL}, {"kind": envelope.CALL})
     )
     return sealed(header, parts_of(header, data[-50:]), **what)
 
@@ -179,8 +193,8 @@ def test_ten_thousand_changed_outcomes_are_refused_or_exactly_right(seed: int, c
         *(sealed(header, parts_of(header, bomb), key=OTHER_KEY) for header in HEADERS),
         *(sealed(header, parts_of(header, bomb), call_id=OTHER_CALL) for header in HEADERS),
         *(sealed(header, parts_of(header, bomb), task_index=1) for header in HEADERS),
-        sealed({**COMMON, "kind": wire.PARTIAL}, {"stdout": bomb, "stderr": b""}, kind=wire.PARTIAL),
-        sealed(CALL.header(CALL_ID), {"function": bomb}, kind=wire.CALL),
+        sealed({**COMMON, "kind": PARTIAL}, {"stdout": bomb, "stderr": b""}, kind=PARTIAL),
+        sealed(CALL.header(CALL_ID), {"function": bomb}, kind=envelope.CALL),
         bomb,
     ]
     refused = 0
@@ -371,7 +385,9 @@ def test_no_builtin_class_named_by_a_container_does_anything_but_be_an_exception
             CALL,
             OPTIONS,
             JOB.name,
-            Findings(JOB, outcome=read(sealed({**HEADERS[1], "exception": exception}, parts_of(HEADERS[1], b"")))),
+            ElectronEvidence(
+                JOB, outcome=read(sealed({**HEADERS[1], "exception": exception}, parts_of(HEADERS[1], b"")))
+            ),
         )
         assert not isinstance(found, Value)
         assert isinstance(found.error, ParallelError) or type(found.error).__module__ == "builtins"
@@ -421,9 +437,9 @@ def test_a_sealed_header_that_is_no_header_is_refused_or_read(text: bytes) -> No
 
 
 def test_an_impossible_length_of_the_header_is_refused_before_anything_is_read() -> None:
-    for length in (0, wire.MAX_HEADER_BYTES, wire.MAX_HEADER_BYTES + 1, 2**32 - 1):
+    for length in (0, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 2**32 - 1):
         with pytest.raises(OutcomeError):
-            read(wire.MAGIC + length.to_bytes(4, "big") + b"{}")
+            read(MAGIC + length.to_bytes(4, "big") + b"{}")
 
 
 @pytest.mark.parametrize("size", [2**40, 2**50])
@@ -431,8 +447,8 @@ def test_a_part_larger_than_the_object_is_not_asked_for(size: int, tmp_path: Pat
     """A file would be asked for so many bytes, and memory for them be taken first."""
     text = json.dumps({"parts": [["stdout", size, "0" * 64]], **HEADERS[2]}).encode()
     for kind, reader in (
-        (wire.OUTCOME, lambda file: read_outcome(file, KEY, CALL_ID)),
-        (wire.PARTIAL, lambda file: read_streams(file, KEY, wire.binding(wire.PARTIAL, CALL_ID))),
+        (OUTCOME, lambda file: read_outcome(file, ADDRESS)),
+        (PARTIAL, lambda file: read_streams(file, KEY, task_binding(PARTIAL, CALL_ID))),
     ):
         path = tmp_path / kind
         path.write_bytes(sealed(text, {}, kind=kind))
@@ -442,8 +458,8 @@ def test_a_part_larger_than_the_object_is_not_asked_for(size: int, tmp_path: Pat
 
 @given(st.binary(max_size=300), st.integers(0, 2**16))
 def test_output_so_far_that_was_changed_is_refused(noise: bytes, where: int) -> None:
-    data = sealed({**COMMON, "kind": wire.PARTIAL}, {"stdout": b"out\n", "stderr": b"err\n"}, kind=wire.PARTIAL)
-    bound_to = wire.binding(wire.PARTIAL, CALL_ID)
+    data = sealed({**COMMON, "kind": PARTIAL}, {"stdout": b"out\n", "stderr": b"err\n"}, kind=PARTIAL)
+    bound_to = task_binding(PARTIAL, CALL_ID)
     assert read_streams(io.BytesIO(data), KEY, bound_to) == ("out\n", "err\n")
     where %= len(data)
     changed = data[:where] + noise + data[where + len(noise) :]
@@ -456,7 +472,7 @@ def test_output_so_far_that_was_changed_is_refused(noise: bytes, where: int) -> 
 def test_an_outcome_cannot_stand_in_for_output_so_far() -> None:
     data = sealed(HEADERS[2], parts_of(HEADERS[2], b""))
     with pytest.raises(OutcomeError):
-        read_streams(io.BytesIO(data), KEY, wire.binding(wire.PARTIAL, CALL_ID))
+        read_streams(io.BytesIO(data), KEY, task_binding(PARTIAL, CALL_ID))
 
 
 def test_arguments_of_an_exception_are_writable_text() -> None:

@@ -10,20 +10,23 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin import errors, wire
+from covalent_parallel_plugin import errors
+from covalent_parallel_plugin.batch import job_watch
+from covalent_parallel_plugin.batch.verdict import EXIT_CODES
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
-from covalent_parallel_plugin.dispatch import watch
-from covalent_parallel_plugin.dispatch.call import Call
-from covalent_parallel_plugin.dispatch.outcome import Outcome, Raised
-from covalent_parallel_plugin.dispatch.verdict import (
-    EXIT_CODES,
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.outcome import Outcome, Raised
+from covalent_parallel_plugin.electron.verdict import (
+    ElectronEvidence,
     Failure,
-    Findings,
     Value,
     exception_of,
-    settings_for_another_run,
+    spot_fallback_settings,
     verdict,
 )
+from covalent_parallel_plugin.protocol import exit_codes
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, REFUSED, VALUE
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 from covalent_parallel_plugin.settings import Settings
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
@@ -70,54 +73,54 @@ def task(code: int | None, text: str = "Task state is updated", state: str = "FA
 
 
 def told(**found: Any) -> Any:
-    return verdict(CALL, SETTINGS, JOB_NAME, Findings(**{"job": job("FAILED"), **found}))
+    return verdict(CALL, SETTINGS, JOB_NAME, ElectronEvidence(**{"job": job("FAILED"), **found}))
 
 
 # Every kind of outcome: how it ends, the error, and words that its message must have
 OUTCOMES: dict[str, tuple[Outcome, type[Exception] | None, list[str]]] = {
-    "value": (outcome(wire.VALUE, pickle=b"x"), None, []),
-    "value of a later attempt": (outcome(wire.VALUE, pickle=b"x", attempt=2), None, []),
-    "exception": (outcome(wire.EXCEPTION, raised=RAISED), KeyError, ["x"]),
+    "value": (outcome(VALUE, pickle=b"x"), None, []),
+    "value of a later attempt": (outcome(VALUE, pickle=b"x", attempt=2), None, []),
+    "exception": (outcome(EXCEPTION, raised=RAISED), KeyError, ["x"]),
     "killed": (
-        outcome(wire.KILLED, signal=9, peak_memory_bytes=100 * 2**20),
+        outcome(KILLED, signal=9, peak_memory_bytes=100 * 2**20),
         errors.TaskKilledError,
         ["SIGKILL", "exit code 137", "100 MB of the 512 MB asked for", "not for want of memory", "raise `memory`"],
     ),
     "out of memory": (
-        outcome(wire.KILLED, signal=9, out_of_memory_kills=1, peak_memory_bytes=500 * 2**20),
+        outcome(KILLED, signal=9, out_of_memory_kills=1, peak_memory_bytes=500 * 2**20),
         errors.TaskKilledError,
         ["killed for want of memory", "exit code 137", "500 MB of the 512 MB asked for", "Raise `memory`"],
     ),
     "likely out of memory": (
-        outcome(wire.KILLED, signal=9, peak_memory_bytes=400 * 2**20),
+        outcome(KILLED, signal=9, peak_memory_bytes=400 * 2**20),
         errors.TaskKilledError,
         ["most likely for want of memory", "exit code 137", "400 MB of the 512 MB", "Raise `memory`"],
     ),
     "segfault": (
-        outcome(wire.KILLED, signal=signal.SIGSEGV),
+        outcome(KILLED, signal=signal.SIGSEGV),
         errors.TaskKilledError,
         ["SIGSEGV", "native code", "Its stderr shows"],
     ),
-    "real-time signal": (outcome(wire.KILLED, signal=64), errors.TaskKilledError, ["64"]),
-    "unknown signal": (outcome(wire.KILLED, signal=99), errors.TaskKilledError, ["signal 99"]),
+    "real-time signal": (outcome(KILLED, signal=64), errors.TaskKilledError, ["64"]),
+    "unknown signal": (outcome(KILLED, signal=99), errors.TaskKilledError, ["signal 99"]),
     "left": (
-        outcome(wire.KILLED, exit_status=3),
+        outcome(KILLED, exit_status=3),
         errors.TaskKilledError,
         ["exit status 3", "before it returned", "Look for os._exit"],
     ),
-    "left with neither": (outcome(wire.KILLED), errors.TaskKilledError, ["exit status None"]),
+    "left with neither": (outcome(KILLED), errors.TaskKilledError, ["exit status None"]),
     "time limit": (
-        outcome(wire.KILLED, signal=9, reason="time_limit"),
+        outcome(KILLED, signal=9, reason="time_limit"),
         errors.TimeLimitError,
         ["time_limit of 9 s", "stderr shows where", "Raise `time_limit`"],
     ),
     "refused": (
-        outcome(wire.REFUSED, reason="wrong_python", message="no. Use 3.11."),
+        outcome(REFUSED, reason="wrong_python", message="no. Use 3.11."),
         errors.TaskRefusedError,
         ["was not run", "Use 3.11."],
     ),
 }
-REASONS = ["", watch.GONE, watch.QUEUE_LIMIT, watch.OVERDUE]
+REASONS = ["", job_watch.GONE, job_watch.QUEUE_LIMIT, job_watch.OVERDUE]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -174,12 +177,12 @@ def expected_without_outcome(
     state: str | None, status: str | None, code: int | None, reason: str, events: tuple[str, ...]
 ) -> tuple[type[Exception], list[str]]:
     """The table, written a second time and in another way than the code's."""
-    if reason == watch.QUEUE_LIMIT:
+    if reason == job_watch.QUEUE_LIMIT:
         why = "quota" if QUOTA in events and state is not None else "does not say why"
         return errors.NoCapacityError, ["queue_limit of 600 s", why]
-    if reason == watch.OVERDUE:
+    if reason == job_watch.OVERDUE:
         return errors.TimeLimitError, ["long after all its attempts", "run it again"]
-    if reason == watch.GONE or state is None:
+    if reason == job_watch.GONE or state is None:
         return errors.JobCancelledError, ["deleted it, or it vanished", "Run it again"]
     if "CANCEL" in state or "DELETION" in state:
         return errors.JobCancelledError, ["somebody else cancelled or deleted", "Run it again"]
@@ -254,8 +257,8 @@ def test_every_reserved_exit_code_of_batch_and_containers_is_explained(code: int
 
 
 def test_every_exit_status_of_the_runner_is_explained() -> None:
-    statuses = {value for name, value in vars(wire).items() if name.startswith("EXIT_")}
-    assert statuses - {wire.EXIT_DELIVERED} <= set(EXIT_CODES)
+    statuses = {value for name, value in vars(exit_codes).items() if name.startswith("EXIT_")}
+    assert statuses - {EXIT_DELIVERED} <= set(EXIT_CODES)
 
 
 def test_every_explanation_has_a_remedy_that_is_a_sentence() -> None:
@@ -296,12 +299,12 @@ def test_only_lost_spot_machines_lead_to_a_standard_one_and_only_if_asked(
     code: int | None, spot: bool, fallback: bool
 ) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=spot, spot_fallback=fallback, retries=2)
-    found = verdict(CALL, asked, JOB_NAME, Findings(job("FAILED"), task=task(code)))
-    again = settings_for_another_run(found, asked)
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(job("FAILED"), task=task(code)))
+    again = spot_fallback_settings(found, asked)
     if spot and fallback and code in LOST:
         assert again is not None
         assert (again.spot, again.retries, again.bucket_name) == (False, 2, "some-bucket")
-        assert settings_for_another_run(found, again) is None, "once"
+        assert spot_fallback_settings(found, again) is None, "once"
     else:
         assert again is None
 
@@ -309,19 +312,19 @@ def test_only_lost_spot_machines_lead_to_a_standard_one_and_only_if_asked(
 @pytest.mark.parametrize("kind", OUTCOMES)
 def test_no_outcome_leads_to_another_run(kind: str) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=True, spot_fallback=True)
-    found = verdict(CALL, asked, JOB_NAME, Findings(job("FAILED"), task=task(50001), outcome=OUTCOMES[kind][0]))
-    assert settings_for_another_run(found, asked) is None
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(job("FAILED"), task=task(50001), outcome=OUTCOMES[kind][0]))
+    assert spot_fallback_settings(found, asked) is None
 
 
 @pytest.mark.parametrize("state", [None, "CANCELLED", "DELETION_IN_PROGRESS", "SUCCEEDED"])
 def test_no_other_ending_of_the_job_leads_to_another_run(state: str | None) -> None:
     asked = Settings(bucket_name="some-bucket", project_id="my-project", spot=True, spot_fallback=True)
-    found = verdict(CALL, asked, JOB_NAME, Findings(None if state is None else job(state), task=task(50001)))
-    assert settings_for_another_run(found, asked) is None
+    found = verdict(CALL, asked, JOB_NAME, ElectronEvidence(None if state is None else job(state), task=task(50001)))
+    assert spot_fallback_settings(found, asked) is None
 
 
 def test_the_traceback_is_on_the_electrons_stderr() -> None:
-    failure = told(outcome=outcome(wire.EXCEPTION, raised=RAISED))
+    failure = told(outcome=outcome(EXCEPTION, raised=RAISED))
     assert failure.stderr == f"err\n{RAISED.traceback}Job: {JOB_ADDRESS}\nLogs: {LOGS_ADDRESS}\n"
 
 

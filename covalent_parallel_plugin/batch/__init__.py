@@ -1,0 +1,1 @@
+"""One Batch job, whoever asked for it: defined, submitted, watched, explained, and cleaned up after."""

@@ -1,0 +1,238 @@
+"""The Batch job that runs a task of this package's runner: pure, and checked against golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from google.cloud import batch_v1
+from google.protobuf.duration_pb2 import Duration
+
+from .. import __version__
+from ..errors import SettingsError
+from ..protocol.envelope import python_minor
+from ..protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_KEEP_OBJECTS,
+    ENV_KEY,
+    ENV_LAST_ATTEMPT,
+    ENV_RUNNER,
+    ENV_TIME_LIMIT,
+    PACKAGES_FOLDER,
+)
+from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
+from ..protocol.identity import CallIdentity
+from ..settings import Settings, container_rules, machine_rules, validators
+from ..settings.machine_sizes import tasks_per_machine
+from ..settings.stock_image import stock_image
+from . import runner_archive
+from .job_names import LABEL_CALL, LABEL_OWNER, LABEL_SERVER, LABEL_VERSION, OWNER, SERVER, JobOwner, label_value
+from .machine_policy import machine_policy
+
+# https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes: preempted; the machine stopped reporting,
+# was rebooted, was recreated. Nothing of the electron's own doing is among them.
+RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
+GRACE_SECONDS = validators.GRACE_SECONDS
+
+# https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
+MAX_JOB_BYTES = 1_000_000
+# Below this in its binary form no job is larger than that in JSON, the form that Batch may have in mind: a control
+# character takes six bytes there, and the rest of a job some thousands
+SURELY_SMALL_BYTES = 150_000
+MOST_TEMPLATES = 256
+LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{machine_rules.LOCAL_SSD}"
+# Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
+PACKAGES_VOLUME = "covalent-parallel-packages"
+# https://cloud.google.com/storage/docs/gcsfuse-cli: folders without objects of their own are seen; not only root may
+# look (containers of other users); whoever may write may write everywhere
+GCSFUSE_OPTIONS = ("--implicit-dirs", "-o allow_other")
+GCSFUSE_READ_ONLY = ("-o ro",)
+GCSFUSE_WRITABLE = ("--file-mode=666", "--dir-mode=777")
+
+
+def job(
+    settings: Settings,
+    owner: JobOwner,
+    image_uri: str,
+    tasks: int = 1,
+    variables: Mapping[str, str] | None = None,
+) -> batch_v1.Job:
+    """Return the owner's job as these settings ask, in this many tasks; `variables` are for the runner.
+
+    Raises:
+        SettingsError: it is larger than Batch takes.
+    """
+    labels = {**owner.labels, LABEL_CALL: owner.identity.call_id}
+    made = batch_v1.Job()
+    raw = batch_v1.Job.pb(made)
+    raw.CopyFrom(_job_template(settings, image_uri, tasks))
+    raw.labels.update(labels)
+    raw.allocation_policy.labels.update(labels)
+    raw.task_groups[0].task_spec.environment.variables.update(
+        {**_variables(settings, owner.identity), **(variables or {})}
+    )
+    _check_size(made, settings)
+    return made
+
+
+@lru_cache(MOST_TEMPLATES)
+def _job_template(settings: Settings, image_uri: str, tasks: int) -> Any:
+    """The job without what is a single call's, in protobuf's form: half a millisecond's work."""
+    return batch_v1.Job.pb(_build_template(settings, image_uri, tasks))
+
+
+def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:
+    labels = {
+        **settings.labels,
+        LABEL_VERSION: label_value(__version__),
+        LABEL_OWNER: OWNER,
+        LABEL_SERVER: SERVER,
+    }
+    group = batch_v1.TaskGroup(
+        task_count=tasks,
+        parallelism=min(tasks, settings.max_parallel),
+        task_count_per_node=_tasks_per_node(settings),
+        task_spec=_task(settings, image_uri, is_array=tasks > 1),
+    )
+    return batch_v1.Job(
+        priority=settings.priority,
+        task_groups=[group],
+        allocation_policy=machine_policy(settings, labels),
+        labels=labels,
+        logs_policy=batch_v1.LogsPolicy(destination=batch_v1.LogsPolicy.Destination.CLOUD_LOGGING),
+    )
+
+
+def _check_size(made: batch_v1.Job, settings: Settings) -> None:
+    if batch_v1.Job.pb(made).ByteSize() <= SURELY_SMALL_BYTES:
+        return
+    size = len(batch_v1.Job.to_json(made, indent=None))
+    if size > MAX_JOB_BYTES:
+        parts = {name: len(str(getattr(settings, name))) for name in ("environment", "secrets", "volumes", "labels")}
+        parts["container_options"] = len(settings.container_options)
+        largest = max(parts, key=lambda name: parts[name])
+        raise SettingsError(
+            [
+                f"the job's definition would have {size:,} bytes, and Batch takes {MAX_JOB_BYTES:,}; {largest} alone"
+                f" has {parts[largest]:,}: pass large values as the electron's arguments, which travel through the"
+                " bucket"
+            ]
+        )
+
+
+def image(settings: Settings, python: str) -> str:
+    """Return the image asked for, or the stock one with this version of Python."""
+    return settings.container_image_uri or stock_image(python_minor(python))
+
+
+def _tasks_per_node(settings: Settings) -> int:
+    """Always said: left out it is one by a Batch engineer's word, and computed by the type's docstring.
+
+    https://github.com/googleapis/googleapis/pull/734
+    """
+    if not settings.machine_type or settings.needs_gpu_drivers:
+        return 1
+    return tasks_per_machine(settings.machine_type, _cpu_milli(settings), settings.memory)
+
+
+def _cpu_milli(settings: Settings) -> int:
+    return max(1, round(settings.vcpus * 1000))
+
+
+def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSpec:
+    task = batch_v1.TaskSpec(
+        runnables=[batch_v1.Runnable(container=_container(settings, image_uri, is_array))],
+        compute_resource=batch_v1.ComputeResource(cpu_milli=_cpu_milli(settings), memory_mib=settings.memory),
+        max_run_duration=_duration(settings.time_limit + GRACE_SECONDS),
+        max_retry_count=settings.retries,
+        environment=batch_v1.Environment(
+            variables=settings.environment,
+            secret_variables={
+                name: container_rules.secret_version(secret, settings.project_id)
+                for name, secret in settings.secrets.items()
+            },
+        ),
+        volumes=_volumes(settings),
+    )
+    if settings.retries:
+        task.lifecycle_policies = [
+            batch_v1.LifecyclePolicy(
+                action=batch_v1.LifecyclePolicy.Action.RETRY_TASK,
+                action_condition=batch_v1.LifecyclePolicy.ActionCondition(exit_codes=retried_exit_codes(settings)),
+            )
+        ]
+    return task
+
+
+def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.Runnable.Container:
+    # Named one by one: left to itself, Batch would mount all of the task's volumes to be written to.
+    volumes = [
+        f"{volume.mount_path}:{volume.mount_path}:{'rw' if volume.is_writable else 'ro'}"
+        for volume in settings.mounted_volumes
+    ]
+    if settings.local_ssd_gb:
+        volumes.append(f"{LOCAL_SSD_PATH}:{LOCAL_SSD_PATH}:rw")
+    if settings.requirements and is_array:
+        volumes.append(f"{PACKAGES_VOLUME}:{PACKAGES_FOLDER}")
+    container = batch_v1.Runnable.Container(
+        image_uri=image_uri,
+        # Named even where the image's own would do: it has been seen dropped on GPU machines
+        entrypoint="python3",
+        commands=runner_archive.command(),
+        volumes=volumes,
+        options=settings.container_options,
+    )
+    if settings.registry_username:
+        container.username = settings.registry_username
+        container.password = container_rules.secret_version(settings.registry_password, settings.project_id)
+    return container
+
+
+def _volumes(settings: Settings) -> list[batch_v1.Volume]:
+    volumes = []
+    for volume in settings.mounted_volumes:
+        if volume.kind == "gs":
+            modes = GCSFUSE_WRITABLE if volume.is_writable else GCSFUSE_READ_ONLY
+            made = batch_v1.Volume(
+                gcs=batch_v1.GCS(remote_path="/".join(filter(None, (volume.host, volume.path)))),
+                mount_options=[*GCSFUSE_OPTIONS, *modes],
+            )
+        else:
+            made = batch_v1.Volume(
+                nfs=batch_v1.NFS(server=volume.host, remote_path=volume.path),
+                mount_options=[] if volume.is_writable else ["ro"],
+            )
+        made.mount_path = volume.mount_path
+        volumes.append(made)
+    if settings.local_ssd_gb:
+        volumes.append(batch_v1.Volume(device_name=machine_rules.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
+    return volumes
+
+
+def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
+    """What Batch tries again: lost machines, and the electron's own failures only if that was asked for."""
+    return (*RETRIED_EXIT_CODES, EXIT_RETRY_EXCEPTION) if settings.retry_exceptions else RETRIED_EXIT_CODES
+
+
+def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
+    variables = {
+        ENV_BUCKET: settings.bucket_name,
+        ENV_FOLDER: identity.folder,
+        ENV_CALL_ID: identity.call_id,
+        ENV_KEY: identity.key.hex(),
+        ENV_TIME_LIMIT: repr(float(settings.time_limit)),
+        ENV_RUNNER: runner_archive.runner_archive().object_name,
+    }
+    if settings.retry_exceptions:
+        variables[ENV_LAST_ATTEMPT] = str(settings.retries)
+    if settings.keep_objects:
+        variables[ENV_KEEP_OBJECTS] = "1"
+    return variables
+
+
+def _duration(seconds: float) -> Duration:
+    whole, nanos = divmod(round(seconds * 1e9), 10**9)
+    return Duration(seconds=whole, nanos=nanos)

@@ -1,0 +1,192 @@
+"""The jobs of one owner, one after the other: staged, made, watched, ended, and cleaned up after, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from google.cloud import batch_v1
+
+from ..cloud import Services
+from ..cloud.batch import JobStatus
+from ..cloud.threads import run_in_thread
+from ..errors import CacheDirError, CloudError
+from ..protocol.exit_codes import EXIT_NO_CALL
+from ..settings import Settings
+from . import job_definition, job_watch
+from .cancellation import Cancellation, CancelledCall
+from .failure_message import job_address
+from .job_names import JobOwner
+from .job_watch import WatchResult
+from .runner_archive import runner_archive, stage_runner
+from .status_poller import StatusPoller
+from .submission import Submission
+
+logger = logging.getLogger(__name__)
+
+# After its job was ended, a task's last write may still be on its way
+LATE_WRITE_SECONDS = 1.0
+
+
+class JobRun:
+    """The jobs of one owner; as an async context manager it leaves nothing behind: no job that runs, no object.
+
+    Args:
+        owner: whose jobs they are.
+        settings, services: how and through whom.
+        cancelled: set when the user asks for the end.
+
+    Attributes:
+        is_single_attempt: set it where no attempt but the last one of the last job can have left an object.
+    """
+
+    def __init__(self, owner: JobOwner, settings: Settings, services: Services, cancelled: Cancellation):
+        self.owner = owner
+        self.services = services
+        self.is_single_attempt = False
+        self._settings = settings
+        self._cancelled = cancelled
+        self._submission = Submission(services.batch, owner, cancelled)
+        self._is_staged = False
+        self._was_restaged = False
+
+    async def __aenter__(self) -> JobRun:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._clean_up()
+        except asyncio.CancelledError:
+            # A server that stops first has its electrons cancelled and then, amid this clean-up, their tasks.
+            await self._clean_up()
+            raise
+
+    @property
+    def job_name(self) -> str:
+        """The latest job's name, "" before there is one."""
+        return self._submission.job_name
+
+    def check_cancelled(self) -> None:
+        """Raise CancelledCall if the user asked for the end."""
+        if self._cancelled.is_set():
+            raise CancelledCall
+
+    @contextlib.contextmanager
+    def context(self, what: str) -> Iterator[None]:
+        """Have what goes wrong with Google name the owner and, where there is one, its job."""
+        try:
+            yield
+        except (CloudError, CacheDirError) as error:
+            address = f"\nJob: {job_address(self._settings, self.job_name)}" if self.job_name else ""
+            raise type(error)(f"{self.owner.title} {what}: {error}{address}") from error
+
+    async def stage(self, data: Callable[[], list[bytes]]) -> None:
+        """Have the runner and the call, which are the bytes of `data`, in the bucket.
+
+        Raises:
+            CloudError: the bucket could not be written to.
+        """
+        store, name = self.services.objects, self.owner.identity.object_name
+        with self.context("could not be staged"):
+            await stage_runner(store)
+            self._is_staged = True
+            await run_in_thread(lambda: store.put(name, data()))
+
+    async def create(self, settings: Settings, job: batch_v1.Job) -> None:
+        """Submit the next job.
+
+        Raises:
+            CloudError: Batch refused it, or could not be reached.
+            CancelledCall: the user asked for the end.
+        """
+        self.check_cancelled()
+        await self._submission.create(settings, job)
+
+    async def watch(self, tasks: int = 1) -> WatchResult:
+        """Wait for the end of the job, which has so many tasks, or for what makes waiting pointless.
+
+        Raises:
+            CloudError: Batch could not be reached for too long.
+            CancelledCall: the user asked for the end.
+        """
+        settings, name = self._settings, self.job_name
+        attempt_seconds = settings.time_limit + job_definition.GRACE_SECONDS + job_watch.SLACK_PER_ATTEMPT_SECONDS
+        # At worst the tasks run one after the other.
+        run_seconds = attempt_seconds * (settings.retries + 1) * tasks
+        limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, self.services.batch.outage_seconds)
+        poller = StatusPoller.shared(self.services.batch, settings.parent)
+
+        async def look(pause_seconds: float) -> JobStatus | None:
+            return await self._cancelled.unless(poller.look(name, pause_seconds))
+
+        with self.context("was lost sight of"):
+            try:
+                result = await job_watch.wait_for_end(look, name, settings.poll_freq, limits, time.monotonic)
+            finally:
+                poller.forget(name)
+        self._submission.record_watch(result)
+        return result
+
+    async def restage_lost_runner(self, exit_code: int | None) -> bool:
+        """Put the runner into the bucket again if a task with this exit code found it deleted; whether it did so.
+
+        That happens once at most. An emulator that was started anew on the same ports has no runner, and this process
+        believes that it has.
+        """
+        if exit_code != EXIT_NO_CALL or self._was_restaged:
+            return False
+        store = self.services.objects
+        names = await run_in_thread(store.names, runner_archive().object_name)
+        if names or not await run_in_thread(store.names, self.owner.identity.object_name):
+            return False
+        self._was_restaged = True
+        await stage_runner(store)
+        logger.warning(
+            "%s found no runner in the bucket; it is there again, and the job is made anew", self.owner.title
+        )
+        return True
+
+    async def _clean_up(self) -> None:
+        """Cancel what may still run and delete what was staged; what fails here is logged, and raises nothing.
+
+        The call goes first, beside the request to cancel: a server that stops may not wait for the rest, and a task
+        that finds no call any more leaves no output behind.
+        """
+        was_ended = False
+        try:
+            was_ended = await self._submission.end(self._delete_call)
+        except CloudError as error:
+            logger.warning("the job %s may still run: %s", self.job_name, error)
+        if not self._is_staged or self._is_kept:
+            return
+        await self._delete_objects()
+        if was_ended:
+            # What was writing when its job was ended may have come too late for the first time.
+            await asyncio.sleep(LATE_WRITE_SECONDS)
+            await self._delete_objects()
+
+    @property
+    def _is_kept(self) -> bool:
+        return self._settings.keep_objects and self._submission.is_created
+
+    async def _delete_call(self) -> None:
+        if self._is_staged and not self._is_kept:
+            try:
+                await run_in_thread(self.services.objects.delete, self.owner.identity.object_name)
+            except CloudError as error:
+                logger.debug("the call of %s is not deleted yet: %s", self.owner.title, error)
+
+    async def _delete_objects(self) -> None:
+        try:
+            await run_in_thread(self._delete_now)
+        except CloudError as error:
+            logger.warning("objects may be left under %s: %s", self.owner.identity.folder, error)
+
+    def _delete_now(self) -> None:
+        store, identity = self.services.objects, self.owner.identity
+        own = (identity.object_name, identity.task().outcome_name)
+        for name in own if self.is_single_attempt else store.names(f"{identity.folder}/"):
+            store.delete(name)

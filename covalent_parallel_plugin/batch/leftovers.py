@@ -1,0 +1,172 @@
+"""What a crashed server left behind: this package's unfinished jobs and staged objects, found and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..cloud import Services
+from ..cloud.batch import JobStatus
+from ..cloud.storage import StoredObject
+from ..cloud.threads import run_in_thread
+from ..errors import CloudError
+from ..protocol.object_names import PREFIX
+from .job_names import (
+    LABEL_CALL,
+    LABEL_DISPATCH,
+    LABEL_NODE,
+    LABEL_OWNER,
+    OWNER,
+    is_plain_id,
+    job_id_for,
+    label_value,
+    retry_suffix,
+)
+
+# PREFIX/dispatch/node/call/ and what `protocol.object_names` names there; anything else is somebody else's
+_OF_A_CALL = re.compile(
+    rf"(?P<folder>{re.escape(PREFIX)}/[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}/-?[0-9]+/(?P<call>[0-9a-f]{{16}}))/"
+    r"(call|(round-[0-9]+/)?(outcome-[0-9]+|items-[0-9]+-[0-9]+)|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"
+)
+
+# Removed at once; more would only queue in the package's threads
+REMOVALS_AT_ONCE = 16
+# How long cancelled jobs are waited for, so that none writes after its objects are deleted
+CANCEL_SECONDS = 30.0
+CANCEL_PAUSE_SECONDS = 1.0
+# After its job was ended, a task's last write may still be on its way
+LATE_WRITE_SECONDS = 2.0
+# Jobs that a call makes, one after the other: the first, of a map as many more as `retries` may be (Batch's limit is
+# 10), and with `spot_fallback` another
+MOST_JOBS = 12
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Jobs that have not ended and objects, all of them this package's and older than asked."""
+
+    jobs: Sequence[JobStatus]
+    objects: Sequence[StoredObject]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all objects."""
+        return sum(stored.size for stored in self.objects)
+
+
+async def find_leftovers(
+    services: Services, parent: str, older_than_seconds: float, now: float, dispatch_id: str | None = None
+) -> Leftovers:
+    """What is left under a project and region and in the bucket, of one dispatch or of all.
+
+    Only jobs with this package's own label count, and only objects under its prefix that have the name of a call's, and
+    whose call has no younger job (as after `spot_fallback`); the runner's archives stay, since a running server counts
+    on them.
+
+    Raises:
+        ValueError: an id that no dispatch has.
+        CloudError: Google refused, or could not be reached.
+    """
+    if dispatch_id is not None and not is_plain_id(dispatch_id):
+        raise ValueError(f"{dispatch_id!r} is no dispatch id")
+    before = now - older_than_seconds
+    wanted = {LABEL_OWNER: OWNER}
+    if dispatch_id is not None:
+        wanted[LABEL_DISPATCH] = label_value(dispatch_id)
+    listed = await services.batch.list(
+        parent, " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
+    )
+    ours = [
+        job
+        for job in listed
+        if not job.is_terminal
+        and all(job.labels.get(key) == value for key, value in wanted.items())
+        and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
+    ]
+    jobs = [job for job in ours if job.created_seconds <= before]
+    younger = {job.labels.get(LABEL_CALL) for job in ours} - {job.labels.get(LABEL_CALL) for job in jobs}
+    prefix = f"{PREFIX}/{dispatch_id}/" if dispatch_id is not None else f"{PREFIX}/"
+    stored = await run_in_thread(services.objects.list, prefix)
+    objects = [
+        found
+        for found in stored
+        if found.created_seconds <= before
+        and (match := _OF_A_CALL.fullmatch(found.name)) is not None
+        and match["call"] not in younger
+    ]
+    return Leftovers(jobs, objects)
+
+
+async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str]:
+    """Cancel the jobs, wait for their end, then delete the objects, those too that a job's end has added.
+
+    Returns:
+        What could not be done, a sentence each.
+    """
+    problems: list[str] = []
+    gate = asyncio.Semaphore(REMOVALS_AT_ONCE)
+
+    async def cancel(job: JobStatus) -> None:
+        async with gate:
+            try:
+                await services.batch.cancel(job.name)
+                if not await _has_ended(services, job.name):
+                    problems.append(f"the job {job.name} is cancelled, and has not ended yet: clean up again later")
+            except CloudError as error:
+                problems.append(str(error))
+
+    async def names_in(folder: str) -> list[str]:
+        async with gate:
+            try:
+                return [
+                    name
+                    for name in await run_in_thread(services.objects.names, f"{folder}/")
+                    if _OF_A_CALL.fullmatch(name)
+                ]
+            except CloudError as error:
+                problems.append(str(error))
+                return []
+
+    async def delete(name: str) -> None:
+        async with gate:
+            try:
+                await run_in_thread(services.objects.delete, name)
+            except CloudError as error:
+                problems.append(str(error))
+
+    await asyncio.gather(*(cancel(job) for job in leftovers.jobs))
+    names = {stored.name for stored in leftovers.objects}
+    cancelled = {job.labels.get(LABEL_CALL) for job in leftovers.jobs}
+    matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
+    folders = {match["folder"] for match in matches if match["call"] in cancelled}
+    # What was writing when its job was ended may come too late for the first time.
+    for pause in (0.0, LATE_WRITE_SECONDS) if folders else (0.0,):
+        await asyncio.sleep(pause)
+        for added in await asyncio.gather(*(names_in(folder) for folder in folders)):
+            names.update(added)
+        await asyncio.gather(*(delete(name) for name in sorted(names)))
+        names = set()
+    return problems
+
+
+async def _has_ended(services: Services, job_name: str) -> bool:
+    until = time.monotonic() + CANCEL_SECONDS
+    while time.monotonic() < until:
+        job = await services.batch.get(job_name)
+        if job is None or job.is_terminal:
+            return True
+        await asyncio.sleep(CANCEL_PAUSE_SECONDS)
+    return False
+
+
+def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
+    """Whether a job has one of the names that belong to a node of this dispatch: labels of two may be the same."""
+    node = job.labels.get(LABEL_NODE, "")
+    if re.fullmatch(r"-?[0-9]+", node) is None:
+        return False
+    call_id = job.labels.get(LABEL_CALL, "")
+    own = (retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
+    return job.name.rsplit("/", 1)[-1] in {job_id_for(dispatch_id, int(node), name) for name in ("", *own)}

@@ -1,0 +1,112 @@
+"""The runner as the job carries it: the bootstrap's source for the command line, and the archive in the bucket."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import hashlib
+import importlib.util
+import io
+import marshal
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .. import __version__
+from ..cloud.per_loop import PerLoop
+from ..cloud.storage import ObjectStore
+from ..cloud.threads import run_in_thread
+from ..protocol.object_names import RUNNER_PREFIX
+
+HERE = Path(__file__).resolve().parent.parent
+# Another name than the installed package's: an image may have another version of that, which Covalent would load
+ARCHIVED_PACKAGE = "covalent_parallel_runner"
+# Bootstrap and lists of pickles are for the job's command and for the dispatcher
+LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
+# Where the archive is known to be: the server's address, project and bucket
+_staged: set[tuple[str, str, str]] = set()
+# One upload at a time in each event loop: forty electrons that start together need one
+_locks = PerLoop(asyncio.Lock)
+# The same bytes for the same version, wherever and whenever they are made
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class RunnerArchive:
+    """The archive's bytes, their SHA-256, and the object that holds them."""
+
+    data: bytes
+    sha256: str
+
+    @property
+    def object_name(self) -> str:
+        return f"{RUNNER_PREFIX}/{__version__}-{self.sha256[:16]}.zip"
+
+
+def runner_files() -> list[Path]:
+    """Return the modules of this package that travel: the runner's, the protocol's and the errors."""
+    found = [path for folder in ("protocol", "runner") for path in sorted((HERE / folder).glob("*.py"))]
+    return [HERE / "errors.py", *(path for path in found if str(path.relative_to(HERE)) not in LEFT_OUT)]
+
+
+@cache
+def runner_archive() -> RunnerArchive:
+    """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
+    sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
+    for path in runner_files():
+        sources[f"{ARCHIVED_PACKAGE}/{path.relative_to(HERE)}"] = path.read_bytes()
+    cloudpickle = importlib.util.find_spec("cloudpickle")
+    if cloudpickle is None or cloudpickle.origin is None:
+        raise ModuleNotFoundError("cloudpickle is not installed: pip install cloudpickle", name="cloudpickle")
+    for path in sorted(Path(cloudpickle.origin).parent.glob("*.py")):
+        sources[f"cloudpickle/{path.name}"] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, source in sources.items():
+            archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source)
+            archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
+    data = buffer.getvalue()
+    return RunnerArchive(data, hashlib.sha256(data).hexdigest())
+
+
+@cache
+def bootstrap_source() -> str:
+    """The bootstrap without docstrings and comments, for `python3 -c`."""
+    tree = ast.parse((HERE / "runner" / "bootstrap.py").read_text(encoding="utf-8"))
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return ast.unparse(tree)
+
+
+def command() -> list[str]:
+    """What follows `python3` on a task's command line."""
+    return ["-c", bootstrap_source(), __version__, runner_archive().sha256]
+
+
+async def stage_runner(store: ObjectStore) -> None:
+    """Have the archive of this version in the bucket; a later version has another name."""
+    if store.place in _staged:
+        return
+    async with _locks.here():
+        if store.place not in _staged:
+            archive = await run_in_thread(runner_archive)
+            await run_in_thread(store.put, archive.object_name, archive.data)
+            _staged.add(store.place)
+
+
+def forget_runner(store: ObjectStore) -> None:
+    """A task did not find the archive: the next call puts it there again."""
+    _staged.discard(store.place)
+
+
+def _bytecode(source: bytes, name: str) -> bytes:
+    """A .pyc that is never checked against its source (PEP 552); Pythons of other versions compile the source."""
+    code = compile(source, name, "exec", dont_inherit=True)
+    # The only public way to this form, importlib's code_to_hash_pyc, has no public name; the layout is PEP 552's
+
+    flags = (1).to_bytes(4, "little")
+    # Version 2 of marshal's format: later ones write references wherever an object happens to be shared in this
+    # process, and the archive would have other bytes, and another name, in every process.
+    data = marshal.dumps(code, 2)
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + data

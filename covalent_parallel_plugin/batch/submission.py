@@ -1,0 +1,153 @@
+"""An owner's job on Batch: made once, known as the owner's own, and ended when nobody wants it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from google.cloud import batch_v1
+
+from ..cloud.batch import AlreadyExistsError, BatchApi
+from ..errors import CloudError, UnavailableError
+from ..settings import Settings
+from .cancellation import Cancellation
+from .error_hints import find_hint
+from .job_names import LABEL_CALL, JobOwner
+from .job_watch import ENDING_STATES, GONE, WatchResult
+
+logger = logging.getLogger(__name__)
+
+# How long a job that was cancelled is waited for, so that no task writes after its objects are deleted
+CANCEL_SECONDS = 15.0
+# The same for a job that somebody else is ending
+OTHERS_CANCEL_SECONDS = 5.0
+# Batch may not find a job for a while after it was made: so long it is asked again whether one is there, and whose
+UNSEEN_SECONDS = 10.0
+UNSEEN_PAUSE_SECONDS = 1.0
+# google.cloud.batch_v1.CreateJobRequest.request_id is to be a UUID: this package's are of this namespace
+REQUESTS = uuid.UUID("5d2f1c0e-8a43-5b7d-9e61-2c4b7a90d3f8")
+
+
+class Submission:
+    """The jobs of one owner, one after the other; the last one is meant by `job_name`.
+
+    Args:
+        batch: where they run.
+        owner: whose they are.
+        cancelled: set when the user asks for the end.
+    """
+
+    def __init__(self, batch: BatchApi, owner: JobOwner, cancelled: Cancellation):
+        self._batch = batch
+        self._owner = owner
+        self._cancelled = cancelled
+        self._jobs = 0
+        # A job may exist that has not ended / it is certain that it is this owner's
+        self._may_exist = False
+        self._is_confirmed = False
+        self._unseen_seconds = UNSEEN_SECONDS
+        self.job_name = ""
+
+    @property
+    def is_created(self) -> bool:
+        """Whether the job was made."""
+        return self._is_confirmed
+
+    def record_watch(self, watched: WatchResult) -> None:
+        """Take note of how the watch ended: a job that has ended needs no cancelling, one that is gone one try."""
+        if watched.reason == GONE:
+            self._unseen_seconds = 0.0
+        elif not watched.reason and watched.job is not None and watched.job.is_terminal:
+            self._may_exist = False
+
+    async def create(self, settings: Settings, job: batch_v1.Job) -> None:
+        """Submit the job, under the first of the owner's ids that is free.
+
+        Raises:
+            CloudError: Batch refused it, or could not be reached.
+            CancelledCall: the user cancelled meanwhile.
+        """
+        owner = self._owner
+        self._jobs += 1
+        for job_id in owner.job_ids(self._jobs):
+            self.job_name = f"{settings.parent}/jobs/{job_id}"
+            self._may_exist, self._is_confirmed = True, False
+            # The same for every try of this very request, and for no other one
+            request_id = str(uuid.uuid5(REQUESTS, f"{owner.identity.call_id} {job_id}"))
+            creation = self._batch.create(settings.parent, job, job_id, request_id)
+            try:
+                await self._cancelled.unless(creation)
+            except AlreadyExistsError:
+                if not await self._owns_job():
+                    self._may_exist = False
+                    continue
+            except CloudError as error:
+                # Only where no answer came may a job have been made.
+                self._may_exist = isinstance(error, UnavailableError)
+                known = find_hint(str(error))
+                remedy = f"\nThat means: {known.meaning}. To do: {known.remedy}." if known else ""
+                raise type(error)(f"{owner.title} could not be submitted: {error}{remedy}") from error
+            self._is_confirmed = True
+            logger.debug("submitted %s as %s", owner.title, self.job_name)
+            return
+        raise CloudError(
+            f"{owner.title} could not be submitted: jobs of other calls hold its names, such as {self.job_name}"
+        )
+
+    async def end(self, meanwhile: Callable[[], Awaitable[None]]) -> bool:
+        """Cancel the job unless it has ended, and wait for its end, for a while; `meanwhile` runs beside the request.
+
+        A job that another call made under this name is left alone.
+
+        Returns:
+            Whether there was a job to end.
+        """
+        if not self._may_exist:
+            return False
+        if not self._is_confirmed and not await self._owns_job():
+            self._may_exist = False
+            return False
+        # Both to their end: what one of them raises must not leave the other one behind.
+        is_ours, failed = await asyncio.gather(self._cancel(), meanwhile(), return_exceptions=True)
+        for outcome in (is_ours, failed):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
+        pause = 0.2
+        while time.monotonic() < until:
+            job = await self._batch.get(self.job_name, patience_seconds=5.0)
+            if job is None or job.is_terminal:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+        self._may_exist = False
+        return True
+
+    async def _cancel(self) -> bool:
+        """Cancel the job, again while Batch does not find it yet; False where somebody else is ending it."""
+        until = time.monotonic() + self._unseen_seconds
+        while not await self._batch.cancel(self.job_name, patience_seconds=CANCEL_SECONDS):
+            job = await self._batch.get(self.job_name, patience_seconds=5.0)
+            is_ending = job is not None and (job.is_terminal or job.state in ENDING_STATES)
+            if is_ending or time.monotonic() > until:
+                return False
+            await asyncio.sleep(UNSEEN_PAUSE_SECONDS)
+        return True
+
+    async def _owns_job(self) -> bool:
+        """Whether the job that holds the name is this very call's: an answer to an earlier try was lost then.
+
+        A job that is not found is asked for again; False if none appears.
+        """
+        until = time.monotonic() + UNSEEN_SECONDS
+        while True:
+            job = await self._batch.get(self.job_name, patience_seconds=UNSEEN_SECONDS)
+            if job is not None:
+                self._is_confirmed = job.labels.get(LABEL_CALL) == self._owner.identity.call_id
+                return self._is_confirmed
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(UNSEEN_PAUSE_SECONDS)

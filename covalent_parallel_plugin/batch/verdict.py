@@ -1,0 +1,175 @@
+"""From what is known of an ended job to what its owner is told: pure, a truth table.
+
+The job's state wins over its events: a task that succeeded on its third attempt still has the exit codes of the first
+two among its events.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from ..errors import (
+    ImageError,
+    JobCancelledError,
+    JobError,
+    MachineLostError,
+    NoCapacityError,
+    NoOutcomeError,
+    OutcomeError,
+    SchedulingError,
+    TaskKilledError,
+    TimeLimitError,
+)
+from ..protocol.exit_codes import (
+    EXIT_BAD_DIGEST,
+    EXIT_BUCKET_UNREADABLE,
+    EXIT_NO_CALL,
+    EXIT_NOT_DELIVERED,
+    EXIT_RETRY_EXCEPTION,
+    EXIT_RUNNER_FAILED,
+    EXIT_WRONG_PYTHON,
+)
+from ..settings import Settings
+from . import job_watch
+from .error_hints import find_last_hint
+from .job_evidence import JobEvidence
+
+# What an exit code says and what to do, from https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes,
+# from the shell's and container engines' conventions, and from this package's own (protocol.exit_codes)
+EXIT_CODES = {
+    50000: ("the task failed for a reason that Batch does not classify", "Look at the job's page."),
+    50001: ("its Spot machine was preempted", "Raise `retries`, set spot_fallback=True, or use spot=False."),
+    50002: ("its machine stopped reporting to Batch", "Raise `retries`; if it always happens, raise `memory`."),
+    50003: ("its machine rebooted while it ran", "Raise `retries`."),
+    50004: ("machine and task did not respond any more", "Run it again; if it always happens, raise `memory`."),
+    50005: ("the task ran past its maximum time", "Raise `time_limit`."),
+    50006: ("its machine was recreated while it ran", "Raise `retries`."),
+    125: (
+        "the container could not be started: its image could not be pulled, or a secret, a volume or one of"
+        " container_options could not be used",
+        "The last lines of its output say which. For an image: check container_image_uri, and that the service account"
+        " may read it.",
+    ),
+    126: ("the container's command could not be executed", "Use an image whose `python3` is a program."),
+    127: ("the container has no `python3`", "Leave container_image_uri out, or use an image with Python."),
+    137: ("the container was killed, most often for want of memory", "Raise `memory`."),
+    143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
+    EXIT_BAD_DIGEST: (
+        "what lay in the bucket was not what the job had been made for: it was changed on its way",
+        "Find out who else writes to the bucket.",
+    ),
+    EXIT_NO_CALL: (
+        "the call, or the runner, was not in the bucket any more when the task started",
+        "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
+    ),
+    EXIT_BUCKET_UNREADABLE: (
+        "the task could not read the bucket",
+        "Give its service account (service_account_email) roles/storage.objectViewer on it.",
+    ),
+    EXIT_RUNNER_FAILED: ("the runner failed", "This is a defect of covalent-parallel-plugin: please report it."),
+    EXIT_NOT_DELIVERED: (
+        "the task could not write its outcome to the bucket",
+        "Give its service account (service_account_email) roles/storage.objectCreator on it.",
+    ),
+    EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
+    EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
+}
+MACHINE_LOST_CODES = (50001, 50002, 50003, 50004, 50006)
+IMAGE_CODES = (125, 126, 127)
+CANCELLED_STATES = ("CANCELLED", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS")
+# The error's class, what happened, and what to do
+Explanation = tuple[type[JobError | OutcomeError], str, str]
+
+NO_OUTCOME: Explanation = (
+    NoOutcomeError,
+    "left no outcome in the bucket, although its task succeeded.",
+    "Find out what else deletes objects under its prefix; or the image runs another program than the job asks for.",
+)
+# "... with exit code 125.", in the words of a task's event or of a job's that repeats it
+_CODE_IN_TEXT = re.compile(r"\bexit code (\d{1,5})\b")
+
+
+def explain_job(settings: Settings, found: JobEvidence) -> Explanation:
+    """Return why a job ended of which nothing came: its state first, then its task's, then the latest event."""
+    if found.reason == job_watch.QUEUE_LIMIT:
+        return _waited_too_long(settings, found)
+    if found.reason == job_watch.OVERDUE:
+        return (
+            TimeLimitError,
+            "was given up: its job still runs long after all its attempts should have ended.",
+            "The job was cancelled; run it again.",
+        )
+    if found.job is None or found.reason == job_watch.GONE:
+        return JobCancelledError, "has no job any more: somebody deleted it, or it vanished.", "Run it again."
+    if found.job.state in CANCELLED_STATES:
+        return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
+    if found.job.state == "SUCCEEDED":
+        return NO_OUTCOME
+    return _failed(found)
+
+
+def _waited_too_long(settings: Settings, found: JobEvidence) -> Explanation:
+    events = found.job.events if found.job is not None else ()
+    known = find_last_hint(event.description for event in events)
+    what = f"was given up after waiting for a machine for its queue_limit of {settings.queue_limit:g} s"
+    if known is None:
+        return NoCapacityError, f"{what}; Batch does not say why.", "Raise `queue_limit`, or ask for other machines."
+    return NoCapacityError, f"{what}: {known[0].meaning}.", f"To do: {known[0].remedy}."
+
+
+def _failed(found: JobEvidence) -> Explanation:
+    if found.task is not None and found.task.state == "SUCCEEDED":
+        # Its events may hold the exit codes of earlier attempts: they mean nothing any more.
+        return NO_OUTCOME
+    code = _exit_code(found)
+    events = [*(found.job.events if found.job else ()), *(found.task.events if found.task else ())]
+    if code is None:
+        known = find_last_hint(event.description for event in events)
+        if known is None and found.task is not None and found.task.state == "FAILED":
+            return NoOutcomeError, "failed, and Batch gives no exit code.", "Look at the job's page and logs."
+        if known is None:
+            return SchedulingError, "could not start: its job failed before a task ran.", "Look at the job's page."
+        return SchedulingError, f"could not start: {known[0].meaning}.", f"To do: {known[0].remedy}."
+    kind: type[JobError] = NoOutcomeError
+    if code == 50005:
+        kind = TimeLimitError
+    elif code in MACHINE_LOST_CODES:
+        kind = MachineLostError
+    elif code in IMAGE_CODES:
+        kind = ImageError
+    elif code == 128 + signal.SIGKILL:
+        kind = TaskKilledError
+    if 128 < code < 128 + 65 and code not in EXIT_CODES:
+        return (
+            TaskKilledError,
+            f"ended with exit code {code}: its container was ended by {signal_name(code - 128)}.",
+            "",
+        )
+    unknown = ("which none of Batch, the container or this package explains", "Look at the job's page and logs.")
+    meaning, remedy = EXIT_CODES.get(code, unknown)
+    return kind, f"ended with exit code {code}: {meaning}.", remedy
+
+
+def _exit_code(found: JobEvidence) -> int | None:
+    """The task's last one, or where Batch does not tell of the task any more, the one in the words of an event."""
+    if found.task is not None and found.task.exit_code is not None:
+        return found.task.exit_code
+    for event in reversed(found.job.events if found.job is not None else ()):
+        match = _CODE_IN_TEXT.search(event.description)
+        if match:
+            return int(match[1])
+    return None
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name and number."""
+    try:
+        return f"{signal.Signals(number).name}, signal {number}"
+    except ValueError:
+        return f"signal {number}"
+
+
+def join_text(first: str, second: str) -> str:
+    """Two texts, the second on a line of its own."""
+    return first if not second else f"{first}\n{second}" if first and not first.endswith("\n") else first + second

@@ -1,0 +1,117 @@
+"""One electron from Covalent's call to its value: the one entry to all that runs it, beside the server or on Batch.
+
+It imports Google's clients, which takes a second: load it in a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..batch.cancellation import Cancellation, CancelledCall
+from ..cloud import Services, shared_services
+from ..cloud.threads import run_in_thread
+from ..electron.admission import Slot, acquire_slot
+from ..electron.cache_folder import require_folder
+from ..electron.call import Call
+from ..electron.electron_run import ElectronRun
+from ..electron.map.map_run import MapRun
+from ..electron.traceback_source import SourceText
+from ..electron.verdict import Failure
+from ..settings import Settings
+from ..settings.executor_options import settings_from
+from . import server_data
+from .builtin_nodes.classify import may_be_builtin_node
+from .builtin_nodes.run_node import run_node
+from .running_nodes import NodeId, remember
+from .transportable import CovalentCall, RawTransportable
+
+# Inputs up to this length are decoded faster than a thread is found for them
+SMALL_CHARACTERS = 64 * 1024
+
+# When a dispatch was first seen here, in seconds since the epoch: source files that were changed later are not its own
+_first_seen: OrderedDict[str, float] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The electron's value as Covalent takes it, and what the electron printed."""
+
+    value: RawTransportable
+    stdout: str
+    stderr: str
+
+
+async def run_electron(
+    covalent_call: CovalentCall,
+    node: NodeId,
+    options: Mapping[str, object],
+    cancelled: Cancellation,
+    is_in_server: bool,
+) -> Returned | Failure:
+    """Run an electron.
+
+    Args:
+        covalent_call: the electron, its arguments and its hooks.
+        options: the executor's, from which the settings are made.
+        cancelled: set when the user asks for the end.
+        is_in_server: whether this is Covalent's server, which knows more, and whose copies of the inputs are dropped.
+
+    Raises:
+        SettingsError: options missing or wrong.
+        CancelledCall: `cancelled` was set; its text says which electron it was.
+        CloudError: Google refused something, or could not be reached.
+        asyncio.CancelledError: the server stops; the job is cancelled first.
+    """
+    if node[0] not in _first_seen:
+        remember(_first_seen, node[0], time.time())
+    title, slot = f"node {node[1]} of dispatch {node[0]}", Slot()
+    try:
+        if not may_be_builtin_node(covalent_call.name):
+            # Covalent's own nodes need nothing that those wait for which are staged for Batch.
+            slot = await acquire_slot(cancelled)
+        settings = settings_from(options)
+        await require_folder(settings.cache_dir)
+        services = shared_services(settings.project_id, settings.bucket_name)
+        lattice = await server_data.lattice_name(node[0]) if is_in_server else ""
+        if covalent_call.size <= SMALL_CHARACTERS:
+            call, pickles = covalent_call.read(*node, lattice)
+        else:
+            call, pickles = await run_in_thread(covalent_call.read, *node, lattice)
+        title = str(call)
+
+        def on_staged() -> None:
+            slot.end()
+            if is_in_server:
+                covalent_call.blank()
+
+        result = None
+        if settings.service_nodes == "local":
+            result = await run_node(call, pickles, covalent_call.args, cancelled, settings.cache_dir)
+        if result is None:
+            run = _run_of(call, settings, services, cancelled, node if is_in_server else None)
+            result = await run.run(pickles, on_staged)
+        else:
+            on_staged()
+    except CancelledCall:
+        raise CancelledCall(f"{title} was cancelled") from None
+    finally:
+        slot.end()
+    if isinstance(result, Failure):
+        return result
+    outcome = result.outcome
+    return Returned(RawTransportable(outcome), outcome.stdout, outcome.stderr)
+
+
+def _run_of(
+    call: Call, settings: Settings, services: Services, cancelled: Cancellation, node: NodeId | None
+) -> ElectronRun | MapRun:
+    seen_at = _first_seen.get(call.dispatch_id, time.time())
+
+    async def source() -> SourceText:
+        return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
+
+    kind = ElectronRun if call.map is None else MapRun
+    return kind(call, settings, services, cancelled, source)

@@ -1,0 +1,60 @@
+"""Which nodes run in this process, and which were cancelled before they did.
+
+Covalent cancels through another instance of the executor than the one that runs a node.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from ..batch.cancellation import Cancellation
+
+# A node by its dispatch and its number there
+NodeId = tuple[str, int]
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST_REMEMBERED = 100_000
+
+
+class RunningNodes:
+    """The nodes of one process; of those that ended, or were cancelled early, the latest are remembered."""
+
+    def __init__(self) -> None:
+        self._running: dict[NodeId, list[Cancellation]] = {}
+        self._cancelled_early: OrderedDict[NodeId, None] = OrderedDict()
+        # Covalent cancels nodes that have run, too.
+        self._ended: OrderedDict[NodeId, None] = OrderedDict()
+
+    def begin(self, node: NodeId) -> Cancellation:
+        """Return the cancellation of a node that runs from here on; it may be set already."""
+        cancelled = Cancellation()
+        self._running.setdefault(node, []).append(cancelled)
+        if node in self._cancelled_early:
+            del self._cancelled_early[node]
+            cancelled.set()
+        return cancelled
+
+    def end(self, node: NodeId, cancelled: Cancellation) -> None:
+        """The node runs no longer."""
+        self._running[node].remove(cancelled)
+        if not self._running[node]:
+            del self._running[node]
+            remember(self._ended, node, None)
+
+    def cancel(self, node: NodeId) -> None:
+        """Have a node cancelled that runs, or that has not run yet."""
+        if node in self._running:
+            for cancelled in self._running[node]:
+                cancelled.set()
+        elif node not in self._ended:
+            remember(self._cancelled_early, node, None)
+
+
+def remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    """Keep a value, and of all of them the latest."""
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > MOST_REMEMBERED:
+        known.popitem(last=False)

@@ -1,0 +1,43 @@
+"""What Covalent's server knows of a dispatch and its electrons, asked inside the server's own process.
+
+These are the server's inner functions, and what they tell only makes a cost report or a traceback nicer: whatever goes
+wrong here, an electron runs without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+from .running_nodes import NodeId, remember
+
+logger = logging.getLogger(__name__)
+
+# Lattices' names by dispatch
+_lattices: OrderedDict[str, str] = OrderedDict()
+
+
+async def lattice_name(dispatch_id: str) -> str:
+    """Return the lattice's name, asked for once in a dispatch; "" where the server does not tell."""
+    if dispatch_id not in _lattices:
+        name = ""
+        try:
+            from covalent_dispatcher._core.data_modules import lattice
+
+            name = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
+        except Exception as error:
+            logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
+        # Electrons that start together ask together: none of them is told less than the first.
+        remember(_lattices, dispatch_id, name)
+    return _lattices[dispatch_id]
+
+
+async def source_text(node: NodeId) -> str:
+    """Return the electron's source; "" where the server does not tell."""
+    try:
+        from covalent_dispatcher._core.data_manager import electron
+
+        return str((await electron.get(*node, ["function_string"]))["function_string"] or "")
+    except Exception as error:
+        logger.debug("no source text of node %s: %s", node, error)
+        return ""

@@ -1,0 +1,115 @@
+"""What a job left behind: its outcome; or else its task's state, its output so far, or the last lines of its log."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..batch.job_evidence import EvidenceReader
+from ..batch.runner_archive import forget_runner
+from ..cloud import Services
+from ..cloud.batch import JobStatus
+from ..cloud.storage import CorruptObjectError
+from ..cloud.threads import run_in_thread
+from ..errors import CloudError, OutcomeError
+from ..protocol.envelope import OUTCOME, PARTIAL
+from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL
+from ..protocol.identity import CallIdentity
+from ..protocol.object_names import round_folder
+from ..settings import Settings
+from .download_buffer import DownloadBuffer
+from .outcome import Outcome, read_outcome, read_streams
+from .verdict import ElectronEvidence
+
+# The task may have found no runner in the bucket
+RUNNER_MISSING_STATUSES = (EXIT_NO_CALL, EXIT_BUCKET_UNREADABLE)
+
+logger = logging.getLogger(__name__)
+
+# The runner keeps 2 MiB of each stream (protocol.limits.KEPT_BYTES); what is larger it has not written
+LARGEST_PARTIAL_BYTES = 5 * 1024 * 1024
+# A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
+OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Fetches what one job left behind, through the services that its call came with."""
+
+    services: Services
+    settings: Settings
+    identity: CallIdentity
+    job_name: str
+
+    async def outcome(self, job: JobStatus | None) -> Outcome | OutcomeError | None:
+        """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come."""
+        is_expected = job is not None and job.state in ("SUCCEEDED", "FAILED")
+        for pause in (*(OUTCOME_GRACE_SECONDS if is_expected else ()), None):
+            found = await run_in_thread(self._read_outcome)
+            if found is not None or pause is None:
+                return found
+            await asyncio.sleep(pause)
+        return None
+
+    async def explain_missing(
+        self, found: ElectronEvidence, silent: Sequence[int] = (0,), round: int = 0
+    ) -> ElectronEvidence:
+        """What else there is to tell of a job of which these tasks left no outcome, the `round`-th of its call.
+
+        It is told of the first of them that ended with an exit code: others may have been stopped for its sake.
+        """
+        job = found.job
+        if job is None:
+            return found
+        reader = EvidenceReader(self.services, self.job_name)
+        task = await reader.first_failed(job, silent)
+        if task is not None and task.exit_code in RUNNER_MISSING_STATUSES:
+            forget_runner(self.services.objects)
+        found = replace(found, task=task)
+        index = task.index if task is not None else min(silent, default=0)
+        stdout, stderr = await run_in_thread(self._read_partial, index, round)
+        if stdout or stderr:
+            return replace(found, stdout=stdout, stderr=stderr)
+        only = index if sum(job.counts.values()) > 1 else None
+        return replace(found, lines=await reader.last_lines(job.uid, only))
+
+    def _read_outcome(self) -> Outcome | OutcomeError | None:
+        folder = self.settings.cache_dir
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        address = self.identity.task()
+        with DownloadBuffer(folder, address.call.key, address.binding(OUTCOME)) as arrival:
+            try:
+                if not self.services.objects.get(address.outcome_name, arrival):
+                    return None
+                return read_outcome(arrival.file, address, arrival.sha256)
+            except CorruptObjectError as error:
+                return OutcomeError(str(error))
+            except OutcomeError as error:
+                return error
+
+    def _read_partial(self, index: int, round: int) -> tuple[str, str]:
+        """Stdout and stderr of the task's latest attempt that was taken away and left them; empty if none did.
+
+        Only objects that are an attempt's and have its seal count, whatever else lies there.
+        """
+        store, address = self.services.objects, self.identity.task(index, round)
+        try:
+            attempts = f"{round_folder(self.identity.folder, round)}/attempt-"
+            there = {stored.name: stored.size for stored in store.list(attempts)}
+            for attempt in range(self.settings.retries, -1, -1):
+                name = address.partial_name(attempt)
+                if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
+                    continue
+                with io.BytesIO() as stream:
+                    store.get(name, stream)
+                    try:
+                        return read_streams(stream, address.call.key, address.binding(PARTIAL))
+                    except OutcomeError as error:
+                        logger.debug("%s is passed over: %s", name, error)
+        except CloudError as error:
+            logger.debug("no output so far of %s: %s", self.job_name, error)
+        return "", ""

@@ -1,0 +1,102 @@
+"""One call's way on the dispatcher: stage, submit, watch, collect; and whatever happens, leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from google.cloud import batch_v1
+
+from ..batch.cancellation import Cancellation
+from ..batch.job_run import JobRun
+from ..batch.job_watch import WatchResult
+from ..cloud import Services
+from ..cloud.threads import run_in_thread
+from ..protocol.envelope import EXCEPTION, KILLED
+from ..settings import Settings
+from .call import Call, Pickles, new_identity
+from .collect import Collector
+from .electron_job import electron_job, owner_of
+from .outcome import Outcome
+from .traceback_source import SourceText, with_source_lines
+from .verdict import ElectronEvidence, Verdict, spot_fallback_settings, verdict
+
+logger = logging.getLogger(__name__)
+
+
+class ElectronRun:
+    """One call on its way.
+
+    Args:
+        call: the electron; its pickles go to `run`.
+        settings, services: how and through whom.
+        cancelled: set when the user asks for its end.
+        source: finds the electron's source where it raised or was killed, for the lines of its traceback.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        settings: Settings,
+        services: Services,
+        cancelled: Cancellation,
+        source: Callable[[], Awaitable[SourceText]],
+    ):
+        self._call = call
+        self._settings = settings
+        self._source = source
+        self._jobs = JobRun(owner_of(call, new_identity(call)), settings, services, cancelled)
+
+    async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
+        """Bring the call to its end.
+
+        `pickles` is emptied, and `on_staged` called, as soon as the bucket has them.
+
+        Raises:
+            CancelledCall: `cancelled` was set; the job is cancelled.
+            CloudError: Google refused something, or could not be reached.
+            asyncio.CancelledError: the server stops; the job is cancelled first.
+        """
+        identity, settings = self._jobs.owner.identity, self._settings
+        async with self._jobs as jobs:
+            jobs.check_cancelled()
+            # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+            definitions = [electron_job(settings, self._call, identity)]
+            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements))
+            pickles.clear()
+            on_staged()
+            return await self._run_jobs(definitions)
+
+    async def _run_jobs(self, definitions: list[batch_v1.Job]) -> Verdict:
+        """Run the job, and if that was asked for once more on other machines.
+
+        `definitions` holds the one to run until it is submitted, and nothing afterwards: of thousands in flight they
+        would take more memory than all else.
+        """
+        jobs, settings = self._jobs, self._settings
+        while True:
+            await jobs.create(settings, definitions.pop())
+            watched = await jobs.watch()
+            with jobs.context("has an outcome that could not be fetched"):
+                found = await self._collect(watched, settings)
+            result = verdict(self._call, settings, jobs.job_name, found)
+            if not await jobs.restage_lost_runner(found.exit_code):
+                another = spot_fallback_settings(result, settings)
+                if another is None:
+                    return result
+                settings = another
+                logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
+            definitions.append(electron_job(settings, self._call, jobs.owner.identity))
+
+    async def _collect(self, watched: WatchResult, settings: Settings) -> ElectronEvidence:
+        jobs = self._jobs
+        collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
+        outcome = await collector.outcome(watched.job)
+        if not isinstance(outcome, Outcome):
+            found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason)
+            return await collector.explain_missing(found)
+        # Any attempt before, of a job before as well, may have left its output so far.
+        jobs.is_single_attempt = outcome.attempt == 0 and settings is self._settings
+        if outcome.kind in (EXCEPTION, KILLED):
+            outcome = await run_in_thread(with_source_lines, outcome, await self._source())
+        return ElectronEvidence(watched.job, outcome=outcome)

@@ -1,0 +1,222 @@
+"""A map's way on the dispatcher: one job of many tasks, and another one for the items that were lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from typing import BinaryIO, cast
+
+import aiofiles.os
+from google.cloud import batch_v1
+
+from ...batch.cancellation import Cancellation
+from ...batch.job_run import JobRun
+from ...batch.job_watch import WatchResult
+from ...cloud import Services
+from ...cloud.storage import CorruptObjectError
+from ...cloud.threads import run_in_thread
+from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
+from ...protocol.object_names import round_folder
+from ...settings import Settings
+from ..cache_folder import require_folder
+from ..call import Call, Map, Pickles, new_identity
+from ..collect import Collector
+from ..electron_job import map_job, owner_of
+from ..traceback_source import SourceText
+from ..value_buffer import IN_MEMORY_BYTES
+from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings
+from .item_table import ValueStore
+from .progress import MapProgress, named_items
+from .report import TaskReport, read_chunk, read_task, report_with_source_lines
+from .result import MapResult
+
+logger = logging.getLogger(__name__)
+
+LIMIT = " The limit is each task's, for all of its items: more tasks (max_parallel) have fewer items each."
+EARLY = " It was killed before its first item: while hooks ran, or the function and the items were loaded."
+_OUTCOME = re.compile(r"outcome-(\d+)")
+_CHUNK = re.compile(r"items-(\d+)-(\d+)")
+
+
+class MapRun:
+    """One map on its way; see ElectronRun for the arguments."""
+
+    def __init__(
+        self,
+        call: Call,
+        settings: Settings,
+        services: Services,
+        cancelled: Cancellation,
+        source: Callable[[], Awaitable[SourceText]],
+    ):
+        self._call = call
+        self._settings = settings
+        self._source = source
+        self._map = call.map or Map()
+        self._identity = new_identity(call)
+        self._jobs = JobRun(owner_of(call, self._identity), settings, services, cancelled)
+        self._progress = MapProgress(total=self._map.items)
+        # The exit code of the last job's task that was lost
+        self._exit_code: int | None = None
+        # How many jobs may follow the first one
+        self._left = settings.retries
+        self._store = ValueStore(settings.cache_dir)
+        self._result = MapResult(call, self._progress, self._store)
+
+    async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
+        """Bring the map to its end; its value is a list in the items' order. See `ElectronRun.run` for the rest."""
+        try:
+            await require_folder(self._settings.cache_dir)
+            if self._map.items == 0:
+                return await self._value()
+            async with self._jobs as jobs:
+                jobs.check_cancelled()
+                # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+                job = map_job(self._settings, self._call, self._identity)
+                await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
+                pickles.clear()
+                on_staged()
+                return await self._run_jobs(job)
+        finally:
+            # A file system takes its time to let go of gigabytes.
+            await aiofiles.os.wrap(self._store.close)()
+
+    async def _run_jobs(self, job: batch_v1.Job) -> Verdict:
+        """Run the job, and others for what was lost, until there is nothing more to do."""
+        settings, jobs = self._settings, self._jobs
+        while True:
+            tasks = int(job.task_groups[0].task_count)
+            await jobs.create(settings, job)
+            self._progress.jobs += 1
+            self._progress.tasks += tasks
+            watched = await jobs.watch(tasks)
+            with jobs.context("has outcomes that could not be fetched"):
+                result = await self._collect_items(watched, settings, tasks)
+            if not isinstance(result, Failure):
+                return result
+            if await jobs.restage_lost_runner(self._exit_code):
+                job = map_job(settings, self._call, self._identity, self._progress.jobs, self._progress.lost())
+                continue
+            if isinstance(result.error, MapError) and self._may_retry_exceptions:
+                self._progress.forget_raised()
+            lost = self._progress.lost()
+            if not self._is_worth_another_job(result, lost):
+                return result
+            if self._left == 0:
+                # On standard machines, if that was asked for and Spot machines were lost as often as allowed.
+                another = spot_fallback_settings(result, settings)
+                if another is None:
+                    return await self._in_place(result)
+                settings = another
+            self._left = max(self._left - 1, 0)
+            again = "all" if lost is None else named_items(lost)
+            logger.warning("%s has items that did not end (%s): they run again in a new job", self._call, again)
+            job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
+
+    @property
+    def _may_retry_exceptions(self) -> bool:
+        return self._settings.retry_exceptions and self._left > 0
+
+    def _is_worth_another_job(self, ended: Failure, lost: list[int] | None) -> bool:
+        """Whether items were lost through no fault of the electron's, or it is not known yet whose fault it was."""
+        if lost is not None and not lost:
+            return False
+        if self._progress.is_hopeless:
+            return False
+        return isinstance(ended.error, (MachineLostError, TaskKilledError, MapError)) or (
+            isinstance(ended.error, NoOutcomeError) and bool(self._progress.places)
+        )
+
+    async def _in_place(self, ended: Failure) -> Verdict:
+        """The end of a map that may have no other job: with errors in their places, if items killed their process."""
+        is_told = len(self._progress.still_killed) == len(self._progress.missing)
+        if self._map.return_exceptions and isinstance(ended.error, TaskKilledError) and is_told:
+            return await self._value()
+        return ended
+
+    async def _collect_items(self, watched: WatchResult, settings: Settings, tasks: int) -> Verdict:
+        round = self._progress.jobs - 1
+        refused, silent = await self._fetch(tasks, round)
+        progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
+        name = self._jobs.job_name
+        self._exit_code = None
+        if progress.hook is not None:
+            return await run_in_thread(result.hook_failed, settings, name, watched.job, progress.hook)
+        if progress.is_complete and progress.raised and may_retry:
+            return await run_in_thread(result.items_failed, settings, name, watched.job)
+        if progress.is_complete and (self._map.return_exceptions or not progress.raised):
+            return await self._value()
+        if progress.lost() == []:
+            # The others have killed their process too often.
+            in_place = self._map.return_exceptions and not (progress.raised and may_retry)
+            return await (
+                self._value() if in_place else run_in_thread(result.items_failed, settings, name, watched.job)
+            )
+        if progress.timed_out is not None:
+            ended, running = progress.timed_out
+            more = f" It stood in item {running.index} ({running.arguments})." if running is not None else ""
+            more += LIMIT
+            return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended), more)
+        if round in progress.early:
+            found = ElectronEvidence(watched.job, outcome=progress.early[round])
+            return await run_in_thread(result.lost, settings, name, found, EARLY)
+        if progress.still_killed and not silent:
+            ended, _ = list(progress.still_killed.values())[-1]
+            return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
+        collector = Collector(self._jobs.services, self._settings, self._identity, name)
+        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
+        found = await collector.explain_missing(found, sorted(silent), round)
+        self._exit_code = found.exit_code
+        return await run_in_thread(result.lost, settings, name, found)
+
+    async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
+        """Take note of all that the tasks of this round delivered.
+
+        Returns:
+            The last refusal, if there was one, and the tasks from which no outcome came.
+        """
+        folder = f"{round_folder(self._identity.folder, round)}/"
+        names = [name[len(folder) :] for name in await run_in_thread(self._jobs.services.objects.names, folder)]
+        outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
+        chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
+        wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
+        wanted += [(task, number) for task, number in chunks if task < tasks]
+        reports = await asyncio.gather(*(run_in_thread(self._read, round, *one) for one in wanted))
+        source = SourceText()
+        if any(isinstance(report, TaskReport) and report.has_frames for report in reports):
+            source = await self._source()
+        return await run_in_thread(self._noted, reports, source), set(range(tasks)) - outcomes
+
+    def _noted(self, reports: Sequence[TaskReport | OutcomeError | None], source: SourceText) -> OutcomeError | None:
+        """Take note of what was read; the last refusal, if there was one."""
+        refused = None
+        for report in reports:
+            if isinstance(report, OutcomeError):
+                logger.warning("%s: %s", self._call, report)
+                refused = report
+            elif report is not None:
+                self._progress.add(report_with_source_lines(report, source) if report.has_frames else report)
+        return refused
+
+    def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
+        address, store = self._identity.task(task, round), self._store
+        name = address.outcome_name if number is None else address.chunk_name(number)
+        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
+            stream = cast(BinaryIO, file)
+            try:
+                if not self._jobs.services.objects.get(name, stream):
+                    return None
+                if number is None:
+                    return read_task(stream, address, store)
+                return read_chunk(stream, address, number, store)
+            except CorruptObjectError as error:
+                return OutcomeError(str(error))
+            except OutcomeError as error:
+                return error
+
+    async def _value(self) -> Value:
+        return Value(await run_in_thread(self._result.value, self._settings.cache_dir))

@@ -1,0 +1,92 @@
+"""How a map ends, for its electron: the list of values, or the error, and in both streams who printed what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cloudpickle
+
+from ...batch.failure_message import FailureContext
+from ...batch.verdict import join_text
+from ...cloud.batch import JobStatus
+from ...protocol.envelope import VALUE
+from ...protocol.pickle_list import pickle_of_list
+from ...settings import Settings
+from ..call import Call
+from ..outcome import Outcome
+from ..value_buffer import join_to_buffer
+from ..verdict import ElectronEvidence, Failure, verdict
+from .item_table import ValueStore
+from .output import output_of, section, totals
+from .progress import MapProgress, failure_of, named_items, pickle_of_error
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """Puts what is known of one map into words; `store` holds what its items returned and printed."""
+
+    call: Call
+    progress: MapProgress
+    store: ValueStore
+
+    def value(self, folder: str) -> Outcome:
+        """The list of values, joined in order without loading them; in a file in `folder` where it is large."""
+        progress = self.progress
+        errors = {index: pickle_of_error(error) for index, error in progress.errors().items()}
+        chunks = pickle_of_list(progress.pickles(self.store, errors))
+        stdout, stderr = self._output()
+        return Outcome(
+            kind=VALUE,
+            stdout=stdout,
+            stderr=stderr,
+            pickle=join_to_buffer(chunks, self.store.size, folder),
+            shown=progress.shown(),
+            python=progress.python or self.call.python,
+            cloudpickle=progress.cloudpickle or cloudpickle.__version__,
+        )
+
+    def items_failed(self, settings: Settings, job_name: str, job: JobStatus | None) -> Failure:
+        """All items have ended, and some of them badly."""
+        error = failure_of(self.call, self.progress)
+        context = FailureContext(str(self.call), settings, job_name, job, None)
+        raised = self.progress.raised
+        first = raised[0].raised.traceback if raised and raised[0].raised is not None else ""
+        told = join_text(f"The first one:\n{first}" if first else "", f"{error}\n{context.addresses()}\n")
+        stdout, stderr = self._output()
+        return Failure(error, stdout, join_text(stderr, told))
+
+    def hook_failed(self, settings: Settings, job_name: str, job: JobStatus | None, ended: Outcome) -> Failure:
+        """A task ended badly before its first item or after its last one: in the words for a lone electron."""
+        failure, told = self._told(settings, job_name, ElectronEvidence(job, outcome=ended))
+        stdout, stderr = self._output()
+        return Failure(failure.error, stdout, join_text(stderr, told))
+
+    def lost(self, settings: Settings, job_name: str, found: ElectronEvidence, more: str = "") -> Failure:
+        """Items did not end: why, in the words for a lone electron, and how many and which."""
+        failure, told = self._told(settings, job_name, found)
+        missing = self.progress.missing
+        text = f"{len(missing)} of its {self.progress.total} items did not end ({named_items(missing)}).{more}"
+        if self.progress.total is None:
+            text = f"None of its items ended.{more}"
+        stdout, stderr = self._output()
+        where = f"task {found.task.index}, which was lost" if found.task is not None else "a task that was lost"
+        return Failure(
+            type(failure.error)(f"{failure.error}\n{text}"),
+            join_text(section(where, found.stdout), stdout),
+            join_text(join_text(section(where, found.stderr), stderr), join_text(told, f"{text}\n")),
+        )
+
+    def _output(self) -> tuple[str, str]:
+        """What the electron's streams show; a line of totals comes last in stdout."""
+        stdout, stderr = (output_of(self.progress, self.store, stream) for stream in ("stdout", "stderr"))
+        return join_text(stdout, totals(self.progress)), stderr
+
+    def _told(self, settings: Settings, job_name: str, found: ElectronEvidence) -> tuple[Failure, str]:
+        """What a lone electron would be told, and the same without the task's output, which is shown by item."""
+        outcome = found.outcome
+        if isinstance(outcome, Outcome):
+            outcome = replace(outcome, stdout="", stderr="")
+        failure = verdict(self.call, settings, job_name, found)
+        silent = verdict(self.call, settings, job_name, replace(found, outcome=outcome, stdout="", stderr=""))
+        assert isinstance(failure, Failure) and isinstance(silent, Failure)  # no outcome with a value comes here
+        return failure, silent.stderr

@@ -1,0 +1,175 @@
+"""pmap: one electron that calls its function with many items, as one Batch job of many tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from covalent import electron as covalent_electron  # type: ignore[attr-defined]  # Covalent has no types
+from covalent._shared_files.context_managers import active_lattice_manager
+from covalent._workflow.electron import Electron
+from covalent._workflow.lattice import Lattice
+
+from ..covalent_api.graph_inputs import (
+    PickledValue,
+    has_electrons,
+    keywords_from_hooks,
+    pickled_collection,
+    refuse_unknown_length,
+    shield_from_covalent,
+)
+from ..protocol.item_call import call_with, listed
+from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label
+from ..protocol.value_text import shortened
+from .local import error_for_item
+from .validation import CHECKED_ITEMS, refuse_mistakes, refuse_unknown_arguments, single_iterable
+
+# What `ct.electron` takes beside the function, of the version that is installed
+ELECTRON_OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(covalent_electron).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+
+
+def pmap(
+    function: Callable[..., Any] | None = None,
+    *,
+    executor: Any = None,
+    return_exceptions: bool = False,
+    **electron_options: Any,
+) -> Any:
+    """Make of a function one that is called with many items at once: a decorator, with or without arguments.
+
+    In a lattice, `mapped(items, **constants)` is one electron. On GCPBatchExecutor it runs as one Batch job of up to
+    `max_parallel` tasks, which take turns with the items; on any other executor the items run one after the other.
+    Its value is a list, in the items' order. An item that is a dict holds keyword arguments, a tuple positional ones;
+    anything else is the one argument. `constants` are keyword arguments that all items share.
+
+    Args:
+        executor: as for `ct.electron`; put `max_parallel` there.
+        return_exceptions: have an ElectronError in the place of each item that raised, or killed its process every
+            time, rather than MapError for all.
+        electron_options: further arguments of `ct.electron`: `deps_pip`, `call_before`, ...; hooks run once per task.
+
+    Raises:
+        TypeError: what is decorated is no plain function, or an argument is none of these.
+    """
+    refuse_unknown_arguments(electron_options, ("executor", "return_exceptions", *ELECTRON_OPTIONS))
+    if function is None:
+        return functools.partial(pmap, executor=executor, return_exceptions=return_exceptions, **electron_options)
+    return ParallelMap(function, executor, return_exceptions, electron_options)
+
+
+class ParallelMap:
+    """A function that takes many items; see `pmap`."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        executor: Any,
+        return_exceptions: bool,
+        electron_options: Mapping[str, Any],
+    ):
+        is_taken = hasattr(function, "electron_object") or isinstance(function, (Electron, Lattice, ParallelMap))
+        if not callable(function) or is_taken:
+            raise TypeError(
+                f"pmap takes a plain function, and {function!r} is none: put @pmap(...) in the place of"
+                " @ct.electron(...), whose arguments it takes as well"
+            )
+        self._function = function
+        self._return_exceptions = return_exceptions
+        options = dict(electron_options)
+        if executor is not None:
+            options["executor"] = executor
+        electron: Any = covalent_electron(_electron_function(function, return_exceptions), **options)
+        with contextlib.suppress(OSError, TypeError):
+            # What the UI shows, and where lines of tracebacks are looked up
+            electron.electron_object._function_string = inspect.getsource(function)
+        self._electron = electron
+        functools.update_wrapper(self, function)
+
+    def __repr__(self) -> str:
+        return f"<map of {self._name}>"
+
+    @property
+    def _name(self) -> str:
+        return getattr(self._function, "__name__", type(self._function).__name__)
+
+    def __call__(self, /, *given: Any, **constants: Any) -> Any:
+        """In a lattice: the electron, of one iterable of items. Elsewhere: the list of values, computed here.
+
+        Raises:
+            TypeError: the items are no list of any kind, or the function cannot be called with one of the first 1,000
+                or with the constants; electrons' results are known only when they run.
+        """
+        lattice = active_lattice_manager.get_active_lattice()
+        if lattice is None:
+            return self.local(*given, **constants)
+        items = single_iterable(self._name, given, constants, Electron)
+        if MAPPED_ITEMS in constants:
+            raise TypeError(
+                f"a constant of a map cannot have the name {MAPPED_ITEMS!r}, which its items travel under: rename that"
+                f" parameter of {self._name}"
+            )
+        held: list[Any] = []
+        if not isinstance(items, Electron):
+            refuse_unknown_length(items)
+            held = list(listed(items))
+        from_hooks = keywords_from_hooks(self._electron.electron_object, lattice)
+        self._refuse_mistakes(held, constants, from_hooks)
+        if not isinstance(items, Electron):
+            # With electrons among them Covalent makes the list, once they have ended.
+            if has_electrons(held):
+                items = [shield_from_covalent(item) for item in held]
+            else:
+                items = PickledValue(held, items_label(len(held)))
+        return self._electron(items, **{name: pickled_collection(value) for name, value in constants.items()})
+
+    def local(self, /, *given: Any, **constants: Any) -> list[Any]:
+        """The list of values, computed in this process, one item after the other: for a debugger, or a test.
+
+        What an item raises comes out where it is raised, unless `return_exceptions` has an error in its place. Hooks
+        do not run: what they would add is given as a constant.
+
+        Raises:
+            TypeError: as in a lattice, before the first call.
+        """
+        held = listed(single_iterable(self._name, given, constants, Electron))
+        self._refuse_mistakes(held, constants)
+        values = []
+        for index, item in enumerate(held):
+            try:
+                values.append(call_with(self._function, item, constants))
+            except (Exception, SystemExit) as error:
+                if not self._return_exceptions:
+                    if hasattr(error, "add_note"):
+                        error.add_note(f"item {index} ({shortened(item)}) of the map")
+                    raise
+                values.append(error_for_item(error))
+        return values
+
+    def _refuse_mistakes(
+        self, held: Sequence[Any], constants: Mapping[str, Any], from_hooks: Collection[str] = ()
+    ) -> None:
+        known = ((index, item) for index, item in enumerate(held[:CHECKED_ITEMS]) if not isinstance(item, Electron))
+        refuse_mistakes(self._function, known, constants, from_hooks)
+
+
+def _electron_function(function: Callable[..., Any], return_exceptions: bool) -> Callable[..., Any]:
+    """What Covalent gets: it maps by itself wherever no GCPBatchExecutor does, and says by its docstring what it is."""
+
+    # Nothing of this module is referred to by name, so that it travels by value.
+    def mapped(items: Any, **constants: Any) -> Any:
+        from covalent_parallel_plugin.pmap.local import map_locally
+
+        return map_locally(mapped.__dict__["covalent_parallel_map"], items, constants, return_exceptions)
+
+    functools.update_wrapper(mapped, function)
+    del mapped.__wrapped__  # type: ignore[attr-defined]  # its signature is the mapped one's
+    setattr(mapped, MAPPED_FUNCTION, function)
+    mapped.__doc__ = add_marker(function.__doc__, {"return_exceptions": return_exceptions})
+    return mapped

@@ -1,0 +1,29 @@
+"""grid: every combination of named lists, as the items of a map; a module of its own, since it is a public name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from ..covalent_api.graph_inputs import UNKNOWN_LENGTH, is_electron
+from ..protocol.value_text import shortened
+
+
+def grid(*unnamed: Any, **axes: Iterable[Any]) -> list[dict[str, Any]]:
+    """Every combination of the axes' values, as dicts of keyword arguments; the last axis changes fastest.
+
+    Raises:
+        TypeError: an axis has no name, is text, no iterable, or an electron's result: write a list.
+    """
+    if unnamed:
+        written = (f"{name}={shortened(values)}" for name, values in zip("abcdefgh", unnamed, strict=False))
+        is_dict = len(unnamed) == 1 and isinstance(unnamed[0], dict)
+        remedy = f"**{shortened(unnamed[0])}" if is_dict else ", ".join(written)
+        raise TypeError(f"grid takes named lists: grid({remedy})")
+    for name, values in axes.items():
+        if is_electron(values):
+            raise TypeError(f"grid({name}=...): {UNKNOWN_LENGTH}: have an electron return grid(...)")
+        if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+            raise TypeError(f"grid({name}={values!r}): an axis is a list of values: write {name}=[{values!r}]")
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

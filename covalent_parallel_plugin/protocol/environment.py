@@ -1,0 +1,33 @@
+"""Environment variables that a job sets for its runner, and those that name the services.
+
+Short, as no other module of the package may spell out such a name.
+"""
+
+from __future__ import annotations
+
+import os
+
+ENV_PREFIX = "COVALENT_PARALLEL_"
+ENV_BUCKET = ENV_PREFIX + "BUCKET"
+ENV_FOLDER = ENV_PREFIX + "FOLDER"
+ENV_CALL_ID = ENV_PREFIX + "CALL_ID"
+ENV_KEY = ENV_PREFIX + "KEY"
+ENV_TIME_LIMIT = ENV_PREFIX + "TIME_LIMIT"
+ENV_LAST_ATTEMPT = ENV_PREFIX + "LAST_ATTEMPT"
+ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
+ENV_RUNNER = ENV_PREFIX + "RUNNER"
+ENV_ROUND = ENV_PREFIX + "ROUND"
+ENV_ITEMS = ENV_PREFIX + "ITEMS"
+
+# Where the services are, if not at Google: http://host:port for Cloud Storage (Google's own variable), host:port else
+STORAGE_EMULATOR_HOST = "STORAGE_EMULATOR_HOST"
+BATCH_EMULATOR_HOST = "BATCH_EMULATOR_HOST"
+LOGGING_EMULATOR_HOST = "LOGGING_EMULATOR_HOST"
+
+# Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
+PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
+
+
+def remove_key(environment: "os._Environ[str]") -> bytes:
+    """Take the call's key out of the environment, before anything of the user's can read it there."""
+    return bytes.fromhex(environment.pop(ENV_KEY))

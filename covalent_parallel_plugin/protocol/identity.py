@@ -1,0 +1,77 @@
+"""The identity of a call and of a task of its jobs, with the names of their objects and what these are sealed for."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple, Optional
+
+from . import object_names as names
+from .envelope import CALL, ITEMS
+
+
+def task_binding(kind: str, call_id: str, task_index: int = 0, round: "Optional[int]" = None) -> bytes:
+    """What an envelope is sealed for: its kind, the call, the task and, after the call's first job, which job."""
+    return json.dumps([kind, call_id, task_index, round]).encode()
+
+
+def chunk_binding(call_id: str, task_index: int, round: int, number: int) -> bytes:
+    """What a chunk of a task's items is sealed for."""
+    return json.dumps([ITEMS, call_id, task_index, round, number]).encode()
+
+
+class CallIdentity(NamedTuple):
+    """One submission of a call: an id, a key for its seals, and its folder in the bucket."""
+
+    call_id: str
+    key: bytes
+    folder: str
+
+    def __repr__(self) -> str:
+        return "CallIdentity(%s)" % self.folder
+
+    @property
+    def object_name(self) -> str:
+        """The object that holds the call."""
+        return names.call_name(self.folder)
+
+    @property
+    def binding(self) -> bytes:
+        """What the call is sealed for."""
+        return task_binding(CALL, self.call_id)
+
+    def task(self, index: int = 0, round: int = 0) -> "TaskAddress":
+        """One task of the call's job number `round`."""
+        return TaskAddress(self, index, round)
+
+
+class TaskAddress(NamedTuple):
+    """One task: its call, its index in its job, and which of the call's jobs that is, from 0 on."""
+
+    call: CallIdentity
+    task: int = 0
+    round: int = 0
+
+    @property
+    def outcome_name(self) -> str:
+        """The write-once object that holds the task's outcome."""
+        return names.outcome_name(self.call.folder, self.task, self.round)
+
+    def chunk_name(self, number: int) -> str:
+        """The write-once object that holds some of the task's items."""
+        return names.chunk_name(self.call.folder, self.task, self.round, number)
+
+    def partial_name(self, attempt: int) -> str:
+        """The output so far of an attempt whose machine was taken away."""
+        return names.partial_name(self.call.folder, self.task, attempt, self.round)
+
+    def stream_name(self, stream: str) -> str:
+        """The whole of the task's stdout or stderr, where it was too long for the outcome."""
+        return names.stream_name(self.call.folder, self.task, stream, self.round)
+
+    def binding(self, kind: str) -> bytes:
+        """What an envelope of this kind is sealed for."""
+        return task_binding(kind, self.call.call_id, self.task, self.round or None)
+
+    def chunk_binding(self, number: int) -> bytes:
+        """What a chunk of the task's items is sealed for."""
+        return chunk_binding(self.call.call_id, self.task, self.round, number)

@@ -1,0 +1,262 @@
+"""The electron's process: load a call, run its hooks and its function, leave a report in the work folder.
+
+A report is written last and under its final name only, so that a process that dies on the way leaves none.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import re
+import sys
+import time
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
+
+from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
+from ..protocol.exception_record import describe, missing_module_text
+from ..protocol.value_text import shown_text
+from .code_files import origin_of, restore_files
+from .outcome_report import ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
+from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
+
+# The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
+FILES_KEYWORD = "files"
+# Its exceptions may be among what another electron returned
+OWN_PACKAGE = "covalent_parallel_plugin"
+# Space on the disk that is kept for the report, for when the electron has used up the rest
+RESERVE_FILE = "reserve"
+RESERVE_BYTES = 64 * 1024
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CallRefusal(Exception):
+    """Why the call is not run; `reason` is a word that the dispatcher's verdict knows."""
+
+    def __init__(self, reason: str, message: str):
+        self.reason = reason
+        super().__init__(message)
+
+
+class Hook(NamedTuple):
+    """A function to call before or after the electron; `keyword` is where its value goes, "" for nowhere."""
+
+    name: str
+    keyword: str
+
+
+def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
+    """Run the call and leave value, shown string and report in `folder`."""
+    clock = _Stopwatch()
+    report: Dict[str, object] = {}
+    try:
+        _reserve(folder)
+        report = _outcome(call, envelope, folder, clock)
+    except CallRefusal as refusal:
+        report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+        report = {"outcome": EXCEPTION, "exception": describe(error)}
+    report["seconds"] = clock.laps
+    _remove(folder, RESERVE_FILE)
+    temporary = os.path.join(folder, REPORT_FILE + ".new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(report, file)
+    os.replace(temporary, os.path.join(folder, REPORT_FILE))
+
+
+def _reserve(folder: str) -> None:
+    with open(os.path.join(folder, RESERVE_FILE), "wb") as file:
+        file.write(bytes(RESERVE_BYTES))
+
+
+def _remove(folder: str, *names: str) -> None:
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            os.remove(path)
+
+
+def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
+    header = envelope.header
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
+    restore_files(cloudpickle)
+    make_home(folder)
+    add_user_site()
+    requirements = cast(List[str], header.get("requirements", []))
+    if requirements:
+        try:
+            install(requirements, folder)
+        except InstallFailed as failure:
+            raise CallRefusal("requirements", str(failure)) from failure
+        clock.lap("requirements")
+    if header.get("before") or header.get("after"):
+        let_hooks_install(folder)
+    if not getattr(sys.flags, "safe_path", False) and "" not in sys.path:
+        # The bootstrap took it out.
+        sys.path.insert(0, "")
+
+    def load(name: str, loads: Callable[[Any], Any] = cloudpickle.loads) -> Any:
+        try:
+            data = view_part(call, envelope, name)
+        except WireError as error:
+            raise CallRefusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
+        try:
+            try:
+                return loads(data)
+            except ModuleNotFoundError as error:
+                if str(error.name).split(".")[0] != OWN_PACKAGE:
+                    raise
+                from .package_errors import provide_errors
+
+                if not provide_errors():
+                    raise
+                return loads(data)
+        except ModuleNotFoundError as error:
+            raise _missing_module(error, header) from error
+        except (AttributeError, TypeError) as error:
+            refusal = _foreign_pickle(error, header, cloudpickle)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    injected: Dict[str, List[Any]] = {}
+    for index, hook in enumerate(_hooks(header, "before")):
+        value = _call_hook(load, "before%d" % index, folder)
+        if hook.keyword:
+            injected.setdefault(hook.keyword, []).append(value)
+    importlib.invalidate_caches()
+    clock.lap("hooks_before")
+
+    function = load("function")
+    args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
+    kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
+    for name, values in injected.items():
+        kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
+    each = function
+    if header.get("map"):
+        from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS
+
+        # The function of a map knows the one that takes an item.
+        each = getattr(function, MAPPED_FUNCTION, function)
+    with open(os.path.join(folder, ORIGIN_FILE), "w", encoding="utf-8") as file:
+        json.dump(origin_of(each), file)
+    clock.lap("load")
+
+    if header.get("map"):
+        from .map_items import run_items
+
+        report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
+        _run_after_hooks(header, load, folder, clock)
+        return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
+
+    process = os.getpid()
+    try:
+        value = function(*args, **kwargs)
+    finally:
+        if os.getpid() != process:
+            # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
+            os._exit(0)
+    _run_after_hooks(header, load, folder, clock)
+
+    try:
+        _write_value(value, header, folder, cloudpickle)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        _remove(folder, VALUE_FILE, STRING_FILE)
+        told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
+        raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
+    clock.lap("pack")
+    name = getattr(value, "__name__", "")
+    return {
+        "outcome": VALUE,
+        "cloudpickle": cloudpickle.__version__,
+        "name": name if isinstance(name, str) else "",
+    }
+
+
+def _write_value(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
+    path = os.path.join(folder, VALUE_FILE)
+    try:
+        with open(path, "wb") as file:
+            cloudpickle.dump(value, file)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        # Loaded here only: hardly an electron needs it.
+        from .unpicklable import explanation
+
+        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
+    text = shown_text(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
+    with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
+        text_file.write(text)
+
+
+def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
+    clock.lap("run")
+    for index, _ in enumerate(_hooks(header, "after")):
+        _call_hook(load, "after%d" % index, folder)
+    clock.lap("hooks_after")
+
+
+class _Stopwatch:
+    """Seconds spent in each phase, by name."""
+
+    def __init__(self) -> None:
+        self.laps: Dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 6)
+        self._last = now
+
+
+def _hooks(header: Json, when: str) -> List[Hook]:
+    return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
+
+
+def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
+    # Loaded here only: most electrons have no hooks.
+    from . import hooks
+
+    hook = load(part + ".function", hooks.load)
+    args, kwargs = load(part + ".args"), load(part + ".kwargs")
+    with hooks.capture_pip_log(folder):
+        return hook(*args, **kwargs)
+
+
+def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
+    name = (error.name or str(error)).split(".")[0]
+    if name == "covalent":
+        return CallRefusal(
+            "no_covalent",
+            "this electron (%s) uses Covalent itself (a sublattice, a file transfer, or the workflow's result where"
+            " workflow_executor is this executor), so the image has to have Covalent %s, and it has none. Make one with"
+            " `covalent-parallel image build`, or"
+            " use an image with `pip install covalent==%s`, or an electron without them."
+            % (header.get("name"), header.get("covalent"), header.get("covalent")),
+        )
+    return CallRefusal("missing_module", missing_module_text(name))
+
+
+def _foreign_pickle(error: Exception, header: Json, cloudpickle: Any) -> Optional[CallRefusal]:
+    """Return why the pickle cannot be read, where another cloudpickle made it and this one lacks what it names."""
+    theirs, ours = str(header.get("cloudpickle", "")), str(cloudpickle.__version__)
+    if theirs in ("", ours) or "cloudpickle" not in str(error):
+        return None
+    return CallRefusal(
+        "cloudpickle",
+        "cloudpickle %s, with which the workflow was dispatched, and cloudpickle %s of the container cannot read each"
+        " other's pickles (%s). Install one version where you dispatch, beside Covalent's server, and in the image if"
+        " it has this package: pip install cloudpickle==%s" % (theirs, ours, error, max(theirs, ours, key=_release)),
+    )
+
+
+def _release(version: str) -> List[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]

@@ -1,0 +1,209 @@
+"""The items of a map, in the electron's process: one after the other, each value pickled by itself and noted at once.
+
+What is noted is whole: a process that is killed during an item leaves all the items before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..protocol.exception_record import describe
+from ..protocol.item_call import call_with, listed
+from ..protocol.value_text import shortened
+from .code_files import origin_of
+
+VALUES_FILE = "items.values"
+NOTES_FILE = "items.notes"
+SHARE_FILE = "share.json"
+# The values that are shown for the whole list
+SHOWN_ITEMS = 20
+
+
+class ItemShare(NamedTuple):
+    """Which items are this task's: `task` of `tasks`, from `position` on; of `chosen`, or of all where that is None."""
+
+    task: int
+    tasks: int
+    position: int
+    chosen: "Optional[List[int]]"
+    marker: str
+
+    def indices(self, count: int) -> "List[int]":
+        """The items' indices, in the order in which they run; `count` is how many there are in all."""
+        every = range(count) if self.chosen is None else [index for index in self.chosen if index < count]
+        return list(every[self.task :: self.tasks])[self.position :]
+
+
+def write_share(folder: str, share: ItemShare) -> None:
+    with open(os.path.join(folder, SHARE_FILE), "w") as file:
+        json.dump(share, file)
+
+
+def read_share(folder: str) -> ItemShare:
+    with open(os.path.join(folder, SHARE_FILE)) as file:
+        return ItemShare(*json.load(file))
+
+
+def run_items(
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    constants: Mapping[str, Any],
+    folder: str,
+    dump: Callable[[Any], bytes],
+) -> Dict[str, object]:
+    """Call the function with each item of this task's share, and note how each one ended.
+
+    Returns:
+        What the report says: how many items there are in all.
+    """
+    if isinstance(items, (set, frozenset)):
+        # Each task has its own: Python's hashes of texts differ from process to process.
+        raise TypeError(
+            "a set has no order that all tasks of a map share: have the electron that made it return sorted(...)"
+            " or list(...) of it"
+        )
+    held = listed(items)
+    share = read_share(folder)
+    marker = share.marker.encode()
+    values_path, notes_path = os.path.join(folder, VALUES_FILE), os.path.join(folder, NOTES_FILE)
+    with open(values_path, "ab") as values, open(notes_path, "a", encoding="utf-8") as notes:
+        _note(notes, {"count": len(held)})
+        for index in share.indices(len(held)):
+            _mark(marker, index)
+            _note(notes, {"begun": index, "arguments": shortened(held[index])})
+            note = _ended(function, held[index], constants, dump, values, index)
+            _mark(marker, -1)
+            _note(notes, note)
+    return {"count": len(held)}
+
+
+def _ended(
+    function: Callable[..., Any],
+    item: Any,
+    constants: Mapping[str, Any],
+    dump: Callable[[Any], bytes],
+    values: Any,
+    index: int,
+) -> Dict[str, object]:
+    process = os.getpid()
+    try:
+        try:
+            value = call_with(function, item, constants)
+        finally:
+            if os.getpid() != process:
+                # The function forked, and this is the copy: only the original goes on.
+                os._exit(0)
+        data = _dumped(value, dump, getattr(function, "__name__", "the function"))
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+        return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
+    values.write(data)
+    values.flush()
+    note = {"ended": index, "size": len(data)}  # type: Dict[str, object]
+    if index < SHOWN_ITEMS:
+        note["shown"] = shortened(value)
+    return note
+
+
+def _dumped(value: Any, dump: Callable[[Any], bytes], name: str) -> bytes:
+    try:
+        return dump(value)
+    except Exception as error:
+        from .unpicklable import explanation
+
+        raise TypeError(explanation(name, value, error, dump)) from None
+
+
+def _note(notes: Any, note: Mapping[str, object]) -> None:
+    notes.write(json.dumps(note) + "\n")
+    notes.flush()
+
+
+def _mark(marker: bytes, index: int) -> None:
+    """Say in both streams which item's output follows; -1 for none."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except Exception:
+            # The user has closed it, or put something else in its place: what that holds back is the user's affair.
+            pass
+        try:
+            os.write(descriptor, b"%s %d\n" % (marker, index))
+        except OSError:
+            # Closed below as well: then nothing of this item comes that way.
+            continue
+
+
+class Note(NamedTuple):
+    """How one item ended: the size of its value's pickle, or its exception."""
+
+    item: int
+    size: int
+    exception: "Optional[Dict[str, object]]"
+    arguments: str
+    shown: str
+
+
+class Notes(NamedTuple):
+    """What a process has noted: how many items there are (None: it never knew), the ended ones, and the begun one."""
+
+    total: "Optional[int]"
+    ended: "List[Note]"
+    running: "Optional[Tuple[int, str]]"
+
+
+class NotesReader:
+    """Reads what the electron's process notes, each line once, however often that is asked for."""
+
+    def __init__(self, folder: str):
+        self._path = os.path.join(folder, NOTES_FILE)
+        self._offset = 0
+        self._count = None  # type: Optional[int]
+        self._ended = []  # type: List[Note]
+        self._running = None  # type: Optional[Tuple[int, str]]
+
+    def read(self) -> Notes:
+        """Return all that was noted so far; a line that is not whole yet does not count."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                *lines, rest = file.read().split(b"\n")
+                self._offset = file.tell() - len(rest)
+        except OSError:
+            lines = []
+        for line in lines:
+            self._take(json.loads(line.decode()))
+        return Notes(self._count, self._ended, self._running)
+
+    def _take(self, note: "Mapping[str, Any]") -> None:
+        if "count" in note:
+            self._count = int(note["count"])
+        elif "begun" in note:
+            self._running = (int(note["begun"]), str(note["arguments"]))
+        else:
+            arguments = self._running[1] if self._running is not None else ""
+            size, shown = int(note.get("size", 0)), note.get("shown", "")
+            self._ended.append(Note(int(note["ended"]), size, note.get("exception"), arguments, shown))
+            self._running = None
+
+
+def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> Dict[str, object]:
+    """The notes as an outcome's header tells them; `streams` has where each item's output lies.
+
+    A table of columns: the dispatcher makes few objects of it, however many items there are.
+    """
+    spans = [streams.get(note.item, [0, 0, 0, 0]) for note in notes]
+    return {
+        "index": [note.item for note in notes],
+        "size": [note.size for note in notes],
+        "output": [offset for span in spans for offset in span] if any(map(any, spans)) else [],
+        "raised": [
+            [position, note.exception, note.arguments]
+            for position, note in enumerate(notes)
+            if note.exception is not None
+        ],
+        "shown": [[position, note.shown] for position, note in enumerate(notes) if note.shown],
+    }

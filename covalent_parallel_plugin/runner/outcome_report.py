@@ -1,0 +1,139 @@
+"""From what the electron's process left behind to the header and parts of an outcome: no process, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from ..protocol.envelope import EXCEPTION, KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
+from ..protocol.identity import TaskAddress
+from ..protocol.limits import KEPT_BYTES
+
+# Of the output of a pip that does not end
+PIP_BYTES = 16 * 1024
+
+REPORT_FILE = "report.json"
+# Where the electron's function was written, noted before it runs
+ORIGIN_FILE = "origin.json"
+VALUE_FILE = "value"
+STRING_FILE = "string"
+# What pip says while it runs
+PIP_FILE = "pip"
+CGROUP_FOLDER = "/sys/fs/cgroup"
+
+Packed = Tuple[Dict[str, object], Dict[str, Part]]
+
+
+class Ending(NamedTuple):
+    """How the electron's process ended.
+
+    `reason` is "" for an ending of its own, else "time_limit", "terminated" or "refused"; `peak_bytes` is its largest
+    resident set.
+    """
+
+    exit_status: Optional[int]
+    signal: Optional[int]
+    reason: str = ""
+    peak_bytes: int = 0
+
+
+def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
+    """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
+    report = dict(outcome=REFUSED, **refusal) if refusal is not None else _read_json(folder, REPORT_FILE)
+    parts = {
+        "stdout": head_and_tail(os.path.join(folder, "stdout")),
+        "stderr": head_and_tail(os.path.join(folder, "stderr")) + _pip_tail(folder),
+    }  # type: Dict[str, Part]
+    if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
+        report = {
+            "outcome": KILLED,
+            "signal": ending.signal,
+            "exit_status": ending.exit_status,
+            "reason": ending.reason,
+            "memory_limit_bytes": _cgroup_number("memory.max"),
+            "out_of_memory_kills": _out_of_memory_kills(),
+            "origin": _read_json(folder, ORIGIN_FILE),
+        }
+    elif report["outcome"] == EXCEPTION:
+        report["exception"] = dict(report["exception"], origin=_read_json(folder, ORIGIN_FILE))  # type: ignore[call-overload]  # it is one
+    elif report["outcome"] == VALUE and "count" not in report:
+        parts["string"] = file_part(os.path.join(folder, STRING_FILE))
+        parts["value"] = file_part(os.path.join(folder, VALUE_FILE))
+    report["peak_memory_bytes"] = ending.peak_bytes
+    return report, parts
+
+
+def partial_of(folder: str, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
+    """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
+    header = {
+        "kind": PARTIAL,
+        "call_id": address.call.call_id,
+        "task_index": address.task,
+        "attempt": attempt,
+    }  # type: Dict[str, object]
+    return header, {
+        "stdout": head_and_tail(os.path.join(folder, "stdout"), since[0]),
+        "stderr": head_and_tail(os.path.join(folder, "stderr"), since[1]) + _pip_tail(folder),
+    }
+
+
+def head_and_tail(path: str, start: int = 0, end: Optional[int] = None) -> bytes:
+    """The first and the last megabyte of a file, or of a part of it, and between them how much is left out."""
+    try:
+        with open(path, "rb") as file:
+            size = (os.fstat(file.fileno()).st_size if end is None else end) - start
+            file.seek(start)
+            if size <= 2 * KEPT_BYTES:
+                return file.read(size)
+            head = file.read(KEPT_BYTES)
+            file.seek(start + size - KEPT_BYTES)
+            tail = file.read(KEPT_BYTES)
+    except FileNotFoundError:
+        return b""
+    left_out = size - 2 * KEPT_BYTES
+    return head + b"\n... %d bytes left out ...\n" % left_out + tail
+
+
+def _pip_tail(folder: str) -> bytes:
+    """The last words of a pip that was at work when the electron's process was ended; else nothing."""
+    try:
+        with open(os.path.join(folder, PIP_FILE), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - PIP_BYTES))
+            said = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return b""
+    # Loaded here only: hardly a task needs it.
+    from ..errors import without_passwords
+
+    return ("\ncovalent-parallel: pip was still installing; its last words:\n" + without_passwords(said)).encode()
+
+
+def _read_json(folder: str, name: str) -> Optional[Dict[str, object]]:
+    """Return what the electron's process left under this name; None if it left nothing, or was killed meanwhile."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            found: Dict[str, object] = json.load(file)
+            return found
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _cgroup_number(name: str) -> Optional[int]:
+    try:
+        with open(os.path.join(CGROUP_FOLDER, name), encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _out_of_memory_kills() -> Optional[int]:
+    """How often the kernel killed a process of this container for want of memory (cgroup v2, memory.events)."""
+    try:
+        with open(os.path.join(CGROUP_FOLDER, "memory.events"), encoding="ascii") as file:
+            events = dict(line.split() for line in file)
+    except (OSError, ValueError):
+        return None
+    count = events.get("oom_kill")
+    return int(count) if count is not None else None

@@ -1,0 +1,230 @@
+"""The electron's process seen from outside: fork it, read its output, keep the clock, see how it ended."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..protocol.envelope import Envelope
+from .outcome_report import Ending
+from .output_capture import Stream
+
+if TYPE_CHECKING:
+    import resource
+
+DRAIN_SECONDS = 2.0
+TICK_SECONDS = 1.0
+STACK_DUMP_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+
+
+class Supervised(NamedTuple):
+    """How the electron's process ended, and its stdout and stderr, which are in files of these names."""
+
+    ending: Ending
+    streams: Tuple[Stream, Stream]
+
+
+def supervise(
+    call: BinaryIO,
+    envelope: Envelope,
+    folder: str,
+    time_limit_seconds: float,
+    marker: bytes = b"",
+    tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
+) -> Supervised:
+    """Fork the electron and stay with it until it has ended, whichever way; its files are in `folder` then.
+
+    `marker` begins the lines between items; `tick` is called every now and then where there is one.
+    """
+    stdout, stdout_write = os.pipe()
+    stderr, stderr_write = os.pipe()
+    notice, notice_write = os.pipe()
+    for descriptor in (stdout, stderr, notice, notice_write):
+        os.set_blocking(descriptor, False)
+    terminated: List[int] = []
+    signal.set_wakeup_fd(notice_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
+                         call, envelope, folder)  # fmt: skip
+    os.close(stdout_write)
+    os.close(stderr_write)
+    # Unbuffered: what a map delivers on the way is read from these files while they are written.
+    with open(os.path.join(folder, "stdout"), "wb", 0) as out, open(os.path.join(folder, "stderr"), "wb", 0) as err:
+        streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
+        ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
+    signal.set_wakeup_fd(-1)
+    for descriptor in (stdout, stderr, notice, notice_write):
+        os.close(descriptor)
+    return Supervised(ending, streams)
+
+
+def _watch(
+    child: int,
+    streams: Sequence[Stream],
+    notice: int,
+    time_limit_seconds: float,
+    terminated: List[int],
+    tick: Optional[Callable[[Sequence[Stream]], None]],
+) -> Ending:
+    selector = selectors.DefaultSelector()
+    for stream in streams:
+        selector.register(stream.read, selectors.EVENT_READ, stream)
+    selector.register(notice, selectors.EVENT_READ, None)
+    reason = ""
+    deadline = time.monotonic() + time_limit_seconds
+    status = usage = None
+    while True:
+        wait = max(0.0, deadline - time.monotonic())
+        for key, _ in selector.select(wait if tick is None else min(wait, TICK_SECONDS)):
+            if key.data is None:
+                _empty(notice)
+            elif not key.data.pump():
+                selector.unregister(key.fd)
+        if tick is not None and status is None:
+            tick(streams)
+        if status is None:
+            status, usage = _reap(child)
+            if status is not None:
+                # What the electron left in the pipes is read; what a process it left behind writes is waited for
+                # this long only.
+                deadline = time.monotonic() + DRAIN_SECONDS
+        if status is not None:
+            if len(selector.get_map()) == 1 or time.monotonic() >= deadline:
+                break
+        elif terminated:
+            reason = "terminated"
+            _kill_group(child)
+            deadline = time.monotonic() + DRAIN_SECONDS
+            terminated.clear()
+        elif time.monotonic() >= deadline:
+            # First the electron shows where it stands (faulthandler is registered for SIGUSR2), then it is killed.
+            reason = reason or "time_limit"
+            _send(child, signal.SIGUSR2)
+            _pump_for(selector, STACK_DUMP_SECONDS)
+            _kill_group(child)
+            deadline = time.monotonic() + DRAIN_SECONDS
+    _kill_group(child)
+    for stream in streams:
+        stream.pump()
+        stream.finish()
+    selector.close()
+    killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+    peak = usage.ru_maxrss * 1024 if usage is not None else 0
+    return Ending(exit_status, killed_by, reason, peak)
+
+
+def _reap(child: int) -> Tuple[Optional[int], Optional[resource.struct_rusage]]:
+    """The electron's wait status and resource usage once it has ended; as process 1, orphans are reaped as well."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return None, None
+        if pid == child:
+            return status, usage
+        if pid == 0:
+            return None, None
+
+
+def _pump_for(selector: selectors.BaseSelector, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for key, _ in selector.select(max(0.0, until - time.monotonic())):
+            if key.data is None:
+                _empty(key.fd)
+            elif not key.data.pump():
+                selector.unregister(key.fd)
+
+
+def _empty(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 512):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _kill_group(child: int) -> None:
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _send(child: int, number: int) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        return
+
+
+def _become_electron(
+    parent: int, stdout: int, stderr: int, unneeded: "tuple[int, ...]",
+    call: BinaryIO, envelope: Envelope, folder: str,
+) -> None:  # fmt: skip
+    """In the forked child: own process group, streams into the pipes, then the electron; never returns."""
+    status = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for descriptor in unneeded:
+            os.close(descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.close(stdout)
+        os.close(stderr)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+        _die_with(parent)
+        import faulthandler
+
+        faulthandler.enable()
+        faulthandler.register(signal.SIGUSR2, all_threads=True)
+        sys.argv = [sys.argv[0]]
+        from .electron_main import run
+
+        run(call, envelope, folder)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _flush_c_streams()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _flush_c_streams() -> None:
+    """Write out what C code has printed: _exit(2), unlike exit(3), leaves it in stdio's buffers."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)
+    except (ImportError, OSError, AttributeError):
+        return
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (Linux; prctl(2), PR_SET_PDEATHSIG)."""
+    try:
+        import ctypes
+
+        prctl: Callable[..., int] = ctypes.CDLL(None).prctl
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,243 @@
+"""The task's first process: fetch the call, have the electron run in another one, deliver the outcome.
+
+It loads nothing of the user's, so it lives on when the electron is killed, leaves the interpreter or runs too long.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, cast
+
+from ..protocol.envelope import (
+    EXCEPTION,
+    KILLED,
+    OUTCOME,
+    PARTIAL,
+    Envelope,
+    Json,
+    Part,
+    WireError,
+    envelope_chunks,
+    envelope_size,
+    file_part,
+    python_minor,
+    read_header,
+    seal_envelope,
+)
+from ..protocol.environment import (
+    ENV_BUCKET,
+    ENV_CALL_ID,
+    ENV_FOLDER,
+    ENV_ITEMS,
+    ENV_KEEP_OBJECTS,
+    ENV_LAST_ATTEMPT,
+    ENV_PREFIX,
+    ENV_ROUND,
+    ENV_TIME_LIMIT,
+    remove_key,
+)
+from ..protocol.exit_codes import (
+    EXIT_BAD_DIGEST,
+    EXIT_BUCKET_UNREADABLE,
+    EXIT_DELIVERED,
+    EXIT_NO_CALL,
+    EXIT_NOT_DELIVERED,
+    EXIT_RETRY_EXCEPTION,
+    EXIT_RUNNER_FAILED,
+    EXIT_TERMINATED,
+)
+from ..protocol.identity import CallIdentity, TaskAddress
+from ..protocol.limits import KEPT_BYTES
+from . import bucket_http as storage
+from .outcome_report import Ending, outcome_of, partial_of
+from .supervise import supervise
+
+
+class TaskEnvironment(NamedTuple):
+    """What the job's environment says of this task."""
+
+    bucket: str
+    address: TaskAddress
+    time_limit_seconds: float
+    keep_objects: bool
+    tasks: int
+    attempt: int
+    last_attempt: int
+    items: Optional[str]
+
+
+def main() -> int:
+    """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
+    try:
+        return _main(time.time())
+    except Exception:
+        traceback.print_exc()
+        return EXIT_RUNNER_FAILED
+
+
+def _main(started: float) -> int:
+    task = _read_environment()
+    bucket = storage.from_environment(task.bucket)
+    folder = tempfile.mkdtemp(prefix="covalent-parallel-")
+    try:
+        return _run_task(task, bucket, folder, started)
+    except storage.BucketError as error:
+        _say(str(error))
+        if error.status == 404:
+            return EXIT_NO_CALL
+        return EXIT_BUCKET_UNREADABLE
+    except WireError as error:
+        _say("the call in the bucket is refused: %s" % error)
+        return EXIT_BAD_DIGEST
+    finally:
+        bucket.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_environment() -> TaskEnvironment:
+    environment = os.environ
+    call = CallIdentity(environment[ENV_CALL_ID], remove_key(environment), environment[ENV_FOLDER])
+    task = TaskEnvironment(
+        bucket=environment[ENV_BUCKET],
+        address=call.task(int(environment.get("BATCH_TASK_INDEX", "0")), int(environment.get(ENV_ROUND, "0"))),
+        time_limit_seconds=float(environment[ENV_TIME_LIMIT]),
+        keep_objects=environment.get(ENV_KEEP_OBJECTS) == "1",
+        tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
+        attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
+        last_attempt=int(environment.get(ENV_LAST_ATTEMPT, "0")),
+        items=environment.get(ENV_ITEMS),
+    )
+    for name in list(environment):
+        if name.startswith(ENV_PREFIX):
+            del environment[name]
+    return task
+
+
+def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, started: float) -> int:
+    identity = task.address.call
+    seconds: Dict[str, float] = {}
+    clock = time.monotonic()
+    with open(os.path.join(folder, "call"), "w+b") as call:
+        bucket.get(identity.object_name, call)
+        envelope = read_header(call, identity.key, identity.binding)
+        seconds["fetch"] = round(time.monotonic() - clock, 6)
+        refusal = _refusal(envelope.header)
+        if refusal is not None:
+            ending = Ending(exit_status=None, signal=None, reason="refused")
+            header, parts = outcome_of(folder, ending, refusal)
+        elif envelope.header.get("map"):
+            ending, header, parts = _run_items(task, bucket, folder, call, envelope)
+        else:
+            ending = supervise(call, envelope, folder, task.time_limit_seconds).ending
+            header, parts = outcome_of(folder, ending)
+    seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
+    if ending.reason == "terminated":
+        _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
+        return EXIT_TERMINATED
+    if header["outcome"] in (EXCEPTION, KILLED) and task.attempt < task.last_attempt:
+        _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
+        _deliver_partial(bucket, task, folder)
+        return EXIT_RETRY_EXCEPTION
+    header.update(
+        kind=OUTCOME,
+        call_id=identity.call_id,
+        task_index=task.address.task,
+        attempt=task.attempt,
+        python=sys.version.split()[0],
+        started_at=started,
+        seconds={**seconds, **header.get("seconds", {})},  # type: ignore[dict-item]
+    )
+    if task.keep_objects:
+        _deliver_long_streams(bucket, task, folder)
+    try:
+        if not _deliver(bucket, task.address.outcome_name, header, parts, task, OUTCOME):
+            _say("another attempt of this task has delivered its outcome before")
+    except storage.BucketError as error:
+        _say(str(error))
+        return EXIT_NOT_DELIVERED
+    return EXIT_DELIVERED
+
+
+def _run_items(
+    task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: Envelope
+) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
+    """Run this task's share of a map's items."""
+    # Loaded here only: a lone electron does without.
+    from ..protocol.item_call import parse_indices
+    from . import map_delivery
+    from .map_items import ItemShare, write_share
+
+    delivery = map_delivery.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
+    position = delivery.skip_delivered(bucket) if task.attempt else 0
+    marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
+    chosen = parse_indices(task.items) if task.items is not None else None
+    write_share(folder, ItemShare(task.address.task, task.tasks, position, chosen, marker))
+    ending, streams = supervise(
+        call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
+    )
+    if ending.reason == "terminated":
+        try:
+            delivery.send_unsent(streams)
+        except storage.BucketError as error:
+            _say(str(error))
+        # The output of what was sent is with it.
+        return ending, {"outcome": KILLED, "since": delivery.sent_output}, {}
+    header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
+    return ending, header, parts
+
+
+def _refusal(header: Json) -> Optional[Dict[str, object]]:
+    theirs, ours = python_minor(str(header["python"])), python_minor(sys.version.split()[0])
+    if theirs == ours:
+        return None
+    return {
+        "reason": "wrong_python",
+        "message": "the workflow was dispatched from Python %s and the image has Python %s: pickled functions run"
+        " only on the same minor version. Leave container_image_uri out, use an image with Python %s, or dispatch from"
+        " Python %s." % (header["python"], sys.version.split()[0], theirs, ours),
+    }
+
+
+def _deliver_partial(
+    bucket: storage.BucketClient, task: TaskEnvironment, folder: str, since: Tuple[int, int] = (0, 0)
+) -> None:
+    """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
+    header, parts = partial_of(folder, task.address, task.attempt, since)
+    name = task.address.partial_name(task.attempt)
+    try:
+        _deliver(bucket, name, header, parts, task, PARTIAL)
+    except storage.BucketError as error:
+        _say(str(error))
+
+
+def _deliver(
+    bucket: storage.BucketClient,
+    name: str,
+    header: Json,
+    parts: Mapping[str, Part],
+    task: TaskEnvironment,
+    kind: str,
+) -> bool:
+    prefix = seal_envelope(header, parts, task.address.call.key, task.address.binding(kind))
+    return bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts))
+
+
+def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, folder: str) -> None:
+    for stream in ("stdout", "stderr"):
+        path = os.path.join(folder, stream)
+        if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
+            part = file_part(path)
+            name = task.address.stream_name(stream)
+            try:
+                bucket.put(name, part.size, lambda part=part: envelope_chunks(b"", {"": part}))  # type: ignore[misc]
+            except storage.BucketError as error:
+                _say(str(error))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write("covalent-parallel: %s\n" % text)

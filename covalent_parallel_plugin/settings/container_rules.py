@@ -1,0 +1,238 @@
+"""What the options of a job's container accept: volumes, secrets, registry, options of docker, packages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .machine_rules import LOCAL_SSD
+from .validators import RESERVED_VARIABLES, bucket_name, list_of_text, mapping_of_text, text, variable_problem
+
+# Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
+# https://cloud.google.com/batch/docs/create-run-job-storage
+MOUNT_ROOT = "/mnt/disks"
+_SECRET = re.compile(
+    r"(?:projects/(?P<project>[a-z0-9.:-]+)/secrets/)?(?P<secret>[A-Za-z0-9_-]{1,255})"
+    r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
+)
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/[^:\s]*)?(:rw|:ro)?")
+# What would keep Batch from seeing how the container ends, or its program from being the runner
+_JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm", "--help")
+_VOLUME_OPTIONS = ("-v", "--volume", "--volumes-from", "--mount")
+# https://docs.docker.com/reference/cli/docker/container/run/: what takes no value, and the short forms
+_DOCKER_FLAGS = (
+    "--detach", "--disable-content-trust", "--help", "--init", "--interactive", "--no-healthcheck",
+    "--oom-kill-disable", "--privileged", "--publish-all", "--quiet", "--read-only", "--rm", "--sig-proxy", "--tty",
+    "--use-api-socket",
+)  # fmt: skip
+_SHORT_FLAGS = "itdPq"
+_SHORT_OPTIONS = "aceghlmpuvw"
+# What pip takes in a file of requirements, and makes sense away from this machine
+_PIP_OPTIONS = (
+    "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--no-binary",
+    "--only-binary", "--prefer-binary", "--pre", "--require-hashes", "--use-feature",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume: a bucket's objects under a prefix (kind "gs") or a server's export ("nfs"), seen at `mount_path`."""
+
+    name: str
+    kind: str
+    host: str
+    path: str
+    is_writable: bool
+
+    @property
+    def mount_path(self) -> str:
+        return f"{MOUNT_ROOT}/{self.name}"
+
+
+def secret(value: object) -> str:
+    """A secret of Secret Manager: NAME (its latest version), NAME:VERSION or projects/P/secrets/NAME/versions/V."""
+    name = text(value)
+    found = _SECRET.fullmatch(name)
+    if not found or (found["project"] and not found["version"]):
+        raise ValueError(
+            f"names no secret with {name!r}: use NAME, NAME:VERSION or projects/PROJECT/secrets/NAME/versions/VERSION"
+        )
+    return name
+
+
+def secret_version(name: str, project_id: str) -> str:
+    """The resource name of a secret's version, which google.cloud.batch_v1.Environment.secret_variables takes."""
+    found = _SECRET.fullmatch(name)
+    assert found is not None  # the rule has seen it
+    return (
+        f"projects/{found['project'] or project_id}/secrets/{found['secret']}/versions/{found['version'] or 'latest'}"
+    )
+
+
+def secrets(value: object) -> dict[str, str]:
+    """Environment variables, each with the secret of Secret Manager that holds its value."""
+    result = mapping_of_text(value)
+    problems = [problem for key in result if (problem := variable_problem(key))]
+    for key, entry in result.items():
+        try:
+            secret(entry)
+        except ValueError as error:
+            problems.append(f"{key!r} {error}")
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return result
+
+
+def username(value: object) -> str:
+    """A user of a registry, in plain text or as projects/PROJECT/secrets/NAME/versions/VERSION."""
+    name = text(value)
+    if not name.isprintable() or any(character.isspace() for character in name):
+        raise ValueError("is no user's name: leave out spaces")
+    return name
+
+
+def volumes(value: object) -> dict[str, str]:
+    """NAME: gs://BUCKET/PREFIX or nfs://SERVER/PATH, read-only unless it ends in :rw."""
+    result = mapping_of_text(value)
+    problems = []
+    for name, source in result.items():
+        try:
+            volume(name, source)
+        except ValueError as error:
+            problems.append(str(error))
+    names = [name.removeprefix(f"{MOUNT_ROOT}/") for name in result]
+    problems += [f"{name!r} is there twice" for name in set(names) if names.count(name) > 1]
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return result
+
+
+def volume(name: str, source: str) -> Volume:
+    """One entry of `volumes`.
+
+    Raises:
+        ValueError: its name or its source cannot be used.
+    """
+    plain = name.removeprefix(f"{MOUNT_ROOT}/")
+    if not _VOLUME_NAME.fullmatch(plain):
+        raise ValueError(
+            f"{name!r} is no volume's name: use letters, digits, - and _ (it is mounted at {MOUNT_ROOT}/NAME)"
+        )
+    if plain.startswith(LOCAL_SSD):
+        raise ValueError(f"{name!r} is the name that local_ssd_gb uses: take another one")
+    found = _VOLUME.fullmatch(source)
+    if not found:
+        raise ValueError(
+            f"{source!r} is no source of a volume: use gs://BUCKET/PREFIX or nfs://SERVER/PATH, with :rw to write there"
+        )
+    kind, host, path, mode = found.groups()
+    if kind == "nfs" and not path:
+        raise ValueError(f"{source!r} lacks the exported path: use nfs://SERVER/PATH")
+    if {".", ".."} & set((path or "").split("/")):
+        raise ValueError(f"{source!r} holds '.' or '..': name the folder itself")
+    if kind == "gs":
+        try:
+            bucket_name(host)
+        except ValueError as error:
+            raise ValueError(f"the bucket {host!r} of {source!r} {error}") from error
+        path = (path or "").strip("/")
+    return Volume(plain, kind, host, path, mode == ":rw")
+
+
+def container_options(value: object) -> str:
+    """Further options of `docker run`."""
+    options = text(value)
+    if not all(character.isprintable() for character in options):
+        raise ValueError("holds a line break or what else cannot be printed: write the options in one line")
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error}): close the quotation") from error
+    for name, given in _docker_options(words):
+        if name in _VOLUME_OPTIONS:
+            # google.cloud.batch_v1.Runnable.Container.options: volumes have a field of their own
+            raise ValueError(f"holds {name}: use the option volumes")
+        if name in _JOBS_OWN_OPTIONS:
+            raise ValueError(f"holds {name}, which the job itself decides: leave it out")
+        if name in ("-e", "--env") and given.startswith(RESERVED_VARIABLES):
+            raise ValueError(f"sets {given.split('=', 1)[0]}, which the job itself sets: leave it out")
+    return options
+
+
+def _docker_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option's name and value, read as docker does; "" where it has none. Raises ValueError."""
+    left = deque(words)
+    while left:
+        word = left.popleft()
+        if word.startswith("--") and len(word) > 2:
+            name, is_joined, value = word.partition("=")
+            if not is_joined and name not in _DOCKER_FLAGS:
+                value = _value(left)
+            yield name, value
+        elif word.startswith("-") and len(word) > 1 and word != "--":
+            yield from _short_options(word, left)
+        else:
+            raise ValueError(f"holds {word!r}, which docker run would take for the image: leave it out, or quote it")
+
+
+def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:
+    """The options of a cluster: -it is -i and -t, and -itv/a:/b is -i, -t, and -v with a value."""
+    for position, letter in enumerate(word[1:], start=2):
+        if letter in _SHORT_FLAGS:
+            yield f"-{letter}", ""
+        elif letter in _SHORT_OPTIONS:
+            yield f"-{letter}", word[position:].removeprefix("=") or _value(left)
+            return
+        else:
+            raise ValueError(f"holds -{letter}, which is no option of docker run: leave it out")
+
+
+def _value(left: deque[str]) -> str:
+    """The next word, if an option may have it as its value."""
+    if left and (not left[0].startswith("-") or re.fullmatch(r"-\d+", left[0])):
+        return left.popleft()
+    return ""
+
+
+def requirements(value: object) -> list[str]:
+    """A list of requirements as pip takes them, or text with one in each line."""
+    if isinstance(value, str):
+        value = value.splitlines()
+    lines = [line.strip() for line in list_of_text(value)]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    problems = [problem for line in lines if (problem := _requirement_problem(line))]
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}")
+    return lines
+
+
+def _requirement_problem(line: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if not line.isprintable():
+        return f"{line!r} holds what cannot be printed"
+    option = re.split(r"[=\s]", line, maxsplit=1)[0]
+    if (
+        line.startswith(("-r", "-c", "-e", "--requirement", "--constraint", "--editable"))
+        and option not in _PIP_OPTIONS
+    ):
+        return f"{line!r} names a file, which does not travel: write the requirements themselves"
+    if line.startswith("-"):
+        known = ", ".join(_PIP_OPTIONS)
+        return (
+            "" if option in _PIP_OPTIONS else f"{line!r} is none of pip's options for requirements: use one of {known}"
+        )
+    if line.startswith((".", "/", "~", "file:")) or re.search(r"@\s*file:", line):
+        return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
+    if "://" in line.split("@", 1)[0]:
+        return ""
+    try:
+        Requirement(line.split(" #", 1)[0].split(" --", 1)[0])
+    except InvalidRequirement as error:
+        reason = str(error).split("\n", 1)[0]
+        return f"{line!r} is no requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"
+    return ""

@@ -1,0 +1,268 @@
+"""What the options of a job's machines accept, and what Compute Engine's machine families can and cannot do.
+
+The names are those of https://cloud.google.com/compute/docs/machine-resource; a family that is not listed here is taken
+to be able to do what is asked, so that a new one works before this file knows it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .validators import list_of_text, plain_name, text
+
+# https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
+BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
+# Same page: accelerators that exist only inside those families, and a machine type that has one
+BUILT_IN_GPUS = {
+    "nvidia-l4": "g2-standard-4",
+    "nvidia-tesla-a100": "a2-highgpu-1g",
+    "nvidia-a100-80gb": "a2-ultragpu-1g",
+    "nvidia-h100-80gb": "a3-highgpu-8g",
+    "nvidia-h100-mega-80gb": "a3-megagpu-8g",
+    "nvidia-h200-141gb": "a3-ultragpu-8g",
+    "nvidia-b200": "a4-highgpu-8g",
+    "nvidia-gb200": "a4x-highgpu-4g",
+    "nvidia-rtx-pro-6000": "g4-standard-48",
+}
+# Same page, "N1 machine types": how many of each one machine may have
+ATTACHED_GPU_COUNTS = {
+    "nvidia-tesla-t4": (1, 2, 4),
+    "nvidia-tesla-p4": (1, 2, 4),
+    "nvidia-tesla-p100": (1, 2, 4),
+    "nvidia-tesla-v100": (1, 2, 4, 8),
+}
+# Same page: GPUs of the G2 types, whose names tell vCPUs only
+G2_GPUS = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
+# https://cloud.google.com/compute/docs/disks/local-ssd: families that take none
+WITHOUT_LOCAL_SSD = ("e2-", "t2d-", "t2a-", "n4-", "n4a-", "n4d-", "m1-megamem-96", "m2-", "m4-", "x4-", "h3-", "f1-")
+# Same page: families in which only the types that end in -lssd have local SSDs
+LOCAL_SSD_TYPES_ONLY = ("c3-", "c3d-", "c4-", "c4a-", "c4d-", "h4d-")
+# https://cloud.google.com/compute/docs/disks/hyperdisks: families that take no Persistent Disk
+HYPERDISK_ONLY = ("n4-", "n4a-", "n4d-", "c4-", "c4a-", "c4d-", "m4-", "x4-", "a4-", "a4x-", "h4d-", "g4-")
+# https://cloud.google.com/compute/docs/instances/about-flex-start-vms: seven days at most
+MAX_FLEX_START_SECONDS = 7 * 24 * 3600
+
+LOCAL_SSD = "local-ssd"
+# https://cloud.google.com/compute/docs/disks/local-ssd: a local SSD has 375 GB, a machine 24 of them at most
+LOCAL_SSD_GB = 375
+MOST_LOCAL_SSDS = 24
+# google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
+NO_RESERVATION = "NO_RESERVATION"
+
+_GPUS_IN_NAME = re.compile(r"-(\d+)g$")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
+_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
+_COMPUTE = r"(?:(?:https://www\.googleapis\.com/compute/v1/)?projects/[a-z0-9.:-]+/)?"
+_COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
+_SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
+_RESERVATION = re.compile(rf"(?:projects/[a-z0-9.:-]+/)?(?:zones/[a-z0-9-]+/reservations/)?{_COMPUTE_NAME}")
+_DISK_TYPE = re.compile(r"(pd|hyperdisk)-[a-z]+(-[a-z]+)*")
+_CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
+
+
+def region(value: object) -> str:
+    """A region; a zone is refused with its region named."""
+    name = text(value)
+    if _ZONE.fullmatch(name):
+        raise ValueError(f"is a zone: use its region, {name.rsplit('-', 1)[0]!r}")
+    if not _REGION.fullmatch(name):
+        raise ValueError("is no region: use one such as us-east1 or europe-west4")
+    return name
+
+
+def zones(value: object) -> list[str]:
+    """A list of zones, or their names with commas between them."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    names = list_of_text(value)
+    wrong = [name for name in names if not _ZONE.fullmatch(name)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
+    if len(set(names)) < len(names):
+        raise ValueError("names a zone twice: leave one out")
+    return names
+
+
+def region_of(zone: str) -> str:
+    """The region a zone lies in."""
+    return zone.rsplit("-", 1)[0]
+
+
+def network(value: object) -> str:
+    """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
+    name = text(value)
+    if not _NETWORK.fullmatch(name):
+        raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
+    return name if "/" in name else f"global/networks/{name}"
+
+
+def subnetwork(value: object) -> str:
+    """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
+    name = text(value)
+    if not _SUBNETWORK.fullmatch(name):
+        raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
+    return name
+
+
+def subnetwork_region(name: str) -> str:
+    """The region that a subnetwork's URL names; "" for a bare name."""
+    found = _SUBNETWORK.fullmatch(name)
+    return (found and found[1]) or ""
+
+
+def boot_disk_type(value: object) -> str:
+    """A persistent disk's type, as google.cloud.batch_v1.AllocationPolicy.Disk.type has it."""
+    name = text(value)
+    if name == LOCAL_SSD:
+        raise ValueError("cannot be booted from: use pd-balanced, and local_ssd_gb for local SSDs")
+    if not _DISK_TYPE.fullmatch(name):
+        raise ValueError("is no disk type: use pd-standard, pd-balanced, pd-ssd, pd-extreme or hyperdisk-balanced")
+    return name
+
+
+def local_ssd_gb(value: object) -> int:
+    """A multiple of 375 up to 9000, or 0 for none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is no whole number: use a multiple of 375, such as 375")
+    most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
+    if not 0 <= value <= most:
+        raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
+    if value % LOCAL_SSD_GB:
+        more = (value // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
+        raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
+    return value
+
+
+def provisioning(value: object) -> str:
+    """STANDARD, FLEX_START, NO_RESERVATION, RESERVATION:NAME or RESERVATION_BOUND:NAME."""
+    name = text(value)
+    kind, colon, reservation = name.partition(":")
+    if kind.upper() == "SPOT":
+        raise ValueError("has an option of its own: set spot = True")
+    if kind + colon not in _CONSUMPTIONS:
+        raise ValueError(f"is unknown: use {', '.join(_CONSUMPTIONS[:3])}, RESERVATION:NAME or RESERVATION_BOUND:NAME")
+    if colon and not _RESERVATION.fullmatch(reservation):
+        raise ValueError(
+            f"names no reservation: write {kind}:NAME or {kind}:projects/PROJECT/zones/ZONE/reservations/NAME"
+        )
+    return name
+
+
+def reservation_zone(value: str) -> str:
+    """The zone that a reservation's full name has; "" where it has none."""
+    found = re.search(r"zones/([a-z0-9-]+)/reservations/", value)
+    return found[1] if found else ""
+
+
+def machine_type(value: object) -> str:
+    """A Compute Engine machine type's name."""
+    return plain_name(value, "machine type", "n2-standard-4 (gcloud compute machine-types list)")
+
+
+def gpu_type(value: object) -> str:
+    """A Compute Engine accelerator type's name."""
+    return plain_name(value, "accelerator type", "nvidia-tesla-t4 (gcloud compute accelerator-types list)")
+
+
+def has_built_in_gpus(machine: str) -> bool:
+    """Whether machines of this type come with their GPUs."""
+    return machine.startswith(BUILT_IN_GPU_FAMILIES)
+
+
+def built_in_gpus(machine: str) -> int | None:
+    """How many GPUs a machine of this type comes with; None if its name does not tell."""
+    if found := _GPUS_IN_NAME.search(machine):
+        return int(found[1])
+    if machine.startswith("g2-"):
+        cpus = machine.rsplit("-", 1)[-1]
+        return G2_GPUS.get(int(cpus)) if cpus.isdecimal() else None
+    return None
+
+
+def gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -> list[str]:
+    """What is wrong with asking for these GPUs on this machine; `gpu_count` None is "not given"."""
+    if not has_built_in_gpus(machine):
+        return _attached_gpu_problems(machine, gpu_type, gpu_count)
+    if gpu_type:
+        return [
+            f"gpu_type = {gpu_type!r} contradicts machine_type = {machine!r}, whose GPUs are built in:"
+            " leave gpu_type and gpu_count out"
+        ]
+    built_in = built_in_gpus(machine)
+    if gpu_count is not None and built_in is not None and gpu_count != built_in:
+        return [f"gpu_count = {gpu_count} contradicts machine_type = {machine!r}, which has {built_in}: leave it out"]
+    return []
+
+
+def _attached_gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -> list[str]:
+    if not gpu_type:
+        if gpu_count:
+            return [f"gpu_count = {gpu_count!r} needs gpu_type: name the accelerator, such as nvidia-tesla-t4"]
+        return []
+    model = gpu_type.removesuffix("-vws")
+    if model in BUILT_IN_GPUS:
+        return [
+            f"gpu_type = {gpu_type!r} comes with its machine: leave it out, and set machine_type, such as"
+            f" {BUILT_IN_GPUS[model]}"
+        ]
+    if gpu_count == 0:
+        return [f"gpu_count = 0 contradicts gpu_type = {gpu_type!r}: leave one of the two out"]
+    found = []
+    counts = ATTACHED_GPU_COUNTS.get(model)
+    if counts and gpu_count is not None and gpu_count not in counts:
+        found.append(f"gpu_count = {gpu_count} is no number of {gpu_type} that a machine may have: use one of {counts}")
+    if machine and not machine.startswith(("n1-", "custom-")):
+        found.append(
+            f"gpu_type = {gpu_type!r} cannot be attached to machine_type = {machine!r}: only N1 machines"
+            " (n1-standard-4, ...) take accelerators; others bring theirs (g2-, a2-, a3-)"
+        )
+    return found
+
+
+def disk_problems(machine: str, boot_disk_type: str, local_ssd_gb: int) -> list[str]:
+    """What is wrong with asking for these disks on this machine."""
+    found = []
+    if boot_disk_type.startswith("pd-") and machine.startswith(HYPERDISK_ONLY):
+        found.append(
+            f"boot_disk_type = {boot_disk_type!r} is not for machine_type = {machine!r}, which takes Hyperdisk only:"
+            " use hyperdisk-balanced"
+        )
+    if not local_ssd_gb:
+        return found
+    if not machine:
+        found.append(
+            f"local_ssd_gb = {local_ssd_gb} needs machine_type, since not every machine that Batch may choose takes"
+            " local SSDs: name one, such as n2-standard-4"
+        )
+    elif machine.startswith(WITHOUT_LOCAL_SSD) or machine in ("g1-small", "n1-ultramem-160"):
+        found.append(
+            f"local_ssd_gb = {local_ssd_gb} cannot be had with machine_type = {machine!r}, whose family has no local"
+            " SSDs: use another one, such as n2-standard-4"
+        )
+    elif machine.startswith(LOCAL_SSD_TYPES_ONLY) and not machine.endswith("-lssd"):
+        found.append(
+            f"local_ssd_gb = {local_ssd_gb} cannot be had with machine_type = {machine!r}: in its family only the"
+            f" types that end in -lssd have local SSDs, such as {machine}-lssd"
+        )
+    return found
+
+
+def provisioning_problems(machine: str, provisioning: str, spot: bool, time_limit: float, grace: float) -> list[str]:
+    """What is wrong with getting machines this way."""
+    found = []
+    if spot and provisioning not in ("", "STANDARD", "NO_RESERVATION"):
+        found.append(f"provisioning = {provisioning!r} contradicts spot = True: leave one of the two out")
+    if provisioning == "FLEX_START" and time_limit + grace > MAX_FLEX_START_SECONDS:
+        found.append(
+            f"time_limit = {time_limit:g} is too long for provisioning = 'FLEX_START', whose machines run seven days"
+            f" at most: use {MAX_FLEX_START_SECONDS - grace:g} or less"
+        )
+    if provisioning.startswith("RESERVATION") and not machine:
+        # https://cloud.google.com/batch/docs/create-run-job-reservation: job and reservation match exactly
+        found.append(f"provisioning = {provisioning!r} needs machine_type: name the reservation's own")
+    return found

@@ -1,0 +1,239 @@
+"""What each kind of option accepts: a rule takes a value and returns it in its plain form, or raises ValueError.
+
+The error's text follows "option = value" in a sentence, and ends with the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+Rule = Callable[[object], Any]
+
+# https://cloud.google.com/batch/quotas: a job runs 14 days at most; a minute of it is the supervisor's
+MAX_TIME_LIMIT_SECONDS = 14 * 24 * 3600 - 60
+# A job waits two days at most in QUEUED (same page)
+MAX_QUEUE_SECONDS = 2 * 24 * 3600
+# google.cloud.batch_v1.TaskSpec.max_retry_count: [0, 10]
+MAX_RETRIES = 10
+# The supervisor ends the electron at `time_limit`; this much later Batch ends the supervisor
+GRACE_SECONDS = 60
+# google.cloud.batch_v1.Job.priority: [0, 100)
+MAX_PRIORITY = 99
+# https://cloud.google.com/batch/quotas: parallel tasks per job
+MAX_PARALLEL = 5000
+# google.cloud.batch_v1.Job.labels: 64 in all; the package's own and Batch's take some
+MAX_LABELS = 48
+# Past this a float is no exact whole number any more
+LARGEST_NUMBER = 2**53
+# Names of variables that the job itself sets
+RESERVED_VARIABLES = ("COVALENT_PARALLEL_", "BATCH_")
+# The labels that the package sets itself
+OWN_LABEL_PREFIX = "covalent-"
+
+# Where Covalent's own nodes may run
+SERVICE_NODES = ("local", "batch")
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+# Google's have no underscores; the replaced plugin's documentation does, and the stand-in takes any
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# The grammar of https://github.com/distribution/reference: host and port, path, tag, digest
+_IMAGE = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"
+    r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha256:[0-9a-f]{64})?"
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+
+
+def text(value: object) -> str:
+    """Any text."""
+    if not isinstance(value, str):
+        raise ValueError(f"is a {type(value).__name__}: write it as text")
+    return value
+
+
+def number(above: float, most: float) -> Rule:
+    """A rule for numbers greater than `above` and at most `most`; text that reads as one is taken as well."""
+
+    def rule(value: object) -> float:
+        result = _number(value)
+        if not above < result <= most:
+            raise ValueError(f"is out of range: use more than {above:g} and at most {most:.10g}")
+        return int(result) if float(result).is_integer() else result
+
+    rule.__doc__ = f"More than {above:g}, at most {most:.10g}."
+    return rule
+
+
+def whole_number(least: int, most: int | None = None) -> Rule:
+    """A rule for whole numbers from `least` to `most`; text that reads as one is taken as well."""
+    reach = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def rule(value: object) -> int:
+        result = _number(value)
+        if not float(result).is_integer():
+            raise ValueError("is no whole number: leave the fraction out")
+        if result < least or (most is not None and result > most):
+            raise ValueError(f"is out of range: use {reach}")
+        return int(result)
+
+    rule.__doc__ = f"Whole numbers, {reach}."
+    return rule
+
+
+def truth(value: object) -> bool:
+    """True or False."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("is neither True nor False: use one of them")
+
+
+def service_nodes(value: object) -> str:
+    """`local` or `batch`."""
+    if value not in SERVICE_NODES:
+        raise ValueError(f"is neither {' nor '.join(map(repr, SERVICE_NODES))}: use one of them")
+    return text(value)
+
+
+def bucket_name(value: object) -> str:
+    """A bucket's name, as https://cloud.google.com/storage/docs/buckets#naming has it."""
+    name = text(value)
+    if name.startswith("gs://"):
+        raise ValueError(f"has a scheme: write {name[5:].strip('/')!r}")
+    longest = 222 if "." in name else 63
+    legal = (
+        3 <= len(name) <= longest
+        and _BUCKET.fullmatch(name)
+        and not _ADDRESS.fullmatch(name)
+        and ".." not in name
+        and all(len(part) <= 63 for part in name.split("."))
+    )
+    if not legal:
+        raise ValueError(
+            "is no legal bucket name: use 3 to 63 lowercase letters, digits, '-', '_' and '.', with a letter or digit"
+            " at both ends"
+        )
+    if name.startswith("goog") or "google" in name:
+        raise ValueError("is a name that Google reserves: use one without 'goog'")
+    return name
+
+
+def project_id(value: object) -> str:
+    """A project's id (or number)."""
+    name = text(value)
+    if not _PROJECT.fullmatch(name):
+        raise ValueError("is no project id: use the id, not the name, such as my-project-123 (gcloud projects list)")
+    return name
+
+
+def image_uri(value: object) -> str:
+    """A container image."""
+    name = text(value)
+    if "://" in name:
+        raise ValueError(f"has a scheme: write {name.split('://', 1)[1]!r}")
+    if not _IMAGE.fullmatch(name):
+        raise ValueError(
+            "is no image: use a form such as python:3.11-slim or REGION-docker.pkg.dev/PROJECT/REPO/IMAGE:TAG"
+        )
+    return name
+
+
+def service_account_email(value: object) -> str:
+    """A service account's address."""
+    name = text(value)
+    if not _EMAIL.fullmatch(name):
+        raise ValueError("is no e-mail address: use one such as NAME@PROJECT.iam.gserviceaccount.com")
+    return name
+
+
+def labels(value: object) -> dict[str, str]:
+    """Labels, as google.cloud.batch_v1.Job.labels has them: lowercase, at most 63 characters, no `goog` prefix."""
+    result = mapping_of_text(value)
+    problems = []
+    for key, entry in result.items():
+        if key.startswith(("goog-", "google-", OWN_LABEL_PREFIX)) or key in ("goog", "google"):
+            problems.append(f"{key!r} has a prefix that is reserved")
+        elif not _LABEL_KEY.fullmatch(key):
+            problems.append(f"the key {key!r} is not made of 1 to 63 of a-z, 0-9, _ and -, a letter first")
+        if not _LABEL_VALUE.fullmatch(entry):
+            problems.append(f"the value {entry!r} is not made of at most 63 of a-z, 0-9, _ and -")
+    if len(result) > MAX_LABELS:
+        problems.append(f"{len(result)} are more than the {MAX_LABELS} allowed")
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
+    return result
+
+
+def environment(value: object) -> dict[str, str]:
+    """Environment variables."""
+    result = mapping_of_text(value)
+    problems = [problem for key in result if (problem := variable_problem(key))]
+    for key, entry in result.items():
+        if "\0" in entry:
+            problems.append(f"the value of {key!r} holds a NUL character")
+        elif entry != entry.encode("utf-8", "replace").decode():
+            problems.append(f"the value of {key!r} is no UTF-8")
+    if problems:
+        raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
+    return result
+
+
+def variable_problem(name: str) -> str:
+    """What keeps an environment variable from being set; "" if nothing does."""
+    if name.startswith(RESERVED_VARIABLES):
+        return f"{name!r} is set by the job itself"
+    return "" if _VARIABLE.fullmatch(name) else f"{name!r} is no name of a variable"
+
+
+def mapping_of_text(value: object) -> dict[str, str]:
+    """A mapping of text to text."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"is a {type(value).__name__}: use a mapping of text to text")
+    wrong = [key for key, entry in value.items() if not isinstance(key, str) or not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"holds what is no text under {wrong[0]!r}: use text on both sides, such as {{'name': '1'}}")
+    return dict(value)
+
+
+def list_of_text(value: object) -> list[str]:
+    """A list of text."""
+    if isinstance(value, Mapping) or not isinstance(value, Collection):
+        raise ValueError(f"is a {type(value).__name__}: use a list of text")
+    entries = list(value)
+    wrong = [entry for entry in entries if not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"holds {wrong[0]!r}, which is no text: use a list of text")
+    return entries
+
+
+def plain_name(value: object, what: str, example: str) -> str:
+    """A name as Google has them, of what stands in `what`."""
+    name = text(value)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"is no {what}: use a name such as {example}")
+    return name
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError("is no number: write digits, such as 2") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"is a {type(value).__name__}: use a number")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError("is no finite number: use one that is")
+    if abs(value) > LARGEST_NUMBER:
+        raise ValueError("is too large: use a smaller number")
+    return value

@@ -1,0 +1,380 @@
+"""One call's way through services that fail: the proxy stands before the emulator's Batch."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import grpc
+import pytest
+
+from covalent_parallel_plugin.batch.cancellation import Cancellation, CancelledCall
+from covalent_parallel_plugin.batch.job_names import job_id_for
+from covalent_parallel_plugin.cloud import Services
+from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.cloud.logging import LogReader
+from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.electron_run import ElectronRun
+from covalent_parallel_plugin.electron.traceback_source import SourceText
+from covalent_parallel_plugin.electron.verdict import Failure, Value
+from covalent_parallel_plugin.emulator import Fault as Struck
+from covalent_parallel_plugin.emulator import Faults
+from covalent_parallel_plugin.errors import (
+    CloudError,
+    JobCancelledError,
+    MachineLostError,
+    NoCapacityError,
+    OutcomeError,
+    PermissionDeniedError,
+    TaskKilledError,
+)
+from covalent_parallel_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from conftest import BatchProxy, Fault
+
+    from covalent_parallel_plugin.emulator import Emulator
+
+# The tasks cannot import the tests
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+PARENT = "projects/local/locations/us-east1"
+
+
+class Way:
+    """A call of a function, with what is needed to bring it to its end."""
+
+    def __init__(self, address: str, store: ObjectStore, cache_dir: Path) -> None:
+        self.address = address
+        self.store = store
+        self.settings = Settings(
+            bucket_name="covalent", project_id="local", poll_freq=0.1, retries=0, cache_dir=str(cache_dir)
+        )
+        self.call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "0.240.0")
+        self.cancelled: Cancellation
+
+    def go(self, function: Callable[[], Any], aside: Callable[[Way, BatchApi], Any] | None = None) -> Any:
+        """Run it; `aside` runs beside it."""
+
+        async def source() -> SourceText:
+            return SourceText()
+
+        async def run() -> Any:
+            self.cancelled = Cancellation()
+            batch = BatchApi(connect(self.address), patience_seconds=5)
+            services = Services(batch, self.store, LogReader.shared("local"))
+            lifecycle = ElectronRun(self.call, self.settings, services, self.cancelled, source)
+            try:
+                beside = asyncio.ensure_future(aside(self, batch)) if aside else None
+                ended = await lifecycle.run({"function": cloudpickle.dumps(function)})
+                if beside:
+                    await beside
+                return ended
+            finally:
+                await batch.close()
+
+        return asyncio.run(run())
+
+    def value(self, function: Callable[[], Any]) -> Any:
+        ended = self.go(function)
+        assert isinstance(ended, Value), ended
+        return cloudpickle.loads(ended.outcome.pickle)
+
+    @property
+    def job_name(self) -> str:
+        return f"{PARENT}/jobs/{job_id_for(self.call.dispatch_id, 0)}"
+
+    @property
+    def left(self) -> list[str]:
+        """The objects that are left of it."""
+        return list(self.store.names(f"covalent-parallel/{self.call.dispatch_id}/"))
+
+    async def until_running(self, batch: BatchApi) -> None:
+        for _ in range(300):
+            job = await batch.get(self.job_name)
+            if job is not None and job.state == "RUNNING":
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail("the job did not start to run")
+
+
+@pytest.fixture
+def way(proxy: BatchProxy, store: ObjectStore, tmp_path: Path) -> Way:
+    return Way(proxy.address, store, tmp_path)
+
+
+def sleeps() -> None:
+    import time
+
+    time.sleep(60)
+
+
+def jobs_of(way: Way) -> list[str]:
+    async def listed() -> list[str]:
+        batch = BatchApi(connect(way.address))
+        found = [job.name for job in await batch.list(PARENT) if way.call.dispatch_id in job.name]
+        await batch.close()
+        return found
+
+    return asyncio.run(listed())
+
+
+def test_a_call_comes_back_and_leaves_nothing(way: Way) -> None:
+    assert way.value(lambda: 7) == 7
+    assert way.left == []
+
+
+def test_a_creation_whose_answer_was_lost_makes_one_job(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [
+        fault("CreateJob", grpc.StatusCode.UNAVAILABLE, after=True),
+        fault("CreateJob", grpc.StatusCode.ALREADY_EXISTS),
+    ]
+    assert way.value(lambda: 7) == 7
+    assert jobs_of(way) == [way.job_name]
+
+
+def test_a_job_of_another_call_that_holds_the_name_is_left_alone(way: Way) -> None:
+    earlier = replace(way.call)
+    first = Way(way.address, way.store, Path(way.settings.cache_dir))
+    first.call = earlier
+    assert first.value(lambda: 1) == 1
+    assert way.value(lambda: 2) == 2
+    mine, second = sorted(jobs_of(way))
+    assert mine == way.job_name
+    assert re.fullmatch(rf"{re.escape(mine)}r[0-9a-f]{{8}}", second)
+
+
+def test_too_many_jobs_that_hold_the_names_are_told(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("CreateJob", grpc.StatusCode.ALREADY_EXISTS, times=100)]
+    with pytest.raises(CloudError, match="hold its names"):
+        way.value(lambda: 7)
+    assert way.left == []
+
+
+def test_a_job_that_is_not_found_after_its_creation_is_waited_for(
+    way: Way, proxy: BatchProxy, fault: type[Fault]
+) -> None:
+    proxy.faults = [fault("GetJob", grpc.StatusCode.NOT_FOUND, times=4)]
+    assert way.value(lambda: 7) == 7
+
+
+def test_an_outage_while_the_job_runs_does_not_end_it(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("GetJob", grpc.StatusCode.UNAVAILABLE, times=8)]
+    assert way.value(lambda: 7) == 7
+
+
+def test_a_refused_creation_is_told_and_leaves_nothing(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("CreateJob", grpc.StatusCode.PERMISSION_DENIED)]
+    with pytest.raises(PermissionDeniedError, match=r"electron 'electron' .* could not be submitted"):
+        way.value(lambda: 7)
+    assert way.left == []
+
+
+def test_a_refusal_to_look_at_the_job_cancels_it(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("GetJob", grpc.StatusCode.PERMISSION_DENIED)]
+    with pytest.raises(PermissionDeniedError):
+        way.value(sleeps)
+    assert proxy.calls["CancelJob"] == 1
+    assert way.left == []
+
+
+def test_the_users_cancellation_cancels_the_job(way: Way, proxy: BatchProxy) -> None:
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        way.cancelled.set()
+
+    with pytest.raises(CancelledCall):
+        way.go(sleeps, cancel)
+    assert proxy.calls["CancelJob"] == 1
+    assert way.left == []
+
+
+def test_a_cancellation_whose_request_fails_is_tried_again(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [fault("CancelJob", grpc.StatusCode.UNAVAILABLE, times=2)]
+
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        way.cancelled.set()
+
+    with pytest.raises(CancelledCall):
+        way.go(sleeps, cancel)
+    assert proxy.calls["CancelJob"] == 3
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_job_that_somebody_else_ends_is_told(way: Way, how: str) -> None:
+    async def end(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        # A job that nobody has seen yet may be one that Batch does not find yet: it has to be looked at before.
+        await asyncio.sleep(1)
+        await getattr(batch, how)(way.job_name)
+
+    ended = way.go(sleeps, end)
+    assert isinstance(ended, Failure)
+    assert isinstance(ended.error, JobCancelledError)
+    assert way.left == []
+
+
+def test_a_runner_that_was_deleted_is_staged_again_and_the_call_run_again(way: Way, store: ObjectStore) -> None:
+    assert way.value(lambda: 1) == 1
+    for name in store.names("covalent-parallel-runner/"):
+        store.delete(name)
+    way.call = replace(way.call, dispatch_id=str(uuid.uuid4()))
+    assert way.value(lambda: 2) == 2
+    assert way.left == []
+
+
+def test_a_task_that_never_reports_back_shows_exit_code_and_last_lines(way: Way) -> None:
+    def kills_its_supervisor() -> None:
+        import os
+        import signal
+        import time
+
+        print("the last words", flush=True)
+        time.sleep(0.5)
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    ended = way.go(kills_its_supervisor)
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is TaskKilledError
+    assert "exit code 137" in str(ended.error)
+    assert "the last words" in str(ended.error)
+
+
+def test_a_forged_outcome_is_refused(way: Way) -> None:
+    async def forge(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        (call,) = way.left
+        way.store.put(call.replace("/call", "/outcome-0"), b"forged")
+
+    def waits() -> None:
+        import time
+
+        time.sleep(2)
+
+    ended = way.go(waits, forge)
+    assert isinstance(ended, Failure)
+    assert isinstance(ended.error, OutcomeError)
+    assert way.left == []
+
+
+def test_a_large_call_leaves_nothing_in_cache_dir(way: Way) -> None:
+    data = b"x" * 9_000_000
+    assert way.value(lambda: len(data)) == 9_000_000
+    assert list(Path(way.settings.cache_dir).iterdir()) == []
+
+
+def has_lost_its_machines(way: Way, emulator: Emulator, *faults: Struck) -> Any:
+    """Run a call that prints its attempt and returns the job's provisioning model."""
+    emulator.faults.set(Faults(faults))
+    try:
+        return way.go(says_where)
+    finally:
+        emulator.faults.set(Faults())
+
+
+def says_where() -> str:
+    import os
+    import time
+
+    print("attempt", os.environ["BATCH_TASK_RETRY_ATTEMPT"], flush=True)
+    time.sleep(1.5)
+    return "done"
+
+
+PREEMPTED = Struck("attempt.preempt", provisioning="SPOT", after_seconds=1, notice_seconds=5)
+
+
+def test_spot_machines_that_are_lost_too_often_are_told_with_the_last_attempts_output(
+    way: Way, emulator: Emulator
+) -> None:
+    way.settings = replace(way.settings, spot=True, retries=1)
+    ended = has_lost_its_machines(way, emulator, PREEMPTED)
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is MachineLostError
+    assert "exit code 50001" in str(ended.error)
+    assert "spot_fallback=True" in str(ended.error)
+    assert ended.stdout == "attempt 1\n"
+    assert way.left == []
+
+
+def test_a_preempted_attempt_is_tried_again_and_leaves_nothing(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, spot=True, retries=1)
+    ended = has_lost_its_machines(way, emulator, replace(PREEMPTED, first=1))
+    assert isinstance(ended, Value)
+    assert ended.outcome.attempt == 1
+    assert way.left == []
+
+
+def test_lost_spot_machines_are_followed_by_one_standard_one_and_nothing_is_left(way: Way, emulator: Emulator) -> None:
+    """The second job's first attempt has number 0 again, and the first job's has left its output."""
+    way.settings = replace(way.settings, spot=True, retries=0, spot_fallback=True)
+    ended = has_lost_its_machines(way, emulator, PREEMPTED)
+    assert isinstance(ended, Value)
+    assert ended.outcome.attempt == 0
+    assert len(jobs_of(way)) == 2
+    assert way.left == []
+
+
+def test_a_job_that_finds_no_machine_within_queue_limit_is_cancelled_and_told(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, queue_limit=0.5)
+    ended = has_lost_its_machines(way, emulator, Struck("job.quota"))
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is NoCapacityError
+    for part in ("queue_limit of 0.5 s", "quota", "CODE_GCE_QUOTA_EXCEEDED", "another region"):
+        assert part in str(ended.error)
+    assert way.left == []
+    assert states_of(way) == ["CANCELLED"]
+
+
+def states_of(way: Way) -> list[str]:
+    async def listed() -> list[str]:
+        batch = BatchApi(connect(way.address))
+        found = [job.state for job in await batch.list(PARENT) if way.call.dispatch_id in job.name]
+        await batch.close()
+        return found
+
+    return asyncio.run(listed())
+
+
+def test_forged_output_of_a_later_attempt_does_not_hide_the_real_one(way: Way, emulator: Emulator) -> None:
+    async def forge(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        folder = way.left[0].rsplit("/", 1)[0]
+        for name in ("attempt-1/partial-0", "attempt-9/partial-0", "attempt-999999/partial-0", "attempt-0/x"):
+            way.store.put(f"{folder}/{name}", b"forged")
+
+    way.settings = replace(way.settings, spot=True, retries=1)
+    emulator.faults.set(Faults((replace(PREEMPTED, attempt=0), Struck("attempt.lost", attempt=1))))
+    try:
+        ended = way.go(says_where, forge)
+    finally:
+        emulator.faults.set(Faults())
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "attempt 0\n"
+    assert way.left == []
+
+
+def test_a_task_that_cannot_be_asked_for_does_not_delay_the_verdict_for_minutes(
+    way: Way, proxy: BatchProxy, fault: type[Fault]
+) -> None:
+    proxy.faults = [fault("GetTask", grpc.StatusCode.UNAVAILABLE, times=10_000)]
+
+    def kills_its_supervisor() -> None:
+        import os
+        import signal
+
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    ended = way.go(kills_its_supervisor)
+    assert type(ended.error) is TaskKilledError, "the job's own event has the exit code too"
+    assert proxy.calls["GetTask"] < 10
