@@ -129,11 +129,11 @@ def variables() -> None:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turns what the package raises into the one error that the user is shown."""
-    from covalent_parallel_plugin.deploy import Interrupted
+    from covalent_parallel_plugin.errors import DeployInterruptedError
 
     try:
         yield
-    except Interrupted as error:
+    except DeployInterruptedError as error:
         click.echo(f"\n{error}", err=True)
         # What a shell reports for a program that Ctrl-C ended
         raise SystemExit(130) from error

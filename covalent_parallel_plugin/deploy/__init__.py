@@ -7,7 +7,6 @@ where packages are installed; the outputs become the executor's options in Coval
 from __future__ import annotations
 
 from .deployment import Deployment, Status
-from .errors import DeployError, Interrupted
 from .folder import INFRA, known_deployments, place_of
 from .terraform import Terraform, find_terraform
 from .variables import VARIABLES, read_assignments
@@ -15,9 +14,7 @@ from .variables import VARIABLES, read_assignments
 __all__ = [
     "INFRA",
     "VARIABLES",
-    "DeployError",
     "Deployment",
-    "Interrupted",
     "Status",
     "Terraform",
     "find_terraform",

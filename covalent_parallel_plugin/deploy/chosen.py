@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import DeployError
+from ..errors import DeployError
 from .variables import VARIABLES, checked
 
 REMEMBERED = "variables.tfvars.json"

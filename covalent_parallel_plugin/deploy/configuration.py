@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import DeployError
 from ..settings import OPTIONS, SECTION, is_given, mistakes_in, plain
-from .errors import DeployError
 
 # What nobody takes away when the infrastructure goes: the user chose them
 KEPT = frozenset({"project_id", "region"})

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import DeployError, DeployInterruptedError
 from ..settings import OPTIONS, SECTION
 from . import configuration, variables
 from .chosen import REMEMBERED, chosen_so_far, write_values
 from .configuration import Change
-from .errors import DeployError, Interrupted
 from .folder import INFRA, prepare
 from .terraform import Plan, Terraform
 from .variables import VARIABLES
@@ -178,8 +178,8 @@ class Deployment:
                 self._terraform.init(upgrade=is_other)
                 has_changes = self._terraform.plan(plan_file, values, destroy)
                 planned = self._terraform.read_plan(plan_file) if has_changes else None
-            except Interrupted as error:
-                raise Interrupted(f"{error}: nothing was touched") from error
+            except DeployInterruptedError as error:
+                raise DeployInterruptedError(f"{error}: nothing was touched") from error
             yield planned, plan_file, chosen
 
     def _apply(self, plan_file: Path, what: str) -> None:
@@ -187,7 +187,7 @@ class Deployment:
         try:
             self._terraform.apply(plan_file)
         except DeployError as error:
-            kind = Interrupted if isinstance(error, Interrupted) else DeployError
+            kind = DeployInterruptedError if isinstance(error, DeployInterruptedError) else DeployError
             raise kind(
                 f"{error}\nWhat was done until then is in the state ({self.command('status')}).\n"
                 f"Go on with: {self.command(what)}\nOr go back with: {self.command(other)}"

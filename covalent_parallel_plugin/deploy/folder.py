@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import DeployError
+from ..errors import DeployError
 
 INFRA = Path(__file__).resolve().parent.parent / "assets" / "infra"
 # Begins the first line of every file of ours; others in the folder (a backend, say) are the user's

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..errors import DeployError, DeployInterruptedError
 from .advice import advice
-from .errors import DeployError, Interrupted
 from .process import Ended, Run, run
 
 PROGRAMS = ("terraform", "tofu")
@@ -151,7 +151,7 @@ class Terraform:
     def _do(self, *arguments: str, good: tuple[int, ...] = (0,)) -> Ended:
         ended = self._started(arguments, self.folder, wants_output=False)
         if ended.is_interrupted:
-            raise Interrupted(f"interrupted during `{arguments[0]}`")
+            raise DeployInterruptedError(f"interrupted during `{arguments[0]}`")
         if ended.status not in good:
             raise self._failure(arguments[0], ended, was_shown=True)
         return ended

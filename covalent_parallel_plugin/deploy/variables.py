@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import rules
+from ..errors import DeployError
 from ..rules import Rule
 from ..settings import nearest
-from .errors import DeployError
 
 # Variables that have an option of their own on the command line
 OWN_OPTIONS = {"project_id": "--project", "name": "--name", "region": "--region", "image": "--image"}

@@ -51,7 +51,7 @@ def write(folder: Path, *wanted: Change) -> subprocess.CompletedProcess[str]:
     """Write in a process of its own: Covalent reads where its file is when it is imported."""
     code = f"""
 from covalent_parallel_plugin.deploy.configuration import Change, write
-from covalent_parallel_plugin.deploy import DeployError
+from covalent_parallel_plugin.errors import DeployError
 try:
     write({list(wanted)!r})
 except DeployError as error:
@@ -89,7 +89,7 @@ def test_a_locked_file_is_told_with_the_lines_to_put_there(tmp_path: Path) -> No
 import filelock
 from covalent_parallel_plugin import gcpbatch
 from covalent_parallel_plugin.deploy.configuration import Change, write
-from covalent_parallel_plugin.deploy import DeployError
+from covalent_parallel_plugin.errors import DeployError
 with filelock.FileLock({str(tmp_path / "covalent.conf.lock")!r}, is_singleton=False):
     try:
         write([Change("bucket_name", None, "made"), Change("external_ip", None, False)])

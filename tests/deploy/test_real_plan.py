@@ -14,9 +14,10 @@ from deploy_worlds import World
 from make_schema import SCHEMA
 from stand_in_provider import StandInProvider, serving
 
-from covalent_parallel_plugin.deploy import INFRA, DeployError, Terraform
+from covalent_parallel_plugin.deploy import INFRA, Terraform
 from covalent_parallel_plugin.dispatch.archive import runner_archive
 from covalent_parallel_plugin.dispatch.call import PREFIX
+from covalent_parallel_plugin.errors import DeployError
 from covalent_parallel_plugin.settings import check, resolve
 
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())
