@@ -322,7 +322,8 @@ def configured_options() -> Mapping[str, object]:
 def __getattr__(name: str) -> Any:
     """What `covalent deploy` asks this module for, made when it does."""
     if name == "ExecutorPluginDefaults":
-        return import_module("covalent_parallel_plugin.deploy.defaults").plugin_defaults()
+        return import_module("covalent_parallel_plugin.covalent_api.deploy_defaults").plugin_defaults()
     if name == "ExecutorInfraDefaults":
-        return import_module("covalent_parallel_plugin.deploy.defaults").infra_defaults(configured_options())
+        deploy_defaults = import_module("covalent_parallel_plugin.covalent_api.deploy_defaults")
+        return deploy_defaults.infra_defaults(configured_options())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,12 +23,12 @@ from image_command import BUILD_SECONDS, command
 from registry_server import Registry, running_registry
 
 from covalent_parallel_plugin import __version__
-from covalent_parallel_plugin.cloud.registry import inspect
-from covalent_parallel_plugin.image.check import compare
-from covalent_parallel_plugin.image.look import look
-from covalent_parallel_plugin.image.programs import Programs
-from covalent_parallel_plugin.image.versions import LABELS, versions_here
-from covalent_parallel_plugin.image.wheel import write_wheel
+from covalent_parallel_plugin.cli.image.check import compare
+from covalent_parallel_plugin.cli.image.external_programs import Programs
+from covalent_parallel_plugin.cli.image.inspect_image import look
+from covalent_parallel_plugin.cli.image.versions import LABELS, versions_here
+from covalent_parallel_plugin.cli.image.wheel import write_wheel
+from covalent_parallel_plugin.cloud.registry.client import inspect
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -255,7 +255,7 @@ def test_an_electron_runs_as_the_images_user(run: Callable[..., Any], runner_ima
 
 
 def test_the_svm_demo_runs_in_the_image(run: Callable[..., Any], learning_image: str) -> None:
-    from covalent_parallel_plugin import demo_workflow as demo
+    from covalent_parallel_plugin.cli.demo import workflow as demo
 
     data = value_of(run(learning_image, demo.load_data.electron_object.function))
     model = value_of(run(learning_image, demo.train_svm.electron_object.function, data))

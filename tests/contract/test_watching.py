@@ -24,23 +24,16 @@ import warm_python
 from google.cloud import batch_v1
 from rich.console import Console
 
-from covalent_parallel_plugin.cli.watch import items_told, table, tasks_told
+from covalent_parallel_plugin.cli.watch.command import items_told, table, tasks_told
+from covalent_parallel_plugin.cli.watch.dispatch_status import Watch, follow
+from covalent_parallel_plugin.cli.watch.job_locations import places_of
+from covalent_parallel_plugin.cli.watch.snapshot import Items, JobView, Snapshot, view_of
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
 from covalent_parallel_plugin.cloud.failures import translated
+from covalent_parallel_plugin.covalent_api.server_client import CovalentServer, Node
 from covalent_parallel_plugin.dispatch import jobspec
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.watching import (
-    CovalentServer,
-    Items,
-    JobView,
-    Node,
-    Snapshot,
-    Watch,
-    follow,
-    places_of,
-    view_of,
-)
 
 PARENT = "projects/local/locations/us-east1"
 OTHER_PARENT = "projects/another/locations/europe-west4"

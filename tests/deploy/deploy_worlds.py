@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from covalent_parallel_plugin.deploy import Deployment, Terraform
-from covalent_parallel_plugin.deploy.configuration import Change
+from covalent_parallel_plugin.cli.deploy.deployment import Deployment
+from covalent_parallel_plugin.cli.deploy.option_changes import Change
+from covalent_parallel_plugin.cli.deploy.terraform import Terraform
 
 HERE = Path(__file__).resolve().parent
 # Resources that need no provider, outputs named as options; `stumble` and `linger` are for the real program, which is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covalent_parallel_plugin.deploy.advice import advice
+from covalent_parallel_plugin.cli.deploy.error_hints import advice
 
 NOT_LOGGED_IN = """
 ╷

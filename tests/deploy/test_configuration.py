@@ -11,7 +11,7 @@ import pytest
 import toml
 import warm_python
 
-from covalent_parallel_plugin.deploy.configuration import Change, changes, emptied
+from covalent_parallel_plugin.cli.deploy.option_changes import Change, changes, emptied
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_project_and_region_stay_when_the_rest_goes() -> None:
 def write(folder: Path, *wanted: Change) -> subprocess.CompletedProcess[str]:
     """Write in a process of its own: Covalent reads where its file is when it is imported."""
     code = f"""
-from covalent_parallel_plugin.deploy.configuration import Change, write
+from covalent_parallel_plugin.cli.deploy.option_changes import Change, write
 from covalent_parallel_plugin.errors import DeployError
 try:
     write({list(wanted)!r})
@@ -88,7 +88,7 @@ def test_a_locked_file_is_told_with_the_lines_to_put_there(tmp_path: Path) -> No
     code = f"""
 import filelock
 from covalent_parallel_plugin import gcpbatch
-from covalent_parallel_plugin.deploy.configuration import Change, write
+from covalent_parallel_plugin.cli.deploy.option_changes import Change, write
 from covalent_parallel_plugin.errors import DeployError
 with filelock.FileLock({str(tmp_path / "covalent.conf.lock")!r}, is_singleton=False):
     try:

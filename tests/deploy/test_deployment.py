@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from deploy_worlds import HOLD, MODULE, Lingering, World, make_world
 
-from covalent_parallel_plugin.deploy.configuration import Change
+from covalent_parallel_plugin.cli.deploy.option_changes import Change
 from covalent_parallel_plugin.errors import DeployError, DeployInterruptedError
 
 SECONDS = 30.0

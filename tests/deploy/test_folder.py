@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.deploy import INFRA, known_deployments, place_of
-from covalent_parallel_plugin.deploy.folder import data_folder, prepare
+from covalent_parallel_plugin.cli.deploy.deployment_folder import (
+    INFRA,
+    data_folder,
+    known_deployments,
+    place_of,
+    prepare,
+)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 from infra_files import META_ARGUMENTS, Resource, blocks, files, references, resources
 from make_schema import SCHEMA, resource_types
 
-from covalent_parallel_plugin.deploy import INFRA, VARIABLES
-from covalent_parallel_plugin.deploy.folder import MARK
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA, MARK
 from covalent_parallel_plugin.dispatch.archive import runner_archive
 from covalent_parallel_plugin.dispatch.call import PREFIX
+from covalent_parallel_plugin.infrastructure_variables import VARIABLES
 from covalent_parallel_plugin.settings import OPTIONS
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy.md"

@@ -8,14 +8,14 @@ import sys
 import threading
 from pathlib import Path
 
-from covalent_parallel_plugin.deploy.process import Ended, run
+from covalent_parallel_plugin.cli.deploy.interruptible_process import Ended, run
 
 SECONDS = 20.0
 # A process of its own, whose standard error can be closed
 RUN = """
 import os, sys
 from pathlib import Path
-from covalent_parallel_plugin.deploy.process import run
+from covalent_parallel_plugin.cli.deploy.interruptible_process import run
 ended = run([sys.executable, "-c", sys.argv[1]], Path.cwd(), os.environ)
 print(ended.status, "last line" in ended.errors)
 """

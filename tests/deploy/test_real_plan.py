@@ -14,7 +14,8 @@ from deploy_worlds import World
 from make_schema import SCHEMA
 from stand_in_provider import StandInProvider, serving
 
-from covalent_parallel_plugin.deploy import INFRA, Terraform
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA
+from covalent_parallel_plugin.cli.deploy.terraform import Terraform
 from covalent_parallel_plugin.dispatch.archive import runner_archive
 from covalent_parallel_plugin.dispatch.call import PREFIX
 from covalent_parallel_plugin.errors import DeployError

@@ -37,10 +37,10 @@ Diagnose = Callable[..., Diagnosis]
 @pytest.fixture
 def examine_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
     """The same examination without the command around it, in this process, which spares a second each."""
-    from covalent_parallel_plugin.doctor import report
-    from covalent_parallel_plugin.doctor.case import read_case
-    from covalent_parallel_plugin.doctor.checks import all_checks, gate
-    from covalent_parallel_plugin.doctor.examine import examine
+    from covalent_parallel_plugin.cli.doctor import report
+    from covalent_parallel_plugin.cli.doctor.check_runner import examine
+    from covalent_parallel_plugin.cli.doctor.checks import all_checks, gate
+    from covalent_parallel_plugin.cli.doctor.setup import read_case
 
     def run(*, options: Mapping[str, object] | None = None, environment: Mapping[str, str]) -> Diagnosis:
         (tmp_path / "covalent.conf").write_text(section_text({**SECTION, **(options or {})}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from covalent_parallel_plugin.doctor.case import read_case
-from covalent_parallel_plugin.doctor.checks import all_checks, table
-from covalent_parallel_plugin.doctor.finding import STATUSES
-from covalent_parallel_plugin.doctor.phases import PHASES
-from covalent_parallel_plugin.doctor.run import CHECK_NAME
+from covalent_parallel_plugin.cli.doctor.checks import all_checks, table
+from covalent_parallel_plugin.cli.doctor.phases import PHASES
+from covalent_parallel_plugin.cli.doctor.results import STATUSES
+from covalent_parallel_plugin.cli.doctor.setup import read_case
+from covalent_parallel_plugin.cli.doctor.trial_run import CHECK_NAME
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "doctor.md").read_text()
 CHECKS = all_checks(read_case({"COVALENT_CONFIG_DIR": "/nowhere"}, {}))

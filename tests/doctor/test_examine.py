@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from covalent_parallel_plugin.cli.doctor.check_runner import Check, Facts, Gate, examine
+from covalent_parallel_plugin.cli.doctor.results import Judged, error, ok, warning
 from covalent_parallel_plugin.cloud.apis import NotOfferedError
-from covalent_parallel_plugin.doctor.examine import Check, Facts, Gate, examine
-from covalent_parallel_plugin.doctor.finding import Judged, error, ok, warning
 from covalent_parallel_plugin.errors import UnavailableError
 
 NOTHING = Gate((), "config.mistakes", "project.apis")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from covalent_parallel_plugin.cli.doctor.checks import bucket, credentials, machines, network, project
+from covalent_parallel_plugin.cli.doctor.checks.google_apis import judge_refusal
+from covalent_parallel_plugin.cli.doctor.phases import moments_of, phases
 from covalent_parallel_plugin.cloud.apis import Answer, Identity
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.cloud.storage import StoredObject
-from covalent_parallel_plugin.doctor import bucket, credentials, network, places, project
-from covalent_parallel_plugin.doctor.phases import moments_of, phases
-from covalent_parallel_plugin.doctor.refusals import judge_refusal
 from covalent_parallel_plugin.errors import PermissionDeniedError
 from covalent_parallel_plugin.settings import Settings
 
@@ -84,22 +84,22 @@ def region(**quotas: tuple[float, float]) -> dict[str, Any]:
     ],
 )
 def test_vcpus_count_against_their_familys_quota(settings: Settings, metric: str) -> None:
-    assert places.cpu_metric(settings, region(PREEMPTIBLE_CPUS=(8, 0))) == metric
+    assert machines.cpu_metric(settings, region(PREEMPTIBLE_CPUS=(8, 0))) == metric
 
 
 def test_spot_machines_without_a_quota_of_their_own_share_the_others() -> None:
-    assert places.cpu_metric(Settings(spot=True), region(PREEMPTIBLE_CPUS=(0, 0))) == "CPUS"
+    assert machines.cpu_metric(Settings(spot=True), region(PREEMPTIBLE_CPUS=(0, 0))) == "CPUS"
 
 
 def test_a_quota_that_is_used_up_is_a_warning() -> None:
-    assert places.judge_quota(region(CPUS=(24, 23)), "CPUS", 2, "one machine", "p").status == "warning"
-    assert places.judge_quota(region(CPUS=(24, 22)), "CPUS", 2, "one machine", "p").status == "ok"
+    assert machines.judge_quota(region(CPUS=(24, 23)), "CPUS", 2, "one machine", "p").status == "warning"
+    assert machines.judge_quota(region(CPUS=(24, 22)), "CPUS", 2, "one machine", "p").status == "ok"
 
 
 def test_gpus_that_are_built_in_count_too() -> None:
     settings = Settings(machine_type="a2-highgpu-4g")
-    assert places.gpus_needed(settings) == 4
-    assert places.gpu_metric(settings, region()) == "NVIDIA_A100_GPUS"
+    assert machines.gpus_needed(settings) == 4
+    assert machines.gpu_metric(settings, region()) == "NVIDIA_A100_GPUS"
 
 
 def test_a_project_that_is_being_deleted_is_an_error() -> None:

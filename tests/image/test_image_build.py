@@ -10,7 +10,7 @@ import pytest
 import yaml
 from shelf import Shelf
 
-from covalent_parallel_plugin.image.build import (
+from covalent_parallel_plugin.cli.image.build import (
     BuildError,
     Wanted,
     arguments,
@@ -20,9 +20,9 @@ from covalent_parallel_plugin.image.build import (
     default_tag,
     diagnosis,
 )
-from covalent_parallel_plugin.image.context import COPIED, RequirementsError, read_requirements, write_context
-from covalent_parallel_plugin.image.programs import CLOUD_BUILD, Ended
-from covalent_parallel_plugin.image.versions import LABELS, Versions
+from covalent_parallel_plugin.cli.image.build_context import COPIED, RequirementsError, read_requirements, write_context
+from covalent_parallel_plugin.cli.image.external_programs import CLOUD_BUILD, Ended
+from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
 WANTED = Wanted(tag="us-docker.pkg.dev/p/r/i:t", base="python:3.11-slim", python="3.11")

@@ -10,11 +10,11 @@ import pytest
 from registry_server import AMD64, Registry
 from shelf import Shelf
 
-from covalent_parallel_plugin.cloud.image_config import ImageConfig
+from covalent_parallel_plugin.cli.image.check import Finding, compare
+from covalent_parallel_plugin.cli.image.inspect_image import Look, look
+from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
+from covalent_parallel_plugin.cloud.registry.image_config import ImageConfig
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.image.check import Finding, compare
-from covalent_parallel_plugin.image.look import Look, look
-from covalent_parallel_plugin.image.versions import LABELS, Versions
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
 CONFIG = ImageConfig("i", "", "linux", "amd64", "1000")

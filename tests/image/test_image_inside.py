@@ -9,12 +9,19 @@ import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 from covalent_parallel_plugin import __version__
-from covalent_parallel_plugin.image.context import COPIED
-from covalent_parallel_plugin.image.inside import NEEDED_OF_COVALENT, libraries, make_user, needed_requirements, trim
-from covalent_parallel_plugin.image.wheel import write_wheel
+from covalent_parallel_plugin.cli.image.build_context import COPIED
+from covalent_parallel_plugin.cli.image.dockerfile_steps import (
+    NEEDED_OF_COVALENT,
+    libraries,
+    make_user,
+    needed_requirements,
+    trim,
+)
+from covalent_parallel_plugin.cli.image.wheel import write_wheel
 
 
 def test_covalents_own_ranges_are_kept() -> None:
@@ -83,11 +90,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(installed: Path, code: str) -> str:
+def run(installed: Path, code: str, *packages: Path) -> str:
     # -S: no site-packages, as in a Python with nothing else
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": str(installed), "PATH": os.environ["PATH"]},
+        env={"PYTHONPATH": os.pathsep.join(map(str, (installed, *packages))), "PATH": os.environ["PATH"]},
         cwd=installed,
         capture_output=True,
         text=True,
@@ -116,10 +123,11 @@ def test_covalent_finds_the_executor_in_the_wheel(installed: Path) -> None:
 
 def test_an_image_can_be_built_from_what_the_wheel_installed(installed: Path, tmp_path: Path) -> None:
     code = (
-        "from covalent_parallel_plugin.image.wheel import write_wheel; from pathlib import Path;"
+        "from covalent_parallel_plugin.cli.image.wheel import write_wheel; from pathlib import Path;"
         f"print(write_wheel(Path({str(tmp_path)!r})))"
     )
-    again = Path(run(installed, code))
+    # The command that builds it needs click
+    again = Path(run(installed, code, Path(click.__file__).parent.parent))
     with zipfile.ZipFile(again) as archive:
         assert "covalent_parallel_plugin/assets/docker/Dockerfile" in archive.namelist()
 

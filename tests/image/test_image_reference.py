@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covalent_parallel_plugin.cloud.reference import parse
+from covalent_parallel_plugin.cloud.registry.image_reference import parse
 
 DIGEST = "sha256:" + "0a" * 32
 

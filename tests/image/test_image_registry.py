@@ -13,10 +13,10 @@ import pytest
 import requests
 from registry_server import AMD64, IMAGE, Registry
 
-from covalent_parallel_plugin.cloud.image_config import ImageConfig
-from covalent_parallel_plugin.cloud.reference import parse
-from covalent_parallel_plugin.cloud.registry import inspect
-from covalent_parallel_plugin.cloud.registry_answers import Answer, new_session, refusal
+from covalent_parallel_plugin.cloud.registry.client import inspect
+from covalent_parallel_plugin.cloud.registry.image_config import ImageConfig
+from covalent_parallel_plugin.cloud.registry.image_reference import parse
+from covalent_parallel_plugin.cloud.registry.responses import Answer, new_session, refusal
 from covalent_parallel_plugin.errors import (
     CloudError,
     MissingResourceError,

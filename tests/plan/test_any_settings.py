@@ -16,10 +16,10 @@ from google.cloud import batch_v1
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.cli.option_assignments import Changes
+from covalent_parallel_plugin.cli.plan import document
+from covalent_parallel_plugin.cli.plan.planned_jobs import PlannedJob, nameless_node, plan_nodes
 from covalent_parallel_plugin.errors import SettingsError
-from covalent_parallel_plugin.planning import document
-from covalent_parallel_plugin.planning.assignments import Changes
-from covalent_parallel_plugin.planning.jobs import PlannedJob, nameless_node, plan_nodes
 from covalent_parallel_plugin.settings import OPTIONS
 
 NEEDED = {"project_id": "my-project", "bucket_name": "some-bucket"}

@@ -39,32 +39,15 @@ ALLOWED: dict[str, set[str]] = {
     "map_here": {"errors", "runner"},
     "parallel_map": {"map_arguments", "map_here", "mark", "errors", "runner", ""},
     "nodes": {"dispatch", "cloud", "runner"} | FOUNDATION,
-    "gcpbatch": {"deploy", "dispatch", "cloud", "transport", "nodes", "given", "resting"} | FOUNDATION,
-    "deploy": FOUNDATION,
-    "image": {"cloud"} | FOUNDATION,
-    "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
-    "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
+    "infrastructure_variables": FOUNDATION,
+    "covalent_api": {"infrastructure_variables"} | FOUNDATION,
+    "gcpbatch": {"covalent_api", "dispatch", "cloud", "transport", "nodes", "given", "resting"} | FOUNDATION,
     "emulator": set(),
-    "private_server": {""},
-    "demo_workflow": {"", "gcpbatch"},
-    "demo": {"emulator", "private_server", "demo_workflow"} | FOUNDATION,
-    "watching": {"dispatch", "cloud"} | FOUNDATION,
-    "cli": {
-        "watching",
-        "doctor",
-        "planning",
-        "image",
-        "deploy",
-        "emulator",
-        "private_server",
-        "demo",
-        "demo_workflow",
-        "gcpbatch",
-        "dispatch",
-        "cloud",
-    }
+    "cli": {"gcpbatch", "covalent_api", "dispatch", "cloud", "emulator", "infrastructure_variables", "mark"}
     | FOUNDATION,
 }
+# The commands that use parts of another one's folder
+COMMANDS_BESIDES = {"doctor": {"image", "plan"}}
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
 
@@ -116,6 +99,23 @@ def test_imports_point_down_the_diagram(module: str, path: Path) -> None:
     # A name that is no module, such as `from . import __version__`, belongs to the package itself.
     used = {name if (HERE / name).is_dir() or (HERE / f"{name}.py").exists() else "" for name in used}
     assert used <= ALLOWED[part] | {part}
+
+
+def command_of(module: str) -> str:
+    """The folder of a command below `cli`; "" for what commands share."""
+    _, part, name, *_ = [*module.split("."), "", ""]
+    return name if part == "cli" and name and (HERE / "cli" / name / "__init__.py").exists() else ""
+
+
+def test_a_command_imports_nothing_of_another_but_what_is_listed() -> None:
+    found = {
+        (command, command_of(name))
+        for module, path in modules()
+        if (command := command_of(module))
+        for name, _ in imports(module, path)
+        if is_ours(name) and command_of(name) not in ("", command)
+    }
+    assert found == {(command, other) for command, others in COMMANDS_BESIDES.items() for other in others}
 
 
 @pytest.mark.parametrize("part", ["wire", "errors", "runner"])

@@ -1,0 +1,123 @@
+"""Send one small electron through `GCPBatchExecutor.run`, without a server, and time its phases."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import cloudpickle
+
+from ...cloud import Services, shared_services
+from ...cloud.batch import JobStatus
+from ...cloud.pool import in_pool
+from ...cloud.storage import StoredObject
+from ...dispatch import jobspec
+from ...dispatch.call import PREFIX
+from ...errors import CloudError, ParallelError
+from ...settings import Settings
+from . import electron
+from .phases import Phase, moments_of, phases
+from .results import Judged, error, ok
+
+CHECK_NAME = "run.electron"
+# Checks without which an electron cannot be sent
+RESTS_ON = (
+    "versions.covalent",
+    "config.file",
+    "config.mistakes",
+    "config.cache_dir",
+    "services.stand_in",
+    "credentials.found",
+    "project.exists",
+    "region.known",
+    "batch.usable",
+    "bucket.exists",
+    "bucket.writable",
+)
+# The electron takes no time; what is waited for is a machine
+TIME_LIMIT_SECONDS = 120
+QUEUE_LIMIT_SECONDS = 900
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it: a judgement, and the phases."""
+
+    judged: Judged
+    phases: list[Phase]
+
+
+async def try_run(given: Mapping[str, object], settings: Settings, clock: Callable[[], float] = time.time) -> Trial:
+    """Run the electron and clean up after it, also when this is cancelled.
+
+    The objects are kept until the executor is done, since their times tell when things were staged and delivered.
+    """
+    dispatch_id = f"doctor-{secrets.token_hex(6)}"
+    services = shared_services(settings.project_id, settings.bucket_name)
+    import_module("covalent")
+    began, collected = clock(), None
+    seen: Mapping[str, Any] = {}
+    failure: ParallelError | None = None
+    try:
+        try:
+            seen = json.loads(await _send(given, settings, dispatch_id))
+        except ParallelError as problem:
+            failure = problem
+        collected = clock()
+        job, objects = await _left(services, settings, dispatch_id)
+    finally:
+        try:
+            await asyncio.shield(_remove(services, dispatch_id))
+        finally:
+            await services.batch.close()
+    took = phases(moments_of(began, job, objects, seen, None if failure else collected, clock()))
+    if failure is not None:
+        return Trial(error(f"the electron failed: {failure}", "see what the text says, and the checks above"), took)
+    where = f"Python {seen.get('python')} on {seen.get('machine')} with {seen.get('cpus')} CPUs"
+    return Trial(ok(f"an electron ran in {clock() - began:.1f} s: {where}"), took)
+
+
+async def _send(given: Mapping[str, object], settings: Settings, dispatch_id: str) -> str:
+    from ...gcpbatch import GCPBatchExecutor
+
+    own: dict[str, Any] = {
+        "keep_objects": True,
+        "time_limit": min(settings.time_limit, TIME_LIMIT_SECONDS),
+        "queue_limit": min(settings.queue_limit, QUEUE_LIMIT_SECONDS),
+        "poll_freq": min(settings.poll_freq, POLL_SECONDS),
+    }
+    executor = GCPBatchExecutor(**{**given, **own})
+    cloudpickle.register_pickle_by_value(electron)
+    try:
+        task = {"dispatch_id": dispatch_id, "node_id": 0}
+        value = await executor.run(electron.look_around, [], {}, task)
+    finally:
+        cloudpickle.unregister_pickle_by_value(electron)
+    return str(value.object_string)
+
+
+async def _left(
+    services: Services, settings: Settings, dispatch_id: str
+) -> tuple[JobStatus | None, list[StoredObject]]:
+    """The job and the objects; none where they cannot be listed, since only their times are wanted."""
+    try:
+        jobs = await services.batch.list(settings.parent, f'labels."{jobspec.LABEL_DISPATCH}"="{dispatch_id}"')
+        objects = await in_pool(services.objects.list, f"{PREFIX}/{dispatch_id}/")
+    except CloudError:
+        return None, []
+    return (jobs[0] if jobs else None), objects
+
+
+async def _remove(services: Services, dispatch_id: str) -> None:
+    def remove() -> None:
+        for name in services.objects.names(f"{PREFIX}/{dispatch_id}/"):
+            services.objects.delete(name)
+
+    await in_pool(remove)

@@ -1,0 +1,107 @@
+"""Finds out what an image is and has inside: from a local engine's store, else from its registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...cloud.registry.client import inspect
+from ...cloud.registry.image_config import ImageConfig, image_config
+from ...cloud.registry.image_reference import parse
+from ...errors import MissingResourceError
+from .external_programs import ENGINES, Programs
+from .versions import LABELS, Versions
+
+INSPECT_SECONDS = 60.0
+PROBE_SECONDS = 120.0
+PYTHON_VERSION = "PYTHON_VERSION"
+"""Set in the environment of Docker's official images of Python."""
+# Reads on any Python 3
+PROBE = """
+import json, sys
+def version(name):
+    try:
+        from importlib import metadata
+        return metadata.version(name)
+    except Exception:
+        return ""
+found = {"python": sys.version.split()[0], "covalent": version("covalent"), "cloudpickle": version("cloudpickle"),
+         "plugin": version("covalent-parallel-plugin")}
+print(json.dumps(found))
+"""
+
+Registry = Callable[[str], ImageConfig]
+
+
+@dataclass(frozen=True)
+class Look:
+    """An image, what is inside, and how that is known: `source` is an engine's name, or "registry".
+
+    `trouble` says why its Python could not be asked, where it was.
+    """
+
+    config: ImageConfig
+    inside: Versions
+    source: str
+    trouble: str = ""
+
+
+def look(uri: str, programs: Programs, engines: Sequence[str] = ENGINES, registry: Registry = inspect) -> Look:
+    """Look at an image without changing anything; only one that an engine here has is run, and only if need be.
+
+    Raises:
+        ValueError: `uri` is no image.
+        CloudError: the registry does not tell; see `cloud.registry.inspect`.
+    """
+    for engine in engines:
+        config = stored(uri, engine, programs)
+        if config is not None:
+            known = declared(config)
+            if None not in (known.python, known.covalent, known.cloudpickle, known.plugin):
+                return Look(config, known, engine)
+            asked, trouble = ask_inside(uri, engine, programs)
+            return Look(config, asked or known, engine, trouble)
+    if parse(uri).host == "localhost":
+        raise MissingResourceError(
+            f"{uri} is a name for an image on this machine, in no registry, and was not found here"
+            f" ({', '.join(engines) or 'no engine'} asked): build it with `covalent-parallel image build --tag {uri}`"
+        )
+    config = registry(uri)
+    return Look(config, declared(config), "registry")
+
+
+def stored(uri: str, engine: str, programs: Programs) -> ImageConfig | None:
+    """The image as an engine's own store has it; None where it does not, or where there is no engine."""
+    if not programs.has(engine):
+        return None
+    ended = programs.run((engine, "image", "inspect", uri), INSPECT_SECONDS)
+    if ended.status != 0:
+        return None
+    try:
+        (found,) = json.loads(ended.output)
+        return image_config(uri, "", found, int(found.get("Size") or 0))
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def declared(config: ImageConfig) -> Versions:
+    """What labels say, and for Python, without a label, the variable of the official images."""
+    labels = {field: config.labels.get(label) for field, label in LABELS.items()}
+    return Versions(
+        python=labels["python"] or config.env.get(PYTHON_VERSION),
+        covalent=labels["covalent"],
+        cloudpickle=labels["cloudpickle"],
+        plugin=labels["plugin"],
+    )
+
+
+def ask_inside(uri: str, engine: str, programs: Programs) -> tuple[Versions | None, str]:
+    """Run the image's `python3` to ask for the versions, without a network; why not, where that fails."""
+    command = (engine, "run", "--rm", "--network=none", "--entrypoint=python3", uri, "-c", PROBE)
+    ended = programs.run(command, PROBE_SECONDS)
+    try:
+        found = json.loads(ended.output.strip().splitlines()[-1]) if ended.status == 0 else {}
+        return Versions(**found) if found else None, "" if found else ended.said.strip()[-500:]
+    except (ValueError, LookupError, TypeError):
+        return None, f"its python3 answers {ended.said.strip()[:200]!r}"
