@@ -21,7 +21,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from covalent._shared_files.config import get_config
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 from covalent._shared_files.schemas.asset import AssetUpdate
 from covalent._shared_files.util_classes import RESULT_STATUS
@@ -30,8 +29,9 @@ from covalent.executor.schemas import TaskUpdate
 
 from . import resting
 from . import settings as options
+from .covalent_api.config_file import configured_options
 from .dispatch.cancelling import Cancellation, CancelledCall
-from .errors import ParallelError, SettingsError
+from .errors import ParallelError
 from .given import refuse_unknown, require_folder, settings_of, values_of
 
 if TYPE_CHECKING:
@@ -303,20 +303,6 @@ def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
     known.move_to_end(key)
     while len(known) > MOST_REMEMBERED:
         known.popitem(last=False)
-
-
-def configured_options() -> Mapping[str, object]:
-    """The section of Covalent's configuration, other versions' keys included; empty if there is none."""
-    try:
-        section = get_config(options.SECTION)
-    except KeyError:
-        return {}
-    except TypeError as error:
-        name = options.SECTION.partition(".")[0]
-        raise SettingsError(
-            [f"{name} in Covalent's configuration file is no section: write [{options.SECTION}]"]
-        ) from error
-    return section if isinstance(section, Mapping) else {}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin, get_type_hints
 
+from ..errors import ParallelError
 from ..settings import OPTIONS, Settings, nearest
-from .plan.errors import RequestError
+
+pass
 
 _TYPES: dict[str, Any] = {name: get_origin(hint) for name, hint in get_type_hints(Settings).items()}
 # A comma ends an entry only where another one begins: "A=1,2,B=3" holds two entries, "numpy>=1,<2,scipy" too
 _BETWEEN_PAIRS = re.compile(r",\s*(?=[^,=\s]+=)")
 _BETWEEN_NAMES = re.compile(r",\s*(?=[A-Za-z])(?![^\[]*\])")
+
+
+class RequestError(ParallelError):
+    """The command line is wrong: no such file, lattice or node, wrong arguments, text that is not JSON."""
 
 
 @dataclass(frozen=True)

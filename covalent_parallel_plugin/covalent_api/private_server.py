@@ -24,11 +24,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from .config_file import config_path
+from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60.0
@@ -130,21 +132,17 @@ class PrivateCovalentServer:
             process.stdin.close()
         self._process = None
 
-    def get_json(self, path: str, timeout_seconds: float = 10.0) -> Any:
+    def get_json(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> Any:
         """Answer of the server's HTTP interface to `path`, such as `/api/v2/dispatches/<dispatch id>`.
 
         Raises:
             OSError: the server could not be reached or answered with an error status.
         """
-        return json.loads(self.get_text(path, timeout_seconds))
+        return ServerClient(self.address).get_json(path, timeout_seconds)
 
-    def get_text(self, path: str, timeout_seconds: float = 10.0) -> str:
+    def get_text(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
         """As `get_json`, for an answer that is plain text."""
-        # Straight to loopback, whatever proxy the user's environment names.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.address + path, timeout=timeout_seconds) as answer:
-            body: bytes = answer.read()
-        return body.decode(errors="replace")
+        return ServerClient(self.address).get_text(path, timeout_seconds)
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """The last `lines` lines that the server wrote."""
@@ -189,7 +187,7 @@ class PrivateCovalentServer:
                     f"the private Covalent server ended with status {process.returncode}\n{self.log_tail()}"
                 )
             with contextlib.suppress(OSError):
-                self.get_json("/api/v2/dispatches?count=1&status_only=true")
+                self.get_json(LATEST_DISPATCH)
                 return
             time.sleep(POLL_SECONDS)
         raise PrivateServerError(
@@ -210,7 +208,7 @@ def private_environment(inherited: Mapping[str, str], home: Path) -> dict[str, s
         kept[name] = ",".join(filter(None, (kept.get(name, ""), LOOPBACK, "localhost")))
     return kept | {
         "HOME": str(home),
-        "COVALENT_CONFIG_DIR": str(home / ".config" / "covalent"),
+        "COVALENT_CONFIG_DIR": str(config_path({"HOME": str(home)}).parent),
         "COVALENT_DISABLE_DASK": "1",
     }
 
@@ -222,7 +220,7 @@ def write_configuration(home: Path, port: int, sections: Mapping[str, Mapping[st
         "dispatcher": {"address": LOOPBACK, "port": port},
         "user_interface": {"address": LOOPBACK, "port": port},
     }
-    path = home / ".config" / "covalent" / "covalent.conf"
+    path = config_path({"HOME": str(home)})
     path.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     for section, values in (ours | dict(sections)).items():

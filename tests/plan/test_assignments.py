@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.cli.option_assignments import read_changes
-from covalent_parallel_plugin.cli.plan.errors import RequestError
+from covalent_parallel_plugin.cli.option_assignments import RequestError, read_changes
 from covalent_parallel_plugin.cli.plan.plan_request import read_arguments
 from covalent_parallel_plugin.settings import OPTIONS, check, resolve
 

@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     | FOUNDATION,
 }
 # The commands that use parts of another one's folder
-COMMANDS_BESIDES = {"doctor": {"image", "plan"}}
+COMMANDS_BESIDES = {"doctor": {"image"}}
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.demo import workflow_run as demonstration
 from covalent_parallel_plugin.cli.demo.workflow_run import WorkflowOutcome, WorkflowState
 from covalent_parallel_plugin.covalent_api.private_server import STOP_SECONDS, PrivateCovalentServer
 
-INTERRUPTED_STATUS = 130  # what shells report for a program ended by Ctrl-C
 COLOURS = {"COMPLETED": "green", "FAILED": "red", "RUNNING": "cyan"}
 
 

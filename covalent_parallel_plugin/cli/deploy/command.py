@@ -146,7 +146,7 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
     from covalent_parallel_plugin.cli.deploy.deployment import Deployment
     from covalent_parallel_plugin.cli.deploy.deployment_folder import known_deployments, place_of
     from covalent_parallel_plugin.cli.deploy.terraform import Terraform, find_terraform
-    from covalent_parallel_plugin.gcpbatch import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
     chosen = project or configured_options().get("project_id") or os.environ.get("GOOGLE_CLOUD_PROJECT")
     if not chosen:
@@ -171,7 +171,7 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
 def _values(
     region: str | None, image: str | None, assignments: tuple[str, ...]
 ) -> tuple[dict[str, object], dict[str, object]]:
-    from covalent_parallel_plugin.gcpbatch import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import configured_options
     from covalent_parallel_plugin.infrastructure_variables import read_assignments
 
     given = read_assignments(assignments)

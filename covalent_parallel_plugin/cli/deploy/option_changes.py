@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...covalent_api.config_file import config_path, write_options
 from ...errors import DeployError
 from ...settings import OPTIONS, SECTION, is_given, mistakes_in, plain
 
@@ -81,32 +83,18 @@ def emptied(earlier: Mapping[str, object], configured: Mapping[str, object]) -> 
     return changes({}, made, configured)
 
 
-def configuration_file() -> Path:
-    """Covalent's configuration file."""
-    from covalent._shared_files.config import get_config
-
-    return Path(str(get_config("sdk.config_file")))
-
-
 def write(wanted: Sequence[Change]) -> None:
     """Write the changes into the section, through Covalent: every other key stays.
 
     Raises:
         DeployError: the file cannot be written; the message holds what to put there.
     """
-    from covalent._shared_files.config import update_config
-
-    section: dict[str, object] = {change.option: change.after for change in wanted}
-    entries: dict[str, object] = section
-    for part in reversed(SECTION.split(".")):
-        entries = {part: entries}
     try:
-        update_config(entries)
+        write_options({change.option: change.after for change in wanted})
     except (OSError, ValueError) as error:
-        # A broken file, no leave to write, or another program that holds the file's lock
         lines = "\n".join(f"  {change.option} = {_toml(change.after)}" for change in wanted)
         raise DeployError(
-            f"{configuration_file()} cannot be written: {error}\nThe infrastructure stands. Put this into the file"
+            f"{config_path(os.environ)} cannot be written: {error}\nThe infrastructure stands. Put this into the file"
             f" under [{SECTION}]:\n{lines}"
         ) from error
 

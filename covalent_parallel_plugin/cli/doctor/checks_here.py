@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ... import __version__
 from ...cloud.apis import GoogleApis, Identity, default_credentials
+from ...covalent_api.config_file import server_address
+from ...covalent_api.server_client import LATEST_DISPATCH
 from ...errors import PermissionDeniedError
 from .check_runner import Check, Facts
 from .checks import configuration, credentials, server, versions
@@ -151,9 +153,9 @@ def _server(case: Case) -> list[Check]:
 
     def answer(facts: Facts) -> Judged:
         """The facts are the server's host and port."""
-        host, port = server.address_of(case.file, case.environment)
+        host, port = server_address(case.file, case.environment)
         try:
-            server.ask(host, port, "/api/v2/dispatches?count=1&status_only=true")
+            server.client_of(host, port).get_json(LATEST_DISPATCH, server.ANSWER_SECONDS)
         except (OSError, ValueError) as problem:
             return server.judge_answer(f"{host}:{port}", str(getattr(problem, "reason", problem)))
         return ok(server.judge_answer(f"{host}:{port}", "").found, facts=(host, port))
@@ -161,7 +163,7 @@ def _server(case: Case) -> list[Check]:
     def settings(facts: Facts) -> Judged:
         try:
             host, port = facts[reachable]
-            told = server.ask(host, port, "/api/v1/settings")
+            told = server.client_of(host, port).get_json("/api/v1/settings", server.ANSWER_SECONDS)
         except (OSError, ValueError):
             told = None
         return server.judge_settings(told if isinstance(told, dict) else None, case)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from covalent_parallel_plugin.cli.doctor.phases import Phase
     from covalent_parallel_plugin.cli.doctor.results import Finding
     from covalent_parallel_plugin.cli.doctor.setup import Case
-
-INTERRUPTED_STATUS = 130  # what shells report for a program ended by Ctrl-C
 
 
 @click.command()
@@ -68,8 +68,7 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
 
 def _read(changes: Sequence[str]) -> dict[str, object]:
     """The options given. Raises UsageError."""
-    from covalent_parallel_plugin.cli.option_assignments import read_changes
-    from covalent_parallel_plugin.cli.plan.errors import RequestError
+    from covalent_parallel_plugin.cli.option_assignments import RequestError, read_changes
 
     try:
         read = read_changes(changes)

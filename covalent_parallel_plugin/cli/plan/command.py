@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from covalent_parallel_plugin.cli.plan.errors import RequestError
+from covalent_parallel_plugin.cli.option_assignments import RequestError
 from covalent_parallel_plugin.errors import ParallelError
 
 from .. import missing_package
@@ -57,9 +57,9 @@ def plan(
     with _stdout_for_the_document() as stdout:
         try:
             # Here, so that `--help` does not wait for Covalent, and what Covalent says on import is no document.
-            from covalent_parallel_plugin.cli.plan.configuration import configured_options
+            from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
 
-            configured = configured_options()
+            configured = import_configured_options(os.environ)
             from covalent_parallel_plugin.cli.plan import plan_request as planning
 
             request = planning.Request(

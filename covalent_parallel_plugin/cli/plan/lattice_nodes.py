@@ -18,7 +18,7 @@ from covalent.executor import _executor_manager
 from ...dispatch.call import Map
 from ...mark import items_in, map_mark
 from ...settings import nearest
-from .errors import RequestError
+from ..option_assignments import RequestError
 from .user_script import guarded
 
 ELECTRON = "electron"

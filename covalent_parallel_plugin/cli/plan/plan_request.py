@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import SettingsError
-from ...settings import nearest
-from ..option_assignments import Changes, read_changes
+from ...settings import OPTIONS, SECTION, nearest
+from ..option_assignments import Changes, RequestError, read_changes
 from . import document
-from .configuration import unknown_keys
-from .errors import RequestError
 from .lattice_nodes import (
     SUBLATTICE,
     Node,
@@ -80,7 +78,7 @@ def plan(request: Request, configured: Mapping[str, object]) -> Plan:
     def jobs(changed: Changes, option: str = "--set") -> list[PlannedJob]:
         return plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
 
-    remarks = [*unknown_keys(configured), *_remarks(chosen)]
+    remarks = [*_unknown_keys(configured), *_remarks(chosen)]
     if request.is_difference:
         before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
@@ -166,6 +164,19 @@ def _all_or_mistakes(
         )
     before, after = made
     return before, after
+
+
+def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
+    """A sentence for each key of the section that is no option."""
+    found = []
+    for name in configured:
+        if name not in OPTIONS:
+            near = nearest(name)
+            found.append(
+                f"[{SECTION}] has the key {name!r}, which is no option{f' (did you mean {near!r}?)' if near else ''};"
+                " it is ignored"
+            )
+    return found
 
 
 def _summaries(jobs: Sequence[PlannedJob], when: str = "") -> list[str]:

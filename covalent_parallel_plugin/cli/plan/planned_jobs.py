@@ -13,10 +13,9 @@ from ... import settings as options
 from ...dispatch import jobspec
 from ...dispatch.call import Call
 from ...dispatch.items import tasks_for
-from ...errors import SettingsError
+from ...errors import ParallelError, SettingsError
 from ...settings import Settings
 from ..option_assignments import Changes
-from .errors import UnreadableJobError
 from .lattice_nodes import ELECTRON, Node, listed
 
 EXECUTOR = "gcpbatch"
@@ -24,6 +23,10 @@ EXECUTOR = "gcpbatch"
 HERE = "the server (service_nodes)"
 # Stands where a dispatch puts ids of its own: legal in a label and in an object's name
 PLACEHOLDER = "made-at-dispatch"
+
+
+class UnreadableJobError(ParallelError):
+    """The Job does not survive its own JSON: a mistake in this package."""
 
 
 @dataclass(frozen=True)

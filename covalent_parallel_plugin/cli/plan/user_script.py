@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import covalent
 
-from .errors import WorkflowError
+from ...errors import ParallelError
 
 # A name that no module of the user's has: another file may import this one under its own name, as it may a script
 MODULE = "planned_workflow"
@@ -27,6 +27,10 @@ REQUESTS = ("get", "patch", "put", "post", "delete")
 """The methods of Covalent's client through which all reaches its server."""
 
 T = TypeVar("T")
+
+
+class WorkflowError(ParallelError):
+    """The user's file, or the lattice in it, raised; the text ends with the traceback from that file on."""
 
 
 class DispatchRefusedError(RuntimeError):

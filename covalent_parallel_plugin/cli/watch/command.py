@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.errors import ParallelError, UnavailableError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot
 
-INTERRUPTED_STATUS = 130  # what shells report for a program ended by Ctrl-C
 STOPPED = "stopped watching; the dispatch goes on (ct.cancel ends it)"
 # What Batch calls such a job while and after somebody ends it; its tasks are FAILED or UNEXECUTED then
 CANCELLED_STATES = frozenset({"CANCELLED", "CANCELLATION_IN_PROGRESS"})
@@ -46,7 +46,7 @@ def watch(
     """
     try:
         # Here, so that `--help` does not wait for Covalent.
-        from covalent_parallel_plugin.gcpbatch import configured_options
+        from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
         given = {"project_id": project_id, "region": region}
         with _shown(as_json) as show:
@@ -71,17 +71,17 @@ async def _watch(
 ) -> None:
     from covalent._shared_files.utils import format_server_url
 
-    from covalent_parallel_plugin.cli.watch.dispatch_status import Watch, follow
+    from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
     from covalent_parallel_plugin.cloud.batch import BatchApi
-    from covalent_parallel_plugin.covalent_api.server_client import CovalentServer
+    from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
     batch = BatchApi.shared()
     try:
-        looks = Watch(batch, CovalentServer(format_server_url()), dispatch_id, given, configured)
+        status = DispatchStatus(batch, ServerClient(format_server_url()), dispatch_id, given, configured)
         if once:
-            show(await looks.look())
+            show(await status.fetch())
         else:
-            await follow(looks, show, every, batch.outage_seconds)
+            await follow(status, show, every, batch.outage_seconds)
     finally:
         await batch.close()
 

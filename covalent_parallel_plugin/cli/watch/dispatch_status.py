@@ -1,4 +1,4 @@
-"""Looks at one dispatch, one or many: its jobs from Batch, the rest from Covalent's server."""
+"""Status of one dispatch, once or until it ends: its jobs from Batch, the rest from Covalent's server."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ... import settings as options
 from ...cloud.batch import BatchApi
-from ...covalent_api.server_client import UNANSWERED, CovalentServer, Node, reason
+from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...dispatch import jobspec
 from ...dispatch.call import is_plain_id
 from ...errors import MissingResourceError, UnavailableError
-from .job_locations import CONFIGURED, EXECUTOR, Places, is_on_batch, places_of
-from .snapshot import OVER, JobView, Snapshot, view_of
+from .job_locations import CONFIGURED, EXECUTOR, JobLocations, find_locations, is_on_batch
+from .snapshot import OVER, JobView, Snapshot, job_view
 
-# How long one look at Batch may take before the next one is due anyway
+# How long one request to Batch may take before the next one is due anyway
 PATIENCE_SECONDS = 20.0
 # A server that did not tell the electrons so often is not asked again
 TRIES = 3
 RAISED = "items that raised are named in the electron's stderr"
 
 
-class Watch:
-    """The looks at one dispatch.
+class DispatchStatus:
+    """The status of one dispatch.
 
     Args:
         batch: where its jobs run.
         server: Covalent's.
-        given, configured: where the jobs may be; see `places_of`.
+        given, configured: where the jobs may be; see `find_locations`.
         clock: seconds since 1970.
 
     Raises:
@@ -38,7 +38,7 @@ class Watch:
     def __init__(
         self,
         batch: BatchApi,
-        server: CovalentServer,
+        server: ServerClient,
         dispatch_id: str,
         given: Mapping[str, object],
         configured: Mapping[str, object],
@@ -52,15 +52,15 @@ class Watch:
         self._given = given
         self._configured = configured
         self._clock = clock
-        self._nodes: Mapping[str, Node] | None = None
+        self._nodes: Mapping[str, ElectronRecord] | None = None
         self._tries = 0
         self._is_final = False
 
-    async def look(self) -> Snapshot:
-        """The dispatch now: a request to Batch for each project and region, and one to Covalent's server.
+    async def fetch(self) -> Snapshot:
+        """Fetch the status: a request to Batch for each project and region, and one to Covalent's server.
 
-        The first look has another one for Covalent's server, for the electrons and their executors, and so has that of
-        a dispatch that failed, for which of them did.
+        The first time, another one asks Covalent's server for the electrons and their executors; so does the first one
+        after the dispatch failed, for which of them did.
 
         Raises:
             MissingResourceError: neither has anything of such a dispatch, or no project is known.
@@ -70,10 +70,10 @@ class Watch:
         state, unknown = await asyncio.to_thread(self._state)
         has_failed = state == "FAILED"
         if state and (self._nodes is None or (has_failed and not self._is_final)) and self._tries < TRIES:
-            await asyncio.to_thread(self._learn_nodes)
+            await asyncio.to_thread(self._fetch_electrons)
             self._is_final = has_failed
-        places = places_of(None if self._nodes is None else self._nodes.values(), self._given, self._configured)
-        if places is None:
+        locations = find_locations(None if self._nodes is None else self._nodes.values(), self._given, self._configured)
+        if locations is None:
             raise MissingResourceError(
                 f"project_id is not known: give --project-id, or set it under [{options.SECTION}] in Covalent's"
                 " configuration file"
@@ -82,17 +82,19 @@ class Watch:
         names = {number: node.name for number, node in (self._nodes or {}).items()}
         filter = f'labels."{jobspec.LABEL_DISPATCH}"="{jobspec.label(self._dispatch_id)}"'
         jobs: list[JobView] = []
-        for parent in places.parents:
+        for parent in locations.parents:
             listed = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)
-            jobs += [view_of(job, now, names, parent) for job in listed]
+            jobs += [job_view(job, now, names, parent) for job in listed]
         if not jobs and not state:
             raise MissingResourceError(
-                f"no jobs of a dispatch {self._dispatch_id} are under {places}, and {unknown}: check the id, and"
+                f"no jobs of a dispatch {self._dispatch_id} are under {locations}, and {unknown}: check the id, and"
                 " --project-id and --region"
             )
-        return Snapshot(self._dispatch_id, state, sorted(jobs, key=_order), unknown or self._note(state, jobs, places))
+        return Snapshot(
+            self._dispatch_id, state, sorted(jobs, key=_order), unknown or self._note(state, jobs, locations)
+        )
 
-    def _note(self, state: str, jobs: Sequence[JobView], places: Places) -> str:
+    def _note(self, state: str, jobs: Sequence[JobView], locations: JobLocations) -> str:
         if state == "FAILED":
             nodes = self._nodes or {}
             maps = {job.node for job in jobs if job.is_map and job.state == "SUCCEEDED"}
@@ -102,25 +104,25 @@ class Watch:
                 return f"{named} failed: {RAISED}"
         if jobs:
             return ""
-        note = f"no jobs of it are under {places}" + ("" if state in OVER else " yet")
+        note = f"no jobs of it are under {locations}" + ("" if state in OVER else " yet")
         if self._nodes is not None and not any(map(is_on_batch, self._nodes.values())):
             return f"{note}, and no electron of it has the executor {EXECUTOR}"
-        if places.origin == CONFIGURED:
+        if locations.origin == CONFIGURED:
             note += ". If its executor names another project or region, give --project-id and --region."
         return note
 
     def _state(self) -> tuple[str, str]:
         """The dispatch's state, or why it is not known."""
         try:
-            state = self._server.state(self._dispatch_id)
+            state = self._server.dispatch_state(self._dispatch_id)
         except UNANSWERED as error:
-            return "", f"Covalent's server at {self._server.address} cannot be asked ({reason(error)})"
+            return "", f"Covalent's server at {self._server.address} cannot be asked ({reason_of(error)})"
         return state, "" if state else f"Covalent's server at {self._server.address} does not know it"
 
-    def _learn_nodes(self) -> None:
+    def _fetch_electrons(self) -> None:
         self._tries += 1
         try:
-            self._nodes = self._server.nodes(self._dispatch_id)
+            self._nodes = self._server.electrons(self._dispatch_id)
             self._tries = 0
         except UNANSWERED:
             # The nodes' numbers say enough, and the configuration file mostly names the place.
@@ -128,23 +130,24 @@ class Watch:
 
 
 async def follow(
-    watch: Watch,
+    status: DispatchStatus,
     show: Callable[[Snapshot], None],
     every_seconds: float,
     outage_seconds: float,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Snapshot:
-    """Look and show, again and again, until nothing more is to be seen; returns the last look.
+    """Fetch and show the status again and again until the dispatch is over; return the last one.
 
     Raises:
-        MissingResourceError, CloudError: as `Watch.look`; Batch may be out of reach for so long once it has answered.
+        MissingResourceError, CloudError: as `DispatchStatus.fetch`; once Batch has answered, it may be out of reach for
+            `outage_seconds`.
     """
     last: Snapshot | None = None
     answered = time.monotonic()
     # Bounded by the dispatch's own end, or the user's Ctrl-C.
     while True:
         try:
-            last = await watch.look()
+            last = await status.fetch()
             answered = time.monotonic()
             show(last)
         except UnavailableError as error:

@@ -16,7 +16,7 @@ WAITING_STATES = frozenset({"STATE_UNSPECIFIED", "QUEUED", "SCHEDULED"})
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemCounts:
     """A map's items, reckoned from its tasks: an item is done with its task, whether it returned or raised.
 
     The tasks take turns with the items, so each has as many as any other, or one more; `is_exact` says whether that
@@ -55,7 +55,7 @@ class JobView:
     has_ended: bool
     parent: str = ""
     tasks: Mapping[str, int] = field(default_factory=dict)
-    items: Items | None = None
+    items: ItemCounts | None = None
     event: str = ""
     meaning: str = ""
 
@@ -88,7 +88,7 @@ class Snapshot:
         return json.dumps(asdict(self))
 
 
-def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
+def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
     """A job as it is shown; `names` are the electrons' by node, `now` is in seconds since 1970."""
     node = job.labels.get(jobspec.LABEL_NODE, "")
     # Batch tells no end; its last event is that.
@@ -115,7 +115,7 @@ def view_of(job: JobStatus, now: float, names: Mapping[str, str], parent: str = 
     )
 
 
-def _items(job: JobStatus) -> Items | None:
+def _items(job: JobStatus) -> ItemCounts | None:
     text = job.labels.get(jobspec.LABEL_ITEMS, "")
     tasks = sum(job.counts.values())
     if not text.isdecimal():
@@ -127,4 +127,4 @@ def _items(job: JobStatus) -> Items | None:
         return total * count // tasks if tasks else 0
 
     is_exact = not tasks or total % tasks == 0 or tasks in job.counts.values()
-    return Items(total, share("SUCCEEDED"), share("FAILED", "UNEXECUTED"), is_exact)
+    return ItemCounts(total, share("SUCCEEDED"), share("FAILED", "UNEXECUTED"), is_exact)

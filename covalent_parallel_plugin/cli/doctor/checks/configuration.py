@@ -7,16 +7,17 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from ....covalent_api.config_file import ConfigFile
 from ....settings import OPTIONS, SECTION, nearest
 from ..results import Judged, error, ok, warning
-from ..setup import FROM_DEFAULT, Case, ConfigurationFile
+from ..setup import FROM_DEFAULT, Case
 
 # Their values may be passwords, which do not belong into what people paste
 NAMES_ONLY = ("environment",)
 LINE_CHARACTERS = 100
 
 
-def judge_file(file: ConfigurationFile, is_writable: bool) -> Judged:
+def judge_file(file: ConfigFile, is_writable: bool) -> Judged:
     """Covalent reads the file when it is imported, and writes it anew."""
     if file.problem:
         return error(f"{file.path} {file.problem}", file.remedy)

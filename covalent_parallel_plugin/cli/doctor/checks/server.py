@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....errors import SettingsError
+from ....covalent_api.server_client import ServerClient
 from ..results import Judged, error, ok, skipped, warning
-from ..setup import SERVICES, Case, ConfigurationFile
+from ..setup import SERVICES, Case
 from .versions import FIRST_UNUSABLE_FASTAPI, OURS, numbers_of
 
-DEFAULT_PORT = 48008
 ANSWER_SECONDS = 6.0
 ASKED_DISTRIBUTIONS = ("covalent", OURS, "fastapi")
 ASK_SECONDS = 15.0
@@ -29,19 +27,6 @@ class ServerProcess:
     python: str
     environment: Mapping[str, str] = field(repr=False)
     versions: Mapping[str, str | None]
-
-
-def address_of(file: ConfigurationFile, environment: Mapping[str, str]) -> tuple[str, int]:
-    """Where clients look for the server (covalent._shared_files.defaults.get_default_dispatcher_config, 0.240).
-
-    Raises:
-        SettingsError: the port is no number.
-    """
-    host = file.value("dispatcher", "address") or environment.get("COVALENT_DISPATCHER_ADDR", "localhost")
-    port = file.value("dispatcher", "port") or environment.get("COVALENT_SVC_PORT", DEFAULT_PORT)
-    if not str(port).isdecimal():
-        raise SettingsError([f"the port of [dispatcher] in {file.path} is {port!r}: write a number"])
-    return str(host), int(port)
 
 
 def judge_answer(address: str, problem: str) -> Judged:
@@ -104,18 +89,10 @@ def judge_process(process: ServerProcess | None, case: Case, own_version: str) -
     return ok(f"Covalent {process.versions.get('covalent')} and {OURS} {plugin} on {process.python}")
 
 
-def ask(host: str, port: int, path: str) -> Any:
-    """The server's answer as JSON.
-
-    Raises:
-        OSError: it cannot be reached, or answers with an error.
-        ValueError: what it answers is no JSON.
-    """
+def client_of(host: str, port: int) -> ServerClient:
+    """Return a client of the server there; no proxy leads to this machine."""
     shown = f"[{host}]" if ":" in host else host
-    handlers = [urllib.request.ProxyHandler({})] if host in LOOPBACK else []
-    opener = urllib.request.build_opener(*handlers)
-    with opener.open(f"http://{shown}:{port}{path}", timeout=ANSWER_SECONDS) as answer:
-        return json.loads(answer.read())
+    return ServerClient(f"http://{shown}:{port}", uses_proxy=host not in LOOPBACK)
 
 
 def process_at(host: str, port: int) -> ServerProcess | None:
