@@ -1,4 +1,4 @@
-"""`covalent-parallel doctor`: what is wrong with this set-up, and what mends it."""
+"""`covalent-parallel doctor`: what is wrong with this set-up, and the remedy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from covalent_parallel_plugin.cli.doctor.phases import Phase
-    from covalent_parallel_plugin.cli.doctor.results import Finding
-    from covalent_parallel_plugin.cli.doctor.setup import Case
+    from covalent_parallel_plugin.cli.doctor.results import CheckResult
+    from covalent_parallel_plugin.cli.doctor.setup import Setup
 
 
 @click.command()
@@ -40,34 +41,34 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from covalent_parallel_plugin.cli.doctor import report
-    from covalent_parallel_plugin.cli.doctor.check_runner import examine
-    from covalent_parallel_plugin.cli.doctor.checks import all_checks, gate
-    from covalent_parallel_plugin.cli.doctor.setup import read_case
+    from covalent_parallel_plugin.cli.doctor.check_runner import run_checks
+    from covalent_parallel_plugin.cli.doctor.checks import all_checks
+    from covalent_parallel_plugin.cli.doctor.setup import read_setup
 
-    case = read_case(os.environ, _read(changes))
+    setup = read_setup(os.environ, _read(changes))
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     try:
         with _busy(console, "Looking"):
-            findings = examine(all_checks(case), gate(case))
+            results = run_checks(all_checks(), setup)
         phases: Sequence[Phase] = ()
         if run:
             with _busy(console, "Sending an electron: Ctrl-C cancels its job"):
-                finding, phases = _run(case, findings)
-            findings.append(finding)
+                result, phases = _run(setup, results)
+            results.append(result)
     except KeyboardInterrupt:
         click.echo("Stopped; nothing is left running", err=True)
         sys.exit(INTERRUPTED_STATUS)
     if as_json:
-        click.echo(report.as_json(findings, case, phases))
+        click.echo(report.as_json(results, setup, phases))
     else:
-        for line in (*report.lines(findings), *report.phase_lines(phases)):
+        for line in (*report.lines(results), *report.phase_lines(phases)):
             console.print(line)
-        console.print(report.summary(findings))
-    sys.exit(report.exit_status(findings))
+        console.print(report.summary(results))
+    sys.exit(report.exit_status(results))
 
 
 def _read(changes: Sequence[str]) -> dict[str, object]:
-    """The options given. Raises UsageError."""
+    """Read the options given. Raises UsageError."""
     from covalent_parallel_plugin.cli.option_assignments import RequestError, read_changes
 
     try:
@@ -79,16 +80,16 @@ def _read(changes: Sequence[str]) -> dict[str, object]:
     return dict(read.values)
 
 
-def _run(case: Case, findings: Sequence[Finding]) -> tuple[Finding, Sequence[Phase]]:
+def _run(setup: Setup, results: Sequence[CheckResult]) -> tuple[CheckResult, Sequence[Phase]]:
     """Send the electron, unless a check has failed that it rests on."""
-    from covalent_parallel_plugin.cli.doctor.results import Finding, skipped
-    from covalent_parallel_plugin.cli.doctor.trial_run import CHECK_NAME, RESTS_ON, try_run
+    from covalent_parallel_plugin.cli.doctor.results import skipped
+    from covalent_parallel_plugin.cli.doctor.trial_run import CHECK_NAME, RESTS_ON, trial_run
 
-    failed = [finding.name for finding in findings if finding.name in RESTS_ON and finding.judged.has_failed]
+    failed = [result.name for result in results if result.name in RESTS_ON and result.has_failed]
     if failed:
-        return Finding(CHECK_NAME, skipped(f"see {', '.join(failed)}")), ()
-    trial = asyncio.run(try_run(case.given, case.settings))
-    return Finding(CHECK_NAME, trial.judged), trial.phases
+        return replace(skipped(f"see {', '.join(failed)}"), name=CHECK_NAME), ()
+    result, phases = asyncio.run(trial_run(setup.given, setup.settings))
+    return replace(result, name=CHECK_NAME), phases
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How long each phase of a call took, out of what was seen of it: pure."""
+"""How long each phase of a call took."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PHASES: tuple[tuple[str, str, str, str], ...] = (
 
 
 def phases(moments: Moments) -> list[Phase]:
-    """The phases in their order; a clock that lags behind another makes none of them negative."""
+    """Return the phases in their order; a clock that lags behind another makes none of them negative."""
     found = []
     for name, meaning, start, end in PHASES:
         first, last = getattr(moments, start), getattr(moments, end)
@@ -73,7 +73,7 @@ def moments_of(
     collected: float | None,
     cleaned: float | None,
 ) -> Moments:
-    """Put together what Batch, the bucket, the electron and this side tell."""
+    """Put together what Batch, the bucket, the electron and this side report."""
     calls = [stored.created_seconds for stored in objects if stored.name == wire.call_name(_folder(stored.name))]
     outcomes = [stored.created_seconds for stored in objects if stored.name == wire.outcome_name(_folder(stored.name))]
     return Moments(

@@ -1,4 +1,4 @@
-"""What a check says: its status, what was found, and what mends it."""
+"""The result of a check: its status, what was found, and the remedy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ STATUSES = (OK, WARNING, ERROR, SKIPPED)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A judgement.
+class CheckResult:
+    """What a check found.
 
     Attributes:
         status: one of STATUSES.
-        found: what was found, one sentence or part of one.
-        remedy: the command or edit that mends it; always there with a warning or an error.
+        found: one sentence or part of one.
+        remedy: the command or edit that helps; always there with a warning or an error.
         details: further lines.
         facts: what other checks go on with; None if it is not known.
         blocks: whether, with an error or skipped, what rests on this check is not looked at.
+        name, seconds: the check's name, and how long it took.
     """
 
     status: str
@@ -32,6 +33,8 @@ class Judged:
     details: Sequence[str] = ()
     facts: Any = field(default=None, repr=False, compare=False)
     blocks: bool = True
+    name: str = ""
+    seconds: float = 0.0
 
     @property
     def has_failed(self) -> bool:
@@ -39,30 +42,17 @@ class Judged:
         return self.status in (ERROR, SKIPPED) and self.blocks
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A judgement with its check's name, and how long the check took."""
-
-    name: str
-    judged: Judged
-    seconds: float = 0.0
-
-    @property
-    def status(self) -> str:
-        return self.judged.status
+def ok(found: str, facts: Any = None, details: Sequence[str] = ()) -> CheckResult:
+    return CheckResult(OK, found, facts=facts, details=details)
 
 
-def ok(found: str, facts: Any = None, details: Sequence[str] = ()) -> Judged:
-    return Judged(OK, found, facts=facts, details=details)
+def warning(found: str, remedy: str, details: Sequence[str] = ()) -> CheckResult:
+    return CheckResult(WARNING, found, remedy, details)
 
 
-def warning(found: str, remedy: str, facts: Any = None, details: Sequence[str] = ()) -> Judged:
-    return Judged(WARNING, found, remedy, details, facts)
+def error(found: str, remedy: str, facts: Any = None, details: Sequence[str] = (), blocks: bool = True) -> CheckResult:
+    return CheckResult(ERROR, found, remedy, details, facts, blocks)
 
 
-def error(found: str, remedy: str, facts: Any = None, details: Sequence[str] = (), blocks: bool = True) -> Judged:
-    return Judged(ERROR, found, remedy, details, facts, blocks)
-
-
-def skipped(why: str, blocks: bool = True) -> Judged:
-    return Judged(SKIPPED, why, blocks=blocks)
+def skipped(why: str, blocks: bool = True) -> CheckResult:
+    return CheckResult(SKIPPED, why, blocks=blocks)

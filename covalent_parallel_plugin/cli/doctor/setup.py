@@ -1,4 +1,4 @@
-"""What is examined: the environment, Covalent's configuration file, and the options that come of both."""
+"""The set-up that is examined: the environment, Covalent's configuration file, and the options that result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FROM_FILE, FROM_DEFAULT, FROM_COMMAND = "file", "default", "--set"
 
 
 @dataclass(frozen=True)
-class Case:
+class Setup:
     """One set-up.
 
     Attributes:
@@ -37,13 +37,13 @@ class Case:
     unusable: frozenset[str]
 
     @property
-    def stand_ins(self) -> Mapping[str, str]:
+    def emulator_addresses(self) -> Mapping[str, str]:
         """Those of the three variables that are set."""
         return {name: self.environment[name] for name in SERVICES if self.environment.get(name)}
 
 
-def read_case(environment: Mapping[str, str], given: Mapping[str, object]) -> Case:
-    """Put a case together: read the file, and see which options are usable."""
+def read_setup(environment: Mapping[str, str], given: Mapping[str, object]) -> Setup:
+    """Read the configuration file, and find out which options are usable."""
     file = read_config_file(environment)
     values = options.resolve(given, file.section)
     sources = {name: _source(name, given, file.section) for name in OPTIONS}
@@ -52,18 +52,15 @@ def read_case(environment: Mapping[str, str], given: Mapping[str, object]) -> Ca
         options.check(values, way="give --set {}=...".format)
     except SettingsError as error:
         mistakes = error.mistakes
-    kept, unusable = {}, set()
+    usable: dict[str, object] = {}
     for name, option in OPTIONS.items():
-        kept[name] = option.default
         if options.is_given(values[name]):
-            try:
-                kept[name] = option.rule(values[name])
-            except ValueError:
-                unusable.add(name)
-        elif option.required:
-            unusable.add(name)
-    settings = Settings(**kept)  # type: ignore[arg-type]  # each rule returns its field's type
-    return Case(environment, file, given, values, sources, settings, mistakes, frozenset(unusable))
+            if not options.mistakes_in({name: values[name]}):
+                usable[name] = options.plain(name, values[name])
+        elif not option.required:
+            usable[name] = option.default
+    settings = Settings(**usable)  # type: ignore[arg-type]  # each rule returns its field's type
+    return Setup(environment, file, given, values, sources, settings, mistakes, frozenset(OPTIONS.keys() - usable))
 
 
 def _source(name: str, given: Mapping[str, object], section: Mapping[str, object]) -> str:

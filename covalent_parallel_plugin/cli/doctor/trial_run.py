@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -21,9 +21,8 @@ from ...dispatch import jobspec
 from ...dispatch.call import PREFIX
 from ...errors import CloudError, ParallelError
 from ...settings import Settings
-from . import electron
 from .phases import Phase, moments_of, phases
-from .results import Judged, error, ok
+from .results import CheckResult, error, ok
 
 CHECK_NAME = "run.electron"
 # Checks without which an electron cannot be sent
@@ -46,16 +45,32 @@ QUEUE_LIMIT_SECONDS = 900
 POLL_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What came of it: a judgement, and the phases."""
+def report_environment() -> str:
+    """Return when the electron started and ended, and where, as JSON; times in seconds since 1970.
 
-    judged: Judged
-    phases: list[Phase]
+    It travels by value, so that the container needs nothing of this package.
+    """
+    import time
+
+    started = time.time()
+    import json
+    import os
+    import platform
+
+    seen = {
+        "python": platform.python_version(),
+        "machine": platform.node(),
+        "cpus": os.cpu_count(),
+        "started": started,
+        "ended": time.time(),
+    }
+    return json.dumps(seen)
 
 
-async def try_run(given: Mapping[str, object], settings: Settings, clock: Callable[[], float] = time.time) -> Trial:
-    """Run the electron and clean up after it, also when this is cancelled.
+async def trial_run(
+    given: Mapping[str, object], settings: Settings, clock: Callable[[], float] = time.time
+) -> tuple[CheckResult, list[Phase]]:
+    """Run the electron, return the result and how long each phase took, and clean up, also when this is cancelled.
 
     The objects are kept until the executor is done, since their times tell when things were staged and delivered.
     """
@@ -79,9 +94,9 @@ async def try_run(given: Mapping[str, object], settings: Settings, clock: Callab
             await services.batch.close()
     took = phases(moments_of(began, job, objects, seen, None if failure else collected, clock()))
     if failure is not None:
-        return Trial(error(f"the electron failed: {failure}", "see what the text says, and the checks above"), took)
+        return error(f"the electron failed: {failure}", "see what the text says, and the checks above"), took
     where = f"Python {seen.get('python')} on {seen.get('machine')} with {seen.get('cpus')} CPUs"
-    return Trial(ok(f"an electron ran in {clock() - began:.1f} s: {where}"), took)
+    return ok(f"an electron ran in {clock() - began:.1f} s: {where}"), took
 
 
 async def _send(given: Mapping[str, object], settings: Settings, dispatch_id: str) -> str:
@@ -94,19 +109,19 @@ async def _send(given: Mapping[str, object], settings: Settings, dispatch_id: st
         "poll_freq": min(settings.poll_freq, POLL_SECONDS),
     }
     executor = GCPBatchExecutor(**{**given, **own})
-    cloudpickle.register_pickle_by_value(electron)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
         task = {"dispatch_id": dispatch_id, "node_id": 0}
-        value = await executor.run(electron.look_around, [], {}, task)
+        value = await executor.run(report_environment, [], {}, task)
     finally:
-        cloudpickle.unregister_pickle_by_value(electron)
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     return str(value.object_string)
 
 
 async def _left(
     services: Services, settings: Settings, dispatch_id: str
 ) -> tuple[JobStatus | None, list[StoredObject]]:
-    """The job and the objects; none where they cannot be listed, since only their times are wanted."""
+    """Return the job and the objects; none where they cannot be listed, since only their times are wanted."""
     try:
         jobs = await services.batch.list(settings.parent, f'labels."{jobspec.LABEL_DISPATCH}"="{dispatch_id}"')
         objects = await in_pool(services.objects.list, f"{PREFIX}/{dispatch_id}/")

@@ -1,19 +1,21 @@
-"""Judge the bucket: there, near the jobs, writable, closed to the public, and emptied by itself."""
+"""Check the bucket: there, near the jobs, writable, closed to the public, and emptied by itself."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....cloud.apis import Answer
+from ....cloud.apis import Answer, part
 from ....dispatch.call import PREFIX
-from ....settings import Settings
-from ..results import Judged, error, ok, warning
-from .google_apis import judge_refusal
-from .project import STORAGE
+from ..check_runner import Facts, check
+from ..results import CheckResult, error, ok, warning
+from ..setup import Setup
+from .google_apis import CREDENTIALS, STORAGE, api_denied, apis, member
 
+EXISTS = "bucket.exists"
 # What the dispatcher does with objects: "IAM permissions for JSON methods" in Cloud Storage's documentation
 NEEDED = ("storage.objects.create", "storage.objects.get", "storage.objects.delete", "storage.objects.list")
 ROLE = "roles/storage.objectUser"
@@ -31,8 +33,17 @@ DUAL_REGIONS: Mapping[str, Sequence[str]] = {
 }
 
 
-def judge_bucket(answer: Answer, name: str, settings: Settings) -> Judged:
+@check(
+    EXISTS,
+    "the bucket of `bucket_name` is there",
+    "`gcloud storage buckets create ...`",
+    facts_of=(CREDENTIALS,),
+    options=("bucket_name",),
+)
+def exists(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are its metadata."""
+    settings, name = setup.settings, setup.settings.bucket_name
+    answer = apis(facts).get(_address(name))
     if answer.is_ok:
         return ok(f"gs://{name}", facts=answer.content)
     if answer.status == 404:
@@ -41,90 +52,122 @@ def judge_bucket(answer: Answer, name: str, settings: Settings) -> Judged:
             f"gcloud storage buckets create gs://{name} --project={settings.project_id} --location={settings.region}"
             " --uniform-bucket-level-access --public-access-prevention",
         )
-    return judge_refusal(answer, f"the set-up of gs://{name}", "storage.buckets.get", STORAGE, settings.project_id)
+    return api_denied(answer, f"the set-up of gs://{name}", "storage.buckets.get", STORAGE, settings.project_id)
 
 
-def judge_permissions(answer: Answer, name: str, project_id: str, member: str) -> Judged:
-    """What the caller may do with the bucket's objects."""
+@check(
+    "bucket.permissions",
+    "this account may write, read, delete and list objects there",
+    "grant it `roles/storage.objectUser` on the bucket",
+    needs=(EXISTS,),
+    facts_of=(CREDENTIALS,),
+    options=("bucket_name",),
+)
+def permissions(setup: Setup, facts: Facts) -> CheckResult:
+    name = setup.settings.bucket_name
+    query = [("permissions", permission) for permission in NEEDED]
+    answer = apis(facts).get(f"{_address(name)}/iam/testPermissions", query)
     if answer.status == 404:
         return error(f"the bucket {name!r} does not exist", "see bucket.exists")
     if not answer.is_ok:
-        return judge_refusal(answer, f"the rights on gs://{name}", ROLE, STORAGE, project_id)
+        return api_denied(answer, f"the rights on gs://{name}", ROLE, STORAGE, setup.settings.project_id)
     granted = answer.content.get("permissions", ())
     missing = [permission for permission in NEEDED if permission not in granted]
     if missing:
-        return error(f"this account lacks {', '.join(missing)} on gs://{name}", _grant(name, member))
+        return error(f"this account lacks {', '.join(missing)} on gs://{name}", _grant(name, facts))
     return ok(f"{len(NEEDED)} of {len(NEEDED)} that are needed")
 
 
-def judge_probe(steps: Mapping[str, Answer], name: str, probe: str, came_back: bool, member: str) -> Judged:
-    """`steps` are the answers to "write", "read" and "delete" of a small object, as far as it got."""
+@check(
+    "bucket.writable",
+    f"a small object below `{PREFIX}/` can be written, read and deleted: it is done",
+    "grant this account `roles/storage.objectUser` on the bucket; a retention policy must not hold objects",
+    needs=(EXISTS,),
+    facts_of=(CREDENTIALS,),
+    options=("bucket_name",),
+)
+def writable(setup: Setup, facts: Facts) -> CheckResult:
+    google, name = apis(facts), setup.settings.bucket_name
+    probe, content = f"{PREFIX}/doctor-{secrets.token_hex(8)}", secrets.token_bytes(16)
+    upload = f"https://{STORAGE}/upload/storage/v1/b/{part(name)}/o"
+    query = [("uploadType", "media"), ("name", probe), ("ifGenerationMatch", "0")]
+    steps: dict[str, Answer] = {"write": google.ask("POST", upload, query, content)}
+    if steps["write"].is_ok:
+        steps["read"] = google.get(f"{_address(name)}/o/{part(probe)}", [("alt", "media")])
+        steps["delete"] = google.ask("DELETE", f"{_address(name)}/o/{part(probe)}")
     for step, answer in steps.items():
         if not answer.is_ok:
             left = f"; gs://{name}/{probe} is left there" if step != "write" else ""
-            remedy = _grant(name, member) if answer.status in (401, 403) else "try again a little later"
+            remedy = _grant(name, facts) if answer.status in (401, 403) else "try again a little later"
             return error(f"could not {step} gs://{name}/{probe}: {answer.message.rstrip('.')}{left}", remedy)
-    if not came_back:
+    if steps["read"].body != content:
         return error(
             f"gs://{name}/{probe} came back with other content than was written", "see what stands before the bucket"
         )
     return ok(f"an object below gs://{name}/{PREFIX}/ was written, read and deleted")
 
 
-def judge_volumes(answers: Mapping[str, Answer], project_id: str) -> Judged:
-    """`answers` to a list of one object, by the bucket's name."""
-    missing = [name for name, answer in answers.items() if answer.status == 404]
-    if missing:
-        return error(
-            f"{'this bucket of a volume does' if len(missing) == 1 else 'these buckets of volumes do'} not exist:"
-            f" {', '.join(missing)}",
-            f"set volumes to buckets that are there: gcloud storage buckets list --project={project_id}",
-        )
-    for name, answer in answers.items():
-        if not answer.is_ok:
-            return judge_refusal(answer, f"the volume gs://{name}", "roles/storage.objectViewer", STORAGE, project_id)
-    return ok(", ".join(f"gs://{name}" for name in answers))
-
-
-def judge_location(bucket: Mapping[str, Any], name: str, region: str) -> Judged:
-    """Where the bucket is, against where the jobs run: every byte between two regions costs time and money."""
-    location = str(bucket.get("location", "")).upper()
+@check(
+    "bucket.location",
+    "the bucket is where the jobs run: in `region`, or in a multi-region that holds it",
+    "use a bucket in `region`",
+    facts_of=(EXISTS,),
+    options=("bucket_name", "region"),
+)
+def location(setup: Setup, facts: Facts) -> CheckResult:
+    """Every byte between two regions costs time and money."""
+    bucket, name, region = facts[EXISTS], setup.settings.bucket_name, setup.settings.region
+    place = str(bucket.get("location", "")).upper()
     placement = bucket.get("customPlacementConfig") or {}
-    placed: Sequence[str] = placement.get("dataLocations") or DUAL_REGIONS.get(location) or ()
+    regions: Sequence[str] = placement.get("dataLocations") or DUAL_REGIONS.get(place) or ()
     is_near = (
-        location == region.upper()
-        or region.startswith(MULTI_REGIONS.get(location, ("no region",)))
-        or region.upper() in [place.upper() for place in placed]
+        place == region.upper()
+        or region.startswith(MULTI_REGIONS.get(place, ("no region",)))
+        or region.upper() in [each.upper() for each in regions]
     )
     if is_near:
-        return ok(f"{location}, and the jobs run in {region}")
+        return ok(f"{place}, and the jobs run in {region}")
     return warning(
-        f"gs://{name} is in {location} and the jobs run in {region}: what travels between them is slow and costs more",
-        f"set region to {location.lower()!r}, or bucket_name to a bucket in {region}: gcloud storage buckets create"
+        f"gs://{name} is in {place} and the jobs run in {region}: what travels between them is slow and costs more",
+        f"set region to {place.lower()!r}, or bucket_name to a bucket in {region}: gcloud storage buckets create"
         f" gs://{name}-{region} --location={region}",
     )
 
 
-def judge_access(bucket: Mapping[str, Any], name: str) -> Judged:
-    """Objects hold the users' data and code: nobody outside should come near them."""
-    access = bucket.get("iamConfiguration") or {}
-    is_uniform = bool((access.get("uniformBucketLevelAccess") or {}).get("enabled"))
-    is_closed = access.get("publicAccessPrevention") == "enforced"
-    if is_uniform and is_closed:
-        return ok("uniform, and public access is prevented")
-    open_ways, flags = [], []
-    if not is_uniform:
-        open_ways.append("access is not uniform: objects may have rules of their own")
+@check(
+    "bucket.access",
+    "uniform access is on, and public access is prevented",
+    "`gcloud storage buckets update ...`",
+    facts_of=(EXISTS,),
+    options=("bucket_name",),
+)
+def access(setup: Setup, facts: Facts) -> CheckResult:
+    """Objects hold the users' data and code: nobody outside may reach them."""
+    iam = facts[EXISTS].get("iamConfiguration") or {}
+    openings, flags = [], []
+    if not (iam.get("uniformBucketLevelAccess") or {}).get("enabled"):
+        openings.append("access is not uniform: objects may have rules of their own")
         flags.append("--uniform-bucket-level-access")
-    if not is_closed:
-        open_ways.append("public access is not prevented")
+    if iam.get("publicAccessPrevention") != "enforced":
+        openings.append("public access is not prevented")
         flags.append("--public-access-prevention")
-    return warning("; ".join(open_ways), f"gcloud storage buckets update gs://{name} {' '.join(flags)}")
+    if not openings:
+        return ok("uniform, and public access is prevented")
+    update = f"gcloud storage buckets update gs://{setup.settings.bucket_name}"
+    return warning("; ".join(openings), f"{update} {' '.join(flags)}")
 
 
-def judge_lifecycle(bucket: Mapping[str, Any], name: str, settings: Settings) -> Judged:
-    """A rule deletes what a crash leaves behind; one that is too quick deletes calls that still wait."""
-    rules = (bucket.get("lifecycle") or {}).get("rule") or []
+@check(
+    "bucket.lifecycle",
+    f"a lifecycle rule deletes what a crash leaves below `{PREFIX}/`, and not before electrons have run",
+    "set a rule of seven days: the command is printed, with the rules that are there",
+    facts_of=(EXISTS,),
+    options=("bucket_name",),
+)
+def lifecycle(setup: Setup, facts: Facts) -> CheckResult:
+    """A rule that is too quick deletes calls that still wait."""
+    settings, name = setup.settings, setup.settings.bucket_name
+    rules = (facts[EXISTS].get("lifecycle") or {}).get("rule") or []
     ages = [age for rule in rules if (age := _deletes_after_days(rule)) is not None]
     if not ages:
         return warning(
@@ -141,8 +184,12 @@ def judge_lifecycle(bucket: Mapping[str, Any], name: str, settings: Settings) ->
     return ok(f"what is left below {PREFIX}/ is deleted after {min(ages)} days")
 
 
+def _address(name: str) -> str:
+    return f"https://{STORAGE}/storage/v1/b/{part(name)}"
+
+
 def _deletes_after_days(rule: Mapping[str, Any]) -> int | None:
-    """The age at which a rule deletes the plugin's objects; None if it does not."""
+    """Return the age at which a rule deletes the plugin's objects; None if it does not."""
     condition = rule.get("condition") or {}
     prefixes = condition.get("matchesPrefix") or []
     others = set(condition) - {"age", "matchesPrefix", "isLive"}
@@ -163,5 +210,5 @@ def _lifecycle_command(name: str, rules: Sequence[Any]) -> str:
     )
 
 
-def _grant(name: str, member: str) -> str:
-    return f"gcloud storage buckets add-iam-policy-binding gs://{name} --member={member} --role={ROLE}"
+def _grant(name: str, facts: Facts) -> str:
+    return f"gcloud storage buckets add-iam-policy-binding gs://{name} --member={member(facts)} --role={ROLE}"

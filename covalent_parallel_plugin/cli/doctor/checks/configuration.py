@@ -1,4 +1,4 @@
-"""Judge Covalent's configuration file, the options, and the folder for large payloads."""
+"""Check Covalent's configuration file, the options, and the folder for large payloads."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from ....covalent_api.config_file import ConfigFile
 from ....settings import OPTIONS, SECTION, nearest
-from ..results import Judged, error, ok, warning
-from ..setup import FROM_DEFAULT, Case
+from ..check_runner import OPTIONS_CHECK, Facts, check
+from ..results import CheckResult, error, ok, warning
+from ..setup import FROM_DEFAULT, Setup
 
 # Their values may be passwords, which do not belong into what people paste
 NAMES_ONLY = ("environment",)
 LINE_CHARACTERS = 100
 
 
-def judge_file(file: ConfigFile, is_writable: bool) -> Judged:
+@check(
+    "config.file",
+    "Covalent can read and write its configuration file; a second `[executors.gcpbatch]` makes it unreadable",
+    "edit the file as the text says",
+)
+def file(setup: Setup, facts: Facts) -> CheckResult:
     """Covalent reads the file when it is imported, and writes it anew."""
+    file = setup.file
     if file.problem:
         return error(f"{file.path} {file.problem}", file.remedy)
-    if not is_writable:
+    if not _is_file_writable(file.path):
         return error(
             f"{file.path} cannot be written, and Covalent writes it whenever it is imported",
             f"make it yours: chown $USER {file.path.parent} {file.path}",
@@ -33,77 +39,95 @@ def judge_file(file: ConfigFile, is_writable: bool) -> Judged:
     return ok(f"{file.path} is readable")
 
 
-def judge_options(case: Case) -> Judged:
-    """Every option with its value and where it comes from."""
-    lines = []
-    for name in OPTIONS:
-        if case.sources[name] != FROM_DEFAULT:
-            lines.append(f"{name} = {shown(name, case.values[name])} ({case.sources[name]})")
-    defaults = [f"{name} = {shown(name, case.values[name])}" for name in OPTIONS if case.sources[name] == FROM_DEFAULT]
+@check(
+    "config.options",
+    "every option with its value, and where that comes from: `--set`, the file, the default",
+    "nothing to mend: it only tells",
+)
+def options(setup: Setup, facts: Facts) -> CheckResult:
+    shown = {name: f"{name} = {shown_value(name, value)}" for name, value in setup.values.items()}
+    lines = [f"{shown[name]} ({setup.sources[name]})" for name in OPTIONS if setup.sources[name] != FROM_DEFAULT]
+    defaults = [shown[name] for name in OPTIONS if setup.sources[name] == FROM_DEFAULT]
+    chosen = len(lines)
     # One long line would hide the few that were set.
     lines += textwrap.wrap(
         ", ".join(defaults), LINE_CHARACTERS, initial_indent="default: ", subsequent_indent=" " * len("default: ")
     )
-    chosen = len(OPTIONS) - len(defaults)
-    return ok(f"{chosen} set, {len(defaults)} at their defaults; the file is {case.file.path}", details=lines)
+    return ok(f"{chosen} set, {len(defaults)} at their defaults; the file is {setup.file.path}", details=lines)
 
 
-def judge_mistakes(case: Case) -> Judged:
-    """What `run()` would refuse before anything is staged."""
-    if not case.mistakes:
+@check(
+    OPTIONS_CHECK,
+    "options that are missing, wrong, or contradict each other",
+    "edit them as each line says",
+)
+def mistakes(setup: Setup, facts: Facts) -> CheckResult:
+    """Report what `run()` would refuse before anything is staged."""
+    count = len(setup.mistakes)
+    if not count:
         return ok("every option is given that must be, and none is wrong")
     return error(
-        "1 option needs attention" if len(case.mistakes) == 1 else f"{len(case.mistakes)} options need attention",
-        f"edit [{SECTION}] in {case.file.path} as each line says",
-        details=case.mistakes,
+        "1 option needs attention" if count == 1 else f"{count} options need attention",
+        f"edit [{SECTION}] in {setup.file.path} as each line says",
+        details=setup.mistakes,
     )
 
 
-def judge_unknown_keys(section: Mapping[str, object], path: Path) -> Judged:
-    """Keys that are no options are ignored by the executor, which is rarely what was meant."""
-    unknown = [name for name in section if name not in OPTIONS]
+@check(
+    "config.unknown_keys",
+    "keys under `[executors.gcpbatch]` that are no options, with the nearest that is",
+    "rename or remove them",
+)
+def unknown_keys(setup: Setup, facts: Facts) -> CheckResult:
+    """The executor ignores them, which is rarely what was meant."""
+    unknown = [name for name in setup.file.section if name not in OPTIONS]
     if not unknown:
         return ok("none")
-    lines = []
-    for name in unknown:
-        near = nearest(name)
-        lines.append(f"{name}{f': did you mean {near}?' if near else ''}")
+    is_one = len(unknown) == 1
+    lines = [f"{name}{f': did you mean {near}?' if (near := nearest(name)) else ''}" for name in unknown]
     return warning(
-        f"[{SECTION}] has {', '.join(unknown)}, which {'is no option' if len(unknown) == 1 else 'are no options'}",
-        f"edit {path}: rename or remove {'it' if len(unknown) == 1 else 'them'}",
+        f"[{SECTION}] has {', '.join(unknown)}, which {'is no option' if is_one else 'are no options'}",
+        f"edit {setup.file.path}: rename or remove {'it' if is_one else 'them'}",
         details=lines,
     )
 
 
-def judge_cache_dir(path: str, existing: Path, is_usable: bool) -> Judged:
-    """`existing` is the folder, or the nearest above it that is there."""
-    if not is_usable:
+@check(
+    "config.cache_dir",
+    "`cache_dir` can be written to, or made",
+    "name another folder in `cache_dir`",
+    options=("cache_dir",),
+)
+def cache_dir(setup: Setup, facts: Facts) -> CheckResult:
+    path = Path(setup.settings.cache_dir)
+    existing = _nearest_folder(path)
+    if not _is_folder_usable(existing):
         return error(
-            f"{path!r} cannot be {'written to' if existing == Path(path) else f'made below {existing}'}",
+            f"{str(path)!r} cannot be {'written to' if existing == path else f'made below {existing}'}",
             "name another folder in cache_dir, or change this one's owner",
         )
-    return ok(f"{path} is writable" if existing == Path(path) else f"{path} will be made below {existing}")
+    return ok(f"{path} is writable" if existing == path else f"{path} will be made below {existing}")
 
 
-def is_file_writable(path: Path) -> bool:
+def shown_value(name: str, value: object) -> str:
+    """Return a value as it may be shown to others."""
+    if name in NAMES_ONLY and isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: ..." for key in value) + "}"
+    return repr(value)
+
+
+def _is_file_writable(path: Path) -> bool:
     """Whether Covalent can write the file, or make it."""
     if path.exists():
         return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    return is_folder_usable(nearest_folder(path.parent))
+    return _is_folder_usable(_nearest_folder(path.parent))
 
 
-def nearest_folder(path: Path) -> Path:
-    """The path, or the nearest above it that exists."""
+def _nearest_folder(path: Path) -> Path:
+    """Return the path, or the nearest above it that exists."""
     absolute = path.absolute()
     return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
 
 
-def is_folder_usable(path: Path) -> bool:
+def _is_folder_usable(path: Path) -> bool:
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
-
-
-def shown(name: str, value: object) -> str:
-    """A value as it may be shown to others."""
-    if name in NAMES_ONLY and isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: ..." for key in value) + "}"
-    return repr(value)

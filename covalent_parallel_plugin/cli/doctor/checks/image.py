@@ -1,48 +1,72 @@
-"""Judge the image: reachable, for Batch's machines, and with versions that fit."""
+"""Check the image: reachable, for Batch's machines, and with versions that fit."""
 
 from __future__ import annotations
 
+import sys
+
+from ....cloud.registry.client import inspect
 from ....cloud.registry.image_reference import parse
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError
-from ...image.check import ERROR, OK, WARNING, Report
-from ..results import Judged, error, ok, skipped, warning
+from ...image.check import ERROR, OK, WARNING, compare
+from ...image.inspect_image import Look, declared
+from ...image.versions import versions_here
+from ..check_runner import Facts, check
+from ..results import CheckResult, error, ok, skipped, warning
+from ..setup import Setup
 
+REACHABLE = "image.reachable"
 BUILD = "covalent-parallel image build --push --tag"
+IMAGE_SECONDS = 45.0
+REGISTRY_SECONDS = 8.0
 
 
-def judge_reference(uri: str, has_stand_in: bool) -> Judged | None:
-    """What can be said without asking a registry; None if it has to be asked.
+@check(
+    REACHABLE,
+    "the registry has the image of `container_image_uri` (empty: python:X.Y-slim of this Python); the stand-in asks"
+    " none",
+    "name one that is there, or build it: `covalent-parallel image build`",
+    options=("container_image_uri",),
+    seconds=IMAGE_SECONDS,
+)
+def reachable(setup: Setup, facts: Facts) -> CheckResult:
+    """The facts are what is known of the image.
 
-    A stand-in runs tasks as processes, or in images that an engine of this machine has.
+    The emulator runs tasks as processes, or in images that an engine of this machine has.
     """
+    uri = setup.settings.container_image_uri or f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
     try:
         reference = parse(uri)
     except ValueError as problem:
         return error(str(problem), "set container_image_uri")
-    if has_stand_in and not (reference.is_local and ":" in reference.host):
+    if setup.emulator_addresses and not (reference.is_local and ":" in reference.host):
         return skipped(f"the stand-in asks no registry for {uri}")
-    return None
-
-
-def judge_unreachable(problem: CloudError, uri: str) -> Judged:
-    """A private registry of one's own may let the machines in and not this one."""
-    if isinstance(problem, PermissionDeniedError) and not parse(uri).is_google:
-        return warning(str(problem), "see that registry_username and registry_password name a user who may pull it")
-    if isinstance(problem, (MissingResourceError, PermissionDeniedError)):
+    try:
+        config = inspect(uri, REGISTRY_SECONDS)
+    except (MissingResourceError, PermissionDeniedError) as problem:
+        if isinstance(problem, PermissionDeniedError) and not reference.is_google:
+            # A private registry may let the machines in and not this one.
+            return warning(str(problem), "see that registry_username and registry_password name a user who may pull it")
         return error(str(problem), f"set container_image_uri to an image that is there, or: {BUILD} {uri}")
-    return warning(str(problem), "see that the name is right; the machines may reach what this one cannot")
+    except CloudError as problem:
+        return warning(str(problem), "see that the name is right; the machines may reach what this one cannot")
+    return ok(f"{uri}, {config.size_bytes / 1e6:.0f} MB", facts=Look(config, declared(config), "registry"))
 
 
-def judge_report(report: Report) -> Judged:
-    """What `covalent-parallel image check` finds, as one judgement."""
-    worst = next(
-        (level for level in (ERROR, WARNING) if any(finding.level == level for finding in report.findings)), OK
-    )
-    if worst == OK:
-        return ok(", ".join(f"{finding.what} {finding.text}" for finding in report.findings if finding.level == OK))
-    bad = [finding for finding in report.findings if finding.level == worst]
-    judge = error if worst == ERROR else warning
-    return judge(
-        "; ".join(f"{finding.what}: {finding.text}" for finding in bad),
-        "; ".join(finding.remedy for finding in bad),
-    )
+@check(
+    "image.versions",
+    "the image is for linux/amd64 and has this Python's minor version, as it says itself, and this package's and"
+    " Covalent's versions where it has them",
+    "build it anew: `covalent-parallel image build`",
+    facts_of=(REACHABLE,),
+)
+def image_versions(setup: Setup, facts: Facts) -> CheckResult:
+    """Do as `covalent-parallel image check`, with one result."""
+    findings = compare(facts[REACHABLE], versions_here()).findings
+    for level, result in ((ERROR, error), (WARNING, warning)):
+        bad = [finding for finding in findings if finding.level == level]
+        if bad:
+            return result(
+                "; ".join(f"{finding.what}: {finding.text}" for finding in bad),
+                "; ".join(finding.remedy for finding in bad),
+            )
+    return ok(", ".join(f"{finding.what} {finding.text}" for finding in findings if finding.level == OK))

@@ -1,4 +1,4 @@
-"""Judge the Covalent server: whether it answers, and what it was started with."""
+"""Check the Covalent server: whether it answers, and what it was started with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ....covalent_api.server_client import ServerClient
-from ..results import Judged, error, ok, skipped, warning
-from ..setup import SERVICES, Case
-from .versions import FIRST_UNUSABLE_FASTAPI, OURS, numbers_of
+from .... import __version__
+from ....covalent_api.config_file import server_address
+from ....covalent_api.server_client import LATEST_DISPATCH, ServerClient
+from ..check_runner import Facts, check
+from ..results import CheckResult, error, ok, skipped, warning
+from ..setup import SERVICES, Setup
+from .versions import OURS, refuses_dispatches
 
+REACHABLE = "server.reachable"
 ANSWER_SECONDS = 6.0
 ASKED_DISTRIBUTIONS = ("covalent", OURS, "fastapi")
 ASK_SECONDS = 15.0
@@ -29,38 +32,65 @@ class ServerProcess:
     versions: Mapping[str, str | None]
 
 
-def judge_answer(address: str, problem: str) -> Judged:
-    """`problem` is why it did not answer as Covalent does; "" if it did."""
-    if problem:
+@check(
+    REACHABLE,
+    "a Covalent server answers where the configuration says it does",
+    "`covalent start`",
+    needs=("config.file",),
+)
+def reachable(setup: Setup, facts: Facts) -> CheckResult:
+    """The facts are the server's host and port."""
+    host, port = server_address(setup.file, setup.environment)
+    try:
+        _client(host, port).get_json(LATEST_DISPATCH, ANSWER_SECONDS)
+    except (OSError, ValueError) as problem:
         return error(
-            f"no Covalent server answers at {address}: {problem}",
+            f"no Covalent server answers at {host}:{port}: {getattr(problem, 'reason', problem)}",
             "covalent start; or name another address under [dispatcher] in Covalent's configuration file",
         )
-    return ok(f"it answers at {address}")
+    return ok(f"it answers at {host}:{port}", facts=(host, port))
 
 
-def judge_settings(settings: Mapping[str, Any] | None, case: Case) -> Judged:
-    """What the server tells of its configuration; `executor="gcpbatch"` by name runs with the server's."""
-    if settings is None:
+@check(
+    "server.plugin",
+    "the server has this executor, and reads the same configuration file",
+    "install this package where the server runs, restart it",
+    facts_of=(REACHABLE,),
+)
+def server_plugin(setup: Setup, facts: Facts) -> CheckResult:
+    """`executor="gcpbatch"` by name runs with the server's configuration."""
+    try:
+        settings = _client(*facts[REACHABLE]).get_json("/api/v1/settings", ANSWER_SECONDS)
+    except (OSError, ValueError):
+        settings = None
+    if not isinstance(settings, dict):
         return warning("the server does not tell its configuration", "see that server and client have one version")
-    told = settings.get("client") or {}
-    section = (told.get("executors") or {}).get("gcpbatch")
-    path = str((told.get("sdk") or {}).get("config_file", ""))
+    client = settings.get("client") or {}
+    section = (client.get("executors") or {}).get("gcpbatch")
+    path = str((client.get("sdk") or {}).get("config_file", ""))
     if section is None:
         return error(
             "the server's configuration has no section for this executor: the plugin is not installed where it runs",
             f"install {OURS} in the server's environment, then: covalent restart",
         )
-    if path and not _is_same_file(path, str(case.file.path)):
+    if path and Path(path).resolve() != setup.file.path.resolve():
         return warning(
-            f"the server reads {path}, and this is about {case.file.path}: executor='gcpbatch' uses the server's",
+            f"the server reads {path}, and this is about {setup.file.path}: executor='gcpbatch' uses the server's",
             f"run this with COVALENT_CONFIG_DIR={Path(path).parent}, or start the server as you run this",
         )
     return ok(f"it reads {path or 'a file that it does not name'}, and has the section of this executor")
 
 
-def judge_process(process: ServerProcess | None, case: Case, own_version: str) -> Judged:
-    """What the server's process was started with; only a server of this machine and user can be looked at."""
+@check(
+    "server.process",
+    "a server on this machine: its versions of Covalent, FastAPI and this package, and whether it was started with the"
+    " same `*_EMULATOR_HOST` variables",
+    "install what is missing with the server's Python, restart it from this shell",
+    facts_of=(REACHABLE,),
+)
+def server_process(setup: Setup, facts: Facts) -> CheckResult:
+    """Only a server of this machine and user can be looked at."""
+    process = _process_at(*facts[REACHABLE])
     if process is None:
         return skipped("the server is no process of this machine that you may look at")
     problems, remedies = [], []
@@ -68,35 +98,32 @@ def judge_process(process: ServerProcess | None, case: Case, own_version: str) -
     if plugin is None:
         problems.append(f"{OURS} is not installed for its Python, {process.python}")
         remedies.append(f"{process.python} -m pip install {OURS}")
-    elif plugin != own_version:
-        problems.append(f"it has {OURS} {plugin}, and this is {own_version}")
-        remedies.append(f"{process.python} -m pip install {OURS}=={own_version}")
-    if fastapi is not None and numbers_of(fastapi)[:2] >= FIRST_UNUSABLE_FASTAPI:
+    elif plugin != __version__:
+        problems.append(f"it has {OURS} {plugin}, and this is {__version__}")
+        remedies.append(f"{process.python} -m pip install {OURS}=={__version__}")
+    if fastapi is not None and refuses_dispatches(fastapi):
         problems.append(f"it has FastAPI {fastapi}, which refuses every dispatch with 422")
         remedies.append(f"{process.python} -m pip install 'fastapi<0.132'")
-    ours = {name: case.environment.get(name, "") for name in SERVICES}
-    theirs = {name: process.environment.get(name, "") for name in SERVICES}
-    if ours != theirs:
-        different = ", ".join(
-            f"{name} ({theirs[name] or 'not set'}, here {ours[name] or 'not set'})"
-            for name in SERVICES
-            if ours[name] != theirs[name]
-        )
-        problems.append(f"it was started with other addresses: {different}")
+    different = [
+        f"{name} ({theirs or 'not set'}, here {ours or 'not set'})"
+        for name in SERVICES
+        if (theirs := process.environment.get(name, "")) != (ours := setup.environment.get(name, ""))
+    ]
+    if different:
+        problems.append(f"it was started with other addresses: {', '.join(different)}")
         remedies.append("restart it with the variables of this shell")
     if problems:
         return error("; ".join(problems), f"{', and '.join(remedies)}: covalent restart")
     return ok(f"Covalent {process.versions.get('covalent')} and {OURS} {plugin} on {process.python}")
 
 
-def client_of(host: str, port: int) -> ServerClient:
-    """Return a client of the server there; no proxy leads to this machine."""
+def _client(host: str, port: int) -> ServerClient:
     shown = f"[{host}]" if ":" in host else host
     return ServerClient(f"http://{shown}:{port}", uses_proxy=host not in LOOPBACK)
 
 
-def process_at(host: str, port: int) -> ServerProcess | None:
-    """The process that listens there; None if it is of another machine or user."""
+def _process_at(host: str, port: int) -> ServerProcess | None:
+    """Return the process that listens there; None if it is of another machine or user."""
     if host not in LOOPBACK:
         return None
     import psutil  # type: ignore[import-untyped]  # has no types
@@ -110,14 +137,14 @@ def process_at(host: str, port: int) -> ServerProcess | None:
         for pid in listening:
             if pid is not None:
                 process = psutil.Process(pid)
-                return _described(process.cmdline(), process.environ())
+                return _describe(process.cmdline(), process.environ())
     except (psutil.Error, OSError):
         return None
     return None
 
 
-def _described(command: list[str], environment: Mapping[str, str]) -> ServerProcess | None:
-    """`command` is how the process was started: Covalent's begins with the path of its Python."""
+def _describe(command: list[str], environment: Mapping[str, str]) -> ServerProcess | None:
+    """Describe the process; `command` is how it was started: Covalent's begins with the path of its Python."""
     if not command or not Path(command[0]).is_absolute() or "python" not in Path(command[0]).name:
         return None
     code = (
@@ -137,7 +164,3 @@ def _described(command: list[str], environment: Mapping[str, str]) -> ServerProc
         return ServerProcess(command[0], dict(environment), json.loads(answer.stdout))
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-
-
-def _is_same_file(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.cli.doctor.checks import bucket, credentials, machines, network, project
-from covalent_parallel_plugin.cli.doctor.checks.google_apis import judge_refusal
+from covalent_parallel_plugin.cli.doctor.checks.google_apis import api_denied
 from covalent_parallel_plugin.cli.doctor.phases import moments_of, phases
+from covalent_parallel_plugin.cli.doctor.setup import Setup, read_setup
 from covalent_parallel_plugin.cloud.apis import Answer, Identity
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.cloud.storage import StoredObject
 from covalent_parallel_plugin.errors import PermissionDeniedError
 from covalent_parallel_plugin.settings import Settings
+
+
+def setup_of(**options: object) -> Setup:
+    """A set-up with these options and an empty configuration."""
+    return read_setup({"COVALENT_CONFIG_DIR": "/nowhere"}, options)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,8 @@ from covalent_parallel_plugin.settings import Settings
 def test_a_bucket_is_near_the_jobs_in_the_same_region_or_in_a_wider_one(
     metadata: dict[str, Any], region: str, status: str
 ) -> None:
-    assert bucket.judge_location(metadata, "b", region).status == status
+    setup = setup_of(bucket_name="b", region=region)
+    assert bucket.location(setup, {"bucket.exists": metadata}).status == status
 
 
 def lifecycle(*rules: dict[str, Any]) -> dict[str, Any]:
@@ -59,11 +66,12 @@ def delete(**condition: Any) -> dict[str, Any]:
     ],
 )
 def test_only_a_rule_that_deletes_the_plugins_objects_by_age_counts(metadata: dict[str, Any], status: str) -> None:
-    assert bucket.judge_lifecycle(metadata, "b", Settings()).status == status
+    assert bucket.lifecycle(setup_of(bucket_name="b"), {"bucket.exists": metadata}).status == status
 
 
 def test_the_command_for_a_lifecycle_rule_keeps_the_rules_that_are_there() -> None:
-    judged = bucket.judge_lifecycle(lifecycle(delete(age=1, matchesPrefix=["tmp/"])), "b", Settings())
+    metadata = lifecycle(delete(age=1, matchesPrefix=["tmp/"]))
+    judged = bucket.lifecycle(setup_of(bucket_name="b"), {"bucket.exists": metadata})
     assert '"matchesPrefix": ["tmp/"]' in judged.remedy
     assert '"matchesPrefix": ["covalent-parallel/"]' in judged.remedy
 
@@ -92,8 +100,10 @@ def test_spot_machines_without_a_quota_of_their_own_share_the_others() -> None:
 
 
 def test_a_quota_that_is_used_up_is_a_warning() -> None:
-    assert machines.judge_quota(region(CPUS=(24, 23)), "CPUS", 2, "one machine", "p").status == "warning"
-    assert machines.judge_quota(region(CPUS=(24, 22)), "CPUS", 2, "one machine", "p").status == "ok"
+    setup = setup_of(project_id="p", vcpus=2)
+    for usage, status in ((23, "warning"), (22, "ok")):
+        facts = {"zones.known": region(CPUS=(24, usage)), "machine.known": {}}
+        assert machines.cpu_quota(setup, facts).status == status
 
 
 def test_gpus_that_are_built_in_count_too() -> None:
@@ -104,27 +114,30 @@ def test_gpus_that_are_built_in_count_too() -> None:
 
 def test_a_project_that_is_being_deleted_is_an_error() -> None:
     answer = Answer(200, {"name": "projects/1", "state": "DELETE_REQUESTED"})
-    assert project.judge_project(answer, "lab", None).status == "error"
+    assert project.evaluate_project(answer, "lab", None).status == "error"
 
 
 def test_a_refusal_for_a_disabled_api_names_the_command() -> None:
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}
     answer = Answer(403, {"error": {"message": "no", "status": "PERMISSION_DENIED", "details": [info]}})
-    judged = judge_refusal(answer, "it", "x.get", "iam.googleapis.com", "lab")
+    judged = api_denied(answer, "it", "x.get", "iam.googleapis.com", "lab")
     assert judged.status == "warning"
     assert judged.remedy == "gcloud services enable iam.googleapis.com --project=lab"
 
 
 def test_the_account_stands_in_the_command_that_grants_a_role() -> None:
     member = Identity("service account", "ci@lab.iam.gserviceaccount.com").member
-    judged = project.judge_batch(PermissionDeniedError("no"), "lab", "us-east1", member)
+    judged = project.evaluate_batch(PermissionDeniedError("no"), Settings(project_id="lab", region="us-east1"), member)
     assert "--member=serviceAccount:ci@lab.iam.gserviceaccount.com" in judged.remedy
 
 
 def test_a_users_credentials_without_a_quota_project_are_a_warning() -> None:
-    assert credentials.judge_quota_project(Identity("user"), "lab").status == "warning"
-    assert credentials.judge_quota_project(Identity("user", quota_project="lab"), "lab").status == "ok"
-    assert credentials.judge_quota_project(Identity("service account", "a@b"), "lab").status == "ok"
+    def status(identity: Identity) -> str:
+        return credentials.quota_project(setup_of(project_id="lab"), {"credentials.found": (None, identity)}).status
+
+    assert status(Identity("user")) == "warning"
+    assert status(Identity("user", quota_project="lab")) == "ok"
+    assert status(Identity("service account", "a@b")) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -159,3 +172,12 @@ def test_a_clock_that_lags_makes_no_phase_negative() -> None:
     objects = [StoredObject("covalent-parallel/d/0/0123456789abcdef/call", 1, 9.0)]
     told = {phase.name: phase.seconds for phase in phases(moments_of(10.0, None, objects, {}, None, None))}
     assert told["staged"] == 0.0
+
+
+def test_an_option_that_is_nested_too_deeply_is_unusable() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    setup = setup_of(zones=deep)
+    assert "zones" in setup.unusable
+    assert any(mistake.startswith("zones ") for mistake in setup.mistakes)
