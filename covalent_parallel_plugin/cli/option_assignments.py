@@ -24,14 +24,14 @@ class RequestError(ParallelError):
 
 
 @dataclass(frozen=True)
-class Changes:
+class OptionAssignments:
     """Options on top of others: the values that were read, and a sentence for each text that gave none."""
 
     values: Mapping[str, object]
     mistakes: tuple[str, ...] = ()
 
 
-def read_changes(texts: Sequence[str]) -> Changes:
+def read_option_assignments(texts: Sequence[str]) -> OptionAssignments:
     """Each text as `key=value`.
 
     A list is written as JSON (`["a", "b"]`) or with commas (`a,b`), a mapping as JSON or as `name=value,name=value`.
@@ -56,7 +56,7 @@ def read_changes(texts: Sequence[str]) -> Changes:
             values[name] = _joined(values.get(name), read_value(name, value))
         except ValueError as error:
             mistakes.append(f"{name} = {value!r} {error}")
-    return Changes(values, tuple(mistakes))
+    return OptionAssignments(values, tuple(mistakes))
 
 
 def read_value(name: str, text: str) -> object:

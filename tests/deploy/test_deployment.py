@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from deploy_worlds import HOLD, MODULE, Lingering, World, make_world
 
-from covalent_parallel_plugin.cli.deploy.option_changes import Change
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange
 from covalent_parallel_plugin.errors import DeployError, DeployInterruptedError
 
 SECONDS = 30.0
@@ -182,7 +182,7 @@ def test_status_tells_where_the_configuration_differs(world: World) -> None:
     world.up()
     assert list(world.deployment().status().differences) == []
     world.configured["bucket_name"] = "mistyped"
-    assert list(world.deployment().status().differences) == [Change("bucket_name", "mistyped", "first-bucket")]
+    assert list(world.deployment().status().differences) == [OptionChange("bucket_name", "mistyped", "first-bucket")]
 
 
 def test_status_tells_the_options_and_nothing_else(world: World) -> None:

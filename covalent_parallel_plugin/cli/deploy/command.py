@@ -15,7 +15,7 @@ import click
 from covalent_parallel_plugin.errors import ParallelError
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.cli.deploy.deployment import Deployment, Status
+    from covalent_parallel_plugin.cli.deploy.deployment import Deployment, DeploymentStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,7 +144,7 @@ def _told() -> Iterator[None]:
 def _deployment(project: str | None, name: str, terraform: str | None) -> Deployment:
     from covalent_parallel_plugin.cli.deploy import option_changes
     from covalent_parallel_plugin.cli.deploy.deployment import Deployment
-    from covalent_parallel_plugin.cli.deploy.deployment_folder import known_deployments, place_of
+    from covalent_parallel_plugin.cli.deploy.deployment_folder import folder_of, known_deployments
     from covalent_parallel_plugin.cli.deploy.terraform import Terraform, find_terraform
     from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
@@ -156,7 +156,7 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
             + (f"\nThere are folders of:{known}" if known else "")
         )
     checked = {key: _checked(key, value) for key, value in (("project_id", chosen), ("name", name))}
-    folder = place_of(checked["project_id"], checked["name"], os.environ)
+    folder = folder_of(checked["project_id"], checked["name"], os.environ)
     find = partial(find_terraform, terraform, os.environ.get("PATH"))
     return Deployment(
         checked["project_id"],
@@ -218,7 +218,7 @@ def _next_steps(outputs: Any) -> list[str]:
     return []
 
 
-def _as_text(found: Status) -> str:
+def _as_text(found: DeploymentStatus) -> str:
     if not found.resources:
         return f"Nothing of {found.project}/{found.name} stands."
     lines = [f"{len(found.resources)} resources of {found.project}/{found.name} stand, state in {found.folder}:"]
@@ -230,7 +230,7 @@ def _as_text(found: Status) -> str:
     return "\n".join([*lines, *(f"  {change}" for change in found.differences)])
 
 
-def _as_json(found: Status) -> dict[str, object]:
+def _as_json(found: DeploymentStatus) -> dict[str, object]:
     return {
         "project": found.project,
         "name": found.name,

@@ -1,4 +1,4 @@
-"""One deployment's way: what would change is shown, asked for, done exactly so, and written into the configuration."""
+"""One deployment: plan a change, confirm it, apply exactly that plan, and write the outputs into the configuration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ...errors import DeployError, DeployInterruptedError
 from ...infrastructure_variables import VARIABLES
 from ...settings import OPTIONS, SECTION
 from . import option_changes
-from .deployment_folder import INFRA, prepare
-from .option_changes import Change
-from .saved_variables import REMEMBERED, chosen_so_far, write_values
-from .terraform import Plan, Terraform
+from .deployment_folder import INFRA, prepare_folder
+from .option_changes import OptionChange
+from .saved_variables import FILE_NAME, read_saved_variables, write_variables
+from .terraform import Terraform, TerraformPlan
 
 BUCKETS, REPOSITORIES = "google_storage_bucket.", "google_artifact_registry_repository."
 
 
 @dataclass(frozen=True)
-class Status:
+class DeploymentStatus:
     """What stands, according to the state: resources by address, the executor's options, and where these differ from
     Covalent's configuration."""
 
@@ -33,7 +33,7 @@ class Status:
     folder: Path
     resources: Sequence[str]
     options: Mapping[str, object]
-    differences: Sequence[Change]
+    differences: Sequence[OptionChange]
 
 
 class Deployment:
@@ -54,7 +54,7 @@ class Deployment:
         name: str,
         terraform: Terraform,
         configured: Callable[[], Mapping[str, object]],
-        write: Callable[[Sequence[Change]], None],
+        write: Callable[[Sequence[OptionChange]], None],
         say: Callable[[str], None],
         source: Path = INFRA,
     ):
@@ -108,7 +108,7 @@ class Deployment:
                     return {}
             earlier = self._terraform.outputs() if planned is not None else {}
             # Before the attempt: what it makes is to be found again with the same values.
-            write_values(self._folder / REMEMBERED, chosen)
+            write_variables(self._folder / FILE_NAME, chosen)
             if planned is not None:
                 self._apply(plan_file, "up")
         outputs = self._terraform.outputs()
@@ -143,7 +143,7 @@ class Deployment:
         self._say(f"Nothing stands any more. The APIs stay enabled; an empty state stays in {self._folder}")
         return True
 
-    def status(self) -> Status:
+    def status(self) -> DeploymentStatus:
         """What stands, according to the state: Google is not asked."""
         resources: Sequence[str] = ()
         outputs: Mapping[str, object] = {}
@@ -153,7 +153,7 @@ class Deployment:
             option_changes.check(outputs, self._folder)
         told = {name: outputs[name] for name in outputs if name in OPTIONS}
         differences = option_changes.changes(told, {}, self._configured())
-        return Status(self.project, self.name, self._folder, resources, told, differences)
+        return DeploymentStatus(self.project, self.name, self._folder, resources, told, differences)
 
     def command(self, what: str) -> str:
         """The command line that does something with this deployment."""
@@ -163,18 +163,18 @@ class Deployment:
     @contextmanager
     def _planned(
         self, given: Mapping[str, object], otherwise: Mapping[str, object], destroy: bool = False
-    ) -> Iterator[tuple[Plan | None, Path, Mapping[str, object]]]:
+    ) -> Iterator[tuple[TerraformPlan | None, Path, Mapping[str, object]]]:
         """A saved plan, shown and read, None if there is nothing to do; its file; and the values it was made with."""
         self._terraform.require_version()
         own = {"project_id": self.project, "name": self.name}
-        is_other = prepare(self._folder, self._source)
-        chosen = {**otherwise, **chosen_so_far(self._folder), **given, **own}
+        is_other = prepare_folder(self._folder, self._source)
+        chosen = {**otherwise, **read_saved_variables(self._folder), **given, **own}
         mistakes = infrastructure_variables.contradictions(chosen)
         if mistakes:
             raise DeployError("\n".join(["these values cannot be used:", *(f"  - {mistake}" for mistake in mistakes)]))
         with tempfile.TemporaryDirectory(prefix="plan-", dir=self._folder) as place:
             values, plan_file = Path(place) / "values.tfvars.json", Path(place) / "saved.tfplan"
-            write_values(values, chosen)
+            write_variables(values, chosen)
             try:
                 self._terraform.init(upgrade=is_other)
                 has_changes = self._terraform.plan(plan_file, values, destroy)
@@ -204,18 +204,18 @@ class Deployment:
             self._say(f"{providers} is needed no more and could not be deleted: {error}")
 
     def _expected(
-        self, planned: Plan
+        self, planned: TerraformPlan
     ) -> tuple[Mapping[str, object], Mapping[str, object], Mapping[str, object], Sequence[str]]:
         option_changes.check(planned.outputs, self._folder)
         return planned.outputs, self._terraform.outputs(), self._configured(), planned.unknown_outputs
 
-    def _show_configuration(self, wanted: Sequence[Change]) -> None:
+    def _show_configuration(self, wanted: Sequence[OptionChange]) -> None:
         if wanted:
             self._say(f"Then in [{SECTION}] of Covalent's configuration:")
             for change in wanted:
                 self._say(f"  {change}")
 
-    def _configure(self, wanted: Sequence[Change]) -> None:
+    def _configure(self, wanted: Sequence[OptionChange]) -> None:
         if not wanted:
             self._say("Covalent's configuration needs no change.")
             return
@@ -224,7 +224,7 @@ class Deployment:
         for change in wanted:
             self._say(f"  {change}")
 
-    def _warn_of_contents(self, planned: Plan, chosen: Mapping[str, object]) -> None:
+    def _warn_of_contents(self, planned: TerraformPlan, chosen: Mapping[str, object]) -> None:
         bucket = "Every object in the bucket is deleted with it."
         if chosen.get("force_destroy") is False:
             bucket = "The bucket is deleted only if it is empty (force_destroy = false); else this stops there."

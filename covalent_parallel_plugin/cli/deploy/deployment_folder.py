@@ -29,7 +29,7 @@ def data_folder(environment: Mapping[str, str], platform: str = sys.platform) ->
     return home / "Library" / "Application Support" if platform == "darwin" else home / ".local" / "share"
 
 
-def place_of(project: str, name: str, environment: Mapping[str, str]) -> Path:
+def folder_of(project: str, name: str, environment: Mapping[str, str]) -> Path:
     """The folder of one deployment."""
     return _all(environment) / project / name
 
@@ -39,7 +39,7 @@ def known_deployments(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     return sorted((folder.parent.name, folder.name) for folder in _all(environment).glob("*/*") if folder.is_dir())
 
 
-def prepare(folder: Path, source: Path = INFRA) -> bool:
+def prepare_folder(folder: Path, source: Path = INFRA) -> bool:
     """Have the folder, with the Terraform files of this version.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What to do about an error that Terraform or Google's provider shows: pure, a table of texts."""
+"""What to do about an error that Terraform or Google's provider shows: a table of texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 # In the order in which they are looked for: the first cause explains the others. Texts are those of Terraform 1.5 to
 # 1.11 and of Google's provider 5 to 7.
-_TOLD = (
+_HINTS = (
     (
         r"could not find default credentials|No credentials loaded|could not find or load default credentials"
         r"|invalid_grant|reauth related error|token has been expired or revoked",
@@ -66,8 +66,8 @@ _TOLD = (
 )
 
 
-def advice(errors: str) -> str:
-    """What to do, in a sentence; "" for an error that speaks for itself."""
+def hint_for(errors: str) -> str:
+    """Return what to do, in a sentence; "" for an error that speaks for itself."""
     # Terraform wraps its messages in boxes, in the middle of sentences
     flat = re.sub(r"[\s│╷╵]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", errors))
-    return next((told for pattern, told in _TOLD if re.search(pattern, flat)), "")
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, flat)), "")

@@ -1,4 +1,4 @@
-"""Runs a command whose output goes through to the terminal, and passes the wish to end on to it.
+"""Run a command whose output goes through to the terminal, and pass signals that ask it to end on to it.
 
 The command gets a session of its own: a Ctrl-C then reaches it once, through this process, whether it came from the
 terminal's keyboard or from `kill`. Terraform counts: the first makes it stop in order, the second at once.
@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-WISHES_TO_END = ("SIGINT", "SIGTERM", "SIGHUP")
-# What is kept of a command's errors, for advice
+END_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+# How much of a command's errors is retained, for hints
 KEPT_CHARACTERS = 64 * 1024
 # A question about state or version; what changes something has Terraform's own deadlines, one for each resource
 ANSWER_SECONDS = 120.0
@@ -26,7 +26,7 @@ LAST_ERRORS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended: its exit status, its output where that was asked for, the end of its errors, and whether
     an end was asked for while it ran."""
 
@@ -36,7 +36,7 @@ class Ended:
     is_interrupted: bool = False
 
 
-Run = Callable[[Sequence[str], Path, Mapping[str, str], bool], Ended]
+Run = Callable[[Sequence[str], Path, Mapping[str, str], bool], CommandResult]
 """(command, folder, environment, whether its output is wanted rather than shown) -> how it ended.
 
 Raises:
@@ -45,7 +45,9 @@ Raises:
 """
 
 
-def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], wants_output: bool = False) -> Ended:
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], wants_output: bool = False
+) -> CommandResult:
     """Run a command to its end; see `Run`."""
     if wants_output:
         answer = subprocess.run(
@@ -59,7 +61,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], wa
             timeout=ANSWER_SECONDS,
             check=False,
         )
-        return Ended(answer.returncode, answer.stdout, answer.stderr)
+        return CommandResult(answer.returncode, answer.stdout, answer.stderr)
     sys.stdout.flush()
     # A pipe that only the reader closes: closing it here would wait for a reader that waits for something left running
     errors, errors_end = os.pipe()
@@ -77,10 +79,10 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], wa
         )
     finally:
         os.close(errors_end)
-    with process, _passed_on(process) as wishes:
+    with process, _passed_on(process) as signals:
         status = process.wait()
     reader.join(LAST_ERRORS_SECONDS)
-    return Ended(status, "", "".join(kept)[-KEPT_CHARACTERS:], bool(wishes))
+    return CommandResult(status, "", "".join(kept)[-KEPT_CHARACTERS:], bool(signals))
 
 
 def _show(errors: int, kept: list[str]) -> None:
@@ -100,30 +102,30 @@ def _show(errors: int, kept: list[str]) -> None:
 
 @contextmanager
 def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """While inside, wishes to end go to the process, as the one that Terraform stops in order for."""
-    wishes: list[int] = []
+    """Pass signals on to the process as SIGINT, for which Terraform stops in order; yield those received."""
+    received: list[int] = []
 
     def pass_on(number: int, _frame: object) -> None:
-        wishes.append(number)
-        if len(wishes) == 1:
+        received.append(number)
+        if len(received) == 1:
             _say("\nTerraform finishes what is under way and writes the state down. Once more ends it at once.\n")
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
 
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may say what a signal does.
-        yield wishes
+        yield received
         return
-    numbers = [getattr(signal, name) for name in WISHES_TO_END if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in END_SIGNALS if hasattr(signal, name)]
     before = {number: signal.signal(number, pass_on) for number in numbers}
     try:
-        yield wishes
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _say(text: str) -> None:
-    # Not through sys.stderr: a signal may come while its lock is held. Where nobody reads it, the wish still counts.
+    # Not through sys.stderr: a signal may come while its lock is held. Where nobody reads it, the signal still counts.
     with suppress(OSError):
         os.write(2, text.encode())

@@ -1,4 +1,4 @@
-"""The executor's section of Covalent's configuration: what a deployment's outputs change there, and writing it."""
+"""The executor's section of Covalent's configuration: what a deployment's outputs change there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = frozenset({"project_id", "region"})
 
 
 @dataclass(frozen=True)
-class Change:
+class OptionChange:
     """An option's value before and after; "" is none. What only Terraform will know is not known yet."""
 
     option: str
@@ -53,7 +53,7 @@ def changes(
     earlier: Mapping[str, object],
     configured: Mapping[str, object],
     unknown: Iterable[str] = (),
-) -> list[Change]:
+) -> list[OptionChange]:
     """What the section lacks to agree with a deployment.
 
     Args:
@@ -67,23 +67,23 @@ def changes(
     for option in OPTIONS:
         before, after = configured.get(option), outputs.get(option)
         if option in late:
-            found.append(Change(option, before, "", is_known=False))
+            found.append(OptionChange(option, before, "", is_known=False))
         elif is_given(after):
             if not is_given(before) or plain(option, before) != plain(option, after):
-                found.append(Change(option, before, after))
+                found.append(OptionChange(option, before, after))
         elif is_given(before) and plain(option, before) == plain(option, earlier.get(option)):
             # Emptied rather than taken out: a running Covalent server would write its own copy of the value back.
-            found.append(Change(option, before, ""))
+            found.append(OptionChange(option, before, ""))
     return found
 
 
-def emptied(earlier: Mapping[str, object], configured: Mapping[str, object]) -> list[Change]:
+def emptied(earlier: Mapping[str, object], configured: Mapping[str, object]) -> list[OptionChange]:
     """What goes from the section with the infrastructure that it names."""
     made = {name: value for name, value in earlier.items() if name not in KEPT}
     return changes({}, made, configured)
 
 
-def write(wanted: Sequence[Change]) -> None:
+def write(wanted: Sequence[OptionChange]) -> None:
     """Write the changes into the section, through Covalent: every other key stays.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The values chosen for a deployment so far, in its folder: a later `up` that does not speak of one leaves it."""
+"""The variables chosen for a deployment so far, in its folder: a later `up` that does not name one leaves it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from ...errors import DeployError
 from ...infrastructure_variables import VARIABLES, checked
 
-REMEMBERED = "variables.tfvars.json"
+FILE_NAME = "variables.tfvars.json"
 
 
-def chosen_so_far(folder: Path) -> dict[str, object]:
-    """The values by name; none where nothing was done yet.
+def read_saved_variables(folder: Path) -> dict[str, object]:
+    """Read the values by name; none where nothing was done yet.
 
     Raises:
         DeployError: they cannot be read or used; the message names the file.
     """
-    path = folder / REMEMBERED
+    path = folder / FILE_NAME
     try:
         return _values_in(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -27,7 +27,7 @@ def chosen_so_far(folder: Path) -> dict[str, object]:
         raise DeployError(f"{path}, the values chosen so far, cannot be read: {error}: mend or delete it") from error
 
 
-def write_values(path: Path, values: Mapping[str, object]) -> None:
+def write_variables(path: Path, values: Mapping[str, object]) -> None:
     """Write all at once: who is interrupted leaves the old file or the new one."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

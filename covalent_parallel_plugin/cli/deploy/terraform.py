@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import DeployError, DeployInterruptedError
-from .error_hints import advice
-from .interruptible_process import Ended, Run, run
+from .error_hints import hint_for
+from .interruptible_process import CommandResult, Run, run
 
 PROGRAMS = ("terraform", "tofu")
 LEAST_VERSION = (1, 5, 0)
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TerraformPlan:
     """What a saved plan would do: addresses of resources by action, and outputs (None where not known before)."""
 
     created: tuple[str, ...]
@@ -109,7 +109,7 @@ class Terraform:
             arguments.append(f"-var-file={variables}")
         return self._do(*arguments, good=(NOTHING_TO_CHANGE, CHANGES)).status == CHANGES
 
-    def read_plan(self, plan: Path) -> Plan:
+    def read_plan(self, plan: Path) -> TerraformPlan:
         """What a saved plan would do."""
         return self._read(_plan_in, "show", "-json", str(plan))
 
@@ -142,13 +142,13 @@ class Terraform:
             why = f"JSON of another form than Terraform and OpenTofu: {error}"
         raise DeployError(f"{self._called(*arguments)} answered {why}\nName another program with --terraform")
 
-    def _ask(self, *arguments: str, folder: Path | None = None, may_fail: bool = False) -> Ended:
+    def _ask(self, *arguments: str, folder: Path | None = None, may_fail: bool = False) -> CommandResult:
         answer = self._started(arguments, folder or self.folder, wants_output=True)
         if answer.status != 0 and not may_fail:
             raise self._failure(" ".join(arguments), answer, was_shown=False)
         return answer
 
-    def _do(self, *arguments: str, good: tuple[int, ...] = (0,)) -> Ended:
+    def _do(self, *arguments: str, good: tuple[int, ...] = (0,)) -> CommandResult:
         ended = self._started(arguments, self.folder, wants_output=False)
         if ended.is_interrupted:
             raise DeployInterruptedError(f"interrupted during `{arguments[0]}`")
@@ -156,7 +156,7 @@ class Terraform:
             raise self._failure(arguments[0], ended, was_shown=True)
         return ended
 
-    def _started(self, arguments: tuple[str, ...], folder: Path, wants_output: bool) -> Ended:
+    def _started(self, arguments: tuple[str, ...], folder: Path, wants_output: bool) -> CommandResult:
         try:
             return self._run([self.program, *arguments], folder, self._environment, wants_output)
         except subprocess.TimeoutExpired as error:
@@ -164,12 +164,12 @@ class Terraform:
         except OSError as error:
             raise DeployError(f"{self.program} cannot be started: {error}: name another with --terraform") from error
 
-    def _failure(self, what: str, ended: Ended, was_shown: bool) -> DeployError:
+    def _failure(self, what: str, ended: CommandResult, was_shown: bool) -> DeployError:
         how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
         lines = [
             f"{self._called(what)} failed ({how})",
             "" if was_shown else ended.errors.strip(),
-            advice(ended.errors),
+            hint_for(ended.errors),
         ]
         return DeployError("\n".join(line for line in lines if line))
 
@@ -181,14 +181,14 @@ class _OtherForm(Exception):
     """JSON that is not what https://developer.hashicorp.com/terraform/internals/json-format describes."""
 
 
-def _plan_in(loaded: dict[str, Any]) -> Plan:
+def _plan_in(loaded: dict[str, Any]) -> TerraformPlan:
     """A saved plan in JSON. Raises _OtherForm."""
     actions: dict[str, list[object]] = {}
     for entry in _as(list, loaded.get("resource_changes", [])):
         change = _as(dict, _as(dict, entry).get("change"))
         actions[_as(str, entry.get("address"))] = _as(list, change.get("actions"))
     outputs = {name: _as(dict, change) for name, change in _as(dict, loaded.get("output_changes", {})).items()}
-    return Plan(
+    return TerraformPlan(
         created=tuple(address for address, done in actions.items() if done == ["create"]),
         changed=tuple(address for address, done in actions.items() if done == ["update"]),
         deleted=tuple(address for address, done in actions.items() if "delete" in done),

@@ -69,10 +69,10 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
 
 def _read(changes: Sequence[str]) -> dict[str, object]:
     """Read the options given. Raises UsageError."""
-    from covalent_parallel_plugin.cli.option_assignments import RequestError, read_changes
+    from covalent_parallel_plugin.cli.option_assignments import RequestError, read_option_assignments
 
     try:
-        read = read_changes(changes)
+        read = read_option_assignments(changes)
     except RequestError as error:
         raise click.UsageError(f"--set: {error}") from error
     if read.mistakes:

@@ -1,4 +1,4 @@
-"""Builds the image with docker, podman or Cloud Build, and says what went wrong in the user's terms."""
+"""Build the image with docker, podman or Cloud Build, and say what went wrong in the user's terms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cloud.registry.image_reference import Reference, parse
+from ...cloud.registry.image_reference import ImageReference, parse_reference
 from ...errors import ParallelError
 from .build_context import write_context
-from .external_programs import CLOUD_BUILD, Ended, Programs
+from .external_programs import CLOUD_BUILD, ProgramResult, Programs
 from .versions import Versions
 
 PLATFORM = "linux/amd64"
@@ -31,7 +31,7 @@ class BuildError(ParallelError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BuildOptions:
     """What to build: `requirements` is the file's text; `engine_arguments` go to the engine's build command."""
 
     tag: str
@@ -57,39 +57,39 @@ def default_tag(versions: Versions, project: str, region: str) -> str:
     return f"{region}-docker.pkg.dev/{project}/{REPOSITORY}/{name}" if project else name
 
 
-def check(wanted: Wanted, engine: str) -> None:
+def check(options: BuildOptions, engine: str) -> None:
     """Refuse what could only fail later. Raises BuildError with the remedy."""
-    if not _PYTHON.fullmatch(wanted.python):
-        raise BuildError(f"--python {wanted.python} is no minor version of Python: write one such as 3.11")
-    if not _PLATFORM.fullmatch(wanted.platform):
-        raise BuildError(f"--platform {wanted.platform} is no platform: write {PLATFORM}, which Batch's machines are")
-    tag = _reference("--tag", wanted.tag)
-    _reference("--base", wanted.base)
+    if not _PYTHON.fullmatch(options.python):
+        raise BuildError(f"--python {options.python} is no minor version of Python: write one such as 3.11")
+    if not _PLATFORM.fullmatch(options.platform):
+        raise BuildError(f"--platform {options.platform} is no platform: write {PLATFORM}, which Batch's machines are")
+    tag = _reference("--tag", options.tag)
+    _reference("--base", options.base)
     if tag.digest:
-        raise BuildError(f"--tag {wanted.tag} has a digest, which only comes from building: leave @sha256:… out")
-    if wanted.push and engine != CLOUD_BUILD and (tag.path.startswith("library/") or tag.host == "localhost"):
+        raise BuildError(f"--tag {options.tag} has a digest, which only comes from building: leave @sha256:… out")
+    if options.push and engine != CLOUD_BUILD and (tag.path.startswith("library/") or tag.host == "localhost"):
         raise BuildError(
-            f"--tag {wanted.tag} names no registry to push to: use one such as"
+            f"--tag {options.tag} names no registry to push to: use one such as"
             f" REGION-docker.pkg.dev/PROJECT/{REPOSITORY}/{NAME}:TAG, or give --project and --region for it"
         )
-    if wanted.pip_conf and not Path(wanted.pip_conf).is_file():
-        raise BuildError(f"--pip-conf {wanted.pip_conf} is no file")
+    if options.pip_conf and not Path(options.pip_conf).is_file():
+        raise BuildError(f"--pip-conf {options.pip_conf} is no file")
     if engine == CLOUD_BUILD:
-        if not wanted.project:
+        if not options.project:
             raise BuildError(f"--engine {CLOUD_BUILD} needs --project, the project that builds and keeps the image")
         if not tag.is_google:
             raise BuildError(
-                f"--tag {wanted.tag}: Cloud Build pushes to Google's registries, *-docker.pkg.dev or gcr.io"
+                f"--tag {options.tag}: Cloud Build pushes to Google's registries, *-docker.pkg.dev or gcr.io"
             )
-        if wanted.pip_conf:
+        if options.pip_conf:
             raise BuildError(f"--pip-conf is for docker and podman; {CLOUD_BUILD} has no access to this machine's file")
 
 
-def arguments(wanted: Wanted, versions: Versions, created: str) -> dict[str, str]:
+def arguments(options: BuildOptions, versions: Versions, created: str) -> dict[str, str]:
     """The Dockerfile's build arguments; `created` is a time in RFC 3339's form."""
     return {
-        "BASE_IMAGE": wanted.base,
-        "PYTHON_MINOR": wanted.python,
+        "BASE_IMAGE": options.base,
+        "PYTHON_MINOR": options.python,
         "COVALENT_VERSION": versions.covalent or "",
         "CLOUDPICKLE_VERSION": versions.cloudpickle or "",
         "PLUGIN_VERSION": versions.plugin or "",
@@ -97,25 +97,32 @@ def arguments(wanted: Wanted, versions: Versions, created: str) -> dict[str, str
     }
 
 
-def commands(engine: str, wanted: Wanted, versions: Versions, context: str, created: str) -> list[tuple[str, ...]]:
+def commands(
+    engine: str, options: BuildOptions, versions: Versions, context: str, created: str
+) -> list[tuple[str, ...]]:
     """What is run, in this order."""
-    given = arguments(wanted, versions, created)
+    given = arguments(options, versions, created)
     if engine == CLOUD_BUILD:
-        values = {**given, "PLATFORM": wanted.platform, "TAG": wanted.tag}
+        values = {**given, "PLATFORM": options.platform, "TAG": options.tag}
         substitutions = ",".join(f"_{name}={value}" for name, value in values.items())
-        places = [f"--project={wanted.project}", *([f"--region={wanted.region}"] if wanted.region else [])]
+        places = [f"--project={options.project}", *([f"--region={options.region}"] if options.region else [])]
         submit = ("gcloud", "builds", "submit", context, f"--config={context}/cloudbuild.yaml", *places)
-        return [(*submit, f"--substitutions={substitutions}", *wanted.engine_arguments)]
-    build = [engine, "build", f"--platform={wanted.platform}", f"--tag={wanted.tag}"]
+        return [(*submit, f"--substitutions={substitutions}", *options.engine_arguments)]
+    build = [engine, "build", f"--platform={options.platform}", f"--tag={options.tag}"]
     build += [f"--build-arg={name}={value}" for name, value in given.items()]
-    if wanted.pip_conf:
-        build.append(f"--secret=id=pip.conf,src={wanted.pip_conf}")
-    made = [(*build, *wanted.engine_arguments, context)]
-    return [*made, (engine, "push", wanted.tag)] if wanted.push else made
+    if options.pip_conf:
+        build.append(f"--secret=id=pip.conf,src={options.pip_conf}")
+    made = [(*build, *options.engine_arguments, context)]
+    return [*made, (engine, "push", options.tag)] if options.push else made
 
 
 def build(
-    engine: str, wanted: Wanted, versions: Versions, created: str, programs: Programs, tell: Callable[[str], None]
+    engine: str,
+    options: BuildOptions,
+    versions: Versions,
+    created: str,
+    programs: Programs,
+    tell: Callable[[str], None],
 ) -> None:
     """Build, and push where that is wanted.
 
@@ -123,15 +130,15 @@ def build(
         BuildError: a command failed.
     """
     with tempfile.TemporaryDirectory(prefix="covalent-parallel-image-") as folder:
-        write_context(Path(folder), wanted.requirements)
-        for command in commands(engine, wanted, versions, folder, created):
+        write_context(Path(folder), options.requirements)
+        for command in commands(engine, options, versions, folder, created):
             tell("$ " + " ".join(command[:2]))
             ended = programs.show(command, LIMIT_SECONDS, tell)
             if ended.status != 0:
-                raise BuildError(diagnosis(command, ended, wanted))
+                raise BuildError(diagnosis(command, ended, options))
 
 
-def diagnosis(command: Sequence[str], ended: Ended, wanted: Wanted) -> str:
+def diagnosis(command: Sequence[str], ended: ProgramResult, options: BuildOptions) -> str:
     """Why a command failed, as far as its last lines tell, and what to do."""
     step = " ".join(command[:2])
     # docker puts a step and a time before each line
@@ -142,18 +149,18 @@ def diagnosis(command: Sequence[str], ended: Ended, wanted: Wanted) -> str:
     last = next((line for line in reversed(ended.said.splitlines()) if line.strip()), "it said nothing").strip()
     for pattern, remedy in _REMEDIES:
         if re.search(pattern, said):
-            return f"{step} failed: {last}\n{remedy.format(**_places(command, wanted))}"
+            return f"{step} failed: {last}\n{remedy.format(**_places(command, options))}"
     return f"{step} ended with status {ended.status}: {last}"
 
 
-def _places(command: Sequence[str], wanted: Wanted) -> dict[str, str]:
-    tag = parse(wanted.tag)
+def _places(command: Sequence[str], options: BuildOptions) -> dict[str, str]:
+    tag = parse_reference(options.tag)
     login = f"{command[0]} login {tag.host}"
     if tag.is_google:
         login = f"gcloud auth configure-docker {tag.host}"
         if command[0] == "podman":
             login = f"gcloud auth print-access-token | podman login -u oauth2accesstoken --password-stdin {tag.host}"
-    return {"login": login, "host": tag.host, "base": wanted.base, "tag": wanted.tag, "repository": REPOSITORY}
+    return {"login": login, "host": tag.host, "base": options.base, "tag": options.tag, "repository": REPOSITORY}
 
 
 _REMEDIES = (
@@ -189,8 +196,8 @@ _REMEDIES = (
 """What the last lines of docker, podman, gcloud and pip contain, in lower case -> what to do about it."""
 
 
-def _reference(option: str, text: str) -> Reference:
+def _reference(option: str, text: str) -> ImageReference:
     try:
-        return parse(text)
+        return parse_reference(text)
     except ValueError as error:
         raise BuildError(f"{option}: {error}") from error

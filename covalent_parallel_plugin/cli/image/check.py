@@ -1,11 +1,11 @@
-"""Tells whether an image fits this environment: a pure comparison, and its JSON form."""
+"""Compare an image with this environment: whether it fits, and the report's JSON form."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
 from ...cloud.registry.client import ARCHITECTURE, OS
-from .inspect_image import Look
+from .inspect_image import InspectedImage
 from .versions import Versions
 
 OK, INFO, WARNING, ERROR = "ok", "info", "warning", "error"
@@ -25,7 +25,7 @@ class Finding:
 class Report:
     """What was found about one image; `fits` is False where electrons could not run in it."""
 
-    seen: Look
+    seen: InspectedImage
     here: Versions
     findings: tuple[Finding, ...]
 
@@ -51,7 +51,7 @@ class Report:
         }
 
 
-def compare(seen: Look, here: Versions) -> Report:
+def compare(seen: InspectedImage, here: Versions) -> Report:
     """Compare what is inside an image with this environment.
 
     The rules are the runner's own: it refuses a call that another minor version of Python pickled, and starts from the
@@ -68,7 +68,7 @@ def compare(seen: Look, here: Versions) -> Report:
     return Report(seen, here, findings)
 
 
-def _architecture(seen: Look) -> Finding:
+def _architecture(seen: InspectedImage) -> Finding:
     found = f"{seen.config.os}/{seen.config.architecture}"
     if (seen.config.os, seen.config.architecture) == (OS, ARCHITECTURE):
         return Finding(OK, "platform", found)
@@ -76,7 +76,7 @@ def _architecture(seen: Look) -> Finding:
     return Finding(ERROR, "platform", f"{found}, and Batch's machines are {OS}/{ARCHITECTURE}", rebuild)
 
 
-def _python(seen: Look, here: Versions) -> Finding:
+def _python(seen: InspectedImage, here: Versions) -> Finding:
     inside = seen.inside
     rebuild = "build one with `covalent-parallel image build`, or dispatch from a Python like the image's"
     if inside.python is None and seen.trouble:
@@ -131,6 +131,6 @@ def _plugin(inside: str | None, here: Versions) -> Finding:
     return Finding(OK, name, inside)
 
 
-def _user(seen: Look) -> Finding:
+def _user(seen: InspectedImage) -> Finding:
     user = seen.config.user
     return Finding(INFO, "user", "root" if seen.config.is_root else user)

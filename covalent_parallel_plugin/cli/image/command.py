@@ -11,7 +11,15 @@ from pathlib import Path
 
 import click
 
-from covalent_parallel_plugin.cli.image.build import PLATFORM, Wanted, build, check, commands, default_base, default_tag
+from covalent_parallel_plugin.cli.image.build import (
+    PLATFORM,
+    BuildOptions,
+    build,
+    check,
+    commands,
+    default_base,
+    default_tag,
+)
 from covalent_parallel_plugin.cli.image.build_context import read_requirements, write_context
 from covalent_parallel_plugin.cli.image.external_programs import (
     CLOUD_BUILD,
@@ -66,7 +74,7 @@ def build_command(
     """
     here = versions_here()
     versions = replace(here, python=python or here.python)
-    wanted = Wanted(
+    options = BuildOptions(
         tag=tag or default_tag(versions, project, region),
         base=base or default_base(str(versions.python)),
         python=str(versions.python),
@@ -81,27 +89,27 @@ def build_command(
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
         if requirements is not None:
-            wanted = replace(wanted, requirements=read_requirements(requirements))
+            options = replace(options, requirements=read_requirements(requirements))
         if dry_run:
             chosen = engine or _first_engine(programs)
-            check(wanted, chosen)
-            _show_plan(chosen, wanted, versions, created)
+            check(options, chosen)
+            _show_plan(chosen, options, versions, created)
             return
         if engine is not None:
-            check(wanted, engine)
+            check(options, engine)
         chosen = working_engine(programs, engine)
-        check(wanted, chosen)
-        build(chosen, wanted, versions, created, programs, _tell)
+        check(options, chosen)
+        build(chosen, options, versions, created, programs, _tell)
     except (ParallelError, OSError) as error:
         raise click.ClickException(str(error)) from error
     _tell("")
     if not push and chosen != CLOUD_BUILD:
         _tell(f"{chosen} on this machine has it: for `covalent-parallel emulator --runtime {chosen}`.")
         _tell("For Batch, push it to a registry: --push, with --tag or --project.")
-    if wanted.python != here.python:
-        _tell(f"It runs electrons dispatched from Python {wanted.python}; this environment has {here.python}.")
+    if options.python != here.python:
+        _tell(f"It runs electrons dispatched from Python {options.python}; this environment has {here.python}.")
     _tell("For [executors.gcpbatch] in Covalent's configuration file:")
-    click.echo(f'container_image_uri = "{wanted.tag}"')
+    click.echo(f'container_image_uri = "{options.tag}"')
 
 
 @image.command(name="check")
@@ -116,11 +124,11 @@ def check_command(uri: str, as_json: bool, engine: str | None, registry: bool) -
     """
     # Here, so that `image build` does not wait for what speaks to registries.
     from covalent_parallel_plugin.cli.image.check import compare
-    from covalent_parallel_plugin.cli.image.inspect_image import look
+    from covalent_parallel_plugin.cli.image.inspect_image import inspect_image
 
     try:
         engines = () if registry else (engine,) if engine else ENGINES
-        report = compare(look(uri, Programs(), engines), versions_here())
+        report = compare(inspect_image(uri, Programs(), engines), versions_here())
     except (ParallelError, ValueError) as error:
         if as_json:
             click.echo(json.dumps({"image": uri, "fits": False, "error": str(error)}, indent=1))
@@ -147,15 +155,15 @@ def _first_engine(programs: Programs) -> str:
         return ENGINES[0]
 
 
-def _show_plan(engine: str, wanted: Wanted, versions: Versions, created: str) -> None:
+def _show_plan(engine: str, options: BuildOptions, versions: Versions, created: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        files = write_context(Path(folder), wanted.requirements)
+        files = write_context(Path(folder), options.requirements)
         click.echo("# The folder CONTEXT:")
         for file in files:
             click.echo(f"#   {file.name:<50} {file.stat().st_size:>9,} bytes")
-    for command in commands(engine, wanted, versions, "CONTEXT", created):
+    for command in commands(engine, options, versions, "CONTEXT", created):
         click.echo(shlex.join(command))
-    click.echo(f'container_image_uri = "{wanted.tag}"')
+    click.echo(f'container_image_uri = "{options.tag}"')
 
 
 def _digest(digest: str) -> str:

@@ -1,4 +1,4 @@
-"""Other programs (docker, podman, gcloud): are they here, do they work, what do they say."""
+"""The programs that build images (docker, podman, gcloud): whether they work, and running them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EngineError(ParallelError):
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramResult:
     """How a program ended; `output` is its standard output, `said` its last lines of whatever it wrote."""
 
     status: int
@@ -55,7 +55,7 @@ class Programs:
         """Whether a program is installed."""
         return shutil.which(name, path=self._path) is not None
 
-    def run(self, command: Sequence[str], limit_seconds: float) -> Ended:
+    def run(self, command: Sequence[str], limit_seconds: float) -> ProgramResult:
         """Run a program quietly to its end, or to the limit; never raises for what the program does."""
         try:
             done = subprocess.run(
@@ -68,15 +68,15 @@ class Programs:
                 errors="replace",
             )
         except FileNotFoundError:
-            return Ended(NOT_FOUND_STATUS, "", f"{command[0]} is not installed")
+            return ProgramResult(NOT_FOUND_STATUS, "", f"{command[0]} is not installed")
         except OSError as error:
-            return Ended(NOT_FOUND_STATUS, "", f"{command[0]} cannot be run: {error}")
+            return ProgramResult(NOT_FOUND_STATUS, "", f"{command[0]} cannot be run: {error}")
         except subprocess.TimeoutExpired:
-            return Ended(TIMED_OUT_STATUS, "", f"{command[0]} did not answer within {limit_seconds:g} s")
+            return ProgramResult(TIMED_OUT_STATUS, "", f"{command[0]} did not answer within {limit_seconds:g} s")
         said = "\n".join((done.stderr + done.stdout).strip().splitlines()[-KEPT_LINES:])
-        return Ended(done.returncode, done.stdout, said)
+        return ProgramResult(done.returncode, done.stdout, said)
 
-    def show(self, command: Sequence[str], limit_seconds: float, tell: Callable[[str], None]) -> Ended:
+    def show(self, command: Sequence[str], limit_seconds: float, tell: Callable[[str], None]) -> ProgramResult:
         """Run a program, telling each line that it writes."""
         lines: deque[str] = deque(maxlen=KEPT_LINES)
         try:
@@ -92,7 +92,7 @@ class Programs:
                 start_new_session=True,
             )
         except OSError as error:
-            return Ended(NOT_FOUND_STATUS, "", f"{command[0]} cannot be run: {error}")
+            return ProgramResult(NOT_FOUND_STATUS, "", f"{command[0]} cannot be run: {error}")
         is_late = threading.Event()
 
         def give_up() -> None:
@@ -117,7 +117,7 @@ class Programs:
                 killer.cancel()
         if is_late.is_set():
             lines.append(f"{command[0]} was stopped after {limit_seconds:g} s")
-        return Ended(process.returncode, "", "\n".join(lines))
+        return ProgramResult(process.returncode, "", "\n".join(lines))
 
     def _resolved(self, command: Sequence[str]) -> list[str]:
         found = shutil.which(command[0], path=self._path)

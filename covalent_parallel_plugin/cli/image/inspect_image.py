@@ -1,4 +1,4 @@
-"""Finds out what an image is and has inside: from a local engine's store, else from its registry."""
+"""Find out what an image is and has inside: from a local engine's store, else from its registry."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...cloud.registry.client import inspect
+from ...cloud.registry.client import read_image_config
 from ...cloud.registry.image_config import ImageConfig, image_config
-from ...cloud.registry.image_reference import parse
+from ...cloud.registry.image_reference import parse_reference
 from ...errors import MissingResourceError
 from .external_programs import ENGINES, Programs
 from .versions import LABELS, Versions
@@ -35,7 +35,7 @@ Registry = Callable[[str], ImageConfig]
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """An image, what is inside, and how that is known: `source` is an engine's name, or "registry".
 
     `trouble` says why its Python could not be asked, where it was.
@@ -47,32 +47,34 @@ class Look:
     trouble: str = ""
 
 
-def look(uri: str, programs: Programs, engines: Sequence[str] = ENGINES, registry: Registry = inspect) -> Look:
-    """Look at an image without changing anything; only one that an engine here has is run, and only if need be.
+def inspect_image(
+    uri: str, programs: Programs, engines: Sequence[str] = ENGINES, registry: Registry = read_image_config
+) -> InspectedImage:
+    """Inspect an image without changing anything; only one that an engine here has is run, and only if need be.
 
     Raises:
         ValueError: `uri` is no image.
-        CloudError: the registry does not tell; see `cloud.registry.inspect`.
+        CloudError: the registry does not tell; see `read_image_config`.
     """
     for engine in engines:
-        config = stored(uri, engine, programs)
+        config = config_from_engine(uri, engine, programs)
         if config is not None:
-            known = declared(config)
+            known = declared_versions(config)
             if None not in (known.python, known.covalent, known.cloudpickle, known.plugin):
-                return Look(config, known, engine)
-            asked, trouble = ask_inside(uri, engine, programs)
-            return Look(config, asked or known, engine, trouble)
-    if parse(uri).host == "localhost":
+                return InspectedImage(config, known, engine)
+            asked, trouble = ask_python(uri, engine, programs)
+            return InspectedImage(config, asked or known, engine, trouble)
+    if parse_reference(uri).host == "localhost":
         raise MissingResourceError(
             f"{uri} is a name for an image on this machine, in no registry, and was not found here"
             f" ({', '.join(engines) or 'no engine'} asked): build it with `covalent-parallel image build --tag {uri}`"
         )
     config = registry(uri)
-    return Look(config, declared(config), "registry")
+    return InspectedImage(config, declared_versions(config), "registry")
 
 
-def stored(uri: str, engine: str, programs: Programs) -> ImageConfig | None:
-    """The image as an engine's own store has it; None where it does not, or where there is no engine."""
+def config_from_engine(uri: str, engine: str, programs: Programs) -> ImageConfig | None:
+    """Read the image's configuration from an engine's store; None if it has none, or there is no such engine."""
     if not programs.has(engine):
         return None
     ended = programs.run((engine, "image", "inspect", uri), INSPECT_SECONDS)
@@ -85,8 +87,8 @@ def stored(uri: str, engine: str, programs: Programs) -> ImageConfig | None:
         return None
 
 
-def declared(config: ImageConfig) -> Versions:
-    """What labels say, and for Python, without a label, the variable of the official images."""
+def declared_versions(config: ImageConfig) -> Versions:
+    """Return what labels say, and for Python, without a label, the variable of the official images."""
     labels = {field: config.labels.get(label) for field, label in LABELS.items()}
     return Versions(
         python=labels["python"] or config.env.get(PYTHON_VERSION),
@@ -96,8 +98,8 @@ def declared(config: ImageConfig) -> Versions:
     )
 
 
-def ask_inside(uri: str, engine: str, programs: Programs) -> tuple[Versions | None, str]:
-    """Run the image's `python3` to ask for the versions, without a network; why not, where that fails."""
+def ask_python(uri: str, engine: str, programs: Programs) -> tuple[Versions | None, str]:
+    """Run the image's `python3` to ask for the versions, without a network; return also why that failed, or ""."""
     command = (engine, "run", "--rm", "--network=none", "--entrypoint=python3", uri, "-c", PROBE)
     ended = programs.run(command, PROBE_SECONDS)
     try:

@@ -62,7 +62,7 @@ def plan(
             configured = import_configured_options(os.environ)
             from covalent_parallel_plugin.cli.plan import plan_request as planning
 
-            request = planning.Request(
+            request = planning.PlanRequest(
                 workflow, args, arguments, changes, against, is_difference, tasks, node, form, is_short
             )
             made = planning.plan(request, configured)

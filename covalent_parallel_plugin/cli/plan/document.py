@@ -11,7 +11,7 @@ import yaml
 
 from ...dispatch import jobspec
 from ...errors import without_passwords
-from .lattice_nodes import Node, by_executor, listed
+from .lattice_nodes import LatticeNode, by_executor, listed
 from .planned_jobs import PlannedJob, to_json
 
 
@@ -32,12 +32,12 @@ def job_fields(planned: PlannedJob, short: bool = False) -> dict[str, Any]:
     return _folded(made) if short else made
 
 
-def bare(planned: PlannedJob, form: str, short: bool) -> str:
+def single_job(planned: PlannedJob, form: str, short: bool) -> str:
     """One Job and nothing else, as "json" or "yaml"."""
     return FORMS[form](job_fields(planned, short))
 
 
-def workflow(jobs: Sequence[PlannedJob], elsewhere: Sequence[Node], form: str, short: bool) -> str:
+def workflow(jobs: Sequence[PlannedJob], elsewhere: Sequence[LatticeNode], form: str, short: bool) -> str:
     """All Jobs of a workflow, with the nodes each is for, and the nodes that run elsewhere.
 
     As "json" one object; as "yaml" a document for each Job, with comments for what is no part of a Job.
@@ -49,7 +49,7 @@ def workflow(jobs: Sequence[PlannedJob], elsewhere: Sequence[Node], form: str, s
         ]
         others = [{**_described(node), "executor": node.executor} for node in elsewhere]
         return _json({"jobs": described, "elsewhere": others})
-    documents = [f"# {_comment(listed(planned.nodes))}\n{bare(planned, form, short)}" for planned in jobs]
+    documents = [f"# {_comment(listed(planned.nodes))}\n{single_job(planned, form, short)}" for planned in jobs]
     comments = [
         f"# {_comment(f'without a Job, on {executor}: {names}')}\n"
         for executor, names in by_executor(elsewhere).items()
@@ -90,7 +90,7 @@ def summary(planned: PlannedJob) -> list[str]:
 
 
 def _difference(pairs: Sequence[tuple[PlannedJob, PlannedJob]], form: str) -> str:
-    old, new = (bare(planned, form, short=True).splitlines(keepends=True) for planned in pairs[0])
+    old, new = (single_job(planned, form, short=True).splitlines(keepends=True) for planned in pairs[0])
     names = _comment(listed([node for _, planned in pairs for node in planned.nodes]) or "the Job")
     return "".join(difflib.unified_diff(old, new, f"{names}, before", f"{names}, after"))
 
@@ -107,7 +107,7 @@ def _yaml(value: object) -> str:
 FORMS: dict[str, Callable[[object], str]] = {"json": _json, "yaml": _yaml}
 
 
-def _described(node: Node) -> dict[str, object]:
+def _described(node: LatticeNode) -> dict[str, object]:
     return {"id": node.node_id, "name": node.name, "kind": node.kind}
 
 

@@ -38,7 +38,7 @@ MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
-class Node:
+class LatticeNode:
     """One node of a lattice's graph that is run.
 
     Attributes:
@@ -75,7 +75,7 @@ class Node:
         return f"Covalent's {self.kind}"
 
 
-def listed(nodes: Sequence[Node]) -> str:
+def listed(nodes: Sequence[LatticeNode]) -> str:
     """The nodes by their titles, the user's own first; "" for one without a name."""
     numbers: dict[str, list[str]] = {}
     for node in sorted(nodes, key=lambda node: node.kind not in (ELECTRON, SUBLATTICE)):
@@ -84,7 +84,7 @@ def listed(nodes: Sequence[Node]) -> str:
     return ", ".join(f"{title} [{_some(ids)}]" for title, ids in numbers.items())
 
 
-def by_executor(nodes: Sequence[Node]) -> dict[str, str]:
+def by_executor(nodes: Sequence[LatticeNode]) -> dict[str, str]:
     """The nodes that each executor runs, listed."""
     return {
         executor: listed([node for node in nodes if node.executor == executor])
@@ -135,7 +135,7 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     raise RequestError(f"{name!r} {what} of {path}{meant}; there are: {there}")
 
 
-def nodes_of(lattice: Lattice, path: Path, args: Sequence[object], kwargs: Mapping[str, object]) -> list[Node]:
+def nodes_of(lattice: Lattice, path: Path, args: Sequence[object], kwargs: Mapping[str, object]) -> list[LatticeNode]:
     """The nodes that a dispatch of the lattice with these arguments would run, in the order of their numbers.
 
     The graph is built as `covalent._dispatcher_plugins.local.LocalDispatcher` builds it: by running the lattice's
@@ -164,7 +164,7 @@ def installed_executors() -> list[str]:
     return list(_executor_manager.executor_plugins_map)
 
 
-def _node(node_id: int, attributes: Mapping[str, Any]) -> Node:
+def _node(node_id: int, attributes: Mapping[str, Any]) -> LatticeNode:
     name, metadata = attributes["name"], attributes["metadata"]
     kind = ELECTRON
     if name.startswith(sublattice_prefix):
@@ -172,7 +172,7 @@ def _node(node_id: int, attributes: Mapping[str, Any]) -> Node:
     else:
         kind = next((own for pattern, own in OWN_NODES if pattern.fullmatch(name)), ELECTRON)
     carried = (metadata["executor_data"] or {}).get("attributes")
-    return Node(
+    return LatticeNode(
         node_id=node_id,
         name=name,
         kind=kind,

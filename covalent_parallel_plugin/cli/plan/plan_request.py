@@ -9,11 +9,11 @@ from typing import Any
 
 from ...errors import SettingsError
 from ...settings import OPTIONS, SECTION, nearest
-from ..option_assignments import Changes, RequestError, read_changes
+from ..option_assignments import OptionAssignments, RequestError, read_option_assignments
 from . import document
 from .lattice_nodes import (
     SUBLATTICE,
-    Node,
+    LatticeNode,
     by_executor,
     choose_lattice,
     installed_executors,
@@ -21,12 +21,21 @@ from .lattice_nodes import (
     nodes_of,
     split_target,
 )
-from .planned_jobs import EXECUTOR, HERE, PLACEHOLDER, PlannedJob, merged, nameless_node, placed, plan_nodes
+from .planned_jobs import (
+    EXECUTOR,
+    HERE,
+    PLACEHOLDER,
+    PlannedJob,
+    merge_equal_jobs,
+    plan_nodes,
+    resolve_nodes,
+    standalone_electron,
+)
 from .user_script import load
 
 
 @dataclass(frozen=True)
-class Request:
+class PlanRequest:
     """The command line.
 
     Attributes:
@@ -53,14 +62,14 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanResult:
     """A document and what else there is to say."""
 
     document: str
     remarks: tuple[str, ...]
 
 
-def plan(request: Request, configured: Mapping[str, object]) -> Plan:
+def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
     """Make the Jobs, and write them.
 
     Raises:
@@ -68,30 +77,30 @@ def plan(request: Request, configured: Mapping[str, object]) -> Plan:
         SettingsError: mistakes in options, all of them.
         WorkflowError: the user's file raised.
     """
-    changes, against = read_changes(request.changes), read_changes(request.against)
-    nodes, lattice = [nameless_node()], PLACEHOLDER
+    changes, against = read_option_assignments(request.changes), read_option_assignments(request.against)
+    nodes, lattice = [standalone_electron()], PLACEHOLDER
     if request.workflow is not None:
         nodes, lattice = _nodes(request.workflow, *read_arguments(request.args, request.arguments))
-    nodes = placed(nodes, configured, changes)
+    nodes = resolve_nodes(nodes, configured, changes)
     chosen = _chosen(nodes, request.node)
 
-    def jobs(changed: Changes, option: str = "--set") -> list[PlannedJob]:
+    def jobs(changed: OptionAssignments, option: str = "--set") -> list[PlannedJob]:
         return plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
 
     remarks = [*_unknown_keys(configured), *_remarks(chosen)]
     if request.is_difference:
         before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
-        said = [*_summaries(merged(before), "before: "), *_summaries(merged(after), "after: ")]
-        return Plan(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
-    planned = merged(jobs(changes))
+        said = [*_summaries(merge_equal_jobs(before), "before: "), *_summaries(merge_equal_jobs(after), "after: ")]
+        return PlanResult(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
+    planned = merge_equal_jobs(jobs(changes))
     said = _summaries(planned) or ["No node goes to Batch."]
     if request.workflow is None or request.node is not None:
-        text = document.bare(planned[0], request.form, request.is_short)
+        text = document.single_job(planned[0], request.form, request.is_short)
     else:
         elsewhere = [node for node in nodes if node.executor != EXECUTOR]
         text = document.workflow(planned, elsewhere, request.form, request.is_short)
-    return Plan(text, (*said, *remarks))
+    return PlanResult(text, (*said, *remarks))
 
 
 def read_arguments(pairs: Sequence[str], together: str | None) -> tuple[list[object], dict[str, object]]:
@@ -127,13 +136,13 @@ def _json(text: str, where: str) -> Any:
         ) from error
 
 
-def _nodes(target: str, positional: Sequence[object], named: Mapping[str, object]) -> tuple[list[Node], str]:
+def _nodes(target: str, positional: Sequence[object], named: Mapping[str, object]) -> tuple[list[LatticeNode], str]:
     path, name = split_target(target)
     lattice = choose_lattice(load(path), path, name)
     return nodes_of(lattice, path, positional, named), lattice.__name__
 
 
-def _chosen(nodes: Sequence[Node], only: int | None) -> list[Node]:
+def _chosen(nodes: Sequence[LatticeNode], only: int | None) -> list[LatticeNode]:
     if only is None:
         return list(nodes)
     chosen = [node for node in nodes if node.node_id == only]
@@ -144,7 +153,9 @@ def _chosen(nodes: Sequence[Node], only: int | None) -> list[Node]:
 
 
 def _all_or_mistakes(
-    jobs: Callable[[Changes, str], list[PlannedJob]], against: tuple[Changes, bool], changes: tuple[Changes, bool]
+    jobs: Callable[[OptionAssignments, str], list[PlannedJob]],
+    against: tuple[OptionAssignments, bool],
+    changes: tuple[OptionAssignments, bool],
 ) -> tuple[list[PlannedJob], list[PlannedJob]]:
     """The Jobs for both; where one has mistakes, the error has those of both, and says whose they are.
 
@@ -185,7 +196,7 @@ def _summaries(jobs: Sequence[PlannedJob], when: str = "") -> list[str]:
     ]
 
 
-def _remarks(nodes: Sequence[Node]) -> list[str]:
+def _remarks(nodes: Sequence[LatticeNode]) -> list[str]:
     """What there is to know of the nodes beside their Jobs."""
     found = []
     installed = [*installed_executors(), HERE]

@@ -15,8 +15,8 @@ from ...dispatch.call import Call
 from ...dispatch.items import tasks_for
 from ...errors import ParallelError, SettingsError
 from ...settings import Settings
-from ..option_assignments import Changes
-from .lattice_nodes import ELECTRON, Node, listed
+from ..option_assignments import OptionAssignments
+from .lattice_nodes import ELECTRON, LatticeNode, listed
 
 EXECUTOR = "gcpbatch"
 # Where Covalent's own small nodes run, unless `service_nodes` says otherwise
@@ -40,18 +40,20 @@ class PlannedJob:
         nodeless: its JSON as it would be for node 0, by which equal Jobs of several nodes are known.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[LatticeNode, ...]
     settings: Settings
     job: batch_v1.Job
     nodeless: str
 
 
-def nameless_node() -> Node:
+def standalone_electron() -> LatticeNode:
     """An electron of which nothing is known but that this Python pickled it."""
-    return Node(0, "", ELECTRON, platform.python_version(), EXECUTOR, None)
+    return LatticeNode(0, "", ELECTRON, platform.python_version(), EXECUTOR, None)
 
 
-def placed(nodes: Iterable[Node], configured: Mapping[str, object], changes: Changes) -> list[Node]:
+def resolve_nodes(
+    nodes: Iterable[LatticeNode], configured: Mapping[str, object], changes: OptionAssignments
+) -> list[LatticeNode]:
     """The nodes, with those that the server runs itself on an executor of that name."""
     found = []
     for node in nodes:
@@ -64,9 +66,9 @@ def placed(nodes: Iterable[Node], configured: Mapping[str, object], changes: Cha
 
 
 def plan_nodes(
-    nodes: Iterable[Node],
+    nodes: Iterable[LatticeNode],
     configured: Mapping[str, object],
-    changes: Changes,
+    changes: OptionAssignments,
     tasks: int = 1,
     lattice: str = PLACEHOLDER,
     option: str = "--set",
@@ -85,7 +87,7 @@ def plan_nodes(
         SettingsError: all mistakes, those in the changes too, each with the nodes that have it.
     """
     changed = dict.fromkeys((*changes.mistakes, *options.mistakes_in(changes.values)))
-    mistakes: dict[str, list[Node]] = {}
+    mistakes: dict[str, list[LatticeNode]] = {}
     found = []
     for node in nodes:
         if node.executor == EXECUTOR:
@@ -105,7 +107,7 @@ def plan_nodes(
     return found
 
 
-def merged(jobs: Iterable[PlannedJob]) -> list[PlannedJob]:
+def merge_equal_jobs(jobs: Iterable[PlannedJob]) -> list[PlannedJob]:
     """The Jobs with equal ones once, in the order of their first nodes."""
     found: dict[str, PlannedJob] = {}
     for planned in jobs:
@@ -131,7 +133,7 @@ def to_json(job: batch_v1.Job) -> str:
     return text
 
 
-def _planned(node: Node, values: Mapping[str, object], tasks: int, lattice: str, option: str) -> PlannedJob:
+def _planned(node: LatticeNode, values: Mapping[str, object], tasks: int, lattice: str, option: str) -> PlannedJob:
     def way(name: str) -> str:
         # An instance carries its own options, so that the configuration file does not reach it here.
         python = "" if node.options is None else f", {options.in_python(name)} in the workflow"
@@ -144,7 +146,7 @@ def _planned(node: Node, values: Mapping[str, object], tasks: int, lattice: str,
     return PlannedJob((node,), settings, job, to_json(nodeless))
 
 
-def _job(settings: Settings, node: Node, tasks: int, lattice: str) -> batch_v1.Job:
+def _job(settings: Settings, node: LatticeNode, tasks: int, lattice: str) -> batch_v1.Job:
     """The Job, with a placeholder also where a call's key would stand: no key is made here."""
     call = Call(
         dispatch_id=PLACEHOLDER,

@@ -14,8 +14,8 @@ import requests
 
 from ...errors import CloudError, PermissionDeniedError
 from .image_config import ImageConfig, image_config
-from .image_reference import Reference, is_digest, parse
-from .responses import Answer, ask, new_session, refusal
+from .image_reference import ImageReference, is_digest, parse_reference
+from .responses import RegistryResponse, ask, error_for, new_session
 
 OS, ARCHITECTURE = "linux", "amd64"
 """Batch's machines: every machine family that it runs is x86 (https://cloud.google.com/batch/docs/get-started)."""
@@ -31,7 +31,9 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 GoogleToken = Callable[[], "str | None"]
 
 
-def inspect(uri: str, timeout_seconds: float = TIMEOUT_SECONDS, google_token: GoogleToken | None = None) -> ImageConfig:
+def read_image_config(
+    uri: str, timeout_seconds: float = TIMEOUT_SECONDS, google_token: GoogleToken | None = None
+) -> ImageConfig:
     """Read an image's configuration from its registry, without downloading its layers.
 
     Of an image for several platforms it is linux/amd64's, else the first one's, whose architecture then tells.
@@ -48,7 +50,7 @@ def inspect(uri: str, timeout_seconds: float = TIMEOUT_SECONDS, google_token: Go
         UnavailableError: it cannot be reached, or is in trouble.
         CloudError: it answered with something else.
     """
-    reference = parse(uri)
+    reference = parse_reference(uri)
     with new_session() as session:
         registry = _Registry(session, reference, timeout_seconds, google_token or default_google_token)
         try:
@@ -88,7 +90,7 @@ class _Registry:
     """One registry, asked for one image."""
 
     def __init__(
-        self, session: requests.Session, reference: Reference, timeout_seconds: float, google_token: GoogleToken
+        self, session: requests.Session, reference: ImageReference, timeout_seconds: float, google_token: GoogleToken
     ):
         self._session = session
         self._reference = reference
@@ -135,7 +137,7 @@ class _Registry:
             raise CloudError(f"{self._reference} lists no image for any platform")
         return found.get((OS, ARCHITECTURE)) or next(iter(found.values()))
 
-    def _got(self, what: str, accept: str) -> Answer:
+    def _got(self, what: str, accept: str) -> RegistryResponse:
         url = f"{self._reference.address}/v2/{self._reference.path}/{what}"
         answer = self._ask(url, {"Accept": accept, **self._authorization})
         if answer.status == 401 and not self._authorization:
@@ -144,7 +146,7 @@ class _Registry:
                 self._authorization = {"Authorization": f"Bearer {token}"}
                 answer = self._ask(url, {"Accept": accept, **self._authorization})
         if answer.status != 200:
-            raise refusal(answer, self._reference, self._has_google_account)
+            raise error_for(answer, self._reference, self._has_google_account)
         return answer
 
     def _anonymous_token(self, challenge: str, url: str) -> str | None:
@@ -163,14 +165,14 @@ class _Registry:
         if answer.status in (401, 403):
             return None
         if answer.status != 200:
-            raise refusal(answer, self._reference, self._has_google_account)
+            raise error_for(answer, self._reference, self._has_google_account)
         given = answer.json(self._reference)
         token = given.get("token") or given.get("access_token")
         return str(token) if token else None
 
-    def _ask(self, url: str, headers: dict[str, str], query: dict[str, str] | None = None) -> Answer:
+    def _ask(self, url: str, headers: dict[str, str], query: dict[str, str] | None = None) -> RegistryResponse:
         return ask(self._session, self._reference, url, headers, query or {}, self._timeout_seconds)
 
-    def _verify(self, answer: Answer, digest: str) -> None:
+    def _verify(self, answer: RegistryResponse, digest: str) -> None:
         if answer.digest != digest:
             raise CloudError(f"{self._reference.host} sent other data for {self._reference} than it names ({digest})")

@@ -17,7 +17,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageReference:
     """An image's registry, its path there, and which of its versions: a digest, else a tag."""
 
     host: str
@@ -60,7 +60,7 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
-def parse(text: str) -> Reference:
+def parse_reference(text: str) -> ImageReference:
     """Read a reference as engines do: without a host it is Docker Hub's, without a tag `latest`.
 
     Raises:
@@ -84,4 +84,4 @@ def parse(text: str) -> Reference:
         host = DOCKER_HUB
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    return Reference(host, path, tag or ("" if digest else "latest"), digest)
+    return ImageReference(host, path, tag or ("" if digest else "latest"), digest)

@@ -15,21 +15,21 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from ...errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
-from .image_reference import DOCKER_HUB, Reference
+from .image_reference import DOCKER_HUB, ImageReference
 
 # The limit that the distribution specification sets for manifests; configurations are smaller
 MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class RegistryResponse:
     """What came back; `challenge` says how to ask with permission."""
 
     status: int
     challenge: str
     body: bytes
 
-    def json(self, reference: Reference) -> dict[str, Any]:
+    def json(self, reference: ImageReference) -> dict[str, Any]:
         """Read the body as a JSON object. Raises CloudError."""
         try:
             value = json.loads(self.body)
@@ -60,7 +60,7 @@ def new_session() -> requests.Session:
         # what a registry says there may be minutes
         respect_retry_after_header=False,
     )
-    session = _Session()
+    session = _RegistrySession()
     session.mount("https://", HTTPAdapter(max_retries=retries))
     session.mount("http://", HTTPAdapter(max_retries=retries))
     return session
@@ -68,12 +68,12 @@ def new_session() -> requests.Session:
 
 def ask(
     session: requests.Session,
-    reference: Reference,
+    reference: ImageReference,
     url: str,
     headers: Mapping[str, str],
     query: Mapping[str, str],
     timeout_seconds: float,
-) -> Answer:
+) -> RegistryResponse:
     """Send one GET; any HTTP status is an answer.
 
     Each wait for the registry may take `timeout_seconds`, and the whole of it twice that.
@@ -87,7 +87,7 @@ def ask(
         f"the registry {host} did not answer within {timeout_seconds:g} s, asked for {reference}: try again, or see"
         " that a proxy or firewall lets this machine through"
     )
-    answers: list[Answer] = []
+    answers: list[RegistryResponse] = []
     errors: list[Exception] = []
 
     def request() -> None:
@@ -116,7 +116,7 @@ def ask(
         ) from error
 
 
-class _Session(requests.Session):
+class _RegistrySession(requests.Session):
     """Keeps what it is given to the host it is meant for."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -134,7 +134,7 @@ class _Session(requests.Session):
 
 def _answer(
     session: requests.Session, url: str, headers: Mapping[str, str], query: Mapping[str, str], timeout_seconds: float
-) -> Answer:
+) -> RegistryResponse:
     with session.get(
         url, headers=dict(headers), params=dict(query), timeout=timeout_seconds, stream=True, auth=_as_it_is
     ) as response:
@@ -144,10 +144,10 @@ def _answer(
             if len(body) > MOST_BYTES:
                 host = urlsplit(url).netloc
                 raise CloudError(f"{host} answers more than {MOST_BYTES:,} bytes, which is not a registry's way")
-        return Answer(response.status_code, response.headers.get("WWW-Authenticate", ""), body)
+        return RegistryResponse(response.status_code, response.headers.get("WWW-Authenticate", ""), body)
 
 
-def refusal(answer: Answer, reference: Reference, has_google_account: bool) -> CloudError:
+def error_for(answer: RegistryResponse, reference: ImageReference, has_google_account: bool) -> CloudError:
     """The error for an answer other than 200."""
     host, status, said = reference.host, answer.status, _said(answer)
     if status in (401, 403):
@@ -166,7 +166,7 @@ def refusal(answer: Answer, reference: Reference, has_google_account: bool) -> C
     return CloudError(f"the registry {host} answered HTTP {status} for {reference}{said}")
 
 
-def _permission_remedy(reference: Reference, has_google_account: bool) -> str:
+def _permission_remedy(reference: ImageReference, has_google_account: bool) -> str:
     if reference.is_google and not has_google_account:
         return "no Google credentials were found: run `gcloud auth application-default login`"
     if reference.is_google:
@@ -177,7 +177,7 @@ def _permission_remedy(reference: Reference, has_google_account: bool) -> str:
     return pull
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: RegistryResponse) -> str:
     """The registry's own words, in brackets; "" where it has none."""
     try:
         errors = json.loads(answer.body)["errors"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from ....cloud.registry.client import inspect
-from ....cloud.registry.image_reference import parse
+from ....cloud.registry.client import read_image_config
+from ....cloud.registry.image_reference import parse_reference
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError
 from ...image.check import ERROR, OK, WARNING, compare
-from ...image.inspect_image import Look, declared
+from ...image.inspect_image import InspectedImage, declared_versions
 from ...image.versions import versions_here
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, skipped, warning
@@ -35,13 +35,13 @@ def reachable(setup: Setup, facts: Facts) -> CheckResult:
     """
     uri = setup.settings.container_image_uri or f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
     try:
-        reference = parse(uri)
+        reference = parse_reference(uri)
     except ValueError as problem:
         return error(str(problem), "set container_image_uri")
     if setup.emulator_addresses and not (reference.is_local and ":" in reference.host):
         return skipped(f"the stand-in asks no registry for {uri}")
     try:
-        config = inspect(uri, REGISTRY_SECONDS)
+        config = read_image_config(uri, REGISTRY_SECONDS)
     except (MissingResourceError, PermissionDeniedError) as problem:
         if isinstance(problem, PermissionDeniedError) and not reference.is_google:
             # A private registry may let the machines in and not this one.
@@ -49,7 +49,9 @@ def reachable(setup: Setup, facts: Facts) -> CheckResult:
         return error(str(problem), f"set container_image_uri to an image that is there, or: {BUILD} {uri}")
     except CloudError as problem:
         return warning(str(problem), "see that the name is right; the machines may reach what this one cannot")
-    return ok(f"{uri}, {config.size_bytes / 1e6:.0f} MB", facts=Look(config, declared(config), "registry"))
+    return ok(
+        f"{uri}, {config.size_bytes / 1e6:.0f} MB", facts=InspectedImage(config, declared_versions(config), "registry")
+    )
 
 
 @check(

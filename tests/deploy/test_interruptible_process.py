@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from covalent_parallel_plugin.cli.deploy.interruptible_process import Ended, run
+from covalent_parallel_plugin.cli.deploy.interruptible_process import CommandResult, run
 
 SECONDS = 20.0
 # A process of its own, whose standard error can be closed
@@ -33,12 +33,12 @@ def test_what_holds_standard_error_open_after_the_commands_end_is_not_waited_for
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     command = ["sh", "-c", f"echo told >&2; cat {gate} >/dev/null & exit 3"]
-    ended: list[Ended] = []
+    ended: list[CommandResult] = []
     running = threading.Thread(target=lambda: ended.append(run(command, tmp_path, os.environ)), daemon=True)
     running.start()
     running.join(SECONDS)
     try:
-        assert ended == [Ended(3, "", "told\n")]
+        assert ended == [CommandResult(3, "", "told\n")]
     finally:
         gate.write_text("")  # what was left ends
 

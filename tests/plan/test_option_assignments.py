@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.cli.option_assignments import RequestError, read_changes
+from covalent_parallel_plugin.cli.option_assignments import RequestError, read_option_assignments
 from covalent_parallel_plugin.cli.plan.plan_request import read_arguments
 from covalent_parallel_plugin.settings import OPTIONS, check, resolve
 
@@ -38,7 +38,7 @@ NEEDED = {"project_id": "my-project", "bucket_name": "some-bucket"}
     ],
 )
 def test_each_form_of_a_value_is_read(texts: list[str], value: object) -> None:
-    changes = read_changes(texts)
+    changes = read_option_assignments(texts)
     assert changes.mistakes == ()
     assert list(changes.values.values()) == [value]
 
@@ -54,7 +54,7 @@ def test_each_form_of_a_value_is_read(texts: list[str], value: object) -> None:
     ],
 )
 def test_what_cannot_be_read_is_a_mistake(text: str, said: str) -> None:
-    changes = read_changes([text])
+    changes = read_option_assignments([text])
     assert changes.values == {}
     assert len(changes.mistakes) == 1
     assert changes.mistakes[0].startswith(said)
@@ -62,14 +62,14 @@ def test_what_cannot_be_read_is_a_mistake(text: str, said: str) -> None:
 
 def test_text_without_an_equals_sign_is_refused() -> None:
     with pytest.raises(RequestError, match="'spot' is no key=value"):
-        read_changes(["spot"])
+        read_option_assignments(["spot"])
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_default_of_every_option_can_be_written(name: str) -> None:
     default = OPTIONS[name].default
     text = "" if default is None or default == "" else json.dumps(default) if not isinstance(default, str) else default
-    changes = read_changes([f"{name}={text}"])
+    changes = read_option_assignments([f"{name}={text}"])
     assert changes.mistakes == ()
     if not OPTIONS[name].required:
         assert check(resolve({**NEEDED, **changes.values}, {})) == check(resolve(NEEDED, {}))
@@ -77,7 +77,7 @@ def test_the_default_of_every_option_can_be_written(name: str) -> None:
 
 @given(st.dictionaries(st.from_regex(r"[A-Z]{1,9}", fullmatch=True), st.text()))
 def test_any_mapping_can_be_written_as_json(mapping: dict[str, str]) -> None:
-    assert read_changes([f"environment={json.dumps(mapping)}"]).values == {"environment": mapping}
+    assert read_option_assignments([f"environment={json.dumps(mapping)}"]).values == {"environment": mapping}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covalent_parallel_plugin.cli.deploy.error_hints import advice
+from covalent_parallel_plugin.cli.deploy.error_hints import hint_for
 
 NOT_LOGGED_IN = """
 ╷
@@ -51,12 +51,12 @@ NOT_EMPTY = """
     ],
 )
 def test_a_known_error_is_told_with_its_remedy(errors: str, told: str) -> None:
-    assert told in advice(errors)
+    assert told in hint_for(errors)
 
 
 def test_an_unknown_error_speaks_for_itself() -> None:
-    assert advice("Error: Unsupported argument") == ""
+    assert hint_for("Error: Unsupported argument") == ""
 
 
 def test_a_disabled_api_is_not_taken_for_a_missing_permission() -> None:
-    assert "may not do this" not in advice(DISABLED)
+    assert "may not do this" not in hint_for(DISABLED)
