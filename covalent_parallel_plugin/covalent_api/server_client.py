@@ -43,6 +43,13 @@ class ServerClient:
         self.address = address.rstrip("/")
         self._opener = urllib.request.build_opener(*([] if uses_proxy else [urllib.request.ProxyHandler({})]))
 
+    @classmethod
+    def configured(cls) -> ServerClient:
+        """Return a client of the server that Covalent's configuration names. Imports Covalent."""
+        from covalent._shared_files.utils import format_server_url
+
+        return cls(format_server_url())
+
     def get_text(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
         """Return the answer to `path`, such as `/api/v2/dispatches/<dispatch id>`, as text.
 

@@ -76,7 +76,7 @@ async def trial_run(
     """
     dispatch_id = f"doctor-{secrets.token_hex(6)}"
     services = shared_services(settings.project_id, settings.bucket_name)
-    import_module("covalent")
+    import_module("covalent_parallel_plugin.gcpbatch")  # and Covalent, which takes a second
     began, collected = clock(), None
     seen: Mapping[str, Any] = {}
     failure: ParallelError | None = None

@@ -69,15 +69,13 @@ async def _watch(
     once: bool,
     every: float,
 ) -> None:
-    from covalent._shared_files.utils import format_server_url
-
     from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
     from covalent_parallel_plugin.cloud.batch import BatchApi
     from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
     batch = BatchApi.shared()
     try:
-        status = DispatchStatus(batch, ServerClient(format_server_url()), dispatch_id, given, configured)
+        status = DispatchStatus(batch, ServerClient.configured(), dispatch_id, given, configured)
         if once:
             show(await status.fetch())
         else:
