@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]  # Covalent brings it
 
-from covalent_parallel_plugin.private_server import PrivateCovalentServer, Value
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, Value
 
 from .environments import clean_environment
 from .services import Services

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from covalent_parallel_plugin.image import inside
-from covalent_parallel_plugin.image.versions import versions_here
-from covalent_parallel_plugin.image.wheel import write_wheel
+from covalent_parallel_plugin.cli.image import dockerfile_steps
+from covalent_parallel_plugin.cli.image.versions import versions_here
+from covalent_parallel_plugin.cli.image.wheel import write_wheel
 
 from .environments import INSTALL_SECONDS, REPLACED_PLUGIN, Environments, clean_environment
 from .tables import Bound, Line, Table
@@ -34,7 +34,7 @@ def image_table(environments: Environments, tell: Callable[[str], None]) -> Tabl
         context.mkdir()
         tell("installing what this plugin's image has")
         versions = (str(here.python), str(here.covalent), str(here.cloudpickle))
-        _run(inside.__file__, "libraries", *versions, "--quiet", "--target", str(ours))
+        _run(dockerfile_steps.__file__, "libraries", *versions, "--quiet", "--target", str(ours))
         _pip(ours, "--no-deps", "--no-index", str(write_wheel(context)))
         tell("installing what the replaced plugin's image has")
         _pip(replaced, "--requirement", str(environments.entry_point.parent / "requirements-image.txt"), covalent)

@@ -18,6 +18,8 @@
     │   ├── SchedulingError        refused by Batch or Compute Engine before a task ran
     │   ├── ImageError             the container did not start: no image, or no Python in it
     │   └── NoOutcomeError         ended in any other way without reporting back
+    ├── DeployError                infrastructure could not be made, inspected or removed
+    │   └── DeployInterruptedError interrupted before that was done
     ├── CacheDirError              this machine's `cache_dir` could not take a value (also an OSError)
     ├── OutcomeError               an outcome came, and cannot be trusted or read
     ├── MapError                   items of a map raised or were lost; carries an error for each of them
@@ -112,6 +114,14 @@ class ImageError(JobError):
 
 class NoOutcomeError(JobError):
     """The job ended without reporting back."""
+
+
+class DeployError(ParallelError):
+    """Infrastructure could not be made, inspected or removed; the message ends with what to do next."""
+
+
+class DeployInterruptedError(DeployError):
+    """The user or the system interrupted the command before its work was done."""
 
 
 class CacheDirError(ParallelError, OSError):

@@ -19,7 +19,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from covalent._shared_files.config import get_config
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 from covalent._shared_files.schemas.asset import AssetUpdate
 from covalent._shared_files.util_classes import RESULT_STATUS
@@ -28,8 +27,9 @@ from covalent.executor.schemas import TaskUpdate
 
 from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
+from .covalent_api.config_file import configured_options
 from .covalent_api.running_nodes import NodeId, RunningNodes
-from .errors import ParallelError, SettingsError
+from .errors import ParallelError
 from .settings import options
 from .settings.executor_options import refuse_unknown, resolve_options
 
@@ -202,24 +202,11 @@ def _load_engine() -> None:
     import_module(ENGINE)
 
 
-def configured_options() -> Mapping[str, object]:
-    """The section of Covalent's configuration, other versions' keys included; empty if there is none."""
-    try:
-        section = get_config(options.SECTION)
-    except KeyError:
-        return {}
-    except TypeError as error:
-        name = options.SECTION.partition(".")[0]
-        raise SettingsError(
-            [f"{name} in Covalent's configuration file is no section: write [{options.SECTION}]"]
-        ) from error
-    return section if isinstance(section, Mapping) else {}
-
-
 def __getattr__(name: str) -> Any:
     """What `covalent deploy` asks this module for, made when it does."""
     if name == "ExecutorPluginDefaults":
-        return import_module("covalent_parallel_plugin.deploy.defaults").plugin_defaults()
+        return import_module("covalent_parallel_plugin.covalent_api.deploy_defaults").plugin_defaults()
     if name == "ExecutorInfraDefaults":
-        return import_module("covalent_parallel_plugin.deploy.defaults").infra_defaults(configured_options())
+        deploy_defaults = import_module("covalent_parallel_plugin.covalent_api.deploy_defaults")
+        return deploy_defaults.infra_defaults(configured_options())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

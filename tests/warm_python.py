@@ -27,10 +27,10 @@ SECONDS = 120
 """For one program; SIGALRM ends it."""
 END_SECONDS = 10
 IMPORTED = (
-    "covalent_parallel_plugin.doctor.checks",
+    "covalent_parallel_plugin.cli.doctor.checks",
     "covalent_parallel_plugin.emulator.server",
     "covalent_parallel_plugin.gcpbatch",
-    "covalent_parallel_plugin.planning.plan",
+    "covalent_parallel_plugin.cli.plan.plan_request",
     "google.cloud.logging_v2",
     "rich.console",
 )

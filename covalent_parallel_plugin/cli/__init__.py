@@ -10,13 +10,13 @@ import click
 
 COMMANDS = {
     "clean": (".clean:clean", "List, and with --yes remove, what a crashed server left on Google."),
-    "demo": (".demo:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
-    "deploy": (".deploy:deploy", "Make, look at and take down what jobs need on Google Cloud."),
-    "doctor": (".doctor:doctor", "Look for what is wrong with a set-up, and say what mends it."),
-    "emulator": (".emulator:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
-    "image": (".image:image", "Build the image that electrons run in, or check whether one fits."),
-    "plan": (".plan:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
-    "watch": (".watch:watch", "Show a dispatch's Batch jobs, live."),
+    "demo": (".demo.command:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
+    "deploy": (".deploy.command:deploy", "Make, look at and take down what jobs need on Google Cloud."),
+    "doctor": (".doctor.command:doctor", "Look for what is wrong with a set-up, and say what mends it."),
+    "emulator": (".emulator.command:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
+    "image": (".image.command:image", "Build the image that electrons run in, or check whether one fits."),
+    "plan": (".plan.command:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
+    "watch": (".watch.command:watch", "Show a dispatch's Batch jobs, live."),
 }
 """Subcommand -> (module:attribute, one line of help)."""
 

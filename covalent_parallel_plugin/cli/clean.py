@@ -59,7 +59,7 @@ def clean(
     the bucket. Jobs of other programs, other objects and the runner's archives are not touched.
     """
     # Here, so that `--help` does not wait for Covalent.
-    from covalent_parallel_plugin.gcpbatch import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
     given = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
     try:

@@ -23,12 +23,12 @@ from image_command import BUILD_SECONDS, command
 from registry_server import Registry, running_registry
 
 from covalent_parallel_plugin import __version__
-from covalent_parallel_plugin.cloud.registry import inspect
-from covalent_parallel_plugin.image.check import compare
-from covalent_parallel_plugin.image.look import look
-from covalent_parallel_plugin.image.programs import Programs
-from covalent_parallel_plugin.image.versions import LABELS, versions_here
-from covalent_parallel_plugin.image.wheel import write_wheel
+from covalent_parallel_plugin.cli.image.check import compare
+from covalent_parallel_plugin.cli.image.external_programs import Programs
+from covalent_parallel_plugin.cli.image.inspect_image import inspect_image
+from covalent_parallel_plugin.cli.image.versions import LABELS, versions_here
+from covalent_parallel_plugin.cli.image.wheel import write_wheel
+from covalent_parallel_plugin.cloud.registry.client import read_image_config
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -84,7 +84,7 @@ def own_image(own_python: str, names: Callable[[str], str], tmp_path_factory: py
 
 
 def test_the_image_fits_the_environment_that_built_it(runner_image: str) -> None:
-    report = compare(look(runner_image, Programs(), ["podman"]), versions_here())
+    report = compare(inspect_image(runner_image, Programs(), ["podman"]), versions_here())
     assert report.fits
     assert [finding for finding in report.findings if finding.level == "warning"] == []
 
@@ -97,7 +97,7 @@ def test_what_its_labels_say_is_what_is_inside(runner_image: str) -> None:
     )
     here = versions_here()
     assert json.loads(in_container(runner_image, code)) == [here.python, here.covalent, here.cloudpickle, here.plugin]
-    assert look(runner_image, Programs(), ["podman"]).inside == here
+    assert inspect_image(runner_image, Programs(), ["podman"]).inside == here
 
 
 @pytest.mark.parametrize("user", ["", "4711", "root"])
@@ -200,10 +200,10 @@ def test_an_image_that_podman_pushed_is_checked_in_its_registry(
         ["podman", "push", name, remote], env={**os.environ, **variables}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    seen = look(remote, Programs(), ["podman"])
+    seen = inspect_image(remote, Programs(), ["podman"])
     assert (seen.source, seen.inside, seen.config.user) == ("registry", versions_here(), "7")
     assert compare(seen, versions_here()).fits
-    assert inspect(f"{running.host}/p/r/labelled@{seen.config.digest}").digest == seen.config.digest
+    assert read_image_config(f"{running.host}/p/r/labelled@{seen.config.digest}").digest == seen.config.digest
 
 
 def test_a_refused_push_is_told_with_the_way_in(
@@ -252,7 +252,7 @@ def test_an_electron_runs_as_the_images_user(run: Callable[..., Any], runner_ima
 
 
 def test_the_svm_demo_runs_in_the_image(run: Callable[..., Any], learning_image: str) -> None:
-    from covalent_parallel_plugin import demo_workflow as demo
+    from covalent_parallel_plugin.cli.demo import workflow as demo
 
     data = value_of(run(learning_image, demo.load_data.electron_object.function))
     model = value_of(run(learning_image, demo.train_svm.electron_object.function, data))
@@ -389,7 +389,7 @@ def test_an_image_with_the_package_spares_each_task_a_download(
 
 
 def test_a_users_own_dockerfile_of_two_lines_fits(own_image: str) -> None:
-    inside = look(own_image, Programs(), ["podman"]).inside
+    inside = inspect_image(own_image, Programs(), ["podman"]).inside
     assert (inside.plugin, inside.cloudpickle, inside.covalent) == (__version__, versions_here().cloudpickle, "")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
-from covalent_parallel_plugin.private_server import PrivateCovalentServer
 
 pytestmark = pytest.mark.containers
 

@@ -33,22 +33,15 @@ from covalent_parallel_plugin.batch.job_names import (
     job_id_for,
     label_value,
 )
-from covalent_parallel_plugin.cli.watch import items_told, table, tasks_told
+from covalent_parallel_plugin.cli.watch.command import items_told, table, tasks_told
+from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
+from covalent_parallel_plugin.cli.watch.job_locations import find_locations
+from covalent_parallel_plugin.cli.watch.snapshot import ItemCounts, JobView, Snapshot, job_view
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
 from covalent_parallel_plugin.cloud.errors import to_package_error
+from covalent_parallel_plugin.covalent_api.server_client import ElectronRecord, ServerClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.watching import (
-    CovalentServer,
-    Items,
-    JobView,
-    Node,
-    Snapshot,
-    Watch,
-    follow,
-    places_of,
-    view_of,
-)
 
 PARENT = "projects/local/locations/us-east1"
 OTHER_PARENT = "projects/another/locations/europe-west4"
@@ -70,37 +63,37 @@ def job(state: str = "RUNNING", counts: Any = None, labels: Any = None, events: 
 @pytest.mark.parametrize(
     ("label", "counts", "items"),
     [
-        ("1000", {"PENDING": 16}, Items(1000, 0, 0, True)),
-        ("1000", {"PENDING": 0, "SUCCEEDED": 16}, Items(1000, 1000, 0, True)),
-        ("160", {"SUCCEEDED": 4, "RUNNING": 8, "PENDING": 3, "FAILED": 1}, Items(160, 40, 10, True)),
-        ("100", {"SUCCEEDED": 1, "UNEXECUTED": 2}, Items(100, 33, 66, False)),
-        ("7", {"SUCCEEDED": 7}, Items(7, 7, 0, True)),
-        ("7", {}, Items(7, 0, 0, True)),
+        ("1000", {"PENDING": 16}, ItemCounts(1000, 0, 0, True)),
+        ("1000", {"PENDING": 0, "SUCCEEDED": 16}, ItemCounts(1000, 1000, 0, True)),
+        ("160", {"SUCCEEDED": 4, "RUNNING": 8, "PENDING": 3, "FAILED": 1}, ItemCounts(160, 40, 10, True)),
+        ("100", {"SUCCEEDED": 1, "UNEXECUTED": 2}, ItemCounts(100, 33, 66, False)),
+        ("7", {"SUCCEEDED": 7}, ItemCounts(7, 7, 0, True)),
+        ("7", {}, ItemCounts(7, 0, 0, True)),
         ("", {"RUNNING": 1}, None),
         ("many", {"RUNNING": 1}, None),
     ],
 )
-def test_items_are_reckoned_from_the_tasks(label: str, counts: dict[str, int], items: Items | None) -> None:
-    assert view_of(job(counts=counts, labels={"covalent-items": label}), 1000.0, {}).items == items
+def test_items_are_reckoned_from_the_tasks(label: str, counts: dict[str, int], items: ItemCounts | None) -> None:
+    assert job_view(job(counts=counts, labels={"covalent-items": label}), 1000.0, {}).items == items
 
 
 def test_a_job_takes_as_long_as_from_its_making_to_its_last_event() -> None:
     ended = job("SUCCEEDED", events=[Event("ended", 1030.0)])
-    assert view_of(ended, 5000.0, {}).seconds == 30
-    assert view_of(job(), 1012.0, {}).seconds == 12
-    assert view_of(job(), 990.0, {}).seconds == 0, "clocks may differ"
+    assert job_view(ended, 5000.0, {}).seconds == 30
+    assert job_view(job(), 1012.0, {}).seconds == 12
+    assert job_view(job(), 990.0, {}).seconds == 0, "clocks may differ"
 
 
 @pytest.mark.parametrize(
     ("state", "is_shown"), [("QUEUED", True), ("SCHEDULED", True), ("FAILED", True), ("RUNNING", False)]
 )
 def test_a_job_that_waits_or_failed_shows_its_trouble(state: str, is_shown: bool) -> None:
-    view = view_of(job(state, events=[Event(QUOTA, 1001.0), Event("Job state is set", 1002.0)]), 1010.0, {})
+    view = job_view(job(state, events=[Event(QUOTA, 1001.0), Event("Job state is set", 1002.0)]), 1010.0, {})
     assert ("QUOTA_EXCEEDED" in view.event, "quota" in view.meaning) == (is_shown, is_shown)
 
 
 def test_a_waiting_job_without_known_trouble_shows_its_last_event() -> None:
-    view = view_of(job("QUEUED", events=[Event("first", 1001.0), Event("last", 1002.0)]), 1010.0, {})
+    view = job_view(job("QUEUED", events=[Event("first", 1001.0), Event("last", 1002.0)]), 1010.0, {})
     assert (view.event, view.meaning) == ("last", "")
 
 
@@ -118,7 +111,7 @@ def test_a_waiting_job_without_known_trouble_shows_its_last_event() -> None:
     ],
 )
 def test_a_dispatch_is_over_with_its_jobs_and_itself(state: str, ended: list[bool], is_over: bool) -> None:
-    view = view_of(job(), 1000.0, {})
+    view = job_view(job(), 1000.0, {})
     assert Snapshot("d", state, [replace(view, has_ended=one) for one in ended]).is_over is is_over
 
 
@@ -128,43 +121,52 @@ def test_a_dispatch_is_over_with_its_jobs_and_itself(state: str, ended: list[boo
 @pytest.mark.parametrize(
     ("nodes", "given", "configured", "told"),
     [
-        ([Node("f", "gcpbatch", MADE)], {}, CONFIGURED, f"{OTHER_PARENT} (from its executors)"),
-        ([Node("f", "gcpbatch"), Node("g", "local")], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
-        ([Node("f", "derived", MADE)], {}, {}, f"{OTHER_PARENT} (from its executors)"),
+        ([ElectronRecord("f", "gcpbatch", MADE)], {}, CONFIGURED, f"{OTHER_PARENT} (from its executors)"),
         (
-            [Node("f", "gcpbatch", MADE), Node("g", "gcpbatch"), Node("h", "gcpbatch", MADE)],
+            [ElectronRecord("f", "gcpbatch"), ElectronRecord("g", "local")],
+            {},
+            CONFIGURED,
+            f"{PARENT} (from covalent.conf)",
+        ),
+        ([ElectronRecord("f", "derived", MADE)], {}, {}, f"{OTHER_PARENT} (from its executors)"),
+        (
+            [
+                ElectronRecord("f", "gcpbatch", MADE),
+                ElectronRecord("g", "gcpbatch"),
+                ElectronRecord("h", "gcpbatch", MADE),
+            ],
             {},
             CONFIGURED,
             f"{OTHER_PARENT}, {PARENT} (from its executors and covalent.conf)",
         ),
         (
-            [Node("f", "gcpbatch", MADE)],
+            [ElectronRecord("f", "gcpbatch", MADE)],
             {"region": "us-west1"},
             {},
             "projects/another/locations/us-west1 (from its executors)",
         ),
         (
-            [Node("f", "gcpbatch", {"project_id": "another"})],
+            [ElectronRecord("f", "gcpbatch", {"project_id": "another"})],
             {},
             {"project_id": "local", "region": "us-west1"},
             "projects/another/locations/us-east1 (from its executors)",
         ),
         (
-            [Node("f", "gcpbatch", MADE)],
+            [ElectronRecord("f", "gcpbatch", MADE)],
             {"project_id": "p", "region": "r"},
             CONFIGURED,
             "projects/p/locations/r (as given)",
         ),
-        ([Node("g", "local", {"log_stdout": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
-        ([Node("f", "gcpbatch", {"project_id": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        ([ElectronRecord("g", "local", {"log_stdout": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
+        ([ElectronRecord("f", "gcpbatch", {"project_id": ""})], {}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
         (None, {"project_id": None}, CONFIGURED, f"{PARENT} (from covalent.conf)"),
         (None, {"region": "us-west1"}, {}, "None"),
     ],
 )
 def test_jobs_are_looked_for_where_the_executors_say_and_else_the_file(
-    nodes: list[Node] | None, given: Any, configured: Any, told: str
+    nodes: list[ElectronRecord] | None, given: Any, configured: Any, told: str
 ) -> None:
-    assert str(places_of(nodes, given, configured)) == told
+    assert str(find_locations(nodes, given, configured)) == told
 
 
 # --- looks
@@ -266,18 +268,18 @@ class Place:
         pytest.fail("the job did not come to that")
 
     def look(self, address: str = NOBODY, dispatch_id: str = "") -> Snapshot:
-        server = CovalentServer(address)
+        server = ServerClient(address)
         wanted = dispatch_id or self.dispatch_id
-        found: Snapshot = self.ask(lambda batch: Watch(batch, server, wanted, {}, CONFIGURED).look())
+        found: Snapshot = self.ask(lambda batch: DispatchStatus(batch, server, wanted, {}, CONFIGURED).fetch())
         return found
 
     def follow(self, address: str, outage_seconds: float = 30.0) -> list[Snapshot]:
         """All that was shown until the end."""
         shown: list[Snapshot] = []
-        server = CovalentServer(address)
+        server = ServerClient(address)
         self.ask(
             lambda batch: follow(
-                Watch(batch, server, self.dispatch_id, {}, CONFIGURED), shown.append, 0.2, outage_seconds
+                DispatchStatus(batch, server, self.dispatch_id, {}, CONFIGURED), shown.append, 0.2, outage_seconds
             )
         )
         return shown
@@ -316,7 +318,7 @@ def test_a_map_shows_its_tasks_and_items(place: Place) -> None:
     place.until(name, lambda status: status.counts.get("SUCCEEDED") == 1 and status.counts.get("RUNNING") == 1)
     (view,) = place.look().jobs
     assert view.tasks == {"SUCCEEDED": 1, "RUNNING": 1}
-    assert view.items == Items(10, 5, 0, True)
+    assert view.items == ItemCounts(10, 5, 0, True)
     place.ask(lambda batch: batch.cancel(name))
 
 
@@ -442,7 +444,7 @@ def test_a_batch_that_never_answers_is_told(place: Place) -> None:
 
 def viewed(state: str, counts: dict[str, int], items: str = "", name: str = "j", parent: str = PARENT) -> JobView:
     labels = {"covalent-items": items} if items else {}
-    return replace(view_of(job(state, counts, labels), 1000.0, {}, parent), name=name)
+    return replace(job_view(job(state, counts, labels), 1000.0, {}, parent), name=name)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from covalent_parallel_plugin.deploy import Deployment, Terraform
-from covalent_parallel_plugin.deploy.configuration import Change
+from covalent_parallel_plugin.cli.deploy.deployment import Deployment
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange
+from covalent_parallel_plugin.cli.deploy.terraform import Terraform
 
 HERE = Path(__file__).resolve().parent
 # Resources that need no provider, outputs named as options; `stumble` and `linger` are for the real program, which is
@@ -130,7 +131,7 @@ class World:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder.parent), **self.environment}
         return Terraform(lambda: self.program, self.folder, environment)
 
-    def write(self, wanted: Sequence[Change]) -> None:
+    def write(self, wanted: Sequence[OptionChange]) -> None:
         self.configured.update({change.option: change.after for change in wanted})
 
     def ask(self, question: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import hcl2
 
-from covalent_parallel_plugin.deploy import INFRA
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA
 
 # https://developer.hashicorp.com/terraform/language/resources: what any resource may have beside its own arguments
 META_ARGUMENTS = {"count", "for_each", "depends_on", "provider", "lifecycle", "provisioner", "connection"}

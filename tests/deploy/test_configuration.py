@@ -11,28 +11,28 @@ import pytest
 import toml
 import warm_python
 
-from covalent_parallel_plugin.deploy.configuration import Change, changes, emptied
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange, changes, emptied
 
 
 @pytest.mark.parametrize(
     ("outputs", "earlier", "configured", "expected"),
     [
-        ({"bucket_name": "a"}, {}, {}, [Change("bucket_name", None, "a")]),
-        ({"bucket_name": "a"}, {}, {"bucket_name": ""}, [Change("bucket_name", "", "a")]),
-        ({"bucket_name": "a"}, {}, {"bucket_name": "b"}, [Change("bucket_name", "b", "a")]),
+        ({"bucket_name": "a"}, {}, {}, [OptionChange("bucket_name", None, "a")]),
+        ({"bucket_name": "a"}, {}, {"bucket_name": ""}, [OptionChange("bucket_name", "", "a")]),
+        ({"bucket_name": "a"}, {}, {"bucket_name": "b"}, [OptionChange("bucket_name", "b", "a")]),
         ({"bucket_name": "a"}, {}, {"bucket_name": "a"}, []),
         ({"external_ip": False}, {}, {"external_ip": "false"}, []),
-        ({"external_ip": False}, {}, {"external_ip": True}, [Change("external_ip", True, False)]),
+        ({"external_ip": False}, {}, {"external_ip": True}, [OptionChange("external_ip", True, False)]),
         ({"repository": "r"}, {}, {}, []),
         ({}, {}, {"network": "mine"}, []),
         ({}, {"network": "ours"}, {"network": "mine"}, []),
-        ({}, {"network": "ours"}, {"network": "ours"}, [Change("network", "ours", "")]),
-        ({}, {"external_ip": False}, {"external_ip": False}, [Change("external_ip", False, "")]),
-        ({"network": None}, {"network": "ours"}, {"network": "ours"}, [Change("network", "ours", "")]),
+        ({}, {"network": "ours"}, {"network": "ours"}, [OptionChange("network", "ours", "")]),
+        ({}, {"external_ip": False}, {"external_ip": False}, [OptionChange("external_ip", False, "")]),
+        ({"network": None}, {"network": "ours"}, {"network": "ours"}, [OptionChange("network", "ours", "")]),
     ],
 )
 def test_what_differs_is_found(
-    outputs: dict[str, object], earlier: dict[str, object], configured: dict[str, object], expected: list[Change]
+    outputs: dict[str, object], earlier: dict[str, object], configured: dict[str, object], expected: list[OptionChange]
 ) -> None:
     assert changes(outputs, earlier, configured) == expected
 
@@ -44,14 +44,14 @@ def test_what_only_terraform_will_know_is_said_so() -> None:
 
 def test_project_and_region_stay_when_the_rest_goes() -> None:
     standing = {"project_id": "p", "region": "us-east1", "bucket_name": "b"}
-    assert emptied(standing, standing) == [Change("bucket_name", "b", "")]
+    assert emptied(standing, standing) == [OptionChange("bucket_name", "b", "")]
 
 
-def write(folder: Path, *wanted: Change) -> subprocess.CompletedProcess[str]:
+def write(folder: Path, *wanted: OptionChange) -> subprocess.CompletedProcess[str]:
     """Write in a process of its own: Covalent reads where its file is when it is imported."""
     code = f"""
-from covalent_parallel_plugin.deploy.configuration import Change, write
-from covalent_parallel_plugin.deploy import DeployError
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange, write
+from covalent_parallel_plugin.errors import DeployError
 try:
     write({list(wanted)!r})
 except DeployError as error:
@@ -66,7 +66,12 @@ except DeployError as error:
 def test_writing_keeps_every_other_key(tmp_path: Path) -> None:
     file = tmp_path / "covalent.conf"
     file.write_text('[executors.gcpbatch]\nvcpus = 8\nnetwork = "ours"\n[dispatcher]\nport = 12345\n')
-    write(tmp_path, Change("bucket_name", None, "made"), Change("external_ip", None, False), Change("network", "x", ""))
+    write(
+        tmp_path,
+        OptionChange("bucket_name", None, "made"),
+        OptionChange("external_ip", None, False),
+        OptionChange("network", "x", ""),
+    )
     written = toml.loads(file.read_text())
     section = written["executors"]["gcpbatch"]
     assert section == {"vcpus": 8, "network": "", "bucket_name": "made", "external_ip": False}
@@ -77,7 +82,7 @@ def test_writing_keeps_every_other_key(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_written_is_told_with_the_lines_to_put_there(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "covalent.conf").chmod(0o400)
-    told = write(tmp_path, Change("bucket_name", None, "made")).stdout
+    told = write(tmp_path, OptionChange("bucket_name", None, "made")).stdout
     assert 'bucket_name = "made"' in told
 
 
@@ -88,11 +93,11 @@ def test_a_locked_file_is_told_with_the_lines_to_put_there(tmp_path: Path) -> No
     code = f"""
 import filelock
 from covalent_parallel_plugin import gcpbatch
-from covalent_parallel_plugin.deploy.configuration import Change, write
-from covalent_parallel_plugin.deploy import DeployError
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange, write
+from covalent_parallel_plugin.errors import DeployError
 with filelock.FileLock({str(tmp_path / "covalent.conf.lock")!r}, is_singleton=False):
     try:
-        write([Change("bucket_name", None, "made"), Change("external_ip", None, False)])
+        write([OptionChange("bucket_name", None, "made"), OptionChange("external_ip", None, False)])
     except DeployError as error:
         print(error)
 """

@@ -14,9 +14,9 @@ from deploy_worlds import write_program
 
 import covalent_parallel_plugin
 from covalent_parallel_plugin import gcpbatch
-from covalent_parallel_plugin.deploy import VARIABLES
-from covalent_parallel_plugin.deploy.defaults import infra_defaults, plugin_defaults
+from covalent_parallel_plugin.covalent_api.deploy_defaults import infra_defaults, plugin_defaults
 from covalent_parallel_plugin.settings import OPTIONS
+from covalent_parallel_plugin.settings.infrastructure_variables import VARIABLES
 
 SECONDS = 60.0
 
@@ -153,7 +153,7 @@ def test_other_names_of_the_plugins_module_are_still_missing() -> None:
 
 
 def test_importing_covalent_does_not_make_the_classes(tmp_path: Path) -> None:
-    code = "import sys, covalent; print('covalent_parallel_plugin.deploy' in sys.modules)"
+    code = "import sys, covalent; print('covalent_parallel_plugin.covalent_api.deploy_defaults' in sys.modules)"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "COVALENT_CONFIG_DIR": str(tmp_path)}
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from deploy_worlds import HOLD, MODULE, Lingering, World, make_world
 
-from covalent_parallel_plugin.deploy import DeployError, Interrupted
-from covalent_parallel_plugin.deploy.configuration import Change
+from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange
+from covalent_parallel_plugin.errors import DeployError, DeployInterruptedError
 
 SECONDS = 30.0
 
@@ -182,7 +182,7 @@ def test_status_tells_where_the_configuration_differs(world: World) -> None:
     world.up()
     assert list(world.deployment().status().differences) == []
     world.configured["bucket_name"] = "mistyped"
-    assert list(world.deployment().status().differences) == [Change("bucket_name", "mistyped", "first-bucket")]
+    assert list(world.deployment().status().differences) == [OptionChange("bucket_name", "mistyped", "first-bucket")]
 
 
 def test_status_tells_the_options_and_nothing_else(world: World) -> None:
@@ -273,7 +273,7 @@ def test_ctrl_c_reaches_terraform_and_the_state_stays_usable(
 ) -> None:
     world = lingering.world
     thread = interrupt_when(lingering.is_applying)
-    with pytest.raises(Interrupted, match="Go on with: covalent-parallel deploy up"):
+    with pytest.raises(DeployInterruptedError, match="Go on with: covalent-parallel deploy up"):
         world.up()
     thread.join()
     assert not lingering.has_finished()
@@ -286,7 +286,7 @@ def test_ctrl_c_reaches_terraform_and_the_state_stays_usable(
 def test_ctrl_c_is_pythons_own_again_afterwards(lingering: Lingering) -> None:
     before = signal.getsignal(signal.SIGINT)
     thread = interrupt_when(lingering.is_applying)
-    with pytest.raises(Interrupted):
+    with pytest.raises(DeployInterruptedError):
         lingering.world.up()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before

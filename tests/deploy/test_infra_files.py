@@ -15,10 +15,10 @@ from infra_files import META_ARGUMENTS, Resource, blocks, files, references, res
 from make_schema import SCHEMA, resource_types
 
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
-from covalent_parallel_plugin.deploy import INFRA, VARIABLES
-from covalent_parallel_plugin.deploy.folder import MARK
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA, MARK
 from covalent_parallel_plugin.protocol.object_names import PREFIX
 from covalent_parallel_plugin.settings import OPTIONS
+from covalent_parallel_plugin.settings.infrastructure_variables import VARIABLES
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy.md"
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())

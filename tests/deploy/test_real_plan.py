@@ -15,7 +15,9 @@ from make_schema import SCHEMA
 from stand_in_provider import StandInProvider, serving
 
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
-from covalent_parallel_plugin.deploy import INFRA, DeployError, Terraform
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA
+from covalent_parallel_plugin.cli.deploy.terraform import Terraform
+from covalent_parallel_plugin.errors import DeployError
 from covalent_parallel_plugin.protocol.object_names import PREFIX
 from covalent_parallel_plugin.settings import check, resolve
 

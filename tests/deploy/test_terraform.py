@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.deploy import DeployError, Terraform, find_terraform
+from covalent_parallel_plugin.cli.deploy.terraform import Terraform, find_terraform
+from covalent_parallel_plugin.errors import DeployError
 
 
 def terraform(program: str, folder: Path, **variables: str) -> Terraform:

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.deploy import INFRA, VARIABLES, DeployError, read_assignments
-from covalent_parallel_plugin.deploy.variables import checked, contradictions
+from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA
+from covalent_parallel_plugin.errors import DeployError
+from covalent_parallel_plugin.settings.infrastructure_variables import (
+    VARIABLES,
+    checked,
+    contradictions,
+    read_assignments,
+)
 
 GOOD: dict[str, list[object]] = {
     "project_id": ["my-project-123", "example.com:my-project", "123456789012"],

@@ -37,18 +37,18 @@ Diagnose = Callable[..., Diagnosis]
 @pytest.fixture
 def examine_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
     """The same examination without the command around it, in this process, which spares a second each."""
-    from covalent_parallel_plugin.doctor import report
-    from covalent_parallel_plugin.doctor.case import read_case
-    from covalent_parallel_plugin.doctor.checks import all_checks, gate
-    from covalent_parallel_plugin.doctor.examine import examine
+    from covalent_parallel_plugin.cli.doctor import report
+    from covalent_parallel_plugin.cli.doctor.check_runner import run_checks
+    from covalent_parallel_plugin.cli.doctor.checks import all_checks
+    from covalent_parallel_plugin.cli.doctor.setup import read_setup
 
     def run(*, options: Mapping[str, object] | None = None, environment: Mapping[str, str]) -> Diagnosis:
         (tmp_path / "covalent.conf").write_text(section_text({**SECTION, **(options or {})}))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        case = read_case({"COVALENT_CONFIG_DIR": str(tmp_path), **environment}, {})
-        findings = examine(all_checks(case), gate(case))
-        return Diagnosis(report.exit_status(findings), json.loads(report.as_json(findings, case, ())))
+        setup = read_setup({"COVALENT_CONFIG_DIR": str(tmp_path), **environment}, {})
+        results = run_checks(all_checks(), setup)
+        return Diagnosis(report.exit_status(results), json.loads(report.as_json(results, setup, ())))
 
     return run
 

@@ -209,8 +209,8 @@ def test_no_covalent_server(diagnose: Diagnose) -> None:
 
 
 def test_a_python_that_covalent_does_not_run_on_is_judged_so() -> None:
-    from covalent_parallel_plugin.doctor.versions import judge_python
+    from covalent_parallel_plugin.cli.doctor.checks.versions import evaluate_python
 
-    assert judge_python((3, 13, 0), "3.13.0").status == "error"
-    assert judge_python((3, 9, 1), "3.9.1").status == "error"
-    assert judge_python(sys.version_info[:3], "this").status == "ok"
+    assert evaluate_python((3, 13, 0), "3.13.0").status == "error"
+    assert evaluate_python((3, 9, 1), "3.9.1").status == "error"
+    assert evaluate_python(sys.version_info[:3], "this").status == "ok"

@@ -16,8 +16,8 @@ import pytest
 from doctor_command import COMMAND
 
 from covalent_parallel_plugin import __version__
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.emulator import Emulator
-from covalent_parallel_plugin.private_server import PrivateCovalentServer
 
 Diagnose = Callable[..., Any]
 HERE = ".".join(map(str, sys.version_info[:2]))

@@ -115,9 +115,9 @@ def test_ctrl_c_cancels_the_job_and_removes_its_objects(tmp_path: Path) -> None:
 def test_the_electron_needs_nothing_of_this_package_in_its_container() -> None:
     code = """
 import cloudpickle, sys
-from covalent_parallel_plugin.doctor import electron
-cloudpickle.register_pickle_by_value(electron)
-sys.stdout.buffer.write(cloudpickle.dumps(electron.look_around))
+from covalent_parallel_plugin.cli.doctor import trial_run
+cloudpickle.register_pickle_by_value(trial_run)
+sys.stdout.buffer.write(cloudpickle.dumps(trial_run.report_environment))
 """
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=SECONDS)
     assert b"covalent_parallel_plugin.electron" not in made.stdout

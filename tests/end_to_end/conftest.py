@@ -15,8 +15,8 @@ import own_covalent
 import pytest
 
 if TYPE_CHECKING:
+    from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
     from covalent_parallel_plugin.emulator import Emulator
-    from covalent_parallel_plugin.private_server import PrivateCovalentServer
 
 own_covalent.load()
 

@@ -24,7 +24,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 import covalent_parallel_plugin
-from covalent_parallel_plugin.private_server import PrivateCovalentServer
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 pytestmark = pytest.mark.browser
 
@@ -48,7 +48,7 @@ FLAGS = (
 APPEAR_SECONDS = 60.0
 PACKAGE = Path(covalent_parallel_plugin.__file__).parent
 # The demonstration's source up to where it dispatches itself, so that the picture shows what README shows.
-WORKFLOW = (PACKAGE / "demo_workflow.py").read_text().partition("if __name__")[
+WORKFLOW = (PACKAGE / "cli" / "demo" / "workflow.py").read_text().partition("if __name__")[
     0
 ] + "workflows['iris_svm'] = iris_svm, (), float\n"
 

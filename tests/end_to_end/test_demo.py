@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.demo import (
+from covalent_parallel_plugin.cli.demo.workflow_run import (
     ElectronState,
     WorkflowState,
     failed_electrons_stderr,
@@ -21,9 +21,9 @@ from covalent_parallel_plugin.demo import (
     read_verdict,
     run_workflow,
 )
-from covalent_parallel_plugin.private_server import PrivateCovalentServer
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
-DEMO = [sys.executable, "-c", "from covalent_parallel_plugin.cli.demo import demo; demo()"]
+DEMO = [sys.executable, "-c", "from covalent_parallel_plugin.cli.demo.command import demo; demo()"]
 DEMO_SECONDS = 180
 END_SECONDS = 10.0
 

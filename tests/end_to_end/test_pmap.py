@@ -13,7 +13,7 @@ import pytest
 from test_cancel import PRELUDE as CANCELLING
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.private_server import PrivateCovalentServer
+    from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 SOURCE = """
 import os

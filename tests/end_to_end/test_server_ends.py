@@ -16,8 +16,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.emulator import Emulator
-from covalent_parallel_plugin.private_server import PrivateCovalentServer
 
 PARENT = "projects/local/locations/us-east1"
 ELECTRONS = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from covalent_parallel_plugin.image.programs import Programs
+from covalent_parallel_plugin.cli.image.external_programs import Programs
 
 
 class Shelf:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from shelf import Shelf
 
-from covalent_parallel_plugin.image.build import (
+from covalent_parallel_plugin.cli.image.build import (
     BuildError,
-    Wanted,
+    BuildOptions,
     arguments,
     build,
     check,
@@ -20,13 +20,13 @@ from covalent_parallel_plugin.image.build import (
     default_tag,
     diagnosis,
 )
-from covalent_parallel_plugin.image.context import COPIED, RequirementsError, read_requirements, write_context
-from covalent_parallel_plugin.image.programs import CLOUD_BUILD, Ended
-from covalent_parallel_plugin.image.versions import LABELS, Versions
+from covalent_parallel_plugin.cli.image.build_context import COPIED, RequirementsError, read_requirements, write_context
+from covalent_parallel_plugin.cli.image.external_programs import CLOUD_BUILD, ProgramResult
+from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
 from covalent_parallel_plugin.settings.stock_image import stock_image
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
-WANTED = Wanted(tag="us-docker.pkg.dev/p/r/i:t", base="python:3.11-slim", python="3.11")
+WANTED = BuildOptions(tag="us-docker.pkg.dev/p/r/i:t", base="python:3.11-slim", python="3.11")
 CREATED = "2026-11-21T09:00:00+00:00"
 RECIPE = COPIED["Dockerfile"].read_text()
 
@@ -127,13 +127,13 @@ def test_what_is_right_is_not_refused(engine: str) -> None:
     ],
 )
 def test_a_failure_is_told_with_what_to_do(said: str, remedy: str) -> None:
-    text = diagnosis(("docker", "push", WANTED.tag), Ended(1, "", said), WANTED)
+    text = diagnosis(("docker", "push", WANTED.tag), ProgramResult(1, "", said), WANTED)
     assert said.splitlines()[-1] in text
     assert remedy in text
 
 
 def test_podman_logs_in_at_google_in_its_own_way() -> None:
-    text = diagnosis(("podman", "push", WANTED.tag), Ended(1, "", "denied"), WANTED)
+    text = diagnosis(("podman", "push", WANTED.tag), ProgramResult(1, "", "denied"), WANTED)
     assert "| podman login -u oauth2accesstoken" in text
 
 
@@ -142,17 +142,17 @@ def test_what_the_build_itself_refuses_is_told_in_its_words(prefix: str) -> None
     said = (
         f"{prefix}covalent-parallel: the base image has Python 3.12.1, and Python 3.11 is wanted\nError: exit status 1"
     )
-    text = diagnosis(("docker", "build"), Ended(1, "", said), WANTED)
+    text = diagnosis(("docker", "build"), ProgramResult(1, "", said), WANTED)
     assert text.startswith("the base image has Python 3.12.1, and Python 3.11 is wanted: choose")
 
 
 def test_a_step_that_could_have_refused_is_not_taken_for_one_that_did() -> None:
     said = 'STEP 6/21: RUN true || { echo "covalent-parallel: no python3"; exit 1; }\nError: ResolutionImpossible'
-    assert "exclude one another" in diagnosis(("podman", "build"), Ended(1, "", said), WANTED)
+    assert "exclude one another" in diagnosis(("podman", "build"), ProgramResult(1, "", said), WANTED)
 
 
 def test_an_unknown_failure_is_told_with_status_and_last_line() -> None:
-    assert "status 9: odd" in diagnosis(("docker", "build"), Ended(9, "", "x\nodd\n\n"), WANTED)
+    assert "status 9: odd" in diagnosis(("docker", "build"), ProgramResult(9, "", "x\nodd\n\n"), WANTED)
 
 
 def test_a_failed_build_is_not_pushed(shelf: Shelf, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from registry_server import AMD64, Registry
 from shelf import Shelf
 
-from covalent_parallel_plugin.cloud.image_config import ImageConfig
+from covalent_parallel_plugin.cli.image.check import Finding, compare
+from covalent_parallel_plugin.cli.image.inspect_image import InspectedImage, inspect_image
+from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
+from covalent_parallel_plugin.cloud.registry.image_config import ImageConfig
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.image.check import Finding, compare
-from covalent_parallel_plugin.image.look import Look, look
-from covalent_parallel_plugin.image.versions import LABELS, Versions
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
 CONFIG = ImageConfig("i", "", "linux", "amd64", "1000")
@@ -22,13 +22,13 @@ LABELLED = {LABELS["python"]: "3.11", LABELS["covalent"]: "1", LABELS["cloudpick
 
 
 def finding(what: str, inside: Versions, config: ImageConfig = CONFIG, trouble: str = "") -> Finding:
-    report = compare(Look(config, inside, "podman", trouble), HERE)
+    report = compare(InspectedImage(config, inside, "podman", trouble), HERE)
     (found,) = [found for found in report.findings if found.what == what]
     return found
 
 
 def test_an_image_with_the_same_versions_fits_without_a_warning() -> None:
-    report = compare(Look(CONFIG, HERE, "podman"), HERE)
+    report = compare(InspectedImage(CONFIG, HERE, "podman"), HERE)
     assert report.fits
     assert {found.level for found in report.findings} == {"ok", "info"}
 
@@ -106,7 +106,7 @@ def test_a_root_user_is_told_and_is_no_fault() -> None:
 
 
 def test_a_report_is_json() -> None:
-    record = json.loads(json.dumps(compare(Look(CONFIG, HERE, "podman"), HERE).record()))
+    record = json.loads(json.dumps(compare(InspectedImage(CONFIG, HERE, "podman"), HERE).record()))
     assert (record["fits"], record["inside"]["python"], record["platform"]) == (True, "3.11", "linux/amd64")
 
 
@@ -121,7 +121,7 @@ def engine(shelf: Shelf, tmp_path: Path, image: str, run: str) -> None:
 
 def test_an_image_that_an_engine_has_is_looked_at_there(shelf: Shelf, tmp_path: Path) -> None:
     engine(shelf, tmp_path, inspected(Labels=LABELLED, User="5"), "exit 1")
-    seen = look("i", shelf.programs)
+    seen = inspect_image("i", shelf.programs)
     assert (seen.source, seen.inside, seen.config.user) == ("podman", Versions("3.11", "1", "2", "3"), "5")
 
 
@@ -130,40 +130,40 @@ def test_an_official_image_is_found_under_another_of_its_names(shelf: Shelf, tmp
     there = f'[ "$3" = python:3.11-slim ] && cat "{tmp_path}/inspected.json"'
     answer = '{"python": "3.11.2", "covalent": "", "cloudpickle": "", "plugin": ""}'
     shelf.put("podman", f'case "$1" in image) {there};; run) [ "$5" = python:3.11-slim ] && echo \'{answer}\';; esac')
-    seen = look("mirror.gcr.io/library/python:3.11-slim", shelf.programs)
+    seen = inspect_image("mirror.gcr.io/library/python:3.11-slim", shelf.programs)
     assert (seen.config.uri, seen.inside.python) == ("python:3.11-slim", "3.11.2")
 
 
 def test_what_no_label_says_the_images_own_python_is_asked(shelf: Shelf, tmp_path: Path) -> None:
     answer = '{"python": "3.11.2", "covalent": "", "cloudpickle": "3", "plugin": ""}'
     engine(shelf, tmp_path, inspected(Env=["PYTHON_VERSION=3.11.9"]), f"echo warning >&2; echo '{answer}'")
-    assert look("i", shelf.programs).inside == Versions("3.11.2", "", "3", "")
+    assert inspect_image("i", shelf.programs).inside == Versions("3.11.2", "", "3", "")
 
 
 def test_where_its_python_cannot_be_asked_the_variable_of_official_images_counts(shelf: Shelf, tmp_path: Path) -> None:
     engine(shelf, tmp_path, inspected(Env=["PYTHON_VERSION=3.11.9"]), "echo no such file >&2; exit 127")
-    seen = look("i", shelf.programs)
+    seen = inspect_image("i", shelf.programs)
     assert (seen.inside.python, seen.trouble) == ("3.11.9", "no such file")
 
 
 def test_an_image_that_no_engine_has_is_looked_at_in_its_registry(shelf: Shelf, registry: Registry) -> None:
     shelf.put("podman", "exit 125")
     registry.put("a", "t", {**AMD64, "config": {"Labels": LABELLED}})
-    seen = look(f"{registry.host}/a:t", shelf.programs)
+    seen = inspect_image(f"{registry.host}/a:t", shelf.programs)
     assert (seen.source, seen.inside.covalent) == ("registry", "1")
 
 
 def test_of_an_official_image_in_a_registry_python_is_known(shelf: Shelf, registry: Registry) -> None:
     registry.put("python", "t", {**AMD64, "config": {"Env": ["PYTHON_VERSION=3.12.1"]}})
-    assert look(f"{registry.host}/python:t", shelf.programs).inside == Versions("3.12.1")
+    assert inspect_image(f"{registry.host}/python:t", shelf.programs).inside == Versions("3.12.1")
 
 
 def test_a_local_name_that_no_engine_has_asks_no_registry(shelf: Shelf) -> None:
     with pytest.raises(MissingResourceError, match="image build --tag localhost/a:t"):
-        look("localhost/a:t", shelf.programs)
+        inspect_image("localhost/a:t", shelf.programs)
 
 
 def test_a_registrys_failure_is_passed_on(shelf: Shelf, registry: Registry) -> None:
     registry.statuses = [500]
     with pytest.raises(UnavailableError):
-        look(f"{registry.host}/a:t", shelf.programs)
+        inspect_image(f"{registry.host}/a:t", shelf.programs)

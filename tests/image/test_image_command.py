@@ -13,7 +13,7 @@ import warm_python
 from registry_server import AMD64, Registry
 from shelf import Shelf
 
-from covalent_parallel_plugin.image.versions import LABELS, versions_here
+from covalent_parallel_plugin.cli.image.versions import LABELS, versions_here
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shelf import Shelf
 
-from covalent_parallel_plugin.image.programs import EngineError, working_engine
+from covalent_parallel_plugin.cli.image.external_programs import EngineError, working_engine
 
 
 def test_docker_is_taken_before_podman(shelf: Shelf) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covalent_parallel_plugin.cloud.reference import parse
+from covalent_parallel_plugin.cloud.registry.image_reference import parse_reference
 from covalent_parallel_plugin.settings.stock_image import stock_image
 
 DIGEST = "sha256:" + "0a" * 32
@@ -26,7 +26,7 @@ DIGEST = "sha256:" + "0a" * 32
     ],
 )
 def test_a_reference_is_completed_as_engines_do(text: str, whole: str) -> None:
-    assert str(parse(text)) == whole
+    assert str(parse_reference(text)) == whole
 
 
 @pytest.mark.parametrize(
@@ -46,29 +46,29 @@ def test_a_reference_is_completed_as_engines_do(text: str, whole: str) -> None:
 )
 def test_what_is_no_reference_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        parse(text)
+        parse_reference(text)
 
 
 def test_docker_hubs_api_has_another_name() -> None:
-    assert parse("python").address == "https://registry-1.docker.io"
+    assert parse_reference("python").address == "https://registry-1.docker.io"
 
 
 @pytest.mark.parametrize(
     ("text", "scheme"), [("localhost:5000/a", "http"), ("127.0.0.1:1/a", "http"), ("a.io/b", "https")]
 )
 def test_only_registries_of_this_machine_are_spoken_to_in_plain_text(text: str, scheme: str) -> None:
-    assert parse(text).address.startswith(f"{scheme}://")
+    assert parse_reference(text).address.startswith(f"{scheme}://")
 
 
 @pytest.mark.parametrize("host", ["europe-docker.pkg.dev", "gcr.io", "eu.gcr.io"])
 def test_googles_registries_are_known(host: str) -> None:
-    assert parse(f"{host}/p/i").is_google
+    assert parse_reference(f"{host}/p/i").is_google
 
 
 @pytest.mark.parametrize("host", ["evil-docker.pkg.dev.example.com", "notgcr.io", "docker.io"])
 def test_other_registries_never_get_a_google_token(host: str) -> None:
-    assert not parse(f"{host}/p/i").is_google
+    assert not parse_reference(f"{host}/p/i").is_google
 
 
 def test_the_mirror_is_asked_without_an_account() -> None:
-    assert not parse(stock_image("3.11")).is_google
+    assert not parse_reference(stock_image("3.11")).is_google

@@ -13,10 +13,10 @@ import pytest
 import requests
 from registry_server import AMD64, IMAGE, Registry
 
-from covalent_parallel_plugin.cloud.image_config import ImageConfig
-from covalent_parallel_plugin.cloud.reference import parse
-from covalent_parallel_plugin.cloud.registry import inspect
-from covalent_parallel_plugin.cloud.registry_answers import Answer, new_session, refusal
+from covalent_parallel_plugin.cloud.registry.client import read_image_config
+from covalent_parallel_plugin.cloud.registry.image_config import ImageConfig
+from covalent_parallel_plugin.cloud.registry.image_reference import parse_reference
+from covalent_parallel_plugin.cloud.registry.responses import RegistryResponse, error_for, new_session
 from covalent_parallel_plugin.errors import (
     CloudError,
     MissingResourceError,
@@ -38,7 +38,7 @@ CONFIG = {
 def test_an_images_configuration_is_read(registry: Registry) -> None:
     digest = registry.put("a/b", "t", CONFIG)
     uri = f"{registry.host}/a/b:t"
-    assert inspect(uri) == ImageConfig(
+    assert read_image_config(uri) == ImageConfig(
         uri=uri,
         digest=digest,
         os="linux",
@@ -53,13 +53,13 @@ def test_an_images_configuration_is_read(registry: Registry) -> None:
 
 def test_an_image_is_found_by_digest(registry: Registry) -> None:
     digest = registry.put("a", "t", CONFIG)
-    assert inspect(f"{registry.host}/a@{digest}").digest == digest
+    assert read_image_config(f"{registry.host}/a@{digest}").digest == digest
 
 
 @pytest.mark.parametrize(("user", "is_root"), [("", True), ("0:0", True), ("root", True), ("10001:10001", False)])
 def test_the_user_is_told(registry: Registry, user: str, is_root: bool) -> None:
     registry.put("a", "t", {**AMD64, "config": {"User": user}})
-    assert inspect(f"{registry.host}/a:t").is_root is is_root
+    assert read_image_config(f"{registry.host}/a:t").is_root is is_root
 
 
 def test_of_several_platforms_batchs_is_read(registry: Registry) -> None:
@@ -67,20 +67,20 @@ def test_of_several_platforms_batchs_is_read(registry: Registry) -> None:
     amd = registry.put("a", "amd", CONFIG)
     unknown = {"os": "unknown", "architecture": "unknown"}
     registry.put_index("a", "t", [(arm, unknown), (arm, {"os": "linux", "architecture": "arm64"}), (amd, AMD64)])
-    found = inspect(f"{registry.host}/a:t")
+    found = read_image_config(f"{registry.host}/a:t")
     assert (found.architecture, found.digest) == ("amd64", amd)
 
 
 def test_without_batchs_platform_the_first_one_tells_its_own(registry: Registry) -> None:
     arm = registry.put("a", "arm", {"os": "linux", "architecture": "arm64"})
     registry.put_index("a", "t", [(arm, {"os": "linux", "architecture": "arm64"})])
-    assert inspect(f"{registry.host}/a:t").architecture == "arm64"
+    assert read_image_config(f"{registry.host}/a:t").architecture == "arm64"
 
 
 def test_a_token_that_anybody_gets_is_fetched_once(registry: Registry) -> None:
     registry.put("a/b", "t", CONFIG)
     registry.token = "secret"
-    assert inspect(f"{registry.host}/a/b:t").architecture == "amd64"
+    assert read_image_config(f"{registry.host}/a/b:t").architecture == "amd64"
     tokens = [path for path in registry.asked if path.startswith("/token")]
     assert tokens == ["/token?service=the+registry&scope=repository%3Aa%2Fb%3Apull"]
     assert registry.authorizations == ["", "", "Bearer secret", "Bearer secret"]
@@ -90,12 +90,12 @@ def test_a_private_image_is_a_missing_permission_with_the_way_around(registry: R
     registry.put("a", "t", CONFIG)
     registry.token, registry.keeps_tokens = "secret", True
     with pytest.raises(PermissionDeniedError, match=r"authentication required.*docker pull"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_a_missing_image_is_named_with_the_command_that_makes_it(registry: Registry) -> None:
     with pytest.raises(MissingResourceError, match=rf"{registry.host}/a:t \(manifest unknown\).*image build --push"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 @pytest.mark.parametrize(
@@ -114,19 +114,19 @@ def test_every_refusal_is_a_typed_error_in_the_registrys_words(
     registry.put("a", "t", CONFIG)
     registry.statuses = [status]
     with pytest.raises(error, match="as the test wants it"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_trouble_that_passes_is_waited_for(registry: Registry) -> None:
     registry.put("a", "t", CONFIG)
     registry.statuses = [503, 502]
-    assert inspect(f"{registry.host}/a:t").architecture == "amd64"
+    assert read_image_config(f"{registry.host}/a:t").architecture == "amd64"
 
 
 def test_a_registry_that_does_not_answer_in_time_is_unavailable(registry: Registry) -> None:
     registry.delay_seconds = 0.5
     with pytest.raises(UnavailableError, match=r"within 0\.05 s"):
-        inspect(f"{registry.host}/a:t", timeout_seconds=0.05)
+        read_image_config(f"{registry.host}/a:t", timeout_seconds=0.05)
 
 
 def test_a_registry_that_is_not_there_is_unavailable() -> None:
@@ -134,7 +134,7 @@ def test_a_registry_that_is_not_there_is_unavailable() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(UnavailableError, match=r"cannot be reached \(.*refused"):
-        inspect(f"127.0.0.1:{port}/a:t")
+        read_image_config(f"127.0.0.1:{port}/a:t")
 
 
 def test_data_of_another_digest_is_refused(registry: Registry) -> None:
@@ -142,7 +142,7 @@ def test_data_of_another_digest_is_refused(registry: Registry) -> None:
     for digest in registry.blobs:
         registry.blobs[digest] = json.dumps({**CONFIG, "architecture": "arm64"}).encode()
     with pytest.raises(CloudError, match="sent other data"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_data_of_another_digest_is_refused(registry: Registry) -> None:
 def test_what_is_no_manifest_is_refused(registry: Registry, data: bytes) -> None:
     registry.put_manifest("a", "t", IMAGE, data)
     with pytest.raises(CloudError):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_an_endless_answer_is_refused(registry: Registry) -> None:
     registry.put_manifest("a", "t", IMAGE, b" " * 5_000_000)
     with pytest.raises(CloudError, match="4,194,304"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_what_is_no_image_asks_nobody() -> None:
     with pytest.raises(ValueError, match="is no image"):
-        inspect("no such")
+        read_image_config("no such")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_is_no_image_asks_nobody() -> None:
     ],
 )
 def test_each_kind_of_registry_has_its_own_way_in(uri: str, has_account: bool, remedy: str) -> None:
-    error = refusal(Answer(401, "", b""), parse(uri), has_account)
+    error = error_for(RegistryResponse(401, "", b""), parse_reference(uri), has_account)
     assert isinstance(error, PermissionDeniedError)
     assert remedy in str(error)
 
@@ -185,7 +185,7 @@ def test_a_redirect_to_another_host_does_not_get_the_token(registry: Registry) -
     registry.token = "secret"
     # the same machine, and another host to every client
     registry.elsewhere = f"localhost:{registry.port}"
-    assert inspect(f"{registry.host}/a:t").architecture == "amd64"
+    assert read_image_config(f"{registry.host}/a:t").architecture == "amd64"
     assert registry.authorizations[-2:] == ["Bearer secret", ""]
 
 
@@ -196,7 +196,7 @@ def test_a_password_in_netrc_does_not_take_the_tokens_place(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     registry.put("a", "t", CONFIG)
     registry.token = "secret"
-    assert inspect(f"{registry.host}/a:t").architecture == "amd64"
+    assert read_image_config(f"{registry.host}/a:t").architecture == "amd64"
     assert set(registry.authorizations) == {"", "Bearer secret"}
 
 
@@ -220,7 +220,7 @@ def digest_of(data: bytes) -> str:
 def test_a_manifest_of_any_shape_is_an_error_of_ours(registry: Registry, data: bytes) -> None:
     registry.put_manifest("a", "t", IMAGE, data)
     with pytest.raises(CloudError):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 @pytest.mark.parametrize("digest", ["../../../other/manifests/x", "sha256:x", "sha256:" + "0" * 63 + "/", "sha512:0"])
@@ -230,7 +230,7 @@ def test_what_is_no_digest_does_not_become_part_of_an_address(registry: Registry
     manifest = {"manifests": [entry]} if kind == "manifests" else {"config": entry, "layers": []}
     registry.put_manifest("a", "t", IMAGE, json.dumps(manifest).encode())
     with pytest.raises(CloudError):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
     assert registry.asked == ["/v2/a/manifests/t"]
 
 
@@ -242,21 +242,21 @@ def test_a_configuration_of_any_shape_is_an_error_of_ours(registry: Registry, co
     manifest = {"config": {"digest": digest_of(config)}, "layers": []}
     registry.put_manifest("a", "t", IMAGE, json.dumps(manifest).encode())
     with pytest.raises(CloudError, match="does not answer as a registry does"):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 @pytest.mark.parametrize("token", ["\u2603", "x\r\nHost: other"])
 def test_a_token_that_no_header_takes_is_an_error_of_ours(registry: Registry, token: str) -> None:
     registry.token = token
     with pytest.raises(CloudError):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_a_redirection_to_no_address_is_an_error_of_ours(registry: Registry) -> None:
     registry.put("a", "t", CONFIG)
     registry.elsewhere = "[::bad"
     with pytest.raises(CloudError):
-        inspect(f"{registry.host}/a:t")
+        read_image_config(f"{registry.host}/a:t")
 
 
 def test_an_answer_that_comes_byte_by_byte_ends_with_the_deadline() -> None:
@@ -275,7 +275,7 @@ def test_an_answer_that_comes_byte_by_byte_ends_with_the_deadline() -> None:
         thread.start()
         try:
             with pytest.raises(UnavailableError, match=r"did not answer within 0\.3 s"):
-                inspect(f"127.0.0.1:{listener.getsockname()[1]}/a:t", timeout_seconds=0.3)
+                read_image_config(f"127.0.0.1:{listener.getsockname()[1]}/a:t", timeout_seconds=0.3)
             assert thread.is_alive()
         finally:
             ends.set()

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-import covalent_parallel_plugin.planning.plan  # noqa: F401
+import covalent_parallel_plugin.cli.plan.plan_request  # noqa: F401
 from covalent_parallel_plugin.cli import main
 
 SECONDS = 120

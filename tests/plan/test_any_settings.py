@@ -16,10 +16,10 @@ from google.cloud import batch_v1
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.cli.option_assignments import OptionAssignments
+from covalent_parallel_plugin.cli.plan import document
+from covalent_parallel_plugin.cli.plan.planned_jobs import PlannedJob, plan_nodes, standalone_electron
 from covalent_parallel_plugin.errors import SettingsError
-from covalent_parallel_plugin.planning import document
-from covalent_parallel_plugin.planning.assignments import Changes
-from covalent_parallel_plugin.planning.jobs import PlannedJob, nameless_node, plan_nodes
 from covalent_parallel_plugin.settings import OPTIONS
 
 NEEDED = {"project_id": "my-project", "bucket_name": "some-bucket"}
@@ -30,7 +30,7 @@ DAYS_14 = 14 * 24 * 3600
 
 
 def planned(values: dict[str, Any], tasks: int = 1) -> PlannedJob:
-    (made,) = plan_nodes([nameless_node()], NEEDED, Changes(values), tasks)
+    (made,) = plan_nodes([standalone_electron()], NEEDED, OptionAssignments(values), tasks)
     return made
 
 
@@ -290,8 +290,8 @@ def test_json_and_yaml_are_the_job(values: dict[str, Any]) -> None:
     except SettingsError:
         assume(False)
     fields = document.job_fields(made)
-    assert yaml.safe_load(document.bare(made, "yaml", False)) == fields
-    text = document.bare(made, "json", False)
+    assert yaml.safe_load(document.single_job(made, "yaml", False)) == fields
+    text = document.single_job(made, "json", False)
     assert batch_v1.Job.from_json(text, ignore_unknown_fields=False) == made.job
 
 

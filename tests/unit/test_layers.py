@@ -29,24 +29,11 @@ ALSO = {
 }
 # What these may import is all there is; the others may import the protocol and the package's version as well
 CLOSED = {"", "protocol", "runner", "pmap", "sweep", "containers", "emulator"}
-# Rooms on their way into others
-PASSING = {
-    "deploy": {"settings", "errors", ""},
-    "image": {"cloud", "settings", "errors", "protocol", ""},
-    "doctor": {"gcpbatch", "image", "electron", "batch", "cloud", "settings", "errors", "protocol", ""},
-    "planning": {"gcpbatch", "electron", "batch", "settings", "errors", "protocol", ""},
-    "private_server": {""},
-    "demo_workflow": {"", "gcpbatch"},
-    "demo": {"emulator", "private_server", "demo_workflow", "settings", "errors", ""},
-    "watching": {"electron", "batch", "cloud", "settings", "errors", "protocol", ""},
-}
-PASSING_IMPORTS = {
-    (f"{PACKAGE}.cli.watch", "covalent._shared_files.utils"),
-    (f"{PACKAGE}.deploy.configuration", "covalent._shared_files.config"),
-    (f"{PACKAGE}.doctor.run", "covalent"),
 }
 # Who may import Covalent
-COVALENTS = ("covalent_api", "gcpbatch", "pmap.decorator", "cli.plan", "planning", "demo_workflow", "private_server")
+COVALENTS = ("covalent_api", "gcpbatch", "pmap.decorator", "cli.plan", "cli.demo.workflow")
+# The commands that use parts of another one's folder
+COMMANDS_BESIDES = {"doctor": {"image"}}
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
 

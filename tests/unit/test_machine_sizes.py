@@ -11,26 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from covalent_parallel_plugin.dispatch import jobspec
-from covalent_parallel_plugin.dispatch.call import Call
 from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import settings
+from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.electron_job import electron_job
 from covalent_parallel_plugin.emulator import known_defaults
 from covalent_parallel_plugin.emulator.machine_types import vcpus_of
+from covalent_parallel_plugin.protocol.identity import CallIdentity
 from covalent_parallel_plugin.settings.machine_sizes import MachineSize, machine_size, tasks_per_machine
 
 with (Path(__file__).parent / "machine_types.csv").open() as table:
     SIZES = {row["machine_type"]: (int(row["vcpus"]), int(row["memory_mib"])) for row in csv.DictReader(table)}
 CALL = Call("d", 0, "train", "3.11.7", "0.240.0")
-TICKET = jobspec.Ticket("0123456789abcdef", bytes(32), CALL.folder("0123456789abcdef"))
+IDENTITY = CallIdentity("0123456789abcdef", bytes(32), CALL.folder("0123456789abcdef"))
 
 
 def group(tasks: int = 1, **options: Any) -> batch_v1.TaskGroup:
     values = settings.resolve({"bucket_name": "some-bucket", "project_id": "my-project", **options}, {})
-    return jobspec.job(settings.check(values), CALL, TICKET, tasks).task_groups[0]
+    return electron_job(settings.check(values), CALL, IDENTITY, tasks).task_groups[0]
 
 
 @pytest.mark.parametrize("machine", SIZES)

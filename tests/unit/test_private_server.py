@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from covalent_parallel_plugin.private_server import (
+from covalent_parallel_plugin.covalent_api.private_server import (
     PrivateCovalentServer,
     PrivateServerError,
     private_environment,
@@ -103,7 +103,7 @@ def test_a_taken_port_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_server_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib\n"
-        "from covalent_parallel_plugin.private_server import PrivateCovalentServer\n"
+        "from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer\n"
         "print(PrivateCovalentServer(pathlib.Path(sys.argv[1])).start().address, flush=True)\n"
         "time.sleep(300)\n"
     )

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from covalent_parallel_plugin.dispatch.archive import runner_archive
 
 from covalent_parallel_plugin import __version__
+from covalent_parallel_plugin.batch.runner_archive import runner_archive
 
 ROOT = Path(__file__).parents[2]
 README, IMAGE_PAGE = (ROOT / "README.md").read_text(), (ROOT / "docs" / "image.md").read_text()

@@ -1,0 +1,147 @@
+"""`covalent-parallel demo`: the demonstration workflow, its progress, its table and its score."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
+from covalent_parallel_plugin.cli.demo import workflow_run as demonstration
+from covalent_parallel_plugin.cli.demo.workflow_run import WorkflowOutcome, WorkflowState
+from covalent_parallel_plugin.covalent_api.private_server import STOP_SECONDS, PrivateCovalentServer
+
+COLOURS = {"COMPLETED": "green", "FAILED": "red", "RUNNING": "cyan"}
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the server and its UI running until Ctrl-C.")
+def demo(keep: bool) -> None:
+    """Run a scikit-learn workflow as Batch jobs on this machine.
+
+    Starts the emulator and a private Covalent server, dispatches three electrons, and prints their states
+    and the score. Ends with status 0 only if the workflow completed and its score came back.
+    """
+    missing = demonstration.missing_packages()
+    if missing is not None:
+        raise click.ClickException(missing)
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    console = Console(highlight=False)
+    outcome = None
+    try:
+        with _interrupted_once():
+            console.print("Starting the emulator and a private Covalent server")
+            with demonstration.demo_server() as server:
+                console.print(f"Covalent's UI is at {server.address}")
+                with _progress(console) as progress:
+                    outcome = demonstration.run_workflow(server, progress.show)
+                _print_outcome(console, server, outcome)
+                if keep:
+                    _keep(console, server, outcome)
+                else:
+                    console.print(f"To look at it in Covalent's UI: {_own_name()} demo --keep")
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running")
+        if outcome is None:
+            sys.exit(INTERRUPTED_STATUS)
+    sys.exit(0 if outcome is not None and outcome.succeeded else 1)
+
+
+class _Progress:
+    """Shows states: a table that changes in place or, where there is no terminal, a line per change."""
+
+    def __init__(self, console: Console, live: Live | None) -> None:
+        self._console = console
+        self._live = live
+        self._seen: dict[int, str] = {}
+
+    def show(self, state: WorkflowState) -> None:
+        if self._live is not None:
+            self._live.update(_table(state) if state.electrons else "Dispatching the workflow")
+            return
+        for index, electron in enumerate(state.electrons):
+            if electron.status != self._seen.get(index) and electron.status != "NEW_OBJECT":
+                self._console.print(f"{electron.name}: {electron.status}", markup=False)
+            self._seen[index] = electron.status
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[_Progress]:
+    if not console.is_terminal:
+        yield _Progress(console, None)
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        yield _Progress(console, live)
+
+
+@contextlib.contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP interrupt, and further ones wait while everything is being stopped."""
+    quiet_until = 0.0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal quiet_until
+        if time.monotonic() >= quiet_until:
+            quiet_until = time.monotonic() + 2 * STOP_SECONDS
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _table(state: WorkflowState) -> Table:
+    table = Table("electron", "executor", "status")
+    table.add_column("seconds", justify="right")
+    for electron in state.electrons:
+        colour = COLOURS.get(electron.status, "dim")
+        status = "WAITING" if electron.status == "NEW_OBJECT" else electron.status
+        seconds = "" if electron.seconds is None else f"{electron.seconds:.1f}"
+        table.add_row(electron.name, electron.executor, f"[{colour}]{status}[/]", seconds)
+    return table
+
+
+def _print_outcome(console: Console, server: PrivateCovalentServer, outcome: WorkflowOutcome) -> None:
+    console.print(_table(outcome.state))
+    if outcome.succeeded:
+        console.print(f"Workflow COMPLETED, score {outcome.score:.3f}")
+        return
+    console.print(f"[red]Workflow {outcome.status}[/]")
+    if outcome.client_output:
+        click.echo(f"--- stderr of the client\n{outcome.client_output}")
+    try:
+        texts = demonstration.failed_electrons_stderr(server, outcome.state.dispatch_id)
+    except OSError as error:
+        texts = {"the electrons": f"could not be read from the server: {error}"}
+    for name, text in texts.items():
+        click.echo(f"--- stderr of {name}\n{text}")
+    click.echo(f"--- end of the server's log\n{server.log_tail()}")
+
+
+def _keep(console: Console, server: PrivateCovalentServer, outcome: WorkflowOutcome) -> None:
+    console.print(f"Look at it in Covalent's UI: {server.address}/{outcome.state.dispatch_id}")
+    console.print("Ctrl-C ends it")
+    # Bounded by the user's Ctrl-C or the server's own end.
+    while server.is_running:
+        time.sleep(0.5)
+
+
+def _own_name() -> str:
+    """The command as it can be typed again: its path where the shell would not find it."""
+    return "covalent-parallel" if shutil.which("covalent-parallel") else sys.argv[0]

@@ -1,0 +1,190 @@
+"""Run the demonstration workflow on a private Covalent server and the emulator, and report how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
+
+BUCKET = "covalent"
+WORKFLOW = ("-m", "covalent_parallel_plugin.cli.demo.workflow")
+WORKFLOW_SECONDS = 300.0
+POLL_SECONDS = 0.25
+# What the emulator, the servers and the workflow import, and the distribution that brings it.
+NEEDED = {"grpc": "grpcio", "sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn"}
+
+
+@dataclass(frozen=True)
+class ElectronState:
+    """One row of the progress table; `seconds` since its start, None before it."""
+
+    name: str
+    executor: str
+    status: str
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class WorkflowState:
+    """What is known of the dispatch: empty id until the server has accepted it."""
+
+    dispatch_id: str
+    electrons: tuple[ElectronState, ...]
+
+
+@dataclass(frozen=True)
+class WorkflowOutcome:
+    """How the workflow ended; `score` is None unless it completed and its value came back."""
+
+    state: WorkflowState
+    status: str
+    score: float | None
+    client_output: str
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "COMPLETED" and self.score is not None
+
+
+def missing_packages(needed: Mapping[str, str] = NEEDED) -> str | None:
+    """One message that names what is not installed and the command that installs it, or None."""
+    missing = [needed[name] for name in needed if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return f"the demo needs {', '.join(missing)}: pip install 'covalent-parallel-plugin[demo]'"
+
+
+@contextlib.contextmanager
+def demo_server() -> Iterator[PrivateCovalentServer]:
+    """An emulator and a private Covalent server that uses it; at the end both stop and their files go."""
+    from covalent_parallel_plugin.emulator import Emulator
+
+    with (
+        tempfile.TemporaryDirectory(prefix="covalent-parallel-demo-", ignore_cleanup_errors=True) as folder,
+        Emulator(buckets=(BUCKET,)) as emulator,
+        PrivateCovalentServer(
+            Path(folder),
+            emulator.environment,
+            configuration={
+                "executors.gcpbatch": {
+                    "project_id": "local",
+                    "bucket_name": BUCKET,
+                    "poll_freq": 1,
+                    "cache_dir": f"{folder}/cache",
+                }
+            },
+        ) as server,
+    ):
+        yield server
+
+
+def run_workflow(
+    server: PrivateCovalentServer,
+    report: Callable[[WorkflowState], None],
+    workflow: Sequence[str] = WORKFLOW,
+    timeout_seconds: float = WORKFLOW_SECONDS,
+) -> WorkflowOutcome:
+    """Dispatch a workflow from a client process and call `report` with its state until it has ended.
+
+    `workflow` is what Python is started with. The module or script runs as `__main__`, as a user's script
+    does: its functions then travel by value, and the container needs no copy of it to unpickle them. It
+    prints the dispatch id, and at the end `<status> <value>`.
+    """
+    state = WorkflowState("", ())
+    output = server.home / "client.out"
+    errors = server.home / "client.err"
+    with output.open("wb") as stdout, errors.open("wb") as stderr:
+        client = subprocess.Popen(
+            [sys.executable, "-W", "ignore", *workflow],
+            env=server.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        while client.poll() is None and time.monotonic() < deadline:
+            state = _read_state(server, output.read_text(), state)
+            report(state)
+            time.sleep(POLL_SECONDS)
+    finally:
+        if client.poll() is None:
+            client.kill()
+        client.wait()
+    state = _read_state(server, output.read_text(), state)
+    report(state)
+    status, score = read_verdict(output.read_text())
+    return WorkflowOutcome(state, status, score, errors.read_text(errors="replace"))
+
+
+def read_verdict(client_output: str) -> tuple[str, float | None]:
+    """Status and score from what the workflow's script printed: the dispatch id, then `<status> <value>`."""
+    lines = client_output.splitlines()
+    if len(lines) < 2:
+        return ("NOT DISPATCHED" if not lines else "NOT FINISHED"), None
+    status, _, value = lines[1].partition(" ")
+    try:
+        return status, float(value)
+    except ValueError:
+        return status, None
+
+
+def read_electrons(graph: Mapping[str, Any], now: datetime) -> tuple[ElectronState, ...]:
+    """The user's electrons in the answer of Covalent's graph request, in the order they started.
+
+    Covalent's own nodes have names that start with a colon. Its times are UTC without saying so.
+    """
+    nodes: Sequence[Mapping[str, Any]] = graph["graph"]["nodes"]
+    rows = []
+    for node in sorted(nodes, key=lambda node: (node["started_at"] or "9999", node["node_id"])):
+        if node["type"] != "function" or node["name"].startswith(":"):
+            continue
+        seconds = None
+        if node["started_at"]:
+            end = _utc(node["completed_at"]) if node["completed_at"] else now
+            seconds = max(0.0, (end - _utc(node["started_at"])).total_seconds())
+        rows.append(ElectronState(node["name"], node["executor_label"], node["status"], seconds))
+    return tuple(rows)
+
+
+def failed_electrons_stderr(server: PrivateCovalentServer, dispatch_id: str) -> dict[str, str]:
+    """What each failed electron of a dispatch wrote to stderr and its error, by the electron's name."""
+    found = {}
+    manifest = server.get_json(f"/api/v2/dispatches/{dispatch_id}")
+    for node in manifest["lattice"]["transport_graph"]["nodes"]:
+        if node["metadata"]["status"] == "FAILED":
+            texts = [
+                server.get_text(urllib.parse.urlsplit(node["assets"][asset]["remote_uri"]).path)
+                for asset in ("stderr", "error")
+                if node["assets"][asset]["size"]
+            ]
+            found[node["metadata"]["name"]] = "\n".join(texts)
+    return found
+
+
+def _read_state(server: PrivateCovalentServer, client_output: str, last: WorkflowState) -> WorkflowState:
+    dispatch_id, newline, _ = client_output.partition("\n")
+    if not newline:
+        return last
+    try:
+        graph = server.get_json(f"/api/v1/dispatches/{dispatch_id}/graph")
+    except OSError:
+        # A busy server may be late once; whether it is gone is for the client to tell, by ending.
+        return WorkflowState(dispatch_id, last.electrons)
+    return WorkflowState(dispatch_id, read_electrons(graph, datetime.now(timezone.utc)))
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)

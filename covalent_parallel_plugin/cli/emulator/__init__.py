@@ -1,0 +1,1 @@
+"""`covalent-parallel emulator`: run the emulator in the foreground."""

@@ -1,0 +1,103 @@
+"""`covalent-parallel plan`: the exact Jobs that would be submitted, checked and printed; nothing is submitted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+import click
+
+from covalent_parallel_plugin.cli.option_assignments import RequestError
+from covalent_parallel_plugin.errors import ParallelError
+
+from .. import missing_package
+
+# https://cloud.google.com/batch/quotas: tasks per task group
+MAX_TASKS = 100_000
+
+
+@click.command()
+@click.argument("workflow", required=False, metavar="[FILE.py[:LATTICE]]")
+@click.option("--arg", "args", multiple=True, metavar="NAME=JSON", help="Argument of the lattice; may be repeated.")
+@click.option("--args", "arguments", metavar="JSON", help="All its arguments: a list, or an object by name.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Option of the executor; may be repeated.")
+@click.option("--diff", "is_difference", is_flag=True, help="Show what --set changes in the Jobs.")
+@click.option("--against", multiple=True, metavar="KEY=VALUE", help="With --diff: what the Jobs had before instead.")
+@click.option("--tasks", type=click.IntRange(1, MAX_TASKS), default=1, metavar="N", help="The Job of a map of N tasks.")
+@click.option("--node", type=int, metavar="ID", help="The Job of this node of the workflow alone.")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--short", "is_short", is_flag=True, help="Leave out the source that the container starts with.")
+def plan(
+    workflow: str | None,
+    args: tuple[str, ...],
+    arguments: str | None,
+    changes: tuple[str, ...],
+    is_difference: bool,
+    against: tuple[str, ...],
+    tasks: int,
+    node: int | None,
+    form: str,
+    is_short: bool,
+) -> None:
+    """Print the Batch Jobs that a workflow's electrons would be, checked and not submitted.
+
+    Without a workflow: the Job of an electron with the options of Covalent's configuration file and of --set.
+    Standard output holds the document alone, all else goes to standard error. Ends with 1 if options or workflow
+    have a mistake, with 2 if this command was called wrongly.
+    """
+    if workflow is None and (args or arguments is not None or node is not None):
+        raise click.UsageError("--arg, --args and --node need a workflow, such as workflow.py:my_lattice")
+    if against and not is_difference:
+        raise click.UsageError("--against needs --diff")
+    if is_difference and not (changes or against):
+        raise click.UsageError("--diff needs something that differs: --set, --against or both")
+    with _stdout_for_the_document() as stdout:
+        try:
+            # Here, so that `--help` does not wait for Covalent, and what Covalent says on import is no document.
+            from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
+
+            configured = import_configured_options(os.environ)
+            from covalent_parallel_plugin.cli.plan import plan_request as planning
+
+            request = planning.PlanRequest(
+                workflow, args, arguments, changes, against, is_difference, tasks, node, form, is_short
+            )
+            made = planning.plan(request, configured)
+        except ModuleNotFoundError as error:
+            # One of ours: what the user's file lacks is a WorkflowError.
+            raise missing_package(error) from error
+        except RequestError as error:
+            raise click.UsageError(str(error)) from error
+        except ParallelError as error:
+            raise click.ClickException(str(error)) from error
+        _write(made.document, "diff" if is_difference else form, stdout)
+    for remark in (*made.remarks, "Nothing was submitted."):
+        click.echo(remark, err=True)
+
+
+@contextlib.contextmanager
+def _stdout_for_the_document() -> Iterator[TextIO]:
+    """Keep standard output; whatever the user's file, Covalent or their subprocesses print goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    with open(kept, "w", encoding="utf-8") as stream:
+        try:
+            yield stream
+        finally:
+            # before anything that comes to standard error later
+            sys.stdout.flush()
+
+
+def _write(document: str, language: str, stream: TextIO) -> None:
+    if not stream.isatty():
+        stream.write(document)
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    coloured = Syntax("", language, background_color="default").highlight(document)
+    Console(file=stream).print(coloured, soft_wrap=True, end="")

@@ -1,0 +1,215 @@
+"""What was asked for on the command line, made into a document and remarks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import SettingsError
+from ...settings import OPTIONS, SECTION, nearest
+from ..option_assignments import OptionAssignments, RequestError, read_option_assignments
+from . import document
+from .lattice_nodes import (
+    SUBLATTICE,
+    LatticeNode,
+    by_executor,
+    choose_lattice,
+    installed_executors,
+    listed,
+    nodes_of,
+    split_target,
+)
+from .planned_jobs import (
+    EXECUTOR,
+    HERE,
+    PLACEHOLDER,
+    PlannedJob,
+    merge_equal_jobs,
+    plan_nodes,
+    resolve_nodes,
+    standalone_electron,
+)
+from .user_script import load
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """The command line.
+
+    Attributes:
+        workflow: FILE or FILE:LATTICE; None for the Job of an electron of which nothing is known.
+        args, arguments: the lattice's, each as NAME=JSON, or all of them as JSON.
+        changes, against: KEY=VALUE, the options of the Jobs and of the Jobs to compare them with.
+        is_difference: whether the document is the difference of the two.
+        tasks: of an electron's Job.
+        node: the only one whose Job is wanted.
+        form: "yaml" or "json".
+        is_short: whether the bootstrap's source is left out.
+    """
+
+    workflow: str | None = None
+    args: Sequence[str] = ()
+    arguments: str | None = None
+    changes: Sequence[str] = ()
+    against: Sequence[str] = ()
+    is_difference: bool = False
+    tasks: int = 1
+    node: int | None = None
+    form: str = "yaml"
+    is_short: bool = False
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """A document and what else there is to say."""
+
+    document: str
+    remarks: tuple[str, ...]
+
+
+def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
+    """Make the Jobs, and write them.
+
+    Raises:
+        RequestError: the command line cannot be followed.
+        SettingsError: mistakes in options, all of them.
+        WorkflowError: the user's file raised.
+    """
+    changes, against = read_option_assignments(request.changes), read_option_assignments(request.against)
+    nodes, lattice = [standalone_electron()], PLACEHOLDER
+    if request.workflow is not None:
+        nodes, lattice = _nodes(request.workflow, *read_arguments(request.args, request.arguments))
+    nodes = resolve_nodes(nodes, configured, changes)
+    chosen = _chosen(nodes, request.node)
+
+    def jobs(changed: OptionAssignments, option: str = "--set") -> list[PlannedJob]:
+        return plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
+
+    remarks = [*_unknown_keys(configured), *_remarks(chosen)]
+    if request.is_difference:
+        before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
+        text = document.differences(before, after, request.form)
+        said = [*_summaries(merge_equal_jobs(before), "before: "), *_summaries(merge_equal_jobs(after), "after: ")]
+        return PlanResult(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
+    planned = merge_equal_jobs(jobs(changes))
+    said = _summaries(planned) or ["No node goes to Batch."]
+    if request.workflow is None or request.node is not None:
+        text = document.single_job(planned[0], request.form, request.is_short)
+    else:
+        elsewhere = [node for node in nodes if node.executor != EXECUTOR]
+        text = document.workflow(planned, elsewhere, request.form, request.is_short)
+    return PlanResult(text, (*said, *remarks))
+
+
+def read_arguments(pairs: Sequence[str], together: str | None) -> tuple[list[object], dict[str, object]]:
+    """A lattice's arguments, by position and by name.
+
+    Raises:
+        RequestError: something is no JSON, or no NAME=JSON.
+    """
+    positional: list[object] = []
+    named: dict[str, object] = {}
+    if together is not None:
+        value = _json(together, "--args")
+        if isinstance(value, list):
+            positional = value
+        elif isinstance(value, dict):
+            named = value
+        else:
+            raise RequestError(f"--args {together!r} is neither a list nor an object")
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--arg {pair!r} is no NAME=JSON")
+        named[name.strip()] = _json(text, f"--arg {name.strip()}")
+    return positional, named
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RequestError(
+            f"{where}: {text!r} is no JSON ({error}); text is written as {json.dumps(text)!r}"
+        ) from error
+
+
+def _nodes(target: str, positional: Sequence[object], named: Mapping[str, object]) -> tuple[list[LatticeNode], str]:
+    path, name = split_target(target)
+    lattice = choose_lattice(load(path), path, name)
+    return nodes_of(lattice, path, positional, named), lattice.__name__
+
+
+def _chosen(nodes: Sequence[LatticeNode], only: int | None) -> list[LatticeNode]:
+    if only is None:
+        return list(nodes)
+    chosen = [node for node in nodes if node.node_id == only]
+    if not chosen or chosen[0].executor != EXECUTOR:
+        there = listed([node for node in nodes if node.executor == EXECUTOR])
+        raise RequestError(f"node {only} has no Job; there are: {there or 'none'}")
+    return chosen
+
+
+def _all_or_mistakes(
+    jobs: Callable[[OptionAssignments, str], list[PlannedJob]],
+    against: tuple[OptionAssignments, bool],
+    changes: tuple[OptionAssignments, bool],
+) -> tuple[list[PlannedJob], list[PlannedJob]]:
+    """The Jobs for both; where one has mistakes, the error has those of both, and says whose they are.
+
+    With each goes whether its option was given: one that nobody typed is not named as the cause.
+    """
+    made: list[list[PlannedJob]] = []
+    mistakes: dict[str, list[str]] = {}
+    for (changed, is_given), option, other in ((against, "--against", "--set"), (changes, "--set", "--against")):
+        try:
+            made.append(jobs(changed, "--set and --against"))
+        except SettingsError as error:
+            for mistake in error.mistakes:
+                mistakes.setdefault(mistake, []).append(f"with {option}" if is_given else f"without {other}")
+    if mistakes:
+        raise SettingsError(
+            [f"{whose[0]}: {mistake}" if len(whose) == 1 else mistake for mistake, whose in mistakes.items()]
+        )
+    before, after = made
+    return before, after
+
+
+def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
+    """A sentence for each key of the section that is no option."""
+    found = []
+    for name in configured:
+        if name not in OPTIONS:
+            near = nearest(name)
+            found.append(
+                f"[{SECTION}] has the key {name!r}, which is no option{f' (did you mean {near!r}?)' if near else ''};"
+                " it is ignored"
+            )
+    return found
+
+
+def _summaries(jobs: Sequence[PlannedJob], when: str = "") -> list[str]:
+    return [
+        "\n  ".join([f"{when}{listed(planned.nodes) or 'the Job'}", *document.summary(planned)]) for planned in jobs
+    ]
+
+
+def _remarks(nodes: Sequence[LatticeNode]) -> list[str]:
+    """What there is to know of the nodes beside their Jobs."""
+    found = []
+    installed = [*installed_executors(), HERE]
+    for executor, names in by_executor([node for node in nodes if node.executor != EXECUTOR]).items():
+        near = nearest(executor, installed)
+        unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"
+        found.append(f"without a Job, on {executor}{'' if executor in installed else unknown}: {names}")
+    if lattices := listed([node for node in nodes if node.executor == EXECUTOR and node.kind == SUBLATTICE]):
+        found.append(f"{lattices}: builds a graph of its own when it runs; plan it by itself to see its Jobs")
+    by_name = [node for node in nodes if node.executor == EXECUTOR and node.options is None and node.name]
+    if by_name:
+        found.append(
+            f"{listed(by_name)}: the executor is given by its name, so that the Covalent server's configuration"
+            " counts, which was taken to be the one here"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Read the configuration of container images from their registries."""

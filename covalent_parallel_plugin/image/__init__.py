@@ -1,1 +1,0 @@
-"""The container image that electrons run in: building one, and telling whether one fits this environment."""
