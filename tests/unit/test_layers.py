@@ -29,7 +29,6 @@ ALSO = {
 }
 # What these may import is all there is; the others may import the protocol and the package's version as well
 CLOSED = {"", "protocol", "runner", "pmap", "sweep", "containers", "emulator"}
-}
 # Who may import Covalent
 COVALENTS = ("covalent_api", "gcpbatch", "pmap.decorator", "cli.plan", "cli.demo.workflow")
 # The commands that use parts of another one's folder
@@ -85,8 +84,6 @@ def is_ours(name: str) -> bool:
 
 def allowed(part: str) -> set[str] | None:
     """The parts that one may import, itself included; None of one without a place."""
-    if part in PASSING:
-        return PASSING[part] | {part}
     if part in CLOSED:
         return ALSO[part] | {part}
     ranks = [set(rank.split()) for rank in ORDER]
@@ -94,7 +91,7 @@ def allowed(part: str) -> set[str] | None:
         if part in rank:
             below = set().union(*ranks[number + 1 :]) | {"protocol", "", part}
             # The front doors may not use each other; the command line may, and what only it uses.
-            return below | {"emulator", "containers", *PASSING} if part == "cli" else below
+            return below | {"emulator", "containers"} if part == "cli" else below
     return None
 
 
@@ -113,8 +110,6 @@ def test_imports_point_down_the_diagram() -> None:
             offenders.append(f"{module} has no place in the diagram")
         else:
             offenders += [f"{module} imports {name or 'the package'}" for name in used_by(module, path) - mine]
-    # The configuration's reader and what `covalent deploy` asks for are on their way into covalent_api.
-    offenders = [each for each in offenders if each != f"{PACKAGE}.gcpbatch imports deploy"]
     assert offenders == []
 
 
@@ -125,7 +120,6 @@ def test_only_those_that_know_covalent_import_it() -> None:
         for name, _ in imports(module, path)
         if name.split(".")[0] in ("covalent", "covalent_dispatcher", "covalent_ui")
         and module != PACKAGE
-        and (module, name) not in PASSING_IMPORTS
         and not module.removeprefix(f"{PACKAGE}.").startswith(COVALENTS)
     ]
     assert offenders == []
