@@ -13,7 +13,9 @@ import resource
 import signal
 import sys
 
-from covalent_parallel_plugin.emulator import Emulator, ForkRuntime, Machines, ProcessRuntime
+from covalent_parallel_plugin.emulator import Emulator, Machines, ProcessRuntime
+
+from .fork_runtime import ForkRuntime
 
 
 def main() -> None:

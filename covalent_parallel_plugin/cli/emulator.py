@@ -49,10 +49,9 @@ _PORT = click.IntRange(0, 65535)
     "--runtime",
     "runtime_asked",
     # Emulator's own list is not imported for the help
-    type=click.Choice(("auto", "podman", "docker", "process", "fork")),
+    type=click.Choice(("auto", "podman", "docker", "process")),
     default="auto",
-    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works]; fork,"
-    " for load tests: forks of a Python that is there already.",
+    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works].",
 )
 @click.option(
     "--nfs",

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from .faults import Fault, FaultError, Faults
     from .faults_flags import parse_flag
     from .faults_plan import FaultPlan
-    from .forking import ForkRuntime
     from .known import (
         Accelerator,
         BucketFacts,
@@ -42,7 +41,6 @@ _HOME_OF = {
     "FaultError": "faults",
     "FaultPlan": "faults_plan",
     "Faults": "faults",
-    "ForkRuntime": "forking",
     "Known": "known",
     "KnownError": "known",
     "LogStore": "log_store",
@@ -75,7 +73,6 @@ __all__ = [
     "FaultError",
     "FaultPlan",
     "Faults",
-    "ForkRuntime",
     "Known",
     "KnownError",
     "LogStore",

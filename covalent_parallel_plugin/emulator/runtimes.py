@@ -10,13 +10,11 @@ from pathlib import Path
 from .container_engine import ENGINES
 from .container_probe import why_not
 from .containers import ContainerRuntime
-from .forking import ForkRuntime
 from .processes import ProcessRuntime
 
 AUTO = "auto"
 PROCESS = "process"
-FORK = "fork"
-RUNTIMES = (AUTO, *ENGINES, PROCESS, FORK)
+RUNTIMES = (AUTO, *ENGINES, PROCESS)
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Wish:
 
 
 def runtime_name(wish: Wish, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
-    """Tell which runtime it will be: "podman", "docker", "process" or "fork".
+    """Tell which runtime it will be: "podman", "docker" or "process".
 
     By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the stand-in's addresses
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
@@ -48,10 +46,10 @@ def runtime_name(wish: Wish, why_not: Callable[[str], str] = why_not, platform: 
         if reason := why_not(wish.name):
             raise ValueError(f"--runtime {wish.name} does not work here: {reason}")
         return wish.name
-    if wish.name in (PROCESS, FORK) or for_processes:
+    if wish.name == PROCESS or for_processes:
         if wish.nfs:
             raise ValueError("--nfs is for containers: processes have no volumes; give --runtime podman or docker")
-        return FORK if wish.name == FORK else PROCESS
+        return PROCESS
     reasons = []
     for name in ENGINES if platform == "linux" else ():
         reason = why_not(name)
@@ -63,10 +61,8 @@ def runtime_name(wish: Wish, why_not: Callable[[str], str] = why_not, platform: 
     return PROCESS
 
 
-def make_runtime(wish: Wish, name: str) -> ContainerRuntime | ProcessRuntime | ForkRuntime:
-    """Make the runtime that `runtime_name` told. Raises ValueError, and OSError where processes cannot be forked."""
+def make_runtime(wish: Wish, name: str) -> ContainerRuntime | ProcessRuntime:
+    """Make the runtime that `runtime_name` told. Raises ValueError."""
     if name == PROCESS:
         return ProcessRuntime(wish.python, wish.images)
-    if name == FORK:
-        return ForkRuntime(wish.python, wish.images)
     return ContainerRuntime(name, wish.nfs)

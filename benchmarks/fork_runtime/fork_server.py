@@ -1,4 +1,4 @@
-"""The warm process of `forking`: forks for each task that it is told of, and tells how each one ended.
+"""The warm process of `fork_runtime`: forks for each task that it is told of, and tells how each one ended.
 
 It is started by its path on the Python that the tasks run on, where this package may not be installed: it needs the
 standard library of Python 3.9 only, and Linux. It has one thread, so that a fork copies all that there is.

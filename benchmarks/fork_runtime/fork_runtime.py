@@ -15,16 +15,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .environment import process_environment
-from .processes import LocalProcess, ProcessRuntime, ProcessWorkspace, make_parts, refuse_volumes
-from .runtime import BARE_VM, CANNOT_START, VM, Command, Limits, StartFailed
+from covalent_parallel_plugin.emulator.environment import process_environment
+from covalent_parallel_plugin.emulator.processes import (
+    LocalProcess,
+    ProcessRuntime,
+    ProcessWorkspace,
+    make_parts,
+    refuse_volumes,
+)
+from covalent_parallel_plugin.emulator.runtime import BARE_VM, CANNOT_START, VM, Command, Limits, StartFailed
 
 _log = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 100_000
 """A longer command starts a Python of its own: a message to the warm process must fit into its socket's buffer."""
 _SERVER = Path(__file__).with_name("fork_server.py")
-# not as a script: its folder would become the first place to import from, and there is a logging.py in it
+# not as a script: its folder would become the first place to import from
 _START = "import sys; exec(compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec'))"
 _SEND_SECONDS = 30.0
 _END_SECONDS = 10.0

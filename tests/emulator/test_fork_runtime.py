@@ -21,14 +21,13 @@ import cloudpickle
 import pytest
 from batch_jobs import PARENT, State, batch_jobs, wait_until
 from google.cloud import batch_v1
-from test_command import Foreground
 
+from benchmarks.fork_runtime.fork_runtime import MESSAGE_BYTES, ForkedProcess, ForkRuntime
 from covalent_parallel_plugin import wire
 from covalent_parallel_plugin.dispatch import archive
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
-from covalent_parallel_plugin.emulator.forking import MESSAGE_BYTES, ForkedProcess, ForkRuntime
 from covalent_parallel_plugin.emulator.processes import LocalProcess, ProcessRuntime
 from covalent_parallel_plugin.emulator.runtime import Command, Limits, Runtime, StartFailed
 
@@ -376,8 +375,3 @@ def test_a_python_with_nothing_installed_runs_the_archive_and_imports_it_once(de
     assert all("/covalent_parallel_runner/" in printed(outcome)[1] for outcome in (first, second))
     # the first task's archive is in its own temporary folder, what is kept is not
     assert "/tmp/covalent-parallel-" in printed(first)[1] and "/covalent-parallel-" not in printed(second)[1]
-
-
-def test_the_command_forks_tasks_on_request() -> None:
-    running = Foreground("--runtime=fork")
-    assert running.end(signal.SIGTERM)[0] == 0
