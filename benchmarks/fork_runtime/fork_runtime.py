@@ -15,15 +15,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from covalent_parallel_plugin.emulator.environment import process_environment
-from covalent_parallel_plugin.emulator.processes import (
+from covalent_parallel_plugin.emulator.model.runtime_interface import (
+    BARE_VM,
+    CANNOT_START,
+    VM,
+    Command,
+    Limits,
+    StartFailed,
+)
+from covalent_parallel_plugin.emulator.runtimes.process import (
     LocalProcess,
     ProcessRuntime,
     ProcessWorkspace,
     make_parts,
     refuse_volumes,
 )
-from covalent_parallel_plugin.emulator.runtime import BARE_VM, CANNOT_START, VM, Command, Limits, StartFailed
+from covalent_parallel_plugin.emulator.runtimes.task_environment import process_environment
 
 _log = logging.getLogger(__name__)
 

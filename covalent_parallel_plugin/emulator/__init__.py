@@ -4,13 +4,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .containers import ContainerRuntime
-    from .ended import EndedJob
-    from .engine import Timing
-    from .faults import Fault, FaultError, Faults
-    from .faults_flags import parse_flag
-    from .faults_plan import FaultPlan
-    from .known import (
+    from .emulator import Emulator, PortTaken
+    from .execution.scheduler import Timing
+    from .execution.vm_pool import Machines
+    from .faults.flag import parse_flag
+    from .faults.plan import FaultPlan
+    from .faults.rule import Fault, FaultError, Faults
+    from .logging.server import LoggingServer
+    from .model.job_summary import EndedJob
+    from .model.log_store import LogStore
+    from .model.runtime_interface import Runtime
+    from .project.resources import (
         Accelerator,
         BucketFacts,
         Known,
@@ -20,46 +24,42 @@ if TYPE_CHECKING:
         ServiceAccount,
         Subnetwork,
     )
-    from .known_file import read_known
-    from .log_store import LogStore
-    from .logging import LoggingServer
-    from .processes import ProcessRuntime
-    from .runtime import Runtime
-    from .runtimes import RUNTIMES, Wish, make_runtime, runtime_name
-    from .server import Emulator, PortTaken
-    from .storage import StorageServer
-    from .vms import Machines
+    from .project.toml_file import read_known
+    from .runtimes.choose import RUNTIMES, Wish, make_runtime, runtime_name
+    from .runtimes.container import ContainerRuntime
+    from .runtimes.process import ProcessRuntime
+    from .storage.server import StorageServer
 
 _HOME_OF = {
-    "RUNTIMES": "runtimes",
-    "Accelerator": "known",
-    "BucketFacts": "known",
-    "ContainerRuntime": "containers",
-    "Emulator": "server",
-    "EndedJob": "ended",
-    "Fault": "faults",
-    "FaultError": "faults",
-    "FaultPlan": "faults_plan",
-    "Faults": "faults",
-    "Known": "known",
-    "KnownError": "known",
-    "LogStore": "log_store",
-    "LoggingServer": "logging",
-    "Machine": "known",
-    "Machines": "vms",
-    "Network": "known",
-    "PortTaken": "server",
-    "ProcessRuntime": "processes",
-    "Runtime": "runtime",
-    "ServiceAccount": "known",
-    "StorageServer": "storage",
-    "Subnetwork": "known",
-    "Timing": "engine",
-    "Wish": "runtimes",
-    "make_runtime": "runtimes",
-    "parse_flag": "faults_flags",
-    "read_known": "known_file",
-    "runtime_name": "runtimes",
+    "RUNTIMES": "runtimes.choose",
+    "Accelerator": "project.resources",
+    "BucketFacts": "project.resources",
+    "ContainerRuntime": "runtimes.container",
+    "Emulator": "emulator",
+    "EndedJob": "model.job_summary",
+    "Fault": "faults.rule",
+    "FaultError": "faults.rule",
+    "FaultPlan": "faults.plan",
+    "Faults": "faults.rule",
+    "Known": "project.resources",
+    "KnownError": "project.resources",
+    "LogStore": "model.log_store",
+    "LoggingServer": "logging.server",
+    "Machine": "project.resources",
+    "Machines": "execution.vm_pool",
+    "Network": "project.resources",
+    "PortTaken": "emulator",
+    "ProcessRuntime": "runtimes.process",
+    "Runtime": "model.runtime_interface",
+    "ServiceAccount": "project.resources",
+    "StorageServer": "storage.server",
+    "Subnetwork": "project.resources",
+    "Timing": "execution.scheduler",
+    "Wish": "runtimes.choose",
+    "make_runtime": "runtimes.choose",
+    "parse_flag": "faults.flag",
+    "read_known": "project.toml_file",
+    "runtime_name": "runtimes.choose",
 }
 
 __all__ = [

@@ -15,10 +15,10 @@ from container_jobs import PARENT, waited
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
+from covalent_parallel_plugin.containers.cleanup import list_containers, list_volumes
+from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.emulator import ContainerRuntime
-from covalent_parallel_plugin.emulator.container_engine import ContainerEngine
-from covalent_parallel_plugin.emulator.container_leftovers import list_containers, list_volumes
-from covalent_parallel_plugin.emulator.runtime import Command, Limits
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits
 
 pytestmark = pytest.mark.containers
 

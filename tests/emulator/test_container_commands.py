@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.container_command import (
+from covalent_parallel_plugin.containers.engine import ContainerEngine, registry_of
+from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
+from covalent_parallel_plugin.containers.run_command import (
     Bind,
     Identity,
     Variables,
@@ -19,12 +21,10 @@ from covalent_parallel_plugin.emulator.container_command import (
     run_words,
     variables_of,
 )
-from covalent_parallel_plugin.emulator.container_engine import ContainerEngine, registry_of
-from covalent_parallel_plugin.emulator.container_owner import is_dead, new_owner
-from covalent_parallel_plugin.emulator.container_pip import read_pip_settings
-from covalent_parallel_plugin.emulator.container_volumes import place_below, wanted_volumes
-from covalent_parallel_plugin.emulator.containers import JobShare, exported_folder
-from covalent_parallel_plugin.emulator.runtime import Command, Limits, Mount, StartFailed
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits, Mount, StartFailed
+from covalent_parallel_plugin.emulator.runtimes.container import JobShare, exported_folder
+from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, wanted_volumes
+from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
 READ_ONLY = Mount("/mnt/disks/fixed", "nfs", "server:/x", ("ro",))
@@ -214,7 +214,7 @@ def test_pips_index_settings_are_joined_and_local_paths_in_them_found(tmp_path: 
 
 
 def test_an_owner_lives_as_long_as_its_process() -> None:
-    code = "from covalent_parallel_plugin.emulator.container_owner import new_owner; print(new_owner()); input()"
+    code = "from covalent_parallel_plugin.containers.ownership import new_owner; print(new_owner()); input()"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     owner = process.stdout.readline().strip()

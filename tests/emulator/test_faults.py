@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.emulator import Fault, FaultError, FaultPlan, Faults, parse_flag
-from covalent_parallel_plugin.emulator.faults_catalogue import KINDS
-from covalent_parallel_plugin.emulator.faults_plan import Subject
+from covalent_parallel_plugin.emulator.faults.catalogue import KINDS
+from covalent_parallel_plugin.emulator.faults.plan import Subject
 
 UNAVAILABLE = Fault("rpc.error", code="UNAVAILABLE")
 

@@ -6,7 +6,12 @@ from datetime import datetime, timezone
 
 import pytest
 
-from covalent_parallel_plugin.emulator.filters import FilterError, Value, parse_filter, parse_time
+from covalent_parallel_plugin.emulator.filters.filter_language import (
+    FilterError,
+    Value,
+    parse_filter,
+    parse_time,
+)
 
 JOB: dict[tuple[str, ...], Value] = {
     ("name",): "projects/p/locations/l/jobs/one",

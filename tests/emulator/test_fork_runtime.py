@@ -28,8 +28,8 @@ from covalent_parallel_plugin.dispatch import archive
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
-from covalent_parallel_plugin.emulator.processes import LocalProcess, ProcessRuntime
-from covalent_parallel_plugin.emulator.runtime import Command, Limits, Runtime, StartFailed
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits, Runtime, StartFailed
+from covalent_parallel_plugin.emulator.runtimes.process import LocalProcess, ProcessRuntime
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process is for Linux")
 

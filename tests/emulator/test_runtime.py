@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.attempt import LINE_BYTES, Lines
-from covalent_parallel_plugin.emulator.environment import pip_settings, process_environment
-from covalent_parallel_plugin.emulator.processes import ProcessRuntime
-from covalent_parallel_plugin.emulator.runtime import Command, Limits, Process, StartFailed
+from covalent_parallel_plugin.emulator.execution.attempt import LINE_BYTES, Lines
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits, Process, StartFailed
+from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
+from covalent_parallel_plugin.emulator.runtimes.task_environment import pip_settings, process_environment
 
 IMAGE = "python:3-slim"
 

@@ -7,7 +7,7 @@ from batch_jobs import BatchJobs, batch_jobs, output
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.emulator import Emulator, Known
-from covalent_parallel_plugin.emulator.secret_versions import SecretDenied, Secrets, project_number
+from covalent_parallel_plugin.emulator.project.secrets import SecretDenied, Secrets, project_number
 
 NAME = "projects/p/secrets/s/versions/"
 

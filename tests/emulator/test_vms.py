@@ -19,13 +19,13 @@ from google.cloud.batch_v1.services.batch_service.transports import BatchService
 from test_command import Foreground
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Machines
-from covalent_parallel_plugin.emulator.attempt import Step
-from covalent_parallel_plugin.emulator.entry import Entry
-from covalent_parallel_plugin.emulator.jobs import Job, RetryRule, Task
-from covalent_parallel_plugin.emulator.machine_types import tasks_per_vm, vcpus_of
-from covalent_parallel_plugin.emulator.plan import Plan
-from covalent_parallel_plugin.emulator.runtime import Command
-from covalent_parallel_plugin.emulator.vms import Fleet, billed_seconds
+from covalent_parallel_plugin.emulator.execution.attempt import Step
+from covalent_parallel_plugin.emulator.execution.scheduled_job import Entry
+from covalent_parallel_plugin.emulator.execution.vm_pool import Fleet, billed_seconds
+from covalent_parallel_plugin.emulator.model.job import Job, RetryRule, Task
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command
+from covalent_parallel_plugin.emulator.model.task_plan import Plan
+from covalent_parallel_plugin.emulator.project.machine_types import tasks_per_vm, vcpus_of
 
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED"
 

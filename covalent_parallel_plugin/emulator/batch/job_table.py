@@ -1,0 +1,154 @@
+"""The jobs that exist, by name, with their answers kept ready; pages and filters over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from ..execution.scheduled_job import Entry
+from ..filters.field_masks import EVERYTHING, Fields
+from ..filters.filter_language import Value
+from ..model.job import Task
+from .messages import JobName, project_number
+from .operations import Record
+from .response_cache import JobAnswers, TaskAnswers
+from .validate_job import Refusal
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+_ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("state",): ("status", "state"),
+    ("createTime",): ("create_time",),
+    ("updateTime",): ("update_time",),
+}
+T = TypeVar("T")
+
+
+@dataclass
+class Held:
+    """One job: `base` is its message without state, `number` its place in the order of creation.
+
+    `open_records` are the operations on it that are not done.
+    """
+
+    name: JobName
+    base: Any
+    entry: Entry
+    number: int
+    open_records: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._answers = JobAnswers(self.base)
+        self._task_answers = TaskAnswers(self.base.task_groups[0].name)
+
+    def answer(self, now: float, mask: str = "", fields: Fields = EVERYTHING) -> bytes:
+        """Give the job's message; of it only `fields`, for which `mask` is a name."""
+        return self._answers.answer(self.entry.job, now, mask, fields)
+
+    def task_answer(self, task: Task) -> bytes:
+        """Give the message of one of the job's tasks."""
+        return self._task_answers.answer(task)
+
+    def value(self, path: tuple[str, ...]) -> Value:
+        """Look a field up for a filter. Raises KeyError."""
+        if path[0] == "labels" and len(path) == 2:
+            return str(self.base.labels[path[1]]) if path[1] in self.base.labels else None
+        return _VALUES[_ALIASES.get(path, path)](self)
+
+
+_VALUES: dict[tuple[str, ...], Callable[[Held], Value]] = {
+    ("name",): lambda held: str(held.name),
+    ("uid",): lambda held: str(held.base.uid),
+    ("priority",): lambda held: int(held.base.priority),
+    ("status", "state"): lambda held: held.entry.job.state.name,
+    ("create_time",): lambda held: datetime.fromtimestamp(held.entry.job.created, timezone.utc),
+    ("update_time",): lambda held: datetime.fromtimestamp(held.entry.job.updated, timezone.utc),
+    ("labels",): lambda held: dict(held.base.labels),
+}
+
+
+class Table:
+    """All jobs. Not safe for threads: guard it with a lock. A project may be given by its number too."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[tuple[str, str], dict[str, Held]] = {}
+        self._projects: dict[str, str] = {}
+        self._made = 0
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for jobs in self._jobs.values())
+
+    def add(self, name: JobName, base: Any, entry: Entry) -> Held:
+        """Keep a new job; the caller has seen that there is none of this name."""
+        self._projects[project_number(name.project)] = name.project
+        self._made += 1
+        held = Held(name, base, entry, self._made)
+        self._jobs.setdefault((name.project, name.location), {})[name.job] = held
+        return held
+
+    def find(self, name: JobName) -> Held | None:
+        """Find a job."""
+        return self._jobs.get((self._project(name.project), name.location), {}).get(name.job)
+
+    def get(self, name: JobName) -> Held:
+        """Find a job. Raises Refusal (NOT_FOUND)."""
+        held = self.find(name)
+        if held is None:
+            raise Refusal("NOT_FOUND", f'Resource "{name.numbered}" was not found')
+        return held
+
+    def remove(self, held: Held) -> None:
+        """Forget a job, if it is still the one of its name."""
+        jobs = self._jobs.get((held.name.project, held.name.location), {})
+        if jobs.get(held.name.job) is held:
+            del jobs[held.name.job]
+
+    def below(self, project: str, location: str) -> list[Held]:
+        """List the jobs of a project in a location ("-": in all), oldest first."""
+        project = self._project(project)
+        if location != "-":
+            return list(self._jobs.get((project, location), {}).values())
+        everywhere = [held for (owner, _), jobs in self._jobs.items() if owner == project for held in jobs.values()]
+        return sorted(everywhere, key=lambda held: held.number)
+
+    def _project(self, project: str) -> str:
+        return self._projects.get(project, project)
+
+
+def in_order(jobs: list[Held], order_by: str) -> list[Held]:
+    """Sort jobs as asked: by "name" or "create_time", with " desc" the other way. Raises Refusal."""
+    words = order_by.split()
+    if not words:
+        return jobs
+    if words[0] not in ("name", "create_time", "createTime") or words[1:] not in ([], ["asc"], ["desc"]):
+        raise Refusal("INVALID_ARGUMENT", f"order_by {order_by!r} must be name or create_time, with desc or without")
+    by_name = words[0] == "name"
+    return sorted(jobs, key=lambda held: str(held.name) if by_name else held.number, reverse=words[1:] == ["desc"])
+
+
+def page(
+    items: Iterable[T], *, size: int, token: str, mark: Callable[[T], int], is_wanted: Callable[[T], bool]
+) -> tuple[Sequence[T], str]:
+    """Cut the page after the item with the token's mark out of what is wanted, and give the next page's token.
+
+    A mark names an item for as long as it exists; an item that has gone since ends the listing with an error, as an
+    old token does. Raises Refusal (INVALID_ARGUMENT).
+    """
+    if size < 0:
+        raise Refusal("INVALID_ARGUMENT", f"page_size {size} must not be negative")
+    limit = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    is_past = not token
+    last = int(token) if token.isdecimal() else -1
+    chosen: list[T] = []
+    for item in items:
+        if not is_past:
+            is_past = mark(item) == last
+        elif is_wanted(item):
+            if len(chosen) == limit:
+                return chosen, str(mark(chosen[-1]))
+            chosen.append(item)
+    if not is_past:
+        raise Refusal("INVALID_ARGUMENT", f"page_token {token!r} is not valid, or no longer")
+    return chosen, ""

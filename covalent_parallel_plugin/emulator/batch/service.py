@@ -1,0 +1,247 @@
+"""The methods of Batch v1 and of Operations: each takes a request, checks it, has the engine act, and answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.cloud import batch_v1
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+
+from ..execution.scheduled_job import Entry
+from ..execution.scheduler import Engine
+from ..filters.field_masks import EVERYTHING, parse_mask
+from ..filters.filter_language import parse_filter
+from ..model.job import Job
+from ..model.job_summary import EndedJob, ended_job
+from ..project.resources import Known
+from .job_table import Held, Table, in_order, page
+from .messages import JobName, filled_job, parse_job_name, parse_tasks_name, plan_of, retry_rule, task_value
+from .operations import Operations, Record, operation_answer
+from .project_checks import why_it_fails
+from .response_cache import list_answer, message_type
+from .validate_job import Refusal, check_create, check_request_id
+
+REQUEST_ID_SECONDS = 3600.0
+"""For at least 60 minutes the same request_id gets the first answer (google.cloud.batch.v1)."""
+MAX_WAIT_SECONDS = 5.0
+_JOB = message_type("Job")
+_JOBS = message_type("ListJobsResponse")
+
+
+class BatchService:
+    """The methods of BatchService and of Operations. Raises Refusal, TransitionRefused, FilterError.
+
+    `on_job_end` is called with the engine's lock held, so it must be quick.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.time,
+        known: Known | None = None,
+        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
+    ) -> None:
+        self._known = Known() if known is None else known
+        self._on_job_end = on_job_end
+        self._engine = engine
+        self._clock = clock
+        self._table = Table()
+        self._operations = Operations(lambda: uuid.uuid4().hex)
+        self._requests: OrderedDict[tuple[str, str, str], tuple[float, Held | Record]] = OrderedDict()
+        self._changed = threading.Condition(engine.lock)
+
+    def create_job(self, request: batch_v1.CreateJobRequest) -> bytes:
+        """Make a job and hand it to the engine."""
+        check_create(request)
+        project, location = _parent(request.parent)
+        name = JobName(project, location, request.job_id or f"j-{uuid.uuid4()}")
+        uid = f"{name.job[:40].rstrip('-')}-{uuid.uuid4().hex[:12]}"
+        filled = filled_job(request.job, name, uid)
+        plan = plan_of(filled, name)
+        group = filled.task_groups[0]
+        with self._engine.lock:
+            now = self._clock()
+            earlier = self._earlier("create", request.parent, request.request_id, now)
+            if isinstance(earlier, Held):
+                return earlier.answer(now)
+            if self._table.find(name) is not None:
+                raise Refusal("ALREADY_EXISTS", f'Resource "{name.numbered}" already exists')
+            job = Job(
+                name.numbered,
+                task_count=group.task_count,
+                parallelism=group.parallelism,
+                retry=retry_rule(group.task_spec),
+                now=now,
+                on_end=lambda job: self._on_job_end(ended_job(name.job, job)),
+            )
+            entry = Entry(job, plan, refusal=why_it_fails(self._known, filled, plan.zone))
+            held = self._table.add(name, batch_v1.Job.pb(filled), entry)
+            held.entry.settled = lambda: self._settled(held)
+            self._remember("create", request.parent, request.request_id, now, held)
+            answer = held.answer(now)
+        self._engine.submit(held.entry)
+        return answer
+
+    def described(self, name: str) -> tuple[Mapping[str, str], float] | None:
+        """Give the labels of a job and the time it was created, if there is one of this name."""
+        with self._engine.lock:
+            held = self._table.find(parse_job_name(name))
+            return None if held is None else (held.entry.plan.labels, held.entry.job.created)
+
+    def get_job(self, request: batch_v1.GetJobRequest, mask: str = "") -> bytes:
+        """Give a job, or what a field mask wants of it."""
+        fields = parse_mask(mask, _JOB)
+        name = parse_job_name(request.name)
+        with self._engine.lock:
+            return self._table.get(name).answer(self._clock(), mask, fields)
+
+    def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
+        """Give a page of jobs, or what a field mask wants of it."""
+        fields = parse_mask(mask, _JOBS)
+        matches = parse_filter(request.filter)
+        project, location = _parent(request.parent)
+        with self._engine.lock:
+            now = self._clock()
+            jobs, token = page(
+                in_order(self._table.below(project, location), request.order_by),
+                size=request.page_size,
+                token=request.page_token,
+                mark=lambda held: held.number,
+                is_wanted=lambda held: matches(held.value),
+            )
+            # a mask of the list's has another name than the same text for a job
+            answers = [held.answer(now, f"list:{mask}", fields.get("jobs", EVERYTHING)) for held in jobs]
+        return list_answer(answers, token, fields)
+
+    def get_task(self, request: batch_v1.GetTaskRequest) -> bytes:
+        """Give a task."""
+        name, group, task = parse_tasks_name(request.name)
+        with self._engine.lock:
+            held = self._table.get(name)
+            tasks = held.entry.job.tasks if held.entry.job.lists_tasks and group == "group0" else []
+            if task is None or not task.isdecimal() or int(task) >= len(tasks):
+                raise Refusal("NOT_FOUND", f'Resource "{request.name}" was not found')
+            return held.task_answer(tasks[int(task)])
+
+    def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
+        """Give a page of tasks; a job that has not been scheduled has none."""
+        name, group, _ = parse_tasks_name(request.parent)
+        matches = parse_filter(request.filter)
+        with self._engine.lock:
+            held = self._table.get(name)
+            if group != "group0":
+                raise Refusal("NOT_FOUND", f'Resource "{request.parent}" was not found')
+            tasks, token = page(
+                held.entry.job.tasks if held.entry.job.lists_tasks else [],
+                size=request.page_size,
+                token=request.page_token,
+                mark=lambda task: task.index,
+                is_wanted=lambda task: matches(lambda field: task_value(task, field)),
+            )
+            return list_answer(map(held.task_answer, tasks), token)
+
+    def cancel_job(self, request: batch_v1.CancelJobRequest) -> Any:
+        """Begin to cancel a job."""
+        return self._begin("cancel", request.name, request.request_id)
+
+    def delete_job(self, request: batch_v1.DeleteJobRequest) -> Any:
+        """Begin to delete a job; while that goes on, the same operation is the answer."""
+        return self._begin("delete", request.name, request.request_id)
+
+    def get_operation(self, request: Any) -> Any:
+        """Give an operation."""
+        with self._engine.lock:
+            return operation_answer(self._operations.get(request.name))
+
+    def list_operations(self, request: Any) -> Any:
+        """Give a page of operations; a filter may ask for `done`."""
+        matches = parse_filter(request.filter)
+        answer = operations_pb2.ListOperationsResponse()
+        with self._engine.lock:
+            records = list(enumerate(self._operations.below(request.name.removesuffix("/operations"))))
+            chosen, answer.next_page_token = page(
+                records,
+                size=request.page_size,
+                token=request.page_token,
+                mark=lambda numbered: numbered[0],
+                is_wanted=lambda numbered: matches(numbered[1].value),
+            )
+            answer.operations.extend(operation_answer(record) for _, record in chosen)
+        return answer
+
+    def wait_operation(self, request: Any) -> Any:
+        """Give an operation once it is done, or after the timeout, which is 5 s at most here."""
+        asked = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
+        with self._changed:
+            record = self._operations.get(request.name)
+            self._changed.wait_for(lambda: record.ended is not None, min(asked, MAX_WAIT_SECONDS))
+            return operation_answer(record)
+
+    def cancel_operation(self, request: Any) -> Any:
+        """Note that somebody wants an operation cancelled; ending a job cannot be taken back."""
+        with self._engine.lock:
+            record = self._operations.get(request.name)
+            record.is_cancelled = record.is_cancelled or record.ended is None
+        return empty_pb2.Empty()
+
+    def delete_operation(self, request: Any) -> Any:
+        """Forget an operation."""
+        with self._engine.lock:
+            self._operations.delete(request.name)
+        return empty_pb2.Empty()
+
+    def _begin(self, verb: str, text: str, request_id: str) -> Any:
+        check_request_id(request_id)
+        name = parse_job_name(text)
+        with self._engine.lock:
+            now = self._clock()
+            earlier = self._earlier(verb, text, request_id, now)
+            if isinstance(earlier, Record):
+                return operation_answer(earlier)
+            held = self._table.get(name)
+            if verb == "cancel":
+                held.entry.job.request_cancel(now)
+            else:
+                under_way = next((record for record in held.open_records if record.verb == "delete"), None)
+                if under_way is not None:
+                    return operation_answer(under_way)
+                held.entry.job.request_delete(now)
+            parent = f"projects/{held.name.project}/locations/{held.name.location}"
+            record = self._operations.begin(parent, str(held.name), verb, now)
+            held.open_records.append(record)
+            self._remember(verb, text, request_id, now, record)
+            answer = operation_answer(record)
+        self._engine.end(held.entry)
+        return answer
+
+    def _settled(self, held: Held) -> None:
+        """A job that was cancelled or deleted has come to rest; the engine holds the lock."""
+        if not held.entry.job.has_ended:
+            self._table.remove(held)
+        for record in held.open_records:
+            record.ended = self._clock()
+        held.open_records.clear()
+        self._changed.notify_all()
+
+    def _earlier(self, verb: str, target: str, request_id: str, now: float) -> Held | Record | None:
+        while self._requests and next(iter(self._requests.values()))[0] < now - REQUEST_ID_SECONDS:
+            self._requests.popitem(last=False)
+        return self._requests.get((verb, target, request_id), (0.0, None))[1] if request_id else None
+
+    def _remember(self, verb: str, target: str, request_id: str, now: float, answered: Held | Record) -> None:
+        if request_id:
+            self._requests[verb, target, request_id] = (now, answered)
+
+
+def _parent(text: str) -> tuple[str, str]:
+    """Read projects/PROJECT/locations/LOCATION. Raises Refusal (INVALID_ARGUMENT)."""
+    parts = text.split("/")
+    if len(parts) != 4 or parts[0::2] != ["projects", "locations"] or not all(parts):
+        raise Refusal("INVALID_ARGUMENT", f"parent {text!r} must be projects/PROJECT/locations/LOCATION")
+    return parts[1], parts[3]

@@ -1,0 +1,155 @@
+"""Faults of gRPC calls: refused, taken but not answered, late, not found yet; the seam is around a method's call."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # has no stubs
+
+from ..batch.validate_job import Refusal
+from ..logging.service import LoggingRefusal, ReadQuota
+from ..storage.resource_apis.rest_api import service_disabled_text
+from .plan import Drawn, FaultPlan, Subject
+from .rule import Fault
+
+_JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/([^/]+)")
+_TASK = re.compile(r"/tasks/(\d+)$")
+_REFUSALS = ("error", "not_found", "api_disabled", "service_account", "machine_type")
+_PRESENCE = ("GetJob", "GetTask", "ListTasks", "CancelJob", "DeleteJob")
+
+Described = Callable[[str], tuple[Mapping[str, str], float] | None]
+"""From a job's full name to its labels and the time it was created (seconds since the epoch), if there is one."""
+
+
+class CallFaults:
+    """The faults of one service's calls; `family` is "rpc" or "logging", `described` tells of Batch's jobs."""
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        family: str,
+        described: Described = lambda name: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plan = plan
+        self._family = family
+        self._described = described
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._quotas: dict[int, ReadQuota] = {}
+
+    def answer(self, method: str, request: Any, call: Callable[[Any], Any], context: Any) -> Any:
+        """Have the call answered, or strike. Raises Refusal, besides what the call raises.
+
+        A call that is late takes effect after its delay, also when the client has given up meanwhile.
+        """
+        if not self._plan.has(self._family):
+            return call(request)
+        subject, created = self._subject(method, request)
+        late = self._draw("latency", subject)
+        if late is not None:
+            ended = threading.Event()
+            # False when the client is gone already: then there is nobody to wait for
+            if context.add_callback(ended.set):
+                ended.wait(late.consume().value("seconds"))
+        refused = self._draw_refusal(subject, created)
+        if refused is not None:
+            raise self._refusal(refused.consume(), subject, request, context)
+        self._count_read(method, request)
+        answer = call(request)
+        lost = self._draw("lost", subject)
+        if lost is not None:
+            fault = lost.consume()
+            raise Refusal(fault.value("code"), fault.value("message") or "the answer was lost on its way")
+        return answer
+
+    def _draw(self, what: str, subject: Subject) -> Drawn | None:
+        return self._plan.draw((f"{self._family}.{what}",), subject)
+
+    def _draw_refusal(self, subject: Subject, created: float | None) -> Drawn | None:
+        age = None if created is None else self._clock() - created
+
+        def applies(fault: Fault) -> bool:
+            if fault.kind in ("rpc.service_account", "rpc.machine_type"):
+                return subject.method == "CreateJob"
+            if fault.kind != "rpc.not_found":
+                return True
+            # a fault of jobs that exist: what does not is not found anyway
+            limit = fault.value("seconds")
+            return subject.method in _PRESENCE and age is not None and (limit is None or age < limit)
+
+        return self._plan.draw(tuple(f"{self._family}.{what}" for what in _REFUSALS), subject, applies)
+
+    def _subject(self, method: str, request: Any) -> tuple[Subject, float | None]:
+        if self._family != "rpc":
+            return Subject(method=method), None
+        if method == "CreateJob":
+            return Subject(method=method, job=request.job_id, labels=dict(request.job.labels)), None
+        text = getattr(request, "name", "") or getattr(request, "parent", "")
+        match = _JOB.match(text)
+        if match is None:
+            return Subject(method=method), None
+        task = _TASK.search(text)
+        labels, created = self._described(match[0]) or ({}, None)
+        number = None if task is None else int(task[1])
+        return Subject(method=method, job=match[1], labels=labels, task=number), created
+
+    def _count_read(self, method: str, request: Any) -> None:
+        if method != "ListLogEntries":
+            return
+        drawn = self._plan.draw(("logging.quota",), Subject(method=method))
+        if drawn is None:
+            return
+        per_minute = drawn.fault.value("per_minute")
+        with self._lock:
+            quota = self._quotas.setdefault(per_minute, ReadQuota(per_minute, time.monotonic))
+        try:
+            for name in request.resource_names:
+                quota.take(name.partition("/")[2])
+        except LoggingRefusal as refusal:
+            drawn.consume()
+            raise Refusal("RESOURCE_EXHAUSTED", refusal.message) from refusal
+        drawn.give_back()
+
+    def _refusal(self, fault: Fault, subject: Subject, request: Any, context: Any) -> Refusal:
+        if fault.kind == "rpc.not_found":
+            named = getattr(request, "name", "") or request.parent
+            return Refusal("NOT_FOUND", f'Resource "{named}" was not found')
+        if fault.kind == "rpc.api_disabled":
+            message, trailer = api_disabled(_project(request))
+            context.set_trailing_metadata((("grpc-status-details-bin", trailer),))
+            return Refusal("PERMISSION_DENIED", message)
+        if fault.kind == "rpc.service_account":
+            email = request.job.allocation_policy.service_account.email or "the default service account"
+            text = f"caller does not have access to act as the specified service account: {email}"
+            return Refusal("PERMISSION_DENIED", text)
+        if fault.kind == "rpc.machine_type":
+            machines = [instance.policy.machine_type for instance in request.job.allocation_policy.instances]
+            text = f"Invalid machine type: {(machines or [''])[0]!r} is not supported in {request.parent}"
+            return Refusal("INVALID_ARGUMENT", text)
+        return Refusal(fault.value("code"), fault.value("message") or f"{subject.method} was refused on request")
+
+
+def _project(request: Any) -> str:
+    named = getattr(request, "parent", "") or getattr(request, "name", "")
+    return str([*named.split("/"), "", ""][1])
+
+
+def api_disabled(project: str) -> tuple[str, bytes]:
+    """Give Google's text and error details (google.rpc.ErrorInfo) for an API that is not enabled."""
+    message = service_disabled_text("batch.googleapis.com", "Batch API", project)
+    info = error_details_pb2.ErrorInfo(
+        reason="SERVICE_DISABLED",
+        domain="googleapis.com",
+        metadata={"service": "batch.googleapis.com", "consumer": f"projects/{project}"},
+    )
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    code = grpc.StatusCode.PERMISSION_DENIED.value[0]
+    return message, status_pb2.Status(code=code, message=message, details=[detail]).SerializeToString()
