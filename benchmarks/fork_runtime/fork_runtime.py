@@ -20,7 +20,7 @@ from covalent_parallel_plugin.emulator.model.runtime_interface import (
     CANNOT_START,
     VM,
     Command,
-    Limits,
+    ResourceLimits,
     StartFailed,
 )
 from covalent_parallel_plugin.emulator.runtimes.process import (
@@ -59,7 +59,7 @@ class ForkRuntime:
         self._processes = ProcessRuntime(python, images)
         self._warm: dict[str, WarmProcess] = {}
 
-    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> ForkWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ForkWorkspace:
         """Name the attempt's folder; it is made when its first process starts."""
         return ForkWorkspace(self, self._processes, self._processes.new_folder(), vm)
 

@@ -1,4 +1,4 @@
-"""What runtimes have of containers, volumes and folders in an engine, and the removal of what dead ones left."""
+"""List containers and volumes by owner, and remove those whose owner has died."""
 
 from __future__ import annotations
 

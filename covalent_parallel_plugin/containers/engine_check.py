@@ -1,4 +1,4 @@
-"""Whether containers can be started here: by starting one, whose image is a program of a few bytes made on the spot."""
+"""Check that an engine can start containers here, by starting one whose image is a program of a few bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from ..emulator.model.runtime_interface import Command, Limits
 from .cleanup import NAME_PREFIX
+from .container import ContainerIdentity, ContainerSpec, ContainerVariables, ResourceLimits
 from .engine import ContainerEngine
 from .ownership import new_owner
-from .run_command import Identity, Variables, run_words
+from .run_command import run_arguments
 
 PROBE_SECONDS = 20.0
 _LOAD_ADDRESS = 0x400000
@@ -27,7 +27,7 @@ _PROGRAMS = {
 
 
 def why_not(name: str) -> str:
-    """Say why the engine cannot run tasks here; "" if it can, which it shows in a second or less."""
+    """Return why the engine cannot run containers here, "" if it can; takes a second or less."""
     try:
         engine = ContainerEngine(name)
     except ValueError as error:
@@ -46,14 +46,12 @@ def why_not(name: str) -> str:
         try:
             variables_file = Path(folder, "variables")
             variables_file.write_text("")
-            words = run_words(
+            words = run_arguments(
                 engine.name,
-                Command(image=image, entrypoint="/exit"),
-                image,
-                Identity(f"{NAME_PREFIX}-{owner}-probe", owner),
-                Limits(cpu_milli=100, memory_mib=64),
+                ContainerSpec(image, "/exit", limits=ResourceLimits(cpu_milli=100, memory_mib=64)),
+                ContainerIdentity(f"{NAME_PREFIX}-{owner}-probe", owner),
                 binds=(),
-                variables=Variables((), {}),
+                variables=ContainerVariables((), {}),
                 variables_file=str(variables_file),
                 cpus=1,
                 passes_streams=engine.passes_streams,

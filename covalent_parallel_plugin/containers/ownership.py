@@ -1,4 +1,4 @@
-"""Who owns a container: one runtime in one process, told apart from later processes of the same number."""
+"""Name the owner of a container: one runtime in one process, distinct from later processes of the same number."""
 
 from __future__ import annotations
 

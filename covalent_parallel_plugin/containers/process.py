@@ -1,4 +1,4 @@
-"""A runnable as a container: the engine's client with a thread that prepares it, waits for it and clears up."""
+"""Run a container: the engine's client, with a thread that prepares it, waits for it and clears up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..emulator.model.runtime_interface import CANNOT_START, StartFailed
+from .container import CANNOT_START, StartFailed
 from .engine import ContainerEngine
 
 _FAILED = 1
@@ -21,8 +21,8 @@ _DEATH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the engine's client is started with, all but the program's own name."""
+class PreparedClient:
+    """The arguments, environment and folder that the engine's client is started with."""
 
     words: Sequence[str]
     environment: Mapping[str, str]
@@ -30,7 +30,7 @@ class Prepared:
 
 
 class ContainerProcess:
-    """A container's life; it fulfils the protocol Process.
+    """A container from its preparation to its end; its methods return at once.
 
     `prepare` and `clear_up` run in the container's own thread and may take their time. `prepare` may raise StartFailed;
     `clear_up`, which runs after the container's end or where it never started, gives lines that say what went wrong.
@@ -40,7 +40,7 @@ class ContainerProcess:
         self,
         engine: ContainerEngine,
         name: str,
-        prepare: Callable[[], Prepared],
+        prepare: Callable[[], PreparedClient],
         clear_up: Callable[[], Sequence[str]],
     ) -> None:
         self._engine = engine

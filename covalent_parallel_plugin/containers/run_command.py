@@ -1,4 +1,4 @@
-"""How a runnable is written as a command of podman or docker: pure, all but the program's own name."""
+"""Build the arguments of `podman run` or `docker run`: pure functions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from ..emulator.model.runtime_interface import CANNOT_START, Command, Limits, StartFailed
+from .container import CANNOT_START, Bind, ContainerIdentity, ContainerSpec, ContainerVariables, StartFailed
 from .engine import registry_of
 
 OWNER_LABEL = "covalent-parallel-emulator"
@@ -18,55 +17,25 @@ _CLIENTS_OWN = ("CONTAINER", "DOCKER", "XDG_", "STORAGE_", "BUILDAH_", "REGISTRY
 _NETWORKS = ("--net", "--network")
 
 
-@dataclass(frozen=True)
-class Bind:
-    """A folder of this machine, or a volume of the engine's, as a container sees it; `options` as docker has them."""
-
-    source: str
-    target: str
-    options: str = ""
-
-    def __str__(self) -> str:
-        return ":".join(filter(None, (self.source, self.target, self.options)))
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a container of the stand-in is known by: its own name, and the stand-in that owns it."""
-
-    name: str
-    owner: str
-
-
-@dataclass(frozen=True)
-class Variables:
-    """A container's variables: lines of a file, and those that do not fit into one, which the client hands on."""
-
-    lines: Sequence[str]
-    handed_on: Mapping[str, str]
-
-
-def run_words(
+def run_arguments(
     engine: str,
-    command: Command,
-    image: str,
-    identity: Identity,
-    limits: Limits,
+    container: ContainerSpec,
+    identity: ContainerIdentity,
     *,
     binds: Sequence[Bind],
-    variables: Variables,
+    variables: ContainerVariables,
     variables_file: str,
     cpus: int,
     passes_streams: bool,
     credentials_file: str = "",
 ) -> list[str]:
-    """Write what follows `podman` or `docker`.
+    """Return the arguments of the program `podman` or `docker`.
 
-    Limits come before the job's own options, which may replace them; what the stand-in must know a container by comes
-    after, so that no option takes it away. `cpus` is how many this machine has: docker refuses to limit to more.
-    Raises StartFailed.
+    Limits come before the container's own options, which may replace them; what identifies a container comes after, so
+    that no option takes it away. `cpus` is how many this machine has: docker refuses to limit to more. Raises
+    StartFailed.
     """
-    options = split_options(command.options)
+    options, limits = split_options(container.options), container.limits
     words = ["run", f"--memory={limits.memory_mib}m", f"--memory-swap={limits.memory_mib}m"]
     if 0 < limits.cpu_milli < cpus * 1000:
         words.append(f"--cpus={limits.cpu_milli / 1000:g}")
@@ -87,9 +56,9 @@ def run_words(
     words.append(f"--env-file={variables_file}")
     words += [f"--env={name}" for name in variables.handed_on]
     words += [f"--volume={bind}" for bind in binds]
-    if command.entrypoint:
-        words.append(f"--entrypoint={command.entrypoint}")
-    return [*words, image, *command.arguments]
+    if container.entrypoint:
+        words.append(f"--entrypoint={container.entrypoint}")
+    return [*words, container.image, *container.arguments]
 
 
 def split_options(options: str) -> list[str]:
@@ -100,8 +69,8 @@ def split_options(options: str) -> list[str]:
         raise StartFailed(CANNOT_START, f"the container's options {options!r} cannot be split: {error}") from error
 
 
-def variables_of(environment: Mapping[str, str], outer: Mapping[str, str]) -> Variables:
-    """Sort variables by the way they go: a value in a command line could be read by anyone on this machine.
+def sort_variables(environment: Mapping[str, str], outer: Mapping[str, str]) -> ContainerVariables:
+    """Sort variables by how they are passed: a value in a command line could be read by anyone on this machine.
 
     A file's line holds neither a line's end nor 64 KiB; such a value goes through the client's own environment, which
     `outer` is. Raises StartFailed where the client would take that variable for its own.
@@ -118,11 +87,11 @@ def variables_of(environment: Mapping[str, str], outer: Mapping[str, str]) -> Va
             )
         else:
             handed_on[name] = value
-    return Variables(lines, handed_on)
+    return ContainerVariables(lines, handed_on)
 
 
-def credentials(image: str, username: str, password: str) -> str:
-    """Write the file in which both engines look up how to log in to a registry."""
+def credentials_json(image: str, username: str, password: str) -> str:
+    """Return the file in which both engines look up how to log in to a registry."""
     registry = registry_of(image)
     entry = {"auth": base64.b64encode(f"{username}:{password}".encode()).decode("ascii")}
     hosts = ("docker.io", "https://index.docker.io/v1/") if registry == "docker.io" else (registry,)

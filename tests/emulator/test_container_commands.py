@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from covalent_parallel_plugin.containers.container import (
+    Bind,
+    ContainerIdentity,
+    ContainerSpec,
+    ContainerVariables,
+    ResourceLimits,
+    StartFailed,
+)
 from covalent_parallel_plugin.containers.engine import ContainerEngine, registry_of
 from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
-from covalent_parallel_plugin.containers.run_command import (
-    Bind,
-    Identity,
-    Variables,
-    credentials,
-    run_words,
-    variables_of,
-)
-from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits, Mount, StartFailed
+from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
+from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
 from covalent_parallel_plugin.emulator.runtimes.container import JobShare, exported_folder
 from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, wanted_volumes
 from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
@@ -31,16 +32,21 @@ READ_ONLY = Mount("/mnt/disks/fixed", "nfs", "server:/x", ("ro",))
 
 
 def words(
-    engine: str = "docker", *, cpus: int = 4, limits: Limits | None = None, passes: bool = False, **command: object
+    engine: str = "docker",
+    *,
+    cpus: int = 4,
+    limits: ResourceLimits | None = None,
+    passes: bool = False,
+    lines: tuple[str, ...] = (),
+    **container: object,
 ) -> list[str]:
-    return run_words(
+    limits = ResourceLimits(1500, 512) if limits is None else limits
+    return run_arguments(
         engine,
-        Command(image="image", **command),  # type: ignore[arg-type]
-        "image",
-        Identity("name", "owner"),
-        Limits(1500, 512) if limits is None else limits,
+        ContainerSpec("image", limits=limits, **container),  # type: ignore[arg-type]
+        ContainerIdentity("name", "owner"),
         binds=[Bind("/here", "/there", "ro")],
-        variables=Variables((), {"LONG": "value"}),
+        variables=ContainerVariables(lines, {"LONG": "value"}),
         variables_file="/file",
         cpus=cpus,
         passes_streams=passes,
@@ -68,7 +74,7 @@ def test_the_network_is_this_machines_unless_the_job_says_another() -> None:
 
 
 def test_no_value_of_a_variable_is_in_the_command() -> None:
-    made = words(environment={"KEY": "s3cret"})
+    made = words(lines=("KEY=s3cret",))
     assert "s3cret" not in " ".join(made) and "--env=LONG" in made and "--env-file=/file" in made
 
 
@@ -79,14 +85,14 @@ def test_options_that_no_shell_could_split_are_exit_code_125() -> None:
 
 
 def test_variables_with_several_lines_or_of_great_length_go_through_the_clients_environment() -> None:
-    made = variables_of({"A": "x=#'\"", "B": "one\ntwo", "C": "y" * 70_000}, {"PATH": "/bin"})
+    made = sort_variables({"A": "x=#'\"", "B": "one\ntwo", "C": "y" * 70_000}, {"PATH": "/bin"})
     assert (list(made.lines), set(made.handed_on)) == (["A=x=#'\""], {"B", "C"})
 
 
 @pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "CONTAINERS_CONF"])
 def test_such_a_variable_that_the_client_reads_itself_is_exit_code_125(name: str) -> None:
     with pytest.raises(StartFailed, match=name):
-        variables_of({name: "one\ntwo"}, {"PATH": "/bin"})
+        sort_variables({name: "one\ntwo"}, {"PATH": "/bin"})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_such_a_variable_that_the_client_reads_itself_is_exit_code_125(name: str
 )
 def test_credentials_are_for_the_images_registry(uri: str, registry: str) -> None:
     assert registry_of(uri) == registry
-    auths = json.loads(credentials(uri, "user", "pass:word"))["auths"]
+    auths = json.loads(credentials_json(uri, "user", "pass:word"))["auths"]
     assert base64.b64decode(auths[registry]["auth"]) == b"user:pass:word"
 
 

@@ -28,7 +28,7 @@ from covalent_parallel_plugin.dispatch import archive
 from covalent_parallel_plugin.dispatch.call import Call
 from covalent_parallel_plugin.dispatch.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
-from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Limits, Runtime, StartFailed
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, ResourceLimits, Runtime, StartFailed
 from covalent_parallel_plugin.emulator.runtimes.process import LocalProcess, ProcessRuntime
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process is for Linux")
@@ -70,7 +70,7 @@ def wait(process: ForkedProcess | LocalProcess) -> tuple[int, str, str]:
 
 
 def run(runtime: ForkRuntime | ProcessRuntime, command: Command) -> tuple[int, str, str]:
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     ended = wait(workspace.start(command))
     workspace.close()
     return ended
@@ -78,7 +78,7 @@ def run(runtime: ForkRuntime | ProcessRuntime, command: Command) -> tuple[int, s
 
 def started(runtime: ForkRuntime, command: Command) -> tuple[ForkedProcess, int]:
     """Start what prints its process id first."""
-    process = runtime.open("uid-group0-0-0", Limits()).start(command)
+    process = runtime.open("uid-group0-0-0", ResourceLimits()).start(command)
     assert isinstance(process, ForkedProcess)
     select.select([process.stdout], [], [], SECONDS)
     return process, int(read(process.stdout))
@@ -97,7 +97,7 @@ def children(pid: int) -> list[int]:
 
 def warm_pid(runtime: ForkRuntime) -> int:
     _, _, _ = run(runtime, python("pass"))
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     code, output, _ = wait(workspace.start(python("import os; print(os.getppid())")))
     workspace.close()
     assert code == 0
@@ -139,7 +139,7 @@ def test_a_forked_task_behaves_as_a_process_of_its_own(runtime: ForkRuntime, cod
     processes = ProcessRuntime()
     expected = run(processes, command)
     processes.close()
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(command)
     assert isinstance(process, ForkedProcess)
     assert wait(process) == expected
@@ -181,7 +181,7 @@ def test_a_package_that_a_task_installs_is_importable_there(runtime: ForkRuntime
     ids=["script", "shell", "module", "interpreter's variable", "too long"],
 )
 def test_what_a_fork_cannot_do_the_same_is_a_process_of_its_own(runtime: ForkRuntime, command: Command) -> None:
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(command)
     assert isinstance(process, LocalProcess)
     assert wait(process)[0] == 0
@@ -253,7 +253,7 @@ def test_many_tasks_leave_no_descriptor_process_or_folder(runtime: ForkRuntime) 
     before = held()
     folders = []
     for _ in range(20):
-        workspaces = [runtime.open("uid-group0-0-0", Limits()) for _ in range(10)]
+        workspaces = [runtime.open("uid-group0-0-0", ResourceLimits()) for _ in range(10)]
         processes = [each.start(python("import os; print(os.getcwd())")) for each in workspaces]
         folders += [Path(wait(process)[1].strip()) for process in processes]
         for workspace in workspaces:

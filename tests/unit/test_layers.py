@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
     "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
-    "containers": {"emulator"},
+    "containers": set(),
     "emulator": {"containers"},
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},

@@ -13,7 +13,7 @@ from ..execution.attempt import Step
 from ..filters.filter_language import Value
 from ..model.job import Job, Task
 from ..model.job_states import Event, RetryRule
-from ..model.runtime_interface import Command, Limits, Mount
+from ..model.runtime_interface import Command, Mount, ResourceLimits
 from ..model.task_plan import Plan, SecretVariables
 from ..project.machine_types import tasks_per_vm
 from ..project.secrets import project_number as project_number
@@ -109,7 +109,7 @@ def plan_of(job: batch_v1.Job, name: JobName) -> Plan:
             steps=tuple(dict(runnable.environment.secret_variables) for runnable in spec.runnables),
         ),
         mounts=tuple(_mount(volume) for volume in spec.volumes),
-        limits=Limits(spec.compute_resource.cpu_milli, spec.compute_resource.memory_mib),
+        limits=ResourceLimits(spec.compute_resource.cpu_milli, spec.compute_resource.memory_mib),
         max_run_seconds=_seconds(spec.max_run_duration),
         labels=dict(job.labels),
         provisioning=job.allocation_policy.instances[0].policy.provisioning_model.name,

@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-CANNOT_START = 125
-NOT_EXECUTABLE = 126
-NOT_FOUND = 127
-"""Exit codes of docker, which Batch passes on: no image or container; a program that cannot run, or is not there."""
+from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, ResourceLimits, StartFailed
+
+__all__ = [
+    "BARE_VM",
+    "CANNOT_START",
+    "NOT_EXECUTABLE",
+    "NOT_FOUND",
+    "VM",
+    "Command",
+    "Mount",
+    "Process",
+    "ResourceLimits",
+    "Runtime",
+    "StartFailed",
+    "Workspace",
+]
 
 
 @dataclass(frozen=True)
@@ -65,22 +77,6 @@ class VM:
 BARE_VM = VM()
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one task asked for: CPU in thousandths of a core, memory in MiB."""
-
-    cpu_milli: int = 2000
-    memory_mib: int = 2000
-
-
-class StartFailed(Exception):
-    """A runnable could not be started; `exit_code` is what Batch reports: 125, 126 or 127."""
-
-    def __init__(self, exit_code: int, message: str) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
 class Process(Protocol):
     """A runnable that has been started. All methods return at once."""
 
@@ -117,7 +113,7 @@ class Workspace(Protocol):
 class Runtime(Protocol):
     """Starts attempts. Methods are called from one thread and must return soon."""
 
-    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> Workspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> Workspace:
         """Prepare for an attempt, whose name is made of letters, digits and dashes."""
 
     def release(self, job_uid: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..execution.attempt import Step
-from .runtime_interface import VM, Limits, Mount
+from .runtime_interface import VM, Mount, ResourceLimits
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     task_environments: tuple[Mapping[str, str], ...] = ()
     secret_variables: SecretVariables = field(default_factory=SecretVariables)
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     mounts: tuple[Mount, ...] = ()
     max_run_seconds: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)

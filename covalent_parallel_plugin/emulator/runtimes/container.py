@@ -20,11 +20,12 @@ from ...containers.cleanup import (
     remove_folder,
     remove_leftovers,
 )
+from ...containers.container import Bind, ContainerIdentity, ContainerSpec
 from ...containers.engine import ContainerEngine
 from ...containers.ownership import new_owner
-from ...containers.process import ContainerProcess, Prepared
-from ...containers.run_command import Bind, Identity, credentials, run_words, variables_of
-from ..model.runtime_interface import BARE_VM, CANNOT_START, VM, Command, Limits, Mount, StartFailed
+from ...containers.process import ContainerProcess, PreparedClient
+from ...containers.run_command import credentials_json, run_arguments, sort_variables
+from ..model.runtime_interface import BARE_VM, CANNOT_START, VM, Command, Mount, ResourceLimits, StartFailed
 from .container_volumes import Wanted, place_below, wanted_volumes
 from .gcsfuse_folder import BucketFolder, storage_client
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
@@ -58,7 +59,7 @@ class ContainerRuntime:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
         self._later(remove_leftovers, self.engine)
 
-    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> ContainerWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ContainerWorkspace:
         """Make the attempt's folder."""
         with self._lock:
             if self._root is None:
@@ -70,9 +71,7 @@ class ContainerRuntime:
                 place = f"{NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
                 share = self._shares[vm.job_uid] = JobShare(self._root / f"vm{next(self._numbers)}", place)
         scripts = self._processes.open(attempt, limits, vm)
-        return ContainerWorkspace(
-            self, folder, attempt, limits, vm, share, scripts.start, self._leave(folder, scripts.close)
-        )
+        return ContainerWorkspace(self, folder, limits, vm, share, scripts.start, self._leave(folder, scripts.close))
 
     def release(self, job_uid: str) -> None:
         """Remove the job's own volumes and its VM's disk, in the background."""
@@ -146,8 +145,7 @@ class ContainerWorkspace:
         self,
         runtime: ContainerRuntime,
         folder: Path,
-        attempt: str,
-        limits: Limits,
+        limits: ResourceLimits,
         vm: VM,
         share: JobShare,
         start_script: Callable[[Command], LocalProcess],
@@ -155,7 +153,6 @@ class ContainerWorkspace:
     ) -> None:
         self._runtime = runtime
         self._folder = folder
-        self._attempt = attempt
         self._limits = limits
         self._vm = vm
         self._share = share
@@ -175,31 +172,31 @@ class ContainerWorkspace:
         return ContainerProcess(
             self._runtime.engine,
             name,
-            lambda: self._prepare(command, Identity(name, self._runtime.owner), files),
+            lambda: self._prepare(command, ContainerIdentity(name, self._runtime.owner), files),
             lambda: self._clear_up(files),
         )
 
-    def _prepare(self, command: Command, identity: Identity, files: Path) -> Prepared:
+    def _prepare(self, command: Command, identity: ContainerIdentity, files: Path) -> PreparedClient:
         engine = self._runtime.engine
         files.mkdir(mode=0o700)
         outer = dict(os.environ)
         pip = {"PIP_CONFIG_FILE": SETTINGS_PATH} if self._runtime.pip.text else {}
         environment = {**inherited(outer), **pip, **command.environment}
         binds = [*self._pip_binds(files), *self._binds(command, environment)]
-        variables = variables_of(environment, outer)
+        variables = sort_variables(environment, outer)
         variables_file = _private_file(files / "variables", "".join(f"{line}\n" for line in variables.lines))
         credentials_file = ""
         if command.username:
-            text = credentials(command.image, command.username, command.password)
+            text = credentials_json(command.image, command.username, command.password)
             credentials_file = _private_file(files / "config.json", text)
             if engine.name == "docker":
                 outer["DOCKER_CONFIG"] = str(files)
-        words = run_words(
+        arguments = run_arguments(
             engine.name,
-            command,
-            engine.image(command.image),
+            ContainerSpec(
+                engine.image(command.image), command.entrypoint, command.arguments, command.options, self._limits
+            ),
             identity,
-            self._limits,
             binds=binds,
             variables=variables,
             variables_file=variables_file,
@@ -207,7 +204,7 @@ class ContainerWorkspace:
             passes_streams=engine.passes_streams,
             credentials_file=credentials_file,
         )
-        return Prepared(words, {**outer, **variables.handed_on}, str(files))
+        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(files))
 
     def _clear_up(self, files: Path) -> list[str]:
         shutil.rmtree(files, ignore_errors=True)

@@ -16,7 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from ..model.runtime_interface import BARE_VM, CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, VM, Command, Limits, StartFailed
+from ..model.runtime_interface import (
+    BARE_VM,
+    CANNOT_START,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    VM,
+    Command,
+    ResourceLimits,
+    StartFailed,
+)
 from .task_environment import process_environment
 
 PARTS = ("home", "work", "tmp", "packages")
@@ -41,7 +50,7 @@ class ProcessRuntime:
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")
         self._lock = threading.Lock()
 
-    def open(self, attempt: str, limits: Limits, vm: VM = BARE_VM) -> ProcessWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ProcessWorkspace:
         """Make the attempt's folder."""
         folder = self.new_folder()
         make_parts(folder)
