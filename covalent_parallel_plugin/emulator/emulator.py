@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 
 from .batch.server import BatchServer
 from .execution.scheduler import Engine, Timing
@@ -16,6 +14,7 @@ from .logging.server import LoggingServer
 from .model.job_summary import EndedJob
 from .model.log_store import LogStore
 from .model.runtime_interface import Runtime
+from .model.service import Service
 from .project.resources import Known
 from .project.secrets import Secrets
 from .runtimes.process import ProcessRuntime
@@ -32,7 +31,7 @@ class PortTaken(OSError):
         self.service = service
 
 
-class Emulator:
+class Emulator(Service):
     """Cloud Storage, Batch and Cloud Logging on 127.0.0.1; a context manager.
 
     A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
@@ -111,15 +110,6 @@ class Emulator:
                 if service is not None:
                     stack.callback(service.stop)
 
-    def __enter__(self) -> Emulator:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
     def environment(self) -> dict[str, str]:
         """The variables that point clients at the services."""
@@ -152,15 +142,14 @@ class Emulator:
             if port is None:
                 continue
             try:
-                _check_free(port)
                 if service == "storage":
                     self.storage = StorageServer(
                         port, self._buckets, faults=self.faults, other_counts=self._other_counts, known=self._known
                     )
                     self.storage.start()
                 elif service == "batch":
-                    # bound here, answering only once the engine runs
                     self.batch = BatchServer(engine, port, self.faults, self._known, self._on_job_end)
+                    self.batch.bind()  # it answers only once the engine runs
                 else:
                     self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
                     self._logging.start()
@@ -168,10 +157,3 @@ class Emulator:
                 raise ValueError(str(refusal)) from refusal
             except OSError as error:
                 raise PortTaken(service, port) from error
-
-
-def _check_free(port: int) -> None:
-    """Raise OSError where a port is taken: gRPC would tell it on standard error, in its own words, as well."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))

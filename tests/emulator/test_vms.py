@@ -19,12 +19,11 @@ from google.cloud.batch_v1.services.batch_service.transports import BatchService
 from test_command import Foreground
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Machines
-from covalent_parallel_plugin.emulator.execution.attempt import Step
 from covalent_parallel_plugin.emulator.execution.scheduled_job import Entry
 from covalent_parallel_plugin.emulator.execution.vm_pool import Fleet, billed_seconds
 from covalent_parallel_plugin.emulator.model.job import Job, RetryRule, Task
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command
-from covalent_parallel_plugin.emulator.model.task_plan import Plan
+from covalent_parallel_plugin.emulator.model.task_plan import Plan, Step
 from covalent_parallel_plugin.emulator.project.machine_types import tasks_per_vm, vcpus_of
 
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED"

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from ..execution.scheduled_job import Entry
 from ..filters.field_masks import EVERYTHING, Fields
 from ..filters.filter_language import Value
+from ..model.errors import RpcError
 from ..model.job import Task
-from .messages import JobName, project_number
+from ..project.secrets import project_number
+from .messages import JobName
 from .operations import Record
 from .response_cache import JobAnswers, TaskAnswers
-from .validate_job import Refusal
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -93,10 +94,10 @@ class Table:
         return self._jobs.get((self._project(name.project), name.location), {}).get(name.job)
 
     def get(self, name: JobName) -> Held:
-        """Find a job. Raises Refusal (NOT_FOUND)."""
+        """Find a job. Raises RpcError (NOT_FOUND)."""
         held = self.find(name)
         if held is None:
-            raise Refusal("NOT_FOUND", f'Resource "{name.numbered}" was not found')
+            raise RpcError("NOT_FOUND", f'Resource "{name.numbered}" was not found')
         return held
 
     def remove(self, held: Held) -> None:
@@ -118,12 +119,12 @@ class Table:
 
 
 def in_order(jobs: list[Held], order_by: str) -> list[Held]:
-    """Sort jobs as asked: by "name" or "create_time", with " desc" the other way. Raises Refusal."""
+    """Sort jobs as asked: by "name" or "create_time", with " desc" the other way. Raises RpcError."""
     words = order_by.split()
     if not words:
         return jobs
     if words[0] not in ("name", "create_time", "createTime") or words[1:] not in ([], ["asc"], ["desc"]):
-        raise Refusal("INVALID_ARGUMENT", f"order_by {order_by!r} must be name or create_time, with desc or without")
+        raise RpcError("INVALID_ARGUMENT", f"order_by {order_by!r} must be name or create_time, with desc or without")
     by_name = words[0] == "name"
     return sorted(jobs, key=lambda held: str(held.name) if by_name else held.number, reverse=words[1:] == ["desc"])
 
@@ -134,10 +135,10 @@ def page(
     """Cut the page after the item with the token's mark out of what is wanted, and give the next page's token.
 
     A mark names an item for as long as it exists; an item that has gone since ends the listing with an error, as an
-    old token does. Raises Refusal (INVALID_ARGUMENT).
+    old token does. Raises RpcError (INVALID_ARGUMENT).
     """
     if size < 0:
-        raise Refusal("INVALID_ARGUMENT", f"page_size {size} must not be negative")
+        raise RpcError("INVALID_ARGUMENT", f"page_size {size} must not be negative")
     limit = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     is_past = not token
     last = int(token) if token.isdecimal() else -1
@@ -150,5 +151,5 @@ def page(
                 return chosen, str(mark(chosen[-1]))
             chosen.append(item)
     if not is_past:
-        raise Refusal("INVALID_ARGUMENT", f"page_token {token!r} is not valid, or no longer")
+        raise RpcError("INVALID_ARGUMENT", f"page_token {token!r} is not valid, or no longer")
     return chosen, ""

@@ -9,15 +9,15 @@ from typing import Any
 from google.cloud import batch_v1
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ..execution.attempt import Step
 from ..filters.filter_language import Value
+from ..model.errors import RpcError
 from ..model.job import Job, Task
 from ..model.job_states import Event, RetryRule
 from ..model.runtime_interface import Command, Mount, ResourceLimits
-from ..model.task_plan import Plan, SecretVariables
+from ..model.task_plan import Plan, SecretVariables, Step
 from ..project.machine_types import tasks_per_vm
-from ..project.secrets import project_number as project_number
-from .validate_job import MAX_PARALLELISM, Refusal
+from ..project.secrets import project_number
+from .validate_job import MAX_PARALLELISM
 
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/jobs/([^/]+)")
 _TASKS = re.compile(r"(projects/[^/]+/locations/[^/]+/jobs/[^/]+)/taskGroups/([^/]+)(?:/tasks/([^/]+))?")
@@ -43,18 +43,18 @@ class JobName:
 
 
 def parse_job_name(text: str) -> JobName:
-    """Read a job's name. Raises Refusal (INVALID_ARGUMENT)."""
+    """Read a job's name. Raises RpcError (INVALID_ARGUMENT)."""
     match = _JOB.fullmatch(text)
     if match is None:
-        raise Refusal("INVALID_ARGUMENT", f"{text!r} is not projects/PROJECT/locations/LOCATION/jobs/JOB")
+        raise RpcError("INVALID_ARGUMENT", f"{text!r} is not projects/PROJECT/locations/LOCATION/jobs/JOB")
     return JobName(*match.groups())
 
 
 def parse_tasks_name(text: str) -> tuple[JobName, str, str | None]:
-    """Read the name of a task group or a task. Raises Refusal (INVALID_ARGUMENT)."""
+    """Read the name of a task group or a task. Raises RpcError (INVALID_ARGUMENT)."""
     match = _TASKS.fullmatch(text)
     if match is None:
-        raise Refusal("INVALID_ARGUMENT", f"{text!r} is not JOB/taskGroups/GROUP or JOB/taskGroups/GROUP/tasks/TASK")
+        raise RpcError("INVALID_ARGUMENT", f"{text!r} is not JOB/taskGroups/GROUP or JOB/taskGroups/GROUP/tasks/TASK")
     return parse_job_name(match[1]), match[2], match[3]
 
 

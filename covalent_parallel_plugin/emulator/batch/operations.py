@@ -11,8 +11,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from ..filters.filter_language import Value
+from ..model.errors import RpcError
 from .messages import set_time
-from .validate_job import Refusal
 
 MAX_KEPT = 10_000
 """More operations than this, and the oldest that are done are forgotten."""
@@ -53,13 +53,13 @@ class Operations:
         return record
 
     def get(self, name: str) -> Record:
-        """Find an operation. Raises Refusal (NOT_FOUND)."""
+        """Find an operation. Raises RpcError (NOT_FOUND)."""
         if name not in self._records:
-            raise Refusal("NOT_FOUND", f'Resource "{name}" was not found')
+            raise RpcError("NOT_FOUND", f'Resource "{name}" was not found')
         return self._records[name]
 
     def delete(self, name: str) -> None:
-        """Forget an operation. Raises Refusal (NOT_FOUND)."""
+        """Forget an operation. Raises RpcError (NOT_FOUND)."""
         self.get(name)
         del self._records[name]
 

@@ -9,32 +9,23 @@ from typing import Any
 
 from google.cloud import batch_v1
 
-from ..faults.rpc_faults import api_disabled
+from ..model.errors import RpcError, batch_disabled
 from ..project.resources import Known
-from .messages import project_number
-from .validate_job import Refusal
+from ..project.secrets import project_number
 
 BATCH = "batch.googleapis.com"
 
 
-class DetailedRefusal(Refusal):
-    """A refusal with google.rpc.Status details, as the bytes of its trailer."""
-
-    def __init__(self, code: str, message: str, trailer: bytes) -> None:
-        super().__init__(code, message)
-        self.trailer = trailer
-
-
 def check_request(known: Known, request: Any) -> None:
-    """Check project, API, location and, of a new job, the service account. Raises Refusal."""
+    """Check project, API, location and, of a new job, the service account. Raises RpcError."""
     named = getattr(request, "parent", "") or getattr(request, "name", "")
     project, location = _project_and_location(named)
     if known.projects is not None and project not in {*known.projects, *map(project_number, known.projects)}:
-        raise Refusal("PERMISSION_DENIED", f"Permission denied on resource project {project}.")
+        raise RpcError("PERMISSION_DENIED", f"Permission denied on resource project {project}.")
     if BATCH in known.disabled_apis:
-        raise DetailedRefusal("PERMISSION_DENIED", *api_disabled(project))
+        raise batch_disabled(project)
     if known.regions is not None and location not in ("", "-") and location not in known.regions:
-        raise Refusal("PERMISSION_DENIED", f"Permission denied on 'locations/{location}' (or it may not exist).")
+        raise RpcError("PERMISSION_DENIED", f"Permission denied on 'locations/{location}' (or it may not exist).")
     if isinstance(request, batch_v1.CreateJobRequest):
         _check_service_account(known, request)
 
@@ -65,7 +56,7 @@ def _check_service_account(known: Known, request: batch_v1.CreateJobRequest) -> 
         return
     account = known.service_accounts.get(email)
     if account is None or account.disabled or not account.may_act_as:
-        raise Refusal(
+        raise RpcError(
             "PERMISSION_DENIED", f"caller does not have access to act as the specified service account: {email}"
         )
 

@@ -17,6 +17,7 @@ from ..execution.scheduled_job import Entry
 from ..execution.scheduler import Engine
 from ..filters.field_masks import EVERYTHING, parse_mask
 from ..filters.filter_language import parse_filter
+from ..model.errors import RpcError
 from ..model.job import Job
 from ..model.job_summary import EndedJob, ended_job
 from ..project.resources import Known
@@ -25,7 +26,7 @@ from .messages import JobName, filled_job, parse_job_name, parse_tasks_name, pla
 from .operations import Operations, Record, operation_answer
 from .project_checks import why_it_fails
 from .response_cache import list_answer, message_type
-from .validate_job import Refusal, check_create, check_request_id
+from .validate_job import check_create, check_request_id
 
 REQUEST_ID_SECONDS = 3600.0
 """For at least 60 minutes the same request_id gets the first answer (google.cloud.batch.v1)."""
@@ -35,7 +36,7 @@ _JOBS = message_type("ListJobsResponse")
 
 
 class BatchService:
-    """The methods of BatchService and of Operations. Raises Refusal, TransitionRefused, FilterError.
+    """The methods of BatchService and of Operations. Raises RpcError, TransitionRefused, FilterError.
 
     `on_job_end` is called with the engine's lock held, so it must be quick.
     """
@@ -71,7 +72,7 @@ class BatchService:
             if isinstance(earlier, Held):
                 return earlier.answer(now)
             if self._table.find(name) is not None:
-                raise Refusal("ALREADY_EXISTS", f'Resource "{name.numbered}" already exists')
+                raise RpcError("ALREADY_EXISTS", f'Resource "{name.numbered}" already exists')
             job = Job(
                 name.numbered,
                 task_count=group.task_count,
@@ -126,7 +127,7 @@ class BatchService:
             held = self._table.get(name)
             tasks = held.entry.job.tasks if held.entry.job.lists_tasks and group == "group0" else []
             if task is None or not task.isdecimal() or int(task) >= len(tasks):
-                raise Refusal("NOT_FOUND", f'Resource "{request.name}" was not found')
+                raise RpcError("NOT_FOUND", f'Resource "{request.name}" was not found')
             return held.task_answer(tasks[int(task)])
 
     def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
@@ -136,7 +137,7 @@ class BatchService:
         with self._engine.lock:
             held = self._table.get(name)
             if group != "group0":
-                raise Refusal("NOT_FOUND", f'Resource "{request.parent}" was not found')
+                raise RpcError("NOT_FOUND", f'Resource "{request.parent}" was not found')
             tasks, token = page(
                 held.entry.job.tasks if held.entry.job.lists_tasks else [],
                 size=request.page_size,
@@ -240,8 +241,8 @@ class BatchService:
 
 
 def _parent(text: str) -> tuple[str, str]:
-    """Read projects/PROJECT/locations/LOCATION. Raises Refusal (INVALID_ARGUMENT)."""
+    """Read projects/PROJECT/locations/LOCATION. Raises RpcError (INVALID_ARGUMENT)."""
     parts = text.split("/")
     if len(parts) != 4 or parts[0::2] != ["projects", "locations"] or not all(parts):
-        raise Refusal("INVALID_ARGUMENT", f"parent {text!r} must be projects/PROJECT/locations/LOCATION")
+        raise RpcError("INVALID_ARGUMENT", f"parent {text!r} must be projects/PROJECT/locations/LOCATION")
     return parts[1], parts[3]

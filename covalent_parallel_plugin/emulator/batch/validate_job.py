@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from google.cloud import batch_v1
 
+from ..model.errors import RpcError
 from ..project.secrets import SECRET_VERSION
 
 MAX_JOB_BYTES = 1 << 20
@@ -31,30 +32,22 @@ _CONTAINER_VOLUME = re.compile(r"[^:]+:/[^:]*(:[^:]*)?")
 _LOCATION = re.compile(r"(regions|zones)/([a-z0-9-]+)")
 
 
-class Refusal(Exception):
-    """A request is answered with an error; `code` is the name of a gRPC status."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def check_create(request: batch_v1.CreateJobRequest) -> None:
-    """Check a request to create a job. Raises Refusal (INVALID_ARGUMENT) that lists all that is wrong."""
+    """Check a request to create a job. Raises RpcError (INVALID_ARGUMENT) that lists all that is wrong."""
     mistakes = [*_request_mistakes(request), *_job_mistakes(request.job, request.parent.rpartition("/")[2])]
     if mistakes:
-        raise Refusal("INVALID_ARGUMENT", "; ".join(mistakes))
+        raise RpcError("INVALID_ARGUMENT", "; ".join(mistakes))
 
 
 def check_request_id(request_id: str) -> None:
-    """Check that a request's id is empty or a UUID other than zero. Raises Refusal (INVALID_ARGUMENT)."""
+    """Check that a request's id is empty or a UUID other than zero. Raises RpcError (INVALID_ARGUMENT)."""
     if request_id:
         try:
             is_good = uuid.UUID(request_id).int != 0
         except ValueError:
             is_good = False
         if not is_good:
-            raise Refusal("INVALID_ARGUMENT", f"request_id {request_id!r} must be a UUID other than zero")
+            raise RpcError("INVALID_ARGUMENT", f"request_id {request_id!r} must be a UUID other than zero")
 
 
 def _request_mistakes(request: batch_v1.CreateJobRequest) -> Iterator[str]:

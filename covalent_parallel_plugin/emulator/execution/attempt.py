@@ -6,26 +6,16 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
-from ..model.runtime_interface import Command, Process, StartFailed, Workspace
+from ..model.runtime_interface import Process, StartFailed, Workspace
+from ..model.task_plan import Step
 
 LINE_BYTES = 200_000
 """A longer line becomes several entries: Cloud Logging takes 256 KB for one."""
 _CHUNK_BYTES = 1 << 16
 _DRAIN_BYTES = 1 << 22
 _POLL_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class Step:
-    """One runnable of a task; a `timeout_seconds` of None is no limit."""
-
-    command: Command
-    timeout_seconds: float | None = None
-    ignores_exit_status: bool = False
-    always_runs: bool = False
 
 
 class Lines:

@@ -8,14 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import grpc
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # has no stubs
-
-from ..batch.validate_job import Refusal
-from ..logging.service import LoggingRefusal, ReadQuota
-from ..storage.resource_apis.rest_api import service_disabled_text
+from ..model.errors import RpcError, batch_disabled
 from .plan import Drawn, FaultPlan, Subject
+from .read_quota import ReadQuota
 from .rule import Fault
 
 _JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/([^/]+)")
@@ -45,7 +40,7 @@ class CallFaults:
         self._quotas: dict[int, ReadQuota] = {}
 
     def answer(self, method: str, request: Any, call: Callable[[Any], Any], context: Any) -> Any:
-        """Have the call answered, or strike. Raises Refusal, besides what the call raises.
+        """Have the call answered, or strike. Raises RpcError, besides what the call raises.
 
         A call that is late takes effect after its delay, also when the client has given up meanwhile.
         """
@@ -60,13 +55,13 @@ class CallFaults:
                 ended.wait(late.consume().value("seconds"))
         refused = self._draw_refusal(subject, created)
         if refused is not None:
-            raise self._refusal(refused.consume(), subject, request, context)
+            raise self._refusal(refused.consume(), subject, request)
         self._count_read(method, request)
         answer = call(request)
         lost = self._draw("lost", subject)
         if lost is not None:
             fault = lost.consume()
-            raise Refusal(fault.value("code"), fault.value("message") or "the answer was lost on its way")
+            raise RpcError(fault.value("code"), fault.value("message") or "the answer was lost on its way")
         return answer
 
     def _draw(self, what: str, subject: Subject) -> Drawn | None:
@@ -110,46 +105,29 @@ class CallFaults:
         with self._lock:
             quota = self._quotas.setdefault(per_minute, ReadQuota(per_minute, time.monotonic))
         try:
-            for name in request.resource_names:
-                quota.take(name.partition("/")[2])
-        except LoggingRefusal as refusal:
+            quota.take(name.partition("/")[2] for name in request.resource_names)
+        except RpcError:
             drawn.consume()
-            raise Refusal("RESOURCE_EXHAUSTED", refusal.message) from refusal
+            raise
         drawn.give_back()
 
-    def _refusal(self, fault: Fault, subject: Subject, request: Any, context: Any) -> Refusal:
+    def _refusal(self, fault: Fault, subject: Subject, request: Any) -> RpcError:
         if fault.kind == "rpc.not_found":
             named = getattr(request, "name", "") or request.parent
-            return Refusal("NOT_FOUND", f'Resource "{named}" was not found')
+            return RpcError("NOT_FOUND", f'Resource "{named}" was not found')
         if fault.kind == "rpc.api_disabled":
-            message, trailer = api_disabled(_project(request))
-            context.set_trailing_metadata((("grpc-status-details-bin", trailer),))
-            return Refusal("PERMISSION_DENIED", message)
+            return batch_disabled(_project(request))
         if fault.kind == "rpc.service_account":
             email = request.job.allocation_policy.service_account.email or "the default service account"
             text = f"caller does not have access to act as the specified service account: {email}"
-            return Refusal("PERMISSION_DENIED", text)
+            return RpcError("PERMISSION_DENIED", text)
         if fault.kind == "rpc.machine_type":
             machines = [instance.policy.machine_type for instance in request.job.allocation_policy.instances]
             text = f"Invalid machine type: {(machines or [''])[0]!r} is not supported in {request.parent}"
-            return Refusal("INVALID_ARGUMENT", text)
-        return Refusal(fault.value("code"), fault.value("message") or f"{subject.method} was refused on request")
+            return RpcError("INVALID_ARGUMENT", text)
+        return RpcError(fault.value("code"), fault.value("message") or f"{subject.method} was refused on request")
 
 
 def _project(request: Any) -> str:
     named = getattr(request, "parent", "") or getattr(request, "name", "")
     return str([*named.split("/"), "", ""][1])
-
-
-def api_disabled(project: str) -> tuple[str, bytes]:
-    """Give Google's text and error details (google.rpc.ErrorInfo) for an API that is not enabled."""
-    message = service_disabled_text("batch.googleapis.com", "Batch API", project)
-    info = error_details_pb2.ErrorInfo(
-        reason="SERVICE_DISABLED",
-        domain="googleapis.com",
-        metadata={"service": "batch.googleapis.com", "consumer": f"projects/{project}"},
-    )
-    detail = any_pb2.Any()
-    detail.Pack(info)
-    code = grpc.StatusCode.PERMISSION_DENIED.value[0]
-    return message, status_pb2.Status(code=code, message=message, details=[detail]).SerializeToString()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..batch.validate_job import Refusal
+from ..model.errors import RpcError
 
 HEADER = "x-goog-fieldmask"
 Fields = Mapping[str, "Fields"]
@@ -21,12 +21,12 @@ EVERYTHING: Fields = {}
 
 @lru_cache(maxsize=256)
 def parse_mask(text: str, descriptor: Any) -> Fields:
-    """Read a mask for messages of this type; an empty one is everything. Raises Refusal (INVALID_ARGUMENT)."""
+    """Read a mask for messages of this type; an empty one is everything. Raises RpcError (INVALID_ARGUMENT)."""
     root: dict[str, Any] = {}
     for path in text.split(",") if text else ():
         names = _names(path, descriptor)
         if names is None:
-            raise Refusal("INVALID_ARGUMENT", f"{HEADER} {text!r}: {path!r} is no field of {descriptor.full_name}")
+            raise RpcError("INVALID_ARGUMENT", f"{HEADER} {text!r}: {path!r} is no field of {descriptor.full_name}")
         if not names:
             return EVERYTHING
         _enter(root, names)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from ..model.errors import RpcError
+
 Value = str | int | float | bool | datetime | Mapping[str, str] | None
 Lookup = Callable[[tuple[str, ...]], Value]
 """Gives the value of a field by its path, None where it is absent; raises KeyError for a field that does not exist."""
@@ -32,8 +34,11 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-class FilterError(ValueError):
-    """The filter cannot be read, or names a field that does not exist (INVALID_ARGUMENT)."""
+class FilterError(RpcError):
+    """The filter cannot be read, or names a field that does not exist."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("INVALID_ARGUMENT", message)
 
 
 def parse_filter(text: str) -> Predicate:

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
-import grpc
 from google.cloud.logging_v2 import types
 
-from ..batch.validate_job import Refusal
 from ..faults.plan import FaultPlan
+from ..faults.read_quota import ReadQuota
 from ..faults.rpc_faults import CallFaults
 from ..model.log_store import LogStore
-from .service import LoggingCalls, LoggingRefusal, ReadQuota
-
-__all__ = ["LogStore", "LoggingServer"]
-
-SERVICE = "google.logging.v2.LoggingServiceV2"
-STOP_SECONDS = 2.0
+from ..model.service import GrpcServer
+from .service import LoggingCalls
 
 
-def _handler(name: str, call: Callable[[Any], Any], request_type: Any, faults: CallFaults) -> grpc.RpcMethodHandler:
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return faults.answer(name, request, call, context)
-        except LoggingRefusal as refusal:
-            context.abort(refusal.status, refusal.message)
-        except Refusal as refusal:
-            context.abort(grpc.StatusCode[refusal.code], str(refusal))
-
-    # The plain protobuf class under the proto-plus one: cheaper to read and build.
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_type.pb().FromString, lambda response: response.SerializeToString()
-    )
-
-
-class LoggingServer:
+class LoggingServer(GrpcServer):
     """A Cloud Logging on 127.0.0.1 that serves what a LogStore holds.
 
     Args:
@@ -49,6 +28,10 @@ class LoggingServer:
         faults: what goes wrong with calls.
     """
 
+    name = "logging"
+    threads = 8
+    grace_seconds = 2.0
+
     def __init__(
         self,
         store: LogStore,
@@ -58,57 +41,23 @@ class LoggingServer:
         faults: FaultPlan | None = None,
     ) -> None:
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "logging")
-        self._calls = LoggingCalls(store, ReadQuota(reads_per_minute, clock))
-        self._port = port
-        self._server: grpc.Server | None = None
-        self._threads: ThreadPoolExecutor | None = None
-
-    @property
-    def address(self) -> str:
-        """The value for LOGGING_EMULATOR_HOST: host:port."""
-        return f"127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        """Begin to serve.
-
-        Raises:
-            RuntimeError: already started.
-            OSError: the port is taken.
-        """
-        if self._server is not None:
-            raise RuntimeError(f"the logging server is already running at {self.address}")
-        threads = ThreadPoolExecutor(8, thread_name_prefix="emulator-logging")
-        # Without this option a second server could share the port, and each would get some of the calls.
-        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
-        calls = self._calls
-        methods = {
+        calls = LoggingCalls(store, ReadQuota(reads_per_minute, clock))
+        methods: dict[str, tuple[Callable[[Any], Any], Any]] = {
             "ListLogEntries": (calls.list_log_entries, types.ListLogEntriesRequest),
             "WriteLogEntries": (calls.write_log_entries, types.WriteLogEntriesRequest),
             "ListLogs": (calls.list_logs, types.ListLogsRequest),
             "DeleteLog": (calls.delete_log, types.DeleteLogRequest),
         }
-        handlers = {name: _handler(name, call, kind, self._faults) for name, (call, kind) in methods.items()}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        try:
-            self._port = server.add_insecure_port(self.address)
-        except RuntimeError as error:  # what grpc raises for every failure to bind
-            threads.shutdown()
-            raise OSError(f"the logging server cannot listen on port {self._port}: {error}") from error
-        server.start()
-        self._server, self._threads = server, threads
+        super().__init__(
+            port,
+            {
+                "google.logging.v2.LoggingServiceV2": {
+                    # The plain protobuf class under the proto-plus one: cheaper to read and build.
+                    name: (functools.partial(self._answer, name, call), kind.pb().FromString)
+                    for name, (call, kind) in methods.items()
+                }
+            },
+        )
 
-    def stop(self) -> None:
-        """End; calls under way get 2 s. Does nothing if not started."""
-        if self._server is not None and self._threads is not None:
-            self._server.stop(STOP_SECONDS).wait(STOP_SECONDS * 2)
-            self._threads.shutdown()
-        self._server = self._threads = None
-
-    def __enter__(self) -> LoggingServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _answer(self, name: str, call: Callable[[Any], Any], request: Any, context: Any) -> Any:
+        return self._faults.answer(name, request, call, context)

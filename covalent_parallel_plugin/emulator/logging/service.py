@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
-import grpc
 from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
 
+from ..faults.read_quota import ReadQuota
+from ..model.errors import RpcError
 from ..model.log_store import LogRecord, LogStore, log_name_of
 from .entry_filter import FilterError, parse_filter
 
@@ -29,43 +28,8 @@ _WriteLogEntriesResponse = types.WriteLogEntriesResponse.pb()
 _ListLogsResponse = types.ListLogsResponse.pb()
 
 
-class LoggingRefusal(Exception):
-    """A call answered with a status other than OK."""
-
-    def __init__(self, status: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-def _invalid(message: str) -> LoggingRefusal:
-    return LoggingRefusal(grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-class ReadQuota:
-    """Counts the reads of each project over the last minute."""
-
-    def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
-        self._per_minute = per_minute
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._times: dict[str, deque[float]] = {}
-
-    def take(self, project: str) -> None:
-        if self._per_minute is None:
-            return
-        now = self._clock()
-        with self._lock:
-            times = self._times.setdefault(project, deque())
-            while times and times[0] <= now - 60:
-                times.popleft()
-            if len(times) >= self._per_minute:
-                raise LoggingRefusal(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute' of "
-                    f"service 'logging.googleapis.com' for consumer 'projects/{project}'.",
-                )
-            times.append(now)
+def _invalid(message: str) -> RpcError:
+    return RpcError("INVALID_ARGUMENT", message)
 
 
 class LoggingCalls:
@@ -77,8 +41,7 @@ class LoggingCalls:
 
     def list_log_entries(self, request: Any) -> Any:
         projects = _projects(request.resource_names)
-        for project in projects:
-            self._quota.take(project)
+        self._quota.take(projects)
         try:
             matches = parse_filter(request.filter)
         except FilterError as error:
@@ -125,7 +88,7 @@ class LoggingCalls:
     def delete_log(self, request: Any) -> Any:
         project, log = _split_log_name(request.log_name)
         if self._store.delete_log(log_name_of(project, log)) == 0:
-            raise LoggingRefusal(grpc.StatusCode.NOT_FOUND, f"Log {request.log_name} does not exist")
+            raise RpcError("NOT_FOUND", f"Log {request.log_name} does not exist")
         return empty_pb2.Empty()
 
     def _record(self, entry: Any, request: Any) -> LogRecord:

@@ -10,13 +10,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .errors import RpcError
 from .job_states import ENDED, STOPPING, Event, JobState, RetryRule, TaskState
 
 __all__ = ["Job", "JobState", "RetryRule", "Task", "TaskState", "TransitionRefused"]
 
 
-class TransitionRefused(Exception):
-    """The state that a job is in does not allow what was asked (FAILED_PRECONDITION)."""
+class TransitionRefused(RpcError):
+    """The state that a job is in does not allow what was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("FAILED_PRECONDITION", message)
 
 
 @dataclass(slots=True)

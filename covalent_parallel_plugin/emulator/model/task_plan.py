@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..execution.attempt import Step
-from .runtime_interface import VM, Mount, ResourceLimits
+from .runtime_interface import VM, Command, Mount, ResourceLimits
+
+
+@dataclass(frozen=True)
+class Step:
+    """One runnable of a task; a `timeout_seconds` of None is no limit."""
+
+    command: Command
+    timeout_seconds: float | None = None
+    ignores_exit_status: bool = False
+    always_runs: bool = False
 
 
 @dataclass(frozen=True)

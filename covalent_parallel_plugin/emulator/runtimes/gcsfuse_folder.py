@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.runtime_interface import CANNOT_START, StartFailed
-from ..storage.rules import StorageRefusal, check_object_name
+from ..model.storage_names import is_object_name
 
 # gcsfuse's own, https://cloud.google.com/storage/docs/gcsfuse-cli
 _FILE_MODE = 0o644
@@ -83,7 +83,7 @@ class BucketFolder:
     def _upload(self, problems: list[str]) -> None:
         now = dict(self._files())
         changed = [name for name, stamp in now.items() if self._stamps.get(name) != stamp]
-        nameless = {name for name in changed if not _is_object_name(self._prefix + name)}
+        nameless = {name for name in changed if not is_object_name(self._prefix + name)}
         problems += [
             f"gcsfuse could not write {self._place}: no object can have the name of the file {name!r}"
             for name in sorted(nameless)
@@ -122,14 +122,6 @@ class BucketFolder:
             act()
         except (GoogleAPIError, DataCorruption, RequestException, OSError) as error:
             raise StartFailed(CANNOT_START, f"gcsfuse could not {verb} {self._place}: {error}") from error
-
-
-def _is_object_name(name: str) -> bool:
-    try:
-        check_object_name(name)
-    except StorageRefusal:
-        return False
-    return True
 
 
 def _mode(options: Sequence[str], name: str, default: int) -> int:

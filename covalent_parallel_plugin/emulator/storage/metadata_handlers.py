@@ -11,9 +11,10 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
+from ..model.storage_names import is_utf8
 from .object_store import Bucket, ObjectStore, StoredObject
 from .routes import Call, Reply, number, preconditions_of
-from .rules import StorageRefusal, is_utf8
+from .rules import StorageRefusal
 
 # What the user may set on an object; everything else in a metadata resource is the service's own.
 OBJECT_FIELDS = frozenset(

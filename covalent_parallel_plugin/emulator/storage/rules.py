@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass
+
+from ..model.storage_names import is_bucket_name, is_object_name
 
 
 class StorageRefusal(Exception):
@@ -54,54 +54,15 @@ def _condition_failed(code: int) -> StorageRefusal:
     return StorageRefusal(code, "conditionNotMet", message)
 
 
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-
-
 def check_bucket_name(name: str) -> None:
-    """Apply the rules of "Bucket names" in Cloud Storage's documentation.
-
-    Raises:
-        StorageRefusal: 400 for a name that Google would refuse.
-    """
-    parts = name.split(".")
-    legal = (
-        _BUCKET_NAME.fullmatch(name) is not None
-        and all(1 <= len(part) <= 63 for part in parts)
-        and not name.startswith("goog")
-        and "google" not in name
-        and "g00gle" not in name
-        and not _is_ip_address(name)
-    )
-    if not legal:
+    """Refuse a name that Google would refuse for a bucket. Raises StorageRefusal: 400."""
+    if not is_bucket_name(name):
         raise StorageRefusal(400, "invalid", f"Invalid bucket name: '{name}'")
 
 
 def check_object_name(name: str) -> None:
-    """Apply the rules of "Objects: naming": 1 to 1024 bytes of UTF-8, no line breaks, not "." or "..".
-
-    Raises:
-        StorageRefusal: 400.
-    """
+    """Refuse a name that Google would refuse for an object. Raises StorageRefusal: 400."""
     if not name:
         raise StorageRefusal(400, "required", "Required")
-    # One that is stored all the same breaks every listing of its bucket: no answer can hold it.
-    too_long = len(name) > 256 and len(name.encode(errors="replace")) > 1024
-    if not is_utf8(name) or too_long or "\n" in name or "\r" in name or name in (".", ".."):
+    if not is_object_name(name):
         raise StorageRefusal(400, "invalid", f"Invalid object name: {name[:100]!r}")
-
-
-def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold the text; lone surrogates, which JSON's escapes can bring along, it cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.IPv4Address(name)
-    except ValueError:
-        return False
-    return True

@@ -9,12 +9,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import uvicorn
 
 from ..faults.plan import FaultPlan
+from ..model.service import Service
 from ..project.resources import Known
 from .app import StorageApp
 from .faults import Connections, protocol_of
@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-class StorageServer:
+class StorageServer(Service):
     """A Cloud Storage on 127.0.0.1 that forgets everything when it stops.
 
     Args:
@@ -145,15 +145,6 @@ class StorageServer:
             ) from error
         self._port = listener.getsockname()[1]
         return listener
-
-    def __enter__(self) -> StorageServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _configuration(app: StorageApp, connections: Connections) -> uvicorn.Config:

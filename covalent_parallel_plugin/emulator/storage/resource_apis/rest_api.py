@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from ...batch.messages import project_number
+from ...model.errors import service_disabled_text
 from ...project.resources import Known
+from ...project.secrets import project_number
 from ..faults import StorageFaults
 from . import compute
 from .request import ApiRefusal, Asked
@@ -56,16 +57,6 @@ def json_apis(known: Known, counts: Counter[str], faults: StorageFaults) -> Rout
         return JSONResponse(_error(refusal), code)
 
     return Router([_route(known, struck, *row) for row in _ROUTES])
-
-
-def service_disabled_text(service: str, title: str, project: str) -> str:
-    """Google's text for an API that is not enabled."""
-    url = f"https://console.developers.google.com/apis/api/{service}/overview?project={project}"
-    return (
-        f"{title} has not been used in project {project} before or it is disabled. Enable it by visiting {url} then "
-        "retry. If you enabled this API recently, wait a few minutes for the action to propagate to our systems and "
-        "retry."
-    )
 
 
 def _route(
