@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from ..execution.scheduled_job import Entry
 from ..filters.field_masks import EVERYTHING, Fields
-from ..filters.filter_language import Value
+from ..filters.filter_language import Field, FilterLanguage, has_key, number, text, time
 from ..model.errors import RpcError
 from ..model.job import Task
 from ..project.secrets import project_number
-from .messages import JobName
+from .messages import JobName, nanoseconds
 from .operations import Record
 from .response_cache import JobAnswers, TaskAnswers
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
-_ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("state",): ("status", "state"),
-    ("createTime",): ("create_time",),
-    ("updateTime",): ("update_time",),
-}
 T = TypeVar("T")
 
 
@@ -52,22 +46,22 @@ class Held:
         """Give the message of one of the job's tasks."""
         return self._task_answers.answer(task)
 
-    def value(self, path: tuple[str, ...]) -> Value:
-        """Look a field up for a filter. Raises KeyError."""
-        if path[0] == "labels" and len(path) == 2:
-            return str(self.base.labels[path[1]]) if path[1] in self.base.labels else None
-        return _VALUES[_ALIASES.get(path, path)](self)
 
-
-_VALUES: dict[tuple[str, ...], Callable[[Held], Value]] = {
-    ("name",): lambda held: str(held.name),
-    ("uid",): lambda held: str(held.base.uid),
-    ("priority",): lambda held: int(held.base.priority),
-    ("status", "state"): lambda held: held.entry.job.state.name,
-    ("create_time",): lambda held: datetime.fromtimestamp(held.entry.job.created, timezone.utc),
-    ("update_time",): lambda held: datetime.fromtimestamp(held.entry.job.updated, timezone.utc),
-    ("labels",): lambda held: dict(held.base.labels),
-}
+_STATE = Field[Held](lambda held: held.entry.job.state.name, text)
+JOB_FILTERS = FilterLanguage[Held](
+    fields={
+        "name": Field(lambda held: str(held.name), text),
+        "uid": Field(lambda held: str(held.base.uid), text),
+        "priority": Field(lambda held: held.base.priority, number),
+        "status.state": _STATE,
+        "state": _STATE,
+        "create_time": Field(lambda held: nanoseconds(held.entry.job.created), time),
+        "update_time": Field(lambda held: nanoseconds(held.entry.job.updated), time),
+        "labels": Field(lambda held: held.base.labels, has_key),
+    },
+    keyed={"labels": Field(lambda held: held.base.labels, text)},
+)
+"""What filters of jobs understand."""
 
 
 class Table:

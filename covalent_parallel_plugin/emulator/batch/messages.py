@@ -9,7 +9,7 @@ from typing import Any
 from google.cloud import batch_v1
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ..filters.filter_language import Value
+from ..filters.filter_language import Field, FilterLanguage, text
 from ..model.errors import RpcError
 from ..model.job import Job, Task
 from ..model.job_states import Event, RetryRule
@@ -153,18 +153,25 @@ def task_answer(group_name: str, task: Task) -> Any:
     return answer
 
 
-def task_value(task: Task, field: tuple[str, ...]) -> Value:
-    """Look a field of a task up for a filter; Batch's own spelling is `State`. Raises KeyError."""
-    if field in (("State",), ("state",), ("status", "state")):
-        return task.state.name
-    if field == ("name",):
-        return str(task.index)
-    raise KeyError(field)
+_STATE = Field[Task](lambda task: task.state.name, text)
+TASK_FILTERS = FilterLanguage[Task](
+    fields={
+        "state": _STATE,
+        "status.state": _STATE,
+        "name": Field(lambda task: str(task.index), text),
+    }
+)
+"""What filters of tasks understand."""
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return seconds since the epoch in nanoseconds, to the microsecond as timestamps have them."""
+    return round(seconds * 1e6) * 1000
 
 
 def set_time(target: Timestamp, seconds: float) -> None:
     """Set a timestamp to seconds since the epoch."""
-    target.FromMicroseconds(round(seconds * 1e6))
+    target.FromNanoseconds(nanoseconds(seconds))
 
 
 def _step(runnable: batch_v1.Runnable) -> Step:

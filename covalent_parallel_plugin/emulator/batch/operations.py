@@ -10,7 +10,7 @@ from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from ..filters.filter_language import Value
+from ..filters.filter_language import Field, FilterLanguage, text, truth
 from ..model.errors import RpcError
 from .messages import set_time
 
@@ -29,10 +29,14 @@ class Record:
     ended: float | None = None
     is_cancelled: bool = False
 
-    def value(self, path: tuple[str, ...]) -> Value:
-        """Look a field up for a filter. Raises KeyError."""
-        values: dict[tuple[str, ...], Value] = {("name",): self.name, ("done",): self.ended is not None}
-        return values[path]
+
+OPERATION_FILTERS = FilterLanguage[Record](
+    fields={
+        "name": Field(lambda record: record.name, text),
+        "done": Field(lambda record: record.ended is not None, truth),
+    }
+)
+"""What filters of operations understand."""
 
 
 class Operations:

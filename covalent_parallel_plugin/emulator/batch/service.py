@@ -21,9 +21,9 @@ from ..model.errors import RpcError
 from ..model.job import Job
 from ..model.job_summary import EndedJob, ended_job
 from ..project.resources import Known
-from .job_table import Held, Table, in_order, page
-from .messages import JobName, filled_job, parse_job_name, parse_tasks_name, plan_of, retry_rule, task_value
-from .operations import Operations, Record, operation_answer
+from .job_table import JOB_FILTERS, Held, Table, in_order, page
+from .messages import TASK_FILTERS, JobName, filled_job, parse_job_name, parse_tasks_name, plan_of, retry_rule
+from .operations import OPERATION_FILTERS, Operations, Record, operation_answer
 from .project_checks import why_it_fails
 from .response_cache import list_answer, message_type
 from .validate_job import check_create, check_request_id
@@ -105,7 +105,7 @@ class BatchService:
     def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
         """Give a page of jobs, or what a field mask wants of it."""
         fields = parse_mask(mask, _JOBS)
-        matches = parse_filter(request.filter)
+        matches = parse_filter(request.filter, JOB_FILTERS)
         project, location = _parent(request.parent)
         with self._engine.lock:
             now = self._clock()
@@ -114,7 +114,7 @@ class BatchService:
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda held: held.number,
-                is_wanted=lambda held: matches(held.value),
+                is_wanted=matches,
             )
             # a mask of the list's has another name than the same text for a job
             answers = [held.answer(now, f"list:{mask}", fields.get("jobs", EVERYTHING)) for held in jobs]
@@ -133,7 +133,7 @@ class BatchService:
     def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
         """Give a page of tasks; a job that has not been scheduled has none."""
         name, group, _ = parse_tasks_name(request.parent)
-        matches = parse_filter(request.filter)
+        matches = parse_filter(request.filter, TASK_FILTERS)
         with self._engine.lock:
             held = self._table.get(name)
             if group != "group0":
@@ -143,7 +143,7 @@ class BatchService:
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda task: task.index,
-                is_wanted=lambda task: matches(lambda field: task_value(task, field)),
+                is_wanted=matches,
             )
             return list_answer(map(held.task_answer, tasks), token)
 
@@ -162,7 +162,7 @@ class BatchService:
 
     def list_operations(self, request: Any) -> Any:
         """Give a page of operations; a filter may ask for `done`."""
-        matches = parse_filter(request.filter)
+        matches = parse_filter(request.filter, OPERATION_FILTERS)
         answer = operations_pb2.ListOperationsResponse()
         with self._engine.lock:
             records = list(enumerate(self._operations.below(request.name.removesuffix("/operations"))))
@@ -171,7 +171,7 @@ class BatchService:
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda numbered: numbered[0],
-                is_wanted=lambda numbered: matches(numbered[1].value),
+                is_wanted=lambda numbered: matches(numbered[1]),
             )
             answer.operations.extend(operation_answer(record) for _, record in chosen)
         return answer

@@ -1,32 +1,40 @@
-"""List filters as Google's APIs write them (AIP-160): text in, a predicate out.
+"""Parse list filters of Google's APIs, AIP-160 and the Logging query language, into predicates.
 
-Understood: comparisons `field = value` with `=`, `!=`, `<`, `<=`, `>`, `>=` and `:` (has), AND, OR, NOT, `-`,
-parentheses, and side by side for AND. OR binds tighter than AND, as there. Fields are dotted names whose parts may be
-quoted: `labels."my-key"`. Values are text (`*` at either end matches anything), numbers, booleans, and RFC 3339 times
-where the field is a time.
+Known: comparisons `field = value` with =, !=, <, <=, >, >= and : (has), AND, OR, NOT, `-`, parentheses, and side by
+side for AND. NOT binds strongest, then OR, then AND. Fields are dotted names whose parts may be quoted:
+`labels."my-key"`.
 """
 
 from __future__ import annotations
 
+import json
 import operator
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 from ..model.errors import RpcError
+from ..model.log_store import nanoseconds_of
 
-Value = str | int | float | bool | datetime | Mapping[str, str] | None
-Lookup = Callable[[tuple[str, ...]], Value]
-"""Gives the value of a field by its path, None where it is absent; raises KeyError for a field that does not exist."""
-Predicate = Callable[[Lookup], bool]
+T = TypeVar("T")
+Predicate = Callable[[T], bool]
+Comparison = Callable[[str, str], Predicate[Any]]
+"""Returns the test of a field's value for an operator and a literal. Raises FilterError."""
 
+_DEPTH_LIMIT = 50  # nested parentheses and NOTs; beyond it a filter is a mistake, and Python's stack is finite
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_WORD = r"""\.*[^\s()."'<>=!:]+(?:\.+[^\s()."'<>=!:]+)*"""
+_PART = rf"(?:{_QUOTED}|{_WORD})"
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<operator><=|>=|!=|=|<|>|:)|(?P<mark>[().])
-    |(?P<word>(?:[^\s()."'<>=!:]|\.(?=\d))+))""",
-    re.VERBOSE,
+    rf"(?P<space>\s+)|(?P<comment>--[^\n]*)|(?P<operator>!=|>=|<=|=~|!~|[=<>:])|(?P<mark>[()])"
+    rf"|(?P<operand>{_PART}(?:\.{_PART})*)"
 )
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?")
+COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -41,158 +49,234 @@ class FilterError(RpcError):
         super().__init__("INVALID_ARGUMENT", message)
 
 
-def parse_filter(text: str) -> Predicate:
+@dataclass(frozen=True)
+class Field(Generic[T]):
+    """A field of what is listed: its value, None where it is absent, and how a filter compares it."""
+
+    value: Callable[[T], Any]
+    compare: Comparison
+
+
+@dataclass(frozen=True)
+class FilterLanguage(Generic[T]):
+    """What a service's filters understand.
+
+    `fields` are the fields by dotted name, in snake case; a filter may write camel case. `keyed` are those whose value
+    is a map, of which `NAME.KEY` compares one value.
+    With `has_value_lists`, `field = (a OR b)` is known; with `has_comments`, `--` begins a comment.
+    """
+
+    fields: Mapping[str, Field[T]]
+    keyed: Mapping[str, Field[T]] = field(default_factory=dict)
+    has_value_lists: bool = False
+    has_comments: bool = False
+
+    def find(self, path: list[str]) -> Field[T]:
+        """Return the field of this path. Raises FilterError."""
+        name, parent, key = _snake_case(path), _snake_case(path[:-1]), path[-1]
+        if name in self.fields:
+            return self.fields[name]
+        if parent not in self.keyed or not key:
+            raise FilterError(f"this stand-in cannot filter by {'.'.join(path)!r}")
+        value = self.keyed[parent].value
+        return Field(lambda item: value(item).get(key), self.keyed[parent].compare)
+
+
+def parse_filter(text: str, language: FilterLanguage[T]) -> Predicate[T]:
     """Compile a filter; an empty one matches everything. Raises FilterError."""
-    if not text.strip():
-        return lambda lookup: True
-    parser = _Parser(_tokens(text), text)
-    predicate = parser.sequence()
-    parser.expect_end()
+    parser = _Parser(text, language)
+    if parser.peek() is None:
+        return lambda item: True
+    predicate = parser.conjunction(0)
+    left = parser.peek()
+    if left is not None:
+        raise FilterError(f"unexpected {left.text!r} at character {left.place} of the filter")
     return predicate
 
 
-def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time; one without an offset is UTC. Raises FilterError."""
-    trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.strip())
-    trimmed = re.sub(r"\.(\d{1,5})(?!\d)", lambda m: "." + m[1].ljust(6, "0"), trimmed)
+def parse_time(text: str) -> int:
+    """Read an RFC 3339 time or a date, without offset UTC, as nanoseconds since the epoch. Raises FilterError."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise FilterError(f"{text!r} in the filter is not a time in RFC 3339 form")
+    # Python 3.10's fromisoformat takes neither "Z" nor nine digits.
+    day, clock, fraction, zone = match.groups()
+    zone = "+00:00" if zone is None or zone in "Zz" else zone
     try:
-        moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", trimmed))
+        whole = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}{zone}")
     except ValueError as error:
-        raise FilterError(f"{text!r} is not an RFC 3339 time") from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+        raise FilterError(f"{text!r} in the filter is not a time: {error}") from error
+    return nanoseconds_of(whole) + int((fraction or "0").ljust(9, "0"))
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
-    position = 0
-    end = len(text.rstrip())
-    while position < end:
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise FilterError(f"the filter {text!r} cannot be read at {text[position:]!r}")
-        kind = str(match.lastgroup)
-        token = match[kind]
-        tokens.append((kind, re.sub(r"\\(.)", r"\1", token[1:-1]) if kind == "string" else token))
-        position = match.end()
-    return tokens
+def text(sign: str, literal: str) -> Predicate[str | None]:
+    """Compare text: `:` finds a part of it, `*` at either end matches anything; only != holds where it is absent."""
+    if sign == ":" and literal == "*":
+        return lambda value: value is not None and value != ""
+    if sign == ":":
+        part = literal.strip("*").casefold()
+        return lambda value: value is not None and part in value.casefold()
+    if sign in ("=", "!=") and "*" in (literal[:1], literal[-1:]):
+        pattern = re.compile(".*".join(map(re.escape, literal.split("*"))), re.DOTALL)
+        return lambda value: (value is not None and pattern.fullmatch(value) is not None) is (sign == "=")
+    compare = COMPARE[sign]
+    return lambda value: sign == "!=" if value is None else bool(compare(value, literal))
 
 
-class _Parser:
-    def __init__(self, tokens: list[tuple[str, str]], text: str) -> None:
-        self._tokens = tokens
-        self._text = text
-        self._at = 0
+def ordered(read: Callable[[str], Any], *, has_operator: bool = True) -> Comparison:
+    """Compare values with what `read` makes of the literal; `:` means =, or is refused without `has_operator`.
 
-    def sequence(self) -> Predicate:
-        parts = [self._alternatives()]
-        while self._peek() not in (None, ("mark", ")")):
-            self._accept("word", "AND")
-            parts.append(self._alternatives())
-        return parts[0] if len(parts) == 1 else lambda lookup: all(part(lookup) for part in parts)
+    `:*` tests whether there is a value.
+    """
 
-    def expect_end(self) -> None:
-        if self._peek() is not None:
-            raise self._unreadable()
+    def compare(sign: str, literal: str) -> Predicate[Any]:
+        if sign == ":" and literal == "*":
+            return lambda value: value is not None
+        if sign == ":" and not has_operator:
+            raise FilterError("':' does not go with this field of the filter")
+        wanted, holds = read(literal), COMPARE["=" if sign == ":" else sign]
+        return lambda value: bool(holds(value, wanted))
 
-    def _alternatives(self) -> Predicate:
-        parts = [self._term()]
-        while self._accept("word", "OR"):
-            parts.append(self._term())
-        return parts[0] if len(parts) == 1 else lambda lookup: any(part(lookup) for part in parts)
-
-    def _term(self) -> Predicate:
-        if self._accept("word", "NOT") or self._accept("word", "-"):
-            negated = self._term()
-            return lambda lookup: not negated(lookup)
-        if self._accept("mark", "("):
-            inner = self.sequence()
-            if not self._accept("mark", ")"):
-                raise self._unreadable()
-            return inner
-        return self._comparison()
-
-    def _comparison(self) -> Predicate:
-        kind, first = self._take("word", "string")
-        negated = kind == "word" and first.startswith("-")
-        path = [first.removeprefix("-") if negated else first]
-        while self._accept("mark", "."):
-            path.append(self._take("word", "string")[1])
-        comparator = self._take("operator")[1]
-        literal = self._take("word", "string")[1]
-        while self._accept("mark", "."):
-            literal += "." + self._take("word", "string")[1]
-        field = tuple(path)
-
-        def holds(lookup: Lookup) -> bool:
-            try:
-                value = lookup(field)
-            except KeyError as error:
-                raise FilterError(f"the filter names {'.'.join(field)!r}, which is no field") from error
-            return _compare(value, comparator, literal) is not negated
-
-        return holds
-
-    def _peek(self) -> tuple[str, str] | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
-
-    def _accept(self, kind: str, token: str) -> bool:
-        if self._peek() != (kind, token):
-            return False
-        self._at += 1
-        return True
-
-    def _take(self, *kinds: str) -> tuple[str, str]:
-        token = self._peek()
-        if token is None or token[0] not in kinds:
-            raise self._unreadable()
-        self._at += 1
-        return token
-
-    def _unreadable(self) -> FilterError:
-        token = self._peek()
-        where = "its end" if token is None else repr(token[1])
-        return FilterError(f"the filter {self._text!r} cannot be read at {where}")
+    return compare
 
 
-def _compare(value: Value, comparator: str, literal: str) -> bool:
-    if isinstance(value, Mapping):
-        if comparator != ":":
-            raise FilterError(f"a map is compared with ':', not {comparator!r}")
-        return literal == "*" or literal in value
-    if value is None:
-        return comparator == "!="
-    if comparator == ":" and literal == "*":
-        return value != ""
-    if isinstance(value, str):
-        return _compare_text(value, comparator, literal)
-    return _ordered(value, comparator, _literal_like(value, literal))
-
-
-def _compare_text(value: str, comparator: str, literal: str) -> bool:
-    if comparator == ":":
-        return literal.strip("*").casefold() in value.casefold()
-    if comparator in ("=", "!=") and "*" in (literal[:1], literal[-1:]):
-        pattern = ".*".join(re.escape(part) for part in literal.split("*"))
-        return (re.fullmatch(pattern, value, re.DOTALL) is not None) is (comparator == "=")
-    return _ordered(value, comparator, literal)
-
-
-def _literal_like(value: bool | int | float | datetime, literal: str) -> bool | float | datetime:
-    if isinstance(value, datetime):
-        return parse_time(literal)
-    if isinstance(value, bool):
-        if literal.lower() not in ("true", "false"):
-            raise FilterError(f"{literal!r} is neither true nor false")
-        return literal.lower() == "true"
+def _number(literal: str) -> float:
     try:
         return float(literal)
     except ValueError as error:
-        raise FilterError(f"{literal!r} is not a number") from error
+        raise FilterError(f"{literal!r} in the filter is not a number") from error
 
 
-def _ordered(left: object, comparator: str, right: object) -> bool:
-    if comparator in ("=", ":"):
-        return left == right
-    if comparator == "!=":
-        return left != right
-    return _ORDER[comparator](left, right)
+def _truth(literal: str) -> bool:
+    if literal.lower() not in ("true", "false"):
+        raise FilterError(f"{literal!r} in the filter is neither true nor false")
+    return literal.lower() == "true"
+
+
+number = ordered(_number)
+truth = ordered(_truth)
+time = ordered(parse_time, has_operator=False)
+
+
+def has_key(sign: str, literal: str) -> Predicate[Mapping[str, str]]:
+    """Tell whether a map has a key; `*` is any map."""
+    if sign != ":":
+        raise FilterError(f"a filter compares a map with ':', not {sign!r}")
+    return lambda value: literal == "*" or literal in value
+
+
+def _snake_case(path: Sequence[str]) -> str:
+    return ".".join(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part).lower() for part in path)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    place: int
+
+
+class _Parser(Generic[T]):
+    def __init__(self, text: str, language: FilterLanguage[T]) -> None:
+        self._language = language
+        self._tokens: list[_Token] = []
+        self._next = 0
+        place = 0
+        while place < len(text):
+            match = _TOKEN.match(text, place)
+            if match is None or (match.lastgroup == "comment" and not language.has_comments):
+                raise FilterError(f"cannot read the filter at character {place}: {text[place : place + 20]!r}")
+            if match.lastgroup not in ("space", "comment"):
+                self._tokens.append(_Token(str(match.lastgroup), match[0], place))
+            place = match.end()
+
+    def peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def conjunction(self, depth: int) -> Predicate[T]:
+        parts = [self._disjunction(depth)]
+        while (token := self.peek()) is not None and token.text != ")":
+            self._accept("AND")
+            parts.append(self._disjunction(depth))
+        return parts[0] if len(parts) == 1 else lambda item: all(part(item) for part in parts)
+
+    def _disjunction(self, depth: int) -> Predicate[T]:
+        parts = [self._negation(depth)]
+        while self._accept("OR"):
+            parts.append(self._negation(depth))
+        return parts[0] if len(parts) == 1 else lambda item: any(part(item) for part in parts)
+
+    def _negation(self, depth: int) -> Predicate[T]:
+        if depth > _DEPTH_LIMIT:
+            raise FilterError(f"the filter is nested more than {_DEPTH_LIMIT} deep")
+        if self._accept("NOT") or self._accept_minus():
+            inner = self._negation(depth + 1)
+            return lambda item: not inner(item)
+        if self._accept("("):
+            inside = self.conjunction(depth + 1)
+            if not self._accept(")"):
+                raise FilterError("the filter ends too early: ')' is missing")
+            return inside
+        return self._comparison()
+
+    def _comparison(self) -> Predicate[T]:
+        name = self._take("operand", "a comparison")
+        path = [_unquoted(part) for part in re.findall(rf"(?:^|\.)({_QUOTED}|[^.\"']*)", name.text)]
+        sign = self._take("operator", f"an operator after {name.text!r} (a search in all fields is not known)").text
+        if sign in ("=~", "!~"):
+            raise FilterError("regular expressions in a filter are not known here")
+        return self._values(self._language.find(path), sign)
+
+    def _values(self, compared: Field[T], sign: str) -> Predicate[T]:
+        is_list = self._language.has_value_lists and self._accept("(")
+        tests = [compared.compare(sign, self._literal())]
+        joint = ""
+        while is_list and not self._accept(")"):
+            token = self._take("operand", "AND, OR or ')'")
+            if token.text not in ("AND", "OR") or joint not in ("", token.text):
+                raise FilterError(f"values in parentheses are joined by AND or by OR, not {token.text!r}")
+            joint = token.text
+            tests.append(compared.compare(sign, self._literal()))
+        value, first, matches = compared.value, tests[0], all if joint == "AND" else any
+        if len(tests) == 1:
+            return lambda item: first(value(item))
+        return lambda item: matches(test(value(item)) for test in tests)
+
+    def _literal(self) -> str:
+        raw = self._take("operand", "a value").text
+        return re.sub(_QUOTED, lambda match: _unquoted(match[0]), raw)
+
+    def _accept(self, word: str) -> bool:
+        token = self.peek()
+        if token is None or token.text != word:
+            return False
+        self._next += 1
+        return True
+
+    def _accept_minus(self) -> bool:
+        token = self.peek()
+        if token is None or not token.text.startswith("-"):
+            return False
+        if token.text == "-":
+            self._next += 1
+        else:
+            self._tokens[self._next] = _Token(token.kind, token.text[1:], token.place + 1)
+        return True
+
+    def _take(self, kind: str, wanted: str) -> _Token:
+        token = self.peek()
+        if token is None:
+            raise FilterError(f"the filter ends too early: {wanted} is missing")
+        if token.kind != kind:
+            raise FilterError(f"{wanted} is wanted at character {token.place} of the filter, not {token.text!r}")
+        self._next += 1
+        return token
+
+
+def _unquoted(part: str) -> str:
+    if part[:1] == '"':
+        try:
+            return str(json.loads(part, strict=False))
+        except ValueError as error:
+            raise FilterError(f"a wrong escape in {part!r} in the filter") from error
+    return re.sub(r"\\(.)", r"\1", part[1:-1]) if part[:1] == "'" else part

@@ -13,9 +13,10 @@ from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
 
 from ..faults.read_quota import ReadQuota
+from ..filters.filter_language import FilterError
 from ..model.errors import RpcError
 from ..model.log_store import LogRecord, LogStore, log_name_of
-from .entry_filter import FilterError, parse_filter
+from .entry_filter import parse_entry_filter
 
 # "Method: entries.list": 50 entries a page unless told, at most 1,000.
 DEFAULT_PAGE_SIZE = 50
@@ -43,7 +44,7 @@ class LoggingCalls:
         projects = _projects(request.resource_names)
         self._quota.take(projects)
         try:
-            matches = parse_filter(request.filter)
+            matches = parse_entry_filter(request.filter)
         except FilterError as error:
             raise _invalid(f"Unparseable filter: {error}") from error
         descending = _is_descending(request.order_by)
