@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from covalent_parallel_plugin import emulator
@@ -54,3 +55,10 @@ def test_a_room_imports_only_rooms_below_it() -> None:
         if room_of(module) != room_of(used) and ROW_OF[room_of(module)] >= ROW_OF[room_of(used)]
     ]
     assert offenders == []
+
+
+def test_no_modules_import_each_other() -> None:
+    try:
+        TopologicalSorter(imports()).prepare()
+    except CycleError as error:
+        raise AssertionError(f"a circle of imports: {' <- '.join(error.args[1])}") from None

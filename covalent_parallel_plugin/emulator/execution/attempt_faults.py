@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from ..faults.plan import Drawn, FaultPlan, Subject
+from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
 from ..model.job import Task
 from ..model.runtime_interface import CANNOT_START
@@ -40,14 +40,14 @@ Make = Callable[[Callable[[int], None]], Running | None]
 """Prepares the real attempt, which reports its exit code to what is given; None where it reported at once."""
 
 
-def draw_for_attempt(plan: FaultPlan, job: Plan, task: Task) -> Drawn | None:
+def draw_for_attempt(plan: FaultPlan, job: Plan, task: Task) -> ArmedFault | None:
     """Give the fault that strikes a task's present attempt."""
     if not plan.has("attempt"):
         return None
-    subject = Subject(
+    target = FaultTarget(
         job=job.job_id, labels=job.labels, provisioning=job.provisioning, task=task.index, attempt=task.attempt
     )
-    return plan.draw(_KINDS, subject)
+    return plan.draw(_KINDS, target)
 
 
 def is_before_run(fault: Fault) -> bool:
@@ -75,7 +75,7 @@ class StruckAttempt:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        drawn: Drawn,
+        drawn: ArmedFault,
         make: Make,
         *,
         image: str,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from ..faults.plan import Drawn, FaultPlan, Subject
+from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
 from ..model.job import JobState, Task
 from ..model.task_plan import Plan
@@ -100,18 +100,18 @@ class JobFaults:
         plan: Plan,
         task: int | None = None,
         where: Callable[[Fault], bool] | None = None,
-    ) -> Drawn | None:
+    ) -> ArmedFault | None:
         if not self._plan.has("job"):
             return None
-        subject = Subject(job=plan.job_id, labels=plan.labels, provisioning=plan.provisioning, task=task)
-        return self._plan.draw(kinds, subject, where)
+        target = FaultTarget(job=plan.job_id, labels=plan.labels, provisioning=plan.provisioning, task=task)
+        return self._plan.draw(kinds, target, where)
 
     def _refuse(self, entry: Entry, text: str) -> None:
         with self._lock:
             entry.job.refuse(text, self._clock())
         self._end(entry)
 
-    def _end_by_somebody(self, entry: Entry, drawn: Drawn) -> None:
+    def _end_by_somebody(self, entry: Entry, drawn: ArmedFault) -> None:
         with self._lock:
             job = entry.job
             if job.is_stopping or (job.has_ended and drawn.fault.kind == "job.cancelled"):

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
-from ..faults.plan import Drawn
+from ..faults.plan import ArmedFault
 from ..faults.rule import Fault
 from ..model.job import Task
 from ..model.runtime_interface import CANNOT_START, Runtime
@@ -45,7 +45,7 @@ class Attempts:
         self,
         entry: Entry,
         task: Task,
-        drawn: Drawn | None,
+        drawn: ArmedFault | None,
         *,
         ended: Callable[[int], None],
         struck: Callable[[Fault], None],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from .catalogue import TARGETS
-from .rule import Fault, FaultError
+from .rule import KINDS, Fault, FaultError
 
-_WHOLE = ("first", "skip", "every", "exit_code", "per_minute")
-_DECIMAL = ("rate", "seconds", "after_seconds", "notice_seconds", "window_seconds")
-_YES_OR_NO = ("before_run", "goes_on", "concurrent", "keeps_hash", "spares_running")
+TARGETS: Mapping[str, str] = {
+    "rpc": "method",
+    "logging": "method",
+    "storage": "request",
+    "api": "request",
+    "attempt": "job",
+    "job": "job",
+}
+"""The field that a flag's second part fills, by family."""
 _FORM = "FAMILY:TARGET:WHAT[:FIELD=VALUE]..., such as rpc:GetJob:UNAVAILABLE:rate=0.1"
 
 
@@ -40,22 +46,15 @@ def parse_flag(text: str) -> Fault:
         if name.startswith("label."):
             given.setdefault("labels", {})[name.removeprefix("label.")] = value
         else:
-            given[name] = _typed(text, name, value)
-    unknown = next((name for name in given if name not in Fault.__dataclass_fields__), None)
-    if unknown is not None:
-        raise FaultError(f"fault {text!r}: it has no field {unknown!r}")
+            given[name] = _typed(text, given["kind"], name, value)
     return Fault(**given)
 
 
-def _typed(text: str, name: str, value: str) -> str | int | float | bool:
-    if name in _YES_OR_NO:
-        if value not in ("true", "false"):
-            raise FaultError(f"fault {text!r}: {name} {value!r} must be true or false")
-        return value == "true"
-    for names, read, wanted in ((_WHOLE, int, "a whole number"), (_DECIMAL, float, "a number")):
-        if name in names:
-            try:
-                return read(value)
-            except ValueError as error:
-                raise FaultError(f"fault {text!r}: {name} {value!r} must be {wanted}") from error
-    return value
+def _typed(text: str, kind: str, name: str, value: str) -> Any:
+    value_type = KINDS[kind].types.get(name) if kind in KINDS else None
+    if value_type is None:  # Fault says what is wrong
+        return value
+    try:
+        return value_type.read(value)
+    except ValueError as error:
+        raise FaultError(f"fault {text!r}: {name} {value!r} must be {value_type.wanted}") from error

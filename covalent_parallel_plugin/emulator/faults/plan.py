@@ -7,14 +7,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
-from .catalogue import READS, WRITES
 from .rule import Fault, Faults
 
 
 @dataclass(frozen=True)
-class Subject:
+class FaultTarget:
     """What a fault may strike: a call, a request, an attempt, a job. Fields that do not apply stay empty."""
 
     method: str = ""
@@ -72,28 +70,28 @@ class FaultPlan:
         return family in self._families
 
     def draw(
-        self, kinds: tuple[str, ...], subject: Subject, where: Callable[[Fault], bool] | None = None
-    ) -> Drawn | None:
+        self, kinds: tuple[str, ...], target: FaultTarget, where: Callable[[Fault], bool] | None = None
+    ) -> ArmedFault | None:
         """Give the first fault of these kinds (all of one family) that strikes; `where` narrows further."""
         for rule in self._families.get(kinds[0].partition(".")[0], ()):
-            if rule.fault.kind in kinds and rule.matches(subject) and (where is None or where(rule.fault)):
-                key = _key(rule.fault.per, subject)
+            if rule.fault.kind in kinds and rule.matches(target) and (where is None or where(rule.fault)):
+                key = _key(rule.fault.per, target)
                 with self._lock:
-                    if rule.strikes(key):
-                        return Drawn(rule.fault, self, rule, key)
+                    if rule.triggers(key):
+                        return ArmedFault(rule.fault, self, rule, key)
         return None
 
-    def _count(self, drawn: Drawn) -> None:
+    def _count(self, drawn: ArmedFault) -> None:
         with self._lock:
             self._consumed[drawn.rule.title] += 1
 
-    def _give_back(self, drawn: Drawn) -> None:
+    def _give_back(self, drawn: ArmedFault) -> None:
         with self._lock:
             drawn.rule.drawn[drawn.key] -= 1
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ArmedFault:
     """A fault that strikes: `consume` once it takes place, or `give_back` where it could not."""
 
     fault: Fault
@@ -120,22 +118,14 @@ class _Rule:
         self.drawn: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._numbers = numbers
+        narrowed = fault.to_json()
+        types = {name: fault.types[name] for name in fault.own_fields if name in narrowed}
+        self._patterns = [(name, each.matches) for name, each in types.items() if each.matches]
 
-    def matches(self, subject: Subject) -> bool:
-        fault = self.fault
-        return (
-            fnmatchcase(subject.method, fault.method)
-            and fnmatchcase(subject.job, fault.job)
-            and fnmatchcase(subject.provisioning, fault.provisioning)
-            and _is_in(subject.task, fault.task)
-            and _is_in(subject.attempt, fault.attempt)
-            and _is_request(subject.request, fault.request)
-            and fnmatchcase(subject.bucket, fault.bucket)
-            and fnmatchcase(subject.object, fault.object)
-            and all(fnmatchcase(subject.labels.get(key, ""), wanted) for key, wanted in fault.labels.items())
-        )
+    def matches(self, target: FaultTarget) -> bool:
+        return all(matches(getattr(self.fault, name), getattr(target, name)) for name, matches in self._patterns)
 
-    def strikes(self, key: str) -> bool:
+    def triggers(self, key: str) -> bool:
         fault = self.fault
         number = self._seen[key]
         self._seen[key] += 1
@@ -149,24 +139,9 @@ class _Rule:
         return True
 
 
-def _key(per: str, subject: Subject) -> str:
+def _key(per: str, target: FaultTarget) -> str:
     if per == "job":
-        return subject.job
+        return target.job
     if per == "task":
-        return f"{subject.job}/{subject.task}"
-    return f"{subject.bucket}/{subject.object}" if per == "object" else ""
-
-
-def _is_in(number: int | None, wanted: int | str) -> bool:
-    if wanted == "*":
-        return True
-    if number is None:
-        return False
-    first, _, last = str(wanted).partition("-")
-    return int(first) <= number <= int(last or first)
-
-
-def _is_request(kind: str, wanted: str) -> bool:
-    if wanted in ("reads", "writes"):
-        return kind in (READS if wanted == "reads" else WRITES)
-    return fnmatchcase(kind, wanted)
+        return f"{target.job}/{target.task}"
+    return f"{target.bucket}/{target.object}" if per == "object" else ""

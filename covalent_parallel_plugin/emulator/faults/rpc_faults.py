@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..model.errors import RpcError, batch_disabled
-from .plan import Drawn, FaultPlan, Subject
+from .plan import ArmedFault, FaultPlan, FaultTarget
 from .read_quota import ReadQuota
 from .rule import Fault
 
@@ -46,59 +46,59 @@ class CallFaults:
         """
         if not self._plan.has(self._family):
             return call(request)
-        subject, created = self._subject(method, request)
-        late = self._draw("latency", subject)
+        target, created = self._target(method, request)
+        late = self._draw("latency", target)
         if late is not None:
             ended = threading.Event()
             # False when the client is gone already: then there is nobody to wait for
             if context.add_callback(ended.set):
                 ended.wait(late.consume().value("seconds"))
-        refused = self._draw_refusal(subject, created)
+        refused = self._draw_refusal(target, created)
         if refused is not None:
-            raise self._refusal(refused.consume(), subject, request)
+            raise self._refusal(refused.consume(), target, request)
         self._count_read(method, request)
         answer = call(request)
-        lost = self._draw("lost", subject)
+        lost = self._draw("lost", target)
         if lost is not None:
             fault = lost.consume()
             raise RpcError(fault.value("code"), fault.value("message") or "the answer was lost on its way")
         return answer
 
-    def _draw(self, what: str, subject: Subject) -> Drawn | None:
-        return self._plan.draw((f"{self._family}.{what}",), subject)
+    def _draw(self, what: str, target: FaultTarget) -> ArmedFault | None:
+        return self._plan.draw((f"{self._family}.{what}",), target)
 
-    def _draw_refusal(self, subject: Subject, created: float | None) -> Drawn | None:
+    def _draw_refusal(self, target: FaultTarget, created: float | None) -> ArmedFault | None:
         age = None if created is None else self._clock() - created
 
         def applies(fault: Fault) -> bool:
             if fault.kind in ("rpc.service_account", "rpc.machine_type"):
-                return subject.method == "CreateJob"
+                return target.method == "CreateJob"
             if fault.kind != "rpc.not_found":
                 return True
             # a fault of jobs that exist: what does not is not found anyway
             limit = fault.value("seconds")
-            return subject.method in _PRESENCE and age is not None and (limit is None or age < limit)
+            return target.method in _PRESENCE and age is not None and (limit is None or age < limit)
 
-        return self._plan.draw(tuple(f"{self._family}.{what}" for what in _REFUSALS), subject, applies)
+        return self._plan.draw(tuple(f"{self._family}.{what}" for what in _REFUSALS), target, applies)
 
-    def _subject(self, method: str, request: Any) -> tuple[Subject, float | None]:
+    def _target(self, method: str, request: Any) -> tuple[FaultTarget, float | None]:
         if self._family != "rpc":
-            return Subject(method=method), None
+            return FaultTarget(method=method), None
         if method == "CreateJob":
-            return Subject(method=method, job=request.job_id, labels=dict(request.job.labels)), None
+            return FaultTarget(method=method, job=request.job_id, labels=dict(request.job.labels)), None
         text = getattr(request, "name", "") or getattr(request, "parent", "")
         match = _JOB.match(text)
         if match is None:
-            return Subject(method=method), None
+            return FaultTarget(method=method), None
         task = _TASK.search(text)
         labels, created = self._described(match[0]) or ({}, None)
         number = None if task is None else int(task[1])
-        return Subject(method=method, job=match[1], labels=labels, task=number), created
+        return FaultTarget(method=method, job=match[1], labels=labels, task=number), created
 
     def _count_read(self, method: str, request: Any) -> None:
         if method != "ListLogEntries":
             return
-        drawn = self._plan.draw(("logging.quota",), Subject(method=method))
+        drawn = self._plan.draw(("logging.quota",), FaultTarget(method=method))
         if drawn is None:
             return
         per_minute = drawn.fault.value("per_minute")
@@ -111,7 +111,7 @@ class CallFaults:
             raise
         drawn.give_back()
 
-    def _refusal(self, fault: Fault, subject: Subject, request: Any) -> RpcError:
+    def _refusal(self, fault: Fault, target: FaultTarget, request: Any) -> RpcError:
         if fault.kind == "rpc.not_found":
             named = getattr(request, "name", "") or request.parent
             return RpcError("NOT_FOUND", f'Resource "{named}" was not found')
@@ -125,7 +125,7 @@ class CallFaults:
             machines = [instance.policy.machine_type for instance in request.job.allocation_policy.instances]
             text = f"Invalid machine type: {(machines or [''])[0]!r} is not supported in {request.parent}"
             return RpcError("INVALID_ARGUMENT", text)
-        return RpcError(fault.value("code"), fault.value("message") or f"{subject.method} was refused on request")
+        return RpcError(fault.value("code"), fault.value("message") or f"{target.method} was refused on request")
 
 
 def _project(request: Any) -> str:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..faults.plan import FaultPlan, Subject
+from ..faults.plan import FaultPlan, FaultTarget
 from ..project.resources import Known
 from .compose import compose
 from .control_endpoint import EMULATOR_CALLS, answer_emulator_call
@@ -89,11 +89,11 @@ class StorageApp:
         return identify(scope["method"], path, query, base, incoming.headers)
 
     async def _answer_or_strike(self, call: Call, incoming: Incoming) -> ASGIApp:
-        subject = await self._faults.subject(call, incoming)
-        struck = await self._faults.before(subject, incoming.scope["client"])
+        target = await self._faults.target(call, incoming)
+        struck = await self._faults.before(target, incoming.scope["client"])
         if struck is not None:
             return struck
-        return self._faults.after(subject, await self._answer(call, incoming))
+        return self._faults.after(target, await self._answer(call, incoming))
 
     async def _answer(self, call: Call, incoming: Incoming) -> ASGIApp:
         if call.kind == "objects.download":
@@ -132,7 +132,7 @@ class StorageApp:
                 self._counts[inner.kind] += 1
                 check_permitted(self._known, inner)
                 if self._faults.may_strike(inner):
-                    self._faults.refuse(Subject(request=inner.kind, bucket=inner.bucket, object=inner.name))
+                    self._faults.refuse(FaultTarget(request=inner.kind, bucket=inner.bucket, object=inner.name))
                 reply = self._answer_metadata(inner, part.body)
             except StorageRefusal as refusal:
                 reply = error_reply(refusal)

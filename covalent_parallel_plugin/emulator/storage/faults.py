@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ..faults.plan import Drawn, FaultPlan, Subject
+from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
 from .request_body import Incoming
 from .routes import Call
@@ -47,7 +47,7 @@ class StorageFaults:
         """Tell whether there is any fault for requests; the stand-in's own addresses have none."""
         return self._plan.has("storage") and not call.kind.startswith("emulator.")
 
-    async def subject(self, call: Call, incoming: Incoming) -> Subject:
+    async def target(self, call: Call, incoming: Incoming) -> FaultTarget:
         """Say what a request is about; an upload may name its object only in its body."""
         name = call.name or call.query.get("name", "")
         if call.kind == "uploads.chunk":
@@ -55,18 +55,18 @@ class StorageFaults:
         elif not name and call.kind in ("objects.insert", "uploads.start"):
             match = _NAME.search(await incoming.peek(_METADATA_BYTES))
             name = _unquoted(match[1]) if match is not None else ""
-        return Subject(request=call.kind, bucket=call.bucket, object=name)
+        return FaultTarget(request=call.kind, bucket=call.bucket, object=name)
 
-    async def before(self, subject: Subject, client: Any) -> ASGIApp | None:
+    async def before(self, target: FaultTarget, client: Any) -> ASGIApp | None:
         """Delay or refuse a request; an answer means that nothing else is to be done.
 
         Raises StorageRefusal, and ClientDisconnect where a client, known by its address, does not wait so long.
         """
-        slow = self._plan.draw(("storage.slow",), subject)
+        slow = self._plan.draw(("storage.slow",), target)
         if slow is not None:
             await self._wait(slow.consume().value("seconds"), client)
-        self.refuse(subject)
-        dropped = self._plan.draw(("storage.drop",), subject)
+        self.refuse(target)
+        dropped = self._plan.draw(("storage.drop",), target)
         if dropped is None:
             return None
         dropped.consume()
@@ -77,38 +77,39 @@ class StorageFaults:
 
         Raises ClientDisconnect where a client does not wait so long.
         """
-        subject = Subject(request=request)
-        slow = self._plan.draw(("api.slow",), subject)
+        target = FaultTarget(request=request)
+        slow = self._plan.draw(("api.slow",), target)
         if slow is not None:
             await self._wait(slow.consume().value("seconds"), client)
-        refused = self._plan.draw(("api.error",), subject)
+        refused = self._plan.draw(("api.error",), target)
         return None if refused is None else refused.consume()
 
-    def refuse(self, subject: Subject) -> None:
+    def refuse(self, target: FaultTarget) -> None:
         """Refuse a request, or one of those in a batch. Raises StorageRefusal.
 
         A batch as a whole is refused only by rules made for batches: others strike the requests in it.
         """
-        is_batch = subject.request == "batch"
-        refused = self._plan.draw(
-            ("storage.error", "storage.no_bucket"), subject, lambda fault: not is_batch or fault.request == "batch"
-        )
-        if refused is not None:
-            raise _refusal(refused.consume(), subject)
 
-    def after(self, subject: Subject, response: ASGIApp) -> ASGIApp:
+        def applies(fault: Fault) -> bool:
+            return target.request != "batch" or fault.value("request") == "batch"
+
+        refused = self._plan.draw(("storage.error", "storage.no_bucket"), target, applies)
+        if refused is not None:
+            raise _refusal(refused.consume(), target)
+
+    def after(self, target: FaultTarget, response: ASGIApp) -> ASGIApp:
         """Lose, cut off or change the answer of a request that took effect. Raises StorageRefusal."""
         if getattr(response, "status_code", 200) >= 400:
             return response
-        lost = self._plan.draw(("storage.lost",), subject)
+        lost = self._plan.draw(("storage.lost",), target)
         if lost is not None:
             fault = lost.consume()
             if fault.value("code"):
-                raise _refusal(fault, subject)
+                raise _refusal(fault, target)
             return self._closing
-        if subject.request != _DOWNLOAD:
+        if target.request != _DOWNLOAD:
             return response
-        spoilt = self._plan.draw(("storage.truncate", "storage.corrupt"), subject)
+        spoilt = self._plan.draw(("storage.truncate", "storage.corrupt"), target)
         return response if spoilt is None else _Spoilt(response, spoilt, self._close)
 
     async def _wait(self, seconds: float, client: Any) -> None:
@@ -134,7 +135,7 @@ class StorageFaults:
 class _Spoilt:
     """Sends the first half of an answer and closes the connection, or changes one bit in its middle."""
 
-    def __init__(self, response: ASGIApp, drawn: Drawn, close: Any) -> None:
+    def __init__(self, response: ASGIApp, drawn: ArmedFault, close: Any) -> None:
         self._response = response
         self._drawn = drawn
         self._close = close
@@ -196,13 +197,13 @@ def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
     return cast("type[asyncio.Protocol]", Protocol)
 
 
-def _refusal(fault: Fault, subject: Subject) -> StorageRefusal:
+def _refusal(fault: Fault, target: FaultTarget) -> StorageRefusal:
     if fault.kind == "storage.no_bucket":
         return StorageRefusal(404, "notFound", "The specified bucket does not exist.")
     code = int(fault.value("code"))
     reason, message = _TEXTS.get(code, ("backendError", "Backend Error"))
     if code == 403:
-        message = f"does not have {_permission(subject.request)} access to the Google Cloud Storage object. {message}"
+        message = f"does not have {_permission(target.request)} access to the Google Cloud Storage object. {message}"
     return StorageRefusal(code, reason, fault.value("message") or message)
 
 
