@@ -18,10 +18,10 @@ from typing import Any
 from covalent_parallel_plugin.emulator.model.runtime_interface import (
     BARE_VM,
     CANNOT_START,
-    VM,
     Command,
     ResourceLimits,
     StartFailed,
+    VmSpec,
 )
 from covalent_parallel_plugin.emulator.runtimes.process import (
     LocalProcess,
@@ -59,7 +59,7 @@ class ForkRuntime:
         self._processes = ProcessRuntime(python, images)
         self._warm: dict[str, WarmProcess] = {}
 
-    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ForkWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ForkWorkspace:
         """Name the attempt's folder; it is made when its first process starts."""
         return ForkWorkspace(self, self._processes, self._processes.new_folder(), vm)
 
@@ -99,7 +99,7 @@ class ForkRuntime:
 class ForkWorkspace:
     """The folder of one attempt."""
 
-    def __init__(self, runtime: ForkRuntime, processes: ProcessRuntime, folder: Path, vm: VM) -> None:
+    def __init__(self, runtime: ForkRuntime, processes: ProcessRuntime, folder: Path, vm: VmSpec) -> None:
         self._runtime = runtime
         self._vm = vm
         self._processes = processes

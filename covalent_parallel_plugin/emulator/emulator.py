@@ -1,4 +1,4 @@
-"""The three services together, on loopback, as one thing to start and stop."""
+"""Start and stop the three services together, on loopback."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from .batch.server import BatchServer
-from .execution.scheduler import Engine, Timing
-from .execution.vm_pool import Machines
+from .execution.scheduler import Scheduler, Timing
+from .execution.vm_pool import VmModel
 from .faults.plan import FaultPlan
 from .faults.rule import Faults
 from .logging.server import LoggingServer
-from .model.job_summary import EndedJob
+from .model.job_summary import JobSummary
 from .model.log_store import LogStore
 from .model.runtime_interface import Runtime
-from .model.service import Service
-from .project.resources import Known
+from .model.service import LocalService
+from .project.resources import ProjectResources
 from .project.secrets import Secrets
 from .runtimes.process import ProcessRuntime
 from .runtimes.task_environment import SERVICES
@@ -31,7 +31,7 @@ class PortTaken(OSError):
         self.service = service
 
 
-class Emulator(Service):
+class Emulator(LocalService):
     """Cloud Storage, Batch and Cloud Logging on 127.0.0.1; a context manager.
 
     A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
@@ -56,15 +56,15 @@ class Emulator(Service):
         tasks_at_once: int | None = None,
         faults: Faults | None = None,
         log_reads_per_minute: int | None = None,
-        known: Known | None = None,
+        known: ProjectResources | None = None,
         secrets: Mapping[str, str] | None = None,
-        machines: Machines | None = None,
-        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
+        machines: VmModel | None = None,
+        on_job_end: Callable[[JobSummary], None] = lambda ended: None,
     ) -> None:
         self._on_job_end = on_job_end
         named = () if known is None else known.secrets or ()
         self._secrets = Secrets(secrets, named)
-        self._known = (Known() if known is None else known).with_secrets(secrets or ())
+        self._known = (ProjectResources() if known is None else known).with_secrets(secrets or ())
         self.faults = FaultPlan(faults)
         self.logs = LogStore()
         self.storage: StorageServer | None = None
@@ -77,7 +77,7 @@ class Emulator(Service):
         self._tasks_at_once = tasks_at_once
         self._machines = machines
         self._log_reads_per_minute = log_reads_per_minute
-        self._engine: Engine | None = None
+        self._scheduler: Scheduler | None = None
 
     def start(self) -> None:
         """Start the services.
@@ -85,7 +85,7 @@ class Emulator(Service):
         Raises PortTaken, and ValueError for an illegal bucket name; nothing is left running then.
         """
         try:
-            engine = self._engine = Engine(
+            scheduler = self._scheduler = Scheduler(
                 ProcessRuntime() if self._runtime is None else self._runtime,
                 self.logs,
                 timing=self._timing,
@@ -94,19 +94,19 @@ class Emulator(Service):
                 secrets=self._secrets,
                 machines=self._machines,
             )
-            self._start_services(engine)
+            self._start_services(scheduler)
         except BaseException:
             self.stop()
             raise
-        engine.services.update(self.environment)
-        engine.start()
+        scheduler.services.update(self.environment)
+        scheduler.start()
         if self.batch is not None:
             self.batch.start()
 
     def stop(self) -> None:
         """End everything: no new calls, tasks ended, ports released."""
         with contextlib.ExitStack() as stack:  # one that fails does not keep the next from stopping
-            for service in (self.storage, self._logging, self._engine, self.batch):
+            for service in (self.storage, self._logging, self._scheduler, self.batch):
                 if service is not None:
                     stack.callback(service.stop)
 
@@ -122,7 +122,7 @@ class Emulator(Service):
 
         With `machines` also "vms", the "vms_at_most" at a time, "vm_seconds", and "vm_billed_seconds".
         """
-        return {"attempts": 0, "tasks": 0} if self._engine is None else self._engine.counts
+        return {"attempts": 0, "tasks": 0} if self._scheduler is None else self._scheduler.counts
 
     @property
     def rpc_counts(self) -> dict[str, int]:
@@ -137,7 +137,7 @@ class Emulator(Service):
     def _other_counts(self) -> dict[str, float | dict[str, int]]:
         return {**self.counts, "batch_calls": self.rpc_counts, "faults_consumed": self.faults.consumed}
 
-    def _start_services(self, engine: Engine) -> None:
+    def _start_services(self, scheduler: Scheduler) -> None:
         for service, port in self._ports.items():
             if port is None:
                 continue
@@ -148,8 +148,8 @@ class Emulator(Service):
                     )
                     self.storage.start()
                 elif service == "batch":
-                    self.batch = BatchServer(engine, port, self.faults, self._known, self._on_job_end)
-                    self.batch.bind()  # it answers only once the engine runs
+                    self.batch = BatchServer(scheduler, port, self.faults, self._known, self._on_job_end)
+                    self.batch.bind()  # it answers only once the scheduler runs
                 else:
                     self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
                     self._logging.start()

@@ -24,7 +24,7 @@ from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
 from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
 from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
 from covalent_parallel_plugin.emulator.runtimes.container import JobShare, exported_folder
-from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, wanted_volumes
+from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, resolve_volumes
 from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
@@ -116,7 +116,7 @@ def test_an_engine_that_is_not_known_is_refused() -> None:
 
 
 def test_a_container_without_volumes_gets_every_mount() -> None:
-    made = wanted_volumes([BUCKET, READ_ONLY], [])
+    made = resolve_volumes([BUCKET, READ_ONLY], [])
     assert [(volume.kind, volume.target, volume.options) for volume in made] == [
         ("mount", "/mnt/disks/data", "rw"),
         ("mount", "/mnt/disks/fixed", "ro"),
@@ -124,22 +124,22 @@ def test_a_container_without_volumes_gets_every_mount() -> None:
 
 
 def test_a_volume_may_be_a_folder_below_a_mount() -> None:
-    (made,) = wanted_volumes([BUCKET], ["/mnt/disks/data/a/b:/in:ro"])
+    (made,) = resolve_volumes([BUCKET], ["/mnt/disks/data/a/b:/in:ro"])
     assert (made.source, made.below, made.target, made.options) == ("/mnt/disks/data", "a/b", "/in", "ro")
 
 
 def test_what_is_mounted_below_a_folder_of_the_vms_comes_with_it() -> None:
-    made = wanted_volumes([BUCKET], ["/mnt:/all"])
+    made = resolve_volumes([BUCKET], ["/mnt:/all"])
     assert [(volume.kind, volume.target) for volume in made] == [("disk", "/all"), ("mount", "/all/disks/data")]
 
 
 def test_a_name_that_only_begins_like_a_mount_is_another_folder() -> None:
-    (made,) = wanted_volumes([BUCKET], ["/mnt/disks/database:/x"])
+    (made,) = resolve_volumes([BUCKET], ["/mnt/disks/database:/x"])
     assert made.kind == "disk"
 
 
 def test_a_mount_that_is_read_only_stays_so() -> None:
-    (made,) = wanted_volumes([READ_ONLY], ["/mnt/disks/fixed:/x:rw"])
+    (made,) = resolve_volumes([READ_ONLY], ["/mnt/disks/fixed:/x:rw"])
     assert made.options == "ro"
     assert Mount("/x", "gcs", "b", ("-o allow_other", "-o ro")).is_read_only
     assert not Mount("/x", "gcs", "b", ("-o allow_other", "--file-mode=666")).is_read_only
@@ -156,7 +156,7 @@ def test_a_mount_that_is_read_only_stays_so() -> None:
 )
 def test_a_volume_by_way_of_two_dots_is_exit_code_125(mounts: list[Mount], volume: str) -> None:
     with pytest.raises(StartFailed, match=r"'\.\.'") as caught:
-        wanted_volumes(mounts, [volume])
+        resolve_volumes(mounts, [volume])
     assert caught.value.exit_code == 125
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.execution.attempt import LINE_BYTES, Lines
+from covalent_parallel_plugin.emulator.execution.attempt import LINE_BYTES, LineSplitter
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Process, ResourceLimits, StartFailed
 from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 from covalent_parallel_plugin.emulator.runtimes.task_environment import pip_settings, process_environment
@@ -236,7 +236,7 @@ def test_the_users_pip_settings_are_found(tmp_path: Path) -> None:
 
 
 def test_lines_are_cut_at_newlines_across_pieces_and_at_the_limit() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     assert list(lines.feed(b"one\ntw")) == ["one"]
     assert list(lines.feed(b"o\n\nthr")) == ["two", ""]
     assert list(lines.flush()) == ["thr"]

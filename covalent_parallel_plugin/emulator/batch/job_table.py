@@ -1,4 +1,4 @@
-"""The jobs that exist, by name, with their answers kept ready; pages and filters over them."""
+"""Keep the jobs that exist by name, with their responses; sort, filter and page them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..execution.scheduled_job import Entry
+from ..execution.scheduled_job import ScheduledJob
 from ..filters.field_masks import EVERYTHING, Fields
 from ..filters.filter_language import Field, FilterLanguage, has_key, number, text, time
 from ..model.errors import RpcError
 from ..model.job import Task
 from ..project.secrets import project_number
 from .messages import JobName, nanoseconds
-from .operations import Record
-from .response_cache import JobAnswers, TaskAnswers
+from .operations import Operation
+from .response_cache import JobResponses, TaskResponses
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -22,97 +22,97 @@ T = TypeVar("T")
 
 
 @dataclass
-class Held:
+class JobRecord:
     """One job: `base` is its message without state, `number` its place in the order of creation.
 
-    `open_records` are the operations on it that are not done.
+    `open_operations` are the operations on it that are not done.
     """
 
     name: JobName
     base: Any
-    entry: Entry
+    scheduled: ScheduledJob
     number: int
-    open_records: list[Record] = field(default_factory=list)
+    open_operations: list[Operation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._answers = JobAnswers(self.base)
-        self._task_answers = TaskAnswers(self.base.task_groups[0].name)
+        self._answers = JobResponses(self.base)
+        self._task_answers = TaskResponses(self.base.task_groups[0].name)
 
     def answer(self, now: float, mask: str = "", fields: Fields = EVERYTHING) -> bytes:
         """Give the job's message; of it only `fields`, for which `mask` is a name."""
-        return self._answers.answer(self.entry.job, now, mask, fields)
+        return self._answers.answer(self.scheduled.job, now, mask, fields)
 
-    def task_answer(self, task: Task) -> bytes:
+    def task_message(self, task: Task) -> bytes:
         """Give the message of one of the job's tasks."""
         return self._task_answers.answer(task)
 
 
-_STATE = Field[Held](lambda held: held.entry.job.state.name, text)
-JOB_FILTERS = FilterLanguage[Held](
+_STATE = Field[JobRecord](lambda record: record.scheduled.job.state.name, text)
+JOB_FILTERS = FilterLanguage[JobRecord](
     fields={
-        "name": Field(lambda held: str(held.name), text),
-        "uid": Field(lambda held: str(held.base.uid), text),
-        "priority": Field(lambda held: held.base.priority, number),
+        "name": Field(lambda record: str(record.name), text),
+        "uid": Field(lambda record: str(record.base.uid), text),
+        "priority": Field(lambda record: record.base.priority, number),
         "status.state": _STATE,
         "state": _STATE,
-        "create_time": Field(lambda held: nanoseconds(held.entry.job.created), time),
-        "update_time": Field(lambda held: nanoseconds(held.entry.job.updated), time),
-        "labels": Field(lambda held: held.base.labels, has_key),
+        "create_time": Field(lambda record: nanoseconds(record.scheduled.job.created), time),
+        "update_time": Field(lambda record: nanoseconds(record.scheduled.job.updated), time),
+        "labels": Field(lambda record: record.base.labels, has_key),
     },
-    keyed={"labels": Field(lambda held: held.base.labels, text)},
+    keyed={"labels": Field(lambda record: record.base.labels, text)},
 )
 """What filters of jobs understand."""
 
 
-class Table:
+class JobTable:
     """All jobs. Not safe for threads: guard it with a lock. A project may be given by its number too."""
 
     def __init__(self) -> None:
-        self._jobs: dict[tuple[str, str], dict[str, Held]] = {}
+        self._jobs: dict[tuple[str, str], dict[str, JobRecord]] = {}
         self._projects: dict[str, str] = {}
         self._made = 0
 
     def __len__(self) -> int:
         return sum(len(jobs) for jobs in self._jobs.values())
 
-    def add(self, name: JobName, base: Any, entry: Entry) -> Held:
+    def add(self, name: JobName, base: Any, scheduled: ScheduledJob) -> JobRecord:
         """Keep a new job; the caller has seen that there is none of this name."""
         self._projects[project_number(name.project)] = name.project
         self._made += 1
-        held = Held(name, base, entry, self._made)
-        self._jobs.setdefault((name.project, name.location), {})[name.job] = held
-        return held
+        record = JobRecord(name, base, scheduled, self._made)
+        self._jobs.setdefault((name.project, name.location), {})[name.job] = record
+        return record
 
-    def find(self, name: JobName) -> Held | None:
+    def find(self, name: JobName) -> JobRecord | None:
         """Find a job."""
         return self._jobs.get((self._project(name.project), name.location), {}).get(name.job)
 
-    def get(self, name: JobName) -> Held:
+    def get(self, name: JobName) -> JobRecord:
         """Find a job. Raises RpcError (NOT_FOUND)."""
-        held = self.find(name)
-        if held is None:
+        record = self.find(name)
+        if record is None:
             raise RpcError("NOT_FOUND", f'Resource "{name.numbered}" was not found')
-        return held
+        return record
 
-    def remove(self, held: Held) -> None:
+    def remove(self, record: JobRecord) -> None:
         """Forget a job, if it is still the one of its name."""
-        jobs = self._jobs.get((held.name.project, held.name.location), {})
-        if jobs.get(held.name.job) is held:
-            del jobs[held.name.job]
+        jobs = self._jobs.get((record.name.project, record.name.location), {})
+        if jobs.get(record.name.job) is record:
+            del jobs[record.name.job]
 
-    def below(self, project: str, location: str) -> list[Held]:
+    def below(self, project: str, location: str) -> list[JobRecord]:
         """List the jobs of a project in a location ("-": in all), oldest first."""
         project = self._project(project)
         if location != "-":
             return list(self._jobs.get((project, location), {}).values())
-        everywhere = [held for (owner, _), jobs in self._jobs.items() if owner == project for held in jobs.values()]
-        return sorted(everywhere, key=lambda held: held.number)
+        everywhere = [record for (owner, _), jobs in self._jobs.items() if owner == project for record in jobs.values()]
+        return sorted(everywhere, key=lambda record: record.number)
 
     def _project(self, project: str) -> str:
         return self._projects.get(project, project)
 
 
-def in_order(jobs: list[Held], order_by: str) -> list[Held]:
+def in_order(jobs: list[JobRecord], order_by: str) -> list[JobRecord]:
     """Sort jobs as asked: by "name" or "create_time", with " desc" the other way. Raises RpcError."""
     words = order_by.split()
     if not words:
@@ -120,7 +120,9 @@ def in_order(jobs: list[Held], order_by: str) -> list[Held]:
     if words[0] not in ("name", "create_time", "createTime") or words[1:] not in ([], ["asc"], ["desc"]):
         raise RpcError("INVALID_ARGUMENT", f"order_by {order_by!r} must be name or create_time, with desc or without")
     by_name = words[0] == "name"
-    return sorted(jobs, key=lambda held: str(held.name) if by_name else held.number, reverse=words[1:] == ["desc"])
+    return sorted(
+        jobs, key=lambda record: str(record.name) if by_name else record.number, reverse=words[1:] == ["desc"]
+    )
 
 
 def page(

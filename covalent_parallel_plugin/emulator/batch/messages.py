@@ -1,4 +1,4 @@
-"""Between Batch's messages and the stand-in's own values: names, defaults, plans, answers."""
+"""Convert between Batch's messages and the emulator's own values: names, defaults, task plans, statuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ..filters.filter_language import Field, FilterLanguage, text
 from ..model.errors import RpcError
 from ..model.job import Job, Task
-from ..model.job_states import Event, RetryRule
+from ..model.job_states import RetryRule, StatusEvent
 from ..model.runtime_interface import Command, Mount, ResourceLimits
-from ..model.task_plan import Plan, SecretVariables, Step
+from ..model.task_plan import SecretVariables, Step, TaskPlan
 from ..project.machine_types import tasks_per_vm
 from ..project.secrets import project_number
 from .validate_job import MAX_PARALLELISM
@@ -58,7 +58,7 @@ def parse_tasks_name(text: str) -> tuple[JobName, str, str | None]:
     return parse_job_name(match[1]), match[2], match[3]
 
 
-def filled_job(job: batch_v1.Job, name: JobName, uid: str) -> batch_v1.Job:
+def with_defaults(job: batch_v1.Job, name: JobName, uid: str) -> batch_v1.Job:
     """Give a copy of a checked job with what Batch fills in: names and defaults, and without what is Batch's to say."""
     filled = batch_v1.Job()
     batch_v1.Job.pb(filled).CopyFrom(batch_v1.Job.pb(job))
@@ -89,12 +89,12 @@ def filled_job(job: batch_v1.Job, name: JobName, uid: str) -> batch_v1.Job:
     return filled
 
 
-def plan_of(job: batch_v1.Job, name: JobName) -> Plan:
-    """Read what is to be run from a job that `filled_job` made."""
+def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
+    """Read what is to be run from a job that `with_defaults` made."""
     group = job.task_groups[0]
     spec = group.task_spec
     zones = [place for place in job.allocation_policy.location.allowed_locations if place.startswith("zones/")]
-    return Plan(
+    return TaskPlan(
         project=name.project,
         job_id=name.job,
         uid=job.uid,
@@ -131,7 +131,7 @@ def retry_rule(spec: batch_v1.TaskSpec) -> RetryRule:
     return RetryRule(spec.max_retry_count, codes.get(action.RETRY_TASK), codes.get(action.FAIL_TASK))
 
 
-def status_answer(status: Any, job: Job) -> None:
+def fill_status(status: Any, job: Job) -> None:
     """Fill in a job's status, but for how long it has run."""
     status.state = int(job.state)
     for event in job.events:
@@ -143,7 +143,7 @@ def status_answer(status: Any, job: Job) -> None:
             counts[state.name] = count
 
 
-def task_answer(group_name: str, task: Task) -> Any:
+def task_message(group_name: str, task: Task) -> Any:
     """Give a task's protobuf message."""
     answer = batch_v1.Task.pb(batch_v1.Task())
     answer.name = f"{group_name}/tasks/{task.index}"
@@ -210,7 +210,7 @@ def _seconds(duration: Any) -> float | None:
     return float(duration.total_seconds()) or None if duration else None
 
 
-def _add_event(events: Any, event: Event) -> None:
+def _add_event(events: Any, event: StatusEvent) -> None:
     added = events.add()
     added.type_ = event.kind
     added.description = event.text

@@ -1,4 +1,4 @@
-"""Long-running operations: what CancelJob and DeleteJob answer with, kept for google.longrunning.Operations."""
+"""Keep the long-running operations that CancelJob and DeleteJob answer with, for google.longrunning.Operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_KEPT = 10_000
 
 
 @dataclass
-class Record:
+class Operation:
     """One operation; `verb` is "cancel" or "delete", `target` the job's name."""
 
     name: str
@@ -30,10 +30,10 @@ class Record:
     is_cancelled: bool = False
 
 
-OPERATION_FILTERS = FilterLanguage[Record](
+OPERATION_FILTERS = FilterLanguage[Operation](
     fields={
-        "name": Field(lambda record: record.name, text),
-        "done": Field(lambda record: record.ended is not None, truth),
+        "name": Field(lambda operation: operation.name, text),
+        "done": Field(lambda operation: operation.ended is not None, truth),
     }
 )
 """What filters of operations understand."""
@@ -43,45 +43,45 @@ class Operations:
     """The operations of all projects. Not safe for threads: guard it with a lock."""
 
     def __init__(self, new_id: Callable[[], str]) -> None:
-        self._records: dict[str, Record] = {}
+        self._by_name: dict[str, Operation] = {}
         self._new_id = new_id
 
-    def begin(self, parent: str, target: str, verb: str, now: float) -> Record:
+    def begin(self, parent: str, target: str, verb: str, now: float) -> Operation:
         """Start an operation on a job."""
-        record = Record(f"{parent}/operations/operation-{self._new_id()}", target, verb, now)
-        self._records[record.name] = record
-        if len(self._records) > MAX_KEPT:
-            done = next((name for name, kept in self._records.items() if kept.ended is not None), None)
+        operation = Operation(f"{parent}/operations/operation-{self._new_id()}", target, verb, now)
+        self._by_name[operation.name] = operation
+        if len(self._by_name) > MAX_KEPT:
+            done = next((name for name, kept in self._by_name.items() if kept.ended is not None), None)
             if done is not None:
-                del self._records[done]
-        return record
+                del self._by_name[done]
+        return operation
 
-    def get(self, name: str) -> Record:
+    def get(self, name: str) -> Operation:
         """Find an operation. Raises RpcError (NOT_FOUND)."""
-        if name not in self._records:
+        if name not in self._by_name:
             raise RpcError("NOT_FOUND", f'Resource "{name}" was not found')
-        return self._records[name]
+        return self._by_name[name]
 
     def delete(self, name: str) -> None:
         """Forget an operation. Raises RpcError (NOT_FOUND)."""
         self.get(name)
-        del self._records[name]
+        del self._by_name[name]
 
-    def below(self, parent: str) -> list[Record]:
+    def below(self, parent: str) -> list[Operation]:
         """List the operations of a project and location, oldest first."""
-        return [record for record in self._records.values() if record.name.startswith(f"{parent}/operations/")]
+        return [operation for operation in self._by_name.values() if operation.name.startswith(f"{parent}/operations/")]
 
 
-def operation_answer(record: Record) -> Any:
+def operation_message(operation: Operation) -> Any:
     """Give the protobuf message of an operation."""
     metadata = batch_v1.OperationMetadata.pb(batch_v1.OperationMetadata())
-    set_time(metadata.create_time, record.created)
-    metadata.target, metadata.verb, metadata.api_version = record.target, record.verb, "v1"
-    metadata.requested_cancellation = record.is_cancelled
-    answer = operations_pb2.Operation(name=record.name, done=record.ended is not None)
-    if record.ended is not None:
-        set_time(metadata.end_time, record.ended)
-        is_cancel = record.verb == "cancel"
+    set_time(metadata.create_time, operation.created)
+    metadata.target, metadata.verb, metadata.api_version = operation.target, operation.verb, "v1"
+    metadata.requested_cancellation = operation.is_cancelled
+    answer = operations_pb2.Operation(name=operation.name, done=operation.ended is not None)
+    if operation.ended is not None:
+        set_time(metadata.end_time, operation.ended)
+        is_cancel = operation.verb == "cancel"
         answer.response.Pack(
             batch_v1.CancelJobResponse.pb(batch_v1.CancelJobResponse()) if is_cancel else empty_pb2.Empty()
         )

@@ -1,6 +1,6 @@
-"""What Batch makes of a request that asks for something that is not there: refuse it, or take it and fail the job.
+"""Reject a request, or accept it and fail its job, when it names a resource that does not exist.
 
-Only what `Known` says explicitly counts. The texts are those that Batch has been seen to use.
+Only what `ProjectResources` says explicitly counts. The texts are those that Batch has been seen to use.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 from google.cloud import batch_v1
 
 from ..model.errors import RpcError, batch_disabled
-from ..project.resources import Known
+from ..project.resources import ProjectResources
 from ..project.secrets import project_number
 
 BATCH = "batch.googleapis.com"
 
 
-def check_request(known: Known, request: Any) -> None:
+def check_request(known: ProjectResources, request: Any) -> None:
     """Check project, API, location and, of a new job, the service account. Raises RpcError."""
     named = getattr(request, "parent", "") or getattr(request, "name", "")
     project, location = _project_and_location(named)
@@ -30,7 +30,7 @@ def check_request(known: Known, request: Any) -> None:
         _check_service_account(known, request)
 
 
-def why_it_fails(known: Known, job: batch_v1.Job, zone: str) -> str:
+def machine_error(known: ProjectResources, job: batch_v1.Job, zone: str) -> str:
     """The error that ends a job before it runs: for its machines, which Compute Engine does not have; "" for none."""
     for instance in job.allocation_policy.instances:
         policy = instance.policy
@@ -50,7 +50,7 @@ def _fatal(code: str, described: str) -> str:
     return f"Job gets non-retryable information Batch Error: code - {code}, description - {described}"
 
 
-def _check_service_account(known: Known, request: batch_v1.CreateJobRequest) -> None:
+def _check_service_account(known: ProjectResources, request: batch_v1.CreateJobRequest) -> None:
     email = request.job.allocation_policy.service_account.email
     if not email or known.service_accounts is None:
         return

@@ -1,4 +1,4 @@
-"""Answers as bytes, put together from parts that are kept: what does not change is written once.
+"""Build responses as bytes from cached parts: what does not change is serialized once.
 
 Protocol buffers are made for it: bytes that follow each other are one message, and a message in a field that occurs
 twice is merged.
@@ -11,17 +11,17 @@ from typing import Any
 
 from google.cloud import batch_v1
 
-from ..filters.field_masks import EVERYTHING, Fields, keep_only
+from ..filters.field_masks import EVERYTHING, Fields, apply_mask
 from ..model.job import Job, Task
-from .messages import set_time, status_answer, task_answer
+from .messages import fill_status, set_time, task_message
 
 # ListJobsResponse and ListTasksResponse have the entries in field 1 and the token in field 2, both length-delimited
 _ENTRY, _TOKEN = b"\x0a", b"\x12"
 _KEPT_MASKS = 8
 
 
-class JobAnswers:
-    """The answers of one job; `base` is its message without its state, as `filled_job` made it."""
+class JobResponses:
+    """The answers of one job; `base` is its message without its state, as `with_defaults` made it."""
 
     def __init__(self, base: Any) -> None:
         self._base = base
@@ -43,7 +43,7 @@ class JobAnswers:
         if made_for != job.revision:
             message = type(self._base)()
             set_time(message.update_time, job.updated)
-            status_answer(message.status, job)
+            fill_status(message.status, job)
             changing = _bytes(message, fields)
             self._changing[mask] = (job.revision, changing)
         return self._fixed[mask] + changing + self._duration(job, now, fields)
@@ -58,7 +58,7 @@ class JobAnswers:
         return _bytes(message, fields)
 
 
-class TaskAnswers:
+class TaskResponses:
     """The answers of the tasks of one group; a task's message changes with each of its events, and only so."""
 
     def __init__(self, group_name: str) -> None:
@@ -69,12 +69,12 @@ class TaskAnswers:
         """Give a task's message."""
         made_for, answer = self._kept.get(task.index, (-1, b""))
         if made_for != len(task.events):
-            answer = task_answer(self._group_name, task).SerializeToString()
+            answer = task_message(self._group_name, task).SerializeToString()
             self._kept[task.index] = (len(task.events), answer)
         return answer
 
 
-def list_answer(entries: Iterable[bytes], token: str, fields: Fields = EVERYTHING) -> bytes:
+def list_response(entries: Iterable[bytes], token: str, fields: Fields = EVERYTHING) -> bytes:
     """Give a page: a ListJobsResponse or ListTasksResponse with these messages and the next page's token."""
     parts: list[bytes] = []
     if not fields or "jobs" in fields:
@@ -93,7 +93,7 @@ def message_type(name: str) -> Any:
 
 
 def _bytes(message: Any, fields: Fields) -> bytes:
-    keep_only(message, fields)
+    apply_mask(message, fields)
     return bytes(message.SerializeToString())
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 
-from ..execution.scheduler import Engine
+from ..execution.scheduler import Scheduler
 from ..faults.plan import FaultPlan
 from ..faults.rpc_faults import CallFaults
 from ..filters import field_masks
-from ..model.job_summary import EndedJob
-from ..model.service import Call, GrpcServer
-from ..project.resources import Known
+from ..model.job_summary import JobSummary
+from ..model.service import GrpcServer, Handler
+from ..project.resources import ProjectResources
 from .project_checks import check_request
 from .service import BatchService
 
@@ -36,16 +36,16 @@ class BatchServer(GrpcServer):
 
     def __init__(
         self,
-        engine: Engine,
+        scheduler: Scheduler,
         port: int = 0,
         faults: FaultPlan | None = None,
-        known: Known | None = None,
-        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
+        known: ProjectResources | None = None,
+        on_job_end: Callable[[JobSummary], None] = lambda ended: None,
     ) -> None:
-        self._known = Known() if known is None else known
+        self._known = ProjectResources() if known is None else known
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        service = BatchService(engine, known=self._known, on_job_end=on_job_end)
+        service = BatchService(scheduler, known=self._known, on_job_end=on_job_end)
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "rpc", service.described)
         batch: dict[str, tuple[Callable[..., Any], Any]] = {
             "CreateJob": (service.create_job, batch_v1.CreateJobRequest),
@@ -81,7 +81,7 @@ class BatchServer(GrpcServer):
         with self._lock:
             return dict(self._counts)
 
-    def _counted(self, name: str, call: Callable[..., Any]) -> Call:
+    def _counted(self, name: str, call: Callable[..., Any]) -> Handler:
         def answer(request: Any, context: Any) -> Any:
             with self._lock:
                 self._counts[name] += 1

@@ -1,4 +1,4 @@
-"""The methods of Batch v1 and of Operations: each takes a request, checks it, has the engine act, and answers."""
+"""Implement the methods of Batch v1 and of Operations: check a request, have the scheduler act, and answer."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from google.cloud import batch_v1
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from ..execution.scheduled_job import Entry
-from ..execution.scheduler import Engine
+from ..execution.scheduled_job import ScheduledJob
+from ..execution.scheduler import Scheduler
 from ..filters.field_masks import EVERYTHING, parse_mask
 from ..filters.filter_language import parse_filter
 from ..model.errors import RpcError
 from ..model.job import Job
-from ..model.job_summary import EndedJob, ended_job
-from ..project.resources import Known
-from .job_table import JOB_FILTERS, Held, Table, in_order, page
-from .messages import TASK_FILTERS, JobName, filled_job, parse_job_name, parse_tasks_name, plan_of, retry_rule
-from .operations import OPERATION_FILTERS, Operations, Record, operation_answer
-from .project_checks import why_it_fails
-from .response_cache import list_answer, message_type
-from .validate_job import check_create, check_request_id
+from ..model.job_summary import JobSummary, summarize
+from ..project.resources import ProjectResources
+from .job_table import JOB_FILTERS, JobRecord, JobTable, in_order, page
+from .messages import TASK_FILTERS, JobName, parse_job_name, parse_tasks_name, retry_rule, task_plan, with_defaults
+from .operations import OPERATION_FILTERS, Operation, Operations, operation_message
+from .project_checks import machine_error
+from .response_cache import list_response, message_type
+from .validate_job import validate_create_job, validate_request_id
 
 REQUEST_ID_SECONDS = 3600.0
 """For at least 60 minutes the same request_id gets the first answer (google.cloud.batch.v1)."""
@@ -36,40 +36,40 @@ _JOBS = message_type("ListJobsResponse")
 
 
 class BatchService:
-    """The methods of BatchService and of Operations. Raises RpcError, TransitionRefused, FilterError.
+    """The methods of BatchService and of Operations. Raises RpcError.
 
-    `on_job_end` is called with the engine's lock held, so it must be quick.
+    `on_job_end` is called with the scheduler's lock held, so it must be quick.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        scheduler: Scheduler,
         clock: Callable[[], float] = time.time,
-        known: Known | None = None,
-        on_job_end: Callable[[EndedJob], None] = lambda ended: None,
+        known: ProjectResources | None = None,
+        on_job_end: Callable[[JobSummary], None] = lambda ended: None,
     ) -> None:
-        self._known = Known() if known is None else known
+        self._known = ProjectResources() if known is None else known
         self._on_job_end = on_job_end
-        self._engine = engine
+        self._scheduler = scheduler
         self._clock = clock
-        self._table = Table()
+        self._table = JobTable()
         self._operations = Operations(lambda: uuid.uuid4().hex)
-        self._requests: OrderedDict[tuple[str, str, str], tuple[float, Held | Record]] = OrderedDict()
-        self._changed = threading.Condition(engine.lock)
+        self._requests: OrderedDict[tuple[str, str, str], tuple[float, JobRecord | Operation]] = OrderedDict()
+        self._changed = threading.Condition(scheduler.lock)
 
     def create_job(self, request: batch_v1.CreateJobRequest) -> bytes:
-        """Make a job and hand it to the engine."""
-        check_create(request)
+        """Make a job and hand it to the scheduler."""
+        validate_create_job(request)
         project, location = _parent(request.parent)
         name = JobName(project, location, request.job_id or f"j-{uuid.uuid4()}")
         uid = f"{name.job[:40].rstrip('-')}-{uuid.uuid4().hex[:12]}"
-        filled = filled_job(request.job, name, uid)
-        plan = plan_of(filled, name)
+        filled = with_defaults(request.job, name, uid)
+        plan = task_plan(filled, name)
         group = filled.task_groups[0]
-        with self._engine.lock:
+        with self._scheduler.lock:
             now = self._clock()
             earlier = self._earlier("create", request.parent, request.request_id, now)
-            if isinstance(earlier, Held):
+            if isinstance(earlier, JobRecord):
                 return earlier.answer(now)
             if self._table.find(name) is not None:
                 raise RpcError("ALREADY_EXISTS", f'Resource "{name.numbered}" already exists')
@@ -79,27 +79,27 @@ class BatchService:
                 parallelism=group.parallelism,
                 retry=retry_rule(group.task_spec),
                 now=now,
-                on_end=lambda job: self._on_job_end(ended_job(name.job, job)),
+                on_end=lambda job: self._on_job_end(summarize(name.job, job)),
             )
-            entry = Entry(job, plan, refusal=why_it_fails(self._known, filled, plan.zone))
-            held = self._table.add(name, batch_v1.Job.pb(filled), entry)
-            held.entry.settled = lambda: self._settled(held)
-            self._remember("create", request.parent, request.request_id, now, held)
-            answer = held.answer(now)
-        self._engine.submit(held.entry)
+            refusal = machine_error(self._known, filled, plan.zone)
+            scheduled = ScheduledJob(job, plan, settled=lambda: self._settled(record), refusal=refusal)
+            record = self._table.add(name, batch_v1.Job.pb(filled), scheduled)
+            self._remember("create", request.parent, request.request_id, now, record)
+            answer = record.answer(now)
+        self._scheduler.submit(scheduled)
         return answer
 
     def described(self, name: str) -> tuple[Mapping[str, str], float] | None:
         """Give the labels of a job and the time it was created, if there is one of this name."""
-        with self._engine.lock:
-            held = self._table.find(parse_job_name(name))
-            return None if held is None else (held.entry.plan.labels, held.entry.job.created)
+        with self._scheduler.lock:
+            record = self._table.find(parse_job_name(name))
+            return None if record is None else (record.scheduled.plan.labels, record.scheduled.job.created)
 
     def get_job(self, request: batch_v1.GetJobRequest, mask: str = "") -> bytes:
         """Give a job, or what a field mask wants of it."""
         fields = parse_mask(mask, _JOB)
         name = parse_job_name(request.name)
-        with self._engine.lock:
+        with self._scheduler.lock:
             return self._table.get(name).answer(self._clock(), mask, fields)
 
     def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
@@ -107,45 +107,45 @@ class BatchService:
         fields = parse_mask(mask, _JOBS)
         matches = parse_filter(request.filter, JOB_FILTERS)
         project, location = _parent(request.parent)
-        with self._engine.lock:
+        with self._scheduler.lock:
             now = self._clock()
             jobs, token = page(
                 in_order(self._table.below(project, location), request.order_by),
                 size=request.page_size,
                 token=request.page_token,
-                mark=lambda held: held.number,
+                mark=lambda record: record.number,
                 is_wanted=matches,
             )
             # a mask of the list's has another name than the same text for a job
-            answers = [held.answer(now, f"list:{mask}", fields.get("jobs", EVERYTHING)) for held in jobs]
-        return list_answer(answers, token, fields)
+            answers = [record.answer(now, f"list:{mask}", fields.get("jobs", EVERYTHING)) for record in jobs]
+        return list_response(answers, token, fields)
 
     def get_task(self, request: batch_v1.GetTaskRequest) -> bytes:
         """Give a task."""
         name, group, task = parse_tasks_name(request.name)
-        with self._engine.lock:
-            held = self._table.get(name)
-            tasks = held.entry.job.tasks if held.entry.job.lists_tasks and group == "group0" else []
+        with self._scheduler.lock:
+            record = self._table.get(name)
+            tasks = record.scheduled.job.tasks if record.scheduled.job.lists_tasks and group == "group0" else []
             if task is None or not task.isdecimal() or int(task) >= len(tasks):
                 raise RpcError("NOT_FOUND", f'Resource "{request.name}" was not found')
-            return held.task_answer(tasks[int(task)])
+            return record.task_message(tasks[int(task)])
 
     def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
         """Give a page of tasks; a job that has not been scheduled has none."""
         name, group, _ = parse_tasks_name(request.parent)
         matches = parse_filter(request.filter, TASK_FILTERS)
-        with self._engine.lock:
-            held = self._table.get(name)
+        with self._scheduler.lock:
+            record = self._table.get(name)
             if group != "group0":
                 raise RpcError("NOT_FOUND", f'Resource "{request.parent}" was not found')
             tasks, token = page(
-                held.entry.job.tasks if held.entry.job.lists_tasks else [],
+                record.scheduled.job.tasks if record.scheduled.job.lists_tasks else [],
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda task: task.index,
                 is_wanted=matches,
             )
-            return list_answer(map(held.task_answer, tasks), token)
+            return list_response(map(record.task_message, tasks), token)
 
     def cancel_job(self, request: batch_v1.CancelJobRequest) -> Any:
         """Begin to cancel a job."""
@@ -157,85 +157,85 @@ class BatchService:
 
     def get_operation(self, request: Any) -> Any:
         """Give an operation."""
-        with self._engine.lock:
-            return operation_answer(self._operations.get(request.name))
+        with self._scheduler.lock:
+            return operation_message(self._operations.get(request.name))
 
     def list_operations(self, request: Any) -> Any:
         """Give a page of operations; a filter may ask for `done`."""
         matches = parse_filter(request.filter, OPERATION_FILTERS)
         answer = operations_pb2.ListOperationsResponse()
-        with self._engine.lock:
-            records = list(enumerate(self._operations.below(request.name.removesuffix("/operations"))))
+        with self._scheduler.lock:
+            operations = list(enumerate(self._operations.below(request.name.removesuffix("/operations"))))
             chosen, answer.next_page_token = page(
-                records,
+                operations,
                 size=request.page_size,
                 token=request.page_token,
                 mark=lambda numbered: numbered[0],
                 is_wanted=lambda numbered: matches(numbered[1]),
             )
-            answer.operations.extend(operation_answer(record) for _, record in chosen)
+            answer.operations.extend(operation_message(operation) for _, operation in chosen)
         return answer
 
     def wait_operation(self, request: Any) -> Any:
         """Give an operation once it is done, or after the timeout, which is 5 s at most here."""
         asked = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
         with self._changed:
-            record = self._operations.get(request.name)
-            self._changed.wait_for(lambda: record.ended is not None, min(asked, MAX_WAIT_SECONDS))
-            return operation_answer(record)
+            operation = self._operations.get(request.name)
+            self._changed.wait_for(lambda: operation.ended is not None, min(asked, MAX_WAIT_SECONDS))
+            return operation_message(operation)
 
     def cancel_operation(self, request: Any) -> Any:
         """Note that somebody wants an operation cancelled; ending a job cannot be taken back."""
-        with self._engine.lock:
-            record = self._operations.get(request.name)
-            record.is_cancelled = record.is_cancelled or record.ended is None
+        with self._scheduler.lock:
+            operation = self._operations.get(request.name)
+            operation.is_cancelled = operation.is_cancelled or operation.ended is None
         return empty_pb2.Empty()
 
     def delete_operation(self, request: Any) -> Any:
         """Forget an operation."""
-        with self._engine.lock:
+        with self._scheduler.lock:
             self._operations.delete(request.name)
         return empty_pb2.Empty()
 
     def _begin(self, verb: str, text: str, request_id: str) -> Any:
-        check_request_id(request_id)
+        validate_request_id(request_id)
         name = parse_job_name(text)
-        with self._engine.lock:
+        with self._scheduler.lock:
             now = self._clock()
             earlier = self._earlier(verb, text, request_id, now)
-            if isinstance(earlier, Record):
-                return operation_answer(earlier)
-            held = self._table.get(name)
+            if isinstance(earlier, Operation):
+                return operation_message(earlier)
+            record = self._table.get(name)
             if verb == "cancel":
-                held.entry.job.request_cancel(now)
+                record.scheduled.job.request_cancel(now)
             else:
-                under_way = next((record for record in held.open_records if record.verb == "delete"), None)
+                under_way = next((each for each in record.open_operations if each.verb == "delete"), None)
                 if under_way is not None:
-                    return operation_answer(under_way)
-                held.entry.job.request_delete(now)
-            parent = f"projects/{held.name.project}/locations/{held.name.location}"
-            record = self._operations.begin(parent, str(held.name), verb, now)
-            held.open_records.append(record)
-            self._remember(verb, text, request_id, now, record)
-            answer = operation_answer(record)
-        self._engine.end(held.entry)
+                    return operation_message(under_way)
+                record.scheduled.job.request_delete(now)
+            parent = f"projects/{record.name.project}/locations/{record.name.location}"
+            operation = self._operations.begin(parent, str(record.name), verb, now)
+            record.open_operations.append(operation)
+            self._remember(verb, text, request_id, now, operation)
+            answer = operation_message(operation)
+        self._scheduler.end(record.scheduled)
         return answer
 
-    def _settled(self, held: Held) -> None:
-        """A job that was cancelled or deleted has come to rest; the engine holds the lock."""
-        if not held.entry.job.has_ended:
-            self._table.remove(held)
-        for record in held.open_records:
-            record.ended = self._clock()
-        held.open_records.clear()
+    def _settled(self, record: JobRecord) -> None:
+        """A job that was cancelled or deleted has come to rest; the scheduler holds the lock."""
+        if not record.scheduled.job.has_ended:
+            self._table.remove(record)
+        for operation in record.open_operations:
+            operation.ended = self._clock()
+        record.open_operations.clear()
         self._changed.notify_all()
 
-    def _earlier(self, verb: str, target: str, request_id: str, now: float) -> Held | Record | None:
+    def _earlier(self, verb: str, target: str, request_id: str, now: float) -> JobRecord | Operation | None:
         while self._requests and next(iter(self._requests.values()))[0] < now - REQUEST_ID_SECONDS:
             self._requests.popitem(last=False)
         return self._requests.get((verb, target, request_id), (0.0, None))[1] if request_id else None
 
-    def _remember(self, verb: str, target: str, request_id: str, now: float, answered: Held | Record) -> None:
+    def _remember(self, verb: str, target: str, request_id: str, now: float, answered: JobRecord | Operation) -> None:
         if request_id:
             self._requests[verb, target, request_id] = (now, answered)
 

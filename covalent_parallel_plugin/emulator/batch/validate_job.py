@@ -1,4 +1,4 @@
-"""What Batch refuses to create, each rule with its limit: pure checks of a CreateJobRequest.
+"""Validate a CreateJobRequest against the limits of Batch: pure checks.
 
 The limits are those of Batch's quota page and of the comments in google.cloud.batch.v1. What Batch
 would take and the stand-in cannot do is refused too, never passed over: background runnables, barriers and
@@ -32,14 +32,14 @@ _CONTAINER_VOLUME = re.compile(r"[^:]+:/[^:]*(:[^:]*)?")
 _LOCATION = re.compile(r"(regions|zones)/([a-z0-9-]+)")
 
 
-def check_create(request: batch_v1.CreateJobRequest) -> None:
+def validate_create_job(request: batch_v1.CreateJobRequest) -> None:
     """Check a request to create a job. Raises RpcError (INVALID_ARGUMENT) that lists all that is wrong."""
     mistakes = [*_request_mistakes(request), *_job_mistakes(request.job, request.parent.rpartition("/")[2])]
     if mistakes:
         raise RpcError("INVALID_ARGUMENT", "; ".join(mistakes))
 
 
-def check_request_id(request_id: str) -> None:
+def validate_request_id(request_id: str) -> None:
     """Check that a request's id is empty or a UUID other than zero. Raises RpcError (INVALID_ARGUMENT)."""
     if request_id:
         try:
@@ -55,7 +55,7 @@ def _request_mistakes(request: batch_v1.CreateJobRequest) -> Iterator[str]:
         yield f"parent {request.parent!r} must be projects/PROJECT/locations/LOCATION"
     if request.job_id and not _JOB_ID.fullmatch(request.job_id):
         yield f"job_id {request.job_id!r} must match ^{_JOB_ID.pattern}$"
-    check_request_id(request.request_id)
+    validate_request_id(request.request_id)
 
 
 def _job_mistakes(job: batch_v1.Job, region: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One attempt of a task: its runnables one after another, with their clocks and their output."""
+"""Run one attempt of a task: its runnables one after another, with their clocks and their output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRAIN_BYTES = 1 << 22
 _POLL_SECONDS = 0.02
 
 
-class Lines:
+class LineSplitter:
     """Cuts what a process wrote into lines."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Attempt:
         self._step: Step | None = None
         self._step_exit_code: int | None = None
         self._process: Process | None = None
-        self._outputs: dict[int, tuple[str, Lines]] = {}
+        self._outputs: dict[int, tuple[str, LineSplitter]] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: asyncio.TimerHandle | None = None
         if max_run_seconds is not None:
@@ -131,7 +131,7 @@ class Attempt:
 
     def _watch(self, step: Step, process: Process) -> None:
         self._step, self._process, self._step_exit_code = step, process, None
-        self._outputs = {process.stdout: ("INFO", Lines()), process.stderr: ("ERROR", Lines())}
+        self._outputs = {process.stdout: ("INFO", LineSplitter()), process.stderr: ("ERROR", LineSplitter())}
         for descriptor in self._outputs:
             self._loop.add_reader(descriptor, self._read, descriptor)
         if process.ending is not None:

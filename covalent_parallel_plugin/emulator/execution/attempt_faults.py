@@ -1,4 +1,4 @@
-"""Faults of a task's attempts: preempted, lost, run twice, never started, stuck; one wraps the attempt it strikes."""
+"""Apply faults to a task's attempt: preempted, lost, run twice, never started, stuck."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
 from ..model.job import Task
 from ..model.runtime_interface import CANNOT_START
-from ..model.task_plan import Plan
+from ..model.task_plan import TaskPlan
 
 EXIT_CODES = {
     "attempt.preempt": 50001,
@@ -26,7 +26,7 @@ _TOLD_TO_END = 143
 _TAKES_VM = ("attempt.preempt", "attempt.lost", "attempt.recreate")
 
 
-class Running(Protocol):
+class RunningAttempt(Protocol):
     """An attempt that runs."""
 
     def start(self) -> None:
@@ -36,11 +36,11 @@ class Running(Protocol):
         """End it."""
 
 
-Make = Callable[[Callable[[int], None]], Running | None]
-"""Prepares the real attempt, which reports its exit code to what is given; None where it reported at once."""
+Make = Callable[[Callable[[int], None]], RunningAttempt | None]
+"""Creates the real attempt, which calls `ended(exit_code)`; None if it has already failed to start."""
 
 
-def draw_for_attempt(plan: FaultPlan, job: Plan, task: Task) -> ArmedFault | None:
+def draw_for_attempt(plan: FaultPlan, job: TaskPlan, task: Task) -> ArmedFault | None:
     """Give the fault that strikes a task's present attempt."""
     if not plan.has("attempt"):
         return None
@@ -65,7 +65,7 @@ def exit_code_of(fault: Fault) -> int:
     return int(fault.value("exit_code") or EXIT_CODES[fault.kind])
 
 
-class StruckAttempt:
+class FaultyAttempt:
     """An attempt that a fault strikes; it is used as an attempt is, on the loop's thread.
 
     `struck` is called when the fault takes place, `ended` once. What the fault leaves running then (a VM that does not
@@ -91,7 +91,7 @@ class StruckAttempt:
         self._image = image
         self._write = write
         self._ended = ended
-        self._seen: Running | None = None
+        self._seen: RunningAttempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._has_struck = False

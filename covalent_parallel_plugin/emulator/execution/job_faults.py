@@ -1,4 +1,4 @@
-"""Faults of a job on its way: refused, waiting for quota, vanishing, cancelled by somebody, siblings stopped."""
+"""Apply faults to a job on its way: refused, waiting for quota, vanishing, cancelled, siblings stopped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
 from ..model.job import JobState, Task
-from ..model.task_plan import Plan
-from .scheduled_job import Entry
+from ..model.task_plan import TaskPlan
+from .scheduled_job import ScheduledJob
 
 _HOLDS = ("job.refused", "job.quota", "job.no_capacity", "job.no_agent")
 _DESCRIPTIONS = {
@@ -28,7 +28,7 @@ class JobFaults:
         loop: asyncio.AbstractEventLoop,
         lock: threading.RLock,
         clock: Callable[[], float],
-        end: Callable[[Entry], None],
+        end: Callable[[ScheduledJob], None],
     ) -> None:
         self._plan = plan
         self._loop = loop
@@ -36,60 +36,60 @@ class JobFaults:
         self._clock = clock
         self._end = end
 
-    def unless_held(self, entry: Entry, state: JobState, proceed: Callable[[Entry], None]) -> None:
+    def unless_held(self, scheduled: ScheduledJob, state: JobState, proceed: Callable[[ScheduledJob], None]) -> None:
         """Have a job that is in this state go on, unless a fault holds it there, for a time or for ever."""
-        if entry.refusal and entry.job.state is state is JobState.SCHEDULED:
+        if scheduled.refusal and scheduled.job.state is state is JobState.SCHEDULED:
             with self._lock:
-                entry.job.note(entry.refusal, self._clock())
-            self._refuse(entry, entry.refusal)
+                scheduled.job.note(scheduled.refusal, self._clock())
+            self._refuse(scheduled, scheduled.refusal)
             return
         drawn = None
-        if entry.job.state is state:
-            drawn = self._draw(_HOLDS, entry.plan, where=lambda fault: fault.value("state") == state.name)
+        if scheduled.job.state is state:
+            drawn = self._draw(_HOLDS, scheduled.plan, where=lambda fault: fault.value("state") == state.name)
         if drawn is None:
-            proceed(entry)
+            proceed(scheduled)
             return
         fault = drawn.consume()
-        text = _text(fault, entry.plan)
+        text = _text(fault, scheduled.plan)
         with self._lock:
-            entry.job.note(text, self._clock())
+            scheduled.job.note(text, self._clock())
         seconds = fault.value("after_seconds" if fault.kind == "job.refused" else "seconds")
         if seconds is None:
             return
         if fault.kind in ("job.refused", "job.no_agent"):
-            self._loop.call_later(seconds, self._refuse, entry, text)
+            self._loop.call_later(seconds, self._refuse, scheduled, text)
         else:
-            self._loop.call_later(seconds, proceed, entry)
+            self._loop.call_later(seconds, proceed, scheduled)
 
-    def expect_ending(self, entry: Entry, state: JobState) -> None:
+    def expect_ending(self, scheduled: ScheduledJob, state: JobState) -> None:
         """A job has come into this state: somebody may delete or cancel it some time later."""
         kinds = ("job.vanish", "job.cancelled")
-        drawn = self._draw(kinds, entry.plan, where=lambda fault: fault.value("state") == state.name)
+        drawn = self._draw(kinds, scheduled.plan, where=lambda fault: fault.value("state") == state.name)
         if drawn is not None:
-            self._loop.call_later(drawn.fault.value("after_seconds"), self._end_by_somebody, entry, drawn)
+            self._loop.call_later(drawn.fault.value("after_seconds"), self._end_by_somebody, scheduled, drawn)
 
-    def hold_cancelling(self, entry: Entry, release: Callable[[Entry], None]) -> None:
+    def hold_cancelling(self, scheduled: ScheduledJob, release: Callable[[ScheduledJob], None]) -> None:
         """A job is being cancelled: it may be stuck so."""
-        if entry.job.state is not JobState.CANCELLATION_IN_PROGRESS or entry.is_stuck:
+        if scheduled.job.state is not JobState.CANCELLATION_IN_PROGRESS or scheduled.is_stuck:
             return
-        drawn = self._draw(("job.stuck_cancelling",), entry.plan)
+        drawn = self._draw(("job.stuck_cancelling",), scheduled.plan)
         if drawn is not None:
-            entry.is_stuck = True
+            scheduled.is_stuck = True
             seconds = drawn.consume().value("seconds")
             if seconds is not None:
-                self._loop.call_later(seconds, release, entry)
+                self._loop.call_later(seconds, release, scheduled)
 
-    def stop_siblings(self, entry: Entry, task: Task) -> bool:
+    def stop_siblings(self, scheduled: ScheduledJob, task: Task) -> bool:
         """A task has failed for good: no sibling starts any more; return whether those that run are to end too.
 
         The caller holds the lock.
         """
-        if entry.job.has_ended or entry.job.is_stopping:
+        if scheduled.job.has_ended or scheduled.job.is_stopping:
             return False
-        drawn = self._draw(("job.stop_siblings",), entry.plan, task.index)
+        drawn = self._draw(("job.stop_siblings",), scheduled.plan, task.index)
         if drawn is None:
             return False
-        if not entry.job.give_up(self._clock()):
+        if not scheduled.job.give_up(self._clock()):
             drawn.give_back()
             return False
         return not drawn.consume().value("spares_running")
@@ -97,7 +97,7 @@ class JobFaults:
     def _draw(
         self,
         kinds: tuple[str, ...],
-        plan: Plan,
+        plan: TaskPlan,
         task: int | None = None,
         where: Callable[[Fault], bool] | None = None,
     ) -> ArmedFault | None:
@@ -106,14 +106,14 @@ class JobFaults:
         target = FaultTarget(job=plan.job_id, labels=plan.labels, provisioning=plan.provisioning, task=task)
         return self._plan.draw(kinds, target, where)
 
-    def _refuse(self, entry: Entry, text: str) -> None:
+    def _refuse(self, scheduled: ScheduledJob, text: str) -> None:
         with self._lock:
-            entry.job.refuse(text, self._clock())
-        self._end(entry)
+            scheduled.job.refuse(text, self._clock())
+        self._end(scheduled)
 
-    def _end_by_somebody(self, entry: Entry, drawn: ArmedFault) -> None:
+    def _end_by_somebody(self, scheduled: ScheduledJob, drawn: ArmedFault) -> None:
         with self._lock:
-            job = entry.job
+            job = scheduled.job
             if job.is_stopping or (job.has_ended and drawn.fault.kind == "job.cancelled"):
                 drawn.give_back()
                 return
@@ -121,10 +121,10 @@ class JobFaults:
                 job.request_cancel(self._clock())
             else:
                 job.request_delete(self._clock())
-        self._end(entry)
+        self._end(scheduled)
 
 
-def _text(fault: Fault, plan: Plan) -> str:
+def _text(fault: Fault, plan: TaskPlan) -> str:
     """Give the event's text, in the words that Batch has been seen to use."""
     region = plan.zone.rpartition("-")[0]
     message = fault.value("message")

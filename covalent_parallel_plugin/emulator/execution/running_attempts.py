@@ -1,4 +1,4 @@
-"""The attempts that run: made on the runtime, found by job and task, and stopped."""
+"""Start the attempts of tasks on the runtime, find them by job and task, and stop them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections.abc import Callable, Mapping
 from ..faults.plan import ArmedFault
 from ..faults.rule import Fault
 from ..model.job import Task
+from ..model.log_store import LogStore
 from ..model.runtime_interface import CANNOT_START, Runtime
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
-from .attempt_faults import Running, StruckAttempt
-from .scheduled_job import Entry, LogWriter, line_writer
+from .attempt_faults import FaultyAttempt, RunningAttempt
+from .scheduled_job import ScheduledJob
 
 
-class Attempts:
+class RunningAttempts:
     """All attempts; its methods are called on the loop's thread, its length is the number of those that run."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         runtime: Runtime,
-        logs: LogWriter | None,
+        logs: LogStore | None,
         grace_seconds: float,
         services: Mapping[str, str],
         secrets: Secrets,
@@ -34,16 +35,16 @@ class Attempts:
         self._grace_seconds = grace_seconds
         self._services = services
         self._secrets = secrets
-        self._running: dict[str, dict[int, Running]] = {}
+        self._running: dict[str, dict[int, RunningAttempt]] = {}
         # attempts below struck ones: some run on after their task has gone on without them
-        self._below: dict[Attempt, str] = {}
+        self._wrapped: dict[Attempt, str] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._running.values())) + len(self._below)
+        return sum(map(len, self._running.values())) + len(self._wrapped)
 
     def start(
         self,
-        entry: Entry,
+        scheduled: ScheduledJob,
         task: Task,
         drawn: ArmedFault | None,
         *,
@@ -51,59 +52,59 @@ class Attempts:
         struck: Callable[[Fault], None],
     ) -> None:
         """Start a task's attempt, which a fault may strike; `ended` gets its exit code."""
-        attempt: Running | None
+        attempt: RunningAttempt | None
         if drawn is None:
-            attempt = self._make(entry, task, ended)
+            attempt = self._make(scheduled, task, ended)
         else:
-            attempt = StruckAttempt(
+            attempt = FaultyAttempt(
                 self._loop,
                 drawn,
-                functools.partial(self._make_below, entry, task),
-                image=entry.plan.steps[0].command.image,
-                write=line_writer(self._logs, entry.plan, task.index),
+                functools.partial(self._make_wrapped, scheduled, task),
+                image=scheduled.plan.steps[0].command.image,
+                write=scheduled.line_writer(self._logs, task.index),
                 ended=ended,
                 struck=struck,
             )
         if attempt is not None:
-            self._running.setdefault(entry.plan.uid, {})[task.index] = attempt
+            self._running.setdefault(scheduled.plan.uid, {})[task.index] = attempt
             attempt.start()
 
-    def forget(self, entry: Entry, task: Task) -> None:
+    def forget(self, scheduled: ScheduledJob, task: Task) -> None:
         """A task's attempt has ended."""
-        attempts = self._running.get(entry.plan.uid, {})
+        attempts = self._running.get(scheduled.plan.uid, {})
         attempts.pop(task.index, None)
         if not attempts:
-            self._running.pop(entry.plan.uid, None)
+            self._running.pop(scheduled.plan.uid, None)
 
-    def stop_one(self, entry: Entry, index: int, exit_code: int, notice_seconds: float) -> None:
+    def stop_one(self, scheduled: ScheduledJob, index: int, exit_code: int, notice_seconds: float) -> None:
         """End the attempt of one task, if it runs."""
-        attempt = self._running.get(entry.plan.uid, {}).get(index)
+        attempt = self._running.get(scheduled.plan.uid, {}).get(index)
         if attempt is not None:
             attempt.stop(exit_code, notice_seconds)
 
-    def stop(self, entry: Entry) -> None:
+    def stop(self, scheduled: ScheduledJob) -> None:
         """End all that runs of a job."""
-        for attempt in list(self._running.get(entry.plan.uid, {}).values()):
+        for attempt in list(self._running.get(scheduled.plan.uid, {}).values()):
             attempt.stop()
-        for below in [attempt for attempt, uid in self._below.items() if uid == entry.plan.uid]:
+        for below in [attempt for attempt, uid in self._wrapped.items() if uid == scheduled.plan.uid]:
             below.stop()
 
     def stop_all(self) -> None:
         """End all that runs."""
         for attempt in [attempt for attempts in self._running.values() for attempt in attempts.values()]:
             attempt.stop()
-        for below in list(self._below):
+        for below in list(self._wrapped):
             below.stop()
 
-    def release(self, entry: Entry) -> None:
+    def release(self, scheduled: ScheduledJob) -> None:
         """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
-        uid = entry.plan.uid
-        if entry.job.ended is not None and uid not in self._running and uid not in self._below.values():
+        uid = scheduled.plan.uid
+        if scheduled.job.ended is not None and uid not in self._running and uid not in self._wrapped.values():
             self._runtime.release(uid)
 
-    def _make(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
-        plan, index = entry.plan, task.index
-        write = line_writer(self._logs, plan, index)
+    def _make(self, scheduled: ScheduledJob, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+        plan, index = scheduled.plan, task.index
+        write = scheduled.line_writer(self._logs, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, plan.vm)
@@ -125,15 +126,15 @@ class Attempts:
             ended=ended,
         )
 
-    def _make_below(self, entry: Entry, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+    def _make_wrapped(self, scheduled: ScheduledJob, task: Task, ended: Callable[[int], None]) -> Attempt | None:
         def gone(exit_code: int) -> None:
             if attempt is not None:
-                self._below.pop(attempt, None)
-            self.release(entry)
+                self._wrapped.pop(attempt, None)
+            self.release(scheduled)
             ended(exit_code)
 
         attempt: Attempt | None = None
-        attempt = self._make(entry, task, gone)
+        attempt = self._make(scheduled, task, gone)
         if attempt is not None:
-            self._below[attempt] = entry.plan.uid
+            self._wrapped[attempt] = scheduled.plan.uid
         return attempt

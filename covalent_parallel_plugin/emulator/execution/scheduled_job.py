@@ -1,24 +1,20 @@
-"""A job as the engine holds it, and where the output of its tasks goes."""
+"""Hold a job as the scheduler does: its state, its plan, and how far it may go on.
+
+Scheduler, placement, attempts and faults share it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..model.job import Job
-from ..model.task_plan import Plan
-
-
-class LogWriter(Protocol):
-    """Where the tasks' output goes: the stand-in's log store."""
-
-    def write(self, *, project: str, log: str, labels: Mapping[str, str], severity: str, text: str) -> None:
-        """Keep one line."""
+from ..model.log_store import LogStore
+from ..model.task_plan import TaskPlan
 
 
 @dataclass
-class Entry:
+class ScheduledJob:
     """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests.
 
     `is_stuck` while a fault keeps a job that is being cancelled from its end. `may_start` once its tasks may run;
@@ -26,20 +22,20 @@ class Entry:
     """
 
     job: Job
-    plan: Plan
+    plan: TaskPlan
     settled: Callable[[], None] = lambda: None
     is_stuck: bool = False
     refusal: str = ""
     may_start: bool = False
 
+    def line_writer(self, logs: LogStore | None, index: int) -> Callable[[str, str], None]:
+        """Return what writes a task's lines, by severity, with the labels that Batch gives them."""
+        plan = self.plan
+        if logs is None or not plan.keeps_logs:
+            return lambda severity, line: None
+        labels = {"job_uid": plan.uid, "task_id": plan.task_id(index)}
 
-def line_writer(logs: LogWriter | None, plan: Plan, index: int) -> Callable[[str, str], None]:
-    """Give what writes a task's lines, by severity, with the labels that Batch gives them."""
-    if logs is None or not plan.keeps_logs:
-        return lambda severity, line: None
-    labels = {"job_uid": plan.uid, "task_id": plan.task_id(index)}
+        def write(severity: str, line: str) -> None:
+            logs.write(project=plan.project, log="batch_task_logs", labels=labels, severity=severity, text=line)
 
-    def write(severity: str, line: str) -> None:
-        logs.write(project=plan.project, log="batch_task_logs", labels=labels, severity=severity, text=line)
-
-    return write
+        return write

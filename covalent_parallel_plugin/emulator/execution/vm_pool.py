@@ -1,4 +1,4 @@
-"""The VMs that tasks run on, as a model: how many there are, when they can take tasks, and what they would cost."""
+"""Model the VMs that tasks run on: how many there are, when they can take tasks, and what they would cost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .scheduled_job import Entry
+from .scheduled_job import ScheduledJob
 
 MIN_BILLED_SECONDS = 60
 """Compute Engine bills by the second, and a minute at least."""
 
 
 @dataclass(frozen=True)
-class Machines:
+class VmModel:
     """The model of VMs.
 
     A VM takes tasks `boot_seconds` after it was started, and where they run in containers `pull_seconds` later: it
@@ -48,11 +48,11 @@ class Vm:
 
 
 @dataclass(eq=False)
-class _Share:
+class _JobVms:
     """The VMs of a job; `room` is the number of tasks that all of them, booting ones included, could still take."""
 
-    entry: Entry
-    proceed: Callable[[Entry], None] | None
+    scheduled: ScheduledJob
+    proceed: Callable[[ScheduledJob], None] | None
     vms: dict[int, Vm] = field(default_factory=dict)
     ready: deque[Vm] = field(default_factory=deque)
     places: dict[int, Vm] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class _Share:
     is_waiting: bool = False
 
 
-class Fleet:
+class VmPool:
     """VMs as the jobs in flight need them: jobs that came first get theirs first, and never another job's.
 
     `later(seconds, call)` calls back on the same thread, `clock` gives seconds, `ready` is told of a job one of whose
@@ -72,70 +72,70 @@ class Fleet:
 
     def __init__(
         self,
-        machines: Machines,
+        machines: VmModel,
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float],
-        ready: Callable[[Entry], None],
-        refused: Callable[[Entry], None],
+        ready: Callable[[ScheduledJob], None],
+        refused: Callable[[ScheduledJob], None],
     ) -> None:
         self._machines = machines
         self._later = later
         self._clock = clock
         self._ready = ready
         self._refused = refused
-        self._shares: dict[str, _Share] = {}
-        self._waiting: deque[_Share] = deque()
+        self._shares: dict[str, _JobVms] = {}
+        self._waiting: deque[_JobVms] = deque()
         self._lock = threading.Lock()
         self._living: set[Vm] = set()
         self._started = self._most = self._billed = 0
         self._run_seconds = 0.0
 
-    def admit(self, entry: Entry, proceed: Callable[[Entry], None]) -> None:
-        share = self._shares[entry.plan.uid] = _Share(entry, proceed)
-        self._fit(share)
+    def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
+        share = self._shares[scheduled.plan.uid] = _JobVms(scheduled, proceed)
+        self._rebalance(share)
 
-    def has_room(self, entry: Entry) -> bool:
-        share = self._shares.get(entry.plan.uid)
+    def has_room(self, scheduled: ScheduledJob) -> bool:
+        share = self._shares.get(scheduled.plan.uid)
         return share is not None and bool(share.ready)
 
-    def instance(self, entry: Entry) -> str:
-        return entry.plan.instance(self._shares[entry.plan.uid].ready[0].number)
+    def instance(self, scheduled: ScheduledJob) -> str:
+        return scheduled.plan.instance(self._shares[scheduled.plan.uid].ready[0].number)
 
-    def take(self, entry: Entry, index: int) -> None:
-        share = self._shares[entry.plan.uid]
+    def assign(self, scheduled: ScheduledJob, index: int) -> None:
+        share = self._shares[scheduled.plan.uid]
         vm = share.places[index] = share.ready[0]
         vm.tasks.add(index)
         share.room -= 1
-        if len(vm.tasks) == entry.plan.tasks_per_vm:
+        if len(vm.tasks) == scheduled.plan.tasks_per_vm:
             share.ready.popleft()
-        self._fit(share)
+        self._rebalance(share)
 
-    def leave(self, entry: Entry, index: int) -> None:
-        share = self._shares.get(entry.plan.uid)
+    def release(self, scheduled: ScheduledJob, index: int) -> None:
+        share = self._shares.get(scheduled.plan.uid)
         vm = None if share is None else share.places.pop(index, None)
         if share is None or vm is None:
             return
         vm.tasks.discard(index)
         if not vm.is_lost:
             share.room += 1
-            if len(vm.tasks) == entry.plan.tasks_per_vm - 1:
+            if len(vm.tasks) == scheduled.plan.tasks_per_vm - 1:
                 share.ready.append(vm)
         elif not vm.tasks:
             self._end(share, vm)
-        self._fit(share)
+        self._rebalance(share)
 
-    def fit(self, entry: Entry) -> None:
-        share = self._shares.get(entry.plan.uid)
+    def rebalance(self, scheduled: ScheduledJob) -> None:
+        share = self._shares.get(scheduled.plan.uid)
         if share is not None:
-            self._fit(share)
+            self._rebalance(share)
 
-    def lose(self, entry: Entry, index: int) -> list[int]:
-        share = self._shares.get(entry.plan.uid)
+    def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
+        share = self._shares.get(scheduled.plan.uid)
         vm = None if share is None else share.places.get(index)
         if share is None or vm is None or vm.is_lost:
             return []
         vm.is_lost = True
-        share.room -= entry.plan.tasks_per_vm - len(vm.tasks)
+        share.room -= scheduled.plan.tasks_per_vm - len(vm.tasks)
         if vm in share.ready:
             share.ready.remove(vm)
         return sorted(vm.tasks - {index})
@@ -159,14 +159,14 @@ class Fleet:
                 "vm_billed_seconds": self._billed + sum(map(billed_seconds, lives)),
             }
 
-    def _fit(self, share: _Share) -> None:
+    def _rebalance(self, share: _JobVms) -> None:
         """Start the VMs that a job lacks, as far as the quota goes, or end those that it has no tasks for."""
-        job, size = share.entry.job, share.entry.plan.tasks_per_vm
+        job, size = share.scheduled.job, share.scheduled.plan.tasks_per_vm
         if job.waiting == 0:
             for vm in [vm for vm in share.vms.values() if not vm.tasks]:
                 self._end(share, vm)
             if not share.vms and (job.has_ended or job.is_stopping):
-                self._shares.pop(share.entry.plan.uid, None)
+                self._shares.pop(share.scheduled.plan.uid, None)
             return
         while share.room < job.startable:
             if self._machines.vms is not None and len(self._living) >= self._machines.vms:
@@ -175,39 +175,39 @@ class Fleet:
             share.room += size
             self._start(share)
 
-    def _start(self, share: _Share) -> None:
+    def _start(self, share: _JobVms) -> None:
         vm = Vm(next(share.numbers), self._clock())
         share.vms[vm.number] = vm
         with self._lock:
             self._living.add(vm)
             self._started += 1
             self._most = max(self._most, len(self._living))
-        pulls = any(step.command.image for step in share.entry.plan.steps)
+        pulls = any(step.command.image for step in share.scheduled.plan.steps)
         seconds = self._machines.boot_seconds + self._machines.pull_seconds * pulls
         self._later(seconds, lambda: self._boot(share, vm))
         if share.proceed is not None:
             proceed, share.proceed = share.proceed, None
-            proceed(share.entry)
+            proceed(share.scheduled)
 
-    def _boot(self, share: _Share, vm: Vm) -> None:
+    def _boot(self, share: _JobVms, vm: Vm) -> None:
         # it may have been ended while it booted
         if share.vms.get(vm.number) is vm:
             vm.is_ready = True
             share.ready.append(vm)
-            self._ready(share.entry)
+            self._ready(share.scheduled)
 
-    def _wait(self, share: _Share) -> None:
+    def _wait(self, share: _JobVms) -> None:
         if not share.is_waiting:
             share.is_waiting = True
             self._waiting.append(share)
         if not share.vms and not share.was_refused:
             share.was_refused = True
-            self._refused(share.entry)
+            self._refused(share.scheduled)
 
-    def _end(self, share: _Share, vm: Vm) -> None:
+    def _end(self, share: _JobVms, vm: Vm) -> None:
         del share.vms[vm.number]
         if not vm.is_lost:
-            share.room -= share.entry.plan.tasks_per_vm - len(vm.tasks)
+            share.room -= share.scheduled.plan.tasks_per_vm - len(vm.tasks)
         if vm in share.ready:
             share.ready.remove(vm)
         with self._lock:
@@ -223,7 +223,7 @@ class Fleet:
         while self._waiting and (self._machines.vms is None or len(self._living) < self._machines.vms):
             share = self._waiting.popleft()
             share.is_waiting = False
-            self._fit(share)
+            self._rebalance(share)
             if share.is_waiting:
                 # it keeps its place
                 self._waiting.pop()

@@ -1,4 +1,7 @@
-"""Limit the reads of Cloud Logging by project and minute, as the server's own limit and as a fault."""
+"""Limit the reads of Cloud Logging by project and minute.
+
+Apart from the faults, since the service has such a limit of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of gRPC calls: refused, taken but not answered, late, not found yet; the seam is around a method's call."""
+"""Apply faults to gRPC calls, around the call of a method: refused, lost, late, not found yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system parameter `x-goog-fieldmask`: which fields of an answer the caller wants.
+"""Parse and apply the system parameter `x-goog-fieldmask`: which fields of a response the caller wants.
 
 The form is that of https://cloud.google.com/apis/docs/system-parameters: paths with dots, separated by commas, in the
 names of the messages or in JSON's; `*` is all fields. A path goes through lists (with or without a `*` for "each") and
@@ -33,7 +33,7 @@ def parse_mask(text: str, descriptor: Any) -> Fields:
     return root
 
 
-def keep_only(message: Any, fields: Fields) -> None:
+def apply_mask(message: Any, fields: Fields) -> None:
     """Clear all other fields of a message."""
     if not fields:
         return
@@ -48,9 +48,9 @@ def keep_only(message: Any, fields: Fields) -> None:
             _keep_keys(value, inside, has_messages=_value_type(field) is not None)
         elif _is_repeated(field):
             for each in value:
-                keep_only(each, inside)
+                apply_mask(each, inside)
         else:
-            keep_only(value, inside)
+            apply_mask(value, inside)
 
 
 def _names(path: str, descriptor: Any) -> list[str] | None:
@@ -91,7 +91,7 @@ def _keep_keys(values: Any, wanted: Fields, *, has_messages: bool) -> None:
         if inside is None:
             del values[key]
         elif has_messages:
-            keep_only(values[key], inside)
+            apply_mask(values[key], inside)
 
 
 def _is_map(field: Any) -> bool:

@@ -14,7 +14,7 @@ from ..faults.read_quota import ReadQuota
 from ..faults.rpc_faults import CallFaults
 from ..model.log_store import LogStore
 from ..model.service import GrpcServer
-from .service import LoggingCalls
+from .service import LoggingService
 
 
 class LoggingServer(GrpcServer):
@@ -41,7 +41,7 @@ class LoggingServer(GrpcServer):
         faults: FaultPlan | None = None,
     ) -> None:
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "logging")
-        calls = LoggingCalls(store, ReadQuota(reads_per_minute, clock))
+        calls = LoggingService(store, ReadQuota(reads_per_minute, clock))
         methods: dict[str, tuple[Callable[[Any], Any], Any]] = {
             "ListLogEntries": (calls.list_log_entries, types.ListLogEntriesRequest),
             "WriteLogEntries": (calls.write_log_entries, types.WriteLogEntriesRequest),

@@ -33,7 +33,7 @@ def _invalid(message: str) -> RpcError:
     return RpcError("INVALID_ARGUMENT", message)
 
 
-class LoggingCalls:
+class LoggingService:
     """The four calls, each from a request message to a response message."""
 
     def __init__(self, store: LogStore, quota: ReadQuota) -> None:

@@ -1,4 +1,4 @@
-"""Errors that the services answer with: gRPC statuses, and Google's error for an API that is not enabled."""
+"""Define the errors that services answer with: gRPC statuses, and Google's error for an API that is not enabled."""
 
 from __future__ import annotations
 

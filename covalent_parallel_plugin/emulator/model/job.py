@@ -1,4 +1,4 @@
-"""The states of jobs and tasks, and the rules by which they change: pure, time comes in as an argument.
+"""Keep the state of a job and its tasks, and apply the rules by which they change: pure, time comes in.
 
 States and their numbers are those of `google.cloud.batch.v1`, event texts those that Batch writes. Times are seconds
 since the epoch. A `Job` is not safe for threads: whoever shares one guards it with a lock.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .errors import RpcError
-from .job_states import ENDED, STOPPING, Event, JobState, RetryRule, TaskState
+from .job_states import ENDED, STOPPING, JobState, RetryRule, StatusEvent, TaskState
 
 __all__ = ["Job", "JobState", "RetryRule", "Task", "TaskState", "TransitionRefused"]
 
@@ -31,7 +31,7 @@ class Task:
     state: TaskState = TaskState.PENDING
     attempt: int = 0
     instance: str = ""
-    events: list[Event] = field(default_factory=list)
+    events: list[StatusEvent] = field(default_factory=list)
 
 
 class Job:
@@ -58,7 +58,7 @@ class Job:
         self.created = self.updated = now
         self.started: float | None = None
         self.ended: float | None = None
-        self.events: list[Event] = []
+        self.events: list[StatusEvent] = []
         self.tasks = [Task(index) for index in range(task_count)]
         self.counts: dict[TaskState, int] = {TaskState.PENDING: task_count}
         self.revision = 0
@@ -154,7 +154,7 @@ class Job:
 
     def note(self, text: str, now: float) -> None:
         """Write down what Batch says of a job whose state stays."""
-        self.events.append(Event(now, text, kind="OPERATIONAL_INFO"))
+        self.events.append(StatusEvent(now, text, kind="OPERATIONAL_INFO"))
         self._changed(now)
 
     def refuse(self, why: str, now: float) -> bool:
@@ -222,7 +222,7 @@ class Job:
 
     def _set_state(self, state: JobState, now: float, why: str = "") -> None:
         text = f"Job state is set from {self.state.name} to {state.name} for job {self.full_name}.{why}"
-        self.events.append(Event(now, text))
+        self.events.append(StatusEvent(now, text))
         self.state = state
         self._changed(now)
 
@@ -230,7 +230,7 @@ class Job:
         ending = "" if exit_code is None else f" with exit code {exit_code}"
         where = f" on {task.instance}" if task.instance else ""
         text = f"Task state is updated from {task.state.name} to {state.name}{where}{ending}."
-        task.events.append(Event(now, text, state, exit_code))
+        task.events.append(StatusEvent(now, text, state, exit_code))
         self.counts[task.state] -= 1
         if not self.counts[task.state]:
             del self.counts[task.state]

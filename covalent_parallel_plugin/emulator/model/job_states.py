@@ -1,4 +1,4 @@
-"""The words of a job's life: states, events and the rule of retries, with the numbers of google.cloud.batch_v1."""
+"""Define states, status events and the retry rule, with the numbers of google.cloud.batch_v1."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STOPPING = frozenset({JobState.CANCELLATION_IN_PROGRESS, JobState.DELETION_IN_PR
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StatusEvent:
     """One entry of a job's or task's `status_events`; `exit_code` only where a task's attempt failed."""
 
     time: float

@@ -1,4 +1,4 @@
-"""A job that has ended, in the few words that are told of it while the stand-in runs."""
+"""Summarize a finished job in one line, for the emulator's console."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .job_states import ENDED, TaskState
 
 
 @dataclass(frozen=True)
-class EndedJob:
+class JobSummary:
     """One job at its end; `state` is DELETED for one that was deleted before it ended.
 
     `seconds` since its creation; `exit_code` that of the first task that failed; `why` it failed before any task.
@@ -34,12 +34,12 @@ class EndedJob:
         return f"{self.state:<9} {self.job_id}  {', '.join(parts)}{': ' if self.why else ''}{self.why}"
 
 
-def ended_job(job_id: str, job: Job) -> EndedJob:
+def summarize(job_id: str, job: Job) -> JobSummary:
     """Describe a job at its end."""
     failed = [task for task in job.tasks if task.state is TaskState.FAILED]
     begun = [task for task in job.tasks if task.instance]
     last = job.events[-1].text if job.events else ""
-    return EndedJob(
+    return JobSummary(
         job_id,
         job.state.name if job.state in ENDED else "DELETED",
         (job.created if job.ended is None else job.ended) - job.created,

@@ -1,4 +1,4 @@
-"""The interface to what tasks run on: a runtime opens workspaces, a workspace starts processes."""
+"""Define the interface of a runtime: it opens workspaces, and a workspace starts processes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = [
     "CANNOT_START",
     "NOT_EXECUTABLE",
     "NOT_FOUND",
-    "VM",
     "Command",
     "Mount",
     "Process",
     "ResourceLimits",
     "Runtime",
     "StartFailed",
+    "VmSpec",
     "Workspace",
 ]
 
@@ -67,14 +67,14 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class VM:
+class VmSpec:
     """What a task's VM brings along: the uid of the one job it serves, and what is mounted."""
 
     job_uid: str = ""
     mounts: tuple[Mount, ...] = ()
 
 
-BARE_VM = VM()
+BARE_VM = VmSpec()
 
 
 class Process(Protocol):
@@ -113,7 +113,7 @@ class Workspace(Protocol):
 class Runtime(Protocol):
     """Starts attempts. Methods are called from one thread and must return soon."""
 
-    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> Workspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> Workspace:
         """Prepare for an attempt, whose name is made of letters, digits and dashes."""
 
     def release(self, job_uid: str) -> None:

@@ -14,14 +14,14 @@ import grpc
 from .errors import RpcError
 
 STOP_SECONDS = 5.0
-S = TypeVar("S", bound="Service")
-Call = Callable[[Any, grpc.ServicerContext], Any]
+S = TypeVar("S", bound="LocalService")
+Handler = Callable[[Any, grpc.ServicerContext], Any]
 """Answers a request with a message, or with its bytes. Raises RpcError."""
-Methods = Mapping[str, tuple[Call, Callable[[bytes], Any]]]
+Methods = Mapping[str, tuple[Handler, Callable[[bytes], Any]]]
 """The methods of a gRPC service by name, each with what reads its request."""
 
 
-class Service(ABC):
+class LocalService(ABC):
     """What can be started and stopped; as a context manager it runs inside the block."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Service(ABC):
         self.stop()
 
 
-class GrpcServer(Service):
+class GrpcServer(LocalService):
     """Serves gRPC methods on 127.0.0.1 in plaintext; `port` 0 takes a free one.
 
     Subclasses name themselves and say how many calls they answer at a time and how long calls may go on after `stop`.
@@ -100,7 +100,7 @@ class GrpcServer(Service):
         self._is_serving = False
 
 
-def _handler(call: Call, read: Callable[[bytes], Any]) -> grpc.RpcMethodHandler:
+def _handler(call: Handler, read: Callable[[bytes], Any]) -> grpc.RpcMethodHandler:
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return call(request, context)

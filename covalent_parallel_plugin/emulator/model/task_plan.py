@@ -1,11 +1,11 @@
-"""What a job asks to be run, as plain values: the commands of each attempt of each task."""
+"""Describe what a job runs, as plain values: the commands of each attempt of each task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .runtime_interface import VM, Command, Mount, ResourceLimits
+from .runtime_interface import Command, Mount, ResourceLimits, VmSpec
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SecretVariables:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TaskPlan:
     """A job's tasks. `steps` carry the environment of their own runnable only; durations are seconds."""
 
     project: str
@@ -57,9 +57,9 @@ class Plan:
         return f"zones/{self.zone}/instances/{self.uid}-group0-0-{slot:04x}"
 
     @property
-    def vm(self) -> VM:
+    def vm(self) -> VmSpec:
         """What the job's VMs bring along."""
-        return VM(self.uid, self.mounts)
+        return VmSpec(self.uid, self.mounts)
 
     def attempt_steps(
         self, index: int, attempt: int, services: Mapping[str, str], secret: Callable[[str], str]

@@ -1,4 +1,4 @@
-"""What a Google Cloud project has where nothing else is said: regions, machine types, accelerators, quotas.
+"""List what a Google Cloud project has by default: regions, machine types, accelerators, quotas.
 
 A selection from https://cloud.google.com/compute/docs/regions-zones, .../machine-resource and .../gpus.
 """

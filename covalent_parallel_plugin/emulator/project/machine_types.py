@@ -1,4 +1,4 @@
-"""How many tasks share a VM: vCPUs from a machine type's name, and Batch's rule."""
+"""Compute how many tasks share a VM: vCPUs from a machine type's name, and Batch's rule."""
 
 from __future__ import annotations
 

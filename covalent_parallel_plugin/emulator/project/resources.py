@@ -1,4 +1,4 @@
-"""What exists in the stand-in's Google Cloud project, and what its caller may do: all of it values, nothing running.
+"""Describe what exists in the emulator's Google Cloud project, and what its caller may do: plain values.
 
 By default everything is there that a well-made project has, and any project, service account and secret. What is said
 explicitly narrows this: then the JSON APIs tell it, and Batch refuses or fails a job that asks for something else.
@@ -14,7 +14,7 @@ from . import defaults
 from .secrets import ONLY_VERSION, found_version
 
 
-class KnownError(ValueError):
+class ProjectResourcesError(ValueError):
     """A description of what exists cannot be read; the text names the place in it and what belongs there."""
 
 
@@ -88,7 +88,7 @@ class BucketFacts:
 
 
 @dataclass(frozen=True)
-class Known:
+class ProjectResources:
     """What exists. None means the default: any, or for places, machines and networks a list like Google's.
 
     Attributes:
@@ -118,7 +118,7 @@ class Known:
     buckets: Mapping[str, BucketFacts] = field(default_factory=dict)
     denied: Sequence[str] = ()
 
-    def with_secrets(self, versions: Iterable[str]) -> Known:
+    def with_secrets(self, versions: Iterable[str]) -> ProjectResources:
         """The same, in which also the secrets of these versions exist, projects/P/secrets/S/versions/V."""
         found: dict[str, list[str]] = {}
         for version in versions:

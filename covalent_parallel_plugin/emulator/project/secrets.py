@@ -1,4 +1,4 @@
-"""The stand-in's Secret Manager: what it was told of, and what the service account may therefore read."""
+"""Keep the values of secrets, as Secret Manager does for the service account of a task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Secrets:
         match = SECRET_VERSION.fullmatch(name)
         versions = self._values.get((project_number(match[1]), match[2]), {}) if match else {}
         if match and not versions and match[2] in self._named:
-            versions = {ONLY_VERSION: made_up_value(match[2])}
+            versions = {ONLY_VERSION: placeholder_secret(match[2])}
         version = found_version(versions, match[3]) if match else None
         if version is None:
             # The text of Secret Manager's own clients, as programs in Go print it
@@ -53,7 +53,7 @@ class Secrets:
         return self.value(text) if SECRET_VERSION.fullmatch(text) else text
 
 
-def made_up_value(name: str) -> str:
+def placeholder_secret(name: str) -> str:
     """What stands for the value of a secret of which only the name was told."""
     return f"stand-in-value-of-{name}"
 

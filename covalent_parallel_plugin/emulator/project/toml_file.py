@@ -1,4 +1,4 @@
-"""Read a description of what exists (`emulator --known FILE`): TOML whose keys are the fields of `Known`."""
+"""Read the project's resources from TOML (`emulator --known FILE`): its keys are the fields of `ProjectResources`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from typing import Any, TypeVar
 
 import toml  # type: ignore[import-untyped]  # has no types
 
-from .resources import Accelerator, BucketFacts, Known, KnownError, Machine, Network, ServiceAccount, Subnetwork
+from .resources import (
+    Accelerator,
+    BucketFacts,
+    Machine,
+    Network,
+    ProjectResources,
+    ProjectResourcesError,
+    ServiceAccount,
+    Subnetwork,
+)
 
 T = TypeVar("T")
 Reader = Callable[[str, object], Any]
 
 
-def read_known(path: Path) -> Known:
+def read_project_file(path: Path) -> ProjectResources:
     """Read a file.
 
     Raises:
@@ -25,11 +34,11 @@ def read_known(path: Path) -> Known:
     try:
         described = toml.loads(path.read_text())
     except (toml.TomlDecodeError, UnicodeDecodeError) as error:
-        raise KnownError(f"{path}: this is no TOML: {error}") from error
+        raise ProjectResourcesError(f"{path}: this is no TOML: {error}") from error
     try:
-        known: Known = _made(Known, "", described, _KNOWN)
-    except KnownError as error:
-        raise KnownError(f"{path}: {error}") from error
+        known: ProjectResources = _made(ProjectResources, "", described, _KNOWN)
+    except ProjectResourcesError as error:
+        raise ProjectResourcesError(f"{path}: {error}") from error
     return known
 
 
@@ -43,13 +52,13 @@ def _truth(where: str, value: object) -> bool:
 
 def _whole(where: str, value: object) -> int:
     if isinstance(value, bool):
-        raise KnownError(f"{where} must be a whole number, not {value!r}")
+        raise ProjectResourcesError(f"{where} must be a whole number, not {value!r}")
     return _of_kind(where, value, int, "a whole number")
 
 
 def _number(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise KnownError(f"{where} must be a number, not {value!r}")
+        raise ProjectResourcesError(f"{where} must be a number, not {value!r}")
     return float(value)
 
 
@@ -59,14 +68,14 @@ def _texts(where: str, value: object) -> tuple[str, ...]:
 
 def _of_kind(where: str, value: object, kind: type[T], described: str) -> T:
     if not isinstance(value, kind):
-        raise KnownError(f"{where} must be {described}, not {value!r}")
+        raise ProjectResourcesError(f"{where} must be {described}, not {value!r}")
     return value
 
 
 def _table(read: Reader) -> Reader:
     def reader(where: str, value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise KnownError(f"{where} must be a table, not {value!r}")
+            raise ProjectResourcesError(f"{where} must be a table, not {value!r}")
         return {name: read(f"{where}.{name}", entry) for name, entry in value.items()}
 
     return reader
@@ -78,14 +87,14 @@ def _record(kind: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
 
 def _made(kind: Any, where: str, value: object, readers: Mapping[str, Reader]) -> Any:
     if not isinstance(value, Mapping):
-        raise KnownError(f"{where} must be a table, not {value!r}")
+        raise ProjectResourcesError(f"{where} must be a table, not {value!r}")
     at = f"{where}." if where else ""
     for name in value:
         if name not in readers:
-            raise KnownError(f"{at}{name} means nothing here: use one of {', '.join(readers)}")
+            raise ProjectResourcesError(f"{at}{name} means nothing here: use one of {', '.join(readers)}")
     for field in fields(kind):
         if field.name not in value and field.default is MISSING and field.default_factory is MISSING:
-            raise KnownError(f"{at}{field.name} is missing")
+            raise ProjectResourcesError(f"{at}{field.name} is missing")
     return kind(**{name: readers[name](at + name, entry) for name, entry in value.items()})
 
 

@@ -1,4 +1,4 @@
-"""Which runtime tasks get: the one that was asked for, or the first that works here."""
+"""Choose the runtime of tasks: the requested one, or the first that works here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNTIMES = (AUTO, *ENGINES, PROCESS)
 
 
 @dataclass(frozen=True)
-class Wish:
+class RuntimeRequest:
     """What the user said of the runtime: its name, and what applies to processes or to containers only."""
 
     name: str = AUTO
@@ -27,7 +27,7 @@ class Wish:
     nfs: Mapping[str, Path] = field(default_factory=dict)
 
 
-def runtime_name(wish: Wish, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
+def choose_runtime(wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
     """Tell which runtime it will be: "podman", "docker" or "process".
 
     By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the stand-in's addresses
@@ -61,8 +61,8 @@ def runtime_name(wish: Wish, why_not: Callable[[str], str] = why_not, platform: 
     return PROCESS
 
 
-def make_runtime(wish: Wish, name: str) -> ContainerRuntime | ProcessRuntime:
-    """Make the runtime that `runtime_name` told. Raises ValueError."""
+def create_runtime(wish: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
+    """Make the runtime that `choose_runtime` chose. Raises ValueError."""
     if name == PROCESS:
         return ProcessRuntime(wish.python, wish.images)
     return ContainerRuntime(name, wish.nfs)

@@ -1,4 +1,4 @@
-"""The runtime that runs tasks as containers of podman or docker, with the limits that their jobs ask for."""
+"""Run tasks as containers of podman or docker, with the limits that their jobs ask for."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ...containers.engine import ContainerEngine
 from ...containers.ownership import new_owner
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import credentials_json, run_arguments, sort_variables
-from ..model.runtime_interface import BARE_VM, CANNOT_START, VM, Command, Mount, ResourceLimits, StartFailed
-from .container_volumes import Wanted, place_below, wanted_volumes
+from ..model.runtime_interface import BARE_VM, CANNOT_START, Command, Mount, ResourceLimits, StartFailed, VmSpec
+from .container_volumes import ContainerVolume, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, storage_client
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
 from .process import LocalProcess, ProcessRuntime
@@ -59,7 +59,7 @@ class ContainerRuntime:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
         self._later(remove_leftovers, self.engine)
 
-    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ContainerWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ContainerWorkspace:
         """Make the attempt's folder."""
         with self._lock:
             if self._root is None:
@@ -146,7 +146,7 @@ class ContainerWorkspace:
         runtime: ContainerRuntime,
         folder: Path,
         limits: ResourceLimits,
-        vm: VM,
+        vm: VmSpec,
         share: JobShare,
         start_script: Callable[[Command], LocalProcess],
         close: Callable[[], None],
@@ -222,7 +222,7 @@ class ContainerWorkspace:
 
     def _binds(self, command: Command, environment: Mapping[str, str]) -> Iterator[Bind]:
         mounts = {mount.path: mount for mount in self._vm.mounts}
-        for wanted in wanted_volumes(self._vm.mounts, command.volumes):
+        for wanted in resolve_volumes(self._vm.mounts, command.volumes):
             if wanted.kind == "name":
                 yield Bind(self._share.volume(wanted.source), wanted.target, wanted.options)
             elif wanted.kind == "disk":
@@ -230,7 +230,7 @@ class ContainerWorkspace:
             else:
                 yield self._bind_mount(mounts[wanted.source], wanted, environment)
 
-    def _bind_mount(self, mount: Mount, wanted: Wanted, environment: Mapping[str, str]) -> Bind:
+    def _bind_mount(self, mount: Mount, wanted: ContainerVolume, environment: Mapping[str, str]) -> Bind:
         if mount.kind == "disk":
             folder = self._share.disk(mount.path)
         elif mount.kind == "nfs":

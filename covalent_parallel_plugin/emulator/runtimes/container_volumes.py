@@ -1,4 +1,4 @@
-"""Which folders a container's volumes are, from what its VM has mounted, and that none leads out of its own."""
+"""Resolve a container's volumes to folders, from what its VM has mounted; none leads out of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..model.runtime_interface import CANNOT_START, Mount, StartFailed
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ContainerVolume:
     """One volume of a container.
 
     `kind` says what `source` is: the path of a mount, with `below` it the folder that is meant; a path of the VM's own
@@ -25,7 +25,7 @@ class Wanted:
     options: str
 
 
-def wanted_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[Wanted]:
+def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[ContainerVolume]:
     """Tell what each volume is; without any a container gets all mounts, to be written to, as Batch does it.
 
     Source of the rule: google.cloud.batch.v1.Runnable.Container.volumes. Raises StartFailed for paths with "..".
@@ -36,21 +36,21 @@ def wanted_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[Want
     for volume in volumes or [f"{mount.path}:{mount.path}:rw" for mount in mounts]:
         source, target, options = [*volume.split(":", 2), ""][:3]
         if not source.startswith("/"):
-            found.append(Wanted("name", source, "", target, options))
+            found.append(ContainerVolume("name", source, "", target, options))
             continue
         _refuse_dots(source)
         source = source.rstrip("/") or "/"
         over = max((mount for mount in mounts if _is_in(source, mount.path)), key=lambda m: len(m.path), default=None)
         if over is not None:
             below = source[len(over.path) :].strip("/")
-            found.append(Wanted("mount", over.path, below, target, _narrowed(options, over)))
+            found.append(ContainerVolume("mount", over.path, below, target, _narrowed(options, over)))
             continue
-        found.append(Wanted("disk", source, "", target, options))
+        found.append(ContainerVolume("disk", source, "", target, options))
         # what is mounted somewhere below a folder of the VM's comes along with it
         for mount in mounts:
             if _is_in(mount.path, source):
                 place = f"{target.rstrip('/')}/{mount.path[len(source.rstrip('/')) :].strip('/')}"
-                found.append(Wanted("mount", mount.path, "", place, _narrowed(options, mount)))
+                found.append(ContainerVolume("mount", mount.path, "", place, _narrowed(options, mount)))
     return found
 
 

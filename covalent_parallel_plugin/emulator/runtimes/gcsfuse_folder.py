@@ -1,4 +1,4 @@
-"""A bucket's objects as files in a folder, as gcsfuse shows them, and what was changed there as objects again."""
+"""Show a bucket's objects as files in a folder, as gcsfuse does, and write changed files back as objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pip's index settings of this machine, for containers: one file, and the local folders that it and variables name."""
+"""Collect pip's index settings of this machine for containers: one file, and the local folders that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime that runs tasks as processes of this machine, each with folders of its own."""
+"""Run tasks as processes of this machine, each with folders of its own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..model.runtime_interface import (
     CANNOT_START,
     NOT_EXECUTABLE,
     NOT_FOUND,
-    VM,
     Command,
     ResourceLimits,
     StartFailed,
+    VmSpec,
 )
 from .task_environment import process_environment
 
@@ -50,7 +50,7 @@ class ProcessRuntime:
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")
         self._lock = threading.Lock()
 
-    def open(self, attempt: str, limits: ResourceLimits, vm: VM = BARE_VM) -> ProcessWorkspace:
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
         """Make the attempt's folder."""
         folder = self.new_folder()
         make_parts(folder)
@@ -64,7 +64,7 @@ class ProcessRuntime:
                 self._root = Path(tempfile.mkdtemp(prefix="cpe-"))
             return self._root / str(next(self._numbers))
 
-    def workspace(self, folder: Path, vm: VM = BARE_VM) -> ProcessWorkspace:
+    def workspace(self, folder: Path, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
         """Have processes start in a folder that has its parts."""
         return ProcessWorkspace(self, folder, vm)
 
@@ -90,7 +90,7 @@ class ProcessRuntime:
 class ProcessWorkspace:
     """The folder of one attempt."""
 
-    def __init__(self, runtime: ProcessRuntime, folder: Path, vm: VM = BARE_VM) -> None:
+    def __init__(self, runtime: ProcessRuntime, folder: Path, vm: VmSpec = BARE_VM) -> None:
         self._runtime = runtime
         self._folder = folder
         self._vm = vm
@@ -146,7 +146,7 @@ class ProcessWorkspace:
         return [str(script)] if command.script.startswith("#!") else ["/bin/sh", str(script)]
 
 
-def refuse_volumes(command: Command, vm: VM) -> None:
+def refuse_volumes(command: Command, vm: VmSpec) -> None:
     """Raise StartFailed for a runnable that has volumes: a process sees this machine's own folders."""
     places = [mount.path for mount in vm.mounts] or [volume for volume in command.volumes if volume.startswith("/")]
     if places:

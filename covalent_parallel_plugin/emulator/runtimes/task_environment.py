@@ -1,4 +1,4 @@
-"""The environment variables of a task: clean, and of a process with folders of its own."""
+"""Build the environment variables of a task."""
 
 from __future__ import annotations
 

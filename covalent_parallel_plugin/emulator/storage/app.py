@@ -13,20 +13,23 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..faults.plan import FaultPlan, FaultTarget
-from ..project.resources import Known
+from ..faults.rule import FaultError, Faults
+from ..project.resources import ProjectResources
 from .compose import compose
-from .control_endpoint import EMULATOR_CALLS, answer_emulator_call
 from .downloads import download
 from .faults import Connections, StorageFaults
 from .metadata_handlers import ANSWERS
 from .multipart import join_batch, split_batch
-from .object_store import ObjectStore
+from .object_store import BucketStore
 from .permissions import check_permitted, tested_permissions
-from .request_body import Incoming
+from .request_body import IncomingRequest
 from .resource_apis.rest_api import PREFIXES, json_apis
-from .routes import Call, Reply, error_reply, identify, parse_json
+from .routes import Reply, StorageRequest, error_reply, identify, parse_json
 from .rules import StorageRefusal
 from .uploads import Uploads
+
+# The emulator's own addresses, /_emulator/counts and /_emulator/faults
+_CONTROL = frozenset({"emulator.counts", "emulator.faults", "emulator.set_faults"})
 
 
 class StorageApp:
@@ -37,12 +40,12 @@ class StorageApp:
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: BucketStore,
         counts: Counter[str],
         plan: FaultPlan,
         connections: Connections,
         other_counts: Callable[[], Mapping[str, Any]],
-        known: Known,
+        known: ProjectResources,
     ) -> None:
         self._known = known
         self._store = store
@@ -63,7 +66,7 @@ class StorageApp:
         if scope["path"].startswith(PREFIXES):
             await self._json_apis(scope, receive, send)
             return
-        incoming = Incoming(scope, receive)
+        incoming = IncomingRequest(scope, receive)
         try:
             try:
                 call = self._identify(incoming)
@@ -80,7 +83,7 @@ class StorageApp:
             return
         await response(scope, receive, send)
 
-    def _identify(self, incoming: Incoming) -> Call:
+    def _identify(self, incoming: IncomingRequest) -> StorageRequest:
         scope = incoming.scope
         host = incoming.headers.get("host")
         base = f"{scope['scheme']}://{host}" if host is not None else ""
@@ -88,14 +91,14 @@ class StorageApp:
         query = scope["query_string"].decode("latin-1")
         return identify(scope["method"], path, query, base, incoming.headers)
 
-    async def _answer_or_strike(self, call: Call, incoming: Incoming) -> ASGIApp:
+    async def _answer_or_strike(self, call: StorageRequest, incoming: IncomingRequest) -> ASGIApp:
         target = await self._faults.target(call, incoming)
         struck = await self._faults.before(target, incoming.scope["client"])
         if struck is not None:
             return struck
         return self._faults.after(target, await self._answer(call, incoming))
 
-    async def _answer(self, call: Call, incoming: Incoming) -> ASGIApp:
+    async def _answer(self, call: StorageRequest, incoming: IncomingRequest) -> ASGIApp:
         if call.kind == "objects.download":
             # Nothing may be awaited between the look-up and the opening of the file, which an overwrite unlinks.
             await incoming.drain()
@@ -106,9 +109,8 @@ class StorageApp:
             reply = await self._uploading[call.kind](call, incoming)
         elif call.kind == "objects.compose":
             reply = await compose(self._store, call, incoming)
-        elif call.kind in EMULATOR_CALLS:
-            counts = {**self._other_counts(), **self._counts}
-            reply = answer_emulator_call(call.kind, await incoming.read_limited(), self._plan, counts)
+        elif call.kind in _CONTROL:
+            reply = self._answer_control(call.kind, await incoming.read_limited())
         elif call.kind == "buckets.testPermissions":
             query = incoming.scope["query_string"].decode("latin-1")
             reply = tested_permissions(self._known, self._store, call, query)
@@ -116,13 +118,24 @@ class StorageApp:
             reply = self._answer_metadata(call, await incoming.read_limited())
         return _response(reply)
 
-    def _answer_metadata(self, call: Call, body: bytes) -> Reply:
+    def _answer_control(self, kind: str, body: bytes) -> Reply:
+        """Return the counters, or the faults, which a PUT replaces first. Raises StorageRefusal: 400."""
+        if kind == "emulator.counts":
+            return Reply(200, {**self._other_counts(), **self._counts})
+        if kind == "emulator.set_faults":
+            try:
+                self._plan.set(Faults.from_text(body.decode()))
+            except (FaultError, UnicodeDecodeError) as error:
+                raise StorageRefusal(400, "invalid", str(error)) from error
+        return Reply(200, {"faults": self._plan.faults.to_json(), "consumed": self._plan.consumed})
+
+    def _answer_metadata(self, call: StorageRequest, body: bytes) -> Reply:
         answer = ANSWERS.get(call.kind)
         if answer is None:
             raise StorageRefusal(404, "notFound", "Not Found: this stand-in has no such call")
         return answer(self._store, call, parse_json(body))
 
-    async def _answer_batch(self, call: Call, incoming: Incoming) -> Response:
+    async def _answer_batch(self, call: StorageRequest, incoming: IncomingRequest) -> Response:
         body = await incoming.read_limited()
         answers = []
         for part in split_batch(body, incoming.headers.get("content-type", "")):

@@ -6,13 +6,13 @@ from typing import Any
 
 from .metadata_handlers import object_fields, object_resource
 from .object_files import Body, read_blocks
-from .object_store import ObjectStore, StoredObject
-from .request_body import Incoming
-from .routes import Call, Reply, number, parse_json, preconditions_of
+from .object_store import BucketStore, ObjectRecord
+from .request_body import IncomingRequest
+from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
 from .rules import StorageRefusal
 
 
-async def compose(store: ObjectStore, call: Call, incoming: Incoming) -> Reply:
+async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:
     """Join up to 32 objects of one bucket into a new one. Raises StorageRefusal: 400, 404, 412."""
     body = parse_json(await incoming.read_limited())
     entries = body.get("sourceObjects")
@@ -42,7 +42,7 @@ async def compose(store: ObjectStore, call: Call, incoming: Incoming) -> Reply:
     return Reply(200, object_resource(stored, call.base))
 
 
-def _compose_source(store: ObjectStore, bucket: str, entry: Any) -> StoredObject:
+def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise StorageRefusal(400, "required", "Every source object needs a name")
     source = store.find(bucket, entry["name"], number(entry, "generation"))

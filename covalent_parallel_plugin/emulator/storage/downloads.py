@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .metadata_handlers import readable_object
 from .object_files import BLOCK_BYTES, read_blocks
-from .object_store import ObjectStore, StoredObject
-from .routes import Call
+from .object_store import BucketStore, ObjectRecord
+from .routes import StorageRequest
 
 
-def download(store: ObjectStore, call: Call, request_headers: Headers) -> ASGIApp:
+def download(store: BucketStore, call: StorageRequest, request_headers: Headers) -> ASGIApp:
     """The answer with an object's bytes, or the range that was asked for.
 
     Raises:
@@ -37,7 +37,7 @@ def download(store: ObjectStore, call: Call, request_headers: Headers) -> ASGIAp
 class _StoredBytes:
     """An ASGI application that sends a stretch of one object."""
 
-    def __init__(self, stored: StoredObject, start: int, end: int, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, stored: ObjectRecord, start: int, end: int, status: int, headers: dict[str, str]) -> None:
         self._path = stored.body.path
         self._start = start
         self._length = end - start
@@ -57,7 +57,7 @@ class _StoredBytes:
             await response(scope, receive, send)
 
 
-def _download_headers(stored: StoredObject) -> dict[str, str]:
+def _download_headers(stored: ObjectRecord) -> dict[str, str]:
     hashes = f"crc32c={stored.body.crc32c}"
     if stored.body.md5 is not None:
         hashes += f",md5={stored.body.md5}"

@@ -1,4 +1,4 @@
-"""Faults of requests to Cloud Storage: errors, slow, lost, cut off and changed answers; the seam is StorageApp."""
+"""Apply faults to requests to Cloud Storage: errors, slow, lost, cut off and changed answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..faults.rule import Fault
-from .request_body import Incoming
-from .routes import Call
+from .request_body import IncomingRequest
+from .routes import StorageRequest
 from .rules import StorageRefusal
 from .uploads import Uploads
 
@@ -43,11 +43,11 @@ class StorageFaults:
         self._uploads = uploads
         self._connections = connections
 
-    def may_strike(self, call: Call) -> bool:
+    def may_strike(self, call: StorageRequest) -> bool:
         """Tell whether there is any fault for requests; the stand-in's own addresses have none."""
         return self._plan.has("storage") and not call.kind.startswith("emulator.")
 
-    async def target(self, call: Call, incoming: Incoming) -> FaultTarget:
+    async def target(self, call: StorageRequest, incoming: IncomingRequest) -> FaultTarget:
         """Say what a request is about; an upload may name its object only in its body."""
         name = call.name or call.query.get("name", "")
         if call.kind == "uploads.chunk":

@@ -1,4 +1,4 @@
-"""Answer the calls of Cloud Storage's JSON API that carry metadata only: pure functions from call to reply.
+"""Answer the requests of Cloud Storage's JSON API that carry metadata only: pure functions.
 
 Uploads, downloads and composition, which move bytes, have modules of their own.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..model.storage_names import is_utf8
-from .object_store import Bucket, ObjectStore, StoredObject
-from .routes import Call, Reply, number, preconditions_of
+from .object_store import BucketRecord, BucketStore, ObjectRecord
+from .routes import Reply, StorageRequest, number, preconditions_of
 from .rules import StorageRefusal
 
 # What the user may set on an object; everything else in a metadata resource is the service's own.
@@ -47,7 +47,7 @@ def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def object_resource(stored: StoredObject, base: str) -> dict[str, Any]:
+def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
     """The metadata resource of an object ("Objects: resource representations")."""
     bucket, name, generation = stored.bucket, quote(stored.name, safe=""), stored.generation
     created = _timestamp(stored.created_ns)
@@ -76,7 +76,7 @@ def object_resource(stored: StoredObject, base: str) -> dict[str, Any]:
     return resource
 
 
-def bucket_resource(bucket: Bucket, base: str) -> dict[str, Any]:
+def bucket_resource(bucket: BucketRecord, base: str) -> dict[str, Any]:
     """The metadata resource of a bucket."""
     created = _timestamp(bucket.created_ns)
     return {
@@ -100,7 +100,7 @@ def _timestamp(nanoseconds: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def readable_object(store: ObjectStore, call: Call) -> StoredObject:
+def readable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
     """The object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
     stored = store.find(call.bucket, call.name, number(call.query, "generation"))
     preconditions_of(call.query).check(stored.generation, stored.metageneration, reading=True)
@@ -115,23 +115,23 @@ def _etags(header: str) -> list[str]:
     return [etag.strip().strip('"') for etag in header.split(",")]
 
 
-def _changeable_object(store: ObjectStore, call: Call) -> StoredObject:
+def _changeable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
     stored = store.find(call.bucket, call.name, number(call.query, "generation"))
     preconditions_of(call.query).check(stored.generation, stored.metageneration)
     return stored
 
 
-def _get_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _get_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = readable_object(store, call)
     return Reply(200, object_resource(stored, call.base), {"ETag": stored.etag})
 
 
-def _delete_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _delete_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     store.delete(_changeable_object(store, call))
     return Reply(204)
 
 
-def _patch_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _patch_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
     changes = {key: value for key, value in body.items() if key in OBJECT_FIELDS}
     fields = {**stored.fields, **changes}
@@ -141,12 +141,12 @@ def _patch_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply
     return Reply(200, object_resource(store.set_fields(stored, object_fields(fields)), call.base))
 
 
-def _update_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _update_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
     return Reply(200, object_resource(store.set_fields(stored, object_fields(body)), call.base))
 
 
-def _copy(store: ObjectStore, call: Call, body: dict[str, Any]) -> StoredObject:
+def _copy(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> ObjectRecord:
     source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
     preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
     fields = object_fields(body) if body else source.fields
@@ -154,11 +154,11 @@ def _copy(store: ObjectStore, call: Call, body: dict[str, Any]) -> StoredObject:
     return store.copy(source, call.target_bucket, call.target_name, fields, wanted)
 
 
-def _copy_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _copy_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     return Reply(200, object_resource(_copy(store, call, body), call.base))
 
 
-def _rewrite_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     copied = _copy(store, call, body)
     size = str(copied.body.size)
     content = {
@@ -171,7 +171,7 @@ def _rewrite_object(store: ObjectStore, call: Call, body: dict[str, Any]) -> Rep
     return Reply(200, content)
 
 
-def _list_objects(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     query = call.query
     for key in ("matchGlob", "softDeleted", "filter"):
         if key in query:
@@ -206,7 +206,7 @@ def _page_size(query: Mapping[str, str]) -> int:
     return min(limit, 1000)
 
 
-def _list_buckets(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _list_buckets(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     prefix, after, limit = call.query.get("prefix", ""), call.query.get("pageToken", ""), _page_size(call.query)
     found = [bucket for bucket in store.buckets() if bucket.name.startswith(prefix) and bucket.name > after]
     content: dict[str, Any] = {"kind": "storage#buckets"}
@@ -217,7 +217,7 @@ def _list_buckets(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply
     return Reply(200, content)
 
 
-def _insert_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _insert_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     name = body.get("name")
     if not isinstance(name, str) or not name:
         raise StorageRefusal(400, "required", "Required")
@@ -225,13 +225,13 @@ def _insert_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Repl
     return Reply(200, bucket_resource(store.create_bucket(name, fields), call.base))
 
 
-def _get_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     bucket = store.bucket(call.bucket)
     preconditions_of(call.query).check(0, bucket.metageneration, reading=True)
     return Reply(200, bucket_resource(bucket, call.base))
 
 
-def _patch_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _patch_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     bucket = store.bucket(call.bucket)
     preconditions_of(call.query).check(0, bucket.metageneration)
     changes = {key: value for key, value in body.items() if key not in _BUCKET_OUTPUT_FIELDS}
@@ -241,13 +241,13 @@ def _patch_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply
     return Reply(200, bucket_resource(bucket, call.base))
 
 
-def _delete_bucket(store: ObjectStore, call: Call, body: dict[str, Any]) -> Reply:
+def _delete_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     preconditions_of(call.query).check(0, store.bucket(call.bucket).metageneration)
     store.delete_bucket(call.bucket)
     return Reply(204)
 
 
-ANSWERS: Mapping[str, Callable[[ObjectStore, Call, dict[str, Any]], Reply]] = {
+ANSWERS: Mapping[str, Callable[[BucketStore, StorageRequest, dict[str, Any]], Reply]] = {
     "objects.get": _get_object,
     "objects.delete": _delete_object,
     "objects.patch": _patch_object,

@@ -1,4 +1,4 @@
-"""Take apart the two multipart forms of Cloud Storage: multipart/related uploads as a stream, and batches."""
+"""Parse the two multipart forms of Cloud Storage: multipart/related uploads as a stream, and batches."""
 
 from __future__ import annotations
 

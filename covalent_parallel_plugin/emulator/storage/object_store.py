@@ -20,7 +20,7 @@ from .rules import NO_PRECONDITIONS, Preconditions, StorageRefusal, check_bucket
 
 
 @dataclass(frozen=True)
-class StoredObject:
+class ObjectRecord:
     """One generation of an object; times are nanoseconds since the epoch, `fields` is what the user may set."""
 
     bucket: str
@@ -42,53 +42,53 @@ class StoredObject:
 class Page:
     """One page of a listing: objects, common prefixes, and the token of the next page or None."""
 
-    objects: list[StoredObject]
+    objects: list[ObjectRecord]
     prefixes: list[str]
     next_token: str | None
 
 
 @dataclass
-class Bucket:
+class BucketRecord:
     """A bucket: its settings and its live objects, by name and in name order."""
 
     name: str
     created_ns: int
     fields: Mapping[str, Any]
     metageneration: int = 1
-    objects: dict[str, StoredObject] = field(default_factory=dict)
+    objects: dict[str, ObjectRecord] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
 
-class ObjectStore:
+class BucketStore:
     """All buckets of one server, bodies as files in `folder`; `clock_ns` gives nanoseconds since the epoch."""
 
     def __init__(self, folder: Path, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._folder = folder
         self._clock_ns = clock_ns
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, BucketRecord] = {}
         self._last_generation = 0
 
     def new_body(self) -> BodyWriter:
         """A writer for a file of its own; nothing is stored until `put`."""
         return BodyWriter(self._folder / uuid.uuid4().hex)
 
-    def create_bucket(self, name: str, fields: Mapping[str, Any]) -> Bucket:
+    def create_bucket(self, name: str, fields: Mapping[str, Any]) -> BucketRecord:
         """Make a bucket. Raises StorageRefusal: 400 for an illegal name, 409 for a duplicate."""
         check_bucket_name(name)
         if name in self._buckets:
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise StorageRefusal(409, "conflict", message)
-        self._buckets[name] = Bucket(name, self._clock_ns(), dict(fields))
+        self._buckets[name] = BucketRecord(name, self._clock_ns(), dict(fields))
         return self._buckets[name]
 
-    def bucket(self, name: str) -> Bucket:
+    def bucket(self, name: str) -> BucketRecord:
         """The bucket of this name. Raises StorageRefusal: 404."""
         try:
             return self._buckets[name]
         except KeyError:
             raise StorageRefusal(404, "notFound", "The specified bucket does not exist.") from None
 
-    def buckets(self) -> list[Bucket]:
+    def buckets(self) -> list[BucketRecord]:
         """All buckets in name order."""
         return [self._buckets[name] for name in sorted(self._buckets)]
 
@@ -98,7 +98,7 @@ class ObjectStore:
             raise StorageRefusal(409, "conflict", "The bucket you tried to delete is not empty.")
         del self._buckets[name]
 
-    def find(self, bucket: str, name: str, generation: int | None = None) -> StoredObject:
+    def find(self, bucket: str, name: str, generation: int | None = None) -> ObjectRecord:
         """The live object. Raises StorageRefusal: 404, also if another generation is asked for."""
         found = self.bucket(bucket).objects.get(name)
         if found is None or (generation is not None and generation != found.generation):
@@ -121,7 +121,7 @@ class ObjectStore:
         fields: Mapping[str, Any],
         preconditions: Preconditions = NO_PRECONDITIONS,
         component_count: int | None = None,
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Store a finished body as the object's new generation; it replaces the one before.
 
         Raises:
@@ -132,7 +132,7 @@ class ObjectStore:
         now = self._clock_ns()
         # Google's generations look like microseconds of the clock; two in the same one must still increase.
         self._last_generation = max(now // 1000, self._last_generation + 1)
-        stored = StoredObject(bucket, name, self._last_generation, 1, body, now, now, fields, component_count)
+        stored = ObjectRecord(bucket, name, self._last_generation, 1, body, now, now, fields, component_count)
         before = home.objects.get(name)
         home.objects[name] = stored
         if before is None:
@@ -143,12 +143,12 @@ class ObjectStore:
 
     def copy(
         self,
-        source: StoredObject,
+        source: ObjectRecord,
         bucket: str,
         name: str,
         fields: Mapping[str, Any],
         preconditions: Preconditions,
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Store the source's bytes under another name, without copying them. Raises as `put`."""
         self.check_write(bucket, name, preconditions)
         path = self._folder / uuid.uuid4().hex
@@ -156,7 +156,7 @@ class ObjectStore:
         body = replace(source.body, path=path)
         return self.put(bucket, name, body, fields, preconditions, source.component_count)
 
-    def set_fields(self, current: StoredObject, fields: Mapping[str, Any]) -> StoredObject:
+    def set_fields(self, current: ObjectRecord, fields: Mapping[str, Any]) -> ObjectRecord:
         """Replace what the user may set on a live object: its metageneration goes up by one."""
         changed = replace(
             current, fields=fields, metageneration=current.metageneration + 1, updated_ns=self._clock_ns()
@@ -164,7 +164,7 @@ class ObjectStore:
         self._buckets[current.bucket].objects[current.name] = changed
         return changed
 
-    def delete(self, stored: StoredObject) -> None:
+    def delete(self, stored: ObjectRecord) -> None:
         """Remove a live object and its file."""
         home = self._buckets[stored.bucket]
         del home.objects[stored.name]
@@ -196,7 +196,7 @@ class ObjectStore:
         place = bisect_left(names, max(prefix, start))
         if token is not None:
             place = max(place, _place_after(names, token))
-        objects: list[StoredObject] = []
+        objects: list[ObjectRecord] = []
         prefixes: list[str] = []
         last = ""
         while place < len(names) and names[place].startswith(prefix):

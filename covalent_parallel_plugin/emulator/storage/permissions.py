@@ -1,12 +1,12 @@
-"""What the caller may do with a bucket: refuse the rest, and answer "Buckets: testIamPermissions"."""
+"""Check the caller's permissions on a bucket, and answer "Buckets: testIamPermissions"."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qs
 
-from ..project.resources import Known
-from .object_store import ObjectStore
-from .routes import Call, Reply
+from ..project.resources import ProjectResources
+from .object_store import BucketStore
+from .routes import Reply, StorageRequest
 from .rules import StorageRefusal
 
 # "IAM permissions for JSON methods" in Cloud Storage's documentation
@@ -31,7 +31,7 @@ _NEEDED = {
 }
 
 
-def check_permitted(known: Known, call: Call) -> None:
+def check_permitted(known: ProjectResources, call: StorageRequest) -> None:
     """Refuse a call that needs a permission which the caller lacks. Raises StorageRefusal: 403."""
     permission = _NEEDED.get(call.kind)
     if permission is not None and known.is_denied(permission, call.target_bucket or call.bucket):
@@ -44,7 +44,7 @@ def check_permitted(known: Known, call: Call) -> None:
         )
 
 
-def tested_permissions(known: Known, store: ObjectStore, call: Call, query: str) -> Reply:
+def tested_permissions(known: ProjectResources, store: BucketStore, call: StorageRequest, query: str) -> Reply:
     """Name those of the permissions asked for that the caller has. Raises StorageRefusal: 404."""
     bucket = store.bucket(call.bucket)
     asked = parse_qs(query).get("permissions", [])

@@ -13,7 +13,7 @@ from .rules import StorageRefusal
 JSON_BODY_LIMIT_BYTES = 10 * 1024 * 1024  # the limit of a batch request, by far the largest of the JSON bodies
 
 
-class Incoming:
+class IncomingRequest:
     """One request's headers and body."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:

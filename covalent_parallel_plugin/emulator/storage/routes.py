@@ -1,4 +1,4 @@
-"""Understand a request to Cloud Storage's JSON API, and give answers and errors their form: no state, no I/O."""
+"""Parse a request to Cloud Storage's JSON API, and format answers and errors: no state, no I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rules import Preconditions, StorageRefusal
 
 
 @dataclass(frozen=True)
-class Call:
+class StorageRequest:
     """One request, understood: which operation it asks for, on what, and with which parameters."""
 
     kind: str
@@ -67,7 +67,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 ]
 
 
-def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping[str, str]) -> Call:
+def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping[str, str]) -> StorageRequest:
     """Find out what a request asks for; `kind` is "unknown" for what no route matches.
 
     Args:
@@ -89,7 +89,7 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
         if match is None:
             continue
         parts = {key: unquote(value) for key, value in match.groupdict().items()}
-        return Call(
+        return StorageRequest(
             kind=_refined(kind, parameters),
             bucket=parts.get("bucket", ""),
             name=parts.get("name", ""),
@@ -100,7 +100,7 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
             target_bucket=parts.get("target_bucket", ""),
             target_name=parts.get("target_name", ""),
         )
-    return Call("unknown", "", "", parameters, base)
+    return StorageRequest("unknown", "", "", parameters, base)
 
 
 def _refined(kind: str, query: Mapping[str, str]) -> str:

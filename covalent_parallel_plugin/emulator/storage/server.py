@@ -14,11 +14,11 @@ from typing import Any
 import uvicorn
 
 from ..faults.plan import FaultPlan
-from ..model.service import Service
-from ..project.resources import Known
+from ..model.service import LocalService
+from ..project.resources import ProjectResources
 from .app import StorageApp
 from .faults import Connections, protocol_of
-from .object_store import ObjectStore
+from .object_store import BucketStore
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-class StorageServer(Service):
+class StorageServer(LocalService):
     """A Cloud Storage on 127.0.0.1 that forgets everything when it stops.
 
     Args:
@@ -60,7 +60,7 @@ class StorageServer(Service):
         data_dir: Path | None = None,
         faults: FaultPlan | None = None,
         other_counts: Callable[[], Mapping[str, Any]] = dict,
-        known: Known | None = None,
+        known: ProjectResources | None = None,
     ) -> None:
         self._known = known
         self._port = port
@@ -99,10 +99,10 @@ class StorageServer(Service):
                 self._data_dir.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix="emulated-storage-", dir=self._data_dir))
             self._connections.is_stopping = False
-            store = ObjectStore(self._folder)
+            store = BucketStore(self._folder)
             for name in self._bucket_names:
                 store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
-            known = Known() if self._known is None else self._known
+            known = ProjectResources() if self._known is None else self._known
             app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts, known)
             self._server = _Server(_configuration(app, self._connections))
             self._thread = threading.Thread(

@@ -11,9 +11,9 @@ from typing import Any
 from .metadata_handlers import object_fields, object_resource
 from .multipart import read_related
 from .object_files import Body, BodyWriter
-from .object_store import ObjectStore, StoredObject
-from .request_body import Incoming
-from .routes import Call, Reply, parse_json, preconditions_of
+from .object_store import BucketStore, ObjectRecord
+from .request_body import IncomingRequest
+from .routes import Reply, StorageRequest, parse_json, preconditions_of
 from .rules import Preconditions, StorageRefusal
 
 # "Performing resumable uploads": every chunk but the last is a multiple of this many bytes.
@@ -24,7 +24,7 @@ FINISHED_SESSIONS_KEPT = 1000
 
 
 @dataclass
-class _Session:
+class _UploadSession:
     """One resumable upload: where it goes, what has arrived, and in the end the object."""
 
     bucket: str
@@ -34,18 +34,18 @@ class _Session:
     writer: BodyWriter
     is_receiving: bool = False
     is_cancelled: bool = False
-    stored: StoredObject | None = None
+    stored: ObjectRecord | None = None
 
 
 class Uploads:
     """Takes uploads of every kind into one store; a body that breaks off leaves no object and no file."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: BucketStore) -> None:
         self._store = store
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, _UploadSession] = {}
         self._finished: list[str] = []
 
-    async def insert(self, call: Call, incoming: Incoming) -> Reply:
+    async def insert(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
         """A media or multipart upload in one request.
 
         Raises:
@@ -81,7 +81,7 @@ class Uploads:
             raise
         return Reply(200, object_resource(stored, call.base))
 
-    async def start(self, call: Call, incoming: Incoming) -> Reply:
+    async def start(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
         """Begin a resumable upload: the answer's Location is the address of the session. Raises as `insert`."""
         resource = parse_json(await incoming.read_limited())
         content_type = incoming.headers.get("x-upload-content-type")
@@ -92,11 +92,11 @@ class Uploads:
         object_fields(resource)
         self._store.check_write(call.bucket, name, wanted)
         upload_id = uuid.uuid4().hex
-        self._sessions[upload_id] = _Session(call.bucket, name, resource, wanted, self._store.new_body())
+        self._sessions[upload_id] = _UploadSession(call.bucket, name, resource, wanted, self._store.new_body())
         path = f"/upload/storage/v1/b/{call.bucket}/o?uploadType=resumable&upload_id={upload_id}"
         return Reply(200, None, {"Location": call.base + path, "X-GUploader-UploadID": upload_id})
 
-    async def cancel(self, call: Call, incoming: Incoming) -> Reply:
+    async def cancel(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
         """End a resumable upload: 499 and no body, as at Google. Raises StorageRefusal: 404."""
         session = self._session(call)
         if session.stored is None:
@@ -110,7 +110,7 @@ class Uploads:
         session = self._sessions.get(upload_id)
         return "" if session is None else session.name
 
-    async def take_chunk(self, call: Call, incoming: Incoming) -> Reply:
+    async def take_chunk(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
         """A chunk, the whole, or a status query of a resumable upload: 308 with Range, or the finished object.
 
         A chunk counts once it has arrived whole; one that breaks off is forgotten.
@@ -142,14 +142,14 @@ class Uploads:
             if session.is_cancelled:
                 session.writer.discard()
 
-    def _session(self, call: Call) -> _Session:
+    def _session(self, call: StorageRequest) -> _UploadSession:
         session = self._sessions.get(call.query.get("upload_id", ""))
         if session is None or session.bucket != call.bucket:
             raise StorageRefusal(404, "notFound", "No such resumable upload")
         return session
 
     async def _append(
-        self, session: _Session, incoming: Incoming, first: int, last: int | None, total: int | None
+        self, session: _UploadSession, incoming: IncomingRequest, first: int, last: int | None, total: int | None
     ) -> None:
         writer = session.writer
         held = writer.size
@@ -179,7 +179,7 @@ class Uploads:
             writer.roll_back()
             raise
 
-    async def _complete(self, session: _Session, incoming: Incoming, call: Call) -> StoredObject:
+    async def _complete(self, session: _UploadSession, incoming: IncomingRequest, call: StorageRequest) -> ObjectRecord:
         upload_id = call.query["upload_id"]
         try:
             body = await session.writer.finish()
@@ -197,7 +197,7 @@ class Uploads:
         return stored
 
 
-def _incomplete(session: _Session) -> Reply:
+def _incomplete(session: _UploadSession) -> Reply:
     arrived = session.writer.size
     return Reply(308, None, {"Range": f"bytes=0-{arrived - 1}"} if arrived else {})
 

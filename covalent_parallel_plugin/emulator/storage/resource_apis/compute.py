@@ -1,14 +1,14 @@
-"""What Compute Engine answers about regions, machine and accelerator types, networks and subnetworks."""
+"""Answer what Compute Engine knows of regions, machine and accelerator types, networks and subnetworks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...project.resources import Known
-from .request import Asked, not_found
+from ...project.resources import ProjectResources
+from .request import ResourceRequest, not_found
 
 
-def region(known: Known, asked: Asked) -> dict[str, Any]:
+def region(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     project, region = asked["project"], asked["region"]
     zones = known.zones_of(region)
     if zones is None:
@@ -24,13 +24,13 @@ def region(known: Known, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _check_zone(known: Known, asked: Asked) -> None:
+def _check_zone(known: ProjectResources, asked: ResourceRequest) -> None:
     zone = asked["zone"]
     if zone not in (known.zones_of(zone.rpartition("-")[0]) or ()):
         raise not_found(f"projects/{asked['project']}/zones/{zone}")
 
 
-def machine_type(known: Known, asked: Asked) -> dict[str, Any]:
+def machine_type(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     _check_zone(known, asked)
     machine = known.machine(asked["name"], asked["zone"])
     if machine is None:
@@ -44,7 +44,7 @@ def machine_type(known: Known, asked: Asked) -> dict[str, Any]:
     }
 
 
-def accelerator_type(known: Known, asked: Asked) -> dict[str, Any]:
+def accelerator_type(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     _check_zone(known, asked)
     accelerator = known.accelerator(asked["name"], asked["zone"])
     if accelerator is None:
@@ -57,13 +57,13 @@ def accelerator_type(known: Known, asked: Asked) -> dict[str, Any]:
     }
 
 
-def network(known: Known, asked: Asked) -> dict[str, Any]:
+def network(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     if known.network(asked["name"]) is None:
         raise not_found(f"projects/{asked['project']}/global/networks/{asked['name']}")
     return {"kind": "compute#network", "name": asked["name"]}
 
 
-def subnetwork(known: Known, asked: Asked) -> dict[str, Any]:
+def subnetwork(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     project, region, name = asked["project"], asked["region"], asked["name"]
     found = known.subnetwork(name, region)
     if found is None:

@@ -1,4 +1,4 @@
-"""Google's other JSON APIs, as far as it takes to ask what exists: one HTTP port stands for all their hosts.
+"""Serve the JSON APIs that describe a project, one HTTP port for all their hosts.
 
 The paths are Google's own: Compute Engine, Service Usage, Resource Manager, IAM, Secret Manager and Batch's locations.
 """
@@ -14,34 +14,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from ...model.errors import service_disabled_text
-from ...project.resources import Known
+from ...project.resources import ProjectResources
 from ...project.secrets import project_number
 from ..faults import StorageFaults
 from . import compute
-from .request import ApiRefusal, Asked
+from .request import ApiRefusal, ResourceRequest, error_json
 
 PREFIXES = ("/compute/v1/", "/v1/projects/", "/v3/projects/")
-STATUS_NAMES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-# The word that Compute Engine and Cloud Storage add
-REASONS = {400: "invalid", 403: "forbidden", 404: "notFound", 429: "rateLimitExceeded"}
-
 # The one request that needs no permission
 TESTED = "iam.serviceAccounts.testPermissions"
 
-Answer = Callable[[Known, Asked], dict[str, Any]]
+Handler = Callable[[ProjectResources, ResourceRequest], dict[str, Any]]
 Struck = Callable[[Request, str], Awaitable[Response | None]]
 
 
-def json_apis(known: Known, counts: Counter[str], faults: StorageFaults) -> Router:
+def json_apis(known: ProjectResources, counts: Counter[str], faults: StorageFaults) -> Router:
     """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
 
     async def struck(request: Request, name: str) -> Response | None:
@@ -54,13 +41,13 @@ def json_apis(known: Known, counts: Counter[str], faults: StorageFaults) -> Rout
             return None
         code = int(fault.value("code"))
         refusal = ApiRefusal(code, str(fault.value("message") or f"The request failed ({code})."))
-        return JSONResponse(_error(refusal), code)
+        return JSONResponse(error_json(refusal), code)
 
     return Router([_route(known, struck, *row) for row in _ROUTES])
 
 
 def _route(
-    known: Known, struck: Struck, method: str, path: str, service: str, permission: str, answer: Answer
+    known: ProjectResources, struck: Struck, method: str, path: str, service: str, permission: str, answer: Handler
 ) -> Route:
     async def respond(request: Request) -> Response:
         refused = await struck(request, permission or TESTED)
@@ -70,17 +57,17 @@ def _route(
         if request.method == "POST":
             body = await request.json()
             names = list(body.get("permissions", ()))
-        asked = Asked(request.path_params, names)
+        asked = ResourceRequest(request.path_params, names)
         try:
             _check_allowed(known, asked, service, permission)
             return JSONResponse(answer(known, asked))
         except ApiRefusal as refusal:
-            return JSONResponse(_error(refusal), refusal.status)
+            return JSONResponse(error_json(refusal), refusal.status)
 
     return Route(path, respond, methods=[method])
 
 
-def _check_allowed(known: Known, asked: Asked, service: str, permission: str) -> None:
+def _check_allowed(known: ProjectResources, asked: ResourceRequest, service: str, permission: str) -> None:
     project = asked.parts.get("project", "-")
     if project != "-" and known.projects is not None and project not in known.projects:
         # Google does not tell a project that is not there from one that the caller may not see.
@@ -94,22 +81,7 @@ def _check_allowed(known: Known, asked: Asked, service: str, permission: str) ->
         raise ApiRefusal(403, text, "IAM_PERMISSION_DENIED", service)
 
 
-def _error(refusal: ApiRefusal) -> dict[str, Any]:
-    error: dict[str, Any] = {
-        "code": refusal.status,
-        "message": str(refusal),
-        "status": STATUS_NAMES.get(refusal.status, "UNKNOWN"),
-        "errors": [
-            {"message": str(refusal), "domain": "global", "reason": REASONS.get(refusal.status, "backendError")}
-        ],
-    }
-    if refusal.reason:
-        info = {"reason": refusal.reason, "domain": "googleapis.com", "metadata": {"service": refusal.service}}
-        error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **info}]
-    return {"error": error}
-
-
-def _project(known: Known, asked: Asked) -> dict[str, Any]:
+def _project(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     project = asked["project"]
     return {
         "name": f"projects/{project_number(project)}",
@@ -119,29 +91,29 @@ def _project(known: Known, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _services(known: Known, asked: Asked) -> dict[str, Any]:
+def _services(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     return {"services": [_service(known, name) for name in asked.names]}
 
 
-def _service(known: Known, name: str) -> dict[str, Any]:
+def _service(known: ProjectResources, name: str) -> dict[str, Any]:
     service = name.rpartition("/")[2]
     state = "DISABLED" if service in known.disabled_apis else "ENABLED"
     return {"name": name, "state": state, "config": {"name": service}}
 
 
-def _location(known: Known, asked: Asked) -> dict[str, Any]:
+def _location(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     location = asked["location"]
     if known.zones_of(location) is None:
         raise ApiRefusal(403, f"Permission denied on 'locations/{location}' (or it may not exist).")
     return {"name": f"projects/{asked['project']}/locations/{location}", "locationId": location}
 
 
-def _locations(known: Known, asked: Asked) -> dict[str, Any]:
+def _locations(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     base = f"projects/{asked['project']}/locations"
     return {"locations": [{"name": f"{base}/{name}", "locationId": name} for name in known.region_names]}
 
 
-def _service_account(known: Known, asked: Asked) -> dict[str, Any]:
+def _service_account(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     account = known.service_account(asked["email"])
     if account is None:
         raise ApiRefusal(404, "Unknown service account")
@@ -150,7 +122,7 @@ def _service_account(known: Known, asked: Asked) -> dict[str, Any]:
     return {**found, "disabled": True} if account.disabled else found
 
 
-def _test_service_account(known: Known, asked: Asked) -> dict[str, Any]:
+def _test_service_account(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     account = known.service_account(asked["email"])
     if account is None:
         raise ApiRefusal(404, "Unknown service account")
@@ -158,7 +130,7 @@ def _test_service_account(known: Known, asked: Asked) -> dict[str, Any]:
     return {"permissions": granted} if granted else {}
 
 
-def _secret_version(known: Known, asked: Asked) -> dict[str, Any]:
+def _secret_version(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     name = f"projects/{asked['project']}/secrets/{asked['secret']}"
     if not known.has_secret(asked["secret"]):
         raise ApiRefusal(404, f"Secret [{name}] not found or has no versions.")
@@ -178,7 +150,7 @@ _TITLES = {
 }
 _COMPUTE = "/compute/v1/projects/{project}"
 _ACCOUNT = "/v1/projects/{project}/serviceAccounts/{email}"
-_ROUTES: list[tuple[str, str, str, str, Answer]] = [
+_ROUTES: list[tuple[str, str, str, str, Handler]] = [
     ("GET", "/v3/projects/{project}", "cloudresourcemanager.googleapis.com", "resourcemanager.projects.get", _project),
     (
         "GET",
