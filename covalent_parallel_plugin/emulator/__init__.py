@@ -53,6 +53,7 @@ _NAMES = {
     "runtimes.process": "ProcessRuntime",
     "storage.server": "StorageServer",
 }
+# Still importable, but not typed
 _EARLIER_NAMES = {
     "EndedJob": "JobSummary",
     "Known": "ProjectResources",

@@ -9,7 +9,7 @@ from .scheduled_job import ScheduledJob
 
 
 class Placement(Protocol):
-    """Where tasks run; its methods are called on the engine's thread."""
+    """Where tasks run; its methods are called on the scheduler's thread."""
 
     def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
         """Have a queued job proceed, as soon as there is a VM for it."""
