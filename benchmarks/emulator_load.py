@@ -130,7 +130,9 @@ def serving(*, warm: bool, tasks_at_once: int, queue_seconds: float = 0.05) -> I
 
 def serve(options: dict[str, object]) -> None:
     """Be the emulator until the standard input ends."""
-    from covalent_parallel_plugin.emulator import Emulator, ForkRuntime, ProcessRuntime, Timing
+    from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime, Timing
+
+    from .fork_runtime import ForkRuntime
 
     timing = Timing(queue_seconds=float(str(options["queue_seconds"])))
     runtime = ForkRuntime() if options["warm"] else ProcessRuntime()

@@ -13,7 +13,9 @@ import resource
 import signal
 import sys
 
-from covalent_parallel_plugin.emulator import Emulator, ForkRuntime, Machines, ProcessRuntime
+from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime, VmModel
+
+from .fork_runtime import ForkRuntime
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     options = json.loads(sys.argv[1])
     runtime = (ForkRuntime if options["is_warm"] else ProcessRuntime)(images=options["images"])
-    machines = None if options["machines"] is None else Machines(**options["machines"])
+    machines = None if options["machines"] is None else VmModel(**options["machines"])
     with Emulator(runtime=runtime, tasks_at_once=options["tasks_at_once"], machines=machines) as services:
         print(json.dumps(services.environment), flush=True)
         for _ in sys.stdin:

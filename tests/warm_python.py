@@ -28,7 +28,7 @@ SECONDS = 120
 END_SECONDS = 10
 IMPORTED = (
     "covalent_parallel_plugin.cli.doctor.checks",
-    "covalent_parallel_plugin.emulator.server",
+    "covalent_parallel_plugin.emulator.emulator",
     "covalent_parallel_plugin.gcpbatch",
     "covalent_parallel_plugin.cli.plan.plan_request",
     "google.cloud.logging_v2",

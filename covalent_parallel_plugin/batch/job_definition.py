@@ -26,8 +26,8 @@ from ..protocol.environment import (
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
 from ..settings import Settings, container_rules, machine_rules, validators
+from ..settings.container_rules import stock_image
 from ..settings.machine_sizes import tasks_per_machine
-from ..settings.stock_image import stock_image
 from . import runner_archive
 from .job_names import LABEL_CALL, LABEL_OWNER, LABEL_SERVER, LABEL_VERSION, OWNER, SERVER, JobOwner, label_value
 from .machine_policy import machine_policy

@@ -14,6 +14,10 @@ from .validators import RESERVED_VARIABLES, bucket_name, list_of_text, mapping_o
 # Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
 # https://cloud.google.com/batch/docs/create-run-job-storage
 MOUNT_ROOT = "/mnt/disks"
+# Google's mirror of Docker Hub: https://cloud.google.com/artifact-registry/docs/pull-cached-dockerhub-images
+# Docker Hub itself lets an address pull about ten images an hour without an account, and machines behind one NAT share
+# theirs: https://docs.docker.com/docker-hub/usage/
+MIRROR_HOST = "mirror.gcr.io"
 _SECRET = re.compile(
     r"(?:projects/(?P<project>[a-z0-9.:-]+)/secrets/)?(?P<secret>[A-Za-z0-9_-]{1,255})"
     r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
@@ -51,6 +55,11 @@ class Volume:
     @property
     def mount_path(self) -> str:
         return f"{MOUNT_ROOT}/{self.name}"
+
+
+def stock_image(python_minor: str) -> str:
+    """Return the image that jobs run in where none is named, for a minor version of Python such as 3.11."""
+    return f"{MIRROR_HOST}/library/python:{python_minor}-slim"
 
 
 def secret(value: object) -> str:

@@ -17,7 +17,7 @@ from ..errors import SettingsError, without_passwords
 from . import container_rules as containers
 from . import machine_rules as machines
 from . import validators as rules
-from .stock_image import stock_image
+from .container_rules import stock_image
 from .validators import Rule
 
 SECTION = "executors.gcpbatch"

@@ -18,8 +18,8 @@ from base_image import MissingBase, as_python_slim
 from image_command import BUILD_SECONDS, command
 from outer_pip import outer_pip
 
+from covalent_parallel_plugin.containers.engine_check import why_not
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
-from covalent_parallel_plugin.emulator.container_probe import why_not
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")

@@ -12,8 +12,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import batch_v1, storage
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
+from covalent_parallel_plugin.containers.cleanup import list_containers, list_volumes
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
-from covalent_parallel_plugin.emulator.container_leftovers import list_containers, list_volumes
 
 PARENT = "projects/local/locations/us-east1"
 SECONDS = 60

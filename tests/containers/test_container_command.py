@@ -15,10 +15,10 @@ from container_jobs import PARENT, waited
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
+from covalent_parallel_plugin.containers.cleanup import list_containers, list_volumes
+from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.emulator import ContainerRuntime
-from covalent_parallel_plugin.emulator.container_engine import ContainerEngine
-from covalent_parallel_plugin.emulator.container_leftovers import list_containers, list_volumes
-from covalent_parallel_plugin.emulator.runtime import Command, Limits
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, ResourceLimits
 
 pytestmark = pytest.mark.containers
 
@@ -76,7 +76,7 @@ def test_a_container_whose_monitor_was_killed_is_removed_with_its_task(engine: s
     if engine != "podman":
         pytest.skip("only podman's containers have a monitor each")
     runtime = ContainerRuntime(engine)
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(Command(image=image, entrypoint="sh", arguments=("-c", "echo up; sleep 600")))
     (name,) = waited(
         lambda: [name for name, owner in list_containers(runtime.engine) if owner == runtime.owner], lambda names: names

@@ -17,8 +17,8 @@ from conftest import NFS_EXPORT, SECRET
 from container_jobs import ContainerJobs, bucket_of, container_jobs, containers_of, volumes_of, waited
 from google.cloud import batch_v1
 
+from covalent_parallel_plugin.containers.cleanup import FOLDER_PREFIX
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
-from covalent_parallel_plugin.emulator.container_leftovers import FOLDER_PREFIX
 
 pytestmark = pytest.mark.containers
 

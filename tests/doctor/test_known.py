@@ -19,13 +19,13 @@ from covalent_parallel_plugin.emulator import (
     Accelerator,
     BucketFacts,
     Emulator,
-    Known,
-    KnownError,
     Machine,
     Network,
+    ProjectResources,
+    ProjectResourcesError,
     ServiceAccount,
     Subnetwork,
-    read_known,
+    read_project_file,
 )
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,14 +60,14 @@ def test_a_stand_in_that_was_told_nothing_takes_any_project_region_and_machine()
 
 
 def test_a_project_that_is_not_there_is_refused() -> None:
-    with Emulator(known=Known(projects=["lab"])) as emulator:
+    with Emulator(known=ProjectResources(projects=["lab"])) as emulator:
         create(emulator)
         with pytest.raises(exceptions.PermissionDenied, match="Permission denied on resource project other"):
             create(emulator, "projects/other/locations/us-east1")
 
 
 def test_a_region_that_is_not_there_is_refused_in_googles_words() -> None:
-    with Emulator(known=Known(regions={"us-east1": ["us-east1-b"]})) as emulator:
+    with Emulator(known=ProjectResources(regions={"us-east1": ["us-east1-b"]})) as emulator:
         create(emulator)
         with pytest.raises(exceptions.PermissionDenied, match=re.escape("'locations/us-east9' (or it may not exist)")):
             create(emulator, "projects/lab/locations/us-east9")
@@ -75,7 +75,7 @@ def test_a_region_that_is_not_there_is_refused_in_googles_words() -> None:
 
 def test_a_disabled_api_is_refused_with_googles_reason() -> None:
     with (
-        Emulator(known=Known(disabled_apis=["batch.googleapis.com"])) as emulator,
+        Emulator(known=ProjectResources(disabled_apis=["batch.googleapis.com"])) as emulator,
         pytest.raises(exceptions.PermissionDenied, match="Batch API has not been used in project lab") as raised,
     ):
         create(emulator)
@@ -84,14 +84,14 @@ def test_a_disabled_api_is_refused_with_googles_reason() -> None:
 
 @pytest.mark.parametrize("account", [None, ServiceAccount(disabled=True), ServiceAccount(may_act_as=False)])
 def test_a_service_account_that_cannot_be_acted_as_is_refused(account: ServiceAccount | None) -> None:
-    with Emulator(known=Known(service_accounts={} if account is None else {EMAIL: account})) as emulator:
+    with Emulator(known=ProjectResources(service_accounts={} if account is None else {EMAIL: account})) as emulator:
         create(emulator)
         with pytest.raises(exceptions.PermissionDenied, match=f"act as the specified service account: {EMAIL}"):
             create(emulator, email=EMAIL)
 
 
 def test_a_machine_type_that_is_not_there_fails_the_job_before_a_task_runs() -> None:
-    with Emulator(known=Known(machine_types={"n2-standard-4": Machine(4, 16384)})) as emulator:
+    with Emulator(known=ProjectResources(machine_types={"n2-standard-4": Machine(4, 16384)})) as emulator:
         assert create(emulator, machine="n2-standard-4").status.state.name == "SUCCEEDED"
         job = create(emulator, machine="n2-standard-5")
     assert job.status.state.name == "FAILED"
@@ -102,7 +102,7 @@ def test_the_file_in_the_documentation_says_what_its_text_says(tmp_path: Path) -
     section = (ROOT / "docs" / "emulator.md").read_text().partition("## What exists in its project")[2]
     block = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
     (tmp_path / "known.toml").write_text(block)
-    assert read_known(tmp_path / "known.toml") == Known(
+    assert read_project_file(tmp_path / "known.toml") == ProjectResources(
         projects=("lab",),
         disabled_apis=("secretmanager.googleapis.com",),
         regions={"us-east1": ("us-east1-b", "us-east1-c")},
@@ -130,8 +130,8 @@ def test_the_file_in_the_documentation_says_what_its_text_says(tmp_path: Path) -
 )
 def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "known.toml").write_text(text)
-    with pytest.raises(KnownError, match=re.escape(said)):
-        read_known(tmp_path / "known.toml")
+    with pytest.raises(ProjectResourcesError, match=re.escape(said)):
+        read_project_file(tmp_path / "known.toml")
 
 
 def test_the_command_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from covalent_parallel_plugin.emulator import (
     Accelerator,
     BucketFacts,
     Emulator,
-    Known,
     Machine,
     Network,
+    ProjectResources,
     ServiceAccount,
     Subnetwork,
 )
@@ -26,7 +26,7 @@ EMAIL = "runner@local.iam.gserviceaccount.com"
 @contextlib.contextmanager
 def standing(**known: Any) -> Iterator[dict[str, str]]:
     """The variables of a stand-in in which these things exist."""
-    with Emulator(buckets=("covalent",), known=Known(**known)) as emulator:
+    with Emulator(buckets=("covalent",), known=ProjectResources(**known)) as emulator:
         yield emulator.environment
 
 

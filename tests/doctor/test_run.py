@@ -17,7 +17,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import batch_v1, storage
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Known, Machine, Timing
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Machine, ProjectResources, Timing
 
 Diagnose = Callable[..., Any]
 PHASES = [
@@ -78,7 +78,7 @@ def test_an_electron_that_fails_says_why_and_leaves_nothing(diagnose: Diagnose) 
 
 
 def test_a_machine_that_compute_engine_does_not_have_ends_it(diagnose: Diagnose) -> None:
-    known = Known(machine_types={"n2-standard-4": Machine(4, 16384)})
+    known = ProjectResources(machine_types={"n2-standard-4": Machine(4, 16384)})
     with Emulator(known=known) as emulator:
         found = diagnose("--run", "--set", "machine_type=n2-standard-5", environment=emulator.environment)
     assert found["machine.known"]["status"] == "error"

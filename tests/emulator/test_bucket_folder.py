@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.emulator import StorageServer
-from covalent_parallel_plugin.emulator.bucket_folder import BucketFolder, storage_client
-from covalent_parallel_plugin.emulator.runtime import StartFailed
+from covalent_parallel_plugin.emulator.model.runtime_interface import StartFailed
+from covalent_parallel_plugin.emulator.runtimes.gcsfuse_folder import BucketFolder, storage_client
 
 
 @pytest.fixture(scope="module")

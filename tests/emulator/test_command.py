@@ -157,6 +157,7 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     ("options", "reason"),
     [
         (["--image", "no-command"], "must be URI=COMMAND"),
+        (["--runtime", "fork"], "'fork' is not one of 'auto', 'podman', 'docker', 'process'"),
         (["--python", "/no/such/python"], "no program here"),
         (["--runtime", "podman", "--python", sys.executable], "--python and --image"),
         (["--runtime", "process", "--nfs", "server:/data=/"], "--nfs is for containers"),

@@ -12,36 +12,42 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.container_command import (
+from covalent_parallel_plugin.containers.container import (
     Bind,
-    Identity,
-    Variables,
-    credentials,
-    run_words,
-    variables_of,
+    ContainerIdentity,
+    ContainerSpec,
+    ContainerVariables,
+    ResourceLimits,
+    StartFailed,
 )
-from covalent_parallel_plugin.emulator.container_engine import ContainerEngine, registry_of
-from covalent_parallel_plugin.emulator.container_owner import is_dead, new_owner
-from covalent_parallel_plugin.emulator.container_pip import read_pip_settings
-from covalent_parallel_plugin.emulator.container_volumes import place_below, wanted_volumes
-from covalent_parallel_plugin.emulator.containers import JobShare, exported_folder
-from covalent_parallel_plugin.emulator.runtime import Command, Limits, Mount, StartFailed
+from covalent_parallel_plugin.containers.engine import ContainerEngine, registry_of
+from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
+from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
+from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
+from covalent_parallel_plugin.emulator.runtimes.container import JobShare, exported_folder
+from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, resolve_volumes
+from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
 READ_ONLY = Mount("/mnt/disks/fixed", "nfs", "server:/x", ("ro",))
 
 
 def words(
-    engine: str = "docker", *, cpus: int = 4, limits: Limits | None = None, passes: bool = False, **command: object
+    engine: str = "docker",
+    *,
+    cpus: int = 4,
+    limits: ResourceLimits | None = None,
+    passes: bool = False,
+    lines: tuple[str, ...] = (),
+    **container: object,
 ) -> list[str]:
-    return run_words(
+    limits = ResourceLimits(1500, 512) if limits is None else limits
+    return run_arguments(
         engine,
-        Command(image="image", **command),  # type: ignore[arg-type]
-        "image",
-        Identity("name", "owner"),
-        Limits(1500, 512) if limits is None else limits,
+        ContainerSpec("image", limits=limits, **container),  # type: ignore[arg-type]
+        ContainerIdentity("name", "owner"),
         binds=[Bind("/here", "/there", "ro")],
-        variables=Variables((), {"LONG": "value"}),
+        variables=ContainerVariables(lines, {"LONG": "value"}),
         variables_file="/file",
         cpus=cpus,
         passes_streams=passes,
@@ -69,7 +75,7 @@ def test_the_network_is_this_machines_unless_the_job_says_another() -> None:
 
 
 def test_no_value_of_a_variable_is_in_the_command() -> None:
-    made = words(environment={"KEY": "s3cret"})
+    made = words(lines=("KEY=s3cret",))
     assert "s3cret" not in " ".join(made) and "--env=LONG" in made and "--env-file=/file" in made
 
 
@@ -80,14 +86,14 @@ def test_options_that_no_shell_could_split_are_exit_code_125() -> None:
 
 
 def test_variables_with_several_lines_or_of_great_length_go_through_the_clients_environment() -> None:
-    made = variables_of({"A": "x=#'\"", "B": "one\ntwo", "C": "y" * 70_000}, {"PATH": "/bin"})
+    made = sort_variables({"A": "x=#'\"", "B": "one\ntwo", "C": "y" * 70_000}, {"PATH": "/bin"})
     assert (list(made.lines), set(made.handed_on)) == (["A=x=#'\""], {"B", "C"})
 
 
 @pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "CONTAINERS_CONF"])
 def test_such_a_variable_that_the_client_reads_itself_is_exit_code_125(name: str) -> None:
     with pytest.raises(StartFailed, match=name):
-        variables_of({name: "one\ntwo"}, {"PATH": "/bin"})
+        sort_variables({name: "one\ntwo"}, {"PATH": "/bin"})
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_such_a_variable_that_the_client_reads_itself_is_exit_code_125(name: str
 )
 def test_credentials_are_for_the_images_registry(uri: str, registry: str) -> None:
     assert registry_of(uri) == registry
-    auths = json.loads(credentials(uri, "user", "pass:word"))["auths"]
+    auths = json.loads(credentials_json(uri, "user", "pass:word"))["auths"]
     assert base64.b64decode(auths[registry]["auth"]) == b"user:pass:word"
 
 
@@ -169,7 +175,7 @@ def test_an_image_that_was_found_is_not_looked_for_again(
 
 
 def test_a_container_without_volumes_gets_every_mount() -> None:
-    made = wanted_volumes([BUCKET, READ_ONLY], [])
+    made = resolve_volumes([BUCKET, READ_ONLY], [])
     assert [(volume.kind, volume.target, volume.options) for volume in made] == [
         ("mount", "/mnt/disks/data", "rw"),
         ("mount", "/mnt/disks/fixed", "ro"),
@@ -177,22 +183,22 @@ def test_a_container_without_volumes_gets_every_mount() -> None:
 
 
 def test_a_volume_may_be_a_folder_below_a_mount() -> None:
-    (made,) = wanted_volumes([BUCKET], ["/mnt/disks/data/a/b:/in:ro"])
+    (made,) = resolve_volumes([BUCKET], ["/mnt/disks/data/a/b:/in:ro"])
     assert (made.source, made.below, made.target, made.options) == ("/mnt/disks/data", "a/b", "/in", "ro")
 
 
 def test_what_is_mounted_below_a_folder_of_the_vms_comes_with_it() -> None:
-    made = wanted_volumes([BUCKET], ["/mnt:/all"])
+    made = resolve_volumes([BUCKET], ["/mnt:/all"])
     assert [(volume.kind, volume.target) for volume in made] == [("disk", "/all"), ("mount", "/all/disks/data")]
 
 
 def test_a_name_that_only_begins_like_a_mount_is_another_folder() -> None:
-    (made,) = wanted_volumes([BUCKET], ["/mnt/disks/database:/x"])
+    (made,) = resolve_volumes([BUCKET], ["/mnt/disks/database:/x"])
     assert made.kind == "disk"
 
 
 def test_a_mount_that_is_read_only_stays_so() -> None:
-    (made,) = wanted_volumes([READ_ONLY], ["/mnt/disks/fixed:/x:rw"])
+    (made,) = resolve_volumes([READ_ONLY], ["/mnt/disks/fixed:/x:rw"])
     assert made.options == "ro"
     assert Mount("/x", "gcs", "b", ("-o allow_other", "-o ro")).is_read_only
     assert not Mount("/x", "gcs", "b", ("-o allow_other", "--file-mode=666")).is_read_only
@@ -209,7 +215,7 @@ def test_a_mount_that_is_read_only_stays_so() -> None:
 )
 def test_a_volume_by_way_of_two_dots_is_exit_code_125(mounts: list[Mount], volume: str) -> None:
     with pytest.raises(StartFailed, match=r"'\.\.'") as caught:
-        wanted_volumes(mounts, [volume])
+        resolve_volumes(mounts, [volume])
     assert caught.value.exit_code == 125
 
 
@@ -273,7 +279,7 @@ def test_pips_index_settings_are_joined_and_local_paths_in_them_found(tmp_path: 
 
 
 def test_an_owner_lives_as_long_as_its_process() -> None:
-    code = "from covalent_parallel_plugin.emulator.container_owner import new_owner; print(new_owner()); input()"
+    code = "from covalent_parallel_plugin.containers.ownership import new_owner; print(new_owner()); input()"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     owner = process.stdout.readline().strip()

@@ -10,7 +10,7 @@ import pytest
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.emulator import Emulator, EndedJob, Fault, Faults, Timing
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, JobSummary, Timing
 
 SECONDS = 60
 PARENT = "projects/p/locations/us-east1"
@@ -22,9 +22,9 @@ def told(
     retries: int = 0,
     faults: Faults | None = None,
     then: Callable[[batch_v1.BatchServiceClient, str], object] = lambda client, name: None,
-) -> list[EndedJob]:
+) -> list[JobSummary]:
     """Run one job of this script, and give what was told of it until the stand-in had stopped."""
-    ended: list[EndedJob] = []
+    ended: list[JobSummary] = []
     spec = batch_v1.TaskSpec(runnables=[batch_v1.Runnable(script={"text": text})], max_retry_count=retries)
     job = batch_v1.Job(task_groups=[batch_v1.TaskGroup(task_spec=spec, task_count=tasks)])
     with (

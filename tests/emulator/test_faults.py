@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.emulator import Fault, FaultError, FaultPlan, Faults, parse_flag
-from covalent_parallel_plugin.emulator.faults_catalogue import KINDS
-from covalent_parallel_plugin.emulator.faults_plan import Subject
+from covalent_parallel_plugin.emulator.faults.plan import FaultTarget
+from covalent_parallel_plugin.emulator.faults.rule import KINDS, REQUIRED
 
 UNAVAILABLE = Fault("rpc.error", code="UNAVAILABLE")
 
 
-def strikes(plan: FaultPlan, subject: Subject, kind: str = "rpc.error") -> bool:
-    drawn = plan.draw((kind,), subject)
+def strikes(plan: FaultPlan, target: FaultTarget, kind: str = "rpc.error") -> bool:
+    drawn = plan.draw((kind,), target)
     if drawn is not None:
         drawn.consume()
     return drawn is not None
 
 
-def struck(fault: Fault, *subjects: Subject, seed: int = 0) -> list[bool]:
+def struck(fault: Fault, *targets: FaultTarget, seed: int = 0) -> list[bool]:
     plan = FaultPlan(Faults((fault,), seed))
-    return [strikes(plan, subject, fault.kind) for subject in subjects]
+    return [strikes(plan, target, fault.kind) for target in targets]
 
 
 def test_every_kind_can_be_made_and_travels_through_json() -> None:
@@ -35,7 +35,8 @@ def test_every_kind_can_be_made_and_travels_through_json() -> None:
     codes = {"rpc": "INTERNAL", "logging": "INTERNAL", "storage": 503, "api": 503}
     rules = []
     for name, kind in KINDS.items():
-        given = {field: required.get(field, codes.get(name.partition(".")[0])) for field in kind.required}
+        needed = [field.name for field in dataclasses.fields(kind) if field.default is REQUIRED]
+        given = {field: required.get(field, codes.get(name.partition(".")[0])) for field in needed}
         rules.append(Fault(name, rate=0.5, **given))
     faults = Faults(tuple(rules), seed=7)
     assert Faults.from_text(json.dumps(faults.to_json())) == faults
@@ -143,7 +144,7 @@ def test_the_documentation_shows_every_kind_with_an_example_that_can_be_read() -
 
 def test_a_rule_strikes_only_what_matches() -> None:
     fault = Fault("attempt.preempt", job="x-*", task="1-2", attempt=0, labels={"kind": "a*"})
-    hit = Subject(job="x-1", task=2, attempt=0, labels={"kind": "abc", "other": "1"})
+    hit = FaultTarget(job="x-1", task=2, attempt=0, labels={"kind": "abc", "other": "1"})
     misses = [
         dataclasses.replace(hit, job="y-1"),
         dataclasses.replace(hit, task=3),
@@ -157,41 +158,41 @@ def test_a_rule_strikes_only_what_matches() -> None:
 
 def test_the_first_few_then_none() -> None:
     fault = dataclasses.replace(UNAVAILABLE, first=2)
-    assert struck(fault, *[Subject()] * 4) == [True, True, False, False]
+    assert struck(fault, *[FaultTarget()] * 4) == [True, True, False, False]
 
 
 def test_some_are_spared_and_then_every_third_is_struck() -> None:
     fault = dataclasses.replace(UNAVAILABLE, skip=1, every=3)
-    assert struck(fault, *[Subject()] * 8) == [False, True, False, False, True, False, False, True]
+    assert struck(fault, *[FaultTarget()] * 8) == [False, True, False, False, True, False, False, True]
 
 
 def test_numbers_are_counted_for_each_job_apart_on_request() -> None:
     fault = dataclasses.replace(UNAVAILABLE, first=1, per="job")
-    subjects = [Subject(job=name) for name in ("a", "b", "a", "b", "c")]
-    assert struck(fault, *subjects) == [True, True, False, False, True]
+    targets = [FaultTarget(job=name) for name in ("a", "b", "a", "b", "c")]
+    assert struck(fault, *targets) == [True, True, False, False, True]
 
 
 def test_a_rate_is_kept_and_the_seed_decides_which() -> None:
     fault = dataclasses.replace(UNAVAILABLE, rate=0.3)
-    once, again, other = (struck(fault, *[Subject()] * 2000, seed=seed) for seed in (1, 1, 2))
+    once, again, other = (struck(fault, *[FaultTarget()] * 2000, seed=seed) for seed in (1, 1, 2))
     assert once == again != other
     assert 500 < sum(once) < 700
 
 
 def test_the_first_rule_that_strikes_wins() -> None:
     plan = FaultPlan(Faults((dataclasses.replace(UNAVAILABLE, first=1), Fault("rpc.error", code="INTERNAL"))))
-    codes = [drawn.consume().code for _ in range(2) if (drawn := plan.draw(("rpc.error",), Subject())) is not None]
+    codes = [drawn.consume().code for _ in range(2) if (drawn := plan.draw(("rpc.error",), FaultTarget())) is not None]
     assert codes == ["UNAVAILABLE", "INTERNAL"]
     assert plan.consumed == {"rpc.error code=UNAVAILABLE": 1, "rpc.error code=INTERNAL": 1}
 
 
 def test_a_fault_that_could_not_take_place_is_not_counted_and_strikes_the_next() -> None:
     plan = FaultPlan(Faults((dataclasses.replace(UNAVAILABLE, first=1, name="f"),)))
-    drawn = plan.draw(("rpc.error",), Subject())
+    drawn = plan.draw(("rpc.error",), FaultTarget())
     assert drawn is not None
     drawn.give_back()
     assert plan.consumed == {"f": 0}
-    assert strikes(plan, Subject()) and plan.consumed == {"f": 1}
+    assert strikes(plan, FaultTarget()) and plan.consumed == {"f": 1}
 
 
 def test_rules_of_one_name_are_counted_apart() -> None:
@@ -201,22 +202,22 @@ def test_rules_of_one_name_are_counted_apart() -> None:
 
 def test_other_rules_can_be_set_and_the_counters_stay() -> None:
     plan = FaultPlan(Faults((dataclasses.replace(UNAVAILABLE, name="f", first=1),)))
-    assert [strikes(plan, Subject()), strikes(plan, Subject())] == [True, False]
+    assert [strikes(plan, FaultTarget()), strikes(plan, FaultTarget())] == [True, False]
     plan.set(plan.faults)
-    assert strikes(plan, Subject()) and plan.consumed == {"f": 2}
+    assert strikes(plan, FaultTarget()) and plan.consumed == {"f": 2}
     plan.set(Faults())
-    assert not strikes(plan, Subject()) and not plan.has("rpc") and plan.consumed == {"f": 2}
+    assert not strikes(plan, FaultTarget()) and not plan.has("rpc") and plan.consumed == {"f": 2}
 
 
 def test_a_plan_without_rules_has_no_family_and_strikes_nothing() -> None:
     plan = FaultPlan()
     assert not any(plan.has(kind.partition(".")[0]) for kind in KINDS)
-    assert [plan.draw((kind,), Subject()) for kind in KINDS] == [None] * len(KINDS)
+    assert [plan.draw((kind,), FaultTarget()) for kind in KINDS] == [None] * len(KINDS)
     assert plan.consumed == {}
 
 
 def test_from_many_threads_the_first_few_are_exactly_so_many() -> None:
     plan = FaultPlan(Faults((dataclasses.replace(UNAVAILABLE, first=100, rate=0.5, name="f"),)))
     with ThreadPoolExecutor(8) as pool:
-        hits = sum(pool.map(lambda _: strikes(plan, Subject()), range(2000)))
+        hits = sum(pool.map(lambda _: strikes(plan, FaultTarget()), range(2000)))
     assert hits == 100 == plan.consumed["f"]

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from operator import itemgetter
+from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.emulator.filters import FilterError, Value, parse_filter, parse_time
+from covalent_parallel_plugin.emulator.filters.filter_language import (
+    Field,
+    FilterError,
+    FilterLanguage,
+    has_key,
+    number,
+    parse_filter,
+    parse_time,
+    text,
+    time,
+    truth,
+)
+from covalent_parallel_plugin.emulator.model.log_store import nanoseconds_of
 
-JOB: dict[tuple[str, ...], Value] = {
-    ("name",): "projects/p/locations/l/jobs/one",
-    ("status", "state"): "RUNNING",
-    ("priority",): 5,
-    ("done",): True,
-    ("create_time",): datetime(2024, 5, 1, 12, tzinfo=timezone.utc),
-    ("labels",): {"team": "physics", "my-key": "a"},
-    ("labels", "team"): "physics",
-    ("labels", "my-key"): "a",
-    ("labels", "absent"): None,
+JOB: dict[str, Any] = {
+    "name": "projects/p/locations/l/jobs/one",
+    "status.state": "RUNNING",
+    "priority": 5,
+    "done": True,
+    "create_time": nanoseconds_of(datetime(2024, 5, 1, 12, tzinfo=timezone.utc)),
+    "labels": {"team": "physics", "my-key": "a"},
 }
+COMPARISONS = {
+    "name": text,
+    "status.state": text,
+    "priority": number,
+    "done": truth,
+    "create_time": time,
+    "labels": has_key,
+}
+LANGUAGE = FilterLanguage[dict[str, Any]](
+    fields={name: Field(itemgetter(name), comparison) for name, comparison in COMPARISONS.items()},
+    keyed={"labels": Field(itemgetter("labels"), text)},
+)
 
 
 def matches(text: str) -> bool:
-    return parse_filter(text)(JOB.__getitem__)
+    return parse_filter(text, LANGUAGE)(JOB)
 
 
 @pytest.mark.parametrize(
@@ -98,4 +121,5 @@ def test_a_filter_that_makes_no_sense_is_refused(text: str) -> None:
 
 
 def test_a_time_without_offset_is_utc() -> None:
-    assert parse_time("2024-05-01T12:00:00.5") == datetime(2024, 5, 1, 12, 0, 0, 500_000, tzinfo=timezone.utc)
+    expected = datetime(2024, 5, 1, 12, 0, 0, 500_000, tzinfo=timezone.utc)
+    assert parse_time("2024-05-01T12:00:00.5") == nanoseconds_of(expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covalent_parallel_plugin.emulator.jobs import Job, JobState, RetryRule, TaskState, TransitionRefused
+from covalent_parallel_plugin.emulator.model.job import Job, JobState, RetryRule, TaskState, TransitionRefused
 
 NAME = "projects/123/locations/us-east1/jobs/j"
 VM = "zones/us-east1-b/instances/vm"

@@ -13,9 +13,10 @@ from google.cloud.logging_v2 import types
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
 
-from covalent_parallel_plugin.emulator.log_filter import FilterError, parse_filter
-from covalent_parallel_plugin.emulator.log_store import LogStore
-from covalent_parallel_plugin.emulator.logging import LoggingServer
+from covalent_parallel_plugin.emulator.filters.filter_language import FilterError
+from covalent_parallel_plugin.emulator.logging.entry_filter import parse_entry_filter
+from covalent_parallel_plugin.emulator.logging.server import LoggingServer
+from covalent_parallel_plugin.emulator.model.log_store import LogStore
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 BATCH_LOG = "projects/p/logs/batch_task_logs"
@@ -201,7 +202,7 @@ def test_a_filter_that_is_not_understood_is_refused(client: LoggingServiceV2Clie
 
 def test_a_filter_error_names_the_place() -> None:
     with pytest.raises(FilterError, match="at character 14"):
-        parse_filter("severity=INFO )")
+        parse_entry_filter("severity=INFO )")
 
 
 @pytest.mark.parametrize(

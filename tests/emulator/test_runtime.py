@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.attempt import LINE_BYTES, Lines
-from covalent_parallel_plugin.emulator.environment import pip_settings, process_environment
-from covalent_parallel_plugin.emulator.processes import ProcessRuntime
-from covalent_parallel_plugin.emulator.runtime import Command, Limits, Process, StartFailed
+from covalent_parallel_plugin.emulator.execution.attempt import LINE_BYTES, LineSplitter
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Process, ResourceLimits, StartFailed
+from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
+from covalent_parallel_plugin.emulator.runtimes.task_environment import pip_settings, process_environment
 
 IMAGE = "python:3-slim"
 
@@ -47,7 +47,7 @@ def wait(process: Process, seconds: float = 20.0) -> tuple[int, str]:
 
 
 def run(runtime: ProcessRuntime, command: Command) -> tuple[int, str]:
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     ended = wait(workspace.start(command))
     workspace.close()
     return ended
@@ -115,7 +115,7 @@ def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_an_entrypoint_that_cannot_start_has_dockers_exit_code(
     runtime: ProcessRuntime, entrypoint: str, exit_code: int
 ) -> None:
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     with pytest.raises(StartFailed, match=entrypoint) as caught:
         workspace.start(Command(image=IMAGE, entrypoint=entrypoint))
     assert caught.value.exit_code == exit_code
@@ -180,7 +180,7 @@ def test_what_a_killed_task_moved_to_another_session_ends_with_it(runtime: Proce
         "import subprocess, time; print(subprocess.Popen(['sleep', '600'], start_new_session=True, "
         "stdout=subprocess.DEVNULL).pid, flush=True); time.sleep(600)"
     )
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(python(code))
     select.select([process.stdout], [], [], 20)
     pid = int(os.read(process.stdout, 100))
@@ -195,7 +195,7 @@ def test_terminate_lets_a_task_end_in_its_own_way(runtime: ProcessRuntime) -> No
         "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('up', flush=True); "
         "time.sleep(600)"
     )
-    workspace = runtime.open("uid-group0-0-0", Limits())
+    workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(python(code))
     select.select([process.stdout], [], [], 20)
     process.terminate()
@@ -251,7 +251,7 @@ def test_the_users_pip_settings_are_found(tmp_path: Path) -> None:
 
 
 def test_lines_are_cut_at_newlines_across_pieces_and_at_the_limit() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     assert list(lines.feed(b"one\ntw")) == ["one"]
     assert list(lines.feed(b"o\n\nthr")) == ["two", ""]
     assert list(lines.flush()) == ["thr"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator import ProcessRuntime, Wish, make_runtime, runtime_name
+from covalent_parallel_plugin.emulator import ProcessRuntime, RuntimeRequest, choose_runtime, create_runtime
 
 NFS = {"server:/data": Path("/")}
 
@@ -28,38 +28,38 @@ def probe(**reasons: str) -> Callable[[str], str]:
 def test_auto_is_the_first_that_works_and_processes_where_containers_are_in_a_virtual_machine(
     reasons: Mapping[str, str], platform: str, chosen: str
 ) -> None:
-    assert runtime_name(Wish(), probe(**reasons), platform) == chosen
+    assert choose_runtime(RuntimeRequest(), probe(**reasons), platform) == chosen
 
 
 def test_auto_with_what_stands_for_images_is_processes() -> None:
-    assert runtime_name(Wish(images={"python:3": ("python3",)}), probe(), "linux") == "process"
+    assert choose_runtime(RuntimeRequest(images={"python:3": ("python3",)}), probe(), "linux") == "process"
 
 
 def test_an_engine_that_was_asked_for_and_does_not_work_is_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="--runtime docker does not work here: no daemon"):
-        runtime_name(Wish("docker"), probe(docker="no daemon"))
+        choose_runtime(RuntimeRequest("docker"), probe(docker="no daemon"))
 
 
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        (Wish("podman", python=Path("/usr/bin/python3")), "leave them out, or give --runtime process"),
-        (Wish("docker", images={"a": ("b",)}), "leave them out, or give --runtime process"),
-        (Wish("process", nfs=NFS), "--nfs is for containers"),
-        (Wish("auto", python=Path("/usr/bin/python3"), nfs=NFS), "give one or the other"),
+        (RuntimeRequest("podman", python=Path("/usr/bin/python3")), "leave them out, or give --runtime process"),
+        (RuntimeRequest("docker", images={"a": ("b",)}), "leave them out, or give --runtime process"),
+        (RuntimeRequest("process", nfs=NFS), "--nfs is for containers"),
+        (RuntimeRequest("auto", python=Path("/usr/bin/python3"), nfs=NFS), "give one or the other"),
     ],
 )
-def test_wishes_that_contradict_each_other_are_refused(wish: Wish, words: str) -> None:
+def test_wishes_that_contradict_each_other_are_refused(wish: RuntimeRequest, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        runtime_name(wish, probe())
+        choose_runtime(wish, probe())
 
 
 def test_exports_without_containers_are_refused_with_the_reasons() -> None:
     with pytest.raises(ValueError, match=r"--nfs needs containers.*podman: broken; docker: absent"):
-        runtime_name(Wish(nfs=NFS), probe(podman="broken", docker="absent"), "linux")
+        choose_runtime(RuntimeRequest(nfs=NFS), probe(podman="broken", docker="absent"), "linux")
 
 
 def test_processes_are_made_as_wished() -> None:
-    runtime = make_runtime(Wish(), "process")
+    runtime = create_runtime(RuntimeRequest(), "process")
     runtime.close()
     assert isinstance(runtime, ProcessRuntime)

@@ -6,8 +6,8 @@ import pytest
 from batch_jobs import BatchJobs, batch_jobs, output
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.emulator import Emulator, Known
-from covalent_parallel_plugin.emulator.secret_versions import SecretDenied, Secrets, project_number
+from covalent_parallel_plugin.emulator import Emulator, ProjectResources
+from covalent_parallel_plugin.emulator.project.secrets import SecretDenied, Secrets, project_number
 
 NAME = "projects/p/secrets/s/versions/"
 
@@ -68,7 +68,7 @@ def test_a_task_without_its_secret_fails_before_it_runs_and_its_log_says_why() -
 def test_a_secret_of_which_only_the_name_is_known_has_a_made_up_value_in_a_task() -> None:
     named, given = "projects/science/secrets/named/versions/latest", f"{NAME}1"
     with (
-        Emulator(known=Known(secrets=["named", "s"]), secrets={given: "value"}) as emulator,
+        Emulator(known=ProjectResources(secrets=["named", "s"]), secrets={given: "value"}) as emulator,
         batch_jobs(emulator) as jobs,
     ):
         job = run(jobs, script("echo $A $B", secret_variables={"A": named, "B": given}))
@@ -84,10 +84,10 @@ def test_a_version_that_a_named_secret_does_not_have_is_denied() -> None:
 
 
 def test_the_versions_that_exist_are_those_that_tasks_can_have() -> None:
-    known = Known(secrets=["named"]).with_secrets([f"{NAME}3", f"{NAME}12"])
+    known = ProjectResources(secrets=["named"]).with_secrets([f"{NAME}3", f"{NAME}12"])
     versions = [("s", "latest"), ("s", "3"), ("s", "1"), ("named", "latest"), ("named", "2"), ("other", "1")]
     assert [known.secret_version(*version) for version in versions] == ["12", "3", None, "1", None, None]
-    assert Known().secret_version("any", "7") == "7"
+    assert ProjectResources().secret_version("any", "7") == "7"
 
 
 def test_a_task_with_volumes_fails_as_a_process_and_is_told_what_it_needs() -> None:

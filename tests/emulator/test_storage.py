@@ -24,9 +24,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from covalent_parallel_plugin.emulator.multipart import read_related
-from covalent_parallel_plugin.emulator.storage import StorageServer
-from covalent_parallel_plugin.emulator.storage_rules import StorageRefusal
+from covalent_parallel_plugin.emulator.storage.multipart import read_related
+from covalent_parallel_plugin.emulator.storage.rules import StorageRefusal
+from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
 KIB = 1024
 MIB = 1024 * 1024

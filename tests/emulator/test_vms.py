@@ -18,28 +18,27 @@ from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 from test_command import Foreground
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Machines
-from covalent_parallel_plugin.emulator.attempt import Step
-from covalent_parallel_plugin.emulator.entry import Entry
-from covalent_parallel_plugin.emulator.jobs import Job, RetryRule, Task
-from covalent_parallel_plugin.emulator.machine_types import tasks_per_vm, vcpus_of
-from covalent_parallel_plugin.emulator.plan import Plan
-from covalent_parallel_plugin.emulator.runtime import Command
-from covalent_parallel_plugin.emulator.vms import Fleet, billed_seconds
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, VmModel
+from covalent_parallel_plugin.emulator.execution.scheduled_job import ScheduledJob
+from covalent_parallel_plugin.emulator.execution.vm_pool import VmPool, billed_seconds
+from covalent_parallel_plugin.emulator.model.job import Job, RetryRule, Task
+from covalent_parallel_plugin.emulator.model.runtime_interface import Command
+from covalent_parallel_plugin.emulator.model.task_plan import Step, TaskPlan
+from covalent_parallel_plugin.emulator.project.machine_types import tasks_per_vm, vcpus_of
 
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED"
 
 
 class Model:
-    """A fleet on a clock that goes on only when told to; jobs are scheduled as soon as they are admitted."""
+    """A pool on a clock that goes on only when told to; jobs are scheduled as soon as they are admitted."""
 
-    def __init__(self, machines: Machines) -> None:
+    def __init__(self, machines: VmModel) -> None:
         self.now = 0.0
         self.ready: list[str] = []
         self.refused: list[str] = []
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self.fleet = Fleet(
+        self.pool = VmPool(
             machines,
             self._later,
             lambda: self.now,
@@ -58,30 +57,30 @@ class Model:
 
     def admit(
         self, uid: str, tasks: int = 1, *, parallelism: int = 100, per_vm: int = 1, image: str = "i", retries: int = 0
-    ) -> Entry:
+    ) -> ScheduledJob:
         job = Job(uid, task_count=tasks, parallelism=parallelism, retry=RetryRule(retries), now=self.now)
         steps = (Step(Command(image=image)),)
-        plan = Plan("p", uid, uid, "us-east1-b", tasks, steps, tasks_per_vm=per_vm)
-        entry = Entry(job, plan)
-        self.fleet.admit(entry, lambda entry: entry.job.schedule(self.now))
+        plan = TaskPlan("p", uid, uid, "us-east1-b", tasks, steps, tasks_per_vm=per_vm)
+        entry = ScheduledJob(job, plan)
+        self.pool.admit(entry, lambda entry: entry.job.schedule(self.now))
         return entry
 
-    def start(self, entry: Entry) -> Task:
-        assert self.fleet.has_room(entry)
-        task = entry.job.assign(self.fleet.instance(entry), self.now)
-        self.fleet.take(entry, task.index)
+    def start(self, entry: ScheduledJob) -> Task:
+        assert self.pool.has_room(entry)
+        task = entry.job.assign(self.pool.instance(entry), self.now)
+        self.pool.assign(entry, task.index)
         entry.job.run(task, self.now)
         return task
 
-    def finish(self, entry: Entry, task: Task, exit_code: int = 0) -> None:
+    def finish(self, entry: ScheduledJob, task: Task, exit_code: int = 0) -> None:
         entry.job.finish(task, exit_code, self.now)
-        self.fleet.leave(entry, task.index)
+        self.pool.release(entry, task.index)
 
     def count(self, name: str) -> float:
-        return self.fleet.counts()[name]
+        return self.pool.counts()[name]
 
 
-def state(entry: Entry) -> str:
+def state(entry: ScheduledJob) -> str:
     return entry.job.state.name
 
 
@@ -90,19 +89,19 @@ def vm_of(task: Task) -> str:
 
 
 def test_a_vm_takes_tasks_once_it_has_booted_and_pulled_the_image() -> None:
-    model = Model(Machines(boot_seconds=60, pull_seconds=20))
+    model = Model(VmModel(boot_seconds=60, pull_seconds=20))
     entry = model.admit("a")
     model.go_to(79)
-    assert (state(entry), model.fleet.has_room(entry)) == ("SCHEDULED", False)
+    assert (state(entry), model.pool.has_room(entry)) == ("SCHEDULED", False)
     model.go_to(80)
     assert model.ready == ["a"] and vm_of(model.start(entry)) == "0000"
 
 
 def test_a_job_without_a_container_pulls_nothing() -> None:
-    model = Model(Machines(boot_seconds=60, pull_seconds=20))
+    model = Model(VmModel(boot_seconds=60, pull_seconds=20))
     entry = model.admit("a", image="")
     model.go_to(60)
-    assert model.fleet.has_room(entry)
+    assert model.pool.has_room(entry)
 
 
 @pytest.mark.parametrize(
@@ -110,21 +109,21 @@ def test_a_job_without_a_container_pulls_nothing() -> None:
     [(10, 4, 1, 4), (10, 4, 2, 2), (10, 5, 2, 3), (3, 100, 1, 3), (1, 1, 20, 1)],
 )
 def test_a_job_gets_as_many_vms_as_its_parallel_tasks_need(tasks: int, parallelism: int, per_vm: int, vms: int) -> None:
-    model = Model(Machines())
+    model = Model(VmModel())
     model.admit("a", tasks, parallelism=parallelism, per_vm=per_vm)
     assert model.count("vms") == vms
 
 
 def test_tasks_share_a_vm_up_to_its_number_of_tasks() -> None:
-    model = Model(Machines())
+    model = Model(VmModel())
     entry = model.admit("a", 4, per_vm=2)
     model.go_to(0)
     assert [vm_of(model.start(entry)) for _ in range(4)] == ["0000", "0000", "0001", "0001"]
-    assert not model.fleet.has_room(entry)
+    assert not model.pool.has_room(entry)
 
 
 def test_a_vm_is_used_again_by_the_tasks_of_its_job() -> None:
-    model = Model(Machines(boot_seconds=60))
+    model = Model(VmModel(boot_seconds=60))
     entry = model.admit("a", 5, parallelism=1)
     model.go_to(60)
     for _ in range(5):
@@ -135,7 +134,7 @@ def test_a_vm_is_used_again_by_the_tasks_of_its_job() -> None:
 
 
 def test_a_vm_is_never_used_by_another_job() -> None:
-    model = Model(Machines())
+    model = Model(VmModel())
     first = model.admit("a", 2, parallelism=1)
     model.go_to(0)
     second = model.admit("b")
@@ -145,18 +144,18 @@ def test_a_vm_is_never_used_by_another_job() -> None:
 
 
 def test_a_job_beyond_the_quota_waits_in_queued_and_is_told_so_once() -> None:
-    model = Model(Machines(vms=1))
+    model = Model(VmModel(vms=1))
     first, second = model.admit("a"), model.admit("b")
     model.go_to(0)
     assert (state(second), model.refused) == ("QUEUED", ["b"])
-    model.fleet.fit(second)
+    model.pool.rebalance(second)
     model.finish(first, model.start(first))
     model.go_to(1)
-    assert (state(second), model.fleet.has_room(second), model.refused) == ("SCHEDULED", True, ["b"])
+    assert (state(second), model.pool.has_room(second), model.refused) == ("SCHEDULED", True, ["b"])
 
 
 def test_vms_that_become_free_go_to_the_jobs_that_came_first() -> None:
-    model = Model(Machines(vms=2))
+    model = Model(VmModel(vms=2))
     first, second, third = model.admit("a", 2), model.admit("b", 2), model.admit("c")
     model.go_to(0)
     tasks = [model.start(first) for _ in range(2)]
@@ -169,19 +168,19 @@ def test_vms_that_become_free_go_to_the_jobs_that_came_first() -> None:
 
 
 def test_the_quota_is_never_passed() -> None:
-    model = Model(Machines(vms=3, boot_seconds=10))
+    model = Model(VmModel(vms=3, boot_seconds=10))
     entries = [model.admit(f"job-{number}", number % 4 + 1) for number in range(20)]
     for moment in range(0, 2000, 5):
         model.go_to(moment)
         for entry in entries:
-            while model.fleet.has_room(entry) and entry.job.has_startable:
+            while model.pool.has_room(entry) and entry.job.has_startable:
                 model.finish(entry, model.start(entry))
     assert {state(entry) for entry in entries} == {"SUCCEEDED"}
     assert model.count("vms_at_most") == 3
 
 
 def test_a_vm_ends_when_its_job_has_nothing_left_to_start() -> None:
-    model = Model(Machines())
+    model = Model(VmModel())
     entry = model.admit("a", 2)
     model.go_to(0)
     short, long = model.start(entry), model.start(entry)
@@ -194,7 +193,7 @@ def test_a_vm_ends_when_its_job_has_nothing_left_to_start() -> None:
 
 
 def test_a_task_that_is_tried_again_keeps_its_vm() -> None:
-    model = Model(Machines(boot_seconds=60))
+    model = Model(VmModel(boot_seconds=60))
     entry = model.admit("a", retries=1)
     model.go_to(60)
     model.finish(entry, model.start(entry), exit_code=1)
@@ -207,45 +206,45 @@ def test_a_vm_is_billed_by_the_second_and_a_minute_at_least(seconds: float, bill
 
 
 def test_a_vm_counts_from_the_start_of_its_boot_while_it_lives() -> None:
-    model = Model(Machines(boot_seconds=90))
+    model = Model(VmModel(boot_seconds=90))
     model.admit("a")
     model.go_to(70.5)
-    assert model.fleet.counts() == {"vms": 1, "vms_at_most": 1, "vm_seconds": 70.5, "vm_billed_seconds": 71}
+    assert model.pool.counts() == {"vms": 1, "vms_at_most": 1, "vm_seconds": 70.5, "vm_billed_seconds": 71}
 
 
 def test_a_lost_vm_names_its_other_tasks_and_another_is_booted_for_them() -> None:
-    model = Model(Machines(boot_seconds=60))
+    model = Model(VmModel(boot_seconds=60))
     entry = model.admit("a", 3, parallelism=2, per_vm=2, retries=1)
     model.go_to(60)
     first, second = model.start(entry), model.start(entry)
-    assert model.fleet.lose(entry, first.index) == [second.index]
+    assert model.pool.fail_vm(entry, first.index) == [second.index]
     for task in (first, second):
         model.finish(entry, task, PREEMPTED)
-    assert not model.fleet.has_room(entry)
+    assert not model.pool.has_room(entry)
     model.go_to(120)
     assert [vm_of(model.start(entry)) for _ in range(2)] == ["0001", "0001"]
     assert model.count("vms") == 2
 
 
 def test_a_vm_that_boots_for_a_cancelled_job_ends() -> None:
-    model = Model(Machines(vms=1, boot_seconds=60))
+    model = Model(VmModel(vms=1, boot_seconds=60))
     first, second = model.admit("a"), model.admit("b")
     first.job.request_cancel(10)
     model.go_to(10)
-    model.fleet.fit(first)
+    model.pool.rebalance(first)
     model.go_to(70)
-    assert model.ready == ["b"] and model.fleet.has_room(second)
+    assert model.ready == ["b"] and model.pool.has_room(second)
 
 
 def test_a_cancelled_job_that_waits_for_quota_gets_no_vm() -> None:
-    model = Model(Machines(vms=1))
+    model = Model(VmModel(vms=1))
     first, second, third = model.admit("a"), model.admit("b"), model.admit("c")
     model.go_to(0)
     second.job.request_cancel(0)
-    model.fleet.fit(second)
+    model.pool.rebalance(second)
     model.finish(first, model.start(first))
     model.go_to(1)
-    assert model.fleet.has_room(third) and model.count("vms") == 2
+    assert model.pool.has_room(third) and model.count("vms") == 2
 
 
 @pytest.mark.parametrize(
@@ -291,7 +290,7 @@ def test_vcpus_or_the_jobs_own_number_say_how_many_tasks_share_a_vm(
 @pytest.mark.parametrize("wrong", [{"vms": 0}, {"boot_seconds": -1}, {"pull_seconds": float("nan")}])
 def test_a_wrong_model_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Machines(**wrong)  # type: ignore[arg-type]
+        VmModel(**wrong)  # type: ignore[arg-type]
 
 
 # with tasks
@@ -304,7 +303,7 @@ class _Started:
         self._stack = ExitStack()
 
     def __call__(self, *faults: Fault, **machines: float) -> tuple[Emulator, BatchJobs]:
-        model = Machines(**machines)  # type: ignore[arg-type]
+        model = VmModel(**machines)  # type: ignore[arg-type]
         emulator = self._stack.enter_context(Emulator(machines=model, faults=Faults(faults)))
         return emulator, self._stack.enter_context(batch_jobs(emulator))
 

@@ -23,7 +23,7 @@ from covalent_parallel_plugin.cli.image.build import (
 from covalent_parallel_plugin.cli.image.build_context import COPIED, RequirementsError, read_requirements, write_context
 from covalent_parallel_plugin.cli.image.external_programs import CLOUD_BUILD, ProgramResult
 from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
-from covalent_parallel_plugin.settings.stock_image import stock_image
+from covalent_parallel_plugin.settings.container_rules import stock_image
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
 WANTED = BuildOptions(tag="us-docker.pkg.dev/p/r/i:t", base="python:3.11-slim", python="3.11")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covalent_parallel_plugin.cloud.registry.image_reference import parse_reference
-from covalent_parallel_plugin.settings.stock_image import stock_image
+from covalent_parallel_plugin.settings.container_rules import stock_image
 
 DIGEST = "sha256:" + "0a" * 32
 

@@ -25,7 +25,7 @@ ALSO = {
     "pmap": {"covalent_api", "protocol", "settings", "errors", ""},
     "sweep": {"batch", "cloud", "containers", "settings", "protocol", "errors", ""},
     "containers": set(),
-    "emulator": set(),
+    "emulator": {"containers"},
 }
 # What these may import is all there is; the others may import the protocol and the package's version as well
 CLOSED = {"", "protocol", "runner", "pmap", "sweep", "containers", "emulator"}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import covalent_parallel_plugin
+from covalent_parallel_plugin.containers.engine import names_of
 from covalent_parallel_plugin.settings import OPTIONS
-from covalent_parallel_plugin.settings.stock_image import names_of, stock_image
+from covalent_parallel_plugin.settings.container_rules import stock_image
 
 ROOT = Path(covalent_parallel_plugin.__file__).parent
 NAMES = (

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...settings.stock_image import stock_image
+from ...settings.container_rules import stock_image
 from .. import missing_package
 from .options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator, EndedJob
+    from covalent_parallel_plugin.emulator import Emulator, JobSummary
 
 PROJECT = "local-project"
 REGION = "us-east1"
@@ -50,10 +50,9 @@ _PORT = click.IntRange(0, 65535)
     "--runtime",
     "runtime_asked",
     # Emulator's own list is not imported for the help
-    type=click.Choice(("auto", "podman", "docker", "process", "fork")),
+    type=click.Choice(("auto", "podman", "docker", "process")),
     default="auto",
-    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works]; fork,"
-    " for load tests: forks of a Python that is there already.",
+    help="What tasks run as: containers of podman or docker, or processes [auto: the first of these that works].",
 )
 @click.option(
     "--nfs",
@@ -135,36 +134,36 @@ def emulator(
     task, and prints them.
     """
     # before anything starts: a signal that comes early must end it cleanly too
-    news: SimpleQueue[EndedJob | None] = SimpleQueue()  # None: a signal, which may put things into such a queue
+    news: SimpleQueue[JobSummary | None] = SimpleQueue()  # None: a signal, which may put things into such a queue
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: news.put(None))
     try:
         from covalent_parallel_plugin.emulator import (
             Emulator,
-            Machines,
             PortTaken,
-            Wish,
-            make_runtime,
-            runtime_name,
+            RuntimeRequest,
+            VmModel,
+            choose_runtime,
+            create_runtime,
         )
 
         faults = read_faults(faults_file, fault_rules, fault_seed)
         known_secrets = read_secrets(secrets_file, secrets)
         known = None if known_file is None else read_known_file(known_file)
-        wish = Wish(runtime_asked, python, images, exports)
-        runtime = runtime_name(wish)
+        wish = RuntimeRequest(runtime_asked, python, images, exports)
+        runtime = choose_runtime(wish)
         services = Emulator(
             storage_port,
             batch_port,
             logging_port,
             buckets=buckets or ("covalent",),
-            runtime=make_runtime(wish, runtime),
+            runtime=create_runtime(wish, runtime),
             tasks_at_once=tasks,
             faults=faults,
             log_reads_per_minute=log_reads_per_minute,
             known=known,
             secrets=known_secrets,
-            machines=None if vms is boot is pull is None else Machines(vms, boot or 0.0, pull or 0.0),
+            machines=None if vms is boot is pull is None else VmModel(vms, boot or 0.0, pull or 0.0),
             on_job_end=_nothing if quiet else news.put,
         )
         services.start()
@@ -223,7 +222,7 @@ def _write_variables(path: Path, variables: Mapping[str, str]) -> None:
     partial.replace(path)
 
 
-def _next_of(news: SimpleQueue[EndedJob | None]) -> EndedJob | None:
+def _next_of(news: SimpleQueue[JobSummary | None]) -> JobSummary | None:
     while True:
         try:
             return news.get(timeout=TURN_SECONDS)
@@ -231,7 +230,7 @@ def _next_of(news: SimpleQueue[EndedJob | None]) -> EndedJob | None:
             continue
 
 
-def _nothing(ended: EndedJob) -> None:
+def _nothing(ended: JobSummary) -> None:
     return
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Faults, Known
+    from covalent_parallel_plugin.emulator import Faults, ProjectResources
 
 FILE_ERRORS = {
     "--secrets-file": "--secrets-file {path}: {error}: give the path of a file with lines"
@@ -82,13 +82,13 @@ def read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Fa
     return Faults((*given.rules, *map(parse_flag, rules)), given.seed if seed is None else seed)
 
 
-def read_known_file(path: Path) -> Known:
+def read_known_file(path: Path) -> ProjectResources:
     """Read what exists in the project. Raises ValueError."""
-    from covalent_parallel_plugin.emulator import KnownError, read_known
+    from covalent_parallel_plugin.emulator import ProjectResourcesError, read_project_file
 
     try:
-        return read_known(path)
-    except KnownError as error:
+        return read_project_file(path)
+    except ProjectResourcesError as error:
         raise ValueError(f"--known {error}") from error
     except OSError as error:
         raise ValueError(FILE_ERRORS["--known"].format(path=path, error=error.strerror)) from error

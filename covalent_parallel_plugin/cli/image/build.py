@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...cloud.registry.image_reference import ImageReference, parse_reference
+from ...containers.engine import names_of
 from ...errors import ParallelError
-from ...settings.stock_image import names_of
 from .build_context import write_context
 from .external_programs import CLOUD_BUILD, ProgramResult, Programs
 from .versions import Versions

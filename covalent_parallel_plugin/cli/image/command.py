@@ -29,7 +29,7 @@ from covalent_parallel_plugin.cli.image.external_programs import (
 )
 from covalent_parallel_plugin.cli.image.versions import Versions, versions_here
 from covalent_parallel_plugin.errors import ParallelError
-from covalent_parallel_plugin.settings.stock_image import stock_image
+from covalent_parallel_plugin.settings.container_rules import stock_image
 
 SIGNS = {"ok": "ok", "info": "--", "warning": "warning", "error": "ERROR"}
 

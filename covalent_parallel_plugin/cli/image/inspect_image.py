@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ...cloud.registry.client import read_image_config
 from ...cloud.registry.image_config import ImageConfig, image_config
 from ...cloud.registry.image_reference import parse_reference
+from ...containers.engine import names_of
 from ...errors import MissingResourceError
-from ...settings.stock_image import names_of
 from .external_programs import ENGINES, Programs
 from .versions import LABELS, Versions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...settings.stock_image import MIRROR_HOST
+from ...settings.container_rules import MIRROR_HOST
 
 DOCKER_HUB = "docker.io"
 # What Docker Hub's API is called, which is not its name in references

@@ -6,8 +6,9 @@ import sys
 
 from ....cloud.registry.client import read_image_config
 from ....cloud.registry.image_reference import parse_reference
+from ....containers.engine import names_of
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError
-from ....settings.stock_image import names_of, stock_image
+from ....settings.container_rules import stock_image
 from ...image.check import ERROR, OK, WARNING, compare
 from ...image.inspect_image import InspectedImage, declared_versions
 from ...image.versions import versions_here

@@ -1,0 +1,59 @@
+"""List containers and volumes by owner, and remove those whose owner has died."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .engine import ContainerEngine
+from .ownership import OWNER, is_dead
+from .run_command import OWNER_LABEL
+
+_log = logging.getLogger(__name__)
+
+FOLDER_PREFIX = "cpe-containers_"
+NAME_PREFIX = "covalent-parallel-emulator"
+_NAME = re.compile(rf"{NAME_PREFIX}-(?P<owner>{OWNER.pattern})-.+")
+
+
+def list_containers(engine: ContainerEngine) -> list[tuple[str, str]]:
+    """List the containers of all runtimes, each by its name and its owner."""
+    # by name: the two engines write templates for labels differently
+    return list(_owned(engine, "ps", "--all", f"--filter=label={OWNER_LABEL}", "--format={{.Names}}"))
+
+
+def list_volumes(engine: ContainerEngine) -> list[tuple[str, str]]:
+    """List the volumes of all runtimes, each by its name and its owner."""
+    return list(_owned(engine, "volume", "ls", "--format={{.Name}}"))
+
+
+def remove_leftovers(engine: ContainerEngine) -> None:
+    """Remove containers, volumes and folders of runtimes whose process does not run any more."""
+    engine.remove(*(name for name, owner in list_containers(engine) if is_dead(owner)))
+    for volume, owner in list_volumes(engine):
+        if is_dead(owner):
+            engine.call("volume", "rm", volume)
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        if is_dead(folder.name.removeprefix(FOLDER_PREFIX).rpartition("=")[0]):
+            remove_folder(engine, folder)
+
+
+def remove_folder(engine: ContainerEngine, folder: Path) -> None:
+    """Remove a folder in which containers may have written as users that podman made up for this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and engine.name == "podman" and os.geteuid() != 0:
+        engine.call("unshare", "rm", "-rf", str(folder))
+
+
+def _owned(engine: ContainerEngine, *words: str) -> Iterator[tuple[str, str]]:
+    listed = engine.call(*words)
+    if listed.returncode:
+        _log.error("%s %s failed: %s", engine.name, words[0], listed.stderr.strip())
+    for name in listed.stdout.split():
+        if match := _NAME.fullmatch(name):
+            yield name, match["owner"]

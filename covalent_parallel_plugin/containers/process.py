@@ -1,0 +1,147 @@
+"""Run a container: the engine's client, with a thread that prepares it, waits for it and clears up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .container import CANNOT_START, StartFailed
+from .engine import ContainerEngine
+
+_FAILED = 1
+_SIGNAL_SECONDS = 60.0
+_RETRY_SECONDS = 0.1
+_DEATH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class PreparedClient:
+    """The arguments, environment and folder that the engine's client is started with."""
+
+    words: Sequence[str]
+    environment: Mapping[str, str]
+    folder: str
+
+
+class ContainerProcess:
+    """A container from its preparation to its end; its methods return at once.
+
+    `prepare` and `clear_up` run in the container's own thread and may take their time. `prepare` may raise StartFailed;
+    `clear_up`, which runs after the container's end or where it never started, gives lines that say what went wrong.
+    """
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        name: str,
+        prepare: Callable[[], PreparedClient],
+        clear_up: Callable[[], Sequence[str]],
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._prepare = prepare
+        self._clear_up = clear_up
+        self.stdout, self._out = os.pipe()
+        self.stderr, self._err = os.pipe()
+        ending, self._end = os.pipe()
+        self.ending: int | None = ending
+        for descriptor in (self.stdout, self.stderr, ending):
+            os.set_blocking(descriptor, False)
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._told: signal.Signals | None = None
+        self._exit_code: int | None = None
+        self._has_ended = threading.Event()
+        threading.Thread(target=self._live, name=f"emulator-{name}", daemon=True).start()
+
+    def poll(self) -> int | None:
+        """Give the exit code once nothing of the container is left."""
+        return self._exit_code
+
+    def terminate(self) -> None:
+        """Have SIGTERM sent to the container's first process, as soon as it runs."""
+        self._tell(signal.SIGTERM, self._send_term)
+
+    def kill(self) -> None:
+        """Have the container killed, whatever state it is in."""
+        self._tell(signal.SIGKILL, self._end_it)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in (self.stdout, self.stderr, self.ending):
+            if descriptor is not None:
+                os.close(descriptor)
+        self.ending = None
+
+    def _tell(self, number: signal.Signals, deliver: Callable[[], None]) -> None:
+        with self._lock:
+            if self._told in (number, signal.SIGKILL):
+                return
+            self._told = number
+            if self._child is None:  # it will not be started then
+                return
+        threading.Thread(target=deliver, name=f"emulator-{number.name}-{self._name}", daemon=True).start()
+
+    def _send_term(self) -> None:
+        # Not through the client: podman's, told while it sets a container up, exits with 0 and leaves it there
+        deadline = time.monotonic() + _SIGNAL_SECONDS
+        while self._told is signal.SIGTERM and time.monotonic() < deadline:
+            if self._engine.call("kill", "--signal=TERM", self._name).returncode == 0:
+                return
+            if self._has_ended.wait(_RETRY_SECONDS):
+                return
+
+    def _end_it(self) -> None:
+        killed = self._engine.call("kill", self._name)
+        if killed.returncode == 0 and self._has_ended.wait(_DEATH_SECONDS):
+            return
+        # No container yet, or one whose monitor has died; once the client is dead, nothing starts any more.
+        if self._child is not None:
+            self._child.kill()
+
+    def _live(self) -> None:
+        exit_code = CANNOT_START
+        try:
+            exit_code = self._start_and_end()
+            problems = self._clear_up()
+            for problem in problems:
+                self._say(problem)
+            exit_code = exit_code or (_FAILED if problems else 0)
+        finally:
+            self._exit_code = exit_code
+            self._has_ended.set()
+            for descriptor in (self._out, self._err, self._end):
+                os.close(descriptor)
+
+    def _start_and_end(self) -> int:
+        try:
+            return self._run()
+        except StartFailed as error:
+            self._say(str(error))
+            return error.exit_code
+        except OSError as error:
+            self._say(f"the container could not be started: {error}")
+            return CANNOT_START
+
+    def _run(self) -> int:
+        prepared = self._prepare()
+        with self._lock:
+            if self._told is not None:
+                return 128 + self._told
+            child = self._child = self._engine.start(
+                list(prepared.words), prepared.environment, prepared.folder, self._out, self._err
+            )
+        status = child.wait()
+        if status < 0 or status == CANNOT_START or self._told is not None:
+            self._engine.remove(self._name)
+        return 128 + signal.SIGKILL if status < 0 else status
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # whoever reads it has gone
+            os.write(self._err, f"{text}\n".encode())

@@ -1,0 +1,1 @@
+"""Schedule jobs, start the attempts of their tasks, and model VMs."""

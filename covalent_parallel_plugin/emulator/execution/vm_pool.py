@@ -1,0 +1,244 @@
+"""Model the VMs that tasks run on: how many there are, when they can take tasks, and what they would cost."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .scheduled_job import ScheduledJob
+
+MIN_BILLED_SECONDS = 60
+"""Compute Engine bills by the second, and a minute at least."""
+
+
+@dataclass(frozen=True)
+class VmModel:
+    """The model of VMs.
+
+    A VM takes tasks `boot_seconds` after it was started, and where they run in containers `pull_seconds` later: it
+    pulls the image once. At most `vms` exist at a time (None: as many as the jobs ask for); a job that gets none waits
+    in its state, and an event says that the quota is exceeded. Raises ValueError.
+    """
+
+    vms: int | None = None
+    boot_seconds: float = 0.0
+    pull_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.vms is not None and self.vms < 1:
+            raise ValueError(f"vms must be at least 1, not {self.vms}")
+        for name in ("boot_seconds", "pull_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number of seconds that is not negative, not {getattr(self, name)}")
+
+
+@dataclass(eq=False)
+class Vm:
+    """One VM of a job; `tasks` are those that run on it, `started` is when it began to boot (seconds)."""
+
+    number: int
+    started: float
+    tasks: set[int] = field(default_factory=set)
+    is_ready: bool = False
+    is_lost: bool = False
+
+
+@dataclass(eq=False)
+class _JobVms:
+    """The VMs of a job; `room` is the number of tasks that all of them, booting ones included, could still take."""
+
+    scheduled: ScheduledJob
+    proceed: Callable[[ScheduledJob], None] | None
+    vms: dict[int, Vm] = field(default_factory=dict)
+    ready: deque[Vm] = field(default_factory=deque)
+    places: dict[int, Vm] = field(default_factory=dict)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+    room: int = 0
+    was_refused: bool = False
+    is_waiting: bool = False
+
+
+class VmPool:
+    """VMs as the jobs in flight need them: jobs that came first get theirs first, and never another job's.
+
+    `later(seconds, call)` calls back on the same thread, `clock` gives seconds, `ready` is told of a job one of whose
+    VMs can take tasks, `refused` of one that waits because of the quota. A VM ends when its job has no task left to
+    start. It is billed from its start, since Compute Engine's state RUNNING includes the boot, to its end.
+    """
+
+    def __init__(
+        self,
+        machines: VmModel,
+        later: Callable[[float, Callable[[], None]], object],
+        clock: Callable[[], float],
+        ready: Callable[[ScheduledJob], None],
+        refused: Callable[[ScheduledJob], None],
+    ) -> None:
+        self._machines = machines
+        self._later = later
+        self._clock = clock
+        self._ready = ready
+        self._refused = refused
+        self._shares: dict[str, _JobVms] = {}
+        self._waiting: deque[_JobVms] = deque()
+        self._lock = threading.Lock()
+        self._living: set[Vm] = set()
+        self._started = self._most = self._billed = 0
+        self._run_seconds = 0.0
+
+    def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
+        share = self._shares[scheduled.plan.uid] = _JobVms(scheduled, proceed)
+        self._rebalance(share)
+
+    def has_room(self, scheduled: ScheduledJob) -> bool:
+        share = self._shares.get(scheduled.plan.uid)
+        return share is not None and bool(share.ready)
+
+    def instance(self, scheduled: ScheduledJob) -> str:
+        return scheduled.plan.instance(self._shares[scheduled.plan.uid].ready[0].number)
+
+    def assign(self, scheduled: ScheduledJob, index: int) -> None:
+        share = self._shares[scheduled.plan.uid]
+        vm = share.places[index] = share.ready[0]
+        vm.tasks.add(index)
+        share.room -= 1
+        if len(vm.tasks) == scheduled.plan.tasks_per_vm:
+            share.ready.popleft()
+        self._rebalance(share)
+
+    def release(self, scheduled: ScheduledJob, index: int) -> None:
+        share = self._shares.get(scheduled.plan.uid)
+        vm = None if share is None else share.places.pop(index, None)
+        if share is None or vm is None:
+            return
+        vm.tasks.discard(index)
+        if not vm.is_lost:
+            share.room += 1
+            if len(vm.tasks) == scheduled.plan.tasks_per_vm - 1:
+                share.ready.append(vm)
+        elif not vm.tasks:
+            self._end(share, vm)
+        self._rebalance(share)
+
+    def rebalance(self, scheduled: ScheduledJob) -> None:
+        share = self._shares.get(scheduled.plan.uid)
+        if share is not None:
+            self._rebalance(share)
+
+    def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
+        share = self._shares.get(scheduled.plan.uid)
+        vm = None if share is None else share.places.get(index)
+        if share is None or vm is None or vm.is_lost:
+            return []
+        vm.is_lost = True
+        share.room -= scheduled.plan.tasks_per_vm - len(vm.tasks)
+        if vm in share.ready:
+            share.ready.remove(vm)
+        return sorted(vm.tasks - {index})
+
+    def end_all(self) -> None:
+        self._waiting.clear()
+        for share in self._shares.values():
+            for vm in list(share.vms.values()):
+                self._end(share, vm)
+        self._shares.clear()
+
+    def counts(self) -> dict[str, float]:
+        """Give "vms" (started), "vms_at_most" (at a time), "vm_seconds" and "vm_billed_seconds", living ones' too."""
+        with self._lock:
+            now = self._clock()
+            lives = [now - vm.started for vm in self._living]
+            return {
+                "vms": self._started,
+                "vms_at_most": self._most,
+                "vm_seconds": round(self._run_seconds + sum(lives), 3),
+                "vm_billed_seconds": self._billed + sum(map(billed_seconds, lives)),
+            }
+
+    def _rebalance(self, share: _JobVms) -> None:
+        """Start the VMs that a job lacks, as far as the quota goes, or end those that it has no tasks for."""
+        job, size = share.scheduled.job, share.scheduled.plan.tasks_per_vm
+        if job.waiting == 0:
+            for vm in [vm for vm in share.vms.values() if not vm.tasks]:
+                self._end(share, vm)
+            if not share.vms and (job.has_ended or job.is_stopping):
+                self._shares.pop(share.scheduled.plan.uid, None)
+            return
+        while share.room < job.startable:
+            if self._machines.vms is not None and len(self._living) >= self._machines.vms:
+                self._wait(share)
+                return
+            share.room += size
+            self._start(share)
+
+    def _start(self, share: _JobVms) -> None:
+        vm = Vm(next(share.numbers), self._clock())
+        share.vms[vm.number] = vm
+        with self._lock:
+            self._living.add(vm)
+            self._started += 1
+            self._most = max(self._most, len(self._living))
+        pulls = any(step.command.image for step in share.scheduled.plan.steps)
+        seconds = self._machines.boot_seconds + self._machines.pull_seconds * pulls
+        self._later(seconds, lambda: self._boot(share, vm))
+        if share.proceed is not None:
+            proceed, share.proceed = share.proceed, None
+            proceed(share.scheduled)
+
+    def _boot(self, share: _JobVms, vm: Vm) -> None:
+        # it may have been ended while it booted
+        if share.vms.get(vm.number) is vm:
+            vm.is_ready = True
+            share.ready.append(vm)
+            self._ready(share.scheduled)
+
+    def _wait(self, share: _JobVms) -> None:
+        if not share.is_waiting:
+            share.is_waiting = True
+            self._waiting.append(share)
+        if not share.vms and not share.was_refused:
+            share.was_refused = True
+            self._refused(share.scheduled)
+
+    def _end(self, share: _JobVms, vm: Vm) -> None:
+        del share.vms[vm.number]
+        if not vm.is_lost:
+            share.room -= share.scheduled.plan.tasks_per_vm - len(vm.tasks)
+        if vm in share.ready:
+            share.ready.remove(vm)
+        with self._lock:
+            life = self._clock() - vm.started
+            self._living.discard(vm)
+            self._run_seconds += life
+            self._billed += billed_seconds(life)
+        if self._waiting:
+            # in a turn of its own: the job that this one made room for may be in the middle of something
+            self._later(0, self._grant)
+
+    def _grant(self) -> None:
+        while self._waiting and (self._machines.vms is None or len(self._living) < self._machines.vms):
+            share = self._waiting.popleft()
+            share.is_waiting = False
+            self._rebalance(share)
+            if share.is_waiting:
+                # it keeps its place
+                self._waiting.pop()
+                self._waiting.appendleft(share)
+
+
+def quota_text(vms: int | None, zone: str) -> str:
+    """Say what Batch says of a job that gets no VM, in the words that it has been seen to use."""
+    region = zone.rpartition("-")[0]
+    return (
+        "VM in Managed Instance Group meets error: Batch Error: code - CODE_GCE_QUOTA_EXCEEDED, description - "
+        f"Quota 'INSTANCES' exceeded. Limit: {vms}.0 in region {region}."
+    )
+
+
+def billed_seconds(seconds: float) -> int:
+    """Give what a VM that lived so long is billed for."""
+    return max(math.ceil(seconds), MIN_BILLED_SECONDS)

@@ -1,0 +1,1 @@
+"""Parse list filters and field masks of Google's APIs."""

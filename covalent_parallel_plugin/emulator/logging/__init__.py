@@ -1,0 +1,1 @@
+"""Serve the methods of Cloud Logging v2 over gRPC."""

@@ -1,0 +1,123 @@
+"""Define the interface of a runtime: it opens workspaces, and a workspace starts processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, ResourceLimits, StartFailed
+
+__all__ = [
+    "BARE_VM",
+    "CANNOT_START",
+    "NOT_EXECUTABLE",
+    "NOT_FOUND",
+    "Command",
+    "Mount",
+    "Process",
+    "ResourceLimits",
+    "Runtime",
+    "StartFailed",
+    "VmSpec",
+    "Workspace",
+]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one runnable starts: a container if `image` is set, else a script.
+
+    A script is text (`script`) or a file's path (`script_path`). `entrypoint` and `arguments` replace what the image
+    would start, as `docker run --entrypoint` does; `options` are docker's own; `volumes` have the form of docker's
+    --volume, with paths of the VM; `username` and `password` are for the image's registry. `environment` is all that
+    the job and the emulator set.
+    """
+
+    image: str = ""
+    entrypoint: str = ""
+    arguments: tuple[str, ...] = ()
+    options: str = ""
+    volumes: tuple[str, ...] = ()
+    username: str = ""
+    password: str = field(default="", repr=False)
+    script: str = ""
+    script_path: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What a task has mounted on its VM at `path`.
+
+    `kind` is "gcs" (`source` is BUCKET or BUCKET/PREFIX), "nfs" (SERVER:/PATH) or "disk" (a disk's device name).
+    `options` are those of the mount, such as "ro".
+    """
+
+    path: str
+    kind: str
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the mount itself lets nothing be written, whatever the container's volume says."""
+        words = " ".join(self.options).replace("-o", " ").replace(",", " ").split()
+        return "ro" in words
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """What a task's VM brings along: the uid of the one job it serves, and what is mounted."""
+
+    job_uid: str = ""
+    mounts: tuple[Mount, ...] = ()
+
+
+BARE_VM = VmSpec()
+
+
+class Process(Protocol):
+    """A runnable that has been started. All methods return at once."""
+
+    stdout: int
+    """File descriptor of its standard output, not blocking."""
+    stderr: int
+    """File descriptor of its standard error, not blocking."""
+    ending: int | None
+    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
+
+    def poll(self) -> int | None:
+        """Give the exit code once it has ended (128 + signal where one killed it), None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end: SIGTERM to its first process, as a container's stop does."""
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+
+    def close(self) -> None:
+        """Release its descriptors; call after its end."""
+
+
+class Workspace(Protocol):
+    """What the runnables of one attempt share."""
+
+    def start(self, command: Command) -> Process:
+        """Start a runnable. Raises StartFailed."""
+
+    def close(self) -> None:
+        """Remove what the attempt left; call after its last process is closed."""
+
+
+class Runtime(Protocol):
+    """Starts attempts. Methods are called from one thread and must return soon."""
+
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> Workspace:
+        """Prepare for an attempt, whose name is made of letters, digits and dashes."""
+
+    def release(self, job_uid: str) -> None:
+        """Remove what the tasks of a job shared on its VMs, once none of them runs or will run."""
+
+    def close(self) -> None:
+        """End and remove whatever is left of all attempts."""

@@ -1,0 +1,1 @@
+"""Describe the Google Cloud project: regions, machine types, accounts, secrets, permissions."""

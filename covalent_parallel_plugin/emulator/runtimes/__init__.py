@@ -1,0 +1,1 @@
+"""Run tasks as processes or containers of this machine."""

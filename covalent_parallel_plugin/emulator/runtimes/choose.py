@@ -1,0 +1,68 @@
+"""Choose the runtime of tasks: the requested one, or the first that works here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...containers.engine import ENGINES
+from ...containers.engine_check import why_not
+from .container import ContainerRuntime
+from .process import ProcessRuntime
+
+AUTO = "auto"
+PROCESS = "process"
+RUNTIMES = (AUTO, *ENGINES, PROCESS)
+
+
+@dataclass(frozen=True)
+class RuntimeRequest:
+    """What the user said of the runtime: its name, and what applies to processes or to containers only."""
+
+    name: str = AUTO
+    python: Path | None = None
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    nfs: Mapping[str, Path] = field(default_factory=dict)
+
+
+def choose_runtime(wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
+    """Tell which runtime it will be: "podman", "docker" or "process".
+
+    By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the stand-in's addresses
+    on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
+    that does not work and for wishes that contradict each other.
+    """
+    for_processes = wish.python is not None or bool(wish.images)
+    if for_processes and wish.nfs:
+        raise ValueError("--python and --image are for processes, --nfs is for containers: give one or the other")
+    if wish.name in ENGINES:
+        if for_processes:
+            raise ValueError(
+                f"--python and --image say what stands for images where tasks are processes; with --runtime {wish.name}"
+                " the images themselves run: leave them out, or give --runtime process"
+            )
+        if reason := why_not(wish.name):
+            raise ValueError(f"--runtime {wish.name} does not work here: {reason}")
+        return wish.name
+    if wish.name == PROCESS or for_processes:
+        if wish.nfs:
+            raise ValueError("--nfs is for containers: processes have no volumes; give --runtime podman or docker")
+        return PROCESS
+    reasons = []
+    for name in ENGINES if platform == "linux" else ():
+        reason = why_not(name)
+        if not reason:
+            return name
+        reasons.append(f"{name}: {reason}")
+    if wish.nfs:
+        raise ValueError("--nfs needs containers, and none work here: " + ("; ".join(reasons) or f"this is {platform}"))
+    return PROCESS
+
+
+def create_runtime(wish: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
+    """Make the runtime that `choose_runtime` chose. Raises ValueError."""
+    if name == PROCESS:
+        return ProcessRuntime(wish.python, wish.images)
+    return ContainerRuntime(name, wish.nfs)

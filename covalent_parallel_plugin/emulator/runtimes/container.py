@@ -1,0 +1,274 @@
+"""Run tasks as containers of podman or docker, with the limits that their jobs ask for."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from ...containers.cleanup import (
+    FOLDER_PREFIX,
+    NAME_PREFIX,
+    list_containers,
+    list_volumes,
+    remove_folder,
+    remove_leftovers,
+)
+from ...containers.container import Bind, ContainerIdentity, ContainerSpec
+from ...containers.engine import ContainerEngine
+from ...containers.ownership import new_owner
+from ...containers.process import ContainerProcess, PreparedClient
+from ...containers.run_command import credentials_json, run_arguments, sort_variables
+from ..model.runtime_interface import BARE_VM, CANNOT_START, Command, Mount, ResourceLimits, StartFailed, VmSpec
+from .container_volumes import ContainerVolume, place_below, resolve_volumes
+from .gcsfuse_folder import BucketFolder, storage_client
+from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
+from .process import LocalProcess, ProcessRuntime
+from .task_environment import inherited
+
+_log = logging.getLogger(__name__)
+
+
+class ContainerRuntime:
+    """Runs each runnable that names an image as a container on this machine's network, and scripts as processes.
+
+    Memory (without swap) and CPU are limited to what the task asked for. A task's volumes are folders: a bucket's
+    objects, laid out before the task and written back after it; the folder that `nfs` gives for SERVER:/PATH; an empty
+    one for a local disk. Volumes that have a name belong to the job. Containers of stand-ins that died are removed
+    at the start, the own ones at `close`. Raises ValueError if the engine is not installed.
+    """
+
+    def __init__(self, engine: str = "podman", nfs: Mapping[str, Path] | None = None) -> None:
+        self.engine = ContainerEngine(engine)
+        self.nfs = {export.rstrip("/"): folder.absolute() for export, folder in (nfs or {}).items()}
+        self.owner = new_owner()
+        # Google's client would look each bucket up in the background, for traces that nobody asked for
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
+        self.pip = read_pip_settings(os.environ, settings_files(os.environ))
+        self._processes = ProcessRuntime()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._root: Path | None = None
+        self._shares: dict[str, JobShare] = {}
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
+        self._later(remove_leftovers, self.engine)
+
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ContainerWorkspace:
+        """Make the attempt's folder."""
+        with self._lock:
+            if self._root is None:
+                self._root = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{self.owner}="))
+            folder = self._root / str(next(self._numbers))
+            folder.mkdir()
+            share = self._shares.get(vm.job_uid)
+            if share is None:
+                place = f"{NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
+                share = self._shares[vm.job_uid] = JobShare(self._root / f"vm{next(self._numbers)}", place)
+        scripts = self._processes.open(attempt, limits, vm)
+        return ContainerWorkspace(self, folder, limits, vm, share, scripts.start, self._leave(folder, scripts.close))
+
+    def release(self, job_uid: str) -> None:
+        """Remove the job's own volumes and its VM's disk, in the background."""
+        with self._lock:
+            share = self._shares.pop(job_uid, None)
+        if share is not None:
+            self._later(self._remove_share, share)
+
+    def close(self) -> None:
+        """Remove all containers, volumes and folders of this runtime."""
+        self._pool.shutdown(wait=True)
+        if self._root is not None:
+            self.engine.remove(*(name for name, owner in list_containers(self.engine) if owner == self.owner))
+            for name, owner in list_volumes(self.engine):
+                if owner == self.owner:
+                    self.engine.call("volume", "rm", name)
+            remove_folder(self.engine, self._root)
+            self._root = None
+        self._processes.close()
+
+    def _leave(self, folder: Path, close_scripts: Callable[[], None]) -> Callable[[], None]:
+        def leave() -> None:
+            close_scripts()
+            self._later(remove_folder, self.engine, folder)
+
+        return leave
+
+    def _later(self, act: Callable[..., None], *arguments: object) -> None:
+        self._pool.submit(act, *arguments).add_done_callback(_log_failure)
+
+    def _remove_share(self, share: JobShare) -> None:
+        for name in sorted(share.volumes):
+            self.engine.call("volume", "rm", name)
+        remove_folder(self.engine, share.folder)
+
+
+def _log_failure(done: Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        _log.error("a clean-up of containers failed", exc_info=error)
+
+
+class JobShare:
+    """What the tasks of a job share, as if on one VM: a disk, and volumes, whose names begin with `place`."""
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self.folder = folder
+        self._place = place
+        self.volumes: set[str] = set()
+
+    def volume(self, name: str) -> str:
+        """Give the engine's name for a volume of the job's."""
+        own = f"{self._place}-{name}"
+        self.volumes.add(own)
+        return own
+
+    def disk(self, path: str) -> Path:
+        """Make a folder that stands for one of the VM's, at first empty, and to be written to by everyone.
+
+        Raises StartFailed.
+        """
+        folder = place_below(self.folder, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        return folder
+
+
+class ContainerWorkspace:
+    """What the runnables of one attempt share: their mounts."""
+
+    def __init__(
+        self,
+        runtime: ContainerRuntime,
+        folder: Path,
+        limits: ResourceLimits,
+        vm: VmSpec,
+        share: JobShare,
+        start_script: Callable[[Command], LocalProcess],
+        close: Callable[[], None],
+    ) -> None:
+        self._runtime = runtime
+        self._folder = folder
+        self._limits = limits
+        self._vm = vm
+        self._share = share
+        self._start_script = start_script
+        self.close = close
+        self._runnables = itertools.count()
+        self._buckets: dict[str, BucketFolder] = {}
+        self._written: set[str] = set()
+
+    def start(self, command: Command) -> ContainerProcess | LocalProcess:
+        """Start a runnable; what keeps a container from starting is told by the process itself. Raises StartFailed."""
+        if not command.image:
+            return self._start_script(command)
+        number = next(self._runnables)
+        name = f"{NAME_PREFIX}-{self._runtime.owner}-{self._folder.name}-{number}"
+        files = self._folder / f"runnable{number}"
+        return ContainerProcess(
+            self._runtime.engine,
+            name,
+            lambda: self._prepare(command, ContainerIdentity(name, self._runtime.owner), files),
+            lambda: self._clear_up(files),
+        )
+
+    def _prepare(self, command: Command, identity: ContainerIdentity, files: Path) -> PreparedClient:
+        engine = self._runtime.engine
+        files.mkdir(mode=0o700)
+        outer = dict(os.environ)
+        pip = {"PIP_CONFIG_FILE": SETTINGS_PATH} if self._runtime.pip.text else {}
+        environment = {**inherited(outer), **pip, **command.environment}
+        binds = [*self._pip_binds(files), *self._binds(command, environment)]
+        variables = sort_variables(environment, outer)
+        variables_file = _private_file(files / "variables", "".join(f"{line}\n" for line in variables.lines))
+        credentials_file = ""
+        if command.username:
+            text = credentials_json(command.image, command.username, command.password)
+            credentials_file = _private_file(files / "config.json", text)
+            if engine.name == "docker":
+                outer["DOCKER_CONFIG"] = str(files)
+        arguments = run_arguments(
+            engine.name,
+            ContainerSpec(
+                engine.image(command.image), command.entrypoint, command.arguments, command.options, self._limits
+            ),
+            identity,
+            binds=binds,
+            variables=variables,
+            variables_file=variables_file,
+            cpus=os.cpu_count() or 1,
+            passes_streams=engine.passes_streams,
+            credentials_file=credentials_file,
+        )
+        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(files))
+
+    def _clear_up(self, files: Path) -> list[str]:
+        shutil.rmtree(files, ignore_errors=True)
+        return [line for path in sorted(self._written) for line in self._buckets[path].put_back()]
+
+    def _pip_binds(self, files: Path) -> Iterator[Bind]:
+        pip = self._runtime.pip
+        if pip.text:
+            path = files / "pip.conf"
+            path.write_text(pip.text)
+            path.chmod(0o644)  # for a container's other users; the folder around it is closed
+            yield Bind(str(path), SETTINGS_PATH, "ro")
+        for local in pip.paths:
+            yield Bind(local, local, "ro")
+
+    def _binds(self, command: Command, environment: Mapping[str, str]) -> Iterator[Bind]:
+        mounts = {mount.path: mount for mount in self._vm.mounts}
+        for wanted in resolve_volumes(self._vm.mounts, command.volumes):
+            if wanted.kind == "name":
+                yield Bind(self._share.volume(wanted.source), wanted.target, wanted.options)
+            elif wanted.kind == "disk":
+                yield Bind(str(self._share.disk(wanted.source)), wanted.target, wanted.options)
+            else:
+                yield self._bind_mount(mounts[wanted.source], wanted, environment)
+
+    def _bind_mount(self, mount: Mount, wanted: ContainerVolume, environment: Mapping[str, str]) -> Bind:
+        if mount.kind == "disk":
+            folder = self._share.disk(mount.path)
+        elif mount.kind == "nfs":
+            folder = exported_folder(mount.source, self._runtime.nfs)
+        else:
+            folder = self._bucket(mount, environment)
+            if "ro" not in wanted.options.split(","):
+                self._written.add(mount.path)
+        folder = place_below(folder, wanted.below)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Bind(str(folder), wanted.target, wanted.options)
+
+    def _bucket(self, mount: Mount, environment: Mapping[str, str]) -> Path:
+        folder = self._folder / f"mount{len(self._buckets)}"
+        if mount.path in self._buckets:
+            return self._buckets[mount.path].folder
+        address = environment.get("STORAGE_EMULATOR_HOST")
+        if not address:
+            raise StartFailed(CANNOT_START, f"gs://{mount.source} cannot be mounted: there is no Cloud Storage here")
+        made = BucketFolder(storage_client(address), mount.source, folder, mount.options)
+        made.fill()
+        self._buckets[mount.path] = made
+        return folder
+
+
+def exported_folder(source: str, exports: Mapping[str, Path]) -> Path:
+    """Find the folder that stands for SERVER:/PATH, or for a path below an exported one. Raises StartFailed."""
+    over = [export for export in exports if source == export or source.startswith(f"{export}/")]
+    if not over:
+        raise StartFailed(
+            CANNOT_START,
+            f"mount.nfs: {source} is not known here: name the folder that stands for it, --nfs {source}=FOLDER",
+        )
+    export = max(over, key=len)
+    return place_below(exports[export], source[len(export) :])
+
+
+def _private_file(path: Path, text: str) -> str:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    return str(path)

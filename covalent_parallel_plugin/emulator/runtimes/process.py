@@ -1,0 +1,255 @@
+"""Run tasks as processes of this machine, each with folders of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from ...containers.engine import names_of
+from ..model.runtime_interface import (
+    BARE_VM,
+    CANNOT_START,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    Command,
+    ResourceLimits,
+    StartFailed,
+    VmSpec,
+)
+from .task_environment import process_environment
+
+PARTS = ("home", "work", "tmp", "packages")
+
+
+class ProcessRuntime:
+    """Runs each task as a process, with its own home, working, temporary and package folders.
+
+    An image stands for an interpreter: `python` and `python3` are `python` (default: the one that runs this) in any
+    image, unless `images` names another one for the image, under any of its names, with its default command after it,
+    which runs when a job gives neither entrypoint nor commands. A process sees the whole machine: memory and CPU limits
+    and docker's options are not enforced. A task with volumes does not start (exit code 125), since nothing can be
+    mounted for one process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an
+    interpreter that is not there.
+    """
+
+    def __init__(self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._python = _default_command("python", (str(python or sys.executable),))
+        given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
+        self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
+        self._root: Path | None = None
+        self._numbers = itertools.count()
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")
+        self._lock = threading.Lock()
+
+    def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
+        """Make the attempt's folder."""
+        folder = self.new_folder()
+        make_parts(folder)
+        return self.workspace(folder, vm)
+
+    def new_folder(self) -> Path:
+        """Name a folder, which is not there yet."""
+        with self._lock:
+            if self._root is None:
+                # short: sockets below it must fit into the 108 characters of a Unix address
+                self._root = Path(tempfile.mkdtemp(prefix="cpe-"))
+            return self._root / str(next(self._numbers))
+
+    def workspace(self, folder: Path, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
+        """Have processes start in a folder that has its parts."""
+        return ProcessWorkspace(self, folder, vm)
+
+    def interpreter(self, image: str) -> Sequence[str]:
+        """Give the interpreter that an image stands for, with its default command."""
+        return self._images.get(image, self._python)
+
+    def sweep(self, folder: Path, *, has_strays: bool) -> None:
+        """Remove a folder, in the background: installed packages are thousands of files."""
+        self._sweeper.submit(_remove, folder, has_strays=has_strays)
+
+    def release(self, job_uid: str) -> None:
+        """Do nothing: tasks share nothing."""
+
+    def close(self) -> None:
+        """End processes that left their task's session, and remove all folders."""
+        self._sweeper.shutdown(wait=True)
+        if self._root is not None:
+            _remove(self._root, has_strays=True)
+            self._root = None
+
+
+class ProcessWorkspace:
+    """The folder of one attempt."""
+
+    def __init__(self, runtime: ProcessRuntime, folder: Path, vm: VmSpec = BARE_VM) -> None:
+        self._runtime = runtime
+        self._folder = folder
+        self._vm = vm
+        self._processes: list[LocalProcess] = []
+
+    def start(self, command: Command) -> LocalProcess:
+        """Start a runnable as the leader of its own session. Raises StartFailed."""
+        refuse_volumes(command, self._vm)
+        default = self._runtime.interpreter(command.image)
+        environment = process_environment(self._folder, default[0], command.environment, os.environ)
+        words = self._words(command, default)
+        if words[0] in ("python", "python3"):
+            words[0] = default[0]
+        named = self._folder / "work" / words[0]
+        program = shutil.which(str(named) if "/" in words[0] else words[0], path=environment["PATH"])
+        if program is None:
+            exists = "/" in words[0] and named.exists()
+            raise StartFailed(
+                NOT_EXECUTABLE if exists else NOT_FOUND,
+                f'exec: "{words[0]}": {"permission denied" if exists else "executable file not found in $PATH"}',
+            )
+        try:
+            child = subprocess.Popen(
+                [program, *words[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self._folder / "work",
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartFailed(NOT_EXECUTABLE, f'exec: "{words[0]}": {error.strerror}') from error
+        self._processes.append(LocalProcess(child))
+        return self._processes[-1]
+
+    def close(self) -> None:
+        """Remove the folder, in the background."""
+        # one that ended by itself had the time to end what it moved out of its group
+        has_strays = any(process.was_ended for process in self._processes)
+        self._runtime.sweep(self._folder, has_strays=has_strays)
+
+    def _words(self, command: Command, default: Sequence[str]) -> list[str]:
+        if command.image:
+            if command.entrypoint:
+                return [command.entrypoint, *command.arguments]
+            return list(command.arguments or default)
+        if command.script_path:
+            return ["/bin/sh", "-c", 'exec "$0"', command.script_path]
+        script = self._folder / "script"
+        script.write_text(command.script)
+        script.chmod(0o700)
+        return [str(script)] if command.script.startswith("#!") else ["/bin/sh", str(script)]
+
+
+def refuse_volumes(command: Command, vm: VmSpec) -> None:
+    """Raise StartFailed for a runnable that has volumes: a process sees this machine's own folders."""
+    places = [mount.path for mount in vm.mounts] or [volume for volume in command.volumes if volume.startswith("/")]
+    if places:
+        what = "container" if command.image else "script"
+        raise StartFailed(
+            CANNOT_START,
+            f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
+            "stand-in with --runtime podman or docker, and give the task a container image.",
+        )
+
+
+class LocalProcess:
+    """A process that leads its own session."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.was_ended = False
+        self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
+        self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)
+        os.set_blocking(self.stdout, False)
+        os.set_blocking(self.stderr, False)
+        self.ending: int | None = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
+
+    def poll(self) -> int | None:
+        """Give the exit code once it has ended; whatever else of its session's group still runs is killed then."""
+        if self._child.returncode is None:
+            if not self._has_ended():
+                return None
+            # where possible before the leader is reaped: until then its number cannot belong to another group
+            self._signal_group(signal.SIGKILL)
+            self.was_ended |= self._child.wait() < 0
+        code = self._child.returncode
+        return code if code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the leader."""
+        self.was_ended = True
+        # not Popen's own method, which would reap a leader that has just ended before its group is killed
+        if self._child.returncode is None:
+            os.kill(self._child.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the whole group."""
+        self.was_ended = True
+        if self._child.returncode is None:
+            self._signal_group(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close its pipes."""
+        for pipe in self._pipes:
+            pipe.close()
+        if self.ending is not None:
+            os.close(self.ending)
+            self.ending = None
+
+    def _has_ended(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS: the only way to ask reaps
+            return self._child.poll() is not None
+        return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # macOS answers EPERM for a group of which only a zombie is left
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+
+def make_parts(folder: Path) -> None:
+    """Make the folders of a task."""
+    for part in PARTS:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
+def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
+    """Check that an image's interpreter is there, and give its full path."""
+    program = shutil.which(command[0]) if command else None
+    if program is None:
+        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, which is no program here")
+    return (str(Path.cwd() / program), *command[1:])
+
+
+def _remove(folder: Path, *, has_strays: bool) -> None:
+    """Remove a task's folder, after the processes whose HOME it holds: they may have left their task's group."""
+    for pid in _processes_at_home_in(folder) if has_strays else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    # most tasks leave nothing: then this is all, at a tenth of what looking for files costs
+    with contextlib.suppress(OSError):
+        for part in PARTS:
+            (folder / part).rmdir()
+        folder.rmdir()
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _processes_at_home_in(folder: Path) -> Iterator[int]:
+    """Find processes by the HOME they were given (Linux only: elsewhere none is found)."""
+    marker = b"HOME=" + os.fsencode(folder) + b"/"
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = entry.read_bytes().split(b"\0")
+        except OSError:  # another user's, or gone
+            continue
+        if any(variable.startswith(marker) for variable in variables):
+            yield int(entry.parent.name)

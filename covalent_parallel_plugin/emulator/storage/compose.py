@@ -1,0 +1,52 @@
+"""Join stored objects into a new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .metadata_handlers import object_fields, object_resource
+from .object_files import Body, read_blocks
+from .object_store import BucketStore, ObjectRecord
+from .request_body import IncomingRequest
+from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
+from .rules import StorageRefusal
+
+
+async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:
+    """Join up to 32 objects of one bucket into a new one. Raises StorageRefusal: 400, 404, 412."""
+    body = parse_json(await incoming.read_limited())
+    entries = body.get("sourceObjects")
+    if not isinstance(entries, list) or not 1 <= len(entries) <= 32:
+        raise StorageRefusal(400, "invalid", "The number of source components must be from 1 to 32")
+    wanted = preconditions_of(call.query)
+    store.check_write(call.bucket, call.name, wanted)
+    sources = [_compose_source(store, call.bucket, entry) for entry in entries]
+    destination = body.get("destination")
+    fields = object_fields(destination if isinstance(destination, dict) else {})
+    writer = store.new_body()
+    files = [source.body.path.open("rb") for source in sources]
+    try:
+        for source, file in zip(sources, files, strict=True):
+            async for block in read_blocks(file, 0, source.body.size):
+                await writer.write(block)
+        written = await writer.finish()
+        joined = Body(written.path, written.size, written.crc32c, md5=None)
+        count = sum(source.component_count or 1 for source in sources)
+        stored = store.put(call.bucket, call.name, joined, fields, wanted, count)
+    except BaseException:
+        writer.discard()
+        raise
+    finally:
+        for file in files:
+            file.close()
+    return Reply(200, object_resource(stored, call.base))
+
+
+def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise StorageRefusal(400, "required", "Every source object needs a name")
+    source = store.find(bucket, entry["name"], number(entry, "generation"))
+    conditions = entry.get("objectPreconditions")
+    if isinstance(conditions, dict):
+        preconditions_of(conditions).check(source.generation, source.metageneration)
+    return source

@@ -1,0 +1,263 @@
+"""Answer the requests of Cloud Storage's JSON API that carry metadata only: pure functions.
+
+Uploads, downloads and composition, which move bytes, have modules of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from ..model.storage_names import is_utf8
+from .object_store import BucketRecord, BucketStore, ObjectRecord
+from .routes import Reply, StorageRequest, number, preconditions_of
+from .rules import StorageRefusal
+
+# What the user may set on an object; everything else in a metadata resource is the service's own.
+OBJECT_FIELDS = frozenset(
+    [
+        "contentType",
+        "contentEncoding",
+        "contentDisposition",
+        "contentLanguage",
+        "cacheControl",
+        "customTime",
+        "metadata",
+        "temporaryHold",
+        "eventBasedHold",
+        "acl",
+    ]
+)
+_BUCKET_OUTPUT_FIELDS = frozenset(
+    ["kind", "id", "name", "selfLink", "timeCreated", "updated", "metageneration", "etag"]
+)
+
+
+def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user may set, out of an object's resource. Raises StorageRefusal: 400."""
+    fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS and value is not None}
+    metadata = fields.get("metadata", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise StorageRefusal(400, "invalid", "Invalid value for 'metadata': a map of strings is wanted")
+    if not is_utf8(json.dumps(fields, ensure_ascii=False)):
+        raise StorageRefusal(400, "invalid", "Invalid value: text that is not UTF-8")
+    return fields
+
+
+def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
+    """The metadata resource of an object ("Objects: resource representations")."""
+    bucket, name, generation = stored.bucket, quote(stored.name, safe=""), stored.generation
+    created = _timestamp(stored.created_ns)
+    resource: dict[str, Any] = {
+        "kind": "storage#object",
+        "id": f"{bucket}/{stored.name}/{generation}",
+        "selfLink": f"{base}/storage/v1/b/{bucket}/o/{name}",
+        "mediaLink": f"{base}/download/storage/v1/b/{bucket}/o/{name}?generation={generation}&alt=media",
+        "name": stored.name,
+        "bucket": bucket,
+        "generation": str(generation),
+        "metageneration": str(stored.metageneration),
+        "storageClass": "STANDARD",
+        "size": str(stored.body.size),
+        "crc32c": stored.body.crc32c,
+        "etag": stored.etag,
+        "timeCreated": created,
+        "updated": created if stored.updated_ns == stored.created_ns else _timestamp(stored.updated_ns),
+        "timeStorageClassUpdated": created,
+        **stored.fields,
+    }
+    if stored.body.md5 is not None:
+        resource["md5Hash"] = stored.body.md5
+    if stored.component_count is not None:
+        resource["componentCount"] = stored.component_count
+    return resource
+
+
+def bucket_resource(bucket: BucketRecord, base: str) -> dict[str, Any]:
+    """The metadata resource of a bucket."""
+    created = _timestamp(bucket.created_ns)
+    return {
+        "location": "US",
+        "locationType": "multi-region",
+        "storageClass": "STANDARD",
+        **bucket.fields,
+        "kind": "storage#bucket",
+        "id": bucket.name,
+        "name": bucket.name,
+        "selfLink": f"{base}/storage/v1/b/{bucket.name}",
+        "metageneration": str(bucket.metageneration),
+        "etag": f"CA{bucket.metageneration}=",
+        "timeCreated": created,
+        "updated": created,
+    }
+
+
+def _timestamp(nanoseconds: int) -> str:
+    moment = datetime.fromtimestamp(nanoseconds // 1000 / 1e6, tz=timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def readable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
+    """The object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
+    stored = store.find(call.bucket, call.name, number(call.query, "generation"))
+    preconditions_of(call.query).check(stored.generation, stored.metageneration, reading=True)
+    if call.etag_match is not None and stored.etag not in _etags(call.etag_match):
+        raise StorageRefusal(412, "conditionNotMet", "The If-Match pre-condition did not hold.")
+    if call.etag_not_match is not None and stored.etag in _etags(call.etag_not_match):
+        raise StorageRefusal(304, "notModified", "Not Modified")
+    return stored
+
+
+def _etags(header: str) -> list[str]:
+    return [etag.strip().strip('"') for etag in header.split(",")]
+
+
+def _changeable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
+    stored = store.find(call.bucket, call.name, number(call.query, "generation"))
+    preconditions_of(call.query).check(stored.generation, stored.metageneration)
+    return stored
+
+
+def _get_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    stored = readable_object(store, call)
+    return Reply(200, object_resource(stored, call.base), {"ETag": stored.etag})
+
+
+def _delete_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    store.delete(_changeable_object(store, call))
+    return Reply(204)
+
+
+def _patch_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    stored = _changeable_object(store, call)
+    changes = {key: value for key, value in body.items() if key in OBJECT_FIELDS}
+    fields = {**stored.fields, **changes}
+    if isinstance(changes.get("metadata"), dict):
+        merged = {**stored.fields.get("metadata", {}), **changes["metadata"]}
+        fields["metadata"] = {key: value for key, value in merged.items() if value is not None}
+    return Reply(200, object_resource(store.set_fields(stored, object_fields(fields)), call.base))
+
+
+def _update_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    stored = _changeable_object(store, call)
+    return Reply(200, object_resource(store.set_fields(stored, object_fields(body)), call.base))
+
+
+def _copy(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> ObjectRecord:
+    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
+    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
+    fields = object_fields(body) if body else source.fields
+    wanted = preconditions_of(call.query)
+    return store.copy(source, call.target_bucket, call.target_name, fields, wanted)
+
+
+def _copy_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    return Reply(200, object_resource(_copy(store, call, body), call.base))
+
+
+def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    copied = _copy(store, call, body)
+    size = str(copied.body.size)
+    content = {
+        "kind": "storage#rewriteResponse",
+        "totalBytesRewritten": size,
+        "objectSize": size,
+        "done": True,
+        "resource": object_resource(copied, call.base),
+    }
+    return Reply(200, content)
+
+
+def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    query = call.query
+    for key in ("matchGlob", "softDeleted", "filter"):
+        if key in query:
+            raise StorageRefusal(400, "invalid", f"This stand-in does not know the parameter '{key}'")
+    page = store.list_page(
+        call.bucket,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter", ""),
+        start=query.get("startOffset", ""),
+        end=query.get("endOffset") or None,
+        token=query.get("pageToken") or None,
+        limit=_page_size(query),
+        with_trailing_delimiter=query.get("includeTrailingDelimiter") == "true",
+    )
+    content: dict[str, Any] = {"kind": "storage#objects"}
+    if page.objects:
+        content["items"] = [object_resource(stored, call.base) for stored in page.objects]
+    if page.prefixes:
+        content["prefixes"] = page.prefixes
+    if page.next_token is not None:
+        content["nextPageToken"] = page.next_token
+    return Reply(200, content)
+
+
+def _page_size(query: Mapping[str, str]) -> int:
+    # "Objects: list": at most 1,000 items and prefixes a page, whatever is asked for.
+    limit = number(query, "maxResults")
+    if limit is None:
+        return 1000
+    if limit < 1:
+        raise StorageRefusal(400, "invalid", f"Invalid value for 'maxResults': {limit}")
+    return min(limit, 1000)
+
+
+def _list_buckets(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    prefix, after, limit = call.query.get("prefix", ""), call.query.get("pageToken", ""), _page_size(call.query)
+    found = [bucket for bucket in store.buckets() if bucket.name.startswith(prefix) and bucket.name > after]
+    content: dict[str, Any] = {"kind": "storage#buckets"}
+    if found:
+        content["items"] = [bucket_resource(bucket, call.base) for bucket in found[:limit]]
+    if len(found) > limit:
+        content["nextPageToken"] = found[limit - 1].name
+    return Reply(200, content)
+
+
+def _insert_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    name = body.get("name")
+    if not isinstance(name, str) or not name:
+        raise StorageRefusal(400, "required", "Required")
+    fields = {key: value for key, value in body.items() if key not in _BUCKET_OUTPUT_FIELDS}
+    return Reply(200, bucket_resource(store.create_bucket(name, fields), call.base))
+
+
+def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    bucket = store.bucket(call.bucket)
+    preconditions_of(call.query).check(0, bucket.metageneration, reading=True)
+    return Reply(200, bucket_resource(bucket, call.base))
+
+
+def _patch_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    bucket = store.bucket(call.bucket)
+    preconditions_of(call.query).check(0, bucket.metageneration)
+    changes = {key: value for key, value in body.items() if key not in _BUCKET_OUTPUT_FIELDS}
+    merged = {**bucket.fields, **changes}
+    bucket.fields = {key: value for key, value in merged.items() if value is not None}
+    bucket.metageneration += 1
+    return Reply(200, bucket_resource(bucket, call.base))
+
+
+def _delete_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    preconditions_of(call.query).check(0, store.bucket(call.bucket).metageneration)
+    store.delete_bucket(call.bucket)
+    return Reply(204)
+
+
+ANSWERS: Mapping[str, Callable[[BucketStore, StorageRequest, dict[str, Any]], Reply]] = {
+    "objects.get": _get_object,
+    "objects.delete": _delete_object,
+    "objects.patch": _patch_object,
+    "objects.update": _update_object,
+    "objects.copy": _copy_object,
+    "objects.rewrite": _rewrite_object,
+    "objects.list": _list_objects,
+    "buckets.list": _list_buckets,
+    "buckets.insert": _insert_bucket,
+    "buckets.get": _get_bucket,
+    "buckets.patch": _patch_bucket,
+    "buckets.delete": _delete_bucket,
+}
