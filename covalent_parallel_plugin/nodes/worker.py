@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO
 
 from ..runner.child import shown
+from ..runner.code_files import restore_files
 from ..runner.describe import describe
 from .frames import Buffer, frame_head, read_frame
 
@@ -42,6 +43,7 @@ def answer_to(header: dict[str, Any], parts: dict[str, bytes]) -> Answer:
     try:
         import cloudpickle
 
+        restore_files(cloudpickle)
         function = cloudpickle.loads(parts.pop("function"))
         args = [cloudpickle.loads(parts.pop(f"arg{index}")) for index in range(header["args"])]
         kwargs = {name: cloudpickle.loads(parts.pop(f"kwarg:{name}")) for name in header["kwargs"]}

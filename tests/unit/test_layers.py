@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": FOUNDATION,
     "image": {"cloud"} | FOUNDATION,
     "doctor": {"gcpbatch", "image", "dispatch", "cloud"} | FOUNDATION,
-    "planning": {"gcpbatch", "dispatch", "mark"} | FOUNDATION,
+    "planning": {"gcpbatch", "dispatch", "mark", "runner"} | FOUNDATION,
     "emulator": {"stock_image"},
     "private_server": {""},
     "demo_workflow": {"", "gcpbatch"},
