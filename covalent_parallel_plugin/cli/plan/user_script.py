@@ -16,6 +16,7 @@ import cloudpickle
 import covalent
 
 from ...errors import ParallelError
+from ...protocol.code_files import restore_files
 
 # A name that no module of the user's has: another file may import this one under its own name, as it may a script
 MODULE = "planned_workflow"
@@ -59,6 +60,7 @@ def load(path: Path) -> ModuleType:
     sys.modules[MODULE] = module
     # What a script defines is pickled by value, and that is what Covalent does with a lattice's function.
     cloudpickle.register_pickle_by_value(module)
+    restore_files(cloudpickle)
 
     def execute() -> ModuleType:
         assert spec.loader is not None

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
+from ...protocol.code_files import restore_files
 from ...protocol.exception_record import describe
 from ...protocol.limits import KEPT_BYTES
 from ...protocol.value_text import shown_text
@@ -40,6 +41,7 @@ def answer_to(header: dict[str, Any], parts: dict[str, bytes]) -> Answer:
     try:
         import cloudpickle
 
+        restore_files(cloudpickle)
         function = cloudpickle.loads(parts.pop("function"))
         args = [cloudpickle.loads(parts.pop(f"arg{index}")) for index in range(header["args"])]
         kwargs = {name: cloudpickle.loads(parts.pop(f"kwarg:{name}")) for name in header["kwargs"]}
