@@ -14,10 +14,10 @@ import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
 
+from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import shown_text
-from .code_files import origin_of, restore_files
 from .outcome_report import ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 

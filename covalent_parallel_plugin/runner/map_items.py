@@ -10,10 +10,10 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
 from ..protocol.item_call import call_with, listed
 from ..protocol.value_text import shortened
-from .code_files import origin_of
 
 VALUES_FILE = "items.values"
 NOTES_FILE = "items.notes"
