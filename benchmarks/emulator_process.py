@@ -13,7 +13,8 @@ import resource
 import signal
 import sys
 
-from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime, VmModel
+from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
+from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel
 
 from .fork_runtime import ForkRuntime
 

@@ -11,18 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from .. import __version__
 from ..errors import SettingsError
+from ..protocol import environment
 from ..protocol.envelope import python_minor
-from ..protocol.environment import (
-    ENV_BUCKET,
-    ENV_CALL_ID,
-    ENV_FOLDER,
-    ENV_KEEP_OBJECTS,
-    ENV_KEY,
-    ENV_LAST_ATTEMPT,
-    ENV_RUNNER,
-    ENV_TIME_LIMIT,
-    PACKAGES_FOLDER,
-)
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
 from ..settings import Settings, container_rules, machine_rules, validators
@@ -176,7 +166,7 @@ def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.R
     if settings.local_ssd_gb:
         volumes.append(f"{LOCAL_SSD_PATH}:{LOCAL_SSD_PATH}:rw")
     if settings.requirements and is_array:
-        volumes.append(f"{PACKAGES_VOLUME}:{PACKAGES_FOLDER}")
+        volumes.append(f"{PACKAGES_VOLUME}:{environment.PACKAGES_FOLDER}")
     container = batch_v1.Runnable.Container(
         image_uri=image_uri,
         # Named even where the image's own would do: it has been seen dropped on GPU machines
@@ -219,17 +209,17 @@ def retried_exit_codes(settings: Settings) -> tuple[int, ...]:
 
 def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
     variables = {
-        ENV_BUCKET: settings.bucket_name,
-        ENV_FOLDER: identity.folder,
-        ENV_CALL_ID: identity.call_id,
-        ENV_KEY: identity.key.hex(),
-        ENV_TIME_LIMIT: repr(float(settings.time_limit)),
-        ENV_RUNNER: runner_archive.runner_archive().object_name,
+        environment.ENV_BUCKET: settings.bucket_name,
+        environment.ENV_FOLDER: identity.folder,
+        environment.ENV_CALL_ID: identity.call_id,
+        environment.ENV_KEY: identity.key.hex(),
+        environment.ENV_TIME_LIMIT: repr(float(settings.time_limit)),
+        environment.ENV_RUNNER: runner_archive.runner_archive().object_name,
     }
     if settings.retry_exceptions:
-        variables[ENV_LAST_ATTEMPT] = str(settings.retries)
+        variables[environment.ENV_LAST_ATTEMPT] = str(settings.retries)
     if settings.keep_objects:
-        variables[ENV_KEEP_OBJECTS] = "1"
+        variables[environment.ENV_KEEP_OBJECTS] = "1"
     return variables
 
 

@@ -14,17 +14,7 @@ from ..cloud.storage import StoredObject
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError
 from ..protocol.object_names import PREFIX
-from .job_names import (
-    LABEL_CALL,
-    LABEL_DISPATCH,
-    LABEL_NODE,
-    LABEL_OWNER,
-    OWNER,
-    is_plain_id,
-    job_id_for,
-    label_value,
-    retry_suffix,
-)
+from . import job_names
 
 # PREFIX/dispatch/node/call/ and what `protocol.object_names` names there; anything else is somebody else's
 _OF_A_CALL = re.compile(
@@ -70,12 +60,12 @@ async def find_leftovers(
         ValueError: an id that no dispatch has.
         CloudError: Google refused, or could not be reached.
     """
-    if dispatch_id is not None and not is_plain_id(dispatch_id):
+    if dispatch_id is not None and not job_names.is_plain_id(dispatch_id):
         raise ValueError(f"{dispatch_id!r} is no dispatch id")
     before = now - older_than_seconds
-    wanted = {LABEL_OWNER: OWNER}
+    wanted = {job_names.LABEL_OWNER: job_names.OWNER}
     if dispatch_id is not None:
-        wanted[LABEL_DISPATCH] = label_value(dispatch_id)
+        wanted[job_names.LABEL_DISPATCH] = job_names.label_value(dispatch_id)
     listed = await services.batch.list(
         parent, " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
     )
@@ -87,7 +77,9 @@ async def find_leftovers(
         and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
     ]
     jobs = [job for job in ours if job.created_seconds <= before]
-    younger = {job.labels.get(LABEL_CALL) for job in ours} - {job.labels.get(LABEL_CALL) for job in jobs}
+    younger = {job.labels.get(job_names.LABEL_CALL) for job in ours} - {
+        job.labels.get(job_names.LABEL_CALL) for job in jobs
+    }
     prefix = f"{PREFIX}/{dispatch_id}/" if dispatch_id is not None else f"{PREFIX}/"
     stored = await run_in_thread(services.objects.list, prefix)
     objects = [
@@ -139,7 +131,7 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
 
     await asyncio.gather(*(cancel(job) for job in leftovers.jobs))
     names = {stored.name for stored in leftovers.objects}
-    cancelled = {job.labels.get(LABEL_CALL) for job in leftovers.jobs}
+    cancelled = {job.labels.get(job_names.LABEL_CALL) for job in leftovers.jobs}
     matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
     folders = {match["folder"] for match in matches if match["call"] in cancelled}
     # What was writing when its job was ended may come too late for the first time.
@@ -164,9 +156,9 @@ async def _has_ended(services: Services, job_name: str) -> bool:
 
 def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
     """Whether a job has one of the names that belong to a node of this dispatch: labels of two may be the same."""
-    node = job.labels.get(LABEL_NODE, "")
+    node = job.labels.get(job_names.LABEL_NODE, "")
     if re.fullmatch(r"-?[0-9]+", node) is None:
         return False
-    call_id = job.labels.get(LABEL_CALL, "")
-    own = (retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
-    return job.name.rsplit("/", 1)[-1] in {job_id_for(dispatch_id, int(node), name) for name in ("", *own)}
+    call_id = job.labels.get(job_names.LABEL_CALL, "")
+    own = (job_names.retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
+    return job.name.rsplit("/", 1)[-1] in {job_names.job_id_for(dispatch_id, int(node), name) for name in ("", *own)}

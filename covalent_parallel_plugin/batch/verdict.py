@@ -21,15 +21,7 @@ from ..errors import (
     TaskKilledError,
     TimeLimitError,
 )
-from ..protocol.exit_codes import (
-    EXIT_BAD_DIGEST,
-    EXIT_BUCKET_UNREADABLE,
-    EXIT_NO_CALL,
-    EXIT_NOT_DELIVERED,
-    EXIT_RETRY_EXCEPTION,
-    EXIT_RUNNER_FAILED,
-    EXIT_WRONG_PYTHON,
-)
+from ..protocol import exit_codes
 from ..settings import Settings
 from . import job_watch
 from .error_hints import find_last_hint
@@ -55,25 +47,28 @@ EXIT_CODES = {
     127: ("the container has no `python3`", "Leave container_image_uri out, or use an image with Python."),
     137: ("the container was killed, most often for want of memory", "Raise `memory`."),
     143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
-    EXIT_BAD_DIGEST: (
+    exit_codes.EXIT_BAD_DIGEST: (
         "what lay in the bucket was not what the job had been made for: it was changed on its way",
         "Find out who else writes to the bucket.",
     ),
-    EXIT_NO_CALL: (
+    exit_codes.EXIT_NO_CALL: (
         "the call, or the runner, was not in the bucket any more when the task started",
         "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
     ),
-    EXIT_BUCKET_UNREADABLE: (
+    exit_codes.EXIT_BUCKET_UNREADABLE: (
         "the task could not read the bucket",
         "Give its service account (service_account_email) roles/storage.objectViewer on it.",
     ),
-    EXIT_RUNNER_FAILED: ("the runner failed", "This is a defect of covalent-parallel-plugin: please report it."),
-    EXIT_NOT_DELIVERED: (
+    exit_codes.EXIT_RUNNER_FAILED: (
+        "the runner failed",
+        "This is a defect of covalent-parallel-plugin: please report it.",
+    ),
+    exit_codes.EXIT_NOT_DELIVERED: (
         "the task could not write its outcome to the bucket",
         "Give its service account (service_account_email) roles/storage.objectCreator on it.",
     ),
-    EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
-    EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
+    exit_codes.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
+    exit_codes.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
 MACHINE_LOST_CODES = (50001, 50002, 50003, 50004, 50006)
 IMAGE_CODES = (125, 126, 127)

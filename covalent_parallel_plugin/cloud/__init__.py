@@ -25,8 +25,4 @@ class Services:
 
 def shared_services(project_id: str, bucket_name: str) -> Services:
     """The clients for the running event loop, made on first use and kept."""
-    return Services(
-        BatchApi.shared(),
-        ObjectStore.shared(project_id, bucket_name),
-        LogReader.shared(project_id),
-    )
+    return Services(BatchApi.shared(), ObjectStore.shared(project_id, bucket_name), LogReader.shared(project_id))

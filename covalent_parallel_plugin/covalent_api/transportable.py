@@ -175,11 +175,7 @@ class RawTransportable(TransportableObject):
         return archive.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
-        attributes = {
-            "_object": self._object,
-            "_object_string": self._object_string,
-            "_header": self._header,
-        }
+        attributes = {"_object": self._object, "_object_string": self._object_string, "_header": self._header}
         return {"type": "TransportableObject", "attributes": attributes}
 
     def __eq__(self, other: object) -> bool:

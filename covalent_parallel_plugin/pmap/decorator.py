@@ -13,14 +13,7 @@ from covalent._shared_files.context_managers import active_lattice_manager
 from covalent._workflow.electron import Electron
 from covalent._workflow.lattice import Lattice
 
-from ..covalent_api.graph_inputs import (
-    PickledValue,
-    has_electrons,
-    keywords_from_hooks,
-    pickled_collection,
-    refuse_unknown_length,
-    shield_from_covalent,
-)
+from ..covalent_api import graph_inputs
 from ..protocol.item_call import call_with, listed
 from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label
 from ..protocol.value_text import shortened
@@ -68,11 +61,7 @@ class ParallelMap:
     """A function that takes many items; see `pmap`."""
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        executor: Any,
-        return_exceptions: bool,
-        electron_options: Mapping[str, Any],
+        self, function: Callable[..., Any], executor: Any, return_exceptions: bool, electron_options: Mapping[str, Any]
     ):
         is_taken = hasattr(function, "electron_object") or isinstance(function, (Electron, Lattice, ParallelMap))
         if not callable(function) or is_taken:
@@ -117,17 +106,19 @@ class ParallelMap:
             )
         held: list[Any] = []
         if not isinstance(items, Electron):
-            refuse_unknown_length(items)
+            graph_inputs.refuse_unknown_length(items)
             held = list(listed(items))
-        from_hooks = keywords_from_hooks(self._electron.electron_object, lattice)
+        from_hooks = graph_inputs.keywords_from_hooks(self._electron.electron_object, lattice)
         self._refuse_mistakes(held, constants, from_hooks)
         if not isinstance(items, Electron):
             # With electrons among them Covalent makes the list, once they have ended.
-            if has_electrons(held):
-                items = [shield_from_covalent(item) for item in held]
+            if graph_inputs.has_electrons(held):
+                items = [graph_inputs.shield_from_covalent(item) for item in held]
             else:
-                items = PickledValue(held, items_label(len(held)))
-        return self._electron(items, **{name: pickled_collection(value) for name, value in constants.items()})
+                items = graph_inputs.PickledValue(held, items_label(len(held)))
+        return self._electron(
+            items, **{name: graph_inputs.pickled_collection(value) for name, value in constants.items()}
+        )
 
     def local(self, /, *given: Any, **constants: Any) -> list[Any]:
         """The list of values, computed in this process, one item after the other: for a debugger, or a test.

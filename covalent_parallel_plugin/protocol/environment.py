@@ -23,6 +23,7 @@ ENV_ITEMS = ENV_PREFIX + "ITEMS"
 STORAGE_EMULATOR_HOST = "STORAGE_EMULATOR_HOST"
 BATCH_EMULATOR_HOST = "BATCH_EMULATOR_HOST"
 LOGGING_EMULATOR_HOST = "LOGGING_EMULATOR_HOST"
+SERVICES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST, LOGGING_EMULATOR_HOST)
 
 # Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
 PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"

@@ -9,7 +9,6 @@ import errno
 import importlib
 import json
 import os
-import re
 import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
@@ -254,9 +253,5 @@ def _foreign_pickle(error: Exception, header: Json, cloudpickle: Any) -> Optiona
         "cloudpickle",
         "cloudpickle %s, with which the workflow was dispatched, and cloudpickle %s of the container cannot read each"
         " other's pickles (%s). Install one version where you dispatch, beside Covalent's server, and in the image if"
-        " it has this package: pip install cloudpickle==%s" % (theirs, ours, error, max(theirs, ours, key=_release)),
+        " it has this package: pip install cloudpickle==%s" % (theirs, ours, error, theirs),
     )
-
-
-def _release(version: str) -> List[int]:
-    return [int(number) for number in re.findall(r"\d+", version)[:3]]

@@ -13,19 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
-from ..protocol.envelope import (
-    ITEMS,
-    KILLED,
-    VALUE,
-    FilePart,
-    Part,
-    WireError,
-    envelope_chunks,
-    envelope_size,
-    read_header,
-    seal_envelope,
-    span_part,
-)
+from ..protocol import envelope
 from ..protocol.identity import TaskAddress
 from . import bucket_http as storage
 from .map_items import VALUES_FILE, Note, Notes, NotesReader, table_of
@@ -129,10 +117,10 @@ class Delivery:
             self._thread.join()
         return notes.ended[self._sent_items :]
 
-    def values(self, notes: Sequence[Note]) -> FilePart:
+    def values(self, notes: Sequence[Note]) -> envelope.FilePart:
         """The values of these notes, which follow those that were sent."""
         size = sum(note.size for note in notes)
-        return span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
+        return envelope.span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
 
     def _send(self, fresh: "List[Note]", output: "Printed") -> None:
         bucket = self._open_bucket()
@@ -148,7 +136,7 @@ class Delivery:
         number = self.chunks
         start, end = self.sent_output, _end_of_output(self.sent_output, fresh, output.items)
         header = {
-            "kind": ITEMS,
+            "kind": envelope.ITEMS,
             "call_id": address.call.call_id,
             "task_index": address.task,
             "table": table_of(fresh, _counted_from(start, output.items)),
@@ -158,13 +146,13 @@ class Delivery:
             ],
             "streams": [end[0] - start[0], end[1] - start[1]],
         }  # type: Dict[str, object]
-        parts: Dict[str, Part] = {"values": self.values(fresh)}
+        parts: Dict[str, envelope.Part] = {"values": self.values(fresh)}
         for index, name in enumerate(("stdout", "stderr")):
             parts[name] = head_and_tail(os.path.join(self._folder, name), start[index], end[index])
-        prefix = seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
+        prefix = envelope.seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
         name = address.chunk_name(number)
         count = len(fresh)
-        if not bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts)):
+        if not bucket.put(name, envelope.envelope_size(prefix, parts), lambda: envelope.envelope_chunks(prefix, parts)):
             # Another run of this very attempt was here before: its chunk counts, however many items it has.
             count = min(self._items_in_chunk(bucket, number) or 0, count)
         self.sent_output = _end_of_output(start, fresh[:count], output.items)
@@ -191,8 +179,8 @@ class Delivery:
                     return None
                 raise
             try:
-                header = read_header(file, address.call.key, address.chunk_binding(number)).header
-            except WireError:
+                header = envelope.read_header(file, address.call.key, address.chunk_binding(number)).header
+            except envelope.WireError:
                 # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
                 return 0
         return len(cast(Dict[str, List[int]], header["table"])["index"])
@@ -247,17 +235,17 @@ def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", d
     """Header and parts of a task's outcome: the items that ended, and how the process did if it did not end well."""
     header, parts = outcome_of(folder, ending)
     notes = delivery.notes()
-    if notes.total is None and header["outcome"] != KILLED:
+    if notes.total is None and header["outcome"] != envelope.KILLED:
         # It never came to the items: a hook raised, a module is missing.
         return header, parts
     output = printed(streams)
     rest = delivery.unsent_for_outcome(notes, output)
-    whole = {"outcome": ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
+    whole = {"outcome": envelope.ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
     whole["table"] = table_of(rest, output.items)
     whole["outside"] = output.outside
     whole["peak_memory_bytes"] = header.pop("peak_memory_bytes")
     whole["streams"] = [os.path.getsize(os.path.join(folder, name)) for name in ("stdout", "stderr")]
-    if header["outcome"] != VALUE:
+    if header["outcome"] != envelope.VALUE:
         running = None if notes.running is None else [*notes.running, output.items.get(notes.running[0], [0, 0, 0, 0])]
         whole["ended"] = {**header, "running": running}
     else:

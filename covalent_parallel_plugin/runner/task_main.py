@@ -13,44 +13,9 @@ import time
 import traceback
 from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, cast
 
-from ..protocol.envelope import (
-    EXCEPTION,
-    KILLED,
-    OUTCOME,
-    PARTIAL,
-    Envelope,
-    Json,
-    Part,
-    WireError,
-    envelope_chunks,
-    envelope_size,
-    file_part,
-    python_minor,
-    read_header,
-    seal_envelope,
-)
-from ..protocol.environment import (
-    ENV_BUCKET,
-    ENV_CALL_ID,
-    ENV_FOLDER,
-    ENV_ITEMS,
-    ENV_KEEP_OBJECTS,
-    ENV_LAST_ATTEMPT,
-    ENV_PREFIX,
-    ENV_ROUND,
-    ENV_TIME_LIMIT,
-    remove_key,
-)
-from ..protocol.exit_codes import (
-    EXIT_BAD_DIGEST,
-    EXIT_BUCKET_UNREADABLE,
-    EXIT_DELIVERED,
-    EXIT_NO_CALL,
-    EXIT_NOT_DELIVERED,
-    EXIT_RETRY_EXCEPTION,
-    EXIT_RUNNER_FAILED,
-    EXIT_TERMINATED,
-)
+from ..protocol import envelope as envelopes
+from ..protocol import environment as variables
+from ..protocol import exit_codes
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
@@ -77,7 +42,7 @@ def main() -> int:
         return _main(time.time())
     except Exception:
         traceback.print_exc()
-        return EXIT_RUNNER_FAILED
+        return exit_codes.EXIT_RUNNER_FAILED
 
 
 def _main(started: float) -> int:
@@ -89,11 +54,11 @@ def _main(started: float) -> int:
     except storage.BucketError as error:
         _say(str(error))
         if error.status == 404:
-            return EXIT_NO_CALL
-        return EXIT_BUCKET_UNREADABLE
-    except WireError as error:
+            return exit_codes.EXIT_NO_CALL
+        return exit_codes.EXIT_BUCKET_UNREADABLE
+    except envelopes.WireError as error:
         _say("the call in the bucket is refused: %s" % error)
-        return EXIT_BAD_DIGEST
+        return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,19 +66,23 @@ def _main(started: float) -> int:
 
 def _read_environment() -> TaskEnvironment:
     environment = os.environ
-    call = CallIdentity(environment[ENV_CALL_ID], remove_key(environment), environment[ENV_FOLDER])
+    call = CallIdentity(
+        environment[variables.ENV_CALL_ID], variables.remove_key(environment), environment[variables.ENV_FOLDER]
+    )
     task = TaskEnvironment(
-        bucket=environment[ENV_BUCKET],
-        address=call.task(int(environment.get("BATCH_TASK_INDEX", "0")), int(environment.get(ENV_ROUND, "0"))),
-        time_limit_seconds=float(environment[ENV_TIME_LIMIT]),
-        keep_objects=environment.get(ENV_KEEP_OBJECTS) == "1",
+        bucket=environment[variables.ENV_BUCKET],
+        address=call.task(
+            int(environment.get("BATCH_TASK_INDEX", "0")), int(environment.get(variables.ENV_ROUND, "0"))
+        ),
+        time_limit_seconds=float(environment[variables.ENV_TIME_LIMIT]),
+        keep_objects=environment.get(variables.ENV_KEEP_OBJECTS) == "1",
         tasks=int(environment.get("BATCH_TASK_COUNT", "1")),
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
-        last_attempt=int(environment.get(ENV_LAST_ATTEMPT, "0")),
-        items=environment.get(ENV_ITEMS),
+        last_attempt=int(environment.get(variables.ENV_LAST_ATTEMPT, "0")),
+        items=environment.get(variables.ENV_ITEMS),
     )
     for name in list(environment):
-        if name.startswith(ENV_PREFIX):
+        if name.startswith(variables.ENV_PREFIX):
             del environment[name]
     return task
 
@@ -124,7 +93,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     clock = time.monotonic()
     with open(os.path.join(folder, "call"), "w+b") as call:
         bucket.get(identity.object_name, call)
-        envelope = read_header(call, identity.key, identity.binding)
+        envelope = envelopes.read_header(call, identity.key, identity.binding)
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         refusal = _refusal(envelope.header)
         if refusal is not None:
@@ -138,13 +107,13 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
         _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
-        return EXIT_TERMINATED
-    if header["outcome"] in (EXCEPTION, KILLED) and task.attempt < task.last_attempt:
+        return exit_codes.EXIT_TERMINATED
+    if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
         _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
         _deliver_partial(bucket, task, folder)
-        return EXIT_RETRY_EXCEPTION
+        return exit_codes.EXIT_RETRY_EXCEPTION
     header.update(
-        kind=OUTCOME,
+        kind=envelopes.OUTCOME,
         call_id=identity.call_id,
         task_index=task.address.task,
         attempt=task.attempt,
@@ -155,17 +124,17 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
     try:
-        if not _deliver(bucket, task.address.outcome_name, header, parts, task, OUTCOME):
+        if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
             _say("another attempt of this task has delivered its outcome before")
     except storage.BucketError as error:
         _say(str(error))
-        return EXIT_NOT_DELIVERED
-    return EXIT_DELIVERED
+        return exit_codes.EXIT_NOT_DELIVERED
+    return exit_codes.EXIT_DELIVERED
 
 
 def _run_items(
-    task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: Envelope
-) -> Tuple[Ending, Dict[str, object], Dict[str, Part]]:
+    task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: envelopes.Envelope
+) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
     from ..protocol.item_call import parse_indices
@@ -186,13 +155,13 @@ def _run_items(
         except storage.BucketError as error:
             _say(str(error))
         # The output of what was sent is with it.
-        return ending, {"outcome": KILLED, "since": delivery.sent_output}, {}
+        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}
     header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
     return ending, header, parts
 
 
-def _refusal(header: Json) -> Optional[Dict[str, object]]:
-    theirs, ours = python_minor(str(header["python"])), python_minor(sys.version.split()[0])
+def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
+    theirs, ours = envelopes.python_minor(str(header["python"])), envelopes.python_minor(sys.version.split()[0])
     if theirs == ours:
         return None
     return {
@@ -210,7 +179,7 @@ def _deliver_partial(
     header, parts = partial_of(folder, task.address, task.attempt, since)
     name = task.address.partial_name(task.attempt)
     try:
-        _deliver(bucket, name, header, parts, task, PARTIAL)
+        _deliver(bucket, name, header, parts, task, envelopes.PARTIAL)
     except storage.BucketError as error:
         _say(str(error))
 
@@ -218,23 +187,23 @@ def _deliver_partial(
 def _deliver(
     bucket: storage.BucketClient,
     name: str,
-    header: Json,
-    parts: Mapping[str, Part],
+    header: envelopes.Json,
+    parts: Mapping[str, envelopes.Part],
     task: TaskEnvironment,
     kind: str,
 ) -> bool:
-    prefix = seal_envelope(header, parts, task.address.call.key, task.address.binding(kind))
-    return bucket.put(name, envelope_size(prefix, parts), lambda: envelope_chunks(prefix, parts))
+    prefix = envelopes.seal_envelope(header, parts, task.address.call.key, task.address.binding(kind))
+    return bucket.put(name, envelopes.envelope_size(prefix, parts), lambda: envelopes.envelope_chunks(prefix, parts))
 
 
 def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, folder: str) -> None:
     for stream in ("stdout", "stderr"):
         path = os.path.join(folder, stream)
         if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
-            part = file_part(path)
+            part = envelopes.file_part(path)
             name = task.address.stream_name(stream)
             try:
-                bucket.put(name, part.size, lambda part=part: envelope_chunks(b"", {"": part}))  # type: ignore[misc]
+                bucket.put(name, part.size, lambda part=part: envelopes.envelope_chunks(b"", {"": part}))  # type: ignore[misc]
             except storage.BucketError as error:
                 _say(str(error))
 

@@ -9,7 +9,8 @@ import pytest
 
 from covalent_parallel_plugin.cloud.logging import BACK_OFF_SECONDS, LogReader, connect
 from covalent_parallel_plugin.cloud.rate_limiter import RateLimiter
-from covalent_parallel_plugin.emulator import LoggingServer, LogStore
+from covalent_parallel_plugin.emulator.logging.server import LoggingServer
+from covalent_parallel_plugin.emulator.model.log_store import LogStore
 from covalent_parallel_plugin.errors import UnavailableError
 
 

@@ -15,18 +15,18 @@ from google.api_core import exceptions
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.emulator import (
+from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator.project.resources import (
     Accelerator,
     BucketFacts,
-    Emulator,
     Machine,
     Network,
     ProjectResources,
     ProjectResourcesError,
     ServiceAccount,
     Subnetwork,
-    read_project_file,
 )
+from covalent_parallel_plugin.emulator.project.toml_file import read_project_file
 
 ROOT = Path(__file__).parent.parent.parent
 EMAIL = "runner@lab.iam.gserviceaccount.com"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.emulator import (
+from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator.project.resources import (
     Accelerator,
     BucketFacts,
-    Emulator,
     Machine,
     Network,
     ProjectResources,

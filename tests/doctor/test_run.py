@@ -17,7 +17,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import batch_v1, storage
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Machine, ProjectResources, Timing
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
+from covalent_parallel_plugin.emulator.project.resources import Machine, ProjectResources
 
 Diagnose = Callable[..., Any]
 PHASES = [

@@ -20,7 +20,8 @@ from google.cloud.batch_v1.services.batch_service.transports import (
 from google.longrunning import operations_pb2
 from process_table import living_members
 
-from covalent_parallel_plugin.emulator import Emulator, LogStore, Timing
+from covalent_parallel_plugin.emulator import Emulator, Timing
+from covalent_parallel_plugin.emulator.model.log_store import LogStore
 
 PARENT = "projects/science/locations/us-east1"
 Job = batch_v1.Job

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.emulator import StorageServer
 from covalent_parallel_plugin.emulator.model.runtime_interface import StartFailed
 from covalent_parallel_plugin.emulator.runtimes.gcsfuse_folder import BucketFolder, storage_client
+from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
 
 @pytest.fixture(scope="module")

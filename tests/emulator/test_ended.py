@@ -10,7 +10,8 @@ import pytest
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, JobSummary, Timing
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
+from covalent_parallel_plugin.emulator.model.job_summary import JobSummary
 
 SECONDS = 60
 PARENT = "projects/p/locations/us-east1"

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.emulator import Fault, FaultError, FaultPlan, Faults, parse_flag
-from covalent_parallel_plugin.emulator.faults.plan import FaultTarget
-from covalent_parallel_plugin.emulator.faults.rule import KINDS, REQUIRED
+from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.emulator.faults.flag import parse_flag
+from covalent_parallel_plugin.emulator.faults.plan import FaultPlan, FaultTarget
+from covalent_parallel_plugin.emulator.faults.rule import KINDS, REQUIRED, FaultError
 
 UNAVAILABLE = Fault("rpc.error", code="UNAVAILABLE")
 

@@ -17,7 +17,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, FaultPlan, Faults, StorageServer, Timing
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
+from covalent_parallel_plugin.emulator.faults.plan import FaultPlan
+from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
 MIB = 1 << 20
 BODY = bytes(range(256)) * 16

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator import ProcessRuntime, RuntimeRequest, choose_runtime, create_runtime
+from covalent_parallel_plugin.emulator import ProcessRuntime
+from covalent_parallel_plugin.emulator.runtimes.choose import RuntimeRequest, choose_runtime, create_runtime
 
 NFS = {"server:/data": Path("/")}
 

@@ -6,7 +6,8 @@ import pytest
 from batch_jobs import BatchJobs, batch_jobs, output
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.emulator import Emulator, ProjectResources
+from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator.project.resources import ProjectResources
 from covalent_parallel_plugin.emulator.project.secrets import SecretDenied, Secrets, project_number
 
 NAME = "projects/p/secrets/s/versions/"

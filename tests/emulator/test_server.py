@@ -14,7 +14,8 @@ from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 from process_table import living_members
 
-from covalent_parallel_plugin.emulator import Emulator, PortTaken
+from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator.emulator import PortTaken
 
 
 def create(emulator: Emulator, text: str) -> batch_v1.Job:

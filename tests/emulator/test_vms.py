@@ -18,9 +18,9 @@ from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 from test_command import Foreground
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, VmModel
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.emulator.execution.scheduled_job import ScheduledJob
-from covalent_parallel_plugin.emulator.execution.vm_pool import VmPool, billed_seconds
+from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel, VmPool, billed_seconds
 from covalent_parallel_plugin.emulator.model.job import Job, RetryRule, Task
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command
 from covalent_parallel_plugin.emulator.model.task_plan import Step, TaskPlan

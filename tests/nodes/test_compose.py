@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.covalent_api.builtin_nodes import pickle_collections
+from covalent_parallel_plugin.protocol import pickle_list
 
 PLAIN = (
     st.none()
@@ -114,7 +115,7 @@ def test_deep_nesting_needs_no_recursion() -> None:
 
 def test_a_nested_value_is_loaded_by_one_call_however_deep_it_is() -> None:
     data = list_of(list_of(list_of(cloudpickle.dumps(bytes(100_000)))))
-    assert data.count(pickle_collections.RECALL_LOADS) == 1
+    assert data.count(pickle_list.RECALL_LOADS) == 1
 
 
 @pytest.mark.parametrize("make", [lambda data: list_of(data), lambda data: list_of(list_of(data))])
@@ -157,6 +158,6 @@ def test_the_entries_of_others_pickles_are_not_looked_for(value: Any) -> None:
     st.binary(max_size=40) | st.text("](e}(uNKh.\x00\x01\x8e\x85R", max_size=30).map(lambda text: text.encode("latin"))
 )
 def test_what_only_begins_like_a_list_is_moved_whole(tail: bytes) -> None:
-    data = pickle_collections.HEAD + tail
+    data = pickle_list.HEAD + tail
     found = pickle_collections.entries_in(data)
     assert found is None or all(entry.size for entry in found)

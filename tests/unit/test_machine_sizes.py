@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from covalent_parallel_plugin import settings
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.electron_job import electron_job
-from covalent_parallel_plugin.emulator import known_defaults
-from covalent_parallel_plugin.emulator.machine_types import vcpus_of
+from covalent_parallel_plugin.emulator.project import defaults as known_defaults
+from covalent_parallel_plugin.emulator.project.machine_types import vcpus_of
 from covalent_parallel_plugin.protocol.identity import CallIdentity
 from covalent_parallel_plugin.settings.machine_sizes import MachineSize, machine_size, tasks_per_machine
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ... import settings as options
 from ...covalent_api.config_file import ConfigFile, read_config_file
 from ...errors import SettingsError
+from ...protocol.environment import SERVICES
 from ...settings import OPTIONS, Settings
 
-SERVICES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST", "LOGGING_EMULATOR_HOST")
 FROM_FILE, FROM_DEFAULT, FROM_COMMAND = "file", "default", "--set"
 
 

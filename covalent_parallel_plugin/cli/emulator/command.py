@@ -19,7 +19,8 @@ from .. import missing_package
 from .options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator, JobSummary
+    from covalent_parallel_plugin.emulator import Emulator
+    from covalent_parallel_plugin.emulator.model.job_summary import JobSummary
 
 PROJECT = "local-project"
 REGION = "us-east1"
@@ -138,14 +139,10 @@ def emulator(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: news.put(None))
     try:
-        from covalent_parallel_plugin.emulator import (
-            Emulator,
-            PortTaken,
-            RuntimeRequest,
-            VmModel,
-            choose_runtime,
-            create_runtime,
-        )
+        from covalent_parallel_plugin.emulator import Emulator
+        from covalent_parallel_plugin.emulator.emulator import PortTaken
+        from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel
+        from covalent_parallel_plugin.emulator.runtimes.choose import RuntimeRequest, choose_runtime, create_runtime
 
         faults = read_faults(faults_file, fault_rules, fault_seed)
         known_secrets = read_secrets(secrets_file, secrets)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Faults, ProjectResources
+    from covalent_parallel_plugin.emulator import Faults
+    from covalent_parallel_plugin.emulator.project.resources import ProjectResources
 
 FILE_ERRORS = {
     "--secrets-file": "--secrets-file {path}: {error}: give the path of a file with lines"
@@ -73,7 +74,9 @@ def read_secrets(path: Path | None, values: Sequence[str]) -> dict[str, str]:
 
 def read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Faults:
     """Join the file's rules and the flags', in this order. Raises ValueError, of which FaultError is one."""
-    from covalent_parallel_plugin.emulator import FaultError, Faults, parse_flag
+    from covalent_parallel_plugin.emulator import Faults
+    from covalent_parallel_plugin.emulator.faults.flag import parse_flag
+    from covalent_parallel_plugin.emulator.faults.rule import FaultError
 
     try:
         given = Faults() if path is None else Faults.from_text(_content("--faults", path))
@@ -84,7 +87,8 @@ def read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Fa
 
 def read_known_file(path: Path) -> ProjectResources:
     """Read what exists in the project. Raises ValueError."""
-    from covalent_parallel_plugin.emulator import ProjectResourcesError, read_project_file
+    from covalent_parallel_plugin.emulator.project.resources import ProjectResourcesError
+    from covalent_parallel_plugin.emulator.project.toml_file import read_project_file
 
     try:
         return read_project_file(path)

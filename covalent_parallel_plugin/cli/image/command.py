@@ -11,14 +11,7 @@ from pathlib import Path
 
 import click
 
-from covalent_parallel_plugin.cli.image.build import (
-    PLATFORM,
-    BuildOptions,
-    build,
-    check,
-    commands,
-    default_tag,
-)
+from covalent_parallel_plugin.cli.image.build import PLATFORM, BuildOptions, build, check, commands, default_tag
 from covalent_parallel_plugin.cli.image.build_context import read_requirements, write_context
 from covalent_parallel_plugin.cli.image.external_programs import (
     CLOUD_BUILD,

@@ -10,27 +10,7 @@ from typing import Any
 from ...errors import SettingsError
 from ...settings import OPTIONS, SECTION, nearest
 from ..option_assignments import OptionAssignments, RequestError, read_option_assignments
-from . import document
-from .lattice_nodes import (
-    SUBLATTICE,
-    LatticeNode,
-    by_executor,
-    choose_lattice,
-    installed_executors,
-    listed,
-    nodes_of,
-    split_target,
-)
-from .planned_jobs import (
-    EXECUTOR,
-    HERE,
-    PLACEHOLDER,
-    PlannedJob,
-    merge_equal_jobs,
-    plan_nodes,
-    resolve_nodes,
-    standalone_electron,
-)
+from . import document, lattice_nodes, planned_jobs
 from .user_script import load
 
 
@@ -78,27 +58,30 @@ def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
         WorkflowError: the user's file raised.
     """
     changes, against = read_option_assignments(request.changes), read_option_assignments(request.against)
-    nodes, lattice = [standalone_electron()], PLACEHOLDER
+    nodes, lattice = [planned_jobs.standalone_electron()], planned_jobs.PLACEHOLDER
     if request.workflow is not None:
         nodes, lattice = _nodes(request.workflow, *read_arguments(request.args, request.arguments))
-    nodes = resolve_nodes(nodes, configured, changes)
+    nodes = planned_jobs.resolve_nodes(nodes, configured, changes)
     chosen = _chosen(nodes, request.node)
 
-    def jobs(changed: OptionAssignments, option: str = "--set") -> list[PlannedJob]:
-        return plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
+    def jobs(changed: OptionAssignments, option: str = "--set") -> list[planned_jobs.PlannedJob]:
+        return planned_jobs.plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
 
     remarks = [*_unknown_keys(configured), *_remarks(chosen)]
     if request.is_difference:
         before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
-        said = [*_summaries(merge_equal_jobs(before), "before: "), *_summaries(merge_equal_jobs(after), "after: ")]
+        said = [
+            *_summaries(planned_jobs.merge_equal_jobs(before), "before: "),
+            *_summaries(planned_jobs.merge_equal_jobs(after), "after: "),
+        ]
         return PlanResult(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
-    planned = merge_equal_jobs(jobs(changes))
+    planned = planned_jobs.merge_equal_jobs(jobs(changes))
     said = _summaries(planned) or ["No node goes to Batch."]
     if request.workflow is None or request.node is not None:
         text = document.single_job(planned[0], request.form, request.is_short)
     else:
-        elsewhere = [node for node in nodes if node.executor != EXECUTOR]
+        elsewhere = [node for node in nodes if node.executor != planned_jobs.EXECUTOR]
         text = document.workflow(planned, elsewhere, request.form, request.is_short)
     return PlanResult(text, (*said, *remarks))
 
@@ -136,32 +119,34 @@ def _json(text: str, where: str) -> Any:
         ) from error
 
 
-def _nodes(target: str, positional: Sequence[object], named: Mapping[str, object]) -> tuple[list[LatticeNode], str]:
-    path, name = split_target(target)
-    lattice = choose_lattice(load(path), path, name)
-    return nodes_of(lattice, path, positional, named), lattice.__name__
+def _nodes(
+    target: str, positional: Sequence[object], named: Mapping[str, object]
+) -> tuple[list[lattice_nodes.LatticeNode], str]:
+    path, name = lattice_nodes.split_target(target)
+    lattice = lattice_nodes.choose_lattice(load(path), path, name)
+    return lattice_nodes.nodes_of(lattice, path, positional, named), lattice.__name__
 
 
-def _chosen(nodes: Sequence[LatticeNode], only: int | None) -> list[LatticeNode]:
+def _chosen(nodes: Sequence[lattice_nodes.LatticeNode], only: int | None) -> list[lattice_nodes.LatticeNode]:
     if only is None:
         return list(nodes)
     chosen = [node for node in nodes if node.node_id == only]
-    if not chosen or chosen[0].executor != EXECUTOR:
-        there = listed([node for node in nodes if node.executor == EXECUTOR])
+    if not chosen or chosen[0].executor != planned_jobs.EXECUTOR:
+        there = lattice_nodes.listed([node for node in nodes if node.executor == planned_jobs.EXECUTOR])
         raise RequestError(f"node {only} has no Job; there are: {there or 'none'}")
     return chosen
 
 
 def _all_or_mistakes(
-    jobs: Callable[[OptionAssignments, str], list[PlannedJob]],
+    jobs: Callable[[OptionAssignments, str], list[planned_jobs.PlannedJob]],
     against: tuple[OptionAssignments, bool],
     changes: tuple[OptionAssignments, bool],
-) -> tuple[list[PlannedJob], list[PlannedJob]]:
+) -> tuple[list[planned_jobs.PlannedJob], list[planned_jobs.PlannedJob]]:
     """The Jobs for both; where one has mistakes, the error has those of both, and says whose they are.
 
     With each goes whether its option was given: one that nobody typed is not named as the cause.
     """
-    made: list[list[PlannedJob]] = []
+    made: list[list[planned_jobs.PlannedJob]] = []
     mistakes: dict[str, list[str]] = {}
     for (changed, is_given), option, other in ((against, "--against", "--set"), (changes, "--set", "--against")):
         try:
@@ -190,26 +175,31 @@ def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
     return found
 
 
-def _summaries(jobs: Sequence[PlannedJob], when: str = "") -> list[str]:
+def _summaries(jobs: Sequence[planned_jobs.PlannedJob], when: str = "") -> list[str]:
     return [
-        "\n  ".join([f"{when}{listed(planned.nodes) or 'the Job'}", *document.summary(planned)]) for planned in jobs
+        "\n  ".join([f"{when}{lattice_nodes.listed(planned.nodes) or 'the Job'}", *document.summary(planned)])
+        for planned in jobs
     ]
 
 
-def _remarks(nodes: Sequence[LatticeNode]) -> list[str]:
+def _remarks(nodes: Sequence[lattice_nodes.LatticeNode]) -> list[str]:
     """What there is to know of the nodes beside their Jobs."""
     found = []
-    installed = [*installed_executors(), HERE]
-    for executor, names in by_executor([node for node in nodes if node.executor != EXECUTOR]).items():
+    installed = [*lattice_nodes.installed_executors(), planned_jobs.HERE]
+    for executor, names in lattice_nodes.by_executor(
+        [node for node in nodes if node.executor != planned_jobs.EXECUTOR]
+    ).items():
         near = nearest(executor, installed)
         unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"
         found.append(f"without a Job, on {executor}{'' if executor in installed else unknown}: {names}")
-    if lattices := listed([node for node in nodes if node.executor == EXECUTOR and node.kind == SUBLATTICE]):
+    if lattices := lattice_nodes.listed(
+        [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.kind == lattice_nodes.SUBLATTICE]
+    ):
         found.append(f"{lattices}: builds a graph of its own when it runs; plan it by itself to see its Jobs")
-    by_name = [node for node in nodes if node.executor == EXECUTOR and node.options is None and node.name]
+    by_name = [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.options is None and node.name]
     if by_name:
         found.append(
-            f"{listed(by_name)}: the executor is given by its name, so that the Covalent server's configuration"
-            " counts, which was taken to be the one here"
+            f"{lattice_nodes.listed(by_name)}: the executor is given by its name, so that the Covalent server's"
+            " configuration counts, which was taken to be the one here"
         )
     return found

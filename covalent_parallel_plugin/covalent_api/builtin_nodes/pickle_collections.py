@@ -11,18 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...protocol.pickle_list import (
-    BEGIN,
-    BYTES,
-    CALL,
-    HEAD,
-    LIST,
-    LIST_END,
-    RECALL_LOADS,
-    STOP,
-    list_of_entries,
-    opening_of,
-)
+from ...protocol import pickle_list
 
 # Beside the opcodes of `protocol.pickle_list`
 DICT, DICT_END = b"}", b"u"
@@ -64,35 +53,35 @@ def entry_of(pickle: bytes) -> PickleEntry:
     plain = _plain_in(view)
     if plain is not None:
         return PickleEntry(plain, is_plain=True)
-    if view[: len(HEAD)] == HEAD and entries_in(pickle) is not None:
-        return PickleEntry(view[len(HEAD) : -len(STOP)])
-    return PickleEntry(view, before=opening_of(len(view)), behind=CALL)
+    if view[: len(pickle_list.HEAD)] == pickle_list.HEAD and entries_in(pickle) is not None:
+        return PickleEntry(view[len(pickle_list.HEAD) : -len(pickle_list.STOP)])
+    return PickleEntry(view, before=pickle_list.opening_of(len(view)), behind=pickle_list.CALL)
 
 
 def pickle_of_list(entries: Sequence[PickleEntry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a list."""
     # In one batch, so that `entries_in` finds them again.
-    return list_of_entries((entry.chunks() for entry in entries), batch=max(len(entries), 1))
+    return pickle_list.list_of_entries((entry.chunks() for entry in entries), batch=max(len(entries), 1))
 
 
 def pickle_of_dict(keys: Sequence[PickleEntry], values: Sequence[PickleEntry]) -> Iterator[bytes | memoryview]:
     """The bytes of the pickle of a dict, in the keys' order."""
-    yield HEAD + DICT + (BEGIN if keys else b"")
+    yield pickle_list.HEAD + DICT + (pickle_list.BEGIN if keys else b"")
     for key, value in zip(keys, values, strict=True):
         yield from key.chunks()
         yield from value.chunks()
-    yield (DICT_END if keys else b"") + STOP
+    yield (DICT_END if keys else b"") + pickle_list.STOP
 
 
 def entries_in(pickle: bytes) -> list[PickleEntry] | None:
     """The entries of a list that was made here, or of a dict, keys and values by turns; None of any other pickle."""
     view = memoryview(pickle)
-    position = len(HEAD)
-    if view[:position] != HEAD or bytes(view[-1:]) != STOP:
+    position = len(pickle_list.HEAD)
+    if view[:position] != pickle_list.HEAD or bytes(view[-1:]) != pickle_list.STOP:
         return None
-    end = len(view) - len(STOP)
+    end = len(view) - len(pickle_list.STOP)
     whole = bytes(view[position:end]) if end - position < 2 else b""
-    if whole in (LIST, DICT):
+    if whole in (pickle_list.LIST, DICT):
         return []
     entries: list[PickleEntry] = []
     # The ends of the containers that are open, and where the entry began whose parts are being read
@@ -103,8 +92,8 @@ def entries_in(pickle: bytes) -> list[PickleEntry] | None:
         plain_size = 0
         if len(open_ends) == 1:
             began = position
-        if two in (LIST + BEGIN, DICT + BEGIN):
-            open_ends.append(LIST_END if two[:1] == LIST else DICT_END)
+        if two in (pickle_list.LIST + pickle_list.BEGIN, DICT + pickle_list.BEGIN):
+            open_ends.append(pickle_list.LIST_END if two[:1] == pickle_list.LIST else DICT_END)
             position += 2
             continue
         if open_ends and two[:1] == open_ends[-1]:
@@ -114,9 +103,9 @@ def entries_in(pickle: bytes) -> list[PickleEntry] | None:
                 return entries if position == end else None
         elif not open_ends:
             return None
-        elif two == RECALL_LOADS:
+        elif two == pickle_list.RECALL_LOADS:
             position = _behind_call(view, position)
-        elif two[:1] in (LIST, DICT):
+        elif two[:1] in (pickle_list.LIST, DICT):
             position += 1
         else:
             plain_size = _plain_size(view[position:end])
@@ -132,7 +121,7 @@ def entries_in(pickle: bytes) -> list[PickleEntry] | None:
 
 def is_list(pickle: bytes) -> bool:
     """Whether a pickle whose entries are known is a list's."""
-    return bytes(pickle[len(HEAD) : len(HEAD) + 1]) == LIST
+    return bytes(pickle[len(pickle_list.HEAD) : len(pickle_list.HEAD) + 1]) == pickle_list.LIST
 
 
 def plain_text(entry: PickleEntry) -> str:
@@ -155,7 +144,7 @@ def plain_text(entry: PickleEntry) -> str:
 def _plain_in(view: memoryview) -> memoryview | None:
     """The opcode of a plain value, with its bytes, in a pickle that is nothing else."""
     start = _START.match(view)
-    if start is None or bytes(view[-1:]) != STOP:
+    if start is None or bytes(view[-1:]) != pickle_list.STOP:
         return None
     rest = view[start.end() : -1]
     size = _plain_size(rest)
@@ -179,8 +168,11 @@ def _plain_size(view: memoryview) -> int:
 
 def _behind_call(view: memoryview, position: int) -> int:
     """Where the call of `pickle.loads` at `position` ends; past the view's end if it is no such call."""
-    start = position + len(RECALL_LOADS) + len(BYTES)
+    start = position + len(pickle_list.RECALL_LOADS) + len(pickle_list.BYTES)
     size = int.from_bytes(view[start : start + 8], "little")
     end = start + 8 + size
-    is_call = bytes(view[start - 1 : start]) == BYTES and bytes(view[end : end + len(CALL)]) == CALL
-    return end + len(CALL) if is_call else len(view) + 1
+    is_call = (
+        bytes(view[start - 1 : start]) == pickle_list.BYTES
+        and bytes(view[end : end + len(pickle_list.CALL)]) == pickle_list.CALL
+    )
+    return end + len(pickle_list.CALL) if is_call else len(view) + 1

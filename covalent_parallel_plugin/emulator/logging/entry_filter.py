@@ -7,61 +7,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..filters.filter_language import (
-    COMPARE,
-    Field,
-    FilterError,
-    FilterLanguage,
-    Predicate,
-    ordered,
-    parse_filter,
-    time,
-)
+from ..filters import filter_language
 from ..model.log_store import SEVERITIES, LogRecord
 
 FILTER_LIMIT = 20_000  # characters ("Method: entries.list")
 
 
-def parse_entry_filter(text: str) -> Predicate[LogRecord]:
+def parse_entry_filter(text: str) -> filter_language.Predicate[LogRecord]:
     """Compile a filter of log entries; an empty one matches everything. Raises FilterError."""
     if len(text) > FILTER_LIMIT:
-        raise FilterError(f"the filter is longer than {FILTER_LIMIT} characters")
-    return parse_filter(text, _ENTRIES)
+        raise filter_language.FilterError(f"the filter is longer than {FILTER_LIMIT} characters")
+    return filter_language.parse_filter(text, _ENTRIES)
 
 
-def _folded_text(sign: str, literal: str) -> Predicate[str | None]:
+def _folded_text(sign: str, literal: str) -> filter_language.Predicate[str | None]:
     # A field that an entry lacks compares as false, also with !=: whether Google does so is not certain.
     wanted = literal.casefold()
     if sign == ":":
         return lambda value: value is not None and (literal == "*" or wanted in value.casefold())
-    compare = COMPARE[sign]
+    compare = filter_language.COMPARE[sign]
     return lambda value: value is not None and bool(compare(value.casefold(), wanted))
 
 
 def _severity(literal: str) -> int:
     number = int(literal) if literal.isdecimal() else SEVERITIES.get(literal.upper())
     if number is None:
-        raise FilterError(f"no such severity: {literal!r}")
+        raise filter_language.FilterError(f"no such severity: {literal!r}")
     return number
 
 
-def _text(value: Callable[[LogRecord], str | None]) -> Field[LogRecord]:
-    return Field(value, _folded_text)
+def _text(value: Callable[[LogRecord], str | None]) -> filter_language.Field[LogRecord]:
+    return filter_language.Field(value, _folded_text)
 
 
-_ENTRIES = FilterLanguage[LogRecord](
+_ENTRIES = filter_language.FilterLanguage[LogRecord](
     fields={
         "log_name": _text(lambda record: record.log_name),
         "insert_id": _text(lambda record: record.insert_id),
         "text_payload": _text(lambda record: record.text if record.payload is None else None),
         "resource.type": _text(lambda record: record.resource_type),
-        "severity": Field(lambda record: record.severity, ordered(_severity)),
-        "timestamp": Field(lambda record: record.timestamp_ns, time),
-        "receive_timestamp": Field(lambda record: record.received_ns, time),
+        "severity": filter_language.Field(lambda record: record.severity, filter_language.ordered(_severity)),
+        "timestamp": filter_language.Field(lambda record: record.timestamp_ns, filter_language.time),
+        "receive_timestamp": filter_language.Field(lambda record: record.received_ns, filter_language.time),
     },
     keyed={
-        "labels": Field(lambda record: record.labels, _folded_text),
-        "resource.labels": Field(lambda record: record.resource_labels, _folded_text),
+        "labels": filter_language.Field(lambda record: record.labels, _folded_text),
+        "resource.labels": filter_language.Field(lambda record: record.resource_labels, _folded_text),
     },
     has_value_lists=True,
     has_comments=True,

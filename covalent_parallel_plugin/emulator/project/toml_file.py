@@ -9,22 +9,13 @@ from typing import Any, TypeVar
 
 import toml  # type: ignore[import-untyped]  # has no types
 
-from .resources import (
-    Accelerator,
-    BucketFacts,
-    Machine,
-    Network,
-    ProjectResources,
-    ProjectResourcesError,
-    ServiceAccount,
-    Subnetwork,
-)
+from . import resources
 
 T = TypeVar("T")
 Reader = Callable[[str, object], Any]
 
 
-def read_project_file(path: Path) -> ProjectResources:
+def read_project_file(path: Path) -> resources.ProjectResources:
     """Read a file.
 
     Raises:
@@ -34,11 +25,11 @@ def read_project_file(path: Path) -> ProjectResources:
     try:
         described = toml.loads(path.read_text())
     except (toml.TomlDecodeError, UnicodeDecodeError) as error:
-        raise ProjectResourcesError(f"{path}: this is no TOML: {error}") from error
+        raise resources.ProjectResourcesError(f"{path}: this is no TOML: {error}") from error
     try:
-        known: ProjectResources = _made(ProjectResources, "", described, _KNOWN)
-    except ProjectResourcesError as error:
-        raise ProjectResourcesError(f"{path}: {error}") from error
+        known: resources.ProjectResources = _made(resources.ProjectResources, "", described, _KNOWN)
+    except resources.ProjectResourcesError as error:
+        raise resources.ProjectResourcesError(f"{path}: {error}") from error
     return known
 
 
@@ -52,13 +43,13 @@ def _truth(where: str, value: object) -> bool:
 
 def _whole(where: str, value: object) -> int:
     if isinstance(value, bool):
-        raise ProjectResourcesError(f"{where} must be a whole number, not {value!r}")
+        raise resources.ProjectResourcesError(f"{where} must be a whole number, not {value!r}")
     return _of_kind(where, value, int, "a whole number")
 
 
 def _number(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ProjectResourcesError(f"{where} must be a number, not {value!r}")
+        raise resources.ProjectResourcesError(f"{where} must be a number, not {value!r}")
     return float(value)
 
 
@@ -68,14 +59,14 @@ def _texts(where: str, value: object) -> tuple[str, ...]:
 
 def _of_kind(where: str, value: object, kind: type[T], described: str) -> T:
     if not isinstance(value, kind):
-        raise ProjectResourcesError(f"{where} must be {described}, not {value!r}")
+        raise resources.ProjectResourcesError(f"{where} must be {described}, not {value!r}")
     return value
 
 
 def _table(read: Reader) -> Reader:
     def reader(where: str, value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise ProjectResourcesError(f"{where} must be a table, not {value!r}")
+            raise resources.ProjectResourcesError(f"{where} must be a table, not {value!r}")
         return {name: read(f"{where}.{name}", entry) for name, entry in value.items()}
 
     return reader
@@ -87,14 +78,14 @@ def _record(kind: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
 
 def _made(kind: Any, where: str, value: object, readers: Mapping[str, Reader]) -> Any:
     if not isinstance(value, Mapping):
-        raise ProjectResourcesError(f"{where} must be a table, not {value!r}")
+        raise resources.ProjectResourcesError(f"{where} must be a table, not {value!r}")
     at = f"{where}." if where else ""
     for name in value:
         if name not in readers:
-            raise ProjectResourcesError(f"{at}{name} means nothing here: use one of {', '.join(readers)}")
+            raise resources.ProjectResourcesError(f"{at}{name} means nothing here: use one of {', '.join(readers)}")
     for field in fields(kind):
         if field.name not in value and field.default is MISSING and field.default_factory is MISSING:
-            raise ProjectResourcesError(f"{at}{field.name} is missing")
+            raise resources.ProjectResourcesError(f"{at}{field.name} is missing")
     return kind(**{name: readers[name](at + name, entry) for name, entry in value.items()})
 
 
@@ -111,12 +102,12 @@ _KNOWN: Mapping[str, Reader] = {
     "projects": _texts,
     "disabled_apis": _texts,
     "regions": _table(_texts),
-    "machine_types": _table(_record(Machine, {"cpus": _whole, "memory_mb": _whole, "zones": _texts})),
-    "accelerator_types": _table(_record(Accelerator, {"most": _whole, "zones": _texts})),
-    "service_accounts": _table(_record(ServiceAccount, {"disabled": _truth, "may_act_as": _truth})),
+    "machine_types": _table(_record(resources.Machine, {"cpus": _whole, "memory_mb": _whole, "zones": _texts})),
+    "accelerator_types": _table(_record(resources.Accelerator, {"most": _whole, "zones": _texts})),
+    "service_accounts": _table(_record(resources.ServiceAccount, {"disabled": _truth, "may_act_as": _truth})),
     "secrets": _texts,
-    "networks": _table(_record(Network, {"subnetworks": _table(_record(Subnetwork, _SUBNETWORK))})),
+    "networks": _table(_record(resources.Network, {"subnetworks": _table(_record(resources.Subnetwork, _SUBNETWORK))})),
     "quotas": _table(_table(_number)),
-    "buckets": _table(_record(BucketFacts, _BUCKET)),
+    "buckets": _table(_record(resources.BucketFacts, _BUCKET)),
     "denied": _texts,
 }

@@ -12,14 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ...containers.cleanup import (
-    FOLDER_PREFIX,
-    NAME_PREFIX,
-    list_containers,
-    list_volumes,
-    remove_folder,
-    remove_leftovers,
-)
+from ...containers import cleanup
 from ...containers.container import Bind, ContainerIdentity, ContainerSpec
 from ...containers.engine import ContainerEngine
 from ...containers.ownership import new_owner
@@ -57,18 +50,18 @@ class ContainerRuntime:
         self._root: Path | None = None
         self._shares: dict[str, JobShare] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
-        self._later(remove_leftovers, self.engine)
+        self._later(cleanup.remove_leftovers, self.engine)
 
     def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ContainerWorkspace:
         """Make the attempt's folder."""
         with self._lock:
             if self._root is None:
-                self._root = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{self.owner}="))
+                self._root = Path(tempfile.mkdtemp(prefix=f"{cleanup.FOLDER_PREFIX}{self.owner}="))
             folder = self._root / str(next(self._numbers))
             folder.mkdir()
             share = self._shares.get(vm.job_uid)
             if share is None:
-                place = f"{NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
+                place = f"{cleanup.NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
                 share = self._shares[vm.job_uid] = JobShare(self._root / f"vm{next(self._numbers)}", place)
         scripts = self._processes.open(attempt, limits, vm)
         return ContainerWorkspace(self, folder, limits, vm, share, scripts.start, self._leave(folder, scripts.close))
@@ -84,18 +77,18 @@ class ContainerRuntime:
         """Remove all containers, volumes and folders of this runtime."""
         self._pool.shutdown(wait=True)
         if self._root is not None:
-            self.engine.remove(*(name for name, owner in list_containers(self.engine) if owner == self.owner))
-            for name, owner in list_volumes(self.engine):
+            self.engine.remove(*(name for name, owner in cleanup.list_containers(self.engine) if owner == self.owner))
+            for name, owner in cleanup.list_volumes(self.engine):
                 if owner == self.owner:
                     self.engine.call("volume", "rm", name)
-            remove_folder(self.engine, self._root)
+            cleanup.remove_folder(self.engine, self._root)
             self._root = None
         self._processes.close()
 
     def _leave(self, folder: Path, close_scripts: Callable[[], None]) -> Callable[[], None]:
         def leave() -> None:
             close_scripts()
-            self._later(remove_folder, self.engine, folder)
+            self._later(cleanup.remove_folder, self.engine, folder)
 
         return leave
 
@@ -105,7 +98,7 @@ class ContainerRuntime:
     def _remove_share(self, share: JobShare) -> None:
         for name in sorted(share.volumes):
             self.engine.call("volume", "rm", name)
-        remove_folder(self.engine, share.folder)
+        cleanup.remove_folder(self.engine, share.folder)
 
 
 def _log_failure(done: Future[None]) -> None:
@@ -167,7 +160,7 @@ class ContainerWorkspace:
         if not command.image:
             return self._start_script(command)
         number = next(self._runnables)
-        name = f"{NAME_PREFIX}-{self._runtime.owner}-{self._folder.name}-{number}"
+        name = f"{cleanup.NAME_PREFIX}-{self._runtime.owner}-{self._folder.name}-{number}"
         files = self._folder / f"runnable{number}"
         return ContainerProcess(
             self._runtime.engine,

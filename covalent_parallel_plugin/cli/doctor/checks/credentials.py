@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from ....cloud.rest_client import GoogleApis, Identity, default_credentials
 from ....errors import PermissionDeniedError
+from ....protocol.environment import SERVICES
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, warning
-from ..setup import SERVICES, Setup
+from ..setup import Setup
 from .google_apis import CREDENTIALS
 
 CONNECT_SECONDS = 3.0

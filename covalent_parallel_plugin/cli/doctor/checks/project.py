@@ -13,23 +13,9 @@ from ....settings import Settings
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok
 from ..setup import Setup
-from .google_apis import (
-    ARTIFACTS,
-    BATCH,
-    COMPUTE,
-    CREDENTIALS,
-    LOGGING,
-    PROJECT,
-    RESOURCES,
-    SECRETS,
-    STORAGE,
-    USAGE,
-    api_denied,
-    apis,
-    member,
-)
+from . import google_apis
 
-NEEDED_ALWAYS = (BATCH, STORAGE, LOGGING, COMPUTE)
+NEEDED_ALWAYS = (google_apis.BATCH, google_apis.STORAGE, google_apis.LOGGING, google_apis.COMPUTE)
 ARTIFACT_HOST = "-docker.pkg.dev"
 LIST_SECONDS = 8.0
 # No job has it, so that the list is short
@@ -37,16 +23,16 @@ NO_JOB = 'labels."covalent-dispatch"="doctor"'
 
 
 @check(
-    PROJECT,
+    google_apis.PROJECT,
     "the project of `project_id` is there, active, and this account may see it",
     "set `project_id` to one of `gcloud projects list`",
-    facts_of=(CREDENTIALS,),
+    facts_of=(google_apis.CREDENTIALS,),
     options=("project_id",),
 )
 def exists(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are the project's number, None where it is not told."""
     settings = setup.settings
-    answer = apis(facts).get(f"https://{RESOURCES}/v3/projects/{part(settings.project_id)}")
+    answer = google_apis.apis(facts).get(f"https://{google_apis.RESOURCES}/v3/projects/{part(settings.project_id)}")
     listing = _list_jobs(settings.parent) if answer.status in (403, 404) else None
     return evaluate_project(answer, settings.project_id, listing)
 
@@ -56,17 +42,21 @@ def exists(setup: Setup, facts: Facts) -> CheckResult:
     "the APIs that the jobs need are enabled: Batch, Cloud Storage, Logging, Compute Engine; Artifact Registry for an"
     " image there, Secret Manager with secrets",
     "`gcloud services enable ...`",
-    needs=(PROJECT,),
-    facts_of=(CREDENTIALS,),
+    needs=(google_apis.PROJECT,),
+    facts_of=(google_apis.CREDENTIALS,),
     options=("project_id",),
 )
 def enabled_apis(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are the services that are not enabled."""
     name, needed = setup.settings.project_id, _needed_apis(setup.settings)
     query = [("names", f"projects/{name}/services/{service}") for service in needed]
-    answer = apis(facts).get(f"https://{USAGE}/v1/projects/{part(name)}/services:batchGet", query)
+    answer = google_apis.apis(facts).get(
+        f"https://{google_apis.USAGE}/v1/projects/{part(name)}/services:batchGet", query
+    )
     if not answer.is_ok:
-        return api_denied(answer, "which APIs are enabled", "roles/serviceusage.serviceUsageViewer", USAGE, name)
+        return google_apis.api_denied(
+            answer, "which APIs are enabled", "roles/serviceusage.serviceUsageViewer", google_apis.USAGE, name
+        )
     states = {
         str(service.get("name", "")).rpartition("/")[2]: str(service.get("state", ""))
         for service in answer.content.get("services", ())
@@ -85,40 +75,40 @@ def enabled_apis(setup: Setup, facts: Facts) -> CheckResult:
     "region.known",
     "Batch has the region of `region`",
     "set `region`",
-    needs=(PROJECT,),
-    facts_of=(CREDENTIALS,),
+    needs=(google_apis.PROJECT,),
+    facts_of=(google_apis.CREDENTIALS,),
     options=("project_id", "region"),
-    service=BATCH,
+    service=google_apis.BATCH,
 )
 def region(setup: Setup, facts: Facts) -> CheckResult:
     """Batch answers "permission denied" for a region that it does not know."""
     name, project_id = setup.settings.region, setup.settings.project_id
-    base = f"https://{BATCH}/v1/projects/{part(project_id)}/locations"
-    answer = apis(facts).get(f"{base}/{part(name)}")
+    base = f"https://{google_apis.BATCH}/v1/projects/{part(project_id)}/locations"
+    answer = google_apis.apis(facts).get(f"{base}/{part(name)}")
     if answer.is_ok:
         return ok(f"Batch knows {name}")
     if answer.status == 404 or f"locations/{name}" in answer.message:
-        listed = apis(facts).get(base)
+        listed = google_apis.apis(facts).get(base)
         known = [str(location.get("locationId", "")) for location in listed.content.get("locations", ())]
         near = " or ".join(map(repr, difflib.get_close_matches(name, known, n=3)))
         return error(
             f"Batch has no region {name!r}",
             f"set region{f' to {near}' if near else ''}; all of them: https://cloud.google.com/batch/docs/locations",
         )
-    return api_denied(answer, f"the region {name!r}", "batch.locations.get", BATCH, project_id)
+    return google_apis.api_denied(answer, f"the region {name!r}", "batch.locations.get", google_apis.BATCH, project_id)
 
 
 @check(
     "batch.usable",
     "Batch answers over gRPC, and lets this account see the project's jobs",
     "have somebody grant you `roles/batch.jobsEditor`",
-    needs=(PROJECT, "region.known"),
-    facts_of=(CREDENTIALS,),
+    needs=(google_apis.PROJECT, "region.known"),
+    facts_of=(google_apis.CREDENTIALS,),
     options=("project_id", "region"),
-    service=BATCH,
+    service=google_apis.BATCH,
 )
 def batch(setup: Setup, facts: Facts) -> CheckResult:
-    return evaluate_batch(_list_jobs(setup.settings.parent), setup.settings, member(facts))
+    return evaluate_batch(_list_jobs(setup.settings.parent), setup.settings, google_apis.member(facts))
 
 
 def evaluate_project(answer: Answer, project_id: str, listing: CloudError | None) -> CheckResult:
@@ -135,7 +125,9 @@ def evaluate_project(answer: Answer, project_id: str, listing: CloudError | None
             f"the project {project_id!r} does not exist, or this account has no rights in it",
             "set project_id to one of `gcloud projects list`, or have somebody grant you roles/batch.jobsEditor",
         )
-    return api_denied(answer, f"the project {project_id!r}", "roles/browser", RESOURCES, project_id)
+    return google_apis.api_denied(
+        answer, f"the project {project_id!r}", "roles/browser", google_apis.RESOURCES, project_id
+    )
 
 
 def evaluate_batch(listing: CloudError | None, settings: Settings, member: str) -> CheckResult:
@@ -155,9 +147,9 @@ def evaluate_batch(listing: CloudError | None, settings: Settings, member: str) 
 def _needed_apis(settings: Settings) -> list[str]:
     needed = list(NEEDED_ALWAYS)
     if settings.container_image_uri.partition("/")[0].endswith(ARTIFACT_HOST):
-        needed.append(ARTIFACTS)
+        needed.append(google_apis.ARTIFACTS)
     if settings.secrets or settings.registry_password:
-        needed.append(SECRETS)
+        needed.append(google_apis.SECRETS)
     return needed
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ....covalent_api.config_file import server_address
 from ....covalent_api.server_client import LATEST_DISPATCH, ServerClient
+from ....protocol.environment import SERVICES
 from ...image.pickles import disagreement
 from ...image.versions import Versions, versions_here
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, skipped, warning
-from ..setup import SERVICES, Setup
+from ..setup import Setup
 from .versions import OURS, refuses_dispatches
 
 REACHABLE = "server.reachable"
