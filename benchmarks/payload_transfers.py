@@ -64,13 +64,14 @@ class Parts:
         return self.collected_seconds + ended - self.resumed_at
 
     def watch(self):
+        from covalent_parallel_plugin.batch.job_run import JobRun
         from covalent_parallel_plugin.electron.electron_run import ElectronRun
         from covalent_parallel_plugin.protocol.object_names import outcome_name
 
-        stage, collect = ElectronRun._stage, ElectronRun._collect
+        stage, collect = JobRun.stage, ElectronRun._collect
 
-        async def timed_stage(lifecycle, pickles):
-            largest = max(pickles.values(), key=len) if self.beside is not None else None
+        async def timed_stage(jobs, sealed):
+            largest = max(sealed(), key=len) if self.beside is not None else None
 
             async def plain():
                 if self.beside is not None:
@@ -78,13 +79,13 @@ class Parts:
 
             await plain()
             begun = time.perf_counter()
-            await stage(lifecycle, pickles)
+            await stage(jobs, sealed)
             self.there_seconds = time.perf_counter() - begun
             self.there_grown = self.peak.grown()
             await plain()
 
-        async def timed_collect(lifecycle, *args):
-            name = outcome_name(lifecycle._ticket.folder)
+        async def timed_collect(run, *args):
+            name = outcome_name(run._jobs.owner.identity.folder)
 
             async def plain():
                 if self.beside is not None:
@@ -93,14 +94,14 @@ class Parts:
             await plain()
             self.peak.begin()
             self.ended_at = time.perf_counter()
-            collected = await collect(lifecycle, *args)
+            collected = await collect(run, *args)
             # Before anything else takes time: what is left of the way back are deletions and the way out of run()
             self.collected_seconds = time.perf_counter() - self.ended_at
             await plain()
             self.resumed_at = time.perf_counter()
             return collected
 
-        ElectronRun._stage, ElectronRun._collect = timed_stage, timed_collect
+        JobRun.stage, ElectronRun._collect = timed_stage, timed_collect
 
 
 def argument(data):
