@@ -7,8 +7,9 @@ RUN := $(VENV)/bin
 TESTS :=
 # How many tests run at once: one more than there are processors, or, for a few tests, one
 WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))'))
-# A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are
-WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder
+# A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are. A worker that crashes
+# ends the run: its files would be waited for without end
+WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 # For newer packages, on any Python: an environment of its own, and the tests that these matter to
 OTHER = .venv-$@$(addprefix -,$(notdir $(PYTHON)))
 IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS),,tests/runner tests/contract tests/unit)'
