@@ -1,4 +1,4 @@
-"""What belongs to one event loop: made there on first use, and let go of when the loop is closed."""
+"""Values that belong to one event loop; short, as clients and locks of several rooms share just this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At most so many requests in a span of time, shared by everything in this process that asks."""
+"""Allow so many requests in a span of time; short, as Logging's client alone has a limit to keep by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package's own threads, for what would block the event loop that Covalent's server shares with everything."""
+"""The package's own threads, for what would block the server's event loop; short, as all rooms share just this."""
 
 from __future__ import annotations
 

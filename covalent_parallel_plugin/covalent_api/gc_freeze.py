@@ -1,4 +1,4 @@
-"""While electrons are in flight, the garbage collector is spared what the process held before.
+"""Spare the garbage collector what the process held before, while electrons are in flight; short, since that is all.
 
 A server has a few hundred thousand objects that stay: modules, classes, Covalent's own. With a thousand electrons in
 flight the collector would walk through all of them several times, and each walk would hold the server's event loop for
@@ -26,7 +26,7 @@ def begin() -> None:
 
 
 def end() -> None:
-    """It is so no longer."""
+    """Record that one electron has ended; unfreeze when none is left."""
     global _in_flight, _is_ours
     with _lock:
         _in_flight -= 1

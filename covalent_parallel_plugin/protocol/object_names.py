@@ -1,4 +1,4 @@
-"""Names of the objects that a call has in the bucket, and the prefixes of all of them."""
+"""Names of the objects that a call has in the bucket; short, as no other module may spell one out."""
 
 from __future__ import annotations
 
