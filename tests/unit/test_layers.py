@@ -226,3 +226,12 @@ def test_the_public_names_are_there_on_first_use() -> None:
     assert covalent_parallel_plugin.ParallelError.__module__ == "covalent_parallel_plugin.errors"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         covalent_parallel_plugin.nothing  # noqa: B018
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
