@@ -5,13 +5,23 @@ from __future__ import annotations
 import binascii
 import math
 import mmap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ..errors import OutcomeError
-from ..protocol import envelope as envelopes
+from ..protocol.envelope import (
+    EXCEPTION,
+    OUTCOME,
+    OUTCOME_KINDS,
+    VALUE,
+    Envelope,
+    TruncatedError,
+    WireError,
+    read_header,
+    read_part,
+    view_part,
+)
 from ..protocol.identity import TaskAddress
 from ..protocol.limits import DEEPEST_ARGUMENT
 
@@ -119,20 +129,17 @@ def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "") -> Ou
     Raises:
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
-    with refusing("the outcome in the bucket", "is", "makes"):
-        envelope = read_envelope(stream, address.call.key, address.binding(envelopes.OUTCOME))
-        return outcome_from(stream, envelope, sha256)
-
-
-@contextmanager
-def refusing(what: str, be: str, make: str) -> Iterator[None]:
-    """Raise OutcomeError, naming `what`, for an object that is not what was sealed, or that makes no sense."""
+    # Not in a context manager of our own: its generator in the traceback, beside a view of the stream, crashes the garbage
+    # collector of CPython 3.12.1.
     try:
-        yield
-    except envelopes.WireError as error:
-        raise OutcomeError(f"{what} {be} refused: {error}") from error
+        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
+        return outcome_from(stream, envelope, sha256)
+    except WireError as error:
+        raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise OutcomeError(f"{what} {make} no sense: {type(error).__name__}: {error!s:.300}") from error
+        raise OutcomeError(
+            f"the outcome in the bucket makes no sense: {type(error).__name__}: {error!s:.300}"
+        ) from error
 
 
 def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, str]:
@@ -141,22 +148,24 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
     Raises:
         OutcomeError: they are not what a task of this call sealed.
     """
-    with refusing("the output in the bucket", "is", "makes"):
+    try:
         envelope = read_envelope(stream, key, bound_to)
         return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
+    except WireError as error:
+        raise OutcomeError(f"the output in the bucket is refused: {error}") from error
 
 
-def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> envelopes.Envelope:
+def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
     """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
-    envelope = envelopes.read_header(stream, key, bound_to)
+    envelope = read_header(stream, key, bound_to)
     size = stream.seek(0, 2)
     if size != envelope.size:
-        raise envelopes.TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
+        raise TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
     return envelope
 
 
-def _text(stream: BinaryIO, envelope: envelopes.Envelope, part: str) -> str:
-    return decode_output(envelopes.read_part(stream, envelope, part)) if envelope.has(part) else ""
+def _text(stream: BinaryIO, envelope: Envelope, part: str) -> str:
+    return decode_output(read_part(stream, envelope, part)) if envelope.has(part) else ""
 
 
 def decode_output(data: bytes) -> str:
@@ -164,14 +173,14 @@ def decode_output(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def outcome_from(stream: BinaryIO, envelope: envelopes.Envelope, sha256: str = "") -> Outcome:
+def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outcome:
     """The outcome in an envelope whose seal was checked. Raises WireError, KeyError, TypeError, ValueError."""
     header: Mapping[str, Any] = envelope.header
     kind = header["outcome"]
-    if kind not in envelopes.OUTCOME_KINDS:
+    if kind not in OUTCOME_KINDS:
         raise ValueError(f"there is no kind {kind!r:.50}")
 
-    is_value = kind == envelopes.VALUE
+    is_value = kind == VALUE
     return Outcome(
         kind=kind,
         stdout=_text(stream, envelope, "stdout"),
@@ -182,7 +191,7 @@ def outcome_from(stream: BinaryIO, envelope: envelopes.Envelope, sha256: str = "
         name=storable_text(header.get("name", "")),
         python=storable_text(header["python"]),
         cloudpickle=storable_text(header.get("cloudpickle", "")),
-        raised=raised_of(header["exception"]) if kind == envelopes.EXCEPTION else None,
+        raised=raised_of(header["exception"]) if kind == EXCEPTION else None,
         signal=_status(header.get("signal")),
         exit_status=_status(header.get("exit_status")),
         reason=storable_text(header.get("reason", "")),
@@ -196,9 +205,9 @@ def outcome_from(stream: BinaryIO, envelope: envelopes.Envelope, sha256: str = "
     )
 
 
-def _value(stream: BinaryIO, envelope: envelopes.Envelope, sha256: str) -> bytes | memoryview:
+def _value(stream: BinaryIO, envelope: Envelope, sha256: str) -> bytes | memoryview:
     is_last = envelope.entry("value") == envelope.parts[-1]
-    return envelopes.view_part(stream, envelope, "value", sha256 if is_last else "")
+    return view_part(stream, envelope, "value", sha256 if is_last else "")
 
 
 def raised_of(header: Mapping[str, Any]) -> Raised:

@@ -8,19 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
-from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, read_part
+from ...errors import OutcomeError
+from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
 from ...protocol.identity import TaskAddress
 from ...protocol.limits import KEPT_BYTES
-from ..outcome import (
-    Outcome,
-    decode_output,
-    outcome_from,
-    parse_count,
-    raised_of,
-    read_envelope,
-    refusing,
-    storable_text,
-)
+from ..outcome import Outcome, decode_output, outcome_from, parse_count, raised_of, read_envelope, storable_text
 from ..traceback_source import SourceText, raised_with_lines, stack_with_lines, with_source_lines
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
 
@@ -85,7 +77,7 @@ def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> Task
         OutcomeError: it is not the one that this task sealed, or makes no sense.
     """
     _, task, round = address
-    with refusing(f"the outcome of task {task} in the bucket", "is", "makes"):
+    try:
         envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
         header: Mapping[str, Any] = envelope.header
         if header["outcome"] != ITEMS:
@@ -115,6 +107,12 @@ def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> Task
             task=task,
             round=round,
         )
+    except WireError as error:
+        raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise OutcomeError(
+            f"the outcome of task {task} in the bucket makes no sense: {type(error).__name__}: {error!s:.300}"
+        ) from error
 
 
 def read_chunk(stream: BinaryIO, address: TaskAddress, number: int, store: ValueStore) -> TaskReport:
@@ -124,11 +122,17 @@ def read_chunk(stream: BinaryIO, address: TaskAddress, number: int, store: Value
         OutcomeError: they are not what this task sealed, or make no sense.
     """
     _, task, round = address
-    with refusing(f"items of task {task} in the bucket", "are", "make"):
+    try:
         envelope = read_envelope(stream, address.call.key, address.chunk_binding(number))
         output = _Output(stream, envelope, store)
         items = _items(stream, envelope, store, output)
         return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)
+    except WireError as error:
+        raise OutcomeError(f"items of task {task} in the bucket are refused: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise OutcomeError(
+            f"items of task {task} in the bucket make no sense: {type(error).__name__}: {error!s:.300}"
+        ) from error
 
 
 class _Output:
