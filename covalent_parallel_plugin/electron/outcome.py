@@ -129,8 +129,8 @@ def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "") -> Ou
     Raises:
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
     """
-    # Not in a context manager: its generator in the traceback, beside a view of the stream, crashes the garbage collector
-    # of CPython 3.12.1.
+    # Not in a context manager: its generator in the traceback, beside a view of the stream, crashes the garbage
+    # collector of CPython 3.12.1.
     try:
         envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
         return outcome_from(stream, envelope, sha256)
