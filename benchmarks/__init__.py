@@ -1,1 +1,1 @@
-"""This plugin beside the one that it replaces, on the same stand-in services in one run: `python -m benchmarks`."""
+"""This plugin beside the one that it replaces, on the same emulated services in one run: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""The stand-in services in a process of their own, whose counts the process that started it can read as it runs.
+"""The emulated services in a process of their own, whose counts the process that started it can read as it runs.
 
 Argument: a JSON object with "images" (URI -> command), "is_warm" (whether tasks are forked from a warm process),
 "tasks_at_once" (null: as the emulator does) and "machines" (the model of VMs, or null). Prints one line of JSON, the

@@ -22,7 +22,7 @@ REQUEST_SECONDS = 60
 START_SECONDS = 60
 STOP_SECONDS = 30
 
-# The stand-in's names for what a request to Cloud Storage asks
+# The emulator's names for what a request to Cloud Storage asks
 STORAGE_KINDS = {
     "uploads": ("objects.insert", "uploads.start", "uploads.chunk"),
     "downloads": ("objects.download",),
@@ -57,7 +57,7 @@ def storage_by_kind(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 class Services:
-    """Running stand-in services. `variables` points clients at them."""
+    """Running emulated services. `variables` points clients at them."""
 
     def __init__(self, process: subprocess.Popen[str], variables: dict[str, str]) -> None:
         self._process = process
@@ -141,6 +141,6 @@ def _ask(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
     finally:
         deadline.cancel()
     if not answer:
-        raise RuntimeError(f"the stand-in services ended, or did not answer within {START_SECONDS} s")
+        raise RuntimeError(f"the emulated services ended, or did not answer within {START_SECONDS} s")
     parsed: dict[str, Any] = json.loads(answer)
     return parsed

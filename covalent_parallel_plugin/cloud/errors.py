@@ -26,7 +26,7 @@ TRANSIENT = (
 
 LOGIN = (
     "no Google credentials were found: run `gcloud auth application-default login`, or set"
-    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server; for the local stand-in,"
+    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server; for the emulator,"
     " start the server with the three variables that `covalent-parallel emulator` prints"
 )
 LOCAL_VARIABLES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST)
@@ -59,7 +59,7 @@ def to_package_error(error: Exception, what: str) -> CloudError:
 
 def _whose() -> str:
     """Who was asked."""
-    return "the local stand-in" if any(os.environ.get(name) for name in LOCAL_VARIABLES) else "Google"
+    return "the emulator" if any(os.environ.get(name) for name in LOCAL_VARIABLES) else "Google"
 
 
 def _local_hint() -> str:
@@ -68,7 +68,7 @@ def _local_hint() -> str:
     if not found:
         return ""
     return (
-        f"\nThat was the local stand-in ({', '.join(found)}): see that `covalent-parallel emulator` runs, and start"
+        f"\nThat was the emulator ({', '.join(found)}): see that `covalent-parallel emulator` runs, and start"
         " the Covalent server anew with the variables that it prints, which are others each time unless its ports are"
         " given."
     )

@@ -38,7 +38,7 @@ class ServiceHealth:
     Args:
         name, address: for messages.
         is_local: whether a variable `*_EMULATOR_HOST` names it. Its outage is waited for once, by all requests
-            together: several that follow each other would wait for minutes for a stand-in that was stopped.
+            together: several that follow each other would wait for minutes for an emulator that was stopped.
     """
 
     def __init__(self, name: str, address: str, is_local: bool, clock: Callable[[], float] = time.monotonic):

@@ -1,6 +1,6 @@
 """Google's JSON APIs, asked what exists and what the caller may do; blocking, thread-safe, without retries.
 
-With STORAGE_EMULATOR_HOST set they are asked at that host, under the same paths: the stand-in's one HTTP port stands
+With STORAGE_EMULATOR_HOST set they are asked at that host, under the same paths: the emulator's one HTTP port stands
 for all of them.
 """
 
@@ -106,7 +106,7 @@ class GoogleApis:
         """Ask; the address is Google's own.
 
         Raises:
-            NotOfferedError: the stand-in does not know this API.
+            NotOfferedError: the emulator does not know this API.
             UnavailableError: no answer. PermissionDeniedError: the credentials do not work.
         """
         return self.ask("GET", url, query)

@@ -37,7 +37,7 @@ class Variable:
 
 
 def real_project_id(value: object) -> str:
-    """A project's id as Google gives them; an option may also name one of the stand-in's, with underscores."""
+    """A project's id as Google gives them; an option may also name one of the emulator's, with underscores."""
     name = validators.project_id(value)
     if "_" in name:
         raise ValueError("is no project id: Google's have no underscores (gcloud projects list)")

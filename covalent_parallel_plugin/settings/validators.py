@@ -37,7 +37,7 @@ SERVICE_NODES = ("local", "batch")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
-# Google's have no underscores; the replaced plugin's documentation does, and the stand-in takes any
+# Google's have no underscores; the replaced plugin's documentation does, and the emulator takes any
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

@@ -220,7 +220,7 @@ def test_a_refused_push_is_told_with_the_way_in(
     assert f"podman login {running.host}" in ended.stderr
 
 
-# Electrons, through the stand-in, as its jobs say
+# Electrons, through the emulator, as its jobs say
 
 
 @pytest.fixture

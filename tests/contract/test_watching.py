@@ -504,7 +504,7 @@ def test_a_terminal_writes_its_interruption_below_the_table() -> None:
 
 def test_a_stopped_stand_in_is_not_called_google(place: Place) -> None:
     assert str(to_package_error(ConnectionError("gone"), "list the jobs")).startswith(
-        "the local stand-in could not list the jobs: gone\nThat was the local stand-in (STORAGE_EMULATOR_HOST="
+        "the emulator could not list the jobs: gone\nThat was the emulator (STORAGE_EMULATOR_HOST="
     )
 
 

@@ -14,7 +14,7 @@ SERVICES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST", "LOGGING_EMULATOR_HO
 
 
 def quiet_environment(home: Path, **added: str) -> dict[str, str]:
-    """This process's environment without the user's Covalent, Google account and stand-in."""
+    """This process's environment without the user's Covalent, Google account and emulator."""
     dropped = ("COVALENT_", "XDG_", "GOOGLE_", "CLOUDSDK_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped) and name not in SERVICES}
     return {**kept, "HOME": str(home), "COVALENT_CONFIG_DIR": str(home), "NO_GCE_CHECK": "true", **added}

@@ -1,4 +1,4 @@
-"""Judgements of facts that the stand-in does not have, or has in one form only: pure."""
+"""Judgements of facts that the emulator does not have, or has in one form only: pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exists in the stand-in's project: read from a file, and what Batch makes of requests for anything else."""
+"""What exists in the emulator's project: read from a file, and what Batch makes of requests for anything else."""
 
 from __future__ import annotations
 

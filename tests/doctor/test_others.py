@@ -1,4 +1,4 @@
-"""What other machines say or do not say: registries, the Covalent server, stand-ins of other makes, silence."""
+"""What other machines say or do not say: registries, the Covalent server, emulators of other makes, silence."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def named(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_a_healthy_set_up_is_ok_throughout(covalent_server: PrivateCovalentServer) -> None:
     status, content = run_on(covalent_server)
     unwell = {name: check["found"] for name, check in named(content).items() if check["status"] != "ok"}
-    # The stand-in pulls no image
+    # The emulator pulls no image
     assert set(unwell) == {"image.reachable", "image.versions"}
     assert content["status"] == "ok"
     assert status == 0

@@ -1,4 +1,4 @@
-"""What is wrong with project, bucket, machines, accounts and secrets, set up on the stand-in and diagnosed by name."""
+"""What is wrong with project, bucket, machines, accounts and secrets, set up on the emulator and diagnosed by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EMAIL = "runner@local.iam.gserviceaccount.com"
 
 @contextlib.contextmanager
 def standing(**known: Any) -> Iterator[dict[str, str]]:
-    """The variables of a stand-in in which these things exist."""
+    """The variables of an emulator in which these things exist."""
     with Emulator(buckets=("covalent",), known=ProjectResources(**known)) as emulator:
         yield emulator.environment
 

@@ -1,4 +1,4 @@
-"""A bucket as a folder, on the stand-in's own storage."""
+"""A bucket as a folder, on the emulator's own storage."""
 
 from __future__ import annotations
 

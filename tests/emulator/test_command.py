@@ -94,7 +94,7 @@ def test_a_signal_ends_it_with_its_tasks_and_the_counts_are_printed(
             time.sleep(0.02)
     status, output, errors = running.end(number)
     assert (status, errors) == (0, "")
-    assert "SUCCEEDED" not in output and "FAILED" not in output, "a job that ends with the stand-in is not told"
+    assert "SUCCEEDED" not in output and "FAILED" not in output, "a job that ends with the emulator is not told"
     assert "tasks: attempts 1" in output and "Batch calls: CreateJob 1" in output
     assert living_members(int(pid_file.read_text())) == []
 

@@ -24,7 +24,7 @@ def told(
     faults: Faults | None = None,
     then: Callable[[batch_v1.BatchServiceClient, str], object] = lambda client, name: None,
 ) -> list[JobSummary]:
-    """Run one job of this script, and give what was told of it until the stand-in had stopped."""
+    """Run one job of this script, and give what was told of it until the emulator had stopped."""
     ended: list[JobSummary] = []
     spec = batch_v1.TaskSpec(runnables=[batch_v1.Runnable(script={"text": text})], max_retry_count=retries)
     job = batch_v1.Job(task_groups=[batch_v1.TaskGroup(task_spec=spec, task_count=tasks)])

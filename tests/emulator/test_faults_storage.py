@@ -288,7 +288,7 @@ def test_another_process_switches_faults_on_and_reads_what_took_place() -> None:
         assert call(address, "PUT", "/_emulator/faults", json.dumps(faults.to_json()).encode())[0] == 200
         assert jobs.run().status.state == State.FAILED
         assert call(address, "GET", "/storage/v1/b/covalent")[0] == 503
-        # the stand-in's own addresses are never struck: else faults could not be switched off again
+        # the emulator's own addresses are never struck: else faults could not be switched off again
         found = call(address, "GET", "/_emulator/faults")
         assert found == (200, {"faults": faults.to_json(), "consumed": {"switched": 1, "all": 1}})
         assert call(address, "PUT", "/_emulator/faults", json.dumps(Faults().to_json()).encode())[0] == 200

@@ -1,4 +1,4 @@
-"""The Cloud Logging stand-in, through Google's client."""
+"""The Cloud Logging emulator, through Google's client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin that this project replaces, which nobody here wrote, completes its jobs on the stand-in.
+"""The plugin that this project replaces, which nobody here wrote, completes its jobs on the emulator.
 
 It runs in an environment of its own. To make one and run this:
 

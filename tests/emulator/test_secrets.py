@@ -1,4 +1,4 @@
-"""Secrets of the stand-in: which value a name gives, and what a task gets."""
+"""Secrets of the emulator: which value a name gives, and what a task gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Cloud Storage stand-in, through Google's client and through plain HTTP."""
+"""The Cloud Storage emulator, through Google's client and through plain HTTP."""
 
 from __future__ import annotations
 

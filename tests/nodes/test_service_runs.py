@@ -1,4 +1,4 @@
-"""A node through `run()`, with no Google there, nor a stand-in: what needs neither cannot miss them."""
+"""A node through `run()`, with no Google there, nor an emulator: what needs neither cannot miss them."""
 
 from __future__ import annotations
 

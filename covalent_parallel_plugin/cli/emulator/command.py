@@ -1,4 +1,4 @@
-"""`covalent-parallel emulator`: the stand-in services in the foreground, until Ctrl-C."""
+"""`covalent-parallel emulator`: the emulated services in the foreground, until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def watch(
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
     except UnavailableError as error:
-        # Whole: of a stand-in it goes on with what to do.
+        # Whole: of an emulator it goes on with what to do.
         raise click.ClickException(str(error)) from error
     except (ParallelError, ValueError) as error:
         raise click.ClickException(str(error).split("\n", 1)[0]) from error

@@ -1,7 +1,7 @@
 """Validate a CreateJobRequest against the limits of Batch: pure checks.
 
 The limits are those of Batch's quota page and of the comments in google.cloud.batch.v1. What Batch
-would take and the stand-in cannot do is refused too, never passed over: background runnables, barriers and
+would take and the emulator cannot do is refused too, never passed over: background runnables, barriers and
 encrypted variables.
 """
 
@@ -143,7 +143,7 @@ def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
     if kind is None:
         yield "needs a container or a script"
     elif kind == "barrier":
-        yield "this stand-in has no barriers"
+        yield "this emulator has no barriers"
     elif kind == "container":
         if not runnable.container.image_uri:
             yield "container.image_uri must not be empty"
@@ -155,7 +155,7 @@ def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
     elif not (runnable.script.text or runnable.script.path):
         yield "script needs a text or a path"
     if runnable.background:
-        yield "this stand-in does not run background runnables"
+        yield "this emulator does not run background runnables"
     yield from _duration_mistakes("timeout", batch_v1.Runnable.pb(runnable).timeout)
     yield from _environment_mistakes("environment", runnable.environment)
     yield from _label_mistakes("labels", runnable.labels)
@@ -171,7 +171,7 @@ def _environment_mistakes(where: str, environment: batch_v1.Environment) -> Iter
         if not SECRET_VERSION.fullmatch(secret):
             yield f"{where}: the secret {secret!r} of {name!r} must be projects/PROJECT/secrets/SECRET/versions/VERSION"
     if environment.encrypted_variables.cipher_text:
-        yield f"{where}: this stand-in has no keys for encrypted variables"
+        yield f"{where}: this emulator has no keys for encrypted variables"
 
 
 def _volume_mistakes(volume: batch_v1.Volume) -> Iterator[str]:

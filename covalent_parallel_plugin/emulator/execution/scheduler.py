@@ -34,7 +34,7 @@ DEFAULT_TASKS_AT_ONCE = max(2, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the stand-in takes, in seconds.
+    """How long the emulator takes, in seconds.
 
     A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least; a process that is told to end has
     `grace_seconds` before it is killed.

@@ -77,7 +77,7 @@ class FilterLanguage(Generic[T]):
         if name in self.fields:
             return self.fields[name]
         if parent not in self.keyed or not key:
-            raise FilterError(f"this stand-in cannot filter by {'.'.join(path)!r}")
+            raise FilterError(f"this emulator cannot filter by {'.'.join(path)!r}")
         value = self.keyed[parent].value
         return Field(lambda item: value(item).get(key), self.keyed[parent].compare)
 

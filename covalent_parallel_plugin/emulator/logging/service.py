@@ -138,7 +138,7 @@ def _projects(names: Iterable[str]) -> set[str]:
         raise _invalid("At least one resource name is needed")
     for name in wanted:
         if not re.fullmatch(r"projects/[^/]+", name):
-            raise _invalid(f"This stand-in knows resource names of the form projects/PROJECT_ID, not {name!r}")
+            raise _invalid(f"This emulator knows resource names of the form projects/PROJECT_ID, not {name!r}")
     return {name.partition("/")[2] for name in wanted}
 
 

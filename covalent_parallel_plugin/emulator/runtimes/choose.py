@@ -30,7 +30,7 @@ class RuntimeRequest:
 def choose_runtime(wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
     """Tell which runtime it will be: "podman", "docker" or "process".
 
-    By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the stand-in's addresses
+    By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the emulator's addresses
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
     that does not work and for wishes that contradict each other.
     """

@@ -33,7 +33,7 @@ class ContainerRuntime:
 
     Memory (without swap) and CPU are limited to what the task asked for. A task's volumes are folders: a bucket's
     objects, laid out before the task and written back after it; the folder that `nfs` gives for SERVER:/PATH; an empty
-    one for a local disk. Volumes that have a name belong to the job. Containers of stand-ins that died are removed
+    one for a local disk. Volumes that have a name belong to the job. Containers of emulators that died are removed
     at the start, the own ones at `close`. Raises ValueError if the engine is not installed.
     """
 

@@ -156,7 +156,7 @@ def refuse_volumes(command: Command, vm: VmSpec) -> None:
         raise StartFailed(
             CANNOT_START,
             f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
-            "stand-in with --runtime podman or docker, and give the task a container image.",
+            "emulator with --runtime podman or docker, and give the task a container image.",
         )
 
 

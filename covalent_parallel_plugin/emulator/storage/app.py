@@ -132,7 +132,7 @@ class StorageApp:
     def _answer_metadata(self, call: StorageRequest, body: bytes) -> Reply:
         answer = ANSWERS.get(call.kind)
         if answer is None:
-            raise StorageRefusal(404, "notFound", "Not Found: this stand-in has no such call")
+            raise StorageRefusal(404, "notFound", "Not Found: this emulator has no such call")
         return answer(self._store, call, parse_json(body))
 
     async def _answer_batch(self, call: StorageRequest, incoming: IncomingRequest) -> Response:

@@ -44,7 +44,7 @@ class StorageFaults:
         self._connections = connections
 
     def may_strike(self, call: StorageRequest) -> bool:
-        """Tell whether there is any fault for requests; the stand-in's own addresses have none."""
+        """Tell whether there is any fault for requests; the emulator's own addresses have none."""
         return self._plan.has("storage") and not call.kind.startswith("emulator.")
 
     async def target(self, call: StorageRequest, incoming: IncomingRequest) -> FaultTarget:

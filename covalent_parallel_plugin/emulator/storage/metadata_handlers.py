@@ -175,7 +175,7 @@ def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]
     query = call.query
     for key in ("matchGlob", "softDeleted", "filter"):
         if key in query:
-            raise StorageRefusal(400, "invalid", f"This stand-in does not know the parameter '{key}'")
+            raise StorageRefusal(400, "invalid", f"This emulator does not know the parameter '{key}'")
     page = store.list_page(
         call.bucket,
         prefix=query.get("prefix", ""),

@@ -17,7 +17,7 @@ from .google_apis import CREDENTIALS
 CONNECT_SECONDS = 3.0
 START = "start it with `covalent-parallel emulator`, export the variables that it prints, and restart the server"
 # The kind of identity that the emulator has
-EMULATOR = "stand-in"
+EMULATOR = "emulator"
 LOGIN = "gcloud auth application-default login"
 
 
@@ -39,16 +39,16 @@ def emulator(setup: Setup, facts: Facts) -> CheckResult:
     unreachable = _unreachable(addresses)
     if unreachable:
         why = "; ".join(f"{name}={addresses[name]}: {reason}" for name, reason in unreachable.items())
-        return error(f"the stand-in does not answer: {why}", f"{START}; or, for Google: unset {' '.join(addresses)}")
+        return error(f"the emulator does not answer: {why}", f"{START}; or, for Google: unset {' '.join(addresses)}")
     missing = [name for name in SERVICES if name not in addresses]
     if missing:
         return warning(
-            f"the stand-in is used for {', '.join(addresses)} only: {' and '.join(missing)} not set, so the rest goes"
+            f"the emulator is used for {', '.join(addresses)} only: {' and '.join(missing)} not set, so the rest goes"
             " to Google",
             f"set all three variables, or none: unset {' '.join(addresses)}",
         )
     shown = ", ".join(f"{name}={address}" for name, address in addresses.items())
-    return ok(f"the local stand-in is used, not Google: {shown}")
+    return ok(f"the emulator is used, not Google: {shown}")
 
 
 @check(
@@ -60,7 +60,7 @@ def emulator(setup: Setup, facts: Facts) -> CheckResult:
 def found(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are the APIs and whose credentials they are asked with."""
     if "STORAGE_EMULATOR_HOST" in setup.emulator_addresses:
-        return ok("none are needed for the stand-in", facts=(GoogleApis.connect(), Identity(EMULATOR)))
+        return ok("none are needed for the emulator", facts=(GoogleApis.connect(), Identity(EMULATOR)))
     try:
         google, identity = default_credentials()
     except PermissionDeniedError as problem:
@@ -79,7 +79,7 @@ def quota_project(setup: Setup, facts: Facts) -> CheckResult:
     identity, project_id = facts[CREDENTIALS][1], setup.settings.project_id
     remedy = f"gcloud auth application-default set-quota-project {project_id}"
     if identity.kind == EMULATOR:
-        return ok("not asked for: the stand-in has none")
+        return ok("not asked for: the emulator has none")
     if identity.quota_project and identity.quota_project != project_id:
         return warning(
             f"the credentials count API calls against {identity.quota_project!r}, and the jobs run in {project_id!r}",

@@ -24,7 +24,7 @@ REGISTRY_SECONDS = 8.0
 
 @check(
     REACHABLE,
-    "the registry has the image of `container_image_uri` (empty: the stock image of this Python); the stand-in asks"
+    "the registry has the image of `container_image_uri` (empty: the stock image of this Python); the emulator asks"
     " none",
     "name one that is there, or build it: `covalent-parallel image build`",
     options=("container_image_uri",),
@@ -41,7 +41,7 @@ def reachable(setup: Setup, facts: Facts) -> CheckResult:
     except ValueError as problem:
         return error(str(problem), "set container_image_uri")
     if setup.emulator_addresses and not (reference.is_local and ":" in reference.host):
-        return skipped(f"the stand-in asks no registry for {uri}")
+        return skipped(f"the emulator asks no registry for {uri}")
     try:
         config = read_image_config(uri, REGISTRY_SECONDS)
     except (MissingResourceError, PermissionDeniedError) as problem:

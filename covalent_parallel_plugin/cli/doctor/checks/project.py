@@ -140,7 +140,7 @@ def evaluate_batch(listing: CloudError | None, settings: Settings, member: str) 
     if isinstance(listing, MissingResourceError):
         return error(str(listing), "see project.exists and region.known")
     if isinstance(listing, UnavailableError):
-        return error(str(listing), "see that this machine reaches batch.googleapis.com:443 (gRPC), or the stand-in")
+        return error(str(listing), "see that this machine reaches batch.googleapis.com:443 (gRPC), or the emulator")
     return error(str(listing), "see the text")
 
 
