@@ -135,6 +135,9 @@ class ObjectStore:
                 return False
             except DataCorruption as error:
                 changed = error
+            except ParallelError:
+                # The target's own: it takes no more.
+                raise
             except Exception as error:
                 raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
             else:

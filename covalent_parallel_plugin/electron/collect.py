@@ -81,11 +81,11 @@ class Collector:
         folder = self.settings.cache_dir
         Path(folder).mkdir(parents=True, exist_ok=True)
         address = self.identity.task()
-        with DownloadBuffer(folder, address.call.key, address.binding(OUTCOME)) as arrival:
+        with DownloadBuffer(folder, address.call.key, address.binding(OUTCOME), "the outcome") as arrival:
             try:
-                if not self.services.objects.get(address.outcome_name, arrival):
+                if not arrival.fetch(self.services.objects, address.outcome_name):
                     return None
-                return read_outcome(arrival.file, address, arrival.sha256)
+                return read_outcome(arrival.file, address, arrival.sha256, arrival.envelope)
             except CorruptObjectError as error:
                 return OutcomeError(str(error))
             except OutcomeError as error:

@@ -23,12 +23,16 @@ from ..protocol.envelope import (
     view_part,
 )
 from ..protocol.identity import TaskAddress
-from ..protocol.limits import DEEPEST_ARGUMENT
+from ..protocol.limits import DEEPEST_ARGUMENT, KEPT_BYTES
 
 # Past this a number of bytes, attempts or kills means nothing, and arithmetic with it may fail
 LARGEST_COUNT = 2**63
 # wait(2): an exit status and a signal's number are a byte each
 LARGEST_STATUS = 255
+# What the runner keeps of a stream, with the lines of its own
+LARGEST_OUTPUT_BYTES = 2 * KEPT_BYTES + 128 * 1024
+# A value's text, where it is longer than the value's pickle
+LARGEST_SHOWN_BYTES = 16 * 1024 * 1024
 # What an exception's arguments may be: JSON carries these exactly, and no class can mistake them for something else
 PLAIN = (str, int, float, bool, type(None))
 
@@ -121,10 +125,10 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "") -> Outcome:
+def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:
     """Read and check an outcome; of a large value the pickle is a view of the stream, which then has to be a file.
 
-    `sha256` is that of the last part's bytes where it is known already.
+    `sha256` is that of the last part's bytes, and `envelope` the stream's header, where they are known already.
 
     Raises:
         OutcomeError: it is not the one that the task of this call sealed, or makes no sense.
@@ -132,10 +136,11 @@ def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "") -> Ou
     # Not in a context manager: its generator in the traceback, beside a view of the stream, crashes the garbage
     # collector of CPython 3.12.1.
     try:
-        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
+        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME), envelope)
         return outcome_from(stream, envelope, sha256)
     except WireError as error:
-        raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error
+        # Its traceback would hold on to the value.
+        raise OutcomeError(f"the outcome in the bucket is refused: {error}") from error.with_traceback(None)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OutcomeError(
             f"the outcome in the bucket makes no sense: {type(error).__name__}: {error!s:.300}"
@@ -155,17 +160,33 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
         raise OutcomeError(f"the output in the bucket is refused: {error}") from error
 
 
-def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
+def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes, envelope: Envelope | None = None) -> Envelope:
     """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
-    envelope = read_header(stream, key, bound_to)
+    envelope = envelope or read_header(stream, key, bound_to)
     size = stream.seek(0, 2)
     if size != envelope.size:
         raise TruncatedError(f"the object has {size} bytes, and its header tells of {envelope.size}")
     return envelope
 
 
+def read_output(stream: BinaryIO, envelope: Envelope, part: str) -> bytes:
+    """What was kept of a stream. Raises WireError."""
+    if envelope.entry(part).size > LARGEST_OUTPUT_BYTES:
+        raise WireError(f"{part} is longer than any that is kept")
+    return read_part(stream, envelope, part)
+
+
 def _text(stream: BinaryIO, envelope: Envelope, part: str) -> str:
-    return decode_output(read_part(stream, envelope, part)) if envelope.has(part) else ""
+    return decode_output(read_output(stream, envelope, part)) if envelope.has(part) else ""
+
+
+def _shown(stream: BinaryIO, envelope: Envelope) -> str:
+    """A value's text: short, but for that of a sublattice, which is its value."""
+    if not envelope.has("string"):
+        return ""
+    if envelope.entry("string").size > max(LARGEST_SHOWN_BYTES, envelope.entry("value").size):
+        raise WireError("the value's text is too long")
+    return decode_output(read_part(stream, envelope, "string"))
 
 
 def decode_output(data: bytes) -> str:
@@ -187,7 +208,7 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
         stderr=_text(stream, envelope, "stderr"),
         attempt=parse_count(header["attempt"]),
         pickle=_value(stream, envelope, sha256) if is_value else b"",
-        shown=_text(stream, envelope, "string") if is_value else "",
+        shown=_shown(stream, envelope) if is_value else "",
         name=storable_text(header.get("name", "")),
         python=storable_text(header["python"]),
         cloudpickle=storable_text(header.get("cloudpickle", "")),

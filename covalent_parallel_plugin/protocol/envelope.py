@@ -2,7 +2,7 @@
 
 One object in the bucket is one envelope::
 
-    magic (8 bytes) | header length (4, big-endian) | header (JSON, UTF-8) | seal (32) | part | part | ...
+    magic (8 bytes) | header length (4, big-endian) | header (JSON, ASCII) | seal (32) | part | part | ...
 
 The header lists every part with its length in bytes and its SHA-256; the seal is HMAC-SHA256 over a binding (what this
 object is, for which call, task index and item), the magic and the header. So the seal covers the body through its
@@ -22,9 +22,11 @@ import os
 from io import BytesIO
 from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
 
-from .limits import MAX_BODY_BYTES, MAX_HEADER_BYTES
+from .limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADER_VALUES
 
 MAGIC = b"CVPARLL\x01"
+# What precedes the header: the magic and the header's length
+START_BYTES = len(MAGIC) + 4
 SEAL_BYTES = 32
 CHUNK_BYTES = 1024 * 1024
 # Past this a part is better looked at in its file than copied out of it
@@ -161,6 +163,24 @@ def envelope_size(prefix: bytes, parts: Mapping[str, Part]) -> int:
     return len(prefix) + sum(p.size if isinstance(p, FilePart) else len(p) for p in parts.values())
 
 
+def sealed_header_size(start: bytes) -> int:
+    """The length in bytes of magic, header and seal, told from the first START_BYTES of an envelope.
+
+    Raises:
+        UnknownVersionError: no envelope, or one of another version.
+        TruncatedError: these are fewer bytes.
+        ForgedError: no header is so long.
+    """
+    if start[: len(MAGIC)] != MAGIC[: len(start)]:
+        raise UnknownVersionError("the object does not start as version %d of this package's format does" % MAGIC[-1])
+    if len(start) < START_BYTES:
+        raise TruncatedError("the object ends within its first %d bytes" % START_BYTES)
+    length = int.from_bytes(start[len(MAGIC) : START_BYTES], "big")
+    if length > MAX_HEADER_BYTES:
+        raise ForgedError("the object names a header of %d bytes" % length)
+    return START_BYTES + length + SEAL_BYTES
+
+
 def read_header(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
     """Read and authenticate the header of the envelope that starts at the stream's position 0.
 
@@ -170,21 +190,15 @@ def read_header(stream: BinaryIO, key: bytes, bound_to: bytes) -> Envelope:
         ForgedError: the seal does not fit `key` and `bound_to`.
     """
     stream.seek(0)
-    start = stream.read(len(MAGIC) + 4)
-    if start[: len(MAGIC)] != MAGIC[: len(start)]:
-        raise UnknownVersionError("the object does not start as version %d of this package's format does" % MAGIC[-1])
-    if len(start) < len(MAGIC) + 4:
-        raise TruncatedError("the object ends within its first %d bytes" % (len(MAGIC) + 4))
-    length = int.from_bytes(start[len(MAGIC) :], "big")
-    if length > MAX_HEADER_BYTES:
-        raise ForgedError("the object names a header of %d bytes" % length)
-    text = stream.read(length)
+    start = stream.read(START_BYTES)
+    size = sealed_header_size(start)
+    text = stream.read(size - START_BYTES - SEAL_BYTES)
     given = stream.read(SEAL_BYTES)
-    if len(text) < length or len(given) < SEAL_BYTES:
+    if START_BYTES + len(text) + len(given) < size:
         raise TruncatedError("the object ends within its header")
     if not hmac.compare_digest(given, _seal_of(start + text, key, bound_to)):
         raise ForgedError("the object's seal does not fit this call: it was changed, or made for another one")
-    return _envelope(text, body_offset=len(start) + length + SEAL_BYTES)
+    return _envelope(text, body_offset=size)
 
 
 def read_part(stream: BinaryIO, envelope: Envelope, name: str) -> bytes:
@@ -243,14 +257,31 @@ def _seal_of(start: bytes, key: bytes, bound_to: bytes) -> bytes:
 
 def _envelope(text: bytes, body_offset: int) -> Envelope:
     try:
-        header = json.loads(text.decode())
+        if _has_too_many_values(text):
+            raise ValueError("it holds more than %d values" % MAX_HEADER_VALUES)
+        header = json.loads(text.decode("ascii"))
         offset = 0
         parts = []
         for name, size, sha256 in header["parts"]:
             parts.append(PartEntry(str(name), offset, int(size), str(sha256)))
             offset += int(size)
             if int(size) < 0 or offset > MAX_BODY_BYTES:
-                raise ValueError("the part %r has an impossible size" % name)
+                raise ValueError("a part has an impossible size")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise WireError("the sealed header cannot be read: %s" % error) from error
+        raise WireError("the sealed header cannot be read: %.300s" % error) from error
     return Envelope(header, tuple(parts), body_offset)
+
+
+def _has_too_many_values(text: bytes) -> bool:
+    """Whether JSON holds more than MAX_HEADER_VALUES, told without making them: each takes up to 200 bytes."""
+    if _separators(text) <= MAX_HEADER_VALUES:
+        return False
+    # What stands in texts does not count.
+    text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if text.count(b'"') > 2 * MAX_HEADER_VALUES:
+        return True
+    return _separators(b"".join(text.split(b'"')[::2])) > MAX_HEADER_VALUES
+
+
+def _separators(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from covalent_parallel_plugin.cloud.session import READ_BYTES
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
 from covalent_parallel_plugin.electron.download_buffer import DownloadBuffer
 from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope
-from covalent_parallel_plugin.protocol.envelope import OUTCOME, Part, envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.envelope import MAGIC, OUTCOME, Part, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
 
 if TYPE_CHECKING:
@@ -27,14 +29,18 @@ BOUND_TO = task_binding(OUTCOME, CALL_ID)
 VALUE = os.urandom(9_000_000)
 
 
+def put(store: ObjectStore, parts: dict[str, Part], more: bytes = b"") -> str:
+    """The name of a new object that holds an outcome, and more behind it."""
+    name = f"contract/{uuid.uuid4()}"
+    prefix = seal_envelope({"outcome": envelope.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
+    store.put(name, [*envelope_chunks(prefix, parts), more])
+    return name
+
+
 @pytest.fixture
 def name(store: ObjectStore) -> str:
     """An object that holds an outcome with a large value."""
-    name = f"contract/{uuid.uuid4()}"
-    parts: dict[str, Part] = {"stdout": b"out", "value": VALUE}
-    prefix = seal_envelope({"outcome": envelope.VALUE, "attempt": 0, "python": "3.11.7"}, parts, KEY, BOUND_TO)
-    store.put(name, list(envelope_chunks(prefix, parts)))
-    return name
+    return put(store, {"stdout": b"out", "value": VALUE})
 
 
 @pytest.fixture
@@ -44,8 +50,8 @@ def struck(on_emulator: Emulator) -> Iterator[Emulator]:
 
 
 def fetched(store: ObjectStore, name: str, folder: Path, most_in_memory: int = 2**30) -> bytes:
-    with DownloadBuffer(str(folder), KEY, BOUND_TO, most_in_memory) as arrival:
-        assert store.get(name, arrival)
+    with DownloadBuffer(str(folder), KEY, BOUND_TO, "the outcome", most_in_memory) as arrival:
+        assert arrival.fetch(store, name)
         assert arrival.sha256
         return bytes(read_outcome(arrival.file, CallIdentity(CALL_ID, KEY, "").task(), arrival.sha256).pickle)
 
@@ -66,3 +72,46 @@ def test_one_that_is_changed_every_time_is_refused(
     struck.faults.set(Faults((Fault("storage.corrupt", request="objects.download", object=name),)))
     with pytest.raises(CorruptObjectError, match="arrived changed 3 times"):
         fetched(store, name, tmp_path)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_small_one_whose_header_is_changed_on_its_way_is_fetched_again(
+    struck: Emulator, store: ObjectStore, tmp_path: Path, times: int
+) -> None:
+    """A header is judged before the client can compare checksums."""
+    name = put(store, {"value": b"small"})
+    struck.faults.set(Faults((Fault("storage.corrupt", request="objects.download", object=name, first=times),)))
+    with DownloadBuffer(str(tmp_path), KEY, BOUND_TO, "the outcome") as arrival:
+        assert arrival.fetch(store, name)
+        assert read_outcome(arrival.file, CallIdentity(CALL_ID, KEY, "").task()).pickle == b"small"
+
+
+class Counting(DownloadBuffer):
+    """Knows how much was downloaded."""
+
+    came = 0
+
+    def write(self, data: bytes) -> int:
+        self.came += len(data)
+        return super().write(data)
+
+
+@pytest.mark.parametrize("start", [b"", MAGIC + b"\0\0\xff\xff"], ids=["noise", "a header"])
+def test_a_forged_one_is_not_downloaded(store: ObjectStore, tmp_path: Path, start: bytes) -> None:
+    name = f"contract/{uuid.uuid4()}"
+    store.put(name, [start, bytes(40_000_000)])
+    with Counting(str(tmp_path), KEY, BOUND_TO, "the outcome", most_in_memory=0) as arrival:
+        with pytest.raises(OutcomeError, match="the outcome in the bucket is refused: "):
+            arrival.fetch(store, name)
+        assert arrival.file.seek(0, 2) == 0
+    assert arrival.came <= 3 * READ_BYTES
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_on_behind_what_was_sealed_is_not_downloaded(store: ObjectStore, tmp_path: Path) -> None:
+    name = put(store, {"value": b"small"}, bytes(40_000_000))
+    with Counting(str(tmp_path), KEY, BOUND_TO, "the outcome") as arrival:
+        with pytest.raises(OutcomeError, match="longer than the"):
+            arrival.fetch(store, name)
+        assert arrival.file.seek(0, 2) == 0
+    assert arrival.came <= READ_BYTES

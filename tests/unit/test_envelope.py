@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,7 @@ from covalent_parallel_plugin.protocol.envelope import (
 )
 from covalent_parallel_plugin.protocol.environment import ENV_KEY, remove_key
 from covalent_parallel_plugin.protocol.identity import task_binding
+from covalent_parallel_plugin.protocol.limits import MAX_HEADER_VALUES
 
 KEY = b"k" * 32
 BOUND_TO = task_binding(OUTCOME, "call-1", 3)
@@ -189,6 +191,35 @@ def test_no_byte_can_move_between_the_binding_and_what_is_sealed() -> None:
 def test_another_version_is_told_as_such() -> None:
     with pytest.raises(UnknownVersionError, match="version 1"):
         opened(MAGIC[:-1] + b"\x02" + sealed()[8:])
+
+
+def sealed_text(text: bytes) -> io.BytesIO:
+    start = MAGIC + len(text).to_bytes(4, "big") + text
+    return io.BytesIO(start + _seal_of(start, KEY, BOUND_TO))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"[],", b"{},", b'{"":1},', b"[" * 500 + b"]" * 500 + b",", b"1,", b'"ab",', b'"",', b'"\\\\",', b'"\\"",'],
+    ids=lambda unit: unit[:8].decode(),
+)
+def test_a_sealed_header_of_many_values_is_refused_before_they_are_made(unit: bytes) -> None:
+    count = 2 * MAX_HEADER_VALUES if unit[0] in b'{"1' or len(unit) < 10 else MAX_HEADER_VALUES // 400
+    stream = sealed_text(b'{"parts":[],"x":[' + unit * count + b"0]}")
+    size = len(stream.getbuffer())
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match="more than 1048576 values"):
+            read_header(stream, KEY, BOUND_TO)
+        assert tracemalloc.get_traced_memory()[1] < 5 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_stands_in_the_texts_of_a_header_is_not_counted() -> None:
+    text = '[{,\\"' * MAX_HEADER_VALUES
+    found = read_header(io.BytesIO(sealed({}, header={"text": text, '"': ["\\"]})), KEY, BOUND_TO).header
+    assert (found["text"], found['"']) == (text, ["\\"])
 
 
 def test_an_unknown_part_is_refused_by_name() -> None:

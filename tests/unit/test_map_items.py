@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,31 @@ def changed_table(**columns: Any) -> dict[str, Any]:
 def test_a_header_that_makes_no_sense_is_refused(store: ValueStore, changed: dict[str, Any]) -> None:
     with pytest.raises(OutcomeError, match=r"outcome of task 1 .* (makes no sense|is refused)"):
         read(store, sealed({**HEADER, **changed}))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outside": [[[0, 8]] * 100_000, []]},
+        {"outside": [[[0, 8], [7, 8]], []]},
+        changed_table(index=[0] * 2_000_000),
+        {"count": 2_000_000_000},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_header_that_would_take_much_memory_is_refused(store: ValueStore, changed: dict[str, Any]) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(OutcomeError, match=r"outcome of task 1 .* (makes no sense|is refused)"):
+            read(store, sealed({**HEADER, **changed}))
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_output_that_is_longer_than_any_that_is_kept_is_refused(store: ValueStore) -> None:
+    with pytest.raises(OutcomeError, match="stdout is longer"):
+        read(store, sealed(parts={**PARTS, "stdout": b"x" * (3 * KEPT_BYTES)}))
 
 
 json_values = st.recursive(

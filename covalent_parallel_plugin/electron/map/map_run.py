@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from typing import BinaryIO, cast
 
 import aiofiles.os
 from google.cloud import batch_v1
@@ -19,11 +17,13 @@ from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
+from ...protocol.envelope import OUTCOME
 from ...protocol.object_names import round_folder
 from ...settings import Settings
 from ..cache_folder import require_folder
 from ..call import Call, Map, Pickles, new_identity
 from ..collect import Collector
+from ..download_buffer import DownloadBuffer
 from ..electron_job import map_job, owner_of
 from ..traceback_source import SourceText
 from ..value_buffer import IN_MEMORY_BYTES
@@ -203,16 +203,19 @@ class MapRun:
 
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
         address, store = self._identity.task(task, round), self._store
-        name = address.outcome_name if number is None else address.chunk_name(number)
-        # Past its size in memory this file has no name in `cache_dir`, so nothing of it can be left there.
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._settings.cache_dir) as file:
-            stream = cast(BinaryIO, file)
+        if number is None:
+            name, bound_to, title = address.outcome_name, address.binding(OUTCOME), f"the outcome of task {task}"
+        else:
+            name, bound_to = address.chunk_name(number), address.chunk_binding(number)
+            title = f"a chunk of items of task {task}"
+        folder = self._settings.cache_dir
+        with DownloadBuffer(folder, address.call.key, bound_to, title, IN_MEMORY_BYTES) as arrival:
             try:
-                if not self._jobs.services.objects.get(name, stream):
+                if not arrival.fetch(self._jobs.services.objects, name):
                     return None
                 if number is None:
-                    return read_task(stream, address, store)
-                return read_chunk(stream, address, number, store)
+                    return read_task(arrival.file, address, store, arrival.envelope)
+                return read_chunk(arrival.file, address, number, store, arrival.envelope)
             except CorruptObjectError as error:
                 return OutcomeError(str(error))
             except OutcomeError as error:

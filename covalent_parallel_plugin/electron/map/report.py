@@ -9,15 +9,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
 from ...errors import OutcomeError
-from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError, read_part
+from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError
 from ...protocol.identity import TaskAddress
 from ...protocol.limits import KEPT_BYTES
-from ..outcome import Outcome, decode_output, outcome_from, parse_count, raised_of, read_envelope, storable_text
+from ..outcome import (
+    Outcome,
+    decode_output,
+    outcome_from,
+    parse_count,
+    raised_of,
+    read_envelope,
+    read_output,
+    storable_text,
+)
 from ..traceback_source import SourceText, raised_with_lines, stack_with_lines, with_source_lines
 from .item_table import COPY_BYTES, Item, ItemTable, ValueStore
 
-# No map has more items than this: their indices are numbers that something was counted with
-MOST_ITEMS = 2**31
+# No map has more items than this: of each one that is missing the dispatcher holds the index
+MOST_ITEMS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -70,15 +79,17 @@ def report_with_source_lines(report: TaskReport, source: SourceText) -> TaskRepo
     return replace(report, running=running, ended=None if ended is None else with_source_lines(ended, source))
 
 
-def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> TaskReport:
-    """The outcome of one task of a map, with its values moved to the store.
+def read_task(
+    stream: BinaryIO, address: TaskAddress, store: ValueStore, envelope: Envelope | None = None
+) -> TaskReport:
+    """The outcome of one task of a map, with its values moved to the store; `envelope` is its header where known.
 
     Raises:
         OutcomeError: it is not the one that this task sealed, or makes no sense.
     """
     _, task, round = address
     try:
-        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME))
+        envelope = read_envelope(stream, address.call.key, address.binding(OUTCOME), envelope)
         header: Mapping[str, Any] = envelope.header
         if header["outcome"] != ITEMS:
             # It never came to its items.
@@ -115,7 +126,9 @@ def read_task(stream: BinaryIO, address: TaskAddress, store: ValueStore) -> Task
         ) from error
 
 
-def read_chunk(stream: BinaryIO, address: TaskAddress, number: int, store: ValueStore) -> TaskReport:
+def read_chunk(
+    stream: BinaryIO, address: TaskAddress, number: int, store: ValueStore, envelope: Envelope | None = None
+) -> TaskReport:
     """Items that a task delivered before its end, with their values moved to the store.
 
     Raises:
@@ -123,7 +136,7 @@ def read_chunk(stream: BinaryIO, address: TaskAddress, number: int, store: Value
     """
     _, task, round = address
     try:
-        envelope = read_envelope(stream, address.call.key, address.chunk_binding(number))
+        envelope = read_envelope(stream, address.call.key, address.chunk_binding(number), envelope)
         output = _Output(stream, envelope, store)
         items = _items(stream, envelope, store, output)
         return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)
@@ -144,7 +157,7 @@ class _Output:
         self._outside = header["outside"]
         if len(self._sizes) != 2 or len(self._outside) != 2:
             raise ValueError("there are two streams")
-        self._kept = [read_part(stream, envelope, name) for name in ("stdout", "stderr")]
+        self._kept = [read_output(stream, envelope, name) for name in ("stdout", "stderr")]
         self._starts = [store.add(iter((data,))) for data in self._kept]
 
     def place(self, stream: int, start: object, end: object) -> tuple[int, int]:
@@ -155,6 +168,8 @@ class _Output:
     def text(self, stream: int, spots: Iterable[Sequence[object]]) -> str:
         """The text of these spots of the stream."""
         bounds = [self._bounds(stream, parse_count(start), parse_count(end)) for start, end in spots]
+        if sum(max(last - first, 0) for first, last in bounds) > len(self._kept[stream]):
+            raise ValueError("its spots of a stream overlap")
         return decode_output(b"".join(self._kept[stream][first:last] for first, last in bounds))
 
     def outside(self, stream: int) -> str:
