@@ -28,6 +28,29 @@ def pickle_of_list(pickles: Iterable[Tuple[int, Iterable[Buffer]]]) -> Iterator[
     return list_of_entries(_entry(size, chunks) for size, chunks in pickles)
 
 
+def pickles_in(data: bytes) -> list[memoryview] | None:
+    """The values' pickles in the bytes that `pickle_of_list` makes, nothing loaded; None in any other bytes."""
+    opening, view = RECALL_LOADS + BYTES, memoryview(data)
+    found: list[memoryview] = []
+    position = len(HEAD + LIST)
+    if not data.startswith(HEAD + LIST):
+        return None
+    while len(found) % BATCH == 0 and data.startswith(BEGIN, position):
+        position += len(BEGIN)
+        before = len(found)
+        for _ in range(BATCH):
+            start = position + len(opening) + 8
+            end = start + int.from_bytes(data[start - 8 : start], "little")
+            if not (data.startswith(opening, position) and data.startswith(CALL, end)):
+                break
+            found.append(view[start:end])
+            position = end + len(CALL)
+        if len(found) == before or not data.startswith(LIST_END, position):
+            return None
+        position += len(LIST_END)
+    return found if position == len(data) - len(STOP) and data.endswith(STOP) else None
+
+
 def list_of_entries(entries: Iterable[Iterable[Buffer]], batch: int = BATCH) -> Iterator[Buffer]:
     """The bytes of a pickle of a list, given those that make each of its values on the pickle machine."""
     yield HEAD + LIST

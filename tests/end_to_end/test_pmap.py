@@ -83,6 +83,16 @@ def of_nothing_of_an_earlier_electron():
 def of_nothing():
     return power([])
 
+@workflow()
+def of_items_of_a_map():
+    first, second, third = power([1, 2, 3])
+    squares = power(range(4, 8))
+    return [third, squares[-1], first, best(squares[0:2]), squares[1:][0]]
+
+@workflow()
+def of_an_item_that_is_not_there():
+    return power([1, 2])[2]
+
 def noted():
     with open(note, "a") as file:
         file.write("hook\\n")
@@ -217,6 +227,7 @@ def make_wheel(folder: Path) -> Path:
         ("with_constants", [101, 8, 27]),
         ("with_a_constant_of_an_earlier_electron", [True, False]),
         ("of_electrons", [4, 9]),
+        ("of_items_of_a_map", [9, 49, 1, 25, 25]),
         ("of_nothing", []),
         ("of_nothing_of_an_earlier_electron", []),
         ("of_tuples_with_electrons", [8, 5]),
@@ -234,6 +245,13 @@ def make_wheel(folder: Path) -> Path:
 def test_a_map_gives_the_values_in_order(reports: Mapping[str, Any], name: str, value: Any) -> None:
     assert reports[name].status == "COMPLETED", reports[name]
     assert reports[name].value == value
+
+
+def test_an_item_that_is_not_there_is_an_index_error(reports: Mapping[str, Any]) -> None:
+    report = reports["of_an_item_that_is_not_there"]
+    assert report.status == "FAILED"
+    (node,) = (node for name, node in report.electrons.items() if name.endswith(".__getitem__"))
+    assert node.stderr.endswith("IndexError: list index out of range\n")
 
 
 def test_hooks_run_once_per_task_and_not_per_item(reports: Mapping[str, Any], note: Path) -> None:

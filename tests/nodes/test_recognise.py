@@ -28,11 +28,11 @@ EXPECTED = {
     "_auto_list_node": Kind.LIST,
     "_auto_dict_node": Kind.DICT,
     "_postprocess_recursively": Kind.NEEDS_UNPICKLING,
-    ":second.__getitem__": Kind.NEEDS_UNPICKLING,
+    ":second.__getitem__": Kind.ITEM,
     ":second.__getattr__": Kind.NEEDS_UNPICKLING,
-    ":first()[0]": Kind.NEEDS_UNPICKLING,
-    ":first()[1]": Kind.NEEDS_UNPICKLING,
-    "::first()[1].__getitem__": Kind.NEEDS_UNPICKLING,
+    ":first()[0]": Kind.ITEM,
+    ":first()[1]": Kind.ITEM,
+    "::first()[1].__getitem__": Kind.ITEM,
     "first_+_second": Kind.NEEDS_UNPICKLING,
     "first_-_second": Kind.NEEDS_UNPICKLING,
     "first_*_2": Kind.NEEDS_UNPICKLING,
@@ -79,10 +79,18 @@ def test_a_users_function_that_is_called_as_covalents_is_the_users() -> None:
     assert kind_of("_auto_list_node", cloudpickle.dumps(function)) is None
 
 
-def test_a_list_node_of_another_version_is_run_rather_than_put_together() -> None:
-    function = renamed("_auto_list_node")
-    function.__module__, function.__qualname__ = MODULE, LIST_NODE
-    assert kind_of("_auto_list_node", cloudpickle.dumps(function)) is Kind.NEEDS_UNPICKLING
+@pytest.mark.parametrize(
+    ("name", "made_as"),
+    [
+        ("_auto_list_node", LIST_NODE),
+        (":f.__getitem__", "Electron.__getitem__.<locals>.get_item"),
+        (":f()[0]", "Electron.__iter__.<locals>.get_item"),
+    ],
+)
+def test_a_node_of_another_version_is_run_rather_than_done_here(name: str, made_as: str) -> None:
+    function = renamed(name)
+    function.__module__, function.__qualname__ = MODULE, made_as
+    assert kind_of(name, cloudpickle.dumps(function)) is Kind.NEEDS_UNPICKLING
 
 
 def test_what_runs_the_users_code_is_left_to_batch() -> None:

@@ -1,4 +1,4 @@
-"""An envelope that is copied into memory or a file: hashed on its way, and refused as soon as it is not the sealed one."""
+"""An envelope that is copied into memory or a file: hashed on its way, refused as soon as it is not the sealed one."""
 
 from __future__ import annotations
 

@@ -17,12 +17,6 @@ from types import CodeType
 MODULE = "covalent._workflow.electron"
 LIST_NODE = "Electron.connect_node_with_others.<locals>._auto_list_node"
 DICT_NODE = "Electron.connect_node_with_others.<locals>._auto_dict_node"
-LOADED_NODES = (
-    "Electron.__iter__.<locals>.get_item",
-    "Electron.__getitem__.<locals>.get_item",
-    "Electron.__getattr__.<locals>.get_attr",
-    "Electron.get_op_function.<locals>.func_for_op",
-)
 OPERATORS = ("+", "-", "*", "/", "**")
 _OPERATION = re.compile("|".join(re.escape(f"_{operator}_") for operator in OPERATORS))
 POSTPROCESS = "_postprocess_recursively"
@@ -47,7 +41,19 @@ class Kind(enum.Enum):
 
     LIST = "list"
     DICT = "dict"
+    ITEM = "item"
     NEEDS_UNPICKLING = "needs unpickling"
+
+
+# By the qualified name of the function
+NODES = {
+    LIST_NODE: Kind.LIST,
+    DICT_NODE: Kind.DICT,
+    "Electron.__iter__.<locals>.get_item": Kind.ITEM,
+    "Electron.__getitem__.<locals>.get_item": Kind.ITEM,
+    "Electron.__getattr__.<locals>.get_attr": Kind.NEEDS_UNPICKLING,
+    "Electron.get_op_function.<locals>.func_for_op": Kind.NEEDS_UNPICKLING,
+}
 
 
 def may_be_builtin_node(name: str) -> bool:
@@ -79,19 +85,19 @@ def _function_kind(function: bytes) -> Kind | None:
     if made_as.get("__module__") != MODULE:
         return None
     name = made_as.get("__qualname__", "")
-    if name in (LIST_NODE, DICT_NODE):
-        # What is put together here is what this version of Covalent does; another one's function is run.
-        code = _installed_code(name.rsplit(".", 1)[1])
-        if code is not None and code.co_code in function:
-            return Kind.LIST if name == LIST_NODE else Kind.DICT
-        return Kind.NEEDS_UNPICKLING
-    return Kind.NEEDS_UNPICKLING if name in LOADED_NODES else None
+    kind = NODES.get(name)
+    if kind in (None, Kind.NEEDS_UNPICKLING):
+        return kind
+    # What is done here without loading is what this version of Covalent does; another one's function is run.
+    code = _installed_code(name)
+    return kind if code is not None and code.co_code in function else Kind.NEEDS_UNPICKLING
 
 
-def _installed_code(name: str) -> CodeType | None:
+def _installed_code(made_as: str) -> CodeType | None:
     from covalent._workflow.electron import Electron
 
-    constants = Electron.connect_node_with_others.__code__.co_consts
+    _, method, _, name = made_as.split(".")
+    constants = getattr(Electron, method).__code__.co_consts
     return next((found for found in constants if isinstance(found, CodeType) and found.co_name == name), None)
 
 

@@ -25,6 +25,8 @@ _MEMOIZED = b"\x94"
 _FIXED = {b"N": 0, b"\x88": 0, b"\x89": 0, b"K": 1, b"M": 2, b"J": 4, b"G": 8}
 _SIZED = {b"\x8a": 1, b"\x8c": 1, b"X": 4, b"C": 1, b"B": 4}
 _CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
+# What stands before and behind the three bounds of a slice in a pickle of it alone
+_SLICE, _SLICE_END = b"\x8c\x08builtins\x94\x8c\x05slice\x94\x93\x94", b"\x87\x94R\x94."
 
 
 @dataclass(frozen=True)
@@ -126,19 +128,48 @@ def is_list(pickle: bytes) -> bool:
 
 def plain_text(entry: PickleEntry) -> str:
     """The `repr()` of a plain value."""
-    opcode, data = bytes(entry.data[:1]), bytes(entry.data[1:])
+    return repr(_plain_value(entry.data))
+
+
+def text_in(pickle: memoryview) -> str:
+    """The `repr()` of a pickled value that is plain; of any other an ellipsis."""
+    plain = _plain_in(pickle)
+    return "..." if plain is None else repr(_plain_value(plain))
+
+
+def index_in(pickle: bytes) -> int | slice | None:
+    """The index or the slice that a pickle holds, read without loading it; None of any other key."""
+    view = memoryview(pickle)
+    plain = _plain_in(view)
+    if plain is not None:
+        value = _plain_value(plain)
+        return value if type(value) is int else None
+    start = _START.match(view)
+    position = 0 if start is None else start.end() + len(_SLICE)
+    if start is None or view[start.end() : position] != _SLICE:
+        return None
+    bounds = []
+    while size := _plain_size(view[position:]):
+        bounds.append(_plain_value(view[position : position + size]))
+        position += size
+    is_slice = len(bounds) == 3 and all(bound is None or type(bound) is int for bound in bounds)
+    return slice(*bounds) if is_slice and view[position:] == _SLICE_END else None
+
+
+def _plain_value(view: memoryview) -> object:
+    opcode, data = bytes(view[:1]), bytes(view[1:])
     if opcode in _CONSTANTS:
-        return repr(_CONSTANTS[opcode])
+        return _CONSTANTS[opcode]
     if opcode in (b"K", b"M"):
-        return repr(int.from_bytes(data, "little"))
+        return int.from_bytes(data, "little")
     if opcode == b"J":
-        return repr(int.from_bytes(data, "little", signed=True))
+        return int.from_bytes(data, "little", signed=True)
     if opcode == b"G":
-        return repr(struct.unpack(">d", data)[0])
+        return struct.unpack(">d", data)[0]
     held = data[_SIZED[opcode] :]
     if opcode == b"\x8a":
-        return repr(int.from_bytes(held, "little", signed=True)) if len(held) < 1000 else "<a large number>"
-    return repr(held.decode("utf-8", "surrogatepass")) if opcode in (b"\x8c", b"X") else repr(held)
+        return int.from_bytes(held, "little", signed=True)
+    return held.decode("utf-8", "backslashreplace") if opcode in (b"\x8c", b"X") else held
 
 
 def _plain_in(view: memoryview) -> memoryview | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import pickle
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from ...electron.call import Call, Pickles
 from ...electron.outcome import Outcome, decode_output, raised_of, storable_text
 from ...electron.value_buffer import join_to_buffer
 from ...electron.verdict import Failure, Value, Verdict, exception_of
+from ...protocol import pickle_list
 from ...protocol.envelope import VALUE, python_minor
 from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
 from . import pickle_collections, worker_main
@@ -69,12 +71,13 @@ async def run_node(
         raise CancelledCall
     size = sum(map(len, _values(pickles)))
     if kind is not Kind.NEEDS_UNPICKLING:
-        make = partial(_put_together, kind, call, pickles, arguments, folder)
+        put_together = partial(_put_together, kind, call, pickles, arguments, folder)
+        make = partial(_take_item, call, pickles, folder) if kind is Kind.ITEM else put_together
         is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
         outcome = make() if is_small else await run_in_thread(make)
         if outcome is not None:
             return Value(outcome)
-    if size > LARGEST_LOADED_BYTES:
+    if sum(map(len, _values(pickles))) > LARGEST_LOADED_BYTES:
         return None
     request = NodeRequest({"args": call.args, "kwargs": list(call.kwargs)}, cast(Mapping[str, bytes], pickles))
     asked = asyncio.ensure_future(workers.ask(request))
@@ -105,6 +108,32 @@ def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[
     # Where it goes through a file nothing of it is held twice.
     data = join_to_buffer(cast(Iterable[bytes], chunks), sum(map(len, given)), folder)
     return _value(data, text, cloudpickle.__version__)
+
+
+def _take_item(call: Call, pickles: Pickles, folder: str) -> Outcome | None:
+    """The value of an item or a slice of a map's list, with nothing in it loaded; None where the node has to run.
+
+    Where the index is out of range, the node is given a list of as many Nones, and raises its exception of that.
+    """
+    if call.args != 2 or call.kwargs:
+        return None
+    items = pickle_list.pickles_in(cast(bytes, pickles["arg0"]))
+    key = pickle_collections.index_in(cast(bytes, pickles["arg1"]))
+    if items is None or key is None:
+        return None
+    try:
+        taken = items[key]
+    except (IndexError, ValueError):
+        pickles["arg0"] = pickle.dumps([None] * len(items))
+        return None
+    chunks: Iterable[bytes | memoryview]
+    if isinstance(taken, list):
+        chunks = pickle_list.pickle_of_list((len(each), (each,)) for each in taken)
+        text = f"[{', '.join(map(pickle_collections.text_in, taken[:SHOWN_CHARACTERS]))}]"
+        size = sum(map(len, taken))
+    else:
+        chunks, text, size = (taken,), pickle_collections.text_in(taken), len(taken)
+    return _value(join_to_buffer(chunks, size, folder), cut_text(text), cloudpickle.__version__)
 
 
 def _keys_and_values(given: Sequence[bytes]) -> tuple[Entries, Entries] | None:
