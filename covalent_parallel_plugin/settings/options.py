@@ -152,7 +152,8 @@ class Settings:
         "local",
         rules.service_nodes,
         "where Covalent's own small nodes run (lists, dicts, items, attributes, arithmetic, postprocess): `local`, in a"
-        " process beside Covalent's server, or `batch`",
+        " process beside Covalent's server, where an item, an attribute, a sum or the final result unpickles what a"
+        " container wrote, as the server's user; or `batch`, each on a machine of its own",
     )
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
 
