@@ -13,7 +13,7 @@ from typing import Any, cast
 import cloudpickle
 
 from ...batch.cancellation import Cancellation, CancelledCall
-from ...batch.verdict import join_text
+from ...batch.job_verdict import join_text
 from ...cloud.threads import run_in_thread
 from ...electron.call import Call, Pickles
 from ...electron.outcome import Outcome, decode_output, raised_of, storable_text
