@@ -12,8 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..faults.fault import Fault
 from ..faults.plan import FaultPlan
-from ..faults.rule import Fault
 from ..model.job import JobState, Task
 from ..model.log_store import LogStore
 from ..model.runtime_interface import Runtime

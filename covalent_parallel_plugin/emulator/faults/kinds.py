@@ -11,7 +11,7 @@ from dataclasses import field, make_dataclass
 from typing import Any
 
 from . import value_types as types
-from .rule import KINDS, REQUIRED, Fault
+from .fault import KINDS, REQUIRED, Fault
 
 _Fields = Mapping[str, tuple[types.ValueType, Any]]
 

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..faults.fault import FaultError, Faults
 from ..faults.plan import FaultPlan, FaultTarget
-from ..faults.rule import FaultError, Faults
 from ..project.resources import ProjectResources
 from .compose import compose
 from .downloads import download
@@ -22,10 +22,10 @@ from .metadata_handlers import ANSWERS
 from .multipart import join_batch, split_batch
 from .object_store import BucketStore
 from .permissions import check_permitted, tested_permissions
+from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .resource_apis.rest_api import PREFIXES, json_apis
 from .routes import Reply, StorageRequest, error_reply, identify, parse_json
-from .rules import StorageRefusal
 from .uploads import Uploads
 
 # The emulator's own addresses, /_emulator/counts and /_emulator/faults

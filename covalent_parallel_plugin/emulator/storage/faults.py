@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
-from ..faults.rule import Fault
+from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import StorageRequest
-from .rules import StorageRefusal
 from .uploads import Uploads
 
 _METADATA_BYTES = 64 * 1024

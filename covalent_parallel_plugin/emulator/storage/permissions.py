@@ -6,8 +6,8 @@ from urllib.parse import parse_qs
 
 from ..project.resources import ProjectResources
 from .object_store import BucketStore
+from .refusals import StorageRefusal
 from .routes import Reply, StorageRequest
-from .rules import StorageRefusal
 
 # "IAM permissions for JSON methods" in Cloud Storage's documentation
 _NEEDED = {
