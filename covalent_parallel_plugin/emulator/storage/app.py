@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..faults.fault import FaultError, Faults
 from ..faults.plan import FaultPlan, FaultTarget
 from ..project.resources import ProjectResources
+from ..resource_apis.router import PREFIXES, json_apis
 from .compose import compose
 from .downloads import download
 from .faults import Connections, StorageFaults
@@ -24,7 +25,6 @@ from .object_store import BucketStore
 from .permissions import check_permitted, tested_permissions
 from .refusals import StorageRefusal
 from .request_body import IncomingRequest
-from .resource_apis.rest_api import PREFIXES, json_apis
 from .routes import Reply, StorageRequest, error_reply, identify, parse_json
 from .uploads import Uploads
 
@@ -54,7 +54,7 @@ class StorageApp:
         self._other_counts = other_counts
         self._uploads = Uploads(store)
         self._faults = StorageFaults(plan, self._uploads, connections)
-        self._json_apis = json_apis(known, counts, self._faults)
+        self._json_apis = json_apis(known, counts, self._faults.before_api)
         self._uploading = {
             "objects.insert": self._uploads.insert,
             "uploads.start": self._uploads.start,
