@@ -42,7 +42,7 @@ METHOD_END = b"\x86\x94R\x94."
 METHOD_START_BYTES = 1024
 
 
-class Kind(enum.Enum):
+class NodeKind(enum.Enum):
     """What a node needs."""
 
     LIST = "list"
@@ -60,19 +60,19 @@ def may_be_builtin_node(name: str) -> bool:
     )
 
 
-def kind_of(name: str, function: bytes) -> Kind | None:
+def kind_of(name: str, function: bytes) -> NodeKind | None:
     """The kind of the node whose function has this name and pickle; None if it is none of Covalent's own."""
     if name == POSTPROCESS:
         start = bytes(function[:METHOD_START_BYTES])
         is_it = function[-len(METHOD_END) :] == METHOD_END and _texts(start, len(METHOD_MAKER)) == METHOD_MAKER
-        return Kind.NEEDS_UNPICKLING if is_it else None
+        return NodeKind.NEEDS_UNPICKLING if is_it else None
     if not may_be_builtin_node(name) or len(function) > LONGEST_FUNCTION_BYTES:
         return None
     return _function_kind(bytes(function))
 
 
 @lru_cache(256)
-def _function_kind(function: bytes) -> Kind | None:
+def _function_kind(function: bytes) -> NodeKind | None:
     if not function.endswith(FUNCTION_END) or _texts(function, len(FUNCTION_MAKER)) != FUNCTION_MAKER:
         return None
     made_as = _state(function, ("__module__", "__qualname__"))
@@ -83,9 +83,9 @@ def _function_kind(function: bytes) -> Kind | None:
         # What is put together here is what this version of Covalent does; another one's function is run.
         code = _installed_code(name.rsplit(".", 1)[1])
         if code is not None and code.co_code in function:
-            return Kind.LIST if name == LIST_NODE else Kind.DICT
-        return Kind.NEEDS_UNPICKLING
-    return Kind.NEEDS_UNPICKLING if name in LOADED_NODES else None
+            return NodeKind.LIST if name == LIST_NODE else NodeKind.DICT
+        return NodeKind.NEEDS_UNPICKLING
+    return NodeKind.NEEDS_UNPICKLING if name in LOADED_NODES else None
 
 
 def _installed_code(name: str) -> CodeType | None:

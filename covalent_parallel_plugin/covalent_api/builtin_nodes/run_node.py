@@ -22,7 +22,7 @@ from ...electron.verdict import Failure, Value, Verdict, exception_of
 from ...protocol.envelope import VALUE, python_minor
 from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
 from . import pickle_collections, worker_main
-from .classify import Kind, kind_of
+from .classify import NodeKind, kind_of
 from .worker_pool import WorkerPool
 from .worker_process import NodeRequest, WorkerFailed
 
@@ -68,7 +68,7 @@ async def run_node(
     if cancelled.is_set():
         raise CancelledCall
     size = sum(map(len, _values(pickles)))
-    if kind is not Kind.NEEDS_UNPICKLING:
+    if kind is not NodeKind.NEEDS_UNPICKLING:
         make = partial(_put_together, kind, call, pickles, arguments, folder)
         is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
         outcome = make() if is_small else await run_in_thread(make)
@@ -88,13 +88,15 @@ async def run_node(
         await asyncio.wait([asked])
 
 
-def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[object], folder: str) -> Outcome | None:
+def _put_together(
+    kind: NodeKind, call: Call, pickles: Pickles, arguments: Sequence[object], folder: str
+) -> Outcome | None:
     """The value of a list or dict node, with nothing in it loaded; None where that would not be Covalent's value."""
     if call.kwargs:
         return None
     given = [cast(bytes, pickles[f"arg{index}"]) for index in range(call.args)]
     texts = [str(getattr(argument, "object_string", "...")) for argument in arguments]
-    if kind is Kind.LIST:
+    if kind is NodeKind.LIST:
         entries = [pickle_collections.entry_of(pickle) for pickle in given]
         chunks, text = pickle_collections.pickle_of_list(entries), _list_text(entries, texts)
     else:
