@@ -15,6 +15,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
+from .permissions import PERMISSIONS
 from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import StorageRequest
@@ -203,15 +204,9 @@ def _refusal(fault: Fault, target: FaultTarget) -> StorageRefusal:
     code = int(fault.value("code"))
     reason, message = _TEXTS.get(code, ("backendError", "Backend Error"))
     if code == 403:
-        message = f"does not have {_permission(target.request)} access to the Google Cloud Storage object. {message}"
+        permission = PERMISSIONS.get(target.request, "storage.objects.get")
+        message = f"does not have {permission} access to the Google Cloud Storage object. {message}"
     return StorageRefusal(code, reason, fault.value("message") or message)
-
-
-def _permission(request: str) -> str:
-    """Name the permission that a request needs ("IAM permissions for JSON methods")."""
-    verbs = {"download": "get", "insert": "create", "start": "create", "chunk": "create", "patch": "update"}
-    thing, _, verb = request.partition(".")
-    return f"storage.{'objects' if thing == 'uploads' else thing}.{verbs.get(verb, verb)}"
 
 
 _TEXTS: Mapping[int, tuple[str, str]] = {

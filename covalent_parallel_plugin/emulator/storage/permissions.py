@@ -10,7 +10,7 @@ from .refusals import StorageRefusal
 from .routes import Reply, StorageRequest
 
 # "IAM permissions for JSON methods" in Cloud Storage's documentation
-_NEEDED = {
+PERMISSIONS = {
     "objects.get": "storage.objects.get",
     "objects.download": "storage.objects.get",
     "objects.insert": "storage.objects.create",
@@ -33,7 +33,7 @@ _NEEDED = {
 
 def check_permitted(resources: ProjectResources, call: StorageRequest) -> None:
     """Refuse a call that needs a permission which the caller lacks. Raises StorageRefusal: 403."""
-    permission = _NEEDED.get(call.kind)
+    permission = PERMISSIONS.get(call.kind)
     if permission is not None and resources.is_denied(permission, call.target_bucket or call.bucket):
         kind = "bucket" if permission.startswith("storage.buckets") else "object"
         raise StorageRefusal(
