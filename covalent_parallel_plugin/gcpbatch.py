@@ -31,7 +31,7 @@ from .covalent_api.config_file import configured_options
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .errors import ParallelError
 from .settings import options
-from .settings.executor_options import refuse_unknown, resolve_options
+from .settings.resolve_options import refuse_unknown, resolve_options
 
 if TYPE_CHECKING:
     from .electron.verdict import Failure

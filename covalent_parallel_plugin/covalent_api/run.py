@@ -21,7 +21,7 @@ from ..electron.map.map_run import MapRun
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure
 from ..settings import Settings
-from ..settings.executor_options import settings_from
+from ..settings.resolve_options import settings_from
 from . import server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ..batch.failure_message import FailureContext, format_failure
 from ..batch.job_evidence import JobEvidence
-from ..batch.verdict import Explanation, explain_job, join_text, signal_name
+from ..batch.job_verdict import Explanation, explain_job, join_text, signal_name
 from ..errors import (
     ElectronError,
     JobError,

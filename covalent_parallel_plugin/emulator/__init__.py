@@ -8,16 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .emulator import Emulator as Emulator
     from .execution.scheduler import Timing as Timing
-    from .faults.rule import Fault as Fault
-    from .faults.rule import Faults as Faults
+    from .faults.fault import Fault as Fault
+    from .faults.fault import Faults as Faults
     from .runtimes.container import ContainerRuntime as ContainerRuntime
     from .runtimes.process import ProcessRuntime as ProcessRuntime
 
 _ROOM_OF = {
     "Emulator": "emulator",
     "Timing": "execution.scheduler",
-    "Fault": "faults.rule",
-    "Faults": "faults.rule",
+    "Fault": "faults.fault",
+    "Faults": "faults.fault",
     "ContainerRuntime": "runtimes.container",
     "ProcessRuntime": "runtimes.process",
 }

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from .batch.server import BatchServer
 from .execution.scheduler import Scheduler, Timing
 from .execution.vm_pool import VmModel
+from .faults.fault import Faults
 from .faults.plan import FaultPlan
-from .faults.rule import Faults
 from .logging.server import LoggingServer
 from .model.job_summary import JobSummary
 from .model.log_store import LogStore
@@ -19,7 +19,7 @@ from .project.resources import ProjectResources
 from .project.secrets import Secrets
 from .runtimes.process import ProcessRuntime
 from .runtimes.task_environment import SERVICES
-from .storage.rules import StorageRefusal
+from .storage.refusals import StorageRefusal
 from .storage.server import StorageServer
 
 

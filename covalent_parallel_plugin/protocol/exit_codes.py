@@ -1,7 +1,8 @@
 """Exit codes of the runner.
 
 0 means that an outcome was delivered; every other one says why none was. They follow sysexits.h where it has a fitting
-name. Short, as no other module of the package may define one: `batch.verdict` has what each of them means to a user.
+name. Short, as no other module of the package may define one: `batch.job_verdict` has what each of them means to a
+user.
 """
 
 EXIT_DELIVERED = 0

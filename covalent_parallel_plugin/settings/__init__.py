@@ -1,31 +1,13 @@
 """The options of an executor: what each one is called and takes, and what a set of values makes of them."""
 
-from .options import (
-    OPTIONS,
-    SECTION,
-    Option,
-    Settings,
-    check,
-    contradictions,
-    in_python,
-    is_given,
-    mistakes_in,
-    nearest,
-    plain,
-    resolve,
-)
-
-__all__ = [
-    "OPTIONS",
-    "SECTION",
-    "Option",
-    "Settings",
-    "check",
-    "contradictions",
-    "in_python",
-    "is_given",
-    "mistakes_in",
-    "nearest",
-    "plain",
-    "resolve",
-]
+from .options import OPTIONS as OPTIONS
+from .options import SECTION as SECTION
+from .options import Settings as Settings
+from .options import check as check
+from .options import contradictions as contradictions
+from .options import in_python as in_python
+from .options import is_given as is_given
+from .options import mistakes_in as mistakes_in
+from .options import nearest as nearest
+from .options import plain as plain
+from .options import resolve as resolve

@@ -33,7 +33,7 @@ from covalent_parallel_plugin.batch.job_names import (
     job_id_for,
     label_value,
 )
-from covalent_parallel_plugin.cli.watch.command import items_told, table, tasks_told
+from covalent_parallel_plugin.cli.watch.command import item_counts, table, task_counts
 from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
 from covalent_parallel_plugin.cli.watch.job_locations import find_locations
 from covalent_parallel_plugin.cli.watch.snapshot import ItemCounts, JobView, Snapshot, job_view
@@ -461,7 +461,7 @@ def viewed(state: str, counts: dict[str, int], items: str = "", name: str = "j",
     ],
 )
 def test_a_maps_items_are_told_as_far_as_they_are_known(view: JobView, told: str) -> None:
-    assert items_told(view) == told
+    assert item_counts(view) == told
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_a_maps_items_are_told_as_far_as_they_are_known(view: JobView, told: str
     [("FAILED", "4 tasks: 2 failed, 1 succeeded, 1 unexecuted"), ("CANCELLED", "4 tasks: 3 cancelled, 1 succeeded")],
 )
 def test_tasks_of_a_cancelled_job_did_not_fail(state: str, told: str) -> None:
-    assert tasks_told(viewed(state, {"FAILED": 2, "UNEXECUTED": 1, "SUCCEEDED": 1})) == told
+    assert task_counts(viewed(state, {"FAILED": 2, "UNEXECUTED": 1, "SUCCEEDED": 1})) == told
 
 
 def printed(snapshot: Snapshot, width: int = 80) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from covalent_parallel_plugin.cli.doctor.checks import bucket, credentials, machines, network, project, server
 from covalent_parallel_plugin.cli.doctor.checks.google_apis import api_denied
-from covalent_parallel_plugin.cli.doctor.phases import moments_of, phases
+from covalent_parallel_plugin.cli.doctor.phases import phases, read_timestamps
 from covalent_parallel_plugin.cli.doctor.results import CheckResult
 from covalent_parallel_plugin.cli.doctor.setup import Setup, read_setup
 from covalent_parallel_plugin.cli.image.versions import Versions
@@ -180,7 +180,7 @@ def test_phases_are_told_as_far_as_they_were_seen() -> None:
     events = [Event("Job state is set from QUEUED to SCHEDULED for job j.", 14.0)]
     job = JobStatus("j", "u", "QUEUED", events=events, created_seconds=12.0)
     objects = [StoredObject("covalent-parallel/d/0/0123456789abcdef/call", 1, 11.0)]
-    told = {phase.name: phase.seconds for phase in phases(moments_of(10.0, job, objects, {}, None, None))}
+    told = {phase.name: phase.seconds for phase in phases(read_timestamps(10.0, job, objects, {}, None, None))}
     assert told["staged"] == 1.0
     assert told["submitted"] == 1.0
     assert told["queued"] == 2.0
@@ -190,7 +190,7 @@ def test_phases_are_told_as_far_as_they_were_seen() -> None:
 
 def test_a_clock_that_lags_makes_no_phase_negative() -> None:
     objects = [StoredObject("covalent-parallel/d/0/0123456789abcdef/call", 1, 9.0)]
-    told = {phase.name: phase.seconds for phase in phases(moments_of(10.0, None, objects, {}, None, None))}
+    told = {phase.name: phase.seconds for phase in phases(read_timestamps(10.0, None, objects, {}, None, None))}
     assert told["staged"] == 0.0
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.emulator import Fault, Faults
+from covalent_parallel_plugin.emulator.faults.fault import KINDS, REQUIRED, FaultError
 from covalent_parallel_plugin.emulator.faults.flag import parse_flag
 from covalent_parallel_plugin.emulator.faults.plan import FaultPlan, FaultTarget
-from covalent_parallel_plugin.emulator.faults.rule import KINDS, REQUIRED, FaultError
 
 UNAVAILABLE = Fault("rpc.error", code="UNAVAILABLE")
 

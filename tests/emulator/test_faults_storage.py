@@ -107,8 +107,10 @@ def test_writes_are_forbidden_and_reads_are_not(plan: FaultPlan, bucket: storage
         upload(bucket, "w2")
     with pytest.raises(exceptions.Forbidden, match=r"storage\.objects\.delete"):
         blob.delete(retry=None)
+    with pytest.raises(exceptions.Forbidden, match=r"storage\.objects\.create"):
+        bucket.blob("w3").compose([blob], retry=None)
     assert blob.download_as_bytes(retry=None) == BODY
-    assert plan.consumed["writes"] == 2
+    assert plan.consumed["writes"] == 3
 
 
 @pytest.mark.parametrize("chunk_size", [None, MIB], ids=["multipart", "resumable"])

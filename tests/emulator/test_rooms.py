@@ -13,7 +13,7 @@ HERE = Path(emulator.__file__).parent
 ROWS = [
     {""},
     {"runtimes", "storage", "batch", "logging"},
-    {"execution"},
+    {"execution", "resource_apis"},
     {"faults", "filters"},
     {"project", "model"},
 ]

@@ -25,7 +25,7 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from covalent_parallel_plugin.emulator.storage.multipart import read_related
-from covalent_parallel_plugin.emulator.storage.rules import StorageRefusal
+from covalent_parallel_plugin.emulator.storage.refusals import StorageRefusal
 from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
 KIB = 1024

@@ -1,7 +1,7 @@
 """Try which versions of cloudpickle load each other's pickles: `python tests/image/cloudpickle_pairs.py 2.2.1 3.1.3`.
 
 Prints a row for each version that pickles and a column for each that loads: how many of the cases work. What comes of
-it is written down in covalent_parallel_plugin/image/pickles.py.
+it is written down in covalent_parallel_plugin/cli/image/cloudpickle_versions.py.
 """
 
 from __future__ import annotations

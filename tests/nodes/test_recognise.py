@@ -17,7 +17,7 @@ from covalent._workflow.postprocessing import Postprocessor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.covalent_api.builtin_nodes.classify import DICT_NODE, LIST_NODE, MODULE, Kind, kind_of
+from covalent_parallel_plugin.covalent_api.builtin_nodes.classify import DICT_NODE, LIST_NODE, MODULE, NodeKind, kind_of
 
 
 def pickle_of(function: Any) -> bytes:
@@ -25,19 +25,19 @@ def pickle_of(function: Any) -> bytes:
 
 
 EXPECTED = {
-    "_auto_list_node": Kind.LIST,
-    "_auto_dict_node": Kind.DICT,
-    "_postprocess_recursively": Kind.NEEDS_UNPICKLING,
-    ":second.__getitem__": Kind.ITEM,
-    ":second.__getattr__": Kind.NEEDS_UNPICKLING,
-    ":first()[0]": Kind.ITEM,
-    ":first()[1]": Kind.ITEM,
-    "::first()[1].__getitem__": Kind.ITEM,
-    "first_+_second": Kind.NEEDS_UNPICKLING,
-    "first_-_second": Kind.NEEDS_UNPICKLING,
-    "first_*_2": Kind.NEEDS_UNPICKLING,
-    "3_/_first": Kind.NEEDS_UNPICKLING,
-    "first_**_2": Kind.NEEDS_UNPICKLING,
+    "_auto_list_node": NodeKind.LIST,
+    "_auto_dict_node": NodeKind.DICT,
+    "_postprocess_recursively": NodeKind.NEEDS_UNPICKLING,
+    ":second.__getitem__": NodeKind.ITEM,
+    ":second.__getattr__": NodeKind.NEEDS_UNPICKLING,
+    ":first()[0]": NodeKind.ITEM,
+    ":first()[1]": NodeKind.ITEM,
+    "::first()[1].__getitem__": NodeKind.ITEM,
+    "first_+_second": NodeKind.NEEDS_UNPICKLING,
+    "first_-_second": NodeKind.NEEDS_UNPICKLING,
+    "first_*_2": NodeKind.NEEDS_UNPICKLING,
+    "3_/_first": NodeKind.NEEDS_UNPICKLING,
+    "first_**_2": NodeKind.NEEDS_UNPICKLING,
     "first": None,
     "second": None,
 }
@@ -90,7 +90,7 @@ def test_a_users_function_that_is_called_as_covalents_is_the_users() -> None:
 def test_a_node_of_another_version_is_run_rather_than_done_here(name: str, made_as: str) -> None:
     function = renamed(name)
     function.__module__, function.__qualname__ = MODULE, made_as
-    assert kind_of(name, cloudpickle.dumps(function)) is Kind.NEEDS_UNPICKLING
+    assert kind_of(name, cloudpickle.dumps(function)) is NodeKind.NEEDS_UNPICKLING
 
 
 def test_what_runs_the_users_code_is_left_to_batch() -> None:

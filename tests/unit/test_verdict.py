@@ -12,7 +12,7 @@ import pytest
 
 from covalent_parallel_plugin import errors
 from covalent_parallel_plugin.batch import job_watch
-from covalent_parallel_plugin.batch.verdict import EXIT_CODES
+from covalent_parallel_plugin.batch.job_verdict import EXIT_CODES
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.outcome import Outcome, Raised

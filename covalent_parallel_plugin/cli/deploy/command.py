@@ -68,7 +68,7 @@ def plan(
     terraform: str | None,
 ) -> None:
     """Show what `up` would change, and change nothing."""
-    with _told():
+    with _click_errors():
         given, otherwise = _values(region, image, assignments)
         _deployment(project, name, terraform).plan(given, otherwise)
 
@@ -88,7 +88,7 @@ def up(
 
     Values are remembered: a later `up` changes only what it names.
     """
-    with _told():
+    with _click_errors():
         ask = _asking(yes)
         given, otherwise = _values(region, image, assignments)
         outputs = _deployment(project, name, terraform).up(given, otherwise, ask)
@@ -100,7 +100,7 @@ def up(
 @_options(_PROJECT, _NAME, _TERRAFORM, _YES)
 def down(project: str | None, name: str, terraform: str | None, yes: bool) -> None:
     """Take all of it down, with every object and image in it; shows that and asks first."""
-    with _told():
+    with _click_errors():
         _deployment(project, name, terraform).down(_asking(yes))
 
 
@@ -109,7 +109,7 @@ def down(project: str | None, name: str, terraform: str | None, yes: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(project: str | None, name: str, terraform: str | None, as_json: bool) -> None:
     """Show what stands according to the state, and whether Covalent's configuration agrees (exit status 1 if not)."""
-    with _told():
+    with _click_errors():
         found = _deployment(project, name, terraform).status()
         click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
         if found.resources and found.differences:
@@ -127,7 +127,7 @@ def variables() -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _click_errors() -> Iterator[None]:
     """Turns what the package raises into the one error that the user is shown."""
     from covalent_parallel_plugin.errors import DeployInterruptedError
 

@@ -150,9 +150,9 @@ class Deployment:
             resources = self._terraform.resources()
             outputs = self._terraform.outputs() if resources else {}
             option_changes.check(outputs, self._folder)
-        told = {name: outputs[name] for name in outputs if name in OPTIONS}
-        differences = option_changes.changes(told, {}, self._configured())
-        return DeploymentStatus(self.project, self.name, self._folder, resources, told, differences)
+        options = {name: outputs[name] for name in outputs if name in OPTIONS}
+        differences = option_changes.changes(options, {}, self._configured())
+        return DeploymentStatus(self.project, self.name, self._folder, resources, options, differences)
 
     def command(self, what: str) -> str:
         """The command line that does something with this deployment."""
@@ -227,9 +227,9 @@ class Deployment:
         bucket = "Every object in the bucket is deleted with it."
         if chosen.get("force_destroy") is False:
             bucket = "The bucket is deleted only if it is empty (force_destroy = false); else this stops there."
-        for prefix, told in ((BUCKETS, bucket), (REPOSITORIES, "Every image in the repository is deleted with it.")):
+        for prefix, warning in ((BUCKETS, bucket), (REPOSITORIES, "Every image in the repository is deleted with it.")):
             if any(address.startswith(prefix) for address in planned.deleted):
-                self._say(told)
+                self._say(warning)
 
 
 def _repeated(chosen: Mapping[str, object]) -> str:

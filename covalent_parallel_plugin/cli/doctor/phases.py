@@ -24,7 +24,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Moments:
+class Timestamps:
     """When things happened, in seconds since 1970; None where it was not seen.
 
     Clocks of three machines are mixed in these: differences below a second mean little on Google.
@@ -55,28 +55,28 @@ PHASES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def phases(moments: Moments) -> list[Phase]:
+def phases(timestamps: Timestamps) -> list[Phase]:
     """Return the phases in their order; a clock that lags behind another makes none of them negative."""
     found = []
     for name, meaning, start, end in PHASES:
-        first, last = getattr(moments, start), getattr(moments, end)
+        first, last = getattr(timestamps, start), getattr(timestamps, end)
         seconds = None if first is None or last is None else max(0.0, last - first)
         found.append(Phase(name, meaning, seconds))
     return found
 
 
-def moments_of(
+def read_timestamps(
     began: float,
     job: JobStatus | None,
     objects: Sequence[StoredObject],
     seen: Mapping[str, object],
     collected: float | None,
     cleaned: float | None,
-) -> Moments:
+) -> Timestamps:
     """Put together what Batch, the bucket, the electron and this side report."""
     calls = [stored.created_seconds for stored in objects if stored.name == call_name(_folder(stored.name))]
     outcomes = [stored.created_seconds for stored in objects if stored.name == outcome_name(_folder(stored.name))]
-    return Moments(
+    return Timestamps(
         began=began,
         staged=min(calls, default=None),
         submitted=job.created_seconds if job is not None else None,

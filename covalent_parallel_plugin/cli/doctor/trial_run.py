@@ -21,7 +21,7 @@ from ...cloud.threads import run_in_thread
 from ...errors import CloudError, ParallelError
 from ...protocol.object_names import PREFIX
 from ...settings import Settings
-from .phases import Phase, moments_of, phases
+from .phases import Phase, phases, read_timestamps
 from .results import CheckResult, error, ok
 
 CHECK_NAME = "run.electron"
@@ -92,7 +92,7 @@ async def trial_run(
             await asyncio.shield(_remove(services, dispatch_id))
         finally:
             await services.batch.close()
-    took = phases(moments_of(began, job, objects, seen, None if failure else collected, clock()))
+    took = phases(read_timestamps(began, job, objects, seen, None if failure else collected, clock()))
     if failure is not None:
         return error(f"the electron failed: {failure}", "see what the text says, and the checks above"), took
     where = f"Python {seen.get('python')} on {seen.get('machine')} with {seen.get('cpus')} CPUs"

@@ -75,8 +75,8 @@ def read_secrets(path: Path | None, values: Sequence[str]) -> dict[str, str]:
 def read_faults(path: Path | None, rules: Sequence[str], seed: int | None) -> Faults:
     """Join the file's rules and the flags', in this order. Raises ValueError, of which FaultError is one."""
     from covalent_parallel_plugin.emulator import Faults
+    from covalent_parallel_plugin.emulator.faults.fault import FaultError
     from covalent_parallel_plugin.emulator.faults.flag import parse_flag
-    from covalent_parallel_plugin.emulator.faults.rule import FaultError
 
     try:
         given = Faults() if path is None else Faults.from_text(_content("--faults", path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from ...cloud.registry.client import ARCHITECTURE, OS
+from .cloudpickle_versions import are_tried, disagreement
 from .inspect_image import InspectedImage
-from .pickles import are_tried, disagreement
 from .versions import Versions
 
 OK, INFO, WARNING, ERROR = "ok", "info", "warning", "error"

@@ -60,11 +60,11 @@ def inspect_image(
     for engine in engines:
         config = next(filter(None, (config_from_engine(name, engine, programs) for name in names_of(uri))), None)
         if config is not None:
-            known = declared_versions(config)
-            if None not in (known.python, known.covalent, known.cloudpickle, known.plugin):
-                return InspectedImage(config, known, engine)
-            asked, trouble = ask_python(config.uri, engine, programs)
-            return InspectedImage(config, asked or known, engine, trouble)
+            declared = declared_versions(config)
+            if None not in (declared.python, declared.covalent, declared.cloudpickle, declared.plugin):
+                return InspectedImage(config, declared, engine)
+            found, trouble = ask_python(config.uri, engine, programs)
+            return InspectedImage(config, found or declared, engine, trouble)
     if parse_reference(uri).host == "localhost":
         raise MissingResourceError(
             f"{uri} is a name for an image on this machine, in no registry, and was not found here"

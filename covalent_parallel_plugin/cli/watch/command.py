@@ -96,10 +96,10 @@ def _shown(as_json: bool) -> Iterator[Show]:
         with Live(console=Console(highlight=False), auto_refresh=False) as live:
             yield lambda snapshot: live.update(table(snapshot), refresh=True)
     else:
-        yield _Lines().show
+        yield _ChangePrinter().show
 
 
-class _Lines:
+class _ChangePrinter:
     """Prints a line for each job that has changed."""
 
     def __init__(self) -> None:
@@ -107,15 +107,15 @@ class _Lines:
 
     def show(self, snapshot: Snapshot) -> None:
         for job in snapshot.jobs:
-            told = "  ".join(filter(None, (job.state, tasks_told(job), items_told(job), _trouble(job))))
-            if self._seen.get(job.name) != told:
+            text = "  ".join(filter(None, (job.state, task_counts(job), item_counts(job), _trouble(job))))
+            if self._seen.get(job.name) != text:
                 place = job.parent if _is_spread(snapshot) else ""
-                click.echo("  ".join(filter(None, (_electron(job), job.name, place, _duration(job.seconds), told))))
-            self._seen[job.name] = told
-        told = _dispatch(snapshot)
-        if self._seen.get("") != told:
-            click.echo(told)
-        self._seen[""] = told
+                click.echo("  ".join(filter(None, (_electron(job), job.name, place, _duration(job.seconds), text))))
+            self._seen[job.name] = text
+        text = _dispatch(snapshot)
+        if self._seen.get("") != text:
+            click.echo(text)
+        self._seen[""] = text
 
 
 def table(snapshot: Snapshot) -> Group:
@@ -137,8 +137,8 @@ def table(snapshot: Snapshot) -> Group:
             _end_of_name(job, snapshot),
             job.state,
             _duration(job.seconds),
-            tasks_told(job),
-            items_told(job),
+            task_counts(job),
+            item_counts(job),
         ]
         if _is_spread(snapshot):
             cells.append(" ".join(job.parent.split("/")[1::2]))
@@ -162,15 +162,15 @@ def _dispatch(snapshot: Snapshot) -> str:
     lattice = next((job.lattice for job in snapshot.jobs if job.lattice), "")
     name = f"dispatch {snapshot.dispatch_id}" + (f" ({lattice})" if lattice else "")
     count = len(snapshot.jobs)
-    told = f"{name}: {snapshot.state or 'state not known'}, {count} job{'' if count == 1 else 's'}"
-    return f"{told}; {snapshot.note}" if snapshot.note else told
+    text = f"{name}: {snapshot.state or 'state not known'}, {count} job{'' if count == 1 else 's'}"
+    return f"{text}; {snapshot.note}" if snapshot.note else text
 
 
 def _electron(job: JobView) -> str:
     return f"{job.electron} (node {job.node})" if job.electron else f"node {job.node}"
 
 
-def tasks_told(job: JobView) -> str:
+def task_counts(job: JobView) -> str:
     """How many of a job's tasks are in each state; "" where there is only one."""
     counts: Counter[str] = Counter()
     for state, count in job.tasks.items():
@@ -181,7 +181,7 @@ def tasks_told(job: JobView) -> str:
     return f"{counts.total()} tasks: {states}"
 
 
-def items_told(job: JobView) -> str:
+def item_counts(job: JobView) -> str:
     """What is known of a map's items; "" where the job is no map."""
     if job.items is None:
         # How many items a list has that an electron made, the first task finds out.

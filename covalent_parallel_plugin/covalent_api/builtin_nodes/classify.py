@@ -36,7 +36,7 @@ METHOD_END = b"\x86\x94R\x94."
 METHOD_START_BYTES = 1024
 
 
-class Kind(enum.Enum):
+class NodeKind(enum.Enum):
     """What a node needs."""
 
     LIST = "list"
@@ -47,12 +47,12 @@ class Kind(enum.Enum):
 
 # By the qualified name of the function
 NODES = {
-    LIST_NODE: Kind.LIST,
-    DICT_NODE: Kind.DICT,
-    "Electron.__iter__.<locals>.get_item": Kind.ITEM,
-    "Electron.__getitem__.<locals>.get_item": Kind.ITEM,
-    "Electron.__getattr__.<locals>.get_attr": Kind.NEEDS_UNPICKLING,
-    "Electron.get_op_function.<locals>.func_for_op": Kind.NEEDS_UNPICKLING,
+    LIST_NODE: NodeKind.LIST,
+    DICT_NODE: NodeKind.DICT,
+    "Electron.__iter__.<locals>.get_item": NodeKind.ITEM,
+    "Electron.__getitem__.<locals>.get_item": NodeKind.ITEM,
+    "Electron.__getattr__.<locals>.get_attr": NodeKind.NEEDS_UNPICKLING,
+    "Electron.get_op_function.<locals>.func_for_op": NodeKind.NEEDS_UNPICKLING,
 }
 
 
@@ -66,19 +66,19 @@ def may_be_builtin_node(name: str) -> bool:
     )
 
 
-def kind_of(name: str, function: bytes) -> Kind | None:
+def kind_of(name: str, function: bytes) -> NodeKind | None:
     """The kind of the node whose function has this name and pickle; None if it is none of Covalent's own."""
     if name == POSTPROCESS:
         start = bytes(function[:METHOD_START_BYTES])
         is_it = function[-len(METHOD_END) :] == METHOD_END and _texts(start, len(METHOD_MAKER)) == METHOD_MAKER
-        return Kind.NEEDS_UNPICKLING if is_it else None
+        return NodeKind.NEEDS_UNPICKLING if is_it else None
     if not may_be_builtin_node(name) or len(function) > LONGEST_FUNCTION_BYTES:
         return None
     return _function_kind(bytes(function))
 
 
 @lru_cache(256)
-def _function_kind(function: bytes) -> Kind | None:
+def _function_kind(function: bytes) -> NodeKind | None:
     if not function.endswith(FUNCTION_END) or _texts(function, len(FUNCTION_MAKER)) != FUNCTION_MAKER:
         return None
     made_as = _state(function, ("__module__", "__qualname__"))
@@ -86,11 +86,11 @@ def _function_kind(function: bytes) -> Kind | None:
         return None
     name = made_as.get("__qualname__", "")
     kind = NODES.get(name)
-    if kind in (None, Kind.NEEDS_UNPICKLING):
+    if kind in (None, NodeKind.NEEDS_UNPICKLING):
         return kind
     # What is done here without loading is what this version of Covalent does; another one's function is run.
     code = _installed_code(name)
-    return kind if code is not None and code.co_code in function else Kind.NEEDS_UNPICKLING
+    return kind if code is not None and code.co_code in function else NodeKind.NEEDS_UNPICKLING
 
 
 def _installed_code(made_as: str) -> CodeType | None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import cloudpickle
 
 from ...batch.cancellation import Cancellation, CancelledCall
-from ...batch.verdict import join_text
+from ...batch.job_verdict import join_text
 from ...cloud.threads import run_in_thread
 from ...electron.call import Call, Pickles
 from ...electron.outcome import Outcome, decode_output, raised_of, storable_text
@@ -24,7 +24,7 @@ from ...protocol import pickle_list
 from ...protocol.envelope import VALUE, python_minor
 from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
 from . import pickle_collections, worker_main
-from .classify import Kind, kind_of
+from .classify import NodeKind, kind_of
 from .worker_pool import WorkerPool
 from .worker_process import NodeRequest, WorkerFailed
 
@@ -70,9 +70,9 @@ async def run_node(
     if cancelled.is_set():
         raise CancelledCall
     size = sum(map(len, _values(pickles)))
-    if kind is not Kind.NEEDS_UNPICKLING:
+    if kind is not NodeKind.NEEDS_UNPICKLING:
         put_together = partial(_put_together, kind, call, pickles, arguments, folder)
-        make = partial(_take_item, call, pickles, folder) if kind is Kind.ITEM else put_together
+        make = partial(_take_item, call, pickles, folder) if kind is NodeKind.ITEM else put_together
         is_small = size + ENTRY_BYTES * len(pickles) <= SMALL_BYTES
         outcome = make() if is_small else await run_in_thread(make)
         if outcome is not None:
@@ -91,13 +91,15 @@ async def run_node(
         await asyncio.wait([asked])
 
 
-def _put_together(kind: Kind, call: Call, pickles: Pickles, arguments: Sequence[object], folder: str) -> Outcome | None:
+def _put_together(
+    kind: NodeKind, call: Call, pickles: Pickles, arguments: Sequence[object], folder: str
+) -> Outcome | None:
     """The value of a list or dict node, with nothing in it loaded; None where that would not be Covalent's value."""
     if call.kwargs:
         return None
     given = [cast(bytes, pickles[f"arg{index}"]) for index in range(call.args)]
     texts = [str(getattr(argument, "object_string", "...")) for argument in arguments]
-    if kind is Kind.LIST:
+    if kind is NodeKind.LIST:
         entries = [pickle_collections.entry_of(pickle) for pickle in given]
         chunks, text = pickle_collections.pickle_of_list(entries), _list_text(entries, texts)
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cloudpickle
 
 from ...batch.failure_message import FailureContext
-from ...batch.verdict import join_text
+from ...batch.job_verdict import join_text
 from ...cloud.batch import JobStatus
 from ...protocol.envelope import VALUE
 from ...protocol.pickle_list import pickle_of_list

@@ -178,10 +178,10 @@ class BatchService:
 
     def wait_operation(self, request: Any) -> Any:
         """Give an operation once it is done, or after the timeout, which is 5 s at most here."""
-        asked = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
+        seconds = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
         with self._changed:
             operation = self._operations.get(request.name)
-            self._changed.wait_for(lambda: operation.ended is not None, min(asked, MAX_WAIT_SECONDS))
+            self._changed.wait_for(lambda: operation.ended is not None, min(seconds, MAX_WAIT_SECONDS))
             return operation_message(operation)
 
     def cancel_operation(self, request: Any) -> Any:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
-from ..faults.rule import Fault
 from ..model.job import Task
 from ..model.runtime_interface import CANNOT_START
 from ..model.task_plan import TaskPlan

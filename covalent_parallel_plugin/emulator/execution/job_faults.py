@@ -6,8 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
-from ..faults.rule import Fault
 from ..model.job import JobState, Task
 from ..model.task_plan import TaskPlan
 from .scheduled_job import ScheduledJob

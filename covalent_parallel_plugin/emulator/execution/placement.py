@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from .scheduled_job import ScheduledJob
 
 
-class Placement(Protocol):
-    """Where tasks run; its methods are called on the scheduler's thread."""
+class Placement:
+    """Where tasks run; its methods are called on the scheduler's thread.
+
+    This one models no machines: every job has all the room there is, and each of its tasks a VM with the number of
+    tasks that run.
+    """
 
     def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
         """Have a queued job proceed, as soon as there is a VM for it."""
+        proceed(scheduled)
 
     def has_room(self, scheduled: ScheduledJob) -> bool:
         """Tell whether a task of the job's can start now."""
+        return True
 
     def instance(self, scheduled: ScheduledJob) -> str:
         """Name the VM that the job's next task is to run on."""
+        return scheduled.plan.instance(scheduled.job.active)
 
     def assign(self, scheduled: ScheduledJob, index: int) -> None:
         """The task runs there now."""
@@ -31,40 +37,11 @@ class Placement(Protocol):
 
     def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
         """The VM that a task runs on is taken away; give the other tasks on it."""
+        return []
 
     def end_all(self) -> None:
         """No VM is needed any more."""
 
     def counts(self) -> dict[str, float]:
         """Give the counters, from any thread."""
-
-
-class LocalPlacement:
-    """No model: every job has all the room there is, and each of its tasks a VM with the number of tasks that run."""
-
-    def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
-        proceed(scheduled)
-
-    def has_room(self, scheduled: ScheduledJob) -> bool:
-        return True
-
-    def instance(self, scheduled: ScheduledJob) -> str:
-        return scheduled.plan.instance(scheduled.job.active)
-
-    def assign(self, scheduled: ScheduledJob, index: int) -> None:
-        pass
-
-    def release(self, scheduled: ScheduledJob, index: int) -> None:
-        pass
-
-    def rebalance(self, scheduled: ScheduledJob) -> None:
-        pass
-
-    def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
-        return []
-
-    def end_all(self) -> None:
-        pass
-
-    def counts(self) -> dict[str, float]:
         return {}

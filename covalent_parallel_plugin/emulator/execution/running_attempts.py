@@ -6,8 +6,8 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
+from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
-from ..faults.rule import Fault
 from ..model.job import Task
 from ..model.log_store import LogStore
 from ..model.runtime_interface import CANNOT_START, Runtime

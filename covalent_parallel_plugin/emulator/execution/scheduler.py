@@ -12,8 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..faults.fault import Fault
 from ..faults.plan import FaultPlan
-from ..faults.rule import Fault
 from ..model.job import JobState, Task
 from ..model.log_store import LogStore
 from ..model.runtime_interface import Runtime
@@ -21,7 +21,7 @@ from ..project.machine_types import MAX_TASKS_PER_VM
 from ..project.secrets import Secrets
 from .attempt_faults import draw_for_attempt, exit_code_of, is_before_run, takes_vm
 from .job_faults import JobFaults
-from .placement import LocalPlacement, Placement
+from .placement import Placement
 from .running_attempts import RunningAttempts
 from .scheduled_job import ScheduledJob
 from .vm_pool import VmModel, VmPool, quota_text
@@ -86,7 +86,7 @@ class Scheduler:
         )
         self._faults = FaultPlan() if faults is None else faults
         self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
-        self._placement: Placement = LocalPlacement()
+        self._placement = Placement()
         if machines is not None:
             refused = functools.partial(self._note_quota, machines)
             self._placement = VmPool(machines, self._loop.call_later, clock, self._enqueue_and_start, refused)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .placement import Placement
 from .scheduled_job import ScheduledJob
 
 MIN_BILLED_SECONDS = 60
@@ -62,7 +63,7 @@ class _JobVms:
     is_waiting: bool = False
 
 
-class VmPool:
+class VmPool(Placement):
     """VMs as the jobs in flight need them: jobs that came first get theirs first, and never another job's.
 
     `later(seconds, call)` calls back on the same thread, `clock` gives seconds, `ready` is told of a job one of whose

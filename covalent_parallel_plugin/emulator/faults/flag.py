@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .rule import KINDS, Fault, FaultError
+from .fault import KINDS, Fault, FaultError
 
 TARGETS: Mapping[str, str] = {
     "rpc": "method",

@@ -11,7 +11,7 @@ from dataclasses import field, make_dataclass
 from typing import Any
 
 from . import value_types as types
-from .rule import KINDS, REQUIRED, Fault
+from .fault import KINDS, REQUIRED, Fault
 
 _Fields = Mapping[str, tuple[types.ValueType, Any]]
 
@@ -86,13 +86,7 @@ _TABLE: Mapping[str, _Fields] = {
     "attempt.stuck": {**_ATTEMPT, **_FOR_EVER, "exit_code": (types.POSITIVE_COUNT, None)},
     "attempt.late": {**_ATTEMPT, **_DELAY},
     # jobs on their way
-    "job.refused": {
-        **_JOB,
-        "code": (types.BATCH_CODE, "CODE_MACHINE_TYPE_NOT_FOUND"),
-        **_MESSAGE,
-        **_AFTER,
-        **_SCHEDULED,
-    },
+    "job.refused": {**_JOB, **_REFUSAL, **_AFTER, **_SCHEDULED},
     "job.quota": {**_JOB, **_FOR_EVER, **_MESSAGE, **_QUEUED},
     "job.no_capacity": {**_JOB, **_FOR_EVER, **_MESSAGE, **_QUEUED},
     "job.no_agent": {**_JOB, "seconds": (types.SECONDS, 0.0), "window_seconds": (types.SECONDS, 1080), **_SCHEDULED},

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .rule import Fault, Faults
+from .fault import Fault, Faults
 
 
 @dataclass(frozen=True)

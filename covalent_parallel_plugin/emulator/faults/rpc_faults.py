@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..model.errors import RpcError, batch_disabled
+from .fault import Fault
 from .plan import ArmedFault, FaultPlan, FaultTarget
 from .read_quota import ReadQuota
-from .rule import Fault
 
 _JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/([^/]+)")
 _TASK = re.compile(r"/tasks/(\d+)$")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .catalogue import API_REQUESTS, BATCH_METHODS, LOGGING_METHODS, PROVISIONING, READS, STATUS_CODES, WRITES
+from .target_names import API_REQUESTS, BATCH_METHODS, LOGGING_METHODS, PROVISIONING, READS, STATUS_CODES, WRITES
 
 
 @dataclass(frozen=True)

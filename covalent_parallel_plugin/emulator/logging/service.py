@@ -156,10 +156,10 @@ def _is_descending(order_by: str) -> bool:
     return words[1:] == ["desc"]
 
 
-def _page_size(asked: int) -> int:
-    if asked < 0:
+def _page_size(requested: int) -> int:
+    if requested < 0:
         raise _invalid("page_size must not be negative")
-    return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def _question(request: Any) -> list[Any]:

@@ -33,8 +33,8 @@ def vcpus_of(machine_type: str) -> int | None:
     if gpus is not None:
         each = _VCPUS_PER_GPU.get(f"{gpus[1]}-{gpus[2]}", _VCPUS_PER_GPU.get(gpus[1]))
         return None if each is None else each * int(gpus[3])
-    told = _CUSTOM.fullmatch(machine_type) or _PREDEFINED.fullmatch(machine_type)
-    return None if told is None else int(told[1])
+    match = _CUSTOM.fullmatch(machine_type) or _PREDEFINED.fullmatch(machine_type)
+    return None if match is None else int(match[1])
 
 
 def tasks_per_vm(machine_type: str, cpu_milli: int, task_count_per_node: int) -> int:

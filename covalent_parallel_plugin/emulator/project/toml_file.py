@@ -19,7 +19,7 @@ def read_project_file(path: Path) -> resources.ProjectResources:
     """Read a file.
 
     Raises:
-        KnownError: it is no TOML, or has a key or a value that means nothing.
+        ProjectResourcesError: it is no TOML, or has a key or a value that means nothing.
         OSError: it cannot be read.
     """
     try:
@@ -27,10 +27,10 @@ def read_project_file(path: Path) -> resources.ProjectResources:
     except (toml.TomlDecodeError, UnicodeDecodeError) as error:
         raise resources.ProjectResourcesError(f"{path}: this is no TOML: {error}") from error
     try:
-        known: resources.ProjectResources = _made(resources.ProjectResources, "", described, _KNOWN)
+        found: resources.ProjectResources = _made(resources.ProjectResources, "", described, _PROJECT)
     except resources.ProjectResourcesError as error:
         raise resources.ProjectResourcesError(f"{path}: {error}") from error
-    return known
+    return found
 
 
 def _text(where: str, value: object) -> str:
@@ -98,7 +98,7 @@ _BUCKET: Mapping[str, Reader] = {
     "denied": _texts,
 }
 _SUBNETWORK: Mapping[str, Reader] = {"region": _text, "private_google_access": _truth}
-_KNOWN: Mapping[str, Reader] = {
+_PROJECT: Mapping[str, Reader] = {
     "projects": _texts,
     "disabled_apis": _texts,
     "regions": _table(_texts),

@@ -14,7 +14,6 @@ from .process import ProcessRuntime
 
 AUTO = "auto"
 PROCESS = "process"
-RUNTIMES = (AUTO, *ENGINES, PROCESS)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Serve Cloud Storage's JSON API, and the JSON APIs that describe a project, over HTTP."""
+"""Serve Cloud Storage's JSON API over HTTP, and on the same port the APIs of `resource_apis`."""

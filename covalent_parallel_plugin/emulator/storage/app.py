@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..faults.fault import FaultError, Faults
 from ..faults.plan import FaultPlan, FaultTarget
-from ..faults.rule import FaultError, Faults
 from ..project.resources import ProjectResources
+from ..resource_apis.router import PREFIXES, json_apis
 from .compose import compose
 from .downloads import download
 from .faults import Connections, StorageFaults
@@ -22,10 +23,9 @@ from .metadata_handlers import ANSWERS
 from .multipart import join_batch, split_batch
 from .object_store import BucketStore
 from .permissions import check_permitted, tested_permissions
+from .refusals import StorageRefusal
 from .request_body import IncomingRequest
-from .resource_apis.rest_api import PREFIXES, json_apis
 from .routes import Reply, StorageRequest, error_reply, identify, parse_json
-from .rules import StorageRefusal
 from .uploads import Uploads
 
 # The emulator's own addresses, /_emulator/counts and /_emulator/faults
@@ -54,7 +54,7 @@ class StorageApp:
         self._other_counts = other_counts
         self._uploads = Uploads(store)
         self._faults = StorageFaults(plan, self._uploads, connections)
-        self._json_apis = json_apis(known, counts, self._faults)
+        self._json_apis = json_apis(known, counts, self._faults.before_api)
         self._uploading = {
             "objects.insert": self._uploads.insert,
             "uploads.start": self._uploads.start,

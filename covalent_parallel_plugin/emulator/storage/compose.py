@@ -7,9 +7,9 @@ from typing import Any
 from .metadata_handlers import object_fields, object_resource
 from .object_files import Body, read_blocks
 from .object_store import BucketStore, ObjectRecord
+from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
-from .rules import StorageRefusal
 
 
 async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:

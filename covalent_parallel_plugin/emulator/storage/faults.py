@@ -13,11 +13,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
-from ..faults.rule import Fault
+from .permissions import PERMISSIONS
+from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import StorageRequest
-from .rules import StorageRefusal
 from .uploads import Uploads
 
 _METADATA_BYTES = 64 * 1024
@@ -203,15 +204,9 @@ def _refusal(fault: Fault, target: FaultTarget) -> StorageRefusal:
     code = int(fault.value("code"))
     reason, message = _TEXTS.get(code, ("backendError", "Backend Error"))
     if code == 403:
-        message = f"does not have {_permission(target.request)} access to the Google Cloud Storage object. {message}"
+        permission = PERMISSIONS.get(target.request, "storage.objects.get")
+        message = f"does not have {permission} access to the Google Cloud Storage object. {message}"
     return StorageRefusal(code, reason, fault.value("message") or message)
-
-
-def _permission(request: str) -> str:
-    """Name the permission that a request needs ("IAM permissions for JSON methods")."""
-    verbs = {"download": "get", "insert": "create", "start": "create", "chunk": "create", "patch": "update"}
-    thing, _, verb = request.partition(".")
-    return f"storage.{'objects' if thing == 'uploads' else thing}.{verbs.get(verb, verb)}"
 
 
 _TEXTS: Mapping[int, tuple[str, str]] = {

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from ..model.storage_names import is_utf8
 from .object_store import BucketRecord, BucketStore, ObjectRecord
+from .refusals import StorageRefusal
 from .routes import Reply, StorageRequest, number, preconditions_of
-from .rules import StorageRefusal
 
 # What the user may set on an object; everything else in a metadata resource is the service's own.
 OBJECT_FIELDS = frozenset(

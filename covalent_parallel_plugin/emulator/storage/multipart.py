@@ -10,8 +10,8 @@ from email.parser import BytesParser
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from .refusals import StorageRefusal
 from .routes import Reply
-from .rules import StorageRefusal
 
 # Metadata of an object is a few KB (8 KiB of custom metadata); what is longer is not a metadata part.
 _METADATA_LIMIT_BYTES = 1 << 20

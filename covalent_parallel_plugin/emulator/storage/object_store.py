@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .object_files import Body, BodyWriter
-from .rules import NO_PRECONDITIONS, Preconditions, StorageRefusal, check_bucket_name, check_object_name
+from .refusals import NO_PRECONDITIONS, Preconditions, StorageRefusal, check_bucket_name, check_object_name
 
 
 @dataclass(frozen=True)

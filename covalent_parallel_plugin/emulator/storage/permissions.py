@@ -6,11 +6,11 @@ from urllib.parse import parse_qs
 
 from ..project.resources import ProjectResources
 from .object_store import BucketStore
+from .refusals import StorageRefusal
 from .routes import Reply, StorageRequest
-from .rules import StorageRefusal
 
 # "IAM permissions for JSON methods" in Cloud Storage's documentation
-_NEEDED = {
+PERMISSIONS = {
     "objects.get": "storage.objects.get",
     "objects.download": "storage.objects.get",
     "objects.insert": "storage.objects.create",
@@ -31,10 +31,10 @@ _NEEDED = {
 }
 
 
-def check_permitted(known: ProjectResources, call: StorageRequest) -> None:
+def check_permitted(resources: ProjectResources, call: StorageRequest) -> None:
     """Refuse a call that needs a permission which the caller lacks. Raises StorageRefusal: 403."""
-    permission = _NEEDED.get(call.kind)
-    if permission is not None and known.is_denied(permission, call.target_bucket or call.bucket):
+    permission = PERMISSIONS.get(call.kind)
+    if permission is not None and resources.is_denied(permission, call.target_bucket or call.bucket):
         kind = "bucket" if permission.startswith("storage.buckets") else "object"
         raise StorageRefusal(
             403,
@@ -44,10 +44,10 @@ def check_permitted(known: ProjectResources, call: StorageRequest) -> None:
         )
 
 
-def tested_permissions(known: ProjectResources, store: BucketStore, call: StorageRequest, query: str) -> Reply:
+def tested_permissions(resources: ProjectResources, store: BucketStore, call: StorageRequest, query: str) -> Reply:
     """Name those of the permissions asked for that the caller has. Raises StorageRefusal: 404."""
     bucket = store.bucket(call.bucket)
-    asked = parse_qs(query).get("permissions", [])
-    granted = [permission for permission in asked if not known.is_denied(permission, bucket.name)]
+    requested = parse_qs(query).get("permissions", [])
+    granted = [permission for permission in requested if not resources.is_denied(permission, bucket.name)]
     content: dict[str, object] = {"kind": "storage#testIamPermissionsResponse"}
     return Reply(200, {**content, "permissions": granted} if granted else content)

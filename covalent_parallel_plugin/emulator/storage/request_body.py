@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from .rules import StorageRefusal
+from .refusals import StorageRefusal
 
 JSON_BODY_LIMIT_BYTES = 10 * 1024 * 1024  # the limit of a batch request, by far the largest of the JSON bodies
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from .rules import Preconditions, StorageRefusal
+from .refusals import Preconditions, StorageRefusal
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from .metadata_handlers import object_fields, object_resource
 from .multipart import read_related
 from .object_files import Body, BodyWriter
 from .object_store import BucketStore, ObjectRecord
+from .refusals import Preconditions, StorageRefusal
 from .request_body import IncomingRequest
 from .routes import Reply, StorageRequest, parse_json, preconditions_of
-from .rules import Preconditions, StorageRefusal
 
 # "Performing resumable uploads": every chunk but the last is a multiple of this many bytes.
 CHUNK_UNIT_BYTES = 256 * 1024

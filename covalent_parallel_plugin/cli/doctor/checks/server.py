@@ -11,7 +11,7 @@ from pathlib import Path
 from ....covalent_api.config_file import server_address
 from ....covalent_api.server_client import LATEST_DISPATCH, ServerClient
 from ....protocol.environment import SERVICES
-from ...image.pickles import disagreement
+from ...image.cloudpickle_versions import disagreement
 from ...image.versions import Versions, versions_here
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, skipped, warning

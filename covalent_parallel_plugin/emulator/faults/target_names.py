@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grpc
+
 BATCH_METHODS = (
     "CreateJob",
     "GetJob",
@@ -49,22 +51,5 @@ WRITES = (
     "buckets.patch",
     "buckets.delete",
 )
-STATUS_CODES = (
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
+STATUS_CODES = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
 """The names of gRPC's status codes, OK left out."""

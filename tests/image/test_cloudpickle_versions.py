@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from covalent_parallel_plugin.cli.image.pickles import are_tried, disagreement
+from covalent_parallel_plugin.cli.image.cloudpickle_versions import are_tried, disagreement
 
 GENERATIONS = (
     ("1.6.0", "2.0.0"),

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from ...model.errors import service_disabled_text
-from ...project.resources import ProjectResources
-from ...project.secrets import project_number
-from ..faults import StorageFaults
+from ..faults.fault import Fault
+from ..model.errors import service_disabled_text
+from ..project.resources import ProjectResources
+from ..project.secrets import project_number
 from . import compute
 from .request import ApiRefusal, ResourceRequest, error_json
 
@@ -26,15 +26,17 @@ TESTED = "iam.serviceAccounts.testPermissions"
 
 Handler = Callable[[ProjectResources, ResourceRequest], dict[str, Any]]
 Struck = Callable[[Request, str], Awaitable[Response | None]]
+DrawFault = Callable[[str, Any], Awaitable[Fault | None]]
+"""From a request's name and its client's address to the fault that refuses it; waits where it is to be late."""
 
 
-def json_apis(known: ProjectResources, counts: Counter[str], faults: StorageFaults) -> Router:
+def json_apis(resources: ProjectResources, counts: Counter[str], draw_fault: DrawFault) -> Router:
     """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
 
     async def struck(request: Request, name: str) -> Response | None:
         counts[name] += 1
         try:
-            fault = await faults.before_api(name, request.scope["client"])
+            fault = await draw_fault(name, request.scope["client"])
         except ClientDisconnect:
             return Response(status_code=499)
         if fault is None:
@@ -43,11 +45,11 @@ def json_apis(known: ProjectResources, counts: Counter[str], faults: StorageFaul
         refusal = ApiRefusal(code, str(fault.value("message") or f"The request failed ({code})."))
         return JSONResponse(error_json(refusal), code)
 
-    return Router([_route(known, struck, *row) for row in _ROUTES])
+    return Router([_route(resources, struck, *row) for row in _ROUTES])
 
 
 def _route(
-    known: ProjectResources, struck: Struck, method: str, path: str, service: str, permission: str, answer: Handler
+    resources: ProjectResources, struck: Struck, method: str, path: str, service: str, permission: str, answer: Handler
 ) -> Route:
     async def respond(request: Request) -> Response:
         refused = await struck(request, permission or TESTED)
@@ -57,32 +59,32 @@ def _route(
         if request.method == "POST":
             body = await request.json()
             names = list(body.get("permissions", ()))
-        asked = ResourceRequest(request.path_params, names)
+        parsed = ResourceRequest(request.path_params, names)
         try:
-            _check_allowed(known, asked, service, permission)
-            return JSONResponse(answer(known, asked))
+            _check_allowed(resources, parsed, service, permission)
+            return JSONResponse(answer(resources, parsed))
         except ApiRefusal as refusal:
             return JSONResponse(error_json(refusal), refusal.status)
 
     return Route(path, respond, methods=[method])
 
 
-def _check_allowed(known: ProjectResources, asked: ResourceRequest, service: str, permission: str) -> None:
-    project = asked.parts.get("project", "-")
-    if project != "-" and known.projects is not None and project not in known.projects:
+def _check_allowed(resources: ProjectResources, request: ResourceRequest, service: str, permission: str) -> None:
+    project = request.parts.get("project", "-")
+    if project != "-" and resources.projects is not None and project not in resources.projects:
         # Google does not tell a project that is not there from one that the caller may not see.
         raise ApiRefusal(403, f"Permission denied on resource project {project}.", "CONSUMER_INVALID", service)
-    if service in known.disabled_apis:
+    if service in resources.disabled_apis:
         text = service_disabled_text(service, _TITLES[service], project)
         raise ApiRefusal(403, text, "SERVICE_DISABLED", service)
-    if permission in known.denied:
-        where = "/".join(f"{kind}/{name}" for kind, name in asked.parts.items())
+    if permission in resources.denied:
+        where = "/".join(f"{kind}/{name}" for kind, name in request.parts.items())
         text = f"Required '{permission}' permission for '{where}' (or it may not exist)."
         raise ApiRefusal(403, text, "IAM_PERMISSION_DENIED", service)
 
 
-def _project(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    project = asked["project"]
+def _project(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    project = request["project"]
     return {
         "name": f"projects/{project_number(project)}",
         "projectId": project,
@@ -91,52 +93,52 @@ def _project(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
     }
 
 
-def _services(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    return {"services": [_service(known, name) for name in asked.names]}
+def _services(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    return {"services": [_service(resources, name) for name in request.names]}
 
 
-def _service(known: ProjectResources, name: str) -> dict[str, Any]:
+def _service(resources: ProjectResources, name: str) -> dict[str, Any]:
     service = name.rpartition("/")[2]
-    state = "DISABLED" if service in known.disabled_apis else "ENABLED"
+    state = "DISABLED" if service in resources.disabled_apis else "ENABLED"
     return {"name": name, "state": state, "config": {"name": service}}
 
 
-def _location(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    location = asked["location"]
-    if known.zones_of(location) is None:
+def _location(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    location = request["location"]
+    if resources.zones_of(location) is None:
         raise ApiRefusal(403, f"Permission denied on 'locations/{location}' (or it may not exist).")
-    return {"name": f"projects/{asked['project']}/locations/{location}", "locationId": location}
+    return {"name": f"projects/{request['project']}/locations/{location}", "locationId": location}
 
 
-def _locations(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    base = f"projects/{asked['project']}/locations"
-    return {"locations": [{"name": f"{base}/{name}", "locationId": name} for name in known.region_names]}
+def _locations(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    base = f"projects/{request['project']}/locations"
+    return {"locations": [{"name": f"{base}/{name}", "locationId": name} for name in resources.region_names]}
 
 
-def _service_account(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    account = known.service_account(asked["email"])
+def _service_account(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    account = resources.service_account(request["email"])
     if account is None:
         raise ApiRefusal(404, "Unknown service account")
-    found: dict[str, Any] = {"name": f"projects/-/serviceAccounts/{asked['email']}", "email": asked["email"]}
+    found: dict[str, Any] = {"name": f"projects/-/serviceAccounts/{request['email']}", "email": request["email"]}
     # Google leaves a field out that is false.
     return {**found, "disabled": True} if account.disabled else found
 
 
-def _test_service_account(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    account = known.service_account(asked["email"])
+def _test_service_account(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    account = resources.service_account(request["email"])
     if account is None:
         raise ApiRefusal(404, "Unknown service account")
-    granted = [name for name in asked.names if not known.is_denied(name) and account.may_act_as]
+    granted = [name for name in request.names if not resources.is_denied(name) and account.may_act_as]
     return {"permissions": granted} if granted else {}
 
 
-def _secret_version(known: ProjectResources, asked: ResourceRequest) -> dict[str, Any]:
-    name = f"projects/{asked['project']}/secrets/{asked['secret']}"
-    if not known.has_secret(asked["secret"]):
+def _secret_version(resources: ProjectResources, request: ResourceRequest) -> dict[str, Any]:
+    name = f"projects/{request['project']}/secrets/{request['secret']}"
+    if not resources.has_secret(request["secret"]):
         raise ApiRefusal(404, f"Secret [{name}] not found or has no versions.")
-    version = known.secret_version(asked["secret"], asked["version"])
+    version = resources.secret_version(request["secret"], request["version"])
     if version is None:
-        raise ApiRefusal(404, f"Secret Version [{name}/versions/{asked['version']}] not found.")
+        raise ApiRefusal(404, f"Secret Version [{name}/versions/{request['version']}] not found.")
     return {"name": f"{name}/versions/{version}", "state": "ENABLED"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.settings import Settings
-from covalent_parallel_plugin.settings.executor_options import MOST_REMEMBERED, settings_from
+from covalent_parallel_plugin.settings.resolve_options import MOST_REMEMBERED, settings_from
 
 NEEDED: dict[str, Any] = {"bucket_name": "some-bucket", "project_id": "my-project"}
 
