@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from google.cloud import batch_v1
 
-from ..cloud.batch import AlreadyExistsError, BatchApi
+from ..cloud.batch import AlreadyExistsError
+from ..cloud.interfaces import JobService
 from ..errors import CloudError, UnavailableError
 from ..settings import Settings
 from .cancellation import Cancellation
@@ -40,7 +41,7 @@ class Submission:
         cancelled: set when the user asks for the end.
     """
 
-    def __init__(self, batch: BatchApi, owner: JobOwner, cancelled: Cancellation):
+    def __init__(self, batch: JobService, owner: JobOwner, cancelled: Cancellation):
         self._batch = batch
         self._owner = owner
         self._cancelled = cancelled
