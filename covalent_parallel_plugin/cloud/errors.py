@@ -39,6 +39,8 @@ def is_transient(error: BaseException) -> bool:
 
 def to_package_error(error: Exception, what: str) -> CloudError:
     """This package's error for one of Google's; `what` says what was tried, as in "read the job X"."""
+    if isinstance(error, CloudError):
+        return type(error)(f"could not {what}: {error}")
     if isinstance(error, google.RetryError) and isinstance(error.cause, Exception):
         cause = error.cause
         return UnavailableError(

@@ -5,11 +5,12 @@ Each method raises CloudError for whatever goes wrong; BatchApi, ObjectStore and
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from google.cloud import batch_v1
 
+from ..errors import CloudError
 from .batch import JobStatus, TaskStatus
 from .storage import StoredObject, Target
 
@@ -55,6 +56,9 @@ class Bucket(Protocol):
 
     def delete(self, name: str) -> bool:
         """Delete an object; False if there was none."""
+
+    def delete_all(self, names: Iterable[str]) -> Mapping[str, CloudError]:
+        """Delete objects; return why those are left that are."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the names that start with a prefix."""
