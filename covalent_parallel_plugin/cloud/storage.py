@@ -97,6 +97,8 @@ class ObjectStore:
     Args:
         client: a `google.cloud.storage.Client`.
         bucket_name: the bucket.
+        patience_seconds: how long a request is tried again after its first failure; by default two minutes, and less
+            for the emulator.
     """
 
     # By project and address, and these by bucket too
@@ -104,11 +106,11 @@ class ObjectStore:
     _stores: ClassVar[dict[tuple[str, str, str], ObjectStore]] = {}
     _lock = threading.Lock()
 
-    def __init__(self, client: Any, bucket_name: str):
+    def __init__(self, client: Any, bucket_name: str, patience_seconds: float | None = None):
         self._client = client
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
-        retry = _retry(client._connection.API_BASE_URL)
+        retry = _retry(client._connection.API_BASE_URL, patience_seconds)
         self._writing = {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
         self._reading = {"retry": retry, "timeout": (REQUEST_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)}
         self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
@@ -275,11 +277,12 @@ class ObjectStore:
         return failure
 
 
-def _retry(address: str) -> BlockingRetry:
+def _retry(address: str, seconds: float | None) -> BlockingRetry:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
-    seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
+    if seconds is None:
+        seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
     return BlockingRetry(service_at("Cloud Storage", address, is_local), seconds, DEFAULT_RETRY._predicate)
 
 
