@@ -181,7 +181,7 @@ class Submission:
     async def _owns_job(self, seconds: float = UNSEEN_SECONDS) -> bool:
         """Whether the job that holds the name is this very call's: an answer to an earlier try was lost then.
 
-        A job that is not found is looked for again for so long, and so it is after an odd answer; False if none appears.
+        A job that is not found is looked for again for so long, also after an odd answer; False if none appears.
 
         Raises:
             CloudError: the last answer.
