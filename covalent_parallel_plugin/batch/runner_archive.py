@@ -9,13 +9,14 @@ import importlib.util
 import io
 import marshal
 import zipfile
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .. import __version__
+from ..cloud.interfaces import Bucket
 from ..cloud.per_loop import PerLoop
-from ..cloud.storage import ObjectStore
 from ..cloud.threads import run_in_thread
 from ..protocol.object_names import RUNNER_PREFIX
 
@@ -25,7 +26,7 @@ ARCHIVED_PACKAGE = "covalent_parallel_runner"
 # Bootstrap and lists of pickles are for the job's command and for the dispatcher
 LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
 # Where the archive is known to be: the server's address, project and bucket
-_staged: set[tuple[str, str, str]] = set()
+_staged: set[Hashable] = set()
 # One upload at a time in each event loop: forty electrons that start together need one
 _locks = PerLoop(asyncio.Lock)
 # The same bytes for the same version, wherever and whenever they are made
@@ -84,7 +85,7 @@ def command() -> list[str]:
     return ["-c", bootstrap_source(), __version__, runner_archive().sha256]
 
 
-async def stage_runner(store: ObjectStore) -> None:
+async def stage_runner(store: Bucket) -> None:
     """Have the archive of this version in the bucket; a later version has another name."""
     if store.place in _staged:
         return
@@ -95,7 +96,7 @@ async def stage_runner(store: ObjectStore) -> None:
             _staged.add(store.place)
 
 
-def forget_runner(store: ObjectStore) -> None:
+def forget_runner(store: Bucket) -> None:
     """A task did not find the archive: the next call puts it there again."""
     _staged.discard(store.place)
 

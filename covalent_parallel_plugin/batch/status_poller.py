@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
-from ..cloud.batch import BatchApi, JobStatus
+from ..cloud.batch import JobStatus
+from ..cloud.interfaces import JobService
 from ..errors import CloudError, UnavailableError
 from .job_names import LABEL_SERVER, SERVER
 
@@ -65,9 +66,9 @@ class StatusPoller:
         parent: projects/PROJECT/locations/REGION.
     """
 
-    _shared: ClassVar[WeakKeyDictionary[BatchApi, dict[str, StatusPoller]]] = WeakKeyDictionary()
+    _shared: ClassVar[WeakKeyDictionary[JobService, dict[str, StatusPoller]]] = WeakKeyDictionary()
 
-    def __init__(self, batch: BatchApi, parent: str, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, batch: JobService, parent: str, clock: Callable[[], float] = time.monotonic):
         self._batch = batch
         self._parent = parent
         self._clock = clock
@@ -82,7 +83,7 @@ class StatusPoller:
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def shared(cls, batch: BatchApi, parent: str) -> StatusPoller:
+    def shared(cls, batch: JobService, parent: str) -> StatusPoller:
         """The one poller of this client for this project and region."""
         pollers = cls._shared.setdefault(batch, {})
         if parent not in pollers:

@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from google.cloud import batch_v1
 
-from ..cloud.batch import AlreadyExistsError, BatchApi
-from ..errors import CloudError, UnavailableError
+from ..cloud.batch import AlreadyExistsError
+from ..cloud.errors import is_refusal
+from ..cloud.interfaces import JobService
+from ..errors import CloudError, PermissionDeniedError, UnavailableError
 from ..settings import Settings
 from .cancellation import Cancellation
 from .error_hints import find_hint
@@ -27,6 +29,12 @@ OTHERS_CANCEL_SECONDS = 5.0
 # Batch may not find a job for a while after it was made: so long it is asked again whether one is there, and whose
 UNSEEN_SECONDS = 10.0
 UNSEEN_PAUSE_SECONDS = 1.0
+# A request to end the job that is refused, as perhaps by a proxy, is made again for so long
+ODD_SECONDS = 20.0
+# A job that Batch has refused is looked for once; again for so long only if that is refused, too
+LEAST_LOOK_SECONDS = 3.0
+# How long one look at a job that ends is tried again
+LOOK_SECONDS = 5.0
 # google.cloud.batch_v1.CreateJobRequest.request_id is to be a UUID: this package's are of this namespace
 REQUESTS = uuid.UUID("5d2f1c0e-8a43-5b7d-9e61-2c4b7a90d3f8")
 
@@ -40,7 +48,7 @@ class Submission:
         cancelled: set when the user asks for the end.
     """
 
-    def __init__(self, batch: BatchApi, owner: JobOwner, cancelled: Cancellation):
+    def __init__(self, batch: JobService, owner: JobOwner, cancelled: Cancellation):
         self._batch = batch
         self._owner = owner
         self._cancelled = cancelled
@@ -85,11 +93,11 @@ class Submission:
                     self._may_exist = False
                     continue
             except CloudError as error:
-                # Only where no answer came may a job have been made.
-                self._may_exist = isinstance(error, UnavailableError)
-                known = find_hint(str(error))
-                remedy = f"\nThat means: {known.meaning}. To do: {known.remedy}." if known else ""
-                raise type(error)(f"{owner.title} could not be submitted: {error}{remedy}") from error
+                if not await self._cancelled.unless(self._was_made(error)):
+                    known = find_hint(str(error))
+                    remedy = f"\nThat means: {known.meaning}. To do: {known.remedy}." if known else ""
+                    raise type(error)(f"{owner.title} could not be submitted: {error}{remedy}") from error
+                logger.warning("%s was submitted, although the answer was: %s", owner.title, error)
             self._is_confirmed = True
             logger.debug("submitted %s as %s", owner.title, self.job_name)
             return
@@ -118,36 +126,78 @@ class Submission:
         until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
         pause = 0.2
         while time.monotonic() < until:
-            job = await self._batch.get(self.job_name, patience_seconds=5.0)
-            if job is None or job.is_terminal:
-                break
+            try:
+                job = await self._batch.get(self.job_name, patience_seconds=LOOK_SECONDS)
+            except CloudError as error:
+                logger.debug("the end of the job %s is looked for again: %s", self.job_name, error)
+            else:
+                if job is None or job.is_terminal:
+                    break
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
         self._may_exist = False
         return True
 
     async def _cancel(self) -> bool:
-        """Cancel the job, again while Batch does not find it yet; False where somebody else is ending it."""
-        until = time.monotonic() + self._unseen_seconds
-        while not await self._batch.cancel(self.job_name, patience_seconds=CANCEL_SECONDS):
-            job = await self._batch.get(self.job_name, patience_seconds=5.0)
-            is_ending = job is not None and (job.is_terminal or job.state in ENDING_STATES)
-            if is_ending or time.monotonic() > until:
-                return False
-            await asyncio.sleep(UNSEEN_PAUSE_SECONDS)
-        return True
+        """Cancel the job, again while Batch does not find it yet or answers oddly; False where it is ending already.
 
-    async def _owns_job(self) -> bool:
+        Raises:
+            CloudError: Batch could not be reached, or answered oddly for too long.
+        """
+        now = time.monotonic()
+        unseen_until, odd_until = now + self._unseen_seconds, now + ODD_SECONDS
+        while True:
+            try:
+                if await self._batch.cancel(self.job_name, patience_seconds=CANCEL_SECONDS):
+                    return True
+                job = await self._batch.get(self.job_name, patience_seconds=LOOK_SECONDS)
+            except CloudError as error:
+                if isinstance(error, UnavailableError) or time.monotonic() > odd_until:
+                    raise
+                logger.debug("the job %s is cancelled again: %s", self.job_name, error)
+            else:
+                if job is None:
+                    if time.monotonic() > unseen_until:
+                        return False
+                elif job.is_terminal or job.state in ENDING_STATES:
+                    return False
+                elif time.monotonic() > odd_until:
+                    raise CloudError(f"Batch does not cancel it: its state is {job.state}")
+            await asyncio.sleep(UNSEEN_PAUSE_SECONDS)
+
+    async def _was_made(self, error: CloudError) -> bool:
+        """Whether the job was made although the answer is an error: a proxy may have answered in Batch's place."""
+        try:
+            owns_job = await self._owns_job(0.0 if is_refusal(error) else UNSEEN_SECONDS)
+        except CloudError as unknown:
+            # Who may neither make a job nor look at one has none.
+            self._may_exist = not (isinstance(error, PermissionDeniedError) and type(unknown) is type(error))
+            logger.debug("it is not known whether the job %s was made: %s", self.job_name, unknown)
+            return False
+        # The request itself may come late where no answer came.
+        self._may_exist = owns_job or isinstance(error, UnavailableError)
+        return owns_job
+
+    async def _owns_job(self, seconds: float = UNSEEN_SECONDS) -> bool:
         """Whether the job that holds the name is this very call's: an answer to an earlier try was lost then.
 
-        A job that is not found is asked for again; False if none appears.
+        A job that is not found is looked for again for so long, also after an odd answer; False if none appears.
+
+        Raises:
+            CloudError: the last answer.
         """
-        until = time.monotonic() + UNSEEN_SECONDS
+        now = time.monotonic()
+        unseen_until, odd_until = now + seconds, now + max(seconds, LEAST_LOOK_SECONDS)
         while True:
-            job = await self._batch.get(self.job_name, patience_seconds=UNSEEN_SECONDS)
-            if job is not None:
-                self._is_confirmed = job.labels.get(LABEL_CALL) == self._owner.identity.call_id
-                return self._is_confirmed
-            if time.monotonic() > until:
-                return False
+            try:
+                job = await self._batch.get(self.job_name, patience_seconds=UNSEEN_SECONDS)
+            except CloudError:
+                if time.monotonic() > odd_until:
+                    raise
+            else:
+                if job is not None:
+                    self._is_confirmed = job.labels.get(LABEL_CALL) == self._owner.identity.call_id
+                    return self._is_confirmed
+                if time.monotonic() > unseen_until:
+                    return False
             await asyncio.sleep(UNSEEN_PAUSE_SECONDS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .batch import BatchApi
+from .interfaces import Bucket, JobService, TaskLogs
 from .logging import LogReader
 from .storage import ObjectStore
 
@@ -18,9 +19,9 @@ from .storage import ObjectStore
 class Services:
     """What one call needs of Google."""
 
-    batch: BatchApi
-    objects: ObjectStore
-    logs: LogReader
+    batch: JobService
+    objects: Bucket
+    logs: TaskLogs
 
 
 def shared_services(project_id: str, bucket_name: str) -> Services:

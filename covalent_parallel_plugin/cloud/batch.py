@@ -17,6 +17,7 @@ from ..errors import CloudError
 from ..protocol.environment import BATCH_EMULATOR_HOST
 from .errors import to_package_error
 from .outage_tracker import LOCAL_CHANNEL, service_at
+from .page_limit import PageLimit
 from .per_loop import PerLoop
 from .rate_limiter import RateLimiter
 from .retry import retry_transient
@@ -40,6 +41,7 @@ MAX_READS_PER_MINUTE = 6000
 FULL_PAUSE_SECONDS = 0.5
 # As many jobs as a list may have on one page; a server that gives fewer says how it goes on
 PAGE_SIZE = 1000
+MOST_PAGES, LIST_SECONDS = 200, 120.0
 # https://cloud.google.com/apis/docs/system-parameters: which fields an answer is to have. A job's definition, with its
 # environment, is what makes most of it, and nothing here reads that.
 FIELD_MASK = "x-goog-fieldmask"
@@ -169,19 +171,23 @@ class BatchApi:
         try:
             request = batch_v1.GetTaskRequest(name=name)
             task = await self._read(name, self._client.get_task, request, TASK_MASK, patience_seconds)
+            status = batch_v1.Task.pb(task).status
+            return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
         except google.NotFound:
             return None
         except Exception as error:
             raise to_package_error(error, f"read the task {name}") from error
-        status = batch_v1.Task.pb(task).status
-        return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
 
     async def list(
         self, parent: str, filter: str = "", patience_seconds: float | None = None
     ) -> builtins.list[JobStatus]:
-        """The jobs under a project and region that a filter in Batch's language lets through, all pages."""
+        """The jobs under a project and region that a filter in Batch's language lets through, all pages.
+
+        Raises:
+            CloudError: also for a list whose pages have no end.
+        """
         found: builtins.list[JobStatus] = []
-        token = ""
+        token, limit = "", PageLimit(MOST_PAGES, LIST_SECONDS)
         try:
             while True:
                 request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
@@ -192,6 +198,7 @@ class BatchApi:
                         await asyncio.sleep(0)
                     found.append(_raw_status(job))
                 token = page.next_page_token
+                limit.check(token)
                 if not token:
                     return found
         except Exception as error:

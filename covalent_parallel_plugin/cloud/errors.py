@@ -37,8 +37,15 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (*TRANSIENT, auth.TransportError))
 
 
+def is_refusal(error: CloudError) -> bool:
+    """Whether a service's own answer was no, so that most likely it did nothing."""
+    return isinstance(error.__cause__, (google.InvalidArgument, google.PermissionDenied, google.NotFound))
+
+
 def to_package_error(error: Exception, what: str) -> CloudError:
     """This package's error for one of Google's; `what` says what was tried, as in "read the job X"."""
+    if isinstance(error, CloudError):
+        return type(error)(f"could not {what}: {error}")
     if isinstance(error, google.RetryError) and isinstance(error.cause, Exception):
         cause = error.cause
         return UnavailableError(

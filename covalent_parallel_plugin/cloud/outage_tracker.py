@@ -7,9 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
-
-from google.api_core.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -95,52 +92,27 @@ def service_at(name: str, address: str, is_local: bool) -> ServiceHealth:
 
 
 class RetryBudget:
-    """One request to a service, tried for at most so many seconds from now; `until` on the service's clock."""
+    """One request to a service, tried for so many seconds after its first attempt has failed.
+
+    So an attempt that stalls for all of its own time is never the only one.
+    """
 
     def __init__(self, service: ServiceHealth, seconds: float):
         self._service = service
         self._failing_since: float | None = None
         self.seconds = service.patience(seconds)
-        self.until = service.clock() + self.seconds
 
-    def failed(self, error: BaseException, wait_seconds: float = 0.0) -> None:
-        """A try failed, and the next one comes after the wait, or none if that would be too late."""
+    def allows_another(self, error: BaseException, wait_seconds: float = 0.0) -> bool:
+        """Whether another attempt may follow after the wait, now that one has failed."""
         now = self._service.clock()
         self._service.failed()
         self._failing_since = now if self._failing_since is None else self._failing_since
-        if now + wait_seconds - self._failing_since >= TOLD_AFTER_SECONDS and now + wait_seconds <= self.until:
-            self._service.tell(error, self.until - now)
-
-
-class LoggingRetry(Retry):
-    """Google's Retry for the requests to one service; whoever waits is told. Made by `logging_retry`."""
-
-    service: ServiceHealth
-
-    def __call__(self, func: Callable[..., Any], on_error: Callable[[Exception], Any] | None = None) -> Any:
-        """Wrap one request."""
-        tries = RetryBudget(self.service, self._timeout or 0.0)
-
-        def asked(*args: Any, **options: Any) -> Any:
-            try:
-                answer = func(*args, **options)
-            except Exception as error:
-                if not self._predicate(error):
-                    self.service.answered()
-                raise
-            self.service.answered()
-            return answer
-
-        retry = Retry(self._predicate, self._initial, self._maximum, self._multiplier, tries.seconds)
-        return retry(asked, on_error=tries.failed)
-
-
-def logging_retry(retry: Retry, service: ServiceHealth, seconds: float) -> LoggingRetry:
-    """The same retry for this service, for so many seconds."""
-    longest = LOCAL_LONGEST_PAUSE_SECONDS if service.is_local else retry._maximum
-    made = LoggingRetry(retry._predicate, min(retry._initial, longest), longest, retry._multiplier, seconds)
-    made.service = service
-    return made
+        until = self._failing_since + self.seconds
+        if now + wait_seconds > until:
+            return False
+        if now + wait_seconds - self._failing_since >= TOLD_AFTER_SECONDS:
+            self._service.tell(error, until - now)
+        return True
 
 
 def _reason(error: BaseException) -> str:

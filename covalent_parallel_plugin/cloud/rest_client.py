@@ -1,7 +1,7 @@
-"""Google's JSON APIs, asked what exists and what the caller may do; blocking, thread-safe, without retries.
+"""A client of Google's JSON APIs: what exists and what the caller may do; blocking, thread-safe, without retries.
 
-With STORAGE_EMULATOR_HOST set they are asked at that host, under the same paths: the emulator's one HTTP port stands
-for all of them.
+With STORAGE_EMULATOR_HOST set the requests go to that host, under the same paths: the emulator serves all APIs on its
+one HTTP port.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NotOfferedError(CloudError):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Principal:
     """Whose credentials were found.
 
     `kind` is "user", "service account" or the credentials' class; `account` and `quota_project` are "" if not known.
@@ -52,7 +52,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RestResponse:
     """What an API answered: HTTP status, JSON (empty if the body is none), and the body."""
 
     status: int
@@ -80,39 +80,39 @@ class Answer:
         return error if isinstance(error, Mapping) else {}
 
 
-class GoogleApis:
+class RestClient:
     """The APIs through one session.
 
     Args:
         session: an `AuthorizedSession`.
-        stand_in: scheme and host of what answers in Google's place; "" for Google.
+        emulator_url: scheme and host of the emulator; "" for Google.
     """
 
-    def __init__(self, session: Any, stand_in: str = ""):
+    def __init__(self, session: Any, emulator_url: str = ""):
         self._session = session
-        self.stand_in = stand_in
+        self.emulator_url = emulator_url
 
     @classmethod
-    def connect(cls, credentials: Any = None) -> GoogleApis:
+    def connect(cls, credentials: Any = None) -> RestClient:
         """The APIs with these credentials, or where STORAGE_EMULATOR_HOST points, with none."""
-        stand_in = os.environ.get(STORAGE_EMULATOR_HOST, "")
-        if not stand_in:
+        emulator_url = os.environ.get(STORAGE_EMULATOR_HOST, "")
+        if not emulator_url:
             return cls(AuthorizedSession(credentials))  # type: ignore[no-untyped-call]  # google-auth has no types
         session = AuthorizedSession(AnonymousCredentials())  # type: ignore[no-untyped-call]  # as above
         session.trust_env = False  # no proxy leads to loopback
-        return cls(session, stand_in.rstrip("/"))
+        return cls(session, emulator_url.rstrip("/"))
 
-    def get(self, url: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
-        """Ask; the address is Google's own.
+    def get(self, url: str, query: Sequence[tuple[str, str]] = ()) -> RestResponse:
+        """Send a GET request; `url` is Google's own.
 
         Raises:
             NotOfferedError: the emulator does not know this API.
             UnavailableError: no answer. PermissionDeniedError: the credentials do not work.
         """
-        return self.ask("GET", url, query)
+        return self.request("GET", url, query)
 
-    def ask(self, method: str, url: str, query: Sequence[tuple[str, str]] = (), body: Any = None) -> Answer:
-        """The same with any method; `body` is bytes, or what JSON can hold."""
+    def request(self, method: str, url: str, query: Sequence[tuple[str, str]] = (), body: Any = None) -> RestResponse:
+        """Send a request with any method, as `get`; `body` is bytes, or what JSON can hold."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         try:
@@ -134,20 +134,20 @@ class GoogleApis:
             raise UnavailableError(f"{host} could not be reached: {reason}") from error
         except auth.GoogleAuthError as error:
             raise to_package_error(error, f"ask {urlsplit(url).netloc}") from error
-        answer = Answer(response.status_code, _json(response), response.content)
-        if self.stand_in and not answer.is_ok and not _is_googles(answer, url):
-            raise NotOfferedError(f"what answers at {self.stand_in} knows nothing of {urlsplit(url).netloc}")
+        answer = RestResponse(response.status_code, _json(response), response.content)
+        if self.emulator_url and not answer.is_ok and not _is_google_error(answer, url):
+            raise NotOfferedError(f"the emulator at {self.emulator_url} knows nothing of {urlsplit(url).netloc}")
         return answer
 
     def _address(self, url: str) -> str:
-        if not self.stand_in:
+        if not self.emulator_url:
             return url
         parts = urlsplit(url)
-        host = urlsplit(self.stand_in)
+        host = urlsplit(self.emulator_url)
         return urlunsplit((host.scheme, host.netloc, parts.path, parts.query, ""))
 
 
-def default_credentials() -> tuple[Any, Identity]:
+def default_credentials() -> tuple[Any, Principal]:
     """The credentials that Google's clients find here, refreshed, and whose they are.
 
     Raises:
@@ -163,7 +163,7 @@ def default_credentials() -> tuple[Any, Identity]:
         raise to_package_error(error, "find credentials") from error
     except (OSError, ValueError) as error:
         raise PermissionDeniedError(f"the credentials cannot be read: {error}") from error
-    return credentials, _identity(credentials)
+    return credentials, _principal(credentials)
 
 
 def part(name: str) -> str:
@@ -171,18 +171,18 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
-def _identity(credentials: Any) -> Identity:
+def _principal(credentials: Any) -> Principal:
     email = getattr(credentials, "service_account_email", "") or ""
     account = getattr(credentials, "account", "") or ""
     quota_project = getattr(credentials, "quota_project_id", "") or ""
     if email:
-        return Identity("service account", email, quota_project)
+        return Principal("service account", email, quota_project)
     if type(credentials).__module__ == "google.oauth2.credentials":
-        return Identity("user", account, quota_project)
-    return Identity(type(credentials).__name__, account, quota_project)
+        return Principal("user", account, quota_project)
+    return Principal(type(credentials).__name__, account, quota_project)
 
 
-def _is_googles(refusal: Answer, url: str) -> bool:
+def _is_google_error(refusal: RestResponse, url: str) -> bool:
     """Whether a refusal has Google's form; Cloud Storage's has no status in words."""
     is_storage = urlsplit(url).netloc == "storage.googleapis.com"
     return bool(refusal._error) and (is_storage or "status" in refusal._error)

@@ -1,8 +1,9 @@
-"""Google's authorized HTTP session without what `requests` prepares anew for every request.
+"""Google's authorized HTTP session with bounds, and without what `requests` prepares anew for every request.
 
 A small storage request through `requests` costs more in preparing (cookies, hooks, proxies, redirects, environment)
 than in sending. Google's client and its authorization stay as they are; what they send goes straight to urllib3, on
 which `requests` stands, and comes back as a `requests.Response`. What this does not understand, `requests` does.
+Either way `bounded_pool` ends a response that trickles, or that nobody wants any more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import urllib3
 from google.auth.transport.requests import AuthorizedSession
 from requests.structures import CaseInsensitiveDict
 
+from .bounded_pool import BoundedAdapter, Bounds, bounded_pools
 from .multi_buffer import BufferSlice
+from .threads import check_stopped
 
 # Google's client asks for 8 KiB at a time, and each of those costs more in Python than in reading
 READ_BYTES = 1024 * 1024
@@ -47,6 +50,7 @@ class _DirectSession(requests.Session):
         stream: bool = False,
         **others: Any,
     ) -> requests.Response:
+        check_stopped()
         if others or not self._is_plain or not isinstance(data, (bytes, str, BufferSlice, type(None))):
             return super().request(method, url, data=data, headers=headers, timeout=timeout, stream=stream, **others)
         body: Any = data.encode() if isinstance(data, str) else data
@@ -99,11 +103,16 @@ class LeanSession(AuthorizedSession, _DirectSession):  # type: ignore[misc]  # g
     Args:
         credentials: Google's.
         connections: how many are kept open to one host.
+        bounds: when a response is abandoned.
     """
 
-    def __init__(self, credentials: Any, connections: int) -> None:
+    def __init__(self, credentials: Any, connections: int, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
         super().__init__(credentials)  # type: ignore[no-untyped-call]  # as above
+        pools = bounded_pools(bounds)
         self._pool.connection_pool_kw["maxsize"] = connections
+        self._pool.pool_classes_by_scheme = pools
+        for scheme in pools:
+            self.mount(f"{scheme}://", BoundedAdapter(pools))
 
 
 def _authorities() -> dict[str, Any]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, ParamSpec, Protocol
 
 from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
 from ..protocol.environment import STORAGE_EMULATOR_HOST
 from .errors import to_package_error
 from .multi_buffer import MultiBufferReader
-from .outage_tracker import logging_retry, service_at
-from .threads import THREADS
+from .outage_tracker import service_at
+from .page_limit import PageLimit
+from .retry import BlockingRetry
+from .threads import THREADS, TransferStoppedError
 
-REQUEST_TIMEOUT_SECONDS = 60
-# How long a request is tried again; the second for a server on this machine, which is there or is not
+# How long each piece may take that is sent, and how long the answer is waited for
+REQUEST_TIMEOUT_SECONDS = 60.0
+# The same for the first byte of what is read; `bounded_pool` has the bounds for those that follow
+READ_TIMEOUT_SECONDS = 20.0
+# How long a request is tried again after its first failure; the second for a server on this machine, which is there or
+# is not
 PATIENCE_SECONDS = 120.0
 LOCAL_PATIENCE_SECONDS = 20.0
 # Google's client sends up to so much in one request, and what is larger in several
@@ -26,8 +33,14 @@ ONE_REQUEST_BYTES = 8 * 1024 * 1024
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A download whose checksum does not fit, which the client does not try again by itself
 DOWNLOAD_TRIES = 3
+# A list has up to 1,000 objects on a page
+MOST_PAGES, LIST_SECONDS = 2000, 600.0
+# An upload whose session is gone
+UPLOAD_TRIES = 3
 # The client would look the bucket up in the background on its first use, for traces that nobody asked for
 QUIET_VARIABLE = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -53,12 +66,39 @@ class Target(Protocol):
     def truncate(self) -> int: ...
 
 
+class _GuardedTarget:
+    """A target whose errors are told from those of Google's client."""
+
+    def __init__(self, target: Target):
+        self._target = target
+        self.error: Exception | None = None
+
+    def write(self, data: bytes) -> int:
+        return self._guard(self._target.write, data)
+
+    def seek(self, offset: int) -> int:
+        return self._guard(self._target.seek, offset)
+
+    def truncate(self) -> int:
+        return self._guard(self._target.truncate)
+
+    def _guard(self, function: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            # Of no class that is tried again
+            raise TransferStoppedError("the target takes no more") from error
+
+
 class ObjectStore:
     """The objects of one bucket.
 
     Args:
         client: a `google.cloud.storage.Client`.
         bucket_name: the bucket.
+        patience_seconds: how long a request is tried again after its first failure; by default two minutes, and less
+            for the emulator.
     """
 
     # By project and address, and these by bucket too
@@ -66,11 +106,13 @@ class ObjectStore:
     _stores: ClassVar[dict[tuple[str, str, str], ObjectStore]] = {}
     _lock = threading.Lock()
 
-    def __init__(self, client: Any, bucket_name: str):
+    def __init__(self, client: Any, bucket_name: str, patience_seconds: float | None = None):
         self._client = client
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
-        self._patience = _patience(client._connection.API_BASE_URL)
+        retry = _retry(client._connection.API_BASE_URL, patience_seconds)
+        self._writing = {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
+        self._reading = {"retry": retry, "timeout": (REQUEST_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)}
         self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
 
     @classmethod
@@ -92,54 +134,71 @@ class ObjectStore:
     def put(self, name: str, source: bytes | Sequence[bytes]) -> bool:
         """Write an object that must not exist yet, given whole or in the pieces in which it lies in memory.
 
-        Large ones have no checksum of Cloud Storage's on their way: what is in pieces here carries its own.
+        Large ones have no checksum of Cloud Storage's on their way: what is in pieces here carries its own. An upload
+        whose session is gone starts anew.
 
         Returns:
             False if it was there already, as also after a retry of a write whose answer was lost.
         """
         from google.api_core.exceptions import PreconditionFailed
 
-        blob = self._bucket.blob(name)
-        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
-        try:
-            if isinstance(source, bytes):
-                blob.upload_from_string(source, **how)
-            elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
-                blob.upload_from_string(b"".join(source), **how)
+        for is_last in [False] * (UPLOAD_TRIES - 1) + [True]:
+            try:
+                self._upload(name, source)
+            except PreconditionFailed:
+                return False
+            except Exception as error:
+                if is_last or not _is_upload_gone(error):
+                    raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
             else:
-                reader = MultiBufferReader(source)
-                blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
-        except PreconditionFailed:
-            return False
-        except Exception as error:
-            raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
-        return True
+                return True
+        raise AssertionError("the last try ends here")
+
+    def _upload(self, name: str, source: bytes | Sequence[bytes]) -> None:
+        blob = self._bucket.blob(name)
+        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._writing}
+        if isinstance(source, bytes):
+            blob.upload_from_string(source, **how)
+        elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
+            blob.upload_from_string(b"".join(source), **how)
+        else:
+            reader = MultiBufferReader(source)
+            blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
 
     def get(self, name: str, into: Target) -> bool:
         """Copy an object into an empty file; False if there is none.
 
+        What `into` raises ends the transfer at once: it is not tried again, its connection is closed with what was
+        still to come, and the exception comes out as it is (an OSError as a CacheDirError). So does a cancelled
+        `threads.run_stoppable`, with TransferStoppedError. What was interrupted goes on where it was, or begins anew.
+
         Raises:
             CorruptObjectError: it never arrived as its checksum says.
+            CacheDirError: `into` has no room, or cannot be written to.
         """
         from google.api_core.exceptions import NotFound
-        from google.cloud.storage.exceptions import DataCorruption
 
+        what = f"read gs://{self.bucket_name}/{name}"
+        target = _GuardedTarget(into)
         for _ in range(DOWNLOAD_TRIES):
-            into.seek(0)
-            into.truncate()
             try:
-                self._bucket.blob(name).download_to_file(into, raw_download=True, **self._patience)
+                target.seek(0)
+                target.truncate()
+                blob = self._bucket.blob(name)
+                blob.download_to_file(target, raw_download=True, **self._reading)
+                if not blob.crc32c and not blob.md5_hash:
+                    # Not Cloud Storage's answer, but perhaps a page that asks for a login
+                    raise CorruptObjectError("no checksum came with it")
             except NotFound as error:
                 if _is_bucket_missing(error):
-                    raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
+                    raise self._failure(error, what) from error
                 return False
-            except DataCorruption as error:
-                changed = error
-            except ParallelError:
-                # The target's own: it takes no more.
-                raise
             except Exception as error:
-                raise self._failure(error, f"read gs://{self.bucket_name}/{name}") from error
+                if target.error is not None:
+                    raise _target_failure(target.error, what) from target.error
+                if not _has_arrived_changed(error):
+                    raise self._failure(error, what) from error
+                changed = error
             else:
                 return True
         raise CorruptObjectError(
@@ -151,41 +210,61 @@ class ObjectStore:
         from google.api_core.exceptions import NotFound
 
         try:
-            self._bucket.delete_blob(name, **self._patience)
+            self._bucket.delete_blob(name, **self._writing)
         except NotFound:
             return False
         except Exception as error:
             raise self._failure(error, f"delete gs://{self.bucket_name}/{name}") from error
         return True
 
+    def delete_all(self, names: Iterable[str]) -> dict[str, CloudError]:
+        """Delete objects, each of them whatever becomes of the others; one that was refused is tried once more.
+
+        Returns:
+            For each object that is left, why.
+        """
+        left: dict[str, CloudError] = {}
+        for tried in (names, left):
+            for name in list(tried):
+                try:
+                    self.delete(name)
+                    left.pop(name, None)
+                except CloudError as error:
+                    left[name] = error
+        return left
+
     def names(self, prefix: str) -> list[str]:
         """The names of the objects that start so."""
         return [stored.name for stored in self.list(prefix)]
 
     def list(self, prefix: str) -> list[StoredObject]:
-        """The objects whose names start so."""
+        """The objects whose names start so.
+
+        Raises:
+            CloudError: also for a list whose pages have no end.
+        """
+        found: builtins.list[StoredObject] = []
+        limit = PageLimit(MOST_PAGES, LIST_SECONDS)
         try:
             blobs = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix,
                 fields="items(name,size,timeCreated),nextPageToken",
-                **self._patience,
+                **self._reading,
             )
-            return [
-                StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp() if blob.time_created else 0.0)
-                for blob in blobs
-            ]
+            for page in blobs.pages:
+                found += [
+                    StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp() if blob.time_created else 0.0)
+                    for blob in page
+                ]
+                limit.check(blobs.next_page_token)
+            return found
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
-    def _failure(self, error: Exception, what: str) -> ParallelError:
-        if isinstance(error, OSError) and error.errno in FULL:
-            place = what.rpartition(" ")[2]
-            return CacheDirError(
-                f"{place} does not fit into cache_dir ({error.strerror}): make room there, or name another folder"
-            )
+    def _failure(self, error: Exception, what: str) -> CloudError:
         failure = to_package_error(error, what)
-        if isinstance(failure, MissingResourceError):
+        if isinstance(failure, MissingResourceError) and _is_bucket_missing(error):
             return MissingResourceError(
                 f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
                 f" `gcloud storage buckets create gs://{self.bucket_name}`, or name another one"
@@ -198,14 +277,35 @@ class ObjectStore:
         return failure
 
 
-def _patience(address: str) -> dict[str, Any]:
-    """How long to wait for one answer, and how long to try again."""
+def _retry(address: str, seconds: float | None) -> BlockingRetry:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
-    seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    retry = logging_retry(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
-    return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
+    if seconds is None:
+        seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
+    return BlockingRetry(service_at("Cloud Storage", address, is_local), seconds, DEFAULT_RETRY._predicate)
+
+
+def _target_failure(error: Exception, what: str) -> Exception:
+    if not isinstance(error, OSError) or isinstance(error, ParallelError):
+        return error
+    place, reason = what.rpartition(" ")[2], error.strerror or error
+    if error.errno in FULL:
+        return CacheDirError(f"{place} does not fit into cache_dir ({reason}): make room there, or name another folder")
+    return CacheDirError(f"{place} cannot be written to cache_dir ({reason}): name another folder")
+
+
+def _is_upload_gone(error: Any) -> bool:
+    """Whether the session of an upload in several requests is there no more, or never was."""
+    return getattr(error, "code", None) in (404, 410) and not _is_bucket_missing(error)
+
+
+def _has_arrived_changed(error: Exception) -> bool:
+    """Whether an object has another checksum, or another length, than was said, or none."""
+    from google.api_core.exceptions import RequestRangeNotSatisfiable
+    from google.cloud.storage.exceptions import DataCorruption
+
+    return isinstance(error, (CorruptObjectError, DataCorruption, RequestRangeNotSatisfiable))
 
 
 def _is_bucket_missing(error: Any) -> bool:

@@ -1,20 +1,33 @@
-"""The package's own threads, for what would block the server's event loop; short, as all rooms share just this."""
+"""The package's own threads, for what would block the server's event loop, and how a thread's reading is stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+from ..errors import CloudError
 
 # Transfers wait more than they compute, and more threads than this do not move more bytes on small servers.
 THREADS = 16
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="covalent-parallel")
 # Apart, so that a log service that hangs holds up no upload
 LOG_POOL = ThreadPoolExecutor(2, thread_name_prefix="covalent-parallel-log")
+# A stopped thread that looks up a host's name, or writes to a slow disk, is left behind after so long
+STOP_SECONDS = 3.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("stop", default=None)
+
+
+class TransferStoppedError(CloudError):
+    """Nobody waits for this transfer any more."""
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -29,3 +42,42 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     except asyncio.CancelledError:
         await asyncio.wait([future])
         raise
+
+
+async def run_stoppable(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a blocking function that only reads, such as one that calls `ObjectStore.get`, in the package's threads.
+
+    A caller that is cancelled meanwhile stops it: its request to Cloud Storage, and its wait for the next try of one,
+    end within a second with TransferStoppedError, and the connection is closed. The CancelledError follows as soon as
+    the function has returned, after STOP_SECONDS at the latest. So the function has to close by itself what it opens.
+    """
+    stop = threading.Event()
+    context = contextvars.copy_context()
+    context.run(_stop.set, stop)
+    running = POOL.submit(context.run, lambda: function(*args, **kwargs))
+    future = asyncio.wrap_future(running)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop.set()
+        future.add_done_callback(lambda late: late.cancelled() or late.exception())
+        if not running.cancel():
+            await asyncio.wait([future], timeout=STOP_SECONDS)
+        raise
+
+
+def check_stopped() -> None:
+    """Raise TransferStoppedError if this thread's function was stopped."""
+    stop = _stop.get()
+    if stop is not None and stop.is_set():
+        raise TransferStoppedError("the transfer was stopped")
+
+
+def sleep_unless_stopped(seconds: float) -> None:
+    """Sleep; raise TransferStoppedError as soon as this thread's function is stopped."""
+    stop = _stop.get()
+    if stop is None:
+        time.sleep(seconds)
+    else:
+        stop.wait(seconds)
+        check_stopped()

@@ -142,6 +142,44 @@ def test_a_creation_whose_answer_was_lost_makes_one_job(way: Way, proxy: BatchPr
     assert jobs_of(way) == [way.job_name]
 
 
+# What a proxy, or a stream that was reset, may answer in Batch's place
+ODD = ("CANCELLED", "UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND")
+ODD += ("DATA_LOSS", "OUT_OF_RANGE", "UNIMPLEMENTED", "UNKNOWN", "DEADLINE_EXCEEDED")
+
+
+@pytest.mark.parametrize("code", ODD)
+def test_a_job_that_was_made_although_the_answer_is_an_error_is_adopted(
+    way: Way, proxy: BatchProxy, fault: type[Fault], code: str
+) -> None:
+    proxy.faults = [fault("CreateJob", grpc.StatusCode[code], after=True)]
+    assert way.value(lambda: 7) == 7
+    assert jobs_of(way) == [way.job_name]
+
+
+@pytest.mark.parametrize("code", ["CANCELLED", "PERMISSION_DENIED"])
+def test_a_job_that_cannot_be_looked_for_at_once_is_adopted_too(
+    way: Way, proxy: BatchProxy, fault: type[Fault], code: str
+) -> None:
+    proxy.faults = [
+        fault("CreateJob", grpc.StatusCode[code], after=True),
+        fault("GetJob", grpc.StatusCode.UNAUTHENTICATED),
+        fault("GetJob", grpc.StatusCode.DATA_LOSS),
+    ]
+    assert way.value(lambda: 7) == 7
+    assert jobs_of(way) == [way.job_name]
+
+
+def test_a_job_that_cannot_be_looked_for_is_ended(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    proxy.faults = [
+        fault("CreateJob", grpc.StatusCode.PERMISSION_DENIED, after=True),
+        fault("GetJob", grpc.StatusCode.INTERNAL, times=8),
+    ]
+    with pytest.raises(PermissionDeniedError, match="could not be submitted"):
+        way.value(sleeps)
+    assert set(states_of(way)) <= {"CANCELLED", "FAILED"}
+    assert way.left == []
+
+
 def test_a_job_of_another_call_that_holds_the_name_is_left_alone(way: Way) -> None:
     earlier = replace(way.call)
     first = Way(way.address, way.store, Path(way.settings.cache_dir))
@@ -208,6 +246,23 @@ def test_a_cancellation_whose_request_fails_is_tried_again(way: Way, proxy: Batc
     with pytest.raises(CancelledCall):
         way.go(sleeps, cancel)
     assert proxy.calls["CancelJob"] == 3
+
+
+@pytest.mark.parametrize("method", ["CancelJob", "GetJob"])
+@pytest.mark.parametrize("code", ["CANCELLED", "UNAUTHENTICATED", "FAILED_PRECONDITION", "INTERNAL"])
+def test_a_cancellation_that_is_answered_oddly_leaves_no_job_that_runs(
+    way: Way, proxy: BatchProxy, fault: type[Fault], method: str, code: str
+) -> None:
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        way.cancelled.set()
+        proxy.faults = [fault(method, grpc.StatusCode[code])]
+
+    with pytest.raises(CancelledCall):
+        way.go(sleeps, cancel)
+    # A task that finds its call deleted may end the job sooner.
+    assert set(states_of(way)) <= {"CANCELLED", "FAILED"}
+    assert way.left == []
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])

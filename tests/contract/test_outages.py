@@ -9,14 +9,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.cloud.errors import is_transient
 from covalent_parallel_plugin.cloud.outage_tracker import SHORT_PATIENCE_SECONDS, RetryBudget, ServiceHealth
+from covalent_parallel_plugin.cloud.retry import BlockingRetry, retry_transient
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.emulator import Emulator
 
@@ -99,7 +101,7 @@ def test_a_short_trouble_is_not_worth_a_word(warned: Warnings, clock: Clock) -> 
     service = ServiceHealth("Batch", "there", False, clock)
     tries = RetryBudget(service, 300)
     for _ in range(4):
-        tries.failed(ServiceUnavailable("busy"), 1.0)
+        tries.allows_another(ServiceUnavailable("busy"), 1.0)
         clock.now += 1
     assert warned.texts == []
 
@@ -109,7 +111,7 @@ def test_a_long_outage_is_told_again_every_minute_however_many_requests_wait(war
     waiting = [RetryBudget(service, 300) for _ in range(50)]
     for _ in range(15):
         for tries in waiting:
-            tries.failed(ServiceUnavailable("No route: host is down"), 10.0)
+            tries.allows_another(ServiceUnavailable("No route: host is down"), 10.0)
         clock.now += 10
     assert [text.partition("another ")[2] for text in warned.texts] == ["300 s", "240 s", "180 s"]
     assert all("(host is down)" in text for text in warned.texts)
@@ -118,9 +120,9 @@ def test_a_long_outage_is_told_again_every_minute_however_many_requests_wait(war
 def test_an_outage_of_a_local_server_is_waited_for_once_by_all_requests_together(clock: Clock) -> None:
     service = ServiceHealth("Batch", "here", True, clock)
     first = RetryBudget(service, 20)
-    first.failed(ServiceUnavailable("refused"))
+    first.allows_another(ServiceUnavailable("refused"))
     clock.now += 15
-    first.failed(ServiceUnavailable("refused"))
+    first.allows_another(ServiceUnavailable("refused"))
     assert RetryBudget(service, 20).seconds == 5
     clock.now += 10
     assert RetryBudget(service, 20).seconds == SHORT_PATIENCE_SECONDS
@@ -128,7 +130,7 @@ def test_an_outage_of_a_local_server_is_waited_for_once_by_all_requests_together
 
 def test_an_answer_ends_the_outage_of_a_local_server(clock: Clock) -> None:
     service = ServiceHealth("Batch", "here", True, clock)
-    RetryBudget(service, 20).failed(ServiceUnavailable("refused"))
+    RetryBudget(service, 20).allows_another(ServiceUnavailable("refused"))
     clock.now += 15
     service.answered()
     assert RetryBudget(service, 20).seconds == 20
@@ -136,13 +138,41 @@ def test_an_answer_ends_the_outage_of_a_local_server(clock: Clock) -> None:
 
 def test_an_outage_that_nobody_saw_the_end_of_is_forgotten(clock: Clock) -> None:
     service = ServiceHealth("Batch", "here", True, clock)
-    RetryBudget(service, 20).failed(ServiceUnavailable("refused"))
+    RetryBudget(service, 20).allows_another(ServiceUnavailable("refused"))
     clock.now += 3600
     assert RetryBudget(service, 20).seconds == 20
 
 
 def test_google_is_waited_for_by_each_request_in_full(clock: Clock) -> None:
     service = ServiceHealth("Batch", "there", False, clock)
-    RetryBudget(service, 300).failed(ServiceUnavailable("refused"))
+    RetryBudget(service, 300).allows_another(ServiceUnavailable("refused"))
     clock.now += 10
     assert RetryBudget(service, 300).seconds == 300
+
+
+def stalling(clock: Clock) -> Callable[[], str]:
+    """A request whose first attempt takes far longer than a service is waited for."""
+    attempts = iter((ServiceUnavailable("no answer in time"), None))
+
+    def request() -> str:
+        clock.now += 60
+        error = next(attempts)
+        if error is not None:
+            raise error
+        return "done"
+
+    return request
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["the emulator", "Google"])
+def test_a_request_that_stalled_is_made_again(clock: Clock, is_local: bool) -> None:
+    retry = BlockingRetry(ServiceHealth("Storage", "here", is_local, clock), 20, is_transient)
+    assert retry(stalling(clock))() == "done"
+
+    async def asked(request: Callable[[], str]) -> str:
+        async def attempt() -> str:
+            return request()
+
+        return await retry_transient(attempt, 20, ServiceHealth("Batch", "here", is_local, clock))
+
+    assert asyncio.run(asked(stalling(clock))) == "done"

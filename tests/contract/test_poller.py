@@ -18,7 +18,7 @@ from covalent_parallel_plugin.batch.status_poller import (
     StatusPoller,
 )
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus
-from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
+from covalent_parallel_plugin.errors import CloudError, PermissionDeniedError, UnavailableError
 
 PARENT = "projects/p/locations/us-east1"
 PAUSE_SECONDS = 0.05
@@ -122,7 +122,7 @@ def test_lists_that_keep_failing_are_replaced_by_single_looks() -> None:
     assert batch.calls == {"list": FAILED_LISTS, "get": 3 * len(MANY)}
 
 
-@pytest.mark.parametrize("kind", [UnavailableError, PermissionDeniedError])
+@pytest.mark.parametrize("kind", [UnavailableError, PermissionDeniedError, CloudError])
 def test_lists_are_tried_again_after_a_while(kind: type[Exception]) -> None:
     batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
     batch.fails["list"] = kind("no")

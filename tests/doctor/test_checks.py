@@ -13,7 +13,7 @@ from covalent_parallel_plugin.cli.doctor.results import CheckResult
 from covalent_parallel_plugin.cli.doctor.setup import Setup, read_setup
 from covalent_parallel_plugin.cli.image.versions import Versions
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
-from covalent_parallel_plugin.cloud.rest_client import Answer, Identity
+from covalent_parallel_plugin.cloud.rest_client import Principal, RestResponse
 from covalent_parallel_plugin.cloud.storage import StoredObject
 from covalent_parallel_plugin.errors import PermissionDeniedError
 from covalent_parallel_plugin.settings import Settings
@@ -133,31 +133,31 @@ def test_gpus_that_are_built_in_count_too() -> None:
 
 
 def test_a_project_that_is_being_deleted_is_an_error() -> None:
-    answer = Answer(200, {"name": "projects/1", "state": "DELETE_REQUESTED"})
+    answer = RestResponse(200, {"name": "projects/1", "state": "DELETE_REQUESTED"})
     assert project.evaluate_project(answer, "lab", None).status == "error"
 
 
 def test_a_refusal_for_a_disabled_api_names_the_command() -> None:
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}
-    answer = Answer(403, {"error": {"message": "no", "status": "PERMISSION_DENIED", "details": [info]}})
+    answer = RestResponse(403, {"error": {"message": "no", "status": "PERMISSION_DENIED", "details": [info]}})
     judged = api_denied(answer, "it", "x.get", "iam.googleapis.com", "lab")
     assert judged.status == "warning"
     assert judged.remedy == "gcloud services enable iam.googleapis.com --project=lab"
 
 
 def test_the_account_stands_in_the_command_that_grants_a_role() -> None:
-    member = Identity("service account", "ci@lab.iam.gserviceaccount.com").member
+    member = Principal("service account", "ci@lab.iam.gserviceaccount.com").member
     judged = project.evaluate_batch(PermissionDeniedError("no"), Settings(project_id="lab", region="us-east1"), member)
     assert "--member=serviceAccount:ci@lab.iam.gserviceaccount.com" in judged.remedy
 
 
 def test_a_users_credentials_without_a_quota_project_are_a_warning() -> None:
-    def status(identity: Identity) -> str:
+    def status(identity: Principal) -> str:
         return credentials.quota_project(setup_of(project_id="lab"), {"credentials.found": (None, identity)}).status
 
-    assert status(Identity("user")) == "warning"
-    assert status(Identity("user", quota_project="lab")) == "ok"
-    assert status(Identity("service account", "a@b")) == "ok"
+    assert status(Principal("user")) == "warning"
+    assert status(Principal("user", quota_project="lab")) == "ok"
+    assert status(Principal("service account", "a@b")) == "ok"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from covalent_parallel_plugin.cloud.rest_client import GoogleApis
+from covalent_parallel_plugin.cloud.rest_client import RestClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 
 MACHINE = "https://compute.googleapis.com/compute/v1/projects/p/zones/us-east1-b/machineTypes/n2-standard-4"
@@ -21,10 +21,10 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 
 def test_requests_are_counted_as_the_permissions_that_they_need(emulator: Emulator) -> None:
-    apis = GoogleApis.connect()
+    apis = RestClient.connect()
     for url in (MACHINE, MACHINE, REGION):
         assert apis.get(url).is_ok
-    apis.ask("POST", "https://iam.googleapis.com/v1/projects/p/serviceAccounts/a@b.c:testIamPermissions", body={})
+    apis.request("POST", "https://iam.googleapis.com/v1/projects/p/serviceAccounts/a@b.c:testIamPermissions", body={})
     assert emulator.request_counts == {
         "compute.machineTypes.get": 2,
         "compute.regions.get": 1,
@@ -36,7 +36,7 @@ def test_requests_are_counted_as_the_permissions_that_they_need(emulator: Emulat
 def test_an_error_strikes_what_it_names_in_googles_form(emulator: Emulator, code: int, status: str) -> None:
     fault = Fault("api.error", request="compute.machineTypes.*", code=code, message="too busy", first=1)
     emulator.faults.set(Faults((fault,)))
-    apis = GoogleApis.connect()
+    apis = RestClient.connect()
     assert apis.get(REGION).is_ok
     refused = apis.get(MACHINE)
     assert (refused.status, refused.message, refused.content["error"]["status"]) == (code, "too busy", status)
@@ -46,10 +46,10 @@ def test_an_error_strikes_what_it_names_in_googles_form(emulator: Emulator, code
 
 def test_a_slow_answer_comes_all_the_same_and_is_counted(emulator: Emulator) -> None:
     emulator.faults.set(Faults((Fault("api.slow", seconds=0.2),)))
-    assert GoogleApis.connect().get(REGION).is_ok
+    assert RestClient.connect().get(REGION).is_ok
     assert list(emulator.faults.consumed.values()) == [1]
 
 
 def test_faults_of_storage_leave_the_json_apis_alone(emulator: Emulator) -> None:
     emulator.faults.set(Faults((Fault("storage.error", code=503),)))
-    assert GoogleApis.connect().get(REGION).is_ok
+    assert RestClient.connect().get(REGION).is_ok

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ...batch.job_names import LABEL_DISPATCH, is_plain_id, label_value
-from ...cloud.batch import BatchApi
+from ...cloud.interfaces import JobService
 from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
 from ...settings import options as options
@@ -36,7 +36,7 @@ class DispatchStatus:
 
     def __init__(
         self,
-        batch: BatchApi,
+        batch: JobService,
         server: ServerClient,
         dispatch_id: str,
         given: Mapping[str, object],

@@ -60,7 +60,7 @@ def exists(setup: Setup, facts: Facts) -> CheckResult:
 def usable(setup: Setup, facts: Facts) -> CheckResult:
     email, project_id = facts[ACCOUNT], setup.settings.project_id
     body = {"permissions": [ACT_AS]}
-    answer = apis(facts).ask("POST", f"{ACCOUNTS}/{part(email)}:testIamPermissions", body=body)
+    answer = apis(facts).request("POST", f"{ACCOUNTS}/{part(email)}:testIamPermissions", body=body)
     if not answer.is_ok:
         return api_denied(answer, f"whether you may act as {email}", "iam.serviceAccounts.get", IAM, project_id)
     if ACT_AS in answer.content.get("permissions", ()):

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....cloud.rest_client import Answer, part
+from ....cloud.rest_client import RestResponse, part
 from ....protocol.object_names import PREFIX
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, warning
@@ -91,10 +91,10 @@ def writable(setup: Setup, facts: Facts) -> CheckResult:
     probe, content = f"{PREFIX}/doctor-{secrets.token_hex(8)}", secrets.token_bytes(16)
     upload = f"https://{STORAGE}/upload/storage/v1/b/{part(name)}/o"
     query = [("uploadType", "media"), ("name", probe), ("ifGenerationMatch", "0")]
-    steps: dict[str, Answer] = {"write": google.ask("POST", upload, query, content)}
+    steps: dict[str, RestResponse] = {"write": google.request("POST", upload, query, content)}
     if steps["write"].is_ok:
         steps["read"] = google.get(f"{_address(name)}/o/{part(probe)}", [("alt", "media")])
-        steps["delete"] = google.ask("DELETE", f"{_address(name)}/o/{part(probe)}")
+        steps["delete"] = google.request("DELETE", f"{_address(name)}/o/{part(probe)}")
     for step, answer in steps.items():
         if not answer.is_ok:
             left = f"; gs://{name}/{probe} is left there" if step != "write" else ""

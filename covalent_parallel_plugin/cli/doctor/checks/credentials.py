@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ....cloud.rest_client import GoogleApis, Identity, default_credentials
+from ....cloud.rest_client import Principal, RestClient, default_credentials
 from ....errors import PermissionDeniedError
 from ....protocol.environment import SERVICES
 from ..check_runner import Facts, check
@@ -60,12 +60,12 @@ def emulator(setup: Setup, facts: Facts) -> CheckResult:
 def found(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are the APIs and whose credentials they are asked with."""
     if "STORAGE_EMULATOR_HOST" in setup.emulator_addresses:
-        return ok("none are needed for the emulator", facts=(GoogleApis.connect(), Identity(EMULATOR)))
+        return ok("none are needed for the emulator", facts=(RestClient.connect(), Principal(EMULATOR)))
     try:
         google, identity = default_credentials()
     except PermissionDeniedError as problem:
         return error(str(problem), LOGIN)
-    return ok(f"{identity.kind} {identity.account}".rstrip(), facts=(GoogleApis.connect(google), identity))
+    return ok(f"{identity.kind} {identity.account}".rstrip(), facts=(RestClient.connect(google), identity))
 
 
 @check(

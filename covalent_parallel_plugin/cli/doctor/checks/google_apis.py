@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....cloud.rest_client import SERVICE_DISABLED, Answer, GoogleApis
+from ....cloud.rest_client import SERVICE_DISABLED, RestClient, RestResponse
 from ..check_runner import Facts
 from ..results import CheckResult, error, warning
 
@@ -20,9 +20,9 @@ IAM = "iam.googleapis.com"
 CREDENTIALS, PROJECT = "credentials.found", "project.exists"
 
 
-def apis(facts: Facts) -> GoogleApis:
+def apis(facts: Facts) -> RestClient:
     """Return the APIs, from the facts of the check of the credentials."""
-    found: GoogleApis = facts[CREDENTIALS][0]
+    found: RestClient = facts[CREDENTIALS][0]
     return found
 
 
@@ -31,7 +31,7 @@ def member(facts: Facts) -> str:
     return str(facts[CREDENTIALS][1].member)
 
 
-def api_denied(answer: Answer, what: str, permission: str, service: str, project_id: str) -> CheckResult:
+def api_denied(answer: RestResponse, what: str, permission: str, service: str, project_id: str) -> CheckResult:
     """Return the result for an answer that is neither what was asked for nor "not found".
 
     That a thing could not be looked at is a warning, not an error.

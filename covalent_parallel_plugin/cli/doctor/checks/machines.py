@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....cloud.rest_client import Answer, part
+from ....cloud.rest_client import RestResponse, part
 from ....settings import Settings, machine_rules
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, warning
@@ -184,7 +184,7 @@ def _zones_of(region: Mapping[str, Any]) -> list[str]:
 
 def _in_zones(
     settings: Settings, facts: Facts, kind: str, name: str
-) -> tuple[list[str], Mapping[str, Any], Mapping[str, Answer]]:
+) -> tuple[list[str], Mapping[str, Any], Mapping[str, RestResponse]]:
     """Ask each zone for a type; return the zones that have it, its description there, and all answers."""
     there = _zones_of(facts[ZONES])
     zones = [zone for zone in settings.zones if zone in there] or there
@@ -193,7 +193,7 @@ def _in_zones(
     return having, answers[having[0]].content if having else {}, answers
 
 
-def _denied(answers: Mapping[str, Answer], what: str, permission: str, project_id: str) -> CheckResult | None:
+def _denied(answers: Mapping[str, RestResponse], what: str, permission: str, project_id: str) -> CheckResult | None:
     """Return the result for the first zone that did not even say that it has no such thing; None for no such zone."""
     denied = next((answer for answer in answers.values() if not answer.is_ok and answer.status != 404), None)
     return None if denied is None else api_denied(denied, what, permission, COMPUTE, project_id)

@@ -7,7 +7,7 @@ import difflib
 import os
 
 from ....cloud.batch import BatchApi, connect
-from ....cloud.rest_client import Answer, part
+from ....cloud.rest_client import RestResponse, part
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
 from ....settings import Settings
 from ..check_runner import Facts, check
@@ -111,7 +111,7 @@ def batch(setup: Setup, facts: Facts) -> CheckResult:
     return evaluate_batch(_list_jobs(setup.settings.parent), setup.settings, google_apis.member(facts))
 
 
-def evaluate_project(answer: Answer, project_id: str, listing: CloudError | None) -> CheckResult:
+def evaluate_project(answer: RestResponse, project_id: str, listing: CloudError | None) -> CheckResult:
     """Judge the project; `listing` is what Batch said to a list of its jobs, None if it gave one."""
     if answer.is_ok:
         state = str(answer.content.get("state", "ACTIVE"))
