@@ -8,7 +8,7 @@ import io
 import tempfile
 from typing import BinaryIO, cast
 
-from ..cloud.storage import ObjectStore
+from ..cloud.interfaces import Bucket
 from ..errors import OutcomeError
 from ..protocol.envelope import (
     MAPPED_BYTES,
@@ -67,7 +67,7 @@ class DownloadBuffer:
         """The last part's, if that was worth the trouble; else empty. The object has to be whole."""
         return "" if self._digest is None else self._digest.hexdigest()
 
-    def fetch(self, store: ObjectStore, name: str) -> bool:
+    def fetch(self, store: Bucket, name: str) -> bool:
         """Copy an object from the store; False if there is none.
 
         Raises:
