@@ -96,7 +96,7 @@ class StorageApp:
         struck = await self._faults.before(target, incoming.scope["client"])
         if struck is not None:
             return struck
-        return self._faults.after(target, await self._answer(call, incoming))
+        return self._faults.after(target, await self._answer(self._faults.first_page(call), incoming))
 
     async def _answer(self, call: StorageRequest, incoming: IncomingRequest) -> ASGIApp:
         if call.kind == "objects.download":

@@ -11,6 +11,9 @@ from urllib.parse import parse_qsl, unquote
 
 from .rules import Preconditions, StorageRefusal
 
+BODILESS = (204, 205, 304)
+"""Statuses of answers without a body (RFC 9110, 15.3.5, 15.3.6 and 15.4.5)."""
+
 
 @dataclass(frozen=True)
 class StorageRequest:
@@ -148,8 +151,9 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def error_reply(refusal: StorageRefusal) -> Reply:
-    """Google's JSON form of an error; 304 has no body."""
-    if refusal.code == 304:
-        return Reply(304)
+    """Google's JSON form of an error; some statuses have no body."""
+    if refusal.code in BODILESS:
+        return Reply(refusal.code)
     detail = {"message": refusal.message, "domain": "global", "reason": refusal.reason}
-    return Reply(refusal.code, {"error": {"code": refusal.code, "message": refusal.message, "errors": [detail]}})
+    content = {"error": {"code": refusal.code, "message": refusal.message, "errors": [detail]}}
+    return Reply(refusal.code, content, {"Location": refusal.location} if refusal.location else {})

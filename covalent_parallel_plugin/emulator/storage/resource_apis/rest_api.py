@@ -12,11 +12,14 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp
 
+from ...faults.rule import Fault
 from ...model.errors import service_disabled_text
 from ...project.resources import ProjectResources
 from ...project.secrets import project_number
 from ..faults import StorageFaults
+from ..routes import BODILESS
 from . import compute
 from .request import ApiRefusal, ResourceRequest, error_json
 
@@ -25,31 +28,40 @@ PREFIXES = ("/compute/v1/", "/v1/projects/", "/v3/projects/")
 TESTED = "iam.serviceAccounts.testPermissions"
 
 Handler = Callable[[ProjectResources, ResourceRequest], dict[str, Any]]
-Struck = Callable[[Request, str], Awaitable[Response | None]]
+Struck = Callable[[Request, str], Awaitable[ASGIApp | None]]
 
 
 def json_apis(known: ProjectResources, counts: Counter[str], faults: StorageFaults) -> Router:
     """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
 
-    async def struck(request: Request, name: str) -> Response | None:
+    async def struck(request: Request, name: str) -> ASGIApp | None:
         counts[name] += 1
         try:
             fault = await faults.before_api(name, request.scope["client"])
         except ClientDisconnect:
             return Response(status_code=499)
-        if fault is None:
-            return None
+        if not isinstance(fault, Fault):
+            return fault
         code = int(fault.value("code"))
+        if code in BODILESS:
+            return Response(status_code=code)
         refusal = ApiRefusal(code, str(fault.value("message") or f"The request failed ({code})."))
         return JSONResponse(error_json(refusal), code)
 
-    return Router([_route(known, struck, *row) for row in _ROUTES])
+    return Router([_route(known, struck, faults, *row) for row in _ROUTES])
 
 
 def _route(
-    known: ProjectResources, struck: Struck, method: str, path: str, service: str, permission: str, answer: Handler
+    known: ProjectResources,
+    struck: Struck,
+    faults: StorageFaults,
+    method: str,
+    path: str,
+    service: str,
+    permission: str,
+    answer: Handler,
 ) -> Route:
-    async def respond(request: Request) -> Response:
+    async def respond(request: Request) -> ASGIApp:
         refused = await struck(request, permission or TESTED)
         if refused is not None:
             return refused
@@ -60,7 +72,7 @@ def _route(
         asked = ResourceRequest(request.path_params, names)
         try:
             _check_allowed(known, asked, service, permission)
-            return JSONResponse(answer(known, asked))
+            return faults.after_api(permission or TESTED, JSONResponse(answer(known, asked)))
         except ApiRefusal as refusal:
             return JSONResponse(error_json(refusal), refusal.status)
 
