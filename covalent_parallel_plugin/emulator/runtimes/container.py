@@ -44,7 +44,7 @@ class ContainerRuntime:
         # Google's client would look each bucket up in the background, for traces that nobody asked for
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
         self.pip = read_pip_settings(os.environ, settings_files(os.environ))
-        self._processes = ProcessRuntime()
+        self._processes = ProcessRuntime(engine=engine)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._root: Path | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from ..faults.plan import FaultPlan
+from ..model.own_folders import OwnFolder
 from ..model.service import LocalService
 from ..project.resources import ProjectResources
 from .app import StorageApp
@@ -70,7 +69,7 @@ class StorageServer(LocalService):
         self._bucket_names = tuple(buckets)
         self._data_dir = data_dir
         self._counts: Counter[str] = Counter()
-        self._folder: Path | None = None
+        self._folder: OwnFolder | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -97,9 +96,9 @@ class StorageServer(LocalService):
         try:
             if self._data_dir is not None:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="emulated-storage-", dir=self._data_dir))
+            self._folder = OwnFolder("objects", self._data_dir)
             self._connections.is_stopping = False
-            store = BucketStore(self._folder)
+            store = BucketStore(self._folder.path)
             for name in self._bucket_names:
                 store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
             known = ProjectResources() if self._known is None else self._known
@@ -130,7 +129,7 @@ class StorageServer(LocalService):
                 raise RuntimeError(f"the storage server did not stop within {STOP_SECONDS:g} s")
         self._server = self._thread = None
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            self._folder.remove()
             self._folder = None
 
     def _listen(self) -> socket.socket:
