@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -96,6 +96,10 @@ class ProcessRuntime:
 
     def release(self, job_uid: str) -> None:
         """Do nothing: tasks share nothing."""
+
+    def task_users(self) -> Collection[int]:
+        """List none: tasks run as this process's own user."""
+        return ()
 
     def close(self) -> None:
         """End processes that left their task's session, and remove all folders."""

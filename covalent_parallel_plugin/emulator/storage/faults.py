@@ -18,6 +18,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from ..faults.endless import ENDLESS, endless_token
 from ..faults.plan import FaultPlan, FaultTarget
 from ..faults.rule import Fault
+from ..model.callers import user_of
 from .request_body import IncomingRequest
 from .routes import StorageRequest
 from .rules import StorageRefusal
@@ -34,9 +35,13 @@ _SLICE_SECONDS = 0.05
 
 @dataclass
 class Connections:
-    """The open connections by the client's address, as a request's scope names it; the server sets `is_stopping`."""
+    """The open connections by the client's address, as a request's scope names it; the server sets `is_stopping`.
+
+    `users` are those of the clients, where the system tells them.
+    """
 
     open: dict[Any, asyncio.Transport] = field(default_factory=dict)
+    users: dict[Any, int | None] = field(default_factory=dict)
     is_stopping: bool = False
 
 
@@ -187,10 +192,12 @@ def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:
             self._address = transport.get_extra_info("peername")
             connections.open[self._address] = transport
+            connections.users[self._address] = user_of(self._address, transport.get_extra_info("sockname"))
             super().connection_made(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.open.pop(self._address, None)
+            connections.users.pop(self._address, None)
             super().connection_lost(exc)
 
     return cast("type[asyncio.Protocol]", Protocol)
