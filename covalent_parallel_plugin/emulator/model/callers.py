@@ -43,6 +43,7 @@ class Callers:
         if os.geteuid() == ROOT and os.environ.get("SUDO_UID", "").isdecimal():
             self._own.add(int(os.environ["SUDO_UID"]))
         self._task_users = task_users
+        _is_told()  # the warning comes at the start
         self._lock = threading.Lock()
         self._runs_tasks: dict[int, tuple[float, bool]] = {}
 
@@ -97,7 +98,10 @@ def is_loopback(authority: str) -> bool:
 
 def user_of(client: Address, server: Address) -> int | None:
     """Find the user of a connection's client on this machine; None where the system does not tell (only Linux does)."""
-    return _user_of(client, server) if _is_told() else None
+    try:
+        return _user_of(client, server) if _is_told() else None
+    except OSError:  # such as no descriptor left
+        return UNKNOWN
 
 
 def _user_of(client: Address, server: Address) -> int:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..model.callers import Callers, why_not_from
+from ..model.callers import UNKNOWN, Callers, why_not_from
 from .faults import Connections
 from .routes import error_reply
 from .rules import StorageRefusal
@@ -26,7 +26,7 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         reason = why_not_from(headers.get("host", ""), headers.get("origin", ""))
-        user = self._connections.users.get(tuple(scope["client"]))
+        user = self._connections.users.get(tuple(scope["client"]), UNKNOWN)
         if not reason and not self._callers.is_own(user):
             reason = await asyncio.to_thread(self._callers.why_not, user)
         if not reason:
