@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class ForkRuntime:
 
     def release(self, job_uid: str) -> None:
         """Do nothing: tasks share nothing."""
+
+    def task_users(self) -> Collection[int]:
+        """List none: tasks run as this process's own user."""
+        return ()
 
     def close(self) -> None:
         """End the warm processes with all that they have forked, and remove all folders."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,9 @@ def list_volumes(engine: ContainerEngine) -> list[tuple[str, str]]:
 
 def remove_leftovers(engine: ContainerEngine) -> None:
     """Remove containers, volumes and folders of runtimes whose process does not run any more."""
+    for pid in _clients_of_the_dead():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     engine.remove(*(name for name, owner in list_containers(engine) if is_dead(owner)))
     for volume, owner in list_volumes(engine):
         if is_dead(owner):
@@ -48,6 +53,16 @@ def remove_folder(engine: ContainerEngine, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists() and engine.name == "podman" and os.geteuid() != 0:
         engine.call("unshare", "rm", "-rf", str(folder))
+
+
+def _clients_of_the_dead() -> Iterator[int]:
+    """Find the engine's own programs, which may be about to start a container (Linux only: elsewhere none is found)."""
+    label = f"--label={OWNER_LABEL}=".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # gone
+            words = path.read_bytes().split(b"\0")
+            if any(word.startswith(label) and is_dead(os.fsdecode(word.removeprefix(label))) for word in words):
+                yield int(path.parent.name)
 
 
 def _owned(engine: ContainerEngine, *words: str) -> Iterator[tuple[str, str]]:

@@ -81,6 +81,14 @@ class ContainerEngine:
             start_new_session=True,
         )
 
+    def process_ids(self, *containers: str) -> set[int]:
+        """List the first process of each container that runs, by its number on this machine."""
+        if not containers:
+            return set()
+        # one that has just gone fails the call, and the others are listed all the same
+        listed = self.call("inspect", "--format={{.State.Pid}}", *containers).stdout.split()
+        return {int(pid) for pid in listed if pid.isdecimal() and pid != "0"}
+
     def remove(self, *containers: str) -> None:
         """Kill and remove containers; those that are gone already are no error."""
         if not containers:

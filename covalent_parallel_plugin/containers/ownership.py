@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 OWNER = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<boot>[0-9a-f]*)_(?P<pid>[0-9]+)_(?P<started>-?[0-9]+)_[0-9a-f]{8}")
@@ -32,6 +34,24 @@ def is_dead(owner: str) -> bool:
     except PermissionError:  # another user's, so it runs
         pass
     return _started(pid) != int(match["started"])
+
+
+def users_below(processes: Collection[int]) -> set[int]:
+    """List the users (effective uids) of these processes and of all that they started (none where no /proc tells)."""
+    parents: dict[int, int] = {}
+    users: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/status") if processes else ():
+        with contextlib.suppress(OSError):  # it has ended
+            fields = dict(line.partition(":")[::2] for line in path.read_text().splitlines())
+            pid = int(path.parent.name)
+            parents[pid], users[pid] = int(fields["PPid"]), int(fields["Uid"].split()[1])
+
+    def is_below(pid: int) -> bool:
+        while pid not in processes and pid in parents:
+            pid = parents[pid]
+        return pid in processes
+
+    return {user for pid, user in users.items() if is_below(pid)}
 
 
 def _host() -> str:

@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from .config_file import config_path
+from .own_pages import OwnPagesOnly
 from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
 LOOPBACK = "127.0.0.1"
@@ -46,7 +47,9 @@ class PrivateServerError(RuntimeError):
 
 
 class PrivateCovalentServer:
-    """A Covalent server without Dask whose every file lies below `home`.
+    """A Covalent server without Dask whose every file lies below `home`, where no other user can read them.
+
+    It answers only under names of loopback, and to no web page but its own.
 
     `environment` is added to the environment of the server and of its clients, for example the three emulator
     variables. `configuration` holds sections of Covalent's configuration file, such as
@@ -160,7 +163,11 @@ class PrivateCovalentServer:
 
     def _launch(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound, self.log_path.open("ab") as log:
+        self.home.chmod(0o700)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound,
+            open(self.log_path, "ab", opener=_open_private) as log,
+        ):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((LOOPBACK, self._port))
             self._port = bound.getsockname()[1]
@@ -221,14 +228,22 @@ def write_configuration(home: Path, port: int, sections: Mapping[str, Mapping[st
         "user_interface": {"address": LOOPBACK, "port": port},
     }
     path = config_path({"HOME": str(home)})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (home, path.parent.parent, path.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
     lines: list[str] = []
     for section, values in (ours | dict(sections)).items():
         lines.append(f"[{section}]")
         # JSON's strings, numbers and booleans are TOML's as well.
         lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    path.write_text("\n".join(lines) + "\n")
+    with open(path, "w", opener=_open_private) as file:
+        file.write("\n".join(lines) + "\n")
     return path
+
+
+def _open_private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # one that was there
+    return descriptor
 
 
 def _covalent_ui_folder() -> Path:
@@ -251,6 +266,8 @@ def _serve(descriptor: int) -> None:
 
     The working directory must be the folder of `covalent_ui`: the application finds its pages from there.
     """
+    # What it writes, results and databases too, is for its own user
+    os.umask(0o077)
     # Or processes that executors fork would hold the port after the server's end.
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -268,7 +285,7 @@ def _serve(descriptor: int) -> None:
     application = importlib.import_module("app")
     server = uvicorn.Server(
         uvicorn.Config(
-            application.fastapi_app,
+            OwnPagesOnly(application.fastapi_app),
             log_config=application.log_config(),
             # An open page of the UI would otherwise hold the server for as long as it is open.
             timeout_graceful_shutdown=3,

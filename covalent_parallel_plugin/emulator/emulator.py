@@ -11,6 +11,7 @@ from .execution.vm_pool import VmModel
 from .faults.fault import Faults
 from .faults.plan import FaultPlan
 from .logging.server import LoggingServer
+from .model.callers import Callers
 from .model.job_summary import JobSummary
 from .model.log_store import LogStore
 from .model.runtime_interface import Runtime
@@ -85,8 +86,9 @@ class Emulator(LocalService):
         Raises PortTaken, and ValueError for an illegal bucket name; nothing is left running then.
         """
         try:
+            runtime = ProcessRuntime() if self._runtime is None else self._runtime
             scheduler = self._scheduler = Scheduler(
-                ProcessRuntime() if self._runtime is None else self._runtime,
+                runtime,
                 self.logs,
                 timing=self._timing,
                 tasks_at_once=self._tasks_at_once,
@@ -94,7 +96,7 @@ class Emulator(LocalService):
                 secrets=self._secrets,
                 machines=self._machines,
             )
-            self._start_services(scheduler)
+            self._start_services(scheduler, Callers(runtime.task_users))
         except BaseException:
             self.stop()
             raise
@@ -137,21 +139,28 @@ class Emulator(LocalService):
     def _other_counts(self) -> dict[str, float | dict[str, int]]:
         return {**self.counts, "batch_calls": self.rpc_counts, "faults_consumed": self.faults.consumed}
 
-    def _start_services(self, scheduler: Scheduler) -> None:
+    def _start_services(self, scheduler: Scheduler, callers: Callers) -> None:
         for service, port in self._ports.items():
             if port is None:
                 continue
             try:
                 if service == "storage":
                     self.storage = StorageServer(
-                        port, self._buckets, faults=self.faults, other_counts=self._other_counts, known=self._known
+                        port,
+                        self._buckets,
+                        faults=self.faults,
+                        other_counts=self._other_counts,
+                        known=self._known,
+                        callers=callers,
                     )
                     self.storage.start()
                 elif service == "batch":
-                    self.batch = BatchServer(scheduler, port, self.faults, self._known, self._on_job_end)
+                    self.batch = BatchServer(scheduler, port, self.faults, self._known, self._on_job_end, callers)
                     self.batch.bind()  # it answers only once the scheduler runs
                 else:
-                    self._logging = LoggingServer(self.logs, port, self._log_reads_per_minute, faults=self.faults)
+                    self._logging = LoggingServer(
+                        self.logs, port, self._log_reads_per_minute, faults=self.faults, callers=callers
+                    )
                     self._logging.start()
             except StorageRefusal as refusal:
                 raise ValueError(str(refusal)) from refusal

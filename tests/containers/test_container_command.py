@@ -46,8 +46,9 @@ def test_it_says_what_tasks_run_as(command: subprocess.Popen[str], engine: str) 
     assert f"# Tasks run as containers of {engine}." in first_lines(command)
 
 
-def test_what_a_killed_emulator_left_is_removed_when_the_next_one_starts(
-    command: subprocess.Popen[str], engine: str, image: str
+@pytest.mark.parametrize("has_watchdog", [True, False])
+def test_what_a_killed_emulator_left_is_removed_by_its_watchdog_or_when_the_next_one_starts(
+    command: subprocess.Popen[str], engine: str, image: str, has_watchdog: bool
 ) -> None:
     lines = first_lines(command)
     address = next(line.partition("=")[2] for line in lines if line.startswith("export BATCH_EMULATOR_HOST="))
@@ -65,11 +66,21 @@ def test_what_a_killed_emulator_left_is_removed_when_the_next_one_starts(
         return [name for name, owner in everything if f"_{command.pid}_" in owner]
 
     waited(left, lambda names: len(names) == 2)
+    if not has_watchdog:
+        os.kill(watchdog_of(command), signal.SIGKILL)
     command.send_signal(signal.SIGKILL)
     command.wait(60)
-    assert len(left()) == 2
-    ContainerRuntime(engine).close()
-    assert left() == []
+    if not has_watchdog:
+        assert len(left()) == 2
+        ContainerRuntime(engine).close()
+    waited(left, lambda names: names == [])
+
+
+def watchdog_of(process: subprocess.Popen[str]) -> int:
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [int(pid) for path in children for pid in path.read_text().split()]
+    (found,) = (pid for pid in pids if "watchdog" in Path(f"/proc/{pid}/cmdline").read_text())
+    return found
 
 
 def test_a_container_whose_monitor_was_killed_is_removed_with_its_task(engine: str, image: str) -> None:

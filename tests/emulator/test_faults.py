@@ -32,7 +32,7 @@ def struck(fault: Fault, *targets: FaultTarget, seed: int = 0) -> list[bool]:
 
 
 def test_every_kind_can_be_made_and_travels_through_json() -> None:
-    required: dict[str, Any] = {"seconds": 1.5, "exit_code": 9}
+    required: dict[str, Any] = {"seconds": 1.5, "exit_code": 9, "bytes_per_second": 10}
     codes = {"rpc": "INTERNAL", "logging": "INTERNAL", "storage": 503, "api": 503}
     rules = []
     for name, kind in KINDS.items():
@@ -68,7 +68,9 @@ def test_json_holds_only_what_was_given() -> None:
         ({"kind": "rpc.error", "code": "INTERNAL", "labels": ["a"]}, ["labels ['a']", "patterns"]),
         ({"kind": "rpc.error", "code": "INTERNAL", "colour": "red"}, ["no field 'colour'"]),
         ({"kind": "rpc.error", "code": "INTERNAL", "exit_code": 3}, ["exit_code means nothing for rpc.error"]),
-        ({"kind": "storage.error", "code": 200}, ["code 200", "400 to 599"]),
+        ({"kind": "storage.error", "code": 99}, ["code 99", "100 to 599"]),
+        ({"kind": "storage.lost", "code": 100}, ["code 100", "200 to 599"]),
+        ({"kind": "storage.endless", "token": "old"}, ["token 'old'", "same or new"]),
         ({"kind": "storage.slow", "seconds": -1}, ["seconds -1", "0 or more"]),
         ({"kind": "storage.drop", "request": "object.get"}, ["'object.get'", "did you mean 'objects.get'"]),
         ({"kind": "attempt.preempt", "provisioning": "SPOTS"}, ["'SPOTS'", "did you mean 'SPOT'"]),

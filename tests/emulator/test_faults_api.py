@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from covalent_parallel_plugin.cloud.rest_client import RestClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
@@ -48,6 +50,24 @@ def test_a_slow_answer_comes_all_the_same_and_is_counted(emulator: Emulator) -> 
     emulator.faults.set(Faults((Fault("api.slow", seconds=0.2),)))
     assert RestClient.connect().get(REGION).is_ok
     assert list(emulator.faults.consumed.values()) == [1]
+
+
+def test_a_request_gets_every_status(emulator: Emulator) -> None:
+    url = emulator.environment["STORAGE_EMULATOR_HOST"] + urlsplit(REGION).path
+    for code in range(200, 600):
+        emulator.faults.set(Faults((Fault("api.error", name="any", code=code),)))
+        assert requests.get(url, timeout=20).status_code == code
+    assert emulator.faults.consumed["any"] == 400
+
+
+@pytest.mark.parametrize("what", ["drop", "truncate", "garbage"])
+def test_an_answer_is_spoilt(emulator: Emulator, what: str) -> None:
+    emulator.faults.set(Faults((Fault(f"api.{what}", name=what, first=1),)))
+    url = emulator.environment["STORAGE_EMULATOR_HOST"] + urlsplit(REGION).path
+    with pytest.raises(requests.exceptions.RequestException):
+        requests.get(url, timeout=20).json()
+    assert requests.get(url, timeout=20).json()["name"] == "us-east1"
+    assert emulator.faults.consumed[what] == 1
 
 
 def test_faults_of_storage_leave_the_json_apis_alone(emulator: Emulator) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from batch_jobs import PARENT, BatchJobs, State, batch_jobs, wait_until
+from batch_jobs import PARENT, SECONDS, BatchJobs, State, batch_jobs, wait_until
 from google.api_core import exceptions
 from google.cloud.batch_v1 import Job
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
+from covalent_parallel_plugin.emulator.faults.target_names import BATCH_METHODS, LOGGING_METHODS, STATUS_CODES
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,61 @@ def test_a_log_read_is_late(emulator: Emulator, logging_client: LoggingServiceV2
     with pytest.raises(exceptions.DeadlineExceeded):
         logging_client.list_log_entries(resource_names=["projects/science"], timeout=0.3, retry=None)
     assert emulator.faults.consumed[title] == 1
+
+
+def code_of(channel: grpc.Channel, service: str, method: str) -> str:
+    """Call a method with an empty request; return the name of the status."""
+    try:
+        channel.unary_unary(f"/{service}/{method}")(b"", timeout=SECONDS)
+    except grpc.RpcError as error:
+        return str(error.code().name)
+    return "OK"
+
+
+@pytest.mark.parametrize("code", STATUS_CODES)
+def test_every_method_gets_every_status(emulator: Emulator, code: str) -> None:
+    emulator.faults.set(Faults((Fault("rpc.error", code=code), Fault("logging.error", code=code))))
+    with grpc.insecure_channel(emulator.environment["BATCH_EMULATOR_HOST"]) as batch:
+        for method in BATCH_METHODS:
+            service = "google.longrunning.Operations" if "Operation" in method else "google.cloud.batch.v1.BatchService"
+            assert code_of(batch, service, method) == code
+    with grpc.insecure_channel(emulator.environment["LOGGING_EMULATOR_HOST"]) as logging:
+        for method in LOGGING_METHODS:
+            assert code_of(logging, "google.logging.v2.LoggingServiceV2", method) == code
+
+
+def test_an_answer_is_no_message(emulator: Emulator, jobs: BatchJobs, logging_client: LoggingServiceV2Client) -> None:
+    job = jobs.run()
+    emulator.faults.set(Faults((Fault("rpc.garbage", first=1), Fault("logging.garbage", first=1))))
+    with pytest.raises(exceptions.InternalServerError, match="deserializing"):
+        jobs.get(job)
+    with pytest.raises(exceptions.InternalServerError, match="deserializing"):
+        read(logging_client)
+    assert (emulator.faults.consumed["rpc.garbage"], emulator.faults.consumed["logging.garbage"]) == (1, 1)
+
+
+@pytest.mark.parametrize("token", ["same", "new"])
+def test_lists_do_not_end_while_the_rule_strikes(
+    emulator: Emulator, jobs: BatchJobs, logging_client: LoggingServiceV2Client, token: str
+) -> None:
+    job = jobs.run("echo here")
+    rules = [
+        Fault(f"{family}.endless", name=f"{family} {token}", token=token, first=3) for family in ("rpc", "logging")
+    ]
+    for count, pages in enumerate(
+        [
+            lambda: jobs.client.list_jobs(parent=PARENT).pages,
+            lambda: jobs.client.list_tasks(parent=f"{job.name}/taskGroups/group0").pages,
+            lambda: logging_client.list_log_entries(resource_names=["projects/science"]).pages,
+            lambda: logging_client.list_logs(parent="projects/science").pages,
+        ]
+    ):
+        emulator.faults.set(Faults(tuple(rules)))
+        found = list(pages())
+        assert len(found) == 4, count
+        assert all(page.__class__.pb(page).ByteSize() > 0 for page in found)
+        assert len({page.next_page_token for page in found[:3]}) == (1 if token == "same" else 3)
+        assert found[-1].next_page_token == ""
 
 
 def test_without_faults_nothing_is_consumed(jobs: BatchJobs, emulator: Emulator) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +22,7 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
 from covalent_parallel_plugin.emulator.faults.plan import FaultPlan
+from covalent_parallel_plugin.emulator.faults.target_names import READS, WRITES
 from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
 MIB = 1 << 20
@@ -209,6 +213,92 @@ def test_an_empty_download_cannot_be_spoilt_and_consumes_nothing(plan: FaultPlan
     blob = upload(bucket, "empty", b"")
     put(plan, Fault("storage.truncate", name="empty"))
     assert blob.download_as_bytes(retry=None) == b"" and plan.consumed["empty"] == 0
+
+
+def statuses(server: StorageServer, path: str) -> list[int]:
+    """Return the status of each answer to one request, those that come before the last one too."""
+    host, port = urlsplit(server.address).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return [int(code) for code in re.findall(rb"^HTTP/1.1 (\d+)", answer, re.MULTILINE)]
+
+
+def test_a_request_gets_every_status(plan: FaultPlan, server: StorageServer) -> None:
+    for code in range(100, 600):
+        put(plan, Fault("storage.error", name="any", code=code))
+        found = statuses(server, "/storage/v1/b/stage")
+        assert found == ([code, 200] if code < 200 else [code])
+    assert plan.consumed["any"] == 500
+
+
+@pytest.mark.parametrize("request_kind", [*READS, *WRITES, "batch", "unknown"])
+def test_every_kind_of_request_can_be_refused(plan: FaultPlan, request_kind: str) -> None:
+    assert Fault("storage.error", request=request_kind, code=503).value("request") == request_kind
+
+
+def test_a_request_is_sent_to_another_place(plan: FaultPlan, server: StorageServer) -> None:
+    there = f"{server.address}/storage/v1/b/stage?there=1"
+    put(plan, Fault("storage.error", name="elsewhere", request="buckets.get", code=302, location=there, first=1))
+    answer = requests.get(f"{server.address}/storage/v1/b/stage", timeout=20)
+    assert (answer.status_code, answer.url) == (200, there) and plan.consumed["elsewhere"] == 1
+
+
+def test_a_download_stops_half_way_and_goes_on(plan: FaultPlan, bucket: storage.Bucket) -> None:
+    blob = upload(bucket, "stalled")
+    put(plan, Fault("storage.stall", name="for ever", object="stalled", first=1))
+    with pytest.raises(requests.exceptions.ConnectionError, match="timed out"):
+        blob.download_as_bytes(timeout=0.3, retry=None)
+    put(plan, Fault("storage.stall", name="a while", object="stalled", seconds=0.1))
+    assert blob.download_as_bytes(retry=None) == BODY
+    assert (plan.consumed["for ever"], plan.consumed["a while"]) == (1, 1)
+
+
+def test_a_download_trickles(plan: FaultPlan, bucket: storage.Bucket) -> None:
+    blob = upload(bucket, "thin")
+    put(plan, Fault("storage.trickle", name="thin", object="thin", bytes_per_second=4 * len(BODY)))
+    started = time.monotonic()
+    assert blob.download_as_bytes(retry=None) == BODY
+    assert time.monotonic() - started >= 0.15 and plan.consumed["thin"] == 1
+
+
+@pytest.mark.parametrize("what", ["garbage", "truncate"])
+def test_an_answer_that_is_named_is_spoilt_after_its_effect(
+    plan: FaultPlan, server: StorageServer, bucket: storage.Bucket, what: str
+) -> None:
+    put(plan, Fault(f"storage.{what}", name=f"{what} list", request="objects.list", first=1))
+    answer = requests.get(f"{server.address}/storage/v1/b/stage/o", timeout=20, stream=True)
+    assert answer.status_code == 200
+    with pytest.raises((requests.exceptions.JSONDecodeError, requests.exceptions.ChunkedEncodingError)):
+        answer.json()
+    put(plan, Fault(f"storage.{what}", name=f"{what} insert", request="objects.insert", first=1))
+    with pytest.raises((requests.exceptions.RequestException, ValueError)):
+        upload(bucket, f"kept-{what}")
+    assert bucket.blob(f"kept-{what}").exists()
+    assert (plan.consumed[f"{what} list"], plan.consumed[f"{what} insert"]) == (1, 1)
+
+
+def test_a_rule_that_names_no_request_spoils_downloads_alone(plan: FaultPlan, bucket: storage.Bucket) -> None:
+    put(plan, Fault("storage.garbage", name="downloads"))
+    blob = upload(bucket, "spoilt")
+    assert blob.download_as_bytes(checksum=None, retry=None) == b"\xff" * len(BODY)
+    assert plan.consumed["downloads"] == 1
+
+
+@pytest.mark.parametrize("token", ["same", "new"])
+def test_a_list_does_not_end_while_the_rule_strikes(
+    plan: FaultPlan, client: storage.Client, bucket: storage.Bucket, token: str
+) -> None:
+    upload(bucket, "listed")
+    names = {blob.name for blob in bucket.list_blobs()}
+    put(plan, Fault("storage.endless", name=token, request="objects.list", token=token, first=4))
+    listed = client.list_blobs("stage")
+    tokens = []
+    for page in listed.pages:
+        assert {blob.name for blob in page} == names
+        tokens.append(listed.next_page_token)
+    assert len(tokens) == 5 and tokens[-1] is None
+    assert len(set(tokens[:-1])) == (1 if token == "same" else 4) and plan.consumed[token] == 4
 
 
 def test_a_bucket_is_missing(plan: FaultPlan, bucket: storage.Bucket) -> None:

@@ -577,7 +577,7 @@ def until(condition: Any, seconds: float = 10.0) -> None:
 def send_part(server: StorageServer, request_line: str, headers: str, part: bytes) -> socket.socket:
     host, port = urlsplit(server.address).netloc.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(f"{request_line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n".encode() + part)
+    connection.sendall(f"{request_line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n".encode() + part)
     return connection
 
 

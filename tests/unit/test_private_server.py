@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from covalent_parallel_plugin.covalent_api.own_pages import why_not_from
 from covalent_parallel_plugin.covalent_api.private_server import (
     PrivateCovalentServer,
     PrivateServerError,
@@ -76,10 +79,76 @@ def test_a_server_answers_keeps_its_files_in_its_home_and_is_gone_after_stop(tmp
     with PrivateCovalentServer(tmp_path / "server", inherited=os.environ | {"HOME": str(users_home)}) as server:
         assert server.is_running
         assert server.get_json("/api/v2/dispatches?count=1&status_only=true")["dispatches"] == []
+        assert_own_pages_only(server.address)
     assert not server.is_running
     assert not answers(server.address)
     assert list(users_home.iterdir()) == []
     assert list((tmp_path / "server").rglob("dispatcher_db.sqlite"))
+    written = [path for path in (tmp_path / "server").rglob("*") if not path.is_symlink()]
+    assert {"server.log", "covalent.conf", "dispatcher_db.sqlite"} <= {path.name for path in written}
+    assert {path for path in [tmp_path / "server", *written] if path.stat().st_mode & 0o077} == set()
+
+
+def assert_own_pages_only(address: str) -> None:
+    netloc = urlsplit(address).netloc
+    own, foreign = (
+        [{}, {"Origin": address}, {"Host": netloc.replace("127.0.0.1", "localhost")}],
+        [
+            {"Host": "evil.example"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://localhost:1"},
+        ],
+    )
+    polling = "/socket.io/?EIO=4&transport=polling"
+    for headers, statuses in [*((each, {200}) for each in own), *((each, {403}) for each in foreign)]:
+        for path in ("/api/v2/dispatches", polling, "/"):
+            assert status_of(netloc, "GET", path, headers) in statuses, (path, headers)
+    for headers in foreign:
+        preflight = headers | {"Access-Control-Request-Method": "PUT"}
+        assert status_of(netloc, "OPTIONS", "/api/v2/dispatches", preflight) == 403
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        }
+        path = "/socket.io/?EIO=4&transport=websocket"
+        assert status_of(netloc, "GET", path, upgrade | {"Origin": address}) == 101
+        assert status_of(netloc, "GET", path, upgrade | headers) == 403
+
+
+def status_of(netloc: str, method: str, path: str, headers: Mapping[str, str]) -> int:
+    connection = http.client.HTTPConnection(netloc, timeout=END_SECONDS)
+    connection.request(method, path, headers=dict(headers))
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:40123", "localhost:40123", "[::1]:40123", "ui.localhost:40123", ""])
+def test_a_program_and_the_servers_own_page_may_call_it(host: str) -> None:
+    assert why_not_from(host, "") == ""
+    assert not host or why_not_from(host, f"http://{host}") == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.example", ""),
+        ("evil.example:40123", "http://evil.example:40123"),
+        ("127.0.0.1.evil.example", ""),
+        ("0.0.0.0:40123", ""),
+        ("[::1", ""),
+        ("localhost:40123", "http://evil.example:40123"),
+        ("localhost:40123", "http://localhost"),
+        ("localhost:40123", "http://localhost:40123@evil.example"),
+        ("localhost:40123", "null"),
+        ("localhost:40123", "http://localhost:x"),
+    ],
+)
+def test_a_foreign_page_may_not(host: str, origin: str) -> None:
+    assert why_not_from(host, origin) != ""
 
 
 def test_a_server_that_dies_at_its_start_raises_with_the_end_of_its_log(tmp_path: Path) -> None:

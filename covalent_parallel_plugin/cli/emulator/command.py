@@ -136,8 +136,10 @@ def emulator(
     """
     # before anything starts: a signal that comes early must end it cleanly too
     news: SimpleQueue[JobSummary | None] = SimpleQueue()  # None: a signal, which may put things into such a queue
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: news.put(None))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # what nohup has it ignore stays ignored
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: news.put(None))
     try:
         from covalent_parallel_plugin.emulator import Emulator
         from covalent_parallel_plugin.emulator.emulator import PortTaken

@@ -15,6 +15,7 @@ from ..execution.scheduler import Scheduler
 from ..faults.plan import FaultPlan
 from ..faults.rpc_faults import CallFaults
 from ..filters import field_masks
+from ..model.callers import Callers
 from ..model.job_summary import JobSummary
 from ..model.service import GrpcServer, Handler
 from ..project.resources import ProjectResources
@@ -41,6 +42,7 @@ class BatchServer(GrpcServer):
         faults: FaultPlan | None = None,
         known: ProjectResources | None = None,
         on_job_end: Callable[[JobSummary], None] = lambda ended: None,
+        callers: Callers | None = None,
     ) -> None:
         self._known = ProjectResources() if known is None else known
         self._counts: Counter[str] = Counter()
@@ -73,6 +75,7 @@ class BatchServer(GrpcServer):
                     name: (self._counted(name, call), kind.FromString) for name, (call, kind) in operations.items()
                 },
             },
+            callers,
         )
 
     @property

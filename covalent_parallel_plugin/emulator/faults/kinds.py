@@ -39,6 +39,8 @@ _MESSAGE: _Fields = {"message": (types.TEXT, "")}
 _CALL_ERROR: _Fields = {"code": (types.GRPC_STATUS, REQUIRED), **_MESSAGE}
 _CALL_LOST: _Fields = {"code": (types.GRPC_STATUS, "UNAVAILABLE"), **_MESSAGE}
 _HTTP_ERROR: _Fields = {"code": (types.HTTP_STATUS, REQUIRED), **_MESSAGE}
+_ENDLESS: _Fields = {"token": (types.PAGE_TOKEN, "same")}
+_TRICKLE: _Fields = {"bytes_per_second": (types.POSITIVE_COUNT, REQUIRED)}
 _DELAY: _Fields = {"seconds": (types.SECONDS, REQUIRED)}
 _FOR_EVER: _Fields = {"seconds": (types.SECONDS, None)}
 _AFTER: _Fields = {"after_seconds": (types.SECONDS, 0.0)}
@@ -54,6 +56,8 @@ _TABLE: Mapping[str, _Fields] = {
     "rpc.error": {**_RPC, **_CALL_ERROR},
     "rpc.lost": {**_RPC, **_CALL_LOST},
     "rpc.latency": {**_RPC, **_DELAY},
+    "rpc.garbage": _RPC,
+    "rpc.endless": {**_RPC, **_ENDLESS},
     "rpc.not_found": {**_RPC, **_FOR_EVER},
     "rpc.api_disabled": _RPC,
     "rpc.service_account": _RPC,
@@ -62,18 +66,29 @@ _TABLE: Mapping[str, _Fields] = {
     "logging.error": {**_LOGGING, **_CALL_ERROR},
     "logging.lost": {**_LOGGING, **_CALL_LOST},
     "logging.latency": {**_LOGGING, **_DELAY},
+    "logging.garbage": _LOGGING,
+    "logging.endless": {**_LOGGING, **_ENDLESS},
     "logging.quota": {**_LOGGING, "per_minute": (types.COUNT, 60)},
     # requests to Cloud Storage
-    "storage.error": {**_STORAGE, **_HTTP_ERROR},
-    "storage.lost": {**_STORAGE, "code": (types.HTTP_STATUS, ""), **_MESSAGE},
+    "storage.error": {**_STORAGE, **_HTTP_ERROR, "location": (types.TEXT, "")},
+    "storage.lost": {**_STORAGE, "code": (types.FINAL_STATUS, ""), **_MESSAGE},
     "storage.slow": {**_STORAGE, **_DELAY},
     "storage.drop": _STORAGE,
     "storage.truncate": _STORAGE,
     "storage.corrupt": {**_STORAGE, "keeps_hash": (types.TRUTH, True)},
+    "storage.stall": {**_STORAGE, **_FOR_EVER},
+    "storage.trickle": {**_STORAGE, **_TRICKLE},
+    "storage.garbage": _STORAGE,
+    "storage.endless": {**_STORAGE, **_ENDLESS},
     "storage.no_bucket": _STORAGE,
     # requests to the JSON APIs that describe the project
     "api.error": {**_API, **_HTTP_ERROR},
     "api.slow": {**_API, **_DELAY},
+    "api.drop": _API,
+    "api.truncate": _API,
+    "api.stall": {**_API, **_FOR_EVER},
+    "api.trickle": {**_API, **_TRICKLE},
+    "api.garbage": _API,
     # attempts of tasks
     "attempt.preempt": {**_ATTEMPT, **_AFTER, "notice_seconds": (types.SECONDS, 30.0), **_BEFORE_RUN},
     "attempt.lost": {**_ATTEMPT, **_AFTER, **_GOES_ON, **_BEFORE_RUN},

@@ -1,4 +1,4 @@
-"""Apply faults to gRPC calls, around the call of a method: refused, lost, late, not found yet."""
+"""Apply faults to gRPC calls, around the call of a method: refused, lost, late, not found yet, garbage, endless."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from google.longrunning import operations_pb2
+
 from ..model.errors import RpcError, batch_disabled
+from .endless import ENDLESS, endless_token
 from .fault import Fault
 from .plan import ArmedFault, FaultPlan, FaultTarget
 from .read_quota import ReadQuota
@@ -16,6 +19,8 @@ from .read_quota import ReadQuota
 _JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/([^/]+)")
 _TASK = re.compile(r"/tasks/(\d+)$")
 _REFUSALS = ("error", "not_found", "api_disabled", "service_account", "machine_type")
+# No message: field numbers below 1 are not valid (protobuf's "Encoding")
+_GARBAGE = bytes(9)
 _PRESENCE = ("GetJob", "GetTask", "ListTasks", "CancelJob", "DeleteJob")
 
 Described = Callable[[str], tuple[Mapping[str, str], float] | None]
@@ -57,12 +62,27 @@ class CallFaults:
         if refused is not None:
             raise self._refusal(refused.consume(), target, request)
         self._count_read(method, request)
+        if getattr(request, "page_token", "").startswith(ENDLESS):
+            request.page_token = ""
         answer = call(request)
         lost = self._draw("lost", target)
         if lost is not None:
             fault = lost.consume()
             raise RpcError(fault.value("code"), fault.value("message") or "the answer was lost on its way")
-        return answer
+        garbage = self._draw("garbage", target)
+        if garbage is not None:
+            garbage.consume()
+            return _GARBAGE
+        return self._without_end(answer, target)
+
+    def _without_end(self, answer: Any, target: FaultTarget) -> Any:
+        endless = self._draw("endless", target) if target.method.startswith("List") else None
+        if endless is None:
+            return answer
+        token = endless.consume().value("token")
+        # All answers of lists have this field under the same number, and of two the last is meant
+        last = operations_pb2.ListOperationsResponse(next_page_token=endless_token(token))
+        return (answer if isinstance(answer, bytes) else answer.SerializeToString()) + last.SerializeToString()
 
     def _draw(self, what: str, target: FaultTarget) -> ArmedFault | None:
         return self._plan.draw((f"{self._family}.{what}",), target)

@@ -35,7 +35,14 @@ API_REQUESTS = (
     "secretmanager.versions.get",
 )
 """Named as the permission that each needs, where it needs one."""
-READS = ("objects.get", "objects.download", "objects.list", "buckets.get", "buckets.list")
+READS = (
+    "objects.get",
+    "objects.download",
+    "objects.list",
+    "buckets.get",
+    "buckets.list",
+    "buckets.testPermissions",
+)
 WRITES = (
     "objects.insert",
     "uploads.start",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from .endless import NEW, SAME
 from .target_names import API_REQUESTS, BATCH_METHODS, LOGGING_METHODS, PROVISIONING, READS, STATUS_CODES, WRITES
 
 
@@ -120,7 +121,10 @@ GRPC_STATUS = ValueType(
     lambda code: "" if code in STATUS_CODES else f"is no gRPC status{nearest(str(code), STATUS_CODES)}"
 )
 HTTP_STATUS = ValueType(
-    _must_be("an HTTP status from 400 to 599", lambda code: re.fullmatch(r"[45]\d\d", str(code)) is not None)
+    _must_be("an HTTP status from 100 to 599", lambda code: re.fullmatch(r"[1-5]\d\d", str(code)) is not None)
+)
+FINAL_STATUS = ValueType(
+    _must_be("an HTTP status from 200 to 599", lambda code: re.fullmatch(r"[2-5]\d\d", str(code)) is not None)
 )
 BATCH_CODE = ValueType(
     _must_be(
@@ -128,6 +132,7 @@ BATCH_CODE = ValueType(
         lambda code: isinstance(code, str) and re.fullmatch(r"[A-Z][A-Z0-9_]*", code) is not None,
     )
 )
+PAGE_TOKEN = _one_of(SAME, NEW)
 STATE_BEFORE_RUN, STATE_AROUND_RUN = _one_of("QUEUED", "SCHEDULED"), _one_of("QUEUED", "RUNNING")
 LABELS = ValueType(_must_be("an object from keys to patterns", _is_labels), matches=_match_labels)
 NUMBERS = ValueType(_must_be("a number from 0 on, or a range such as 0-2", _is_range), matches=_match_range)

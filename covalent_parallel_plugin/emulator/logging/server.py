@@ -12,6 +12,7 @@ from google.cloud.logging_v2 import types
 from ..faults.plan import FaultPlan
 from ..faults.read_quota import ReadQuota
 from ..faults.rpc_faults import CallFaults
+from ..model.callers import Callers
 from ..model.log_store import LogStore
 from ..model.service import GrpcServer
 from .service import LoggingService
@@ -26,6 +27,7 @@ class LoggingServer(GrpcServer):
             minute and project; None means no limit.
         clock: seconds, for that limit.
         faults: what goes wrong with calls.
+        callers: whose calls are answered.
     """
 
     name = "logging"
@@ -39,6 +41,7 @@ class LoggingServer(GrpcServer):
         reads_per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         faults: FaultPlan | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self._faults = CallFaults(FaultPlan() if faults is None else faults, "logging")
         calls = LoggingService(store, ReadQuota(reads_per_minute, clock))
@@ -57,6 +60,7 @@ class LoggingServer(GrpcServer):
                     for name, (call, kind) in methods.items()
                 }
             },
+            callers,
         )
 
     def _answer(self, name: str, call: Callable[[Any], Any], request: Any, context: Any) -> Any:

@@ -6,6 +6,9 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # has no stubs
 
+BODILESS = (204, 205, 304)
+"""Statuses of answers without a body (RFC 9110, 15.3.5, 15.3.6 and 15.4.5)."""
+
 
 class RpcError(Exception):
     """A gRPC call is answered with an error.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -118,6 +118,12 @@ class Runtime(Protocol):
 
     def release(self, job_uid: str) -> None:
         """Remove what the tasks of a job shared on its VMs, once none of them runs or will run."""
+
+    def task_users(self) -> Collection[int]:
+        """List the users (uids of this machine) that tasks run as now, besides this process's own.
+
+        May take its time, and be called from any thread.
+        """
 
     def close(self) -> None:
         """End and remove whatever is left of all attempts."""

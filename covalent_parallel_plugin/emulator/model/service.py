@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import grpc
 
+from .callers import Callers, user_of, why_not_from
 from .errors import RpcError
 
 STOP_SECONDS = 5.0
@@ -53,9 +54,10 @@ class GrpcServer(LocalService):
     grace_seconds: ClassVar[float]
     options: ClassVar[tuple[tuple[str, int], ...]] = ()
 
-    def __init__(self, port: int, services: Mapping[str, Methods]) -> None:
+    def __init__(self, port: int, services: Mapping[str, Methods], callers: Callers | None = None) -> None:
         self._port = port
         self._services = services
+        self._callers = Callers() if callers is None else callers
         self._server: grpc.Server | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._is_serving = False
@@ -71,7 +73,7 @@ class GrpcServer(LocalService):
         # Without this option a second server could share the port, and each would get some of the calls.
         server = grpc.server(pool, options=[("grpc.so_reuseport", 0), *self.options])
         for service, methods in self._services.items():
-            handlers = {name: _handler(call, read) for name, (call, read) in methods.items()}
+            handlers = {name: _handler(self._admitted(call), read) for name, (call, read) in methods.items()}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         try:
             _check_free(self._port)
@@ -98,6 +100,27 @@ class GrpcServer(LocalService):
             self._pool.shutdown()
         self._server = self._pool = None
         self._is_serving = False
+
+    def _admitted(self, call: Handler) -> Handler:
+        """Refuse calls of other users and of web pages."""
+
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            origin = next((value for key, value in context.invocation_metadata() if key == "origin"), "")
+            host, _, port = context.peer().removeprefix("ipv4:").rpartition(":")
+            reason = why_not_from(_authority(context), origin) or self._callers.why_not(
+                user_of((host, int(port)), ("127.0.0.1", self._port))
+            )
+            if reason:
+                raise RpcError("PERMISSION_DENIED", reason)
+            return call(request, context)
+
+        return answer
+
+
+def _authority(context: Any) -> str:
+    """Return what HTTP/2 calls :authority; gRPC has it, but says so to nobody."""
+    event = getattr(context, "_rpc_event", None)
+    return bytes(getattr(getattr(event, "call_details", None), "host", None) or b"").decode(errors="replace")
 
 
 def _handler(call: Handler, read: Callable[[bytes], Any]) -> grpc.RpcMethodHandler:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp
 
 from ..faults.fault import Fault
-from ..model.errors import service_disabled_text
+from ..model.errors import BODILESS, service_disabled_text
 from ..project.resources import ProjectResources
 from ..project.secrets import project_number
 from . import compute
@@ -25,33 +26,50 @@ PREFIXES = ("/compute/v1/", "/v1/projects/", "/v3/projects/")
 TESTED = "iam.serviceAccounts.testPermissions"
 
 Handler = Callable[[ProjectResources, ResourceRequest], dict[str, Any]]
-Struck = Callable[[Request, str], Awaitable[Response | None]]
-DrawFault = Callable[[str, Any], Awaitable[Fault | None]]
-"""From a request's name and its client's address to the fault that refuses it; waits where it is to be late."""
+Struck = Callable[[Request, str], Awaitable[ASGIApp | None]]
 
 
-def json_apis(resources: ProjectResources, counts: Counter[str], draw_fault: DrawFault) -> Router:
+class ApiFaults(Protocol):
+    """What goes wrong with requests to these APIs, by the request's name."""
+
+    async def before_api(self, request: str, client: Any) -> Fault | ASGIApp | None:
+        """Return the fault that refuses a request, or the answer in place of its own."""
+
+    def after_api(self, request: str, response: ASGIApp) -> ASGIApp:
+        """Return the answer, spoilt or as it is."""
+
+
+def json_apis(resources: ProjectResources, counts: Counter[str], faults: ApiFaults) -> Router:
     """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
 
-    async def struck(request: Request, name: str) -> Response | None:
+    async def struck(request: Request, name: str) -> ASGIApp | None:
         counts[name] += 1
         try:
-            fault = await draw_fault(name, request.scope["client"])
+            fault = await faults.before_api(name, request.scope["client"])
         except ClientDisconnect:
             return Response(status_code=499)
-        if fault is None:
-            return None
+        if not isinstance(fault, Fault):
+            return fault
         code = int(fault.value("code"))
+        if code in BODILESS:
+            return Response(status_code=code)
         refusal = ApiRefusal(code, str(fault.value("message") or f"The request failed ({code})."))
         return JSONResponse(error_json(refusal), code)
 
-    return Router([_route(resources, struck, *row) for row in _ROUTES])
+    return Router([_route(resources, struck, faults, *row) for row in _ROUTES])
 
 
 def _route(
-    resources: ProjectResources, struck: Struck, method: str, path: str, service: str, permission: str, answer: Handler
+    resources: ProjectResources,
+    struck: Struck,
+    faults: ApiFaults,
+    method: str,
+    path: str,
+    service: str,
+    permission: str,
+    answer: Handler,
 ) -> Route:
-    async def respond(request: Request) -> Response:
+    async def respond(request: Request) -> ASGIApp:
         refused = await struck(request, permission or TESTED)
         if refused is not None:
             return refused
@@ -62,7 +80,7 @@ def _route(
         parsed = ResourceRequest(request.path_params, names)
         try:
             _check_allowed(resources, parsed, service, permission)
-            return JSONResponse(answer(resources, parsed))
+            return faults.after_api(permission or TESTED, JSONResponse(answer(resources, parsed)))
         except ApiRefusal as refusal:
             return JSONResponse(error_json(refusal), refusal.status)
 

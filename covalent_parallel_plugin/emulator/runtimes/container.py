@@ -8,14 +8,14 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ...containers import cleanup
 from ...containers.container import Bind, ContainerIdentity, ContainerSpec
 from ...containers.engine import ContainerEngine
-from ...containers.ownership import new_owner
+from ...containers.ownership import new_owner, users_below
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import credentials_json, run_arguments, sort_variables
 from ..model.runtime_interface import BARE_VM, CANNOT_START, Command, Mount, ResourceLimits, StartFailed, VmSpec
@@ -44,7 +44,7 @@ class ContainerRuntime:
         # Google's client would look each bucket up in the background, for traces that nobody asked for
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
         self.pip = read_pip_settings(os.environ, settings_files(os.environ))
-        self._processes = ProcessRuntime()
+        self._processes = ProcessRuntime(engine=engine)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._root: Path | None = None
@@ -73,11 +73,15 @@ class ContainerRuntime:
         if share is not None:
             self._later(self._remove_share, share)
 
+    def task_users(self) -> Collection[int]:
+        """List the users that processes in the containers run as: those of their images, or made up by the engine."""
+        return users_below(self.engine.process_ids(*self._names()))
+
     def close(self) -> None:
         """Remove all containers, volumes and folders of this runtime."""
         self._pool.shutdown(wait=True)
         if self._root is not None:
-            self.engine.remove(*(name for name, owner in cleanup.list_containers(self.engine) if owner == self.owner))
+            self.engine.remove(*self._names())
             for name, owner in cleanup.list_volumes(self.engine):
                 if owner == self.owner:
                     self.engine.call("volume", "rm", name)
@@ -91,6 +95,9 @@ class ContainerRuntime:
             self._later(cleanup.remove_folder, self.engine, folder)
 
         return leave
+
+    def _names(self) -> Iterator[str]:
+        return (name for name, owner in cleanup.list_containers(self.engine) if owner == self.owner)
 
     def _later(self, act: Callable[..., None], *arguments: object) -> None:
         self._pool.submit(act, *arguments).add_done_callback(_log_failure)

@@ -9,14 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 from ...containers.engine import names_of
+from ..model.own_folders import OwnFolder, remove_dead_folders, remove_tree
 from ..model.runtime_interface import (
     BARE_VM,
     CANNOT_START,
@@ -28,6 +28,7 @@ from ..model.runtime_interface import (
     VmSpec,
 )
 from .task_environment import process_environment
+from .watchdog import Watchdog
 
 PARTS = ("home", "work", "tmp", "packages")
 
@@ -41,16 +42,24 @@ class ProcessRuntime:
     and docker's options are not enforced. A task with volumes does not start (exit code 125), since nothing can be
     mounted for one process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an
     interpreter that is not there.
+
+    What emulators that were killed have left is removed at the start, and when this one is killed, by a watchdog, which
+    also removes what `engine`'s containers leave.
     """
 
-    def __init__(self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None, engine: str = ""
+    ) -> None:
         self._python = _default_command("python", (str(python or sys.executable),))
         given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
         self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
-        self._root: Path | None = None
+        self._engine = engine
+        self._root: OwnFolder | None = None
+        self._watchdog: Watchdog | None = None
         self._numbers = itertools.count()
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="emulator-sweeper")
         self._lock = threading.Lock()
+        self._sweeper.submit(remove_dead_folders)
 
     def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
         """Make the attempt's folder."""
@@ -63,8 +72,9 @@ class ProcessRuntime:
         with self._lock:
             if self._root is None:
                 # short: sockets below it must fit into the 108 characters of a Unix address
-                self._root = Path(tempfile.mkdtemp(prefix="cpe-"))
-            return self._root / str(next(self._numbers))
+                self._root = OwnFolder("tasks")
+                self._watchdog = Watchdog(self._engine)
+            return self._root.path / str(next(self._numbers))
 
     def workspace(self, folder: Path, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
         """Have processes start in a folder that has its parts."""
@@ -74,6 +84,12 @@ class ProcessRuntime:
         """Give the interpreter that an image stands for, with its default command."""
         return self._images.get(image, self._python)
 
+    @property
+    def watchdog(self) -> Watchdog:
+        """What ends processes when this one is killed; there since the first folder was made."""
+        assert self._watchdog is not None
+        return self._watchdog
+
     def sweep(self, folder: Path, *, has_strays: bool) -> None:
         """Remove a folder, in the background: installed packages are thousands of files."""
         self._sweeper.submit(_remove, folder, has_strays=has_strays)
@@ -81,12 +97,19 @@ class ProcessRuntime:
     def release(self, job_uid: str) -> None:
         """Do nothing: tasks share nothing."""
 
+    def task_users(self) -> Collection[int]:
+        """List none: tasks run as this process's own user."""
+        return ()
+
     def close(self) -> None:
         """End processes that left their task's session, and remove all folders."""
         self._sweeper.shutdown(wait=True)
         if self._root is not None:
-            _remove(self._root, has_strays=True)
+            self._root.remove()
             self._root = None
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
 
 
 class ProcessWorkspace:
@@ -126,7 +149,7 @@ class ProcessWorkspace:
             )
         except OSError as error:
             raise StartFailed(NOT_EXECUTABLE, f'exec: "{words[0]}": {error.strerror}') from error
-        self._processes.append(LocalProcess(child))
+        self._processes.append(LocalProcess(child, self._runtime.watchdog))
         return self._processes[-1]
 
     def close(self) -> None:
@@ -163,8 +186,10 @@ def refuse_volumes(command: Command, vm: VmSpec) -> None:
 class LocalProcess:
     """A process that leads its own session."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], watchdog: Watchdog) -> None:
         self._child = child
+        self._watchdog = watchdog
+        watchdog.begin(child.pid)
         self.was_ended = False
         self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
         self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)
@@ -180,6 +205,7 @@ class LocalProcess:
             # where possible before the leader is reaped: until then its number cannot belong to another group
             self._signal_group(signal.SIGKILL)
             self.was_ended |= self._child.wait() < 0
+            self._watchdog.end(self._child.pid)
         code = self._child.returncode
         return code if code >= 0 else 128 - code
 
@@ -230,26 +256,14 @@ def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _remove(folder: Path, *, has_strays: bool) -> None:
-    """Remove a task's folder, after the processes whose HOME it holds: they may have left their task's group."""
-    for pid in _processes_at_home_in(folder) if has_strays else ():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """Remove a task's folder."""
     # most tasks leave nothing: then this is all, at a tenth of what looking for files costs
-    with contextlib.suppress(OSError):
-        for part in PARTS:
-            (folder / part).rmdir()
-        folder.rmdir()
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _processes_at_home_in(folder: Path) -> Iterator[int]:
-    """Find processes by the HOME they were given (Linux only: elsewhere none is found)."""
-    marker = b"HOME=" + os.fsencode(folder) + b"/"
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = entry.read_bytes().split(b"\0")
-        except OSError:  # another user's, or gone
-            continue
-        if any(variable.startswith(marker) for variable in variables):
-            yield int(entry.parent.name)
+    if not has_strays:
+        with contextlib.suppress(OSError):
+            for part in PARTS:
+                (folder / part).rmdir()
+            folder.rmdir()
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        remove_tree(folder)

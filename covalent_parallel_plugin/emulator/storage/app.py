@@ -54,7 +54,7 @@ class StorageApp:
         self._other_counts = other_counts
         self._uploads = Uploads(store)
         self._faults = StorageFaults(plan, self._uploads, connections)
-        self._json_apis = json_apis(known, counts, self._faults.before_api)
+        self._json_apis = json_apis(known, counts, self._faults)
         self._uploading = {
             "objects.insert": self._uploads.insert,
             "uploads.start": self._uploads.start,
@@ -96,7 +96,7 @@ class StorageApp:
         struck = await self._faults.before(target, incoming.scope["client"])
         if struck is not None:
             return struck
-        return self._faults.after(target, await self._answer(call, incoming))
+        return self._faults.after(target, await self._answer(self._faults.first_page(call), incoming))
 
     async def _answer(self, call: StorageRequest, incoming: IncomingRequest) -> ASGIApp:
         if call.kind == "objects.download":

@@ -1,4 +1,4 @@
-"""Apply faults to requests to Cloud Storage: errors, slow, lost, cut off and changed answers."""
+"""Apply faults to requests: refused, slow, lost and spoilt answers, and lists without an end."""
 
 from __future__ import annotations
 
@@ -6,33 +6,43 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from ..faults.endless import ENDLESS, endless_token
 from ..faults.fault import Fault
-from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
+from ..faults.plan import FaultPlan, FaultTarget
+from ..model.callers import user_of
 from .permissions import PERMISSIONS
 from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import StorageRequest
+from .spoilt_answers import SPOILS, SpoiltAnswer
 from .uploads import Uploads
 
 _METADATA_BYTES = 64 * 1024
 _NAME = re.compile(rb'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _DOWNLOAD = "objects.download"
+_LISTS = ("objects.list", "buckets.list")
 
 _SLICE_SECONDS = 0.05
 
 
 @dataclass
 class Connections:
-    """The open connections by the client's address, as a request's scope names it; the server sets `is_stopping`."""
+    """The open connections by the client's address, as a request's scope names it; the server sets `is_stopping`.
+
+    `users` are those of the clients, where the system tells them.
+    """
 
     open: dict[Any, asyncio.Transport] = field(default_factory=dict)
+    users: dict[Any, int | None] = field(default_factory=dict)
     is_stopping: bool = False
 
 
@@ -66,15 +76,13 @@ class StorageFaults:
         slow = self._plan.draw(("storage.slow",), target)
         if slow is not None:
             await self._wait(slow.consume().value("seconds"), client)
-        self.refuse(target)
-        dropped = self._plan.draw(("storage.drop",), target)
-        if dropped is None:
-            return None
-        dropped.consume()
-        return self._closing
+        refused = self._draw_refusal(target)
+        if refused is not None and not self._sends_interim(refused, client):
+            raise _refusal(refused, target)
+        return self._drop("storage.drop", target)
 
-    async def before_api(self, request: str, client: Any) -> Fault | None:
-        """Delay a request to one of the JSON APIs; an error that strikes it is to be its answer.
+    async def before_api(self, request: str, client: Any) -> Fault | ASGIApp | None:
+        """Delay a request to one of the JSON APIs, or say what its answer is: that of an error, or none at all.
 
         Raises ClientDisconnect where a client does not wait so long.
         """
@@ -83,10 +91,18 @@ class StorageFaults:
         if slow is not None:
             await self._wait(slow.consume().value("seconds"), client)
         refused = self._plan.draw(("api.error",), target)
-        return None if refused is None else refused.consume()
+        if refused is not None and not self._sends_interim(refused.consume(), client):
+            return refused.fault
+        return self._drop("api.drop", target)
 
     def refuse(self, target: FaultTarget) -> None:
-        """Refuse a request, or one of those in a batch. Raises StorageRefusal.
+        """Refuse one of the requests in a batch. Raises StorageRefusal."""
+        refused = self._draw_refusal(target)
+        if refused is not None:
+            raise _refusal(refused, target)
+
+    def _draw_refusal(self, target: FaultTarget) -> Fault | None:
+        """Draw what refuses a request.
 
         A batch as a whole is refused only by rules made for batches: others strike the requests in it.
         """
@@ -95,8 +111,29 @@ class StorageFaults:
             return target.request != "batch" or fault.value("request") == "batch"
 
         refused = self._plan.draw(("storage.error", "storage.no_bucket"), target, applies)
-        if refused is not None:
-            raise _refusal(refused.consume(), target)
+        return None if refused is None else refused.consume()
+
+    def _drop(self, kind: str, target: FaultTarget) -> ASGIApp | None:
+        dropped = self._plan.draw((kind,), target)
+        if dropped is None:
+            return None
+        dropped.consume()
+        return self._closing
+
+    def _sends_interim(self, fault: Fault, client: Any) -> bool:
+        """Send a status below 200, which no answer has (RFC 9110, 15.2): the request's own answer comes after it."""
+        code = int(fault.value("code") or 0)
+        connection = self._connections.open.get(tuple(client))
+        if not 100 <= code < 200 or connection is None:
+            return False
+        connection.write(f"HTTP/1.1 {code} {_phrase(code)}\r\n\r\n".encode())
+        return True
+
+    def first_page(self, call: StorageRequest) -> StorageRequest:
+        """Take the token of an endless list out of a request: it leads to the first page again."""
+        if not call.query.get("pageToken", "").startswith(ENDLESS):
+            return call
+        return replace(call, query={key: value for key, value in call.query.items() if key != "pageToken"})
 
     def after(self, target: FaultTarget, response: ASGIApp) -> ASGIApp:
         """Lose, cut off or change the answer of a request that took effect. Raises StorageRefusal."""
@@ -108,10 +145,26 @@ class StorageFaults:
             if fault.value("code"):
                 raise _refusal(fault, target)
             return self._closing
-        if target.request != _DOWNLOAD:
-            return response
-        spoilt = self._plan.draw(("storage.truncate", "storage.corrupt"), target)
-        return response if spoilt is None else _Spoilt(response, spoilt, self._close)
+        if target.request in _LISTS and isinstance(response, Response):
+            endless = self._plan.draw(("storage.endless",), target)
+            if endless is not None:
+                token = endless.consume().value("token")
+                content = {**json.loads(bytes(response.body)), "nextPageToken": endless_token(token)}
+                response = Response(json.dumps(content), headers={"Content-Type": response.headers["Content-Type"]})
+        return self._spoilt("storage", target, response)
+
+    def after_api(self, request: str, response: ASGIApp) -> ASGIApp:
+        """Spoil the answer of one of the JSON APIs."""
+        return self._spoilt("api", FaultTarget(request=request), response)
+
+    def _spoilt(self, family: str, target: FaultTarget, response: ASGIApp) -> ASGIApp:
+        """Spoil an answer; rules that name no request mean downloads."""
+
+        def applies(fault: Fault) -> bool:
+            return family == "api" or target.request == _DOWNLOAD or fault.value("request") != "*"
+
+        drawn = self._plan.draw(tuple(f"{family}.{what}" for what in SPOILS), target, applies)
+        return response if drawn is None else SpoiltAnswer(response, drawn, self._wait, self._close)
 
     async def _wait(self, seconds: float, client: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -133,55 +186,6 @@ class StorageFaults:
             continue
 
 
-class _Spoilt:
-    """Sends the first half of an answer and closes the connection, or changes one bit in its middle."""
-
-    def __init__(self, response: ASGIApp, drawn: ArmedFault, close: Any) -> None:
-        self._response = response
-        self._drawn = drawn
-        self._close = close
-        self._length = 0
-        self._sent = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_cut = self._drawn.fault.kind == "storage.truncate"
-
-        async def spoil(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await send(self._begin(message))
-                return
-            body = message.get("body", b"")
-            middle = self._length // 2 - self._sent
-            self._sent += len(body)
-            if not self._length or not 0 <= middle < len(body):
-                await send(message)
-            elif is_cut:
-                self._drawn.consume()
-                await send({**message, "body": body[:middle], "more_body": True})
-                await self._close(scope, receive)
-                raise ClientDisconnect
-            else:
-                self._drawn.consume()
-                changed = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-                await send({**message, "body": changed})
-
-        try:
-            await self._response(scope, receive, spoil)
-        except ClientDisconnect:
-            return
-
-    def _begin(self, message: Message) -> Message:
-        headers = list(message["headers"])
-        length = int(dict(headers).get(b"content-length", b"0"))
-        if not length or message["status"] not in (200, 206):
-            self._drawn.give_back()
-            return message
-        self._length = length
-        if self._drawn.fault.value("keeps_hash"):
-            return message
-        return {**message, "headers": [(key, value) for key, value in headers if key.lower() != b"x-goog-hash"]}
-
-
 def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
     """Make uvicorn's HTTP protocol with its open connections written down."""
 
@@ -189,10 +193,12 @@ def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:
             self._address = transport.get_extra_info("peername")
             connections.open[self._address] = transport
+            connections.users[self._address] = user_of(self._address, transport.get_extra_info("sockname"))
             super().connection_made(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.open.pop(self._address, None)
+            connections.users.pop(self._address, None)
             super().connection_lost(exc)
 
     return cast("type[asyncio.Protocol]", Protocol)
@@ -206,7 +212,11 @@ def _refusal(fault: Fault, target: FaultTarget) -> StorageRefusal:
     if code == 403:
         permission = PERMISSIONS.get(target.request, "storage.objects.get")
         message = f"does not have {permission} access to the Google Cloud Storage object. {message}"
-    return StorageRefusal(code, reason, fault.value("message") or message)
+    return StorageRefusal(code, reason, fault.value("message") or message, fault.value("location") or "")
+
+
+def _phrase(code: int) -> str:
+    return HTTPStatus(code).phrase if code in set(HTTPStatus) else "Unknown"
 
 
 _TEXTS: Mapping[int, tuple[str, str]] = {

@@ -8,13 +8,14 @@ from ..model.storage_names import is_bucket_name, is_object_name
 
 
 class StorageRefusal(Exception):
-    """A request answered with an error: HTTP status, Google's reason word, and the message."""
+    """A request answered with an error: HTTP status, Google's reason word, the message, and where to go instead."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, location: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
+        self.location = location
 
 
 @dataclass(frozen=True)

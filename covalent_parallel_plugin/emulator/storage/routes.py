@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from ..model.errors import BODILESS
 from .refusals import Preconditions, StorageRefusal
 
 
@@ -148,8 +149,9 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def error_reply(refusal: StorageRefusal) -> Reply:
-    """Google's JSON form of an error; 304 has no body."""
-    if refusal.code == 304:
-        return Reply(304)
+    """Google's JSON form of an error; some statuses have no body."""
+    if refusal.code in BODILESS:
+        return Reply(refusal.code)
     detail = {"message": refusal.message, "domain": "global", "reason": refusal.reason}
-    return Reply(refusal.code, {"error": {"code": refusal.code, "message": refusal.message, "errors": [detail]}})
+    content = {"error": {"code": refusal.code, "message": refusal.message, "errors": [detail]}}
+    return Reply(refusal.code, content, {"Location": refusal.location} if refusal.location else {})

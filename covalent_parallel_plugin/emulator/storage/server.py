@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +12,11 @@ from typing import Any
 import uvicorn
 
 from ..faults.plan import FaultPlan
+from ..model.callers import Callers
+from ..model.own_folders import OwnFolder
 from ..model.service import LocalService
 from ..project.resources import ProjectResources
+from .admission import Admission
 from .app import StorageApp
 from .faults import Connections, protocol_of
 from .object_store import BucketStore
@@ -48,6 +49,7 @@ class StorageServer(LocalService):
         other_counts: more counters for /_emulator/counts, beside those of requests.
         known: what exists in the project, told under the paths of Google's other JSON APIs; how the buckets are set
             up, and what the caller may do with them.
+        callers: whose requests are answered.
 
     Raises:
         StorageRefusal: a bucket's name is not legal.
@@ -61,8 +63,10 @@ class StorageServer(LocalService):
         faults: FaultPlan | None = None,
         other_counts: Callable[[], Mapping[str, Any]] = dict,
         known: ProjectResources | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self._known = known
+        self._callers = Callers() if callers is None else callers
         self._port = port
         self._faults = FaultPlan() if faults is None else faults
         self._other_counts = other_counts
@@ -70,7 +74,7 @@ class StorageServer(LocalService):
         self._bucket_names = tuple(buckets)
         self._data_dir = data_dir
         self._counts: Counter[str] = Counter()
-        self._folder: Path | None = None
+        self._folder: OwnFolder | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -97,14 +101,15 @@ class StorageServer(LocalService):
         try:
             if self._data_dir is not None:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="emulated-storage-", dir=self._data_dir))
+            self._folder = OwnFolder("objects", self._data_dir)
             self._connections.is_stopping = False
-            store = BucketStore(self._folder)
+            store = BucketStore(self._folder.path)
             for name in self._bucket_names:
                 store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
             known = ProjectResources() if self._known is None else self._known
             app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts, known)
-            self._server = _Server(_configuration(app, self._connections))
+            admission = Admission(app, self._callers, self._connections)
+            self._server = _Server(_configuration(admission, self._connections))
             self._thread = threading.Thread(
                 target=self._server.run, args=([listener],), name="emulator-storage", daemon=True
             )
@@ -130,7 +135,7 @@ class StorageServer(LocalService):
                 raise RuntimeError(f"the storage server did not stop within {STOP_SECONDS:g} s")
         self._server = self._thread = None
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            self._folder.remove()
             self._folder = None
 
     def _listen(self) -> socket.socket:
@@ -147,7 +152,7 @@ class StorageServer(LocalService):
         return listener
 
 
-def _configuration(app: StorageApp, connections: Connections) -> uvicorn.Config:
+def _configuration(app: Admission, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol_of(connections),
