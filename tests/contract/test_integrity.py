@@ -26,9 +26,10 @@ from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.call import Call, new_identity
 from covalent_parallel_plugin.electron.collect import Collector
 from covalent_parallel_plugin.electron.electron_run import ElectronRun
+from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.electron.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
@@ -117,7 +118,9 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
         services = Services(batch, store, LogReader.shared("local"))
-        way = ElectronRun(call, settings, services, Cancellation(), source)
+        way = ElectronRun(
+            call, new_identity(call, (), ServerSecret.random()), settings, services, Cancellation(), source
+        )
         try:
             ended = await way.run({"function": cloudpickle.dumps(function)})
             written.append(repr(ended))
@@ -157,16 +160,8 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
 
 
 def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
-    async def source() -> SourceText:
-        return SourceText()
-
-    async def tickets() -> list[CallIdentity]:
-        call = Call("d", 0, "f", "3.11.7", "0.240.0")
-        settings = Settings(bucket_name="covalent", project_id="local")
-        services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [ElectronRun(call, settings, services, Cancellation(), source)._jobs.owner.identity for _ in range(50)]
-
-    made = asyncio.run(tickets())
+    call, secret = Call("d", 0, "f", "3.11.7", "0.240.0"), ServerSecret.random()
+    made = [new_identity(call, (), secret, nonce=str(number)) for number in range(50)]
     for part in ("key", "call_id", "folder"):
         assert len({getattr(identity, part) for identity in made}) == 50
     assert {len(identity.key) for identity in made} == {32}
