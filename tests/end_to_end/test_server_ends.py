@@ -123,6 +123,27 @@ def test_a_server_that_is_stopped_cancels_all_its_jobs_and_deletes_their_objects
     assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
 
 
+def test_a_server_that_is_started_again_cancels_the_jobs_of_the_one_that_was_killed(
+    own_server: PrivateCovalentServer, own_emulator: Emulator
+) -> None:
+    dispatch_id = dispatched(own_server, own_emulator)
+    os.kill(own_server.process_id, signal.SIGKILL)
+    until(lambda: not own_server.is_running)
+    own_server.stop()
+    own_server.start()
+    lists = own_emulator.rpc_counts.get("ListJobs", 0)
+    subprocess.run(
+        [sys.executable, "-c", f"import covalent as ct; ct.cancel({dispatch_id!r})"],
+        env=own_server.environment,
+        stdin=subprocess.DEVNULL,
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    until(lambda: own_emulator.rpc_counts.get("CancelJob", 0) == ELECTRONS)
+    assert own_emulator.rpc_counts["ListJobs"] == lists + 1
+    until(lambda: list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS)
+
+
 def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
     own_server: PrivateCovalentServer, own_emulator: Emulator
 ) -> None:
