@@ -19,7 +19,6 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch import leftovers
 from covalent_parallel_plugin.batch.cancellation import Cancellation
 from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud import Services
@@ -43,7 +42,14 @@ from covalent_parallel_plugin.protocol.envelope import (
 )
 from covalent_parallel_plugin.protocol.environment import ENV_KEY
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
-from covalent_parallel_plugin.protocol.object_names import PREFIX, call_name, outcome_name, partial_name, stream_name
+from covalent_parallel_plugin.protocol.object_names import (
+    PREFIX,
+    call_name,
+    outcome_name,
+    parse_name,
+    partial_name,
+    stream_name,
+)
 from covalent_parallel_plugin.runner.task_main import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
@@ -237,4 +243,6 @@ def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(
         stream_name(folder, 7, "stderr"),
     ):
         assert name.startswith(f"{folder}/")
-        assert leftovers._OF_A_CALL.fullmatch(name)
+        read = parse_name(name)
+        assert read is not None
+        assert (read.folder, read.node_id) == (folder, node_id)
