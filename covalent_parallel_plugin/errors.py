@@ -4,6 +4,7 @@
 
     ParallelError                  everything this package raises on purpose
     ├── SettingsError              options that are missing or wrong: all of them in one message (also a ValueError)
+    ├── SecretFileError            the file with the server's secret cannot be used
     ├── CloudError                 Google refused a request, or could not be reached
     │   ├── PermissionDeniedError  the identity at hand may not do it
     │   ├── MissingResourceError   project, bucket, job or service not there
@@ -58,6 +59,10 @@ class SettingsError(ParallelError, ValueError):
 
     def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[str, ...]]]:
         return type(self), (self.mistakes,)
+
+
+class SecretFileError(ParallelError):
+    """The file with the server's secret cannot be used; the message names it and what to do."""
 
 
 class CloudError(ParallelError):

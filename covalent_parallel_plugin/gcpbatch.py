@@ -142,9 +142,18 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             _nodes.end(node, cancelled)
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
-        """Have a node's job cancelled, or keep the node from running; True in any case, as Covalent needs it."""
-        _nodes.cancel((str(task_metadata["dispatch_id"]), int(task_metadata["node_id"])))
-        return True
+        """Have a node's job cancelled, or keep the node from running.
+
+        Returns:
+            True, as Covalent needs it; False where a job that another process made may run on, which the log explains.
+        """
+        node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
+        if _nodes.cancel(node):
+            return True
+        await _await_engine()
+        from .covalent_api.orphaned_jobs import cancel_orphaned_jobs
+
+        return await cancel_orphaned_jobs(node, self.__dict__)
 
     async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
         """Covalent asks this of nodes that were cancelled before they started; nothing of them is anywhere."""
@@ -169,9 +178,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     ) -> Any:
         # Of hundreds that come in one turn of the loop, the callers' part and this one have a turn each.
         await asyncio.sleep(0)
-        if not _load_engine.cache_info().currsize:
-            # Google's clients take a second to import: in a thread, so that the server's loop goes on.
-            await asyncio.to_thread(_load_engine)
+        await _await_engine()
         from .covalent_api.run import Returned, run_electron
         from .covalent_api.transportable import CovalentCall
 
@@ -194,6 +201,12 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stdout.write(stdout)
         if self.task_stderr is not None:
             self.task_stderr.write(stderr)
+
+
+async def _await_engine() -> None:
+    if not _load_engine.cache_info().currsize:
+        # Google's clients take a second to import: in a thread, so that the server's loop goes on.
+        await asyncio.to_thread(_load_engine)
 
 
 @cache

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..protocol.identity import CallIdentity
+from ..protocol.object_names import DISPATCH_ID
 
 LABEL_DISPATCH = "covalent-dispatch"
 LABEL_NODE = "covalent-node"
@@ -27,8 +28,6 @@ OWNER = "covalent-parallel"
 
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-# What may stand in an object's name as it is; anything else could climb out of the prefix or confuse a listing
-_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -80,4 +79,4 @@ def label_value(text: str) -> str:
 
 def is_plain_id(dispatch_id: str) -> bool:
     """Whether a dispatch id may be part of an object's name as it is."""
-    return _PLAIN_ID.fullmatch(dispatch_id) is not None
+    return re.fullmatch(DISPATCH_ID, dispatch_id) is not None

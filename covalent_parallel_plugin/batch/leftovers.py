@@ -7,20 +7,15 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ..cloud import Services
-from ..cloud.batch import JobStatus
+from ..cloud.batch import BatchApi, JobStatus
 from ..cloud.storage import StoredObject
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError
-from ..protocol.object_names import PREFIX
+from ..protocol.object_names import PREFIX, ObjectName, parse_name
 from . import job_names
-
-# PREFIX/dispatch/node/call/ and what `protocol.object_names` names there; anything else is somebody else's
-_OF_A_CALL = re.compile(
-    rf"(?P<folder>{re.escape(PREFIX)}/[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}/-?[0-9]+/(?P<call>[0-9a-f]{{16}}))/"
-    r"(call|(round-[0-9]+/)?(outcome-[0-9]+|items-[0-9]+-[0-9]+)|attempt-[0-9]+/partial-[0-9]+|std(out|err)-[0-9]+\.txt)"
-)
 
 # Removed at once; more would only queue in the package's threads
 REMOVALS_AT_ONCE = 16
@@ -47,6 +42,27 @@ class Leftovers:
         return sum(stored.size for stored in self.objects)
 
 
+async def unfinished_jobs(
+    batch: BatchApi, parent: str, dispatch_id: str | None = None, patience_seconds: float | None = None
+) -> list[JobStatus]:
+    """The jobs under a project and region that have this package's label and have not ended, of one dispatch or of all.
+
+    Raises:
+        CloudError: Google refused, or could not be reached.
+    """
+    wanted = {job_names.LABEL_OWNER: job_names.OWNER}
+    if dispatch_id is not None:
+        wanted[job_names.LABEL_DISPATCH] = job_names.label_value(dispatch_id)
+    labels = " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
+    return [
+        job
+        for job in await batch.list(parent, labels, patience_seconds)
+        if not job.is_terminal
+        and all(job.labels.get(key) == value for key, value in wanted.items())
+        and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
+    ]
+
+
 async def find_leftovers(
     services: Services, parent: str, older_than_seconds: float, now: float, dispatch_id: str | None = None
 ) -> Leftovers:
@@ -54,7 +70,7 @@ async def find_leftovers(
 
     Only jobs with this package's own label count, and only objects under its prefix that have the name of a call's, and
     whose call has no younger job (as after `spot_fallback`); the runner's archives stay, since a running server counts
-    on them.
+    on them. Minus infinity is an age that everything has.
 
     Raises:
         ValueError: an id that no dispatch has.
@@ -63,19 +79,7 @@ async def find_leftovers(
     if dispatch_id is not None and not job_names.is_plain_id(dispatch_id):
         raise ValueError(f"{dispatch_id!r} is no dispatch id")
     before = now - older_than_seconds
-    wanted = {job_names.LABEL_OWNER: job_names.OWNER}
-    if dispatch_id is not None:
-        wanted[job_names.LABEL_DISPATCH] = job_names.label_value(dispatch_id)
-    listed = await services.batch.list(
-        parent, " AND ".join(f'labels."{key}"="{value}"' for key, value in wanted.items())
-    )
-    ours = [
-        job
-        for job in listed
-        if not job.is_terminal
-        and all(job.labels.get(key) == value for key, value in wanted.items())
-        and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
-    ]
+    ours = await unfinished_jobs(services.batch, parent, dispatch_id)
     jobs = [job for job in ours if job.created_seconds <= before]
     younger = {job.labels.get(job_names.LABEL_CALL) for job in ours} - {
         job.labels.get(job_names.LABEL_CALL) for job in jobs
@@ -86,8 +90,8 @@ async def find_leftovers(
         found
         for found in stored
         if found.created_seconds <= before
-        and (match := _OF_A_CALL.fullmatch(found.name)) is not None
-        and match["call"] not in younger
+        and (name := parse_name(found.name)) is not None
+        and name.call_id not in younger
     ]
     return Leftovers(jobs, objects)
 
@@ -96,7 +100,7 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
     """Cancel the jobs, wait for their end, then delete the objects, those too that a job's end has added.
 
     Returns:
-        What could not be done, a sentence each.
+        What could not be done, a sentence each; none if all of it is gone.
     """
     problems: list[str] = []
     gate = asyncio.Semaphore(REMOVALS_AT_ONCE)
@@ -113,11 +117,7 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
     async def names_in(folder: str) -> list[str]:
         async with gate:
             try:
-                return [
-                    name
-                    for name in await run_in_thread(services.objects.names, f"{folder}/")
-                    if _OF_A_CALL.fullmatch(name)
-                ]
+                return [name for name in await run_in_thread(services.objects.names, f"{folder}/") if parse_name(name)]
             except CloudError as error:
                 problems.append(str(error))
                 return []
@@ -132,16 +132,25 @@ async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str
     await asyncio.gather(*(cancel(job) for job in leftovers.jobs))
     names = {stored.name for stored in leftovers.objects}
     cancelled = {job.labels.get(job_names.LABEL_CALL) for job in leftovers.jobs}
-    matches = [match for name in names if (match := _OF_A_CALL.fullmatch(name)) is not None]
-    folders = {match["folder"] for match in matches if match["call"] in cancelled}
+    calls: list[ObjectName] = [name for name in map(parse_name, names) if name is not None]
+    folders = {name.folder for name in calls if name.call_id in cancelled}
+    asked: set[str] = set()
     # What was writing when its job was ended may come too late for the first time.
     for pause in (0.0, LATE_WRITE_SECONDS) if folders else (0.0,):
         await asyncio.sleep(pause)
         for added in await asyncio.gather(*(names_in(folder) for folder in folders)):
             names.update(added)
         await asyncio.gather(*(delete(name) for name in sorted(names)))
+        asked |= names
         names = set()
-    return problems
+    try:
+        # Each dispatch once, however many calls it has
+        prefixes = {"/".join(name.split("/", 2)[:2]) + "/" for name in asked}
+        there = [await run_in_thread(services.objects.names, prefix) for prefix in sorted(prefixes)]
+    except CloudError as error:
+        return [*problems, f"whether the objects are gone could not be checked: {error}"]
+    left = sorted(asked.intersection(chain.from_iterable(there)))
+    return problems + [f"gs://{services.objects.bucket_name}/{name} is still there" for name in left]
 
 
 async def _has_ended(services: Services, job_name: str) -> bool:

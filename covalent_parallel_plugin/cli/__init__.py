@@ -14,6 +14,7 @@ COMMANDS = {
     "deploy": (".deploy.command:deploy", "Make, look at and take down what jobs need on Google Cloud."),
     "doctor": (".doctor.command:doctor", "Look for what is wrong with a set-up, and say what mends it."),
     "emulator": (".emulator.command:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
+    "fetch": (".fetch:fetch", "Write what a dispatch left in the bucket to files."),
     "image": (".image.command:image", "Build the image that electrons run in, or check whether one fits."),
     "plan": (".plan.command:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
     "watch": (".watch.command:watch", "Show a dispatch's Batch jobs, live."),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +20,6 @@ else:
     _SecondsType = click.ParamType
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SHOWN = 20
 
 
 class Age(_SecondsType):
@@ -40,24 +39,31 @@ class Age(_SecondsType):
 
 @click.command()
 @click.option("--dispatch", "dispatch_id", help="Of this dispatch only; all of them otherwise.")
-@click.option("--older-than", type=Age(), default="24h", show_default=True, help="Leave alone what is younger.")
+@click.option(
+    "--older-than", type=Age(), help="Leave alone what is younger. With --yes it has to be given, or else --dispatch."
+)
 @click.option("--yes", is_flag=True, help="Cancel the jobs and delete the objects; without it they are only shown.")
 @click.option("--project-id", help="Else from Covalent's configuration file, as the next two.")
 @click.option("--region")
 @click.option("--bucket-name")
 def clean(
     dispatch_id: str | None,
-    older_than: float,
+    older_than: float | None,
     yes: bool,
     project_id: str | None,
     region: str | None,
     bucket_name: str | None,
 ) -> None:
-    """List what a crashed Covalent server left on Google, and with --yes remove it.
+    """List what Covalent servers left on Google, or use there, with the age of each; and with --yes remove it.
 
-    That is: jobs of this plugin that have not ended, known by its label, and calls and outcomes under its prefix in
-    the bucket. Jobs of other programs, other objects and the runner's archives are not touched.
+    What running servers use is listed as well: so removal asks for an age, or for one dispatch. That is: jobs of this
+    plugin that have not ended, known by its label, and calls and outcomes under its prefix in the bucket. Jobs of
+    other programs, other objects and the runner's archives are not touched.
     """
+    if yes and older_than is None and dispatch_id is None:
+        raise click.UsageError(
+            "with --yes give --older-than, such as --older-than 24h, or --dispatch: what running servers use is younger"
+        )
     # Here, so that `--help` does not wait for Covalent.
     from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
@@ -65,7 +71,7 @@ def clean(
     try:
         resolved = options.resolve(given, configured_options())
         settings = options.check(resolved, way=lambda name: f"give --{name.replace('_', '-')}")
-        problems = asyncio.run(_clean(settings, dispatch_id, older_than, yes))
+        problems = asyncio.run(_clean(settings, dispatch_id, -math.inf if older_than is None else older_than, yes))
     except (ParallelError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     for problem in problems:
@@ -82,20 +88,19 @@ async def _clean(
 
     services = shared_services(settings.project_id, settings.bucket_name)
     try:
-        left = await find_leftovers(services, settings.parent, older_than_seconds, time.time(), dispatch_id)
+        now = time.time()
+        left = await find_leftovers(services, settings.parent, older_than_seconds, now, dispatch_id)
         for job in left.jobs:
-            click.echo(f"job     {_moment(job.created_seconds)}  {job.state:<10} {job.name}")
-        for stored in left.objects[:SHOWN]:
-            click.echo(
-                f"object  {_moment(stored.created_seconds)}  {stored.size:>10,} gs://{settings.bucket_name}/{stored.name}"
-            )
-        if len(left.objects) > SHOWN:
-            click.echo(f"        ... and {len(left.objects) - SHOWN} more objects")
+            click.echo(f"job     {age_of(now - job.created_seconds):>12}  {job.state:<10} {job.name}")
+        for stored in left.objects:
+            age = age_of(now - stored.created_seconds)
+            click.echo(f"object  {age:>12}  {stored.size:>10,} gs://{settings.bucket_name}/{stored.name}")
         click.echo(f"{len(left.jobs)} unfinished jobs, {len(left.objects)} objects of {left.size:,} bytes")
         if not left.jobs and not left.objects:
             return []
         if not yes:
-            click.echo("Nothing was touched. With --yes the jobs are cancelled and the objects deleted.")
+            which = "" if dispatch_id is not None else " and --older-than"
+            click.echo(f"Nothing was touched. With --yes{which} the jobs are cancelled and the objects deleted.")
             return []
         problems = await delete_leftovers(services, left)
         if not problems:
@@ -105,5 +110,11 @@ async def _clean(
         await services.batch.close()
 
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+def age_of(seconds: float) -> str:
+    """An age in its two largest units, such as "2 d 3 h"."""
+    left, parts = max(int(seconds), 0), []
+    for unit, size in reversed(UNITS.items()):
+        count, left = divmod(left, size)
+        parts.append(f"{count} {unit}")
+    first = next((number for number, part in enumerate(parts) if not part.startswith("0 ")), len(parts) - 1)
+    return " ".join(parts[first : first + 2])

@@ -109,6 +109,13 @@ def configured_options() -> Mapping[str, object]:
     return section if isinstance(section, Mapping) else {}
 
 
+def used_config_path() -> Path:
+    """Return the file that Covalent uses in this process, which it chose when it was imported; imports Covalent."""
+    from covalent._shared_files.config import _config_manager
+
+    return Path(_config_manager.config_file)
+
+
 def import_configured_options(environment: Mapping[str, str]) -> Mapping[str, object]:
     """Do as `configured_options`, with one error for whatever Covalent's import makes of a broken file.
 

@@ -5,6 +5,7 @@ It imports Google's clients, which takes a second: load it in a thread.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,17 +16,19 @@ from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call
+from ..electron.call import Call, new_identity, with_sha256
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure
+from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
 from . import server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
 from .running_nodes import NodeId, remember
+from .secret_file import known_secret, secret_path, server_secret
 from .transportable import CovalentCall, RawTransportable
 
 # Inputs up to this length are decoded faster than a thread is found for them
@@ -61,6 +64,7 @@ async def run_electron(
 
     Raises:
         SettingsError: options missing or wrong.
+        SecretFileError: the file with the server's secret cannot be used.
         CancelledCall: `cancelled` was set; its text says which electron it was.
         CloudError: Google refused something, or could not be reached.
         asyncio.CancelledError: the server stops; the job is cancelled first.
@@ -76,7 +80,8 @@ async def run_electron(
         await require_folder(settings.cache_dir)
         services = shared_services(settings.project_id, settings.bucket_name)
         lattice = await server_data.lattice_name(node[0]) if is_in_server else ""
-        if covalent_call.size <= SMALL_CHARACTERS:
+        is_small = covalent_call.size <= SMALL_CHARACTERS
+        if is_small:
             call, pickles = covalent_call.read(*node, lattice)
         else:
             call, pickles = await run_in_thread(covalent_call.read, *node, lattice)
@@ -91,7 +96,9 @@ async def run_electron(
         if settings.service_nodes == "local":
             result = await run_node(call, pickles, covalent_call.args, cancelled, settings.cache_dir)
         if result is None:
-            run = _run_of(call, settings, services, cancelled, node if is_in_server else None)
+            call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
+            identity = await _identity_of(call, settings, is_in_server)
+            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None)
             result = await run.run(pickles, on_staged)
         else:
             on_staged()
@@ -105,8 +112,23 @@ async def run_electron(
     return Returned(RawTransportable(outcome), outcome.stdout, outcome.stderr)
 
 
+async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> CallIdentity:
+    path = secret_path()
+    secret = known_secret(path)
+    if secret is None:
+        secret = await run_in_thread(server_secret, path)
+    # Without a server the same dispatch and node may come again, and are not to find what they left before.
+    nonce = "" if is_in_server else os.urandom(8).hex()
+    return new_identity(call, settings.requirements, secret, nonce)
+
+
 def _run_of(
-    call: Call, settings: Settings, services: Services, cancelled: Cancellation, node: NodeId | None
+    call: Call,
+    identity: CallIdentity,
+    settings: Settings,
+    services: Services,
+    cancelled: Cancellation,
+    node: NodeId | None,
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
 
@@ -114,4 +136,4 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     kind = ElectronRun if call.map is None else MapRun
-    return kind(call, settings, services, cancelled, source)
+    return kind(call, identity, settings, services, cancelled, source)

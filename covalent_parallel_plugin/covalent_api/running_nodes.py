@@ -26,10 +26,13 @@ class RunningNodes:
         self._cancelled_early: OrderedDict[NodeId, None] = OrderedDict()
         # Covalent cancels nodes that have run, too.
         self._ended: OrderedDict[NodeId, None] = OrderedDict()
+        # By their ids; a dispatch is one process's
+        self._dispatches: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, node: NodeId) -> Cancellation:
         """Return the cancellation of a node that runs from here on; it may be set already."""
         cancelled = Cancellation()
+        remember(self._dispatches, node[0], None)
         self._running.setdefault(node, []).append(cancelled)
         if node in self._cancelled_early:
             del self._cancelled_early[node]
@@ -43,13 +46,18 @@ class RunningNodes:
             del self._running[node]
             remember(self._ended, node, None)
 
-    def cancel(self, node: NodeId) -> None:
-        """Have a node cancelled that runs, or that has not run yet."""
+    def cancel(self, node: NodeId) -> bool:
+        """Have a node cancelled that runs, or that has not run yet.
+
+        Returns:
+            Whether any node of its dispatch began here; else another process may have begun this one.
+        """
         if node in self._running:
             for cancelled in self._running[node]:
                 cancelled.set()
         elif node not in self._ended:
             remember(self._cancelled_early, node, None)
+        return node[0] in self._dispatches
 
 
 def remember(known: OrderedDict[K, V], key: K, value: V) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..batch.job_names import is_plain_id
 from ..errors import SettingsError
-from ..protocol.envelope import CALL, Part, envelope_chunks, seal_envelope
+from ..protocol.envelope import CALL, Part, envelope_chunks, part_sha256, seal_envelope
 from ..protocol.identity import CallIdentity
-from ..protocol.object_names import PREFIX
+from ..protocol.object_names import call_folder
+from .server_secret import ServerSecret
 
 # The pickles of a call by the names under which the runner looks for them: "function", "arg0", "kwarg:NAME",
 # "before0.function", "before0.args", "before0.kwargs", "after0.function", ...
@@ -39,6 +41,7 @@ class Call:
         whole_string: whether the value's `str()` is needed in full (the graph of a sublattice is).
         lattice: the lattice's name, for cost reports; "" where nobody knows it.
         map: how to map, for an electron that is one.
+        sha256: of each pickle, by its name, where that is known already.
     """
 
     dispatch_id: str
@@ -54,6 +57,7 @@ class Call:
     lattice: str = ""
     map: Map | None = None
     cloudpickle: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
@@ -89,18 +93,23 @@ class Call:
 
     def folder(self, call_id: str) -> str:
         """Where the call's objects lie in the bucket."""
-        return f"{PREFIX}/{self.dispatch_id}/{self.node_id}/{call_id}"
+        return call_folder(self.dispatch_id, self.node_id, call_id)
 
     def sealed(self, identity: CallIdentity, pickles: Mapping[str, Part], requirements: Sequence[str]) -> list[bytes]:
         """Return the bytes of the object that holds the call."""
         header = self.header(identity.call_id, requirements)
-        prefix = seal_envelope(header, pickles, identity.key, identity.binding)
+        prefix = seal_envelope(header, pickles, identity.key, identity.binding, self.sha256)
         return list(envelope_chunks(prefix, pickles))
 
 
-def new_identity(call: Call) -> CallIdentity:
-    """Return an identity for a new submission of the call, with a key of its own."""
-    # Drawn at once: each draw gives the interpreter to the threads, and the loop waits until it has it back.
-    drawn = secrets.token_bytes(8 + 32)
-    call_id = drawn[:8].hex()
-    return CallIdentity(call_id, drawn[8:], call.folder(call_id))
+def with_sha256(call: Call, pickles: Mapping[str, Part]) -> Call:
+    """Return the call with the SHA-256 of each pickle: its identity and its seal need them."""
+    return replace(call, sha256={name: part_sha256(part) for name, part in pickles.items()})
+
+
+def new_identity(call: Call, requirements: Sequence[str], secret: ServerSecret, nonce: str = "") -> CallIdentity:
+    """Return the identity of a submission: the same for the same content, unless the nonce is another one."""
+    content = json.dumps([call.header("", requirements), list(call.sha256.items())])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    call_id = secret.call_id(call.dispatch_id, call.node_id, digest, nonce)
+    return secret.identity(call.dispatch_id, call.node_id, call_id)

@@ -13,8 +13,9 @@ from ..batch.job_watch import WatchResult
 from ..cloud import Services
 from ..cloud.threads import run_in_thread
 from ..protocol.envelope import EXCEPTION, KILLED
+from ..protocol.identity import CallIdentity
 from ..settings import Settings
-from .call import Call, Pickles, new_identity
+from .call import Call, Pickles
 from .collect import Collector
 from .electron_job import electron_job, owner_of
 from .outcome import Outcome
@@ -29,6 +30,7 @@ class ElectronRun:
 
     Args:
         call: the electron; its pickles go to `run`.
+        identity: this submission's.
         settings, services: how and through whom.
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
@@ -37,6 +39,7 @@ class ElectronRun:
     def __init__(
         self,
         call: Call,
+        identity: CallIdentity,
         settings: Settings,
         services: Services,
         cancelled: Cancellation,
@@ -45,7 +48,7 @@ class ElectronRun:
         self._call = call
         self._settings = settings
         self._source = source
-        self._jobs = JobRun(owner_of(call, new_identity(call)), settings, services, cancelled)
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.

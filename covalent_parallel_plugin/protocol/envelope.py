@@ -20,7 +20,7 @@ import hmac
 import json
 import os
 from io import BytesIO
-from typing import BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
+from typing import BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADER_VALUES
 
@@ -131,14 +131,27 @@ def _chunks_of_file(path: str, offset: int, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def seal_envelope(header: Mapping[str, object], parts: Mapping[str, Part], key: bytes, bound_to: bytes) -> bytes:
-    """Everything of an envelope that precedes its parts: magic, header with the table of parts, seal."""
-    table: List[List[object]] = []
-    for name, part in parts.items():
-        if isinstance(part, FilePart):
-            table.append([name, part.size, part.sha256])
-        else:
-            table.append([name, len(part), hashlib.sha256(part).hexdigest()])
+def part_sha256(part: Part) -> str:
+    """The SHA-256 of a part's bytes."""
+    return part.sha256 if isinstance(part, FilePart) else hashlib.sha256(part).hexdigest()
+
+
+def seal_envelope(
+    header: Mapping[str, object],
+    parts: Mapping[str, Part],
+    key: bytes,
+    bound_to: bytes,
+    sha256: "Optional[Mapping[str, str]]" = None,
+) -> bytes:
+    """Everything of an envelope that precedes its parts: magic, header with the table of parts, seal.
+
+    `sha256` has those of the parts' bytes that are known already.
+    """
+    known = sha256 or {}
+    table = [
+        [name, part.size if isinstance(part, FilePart) else len(part), known.get(name) or part_sha256(part)]
+        for name, part in parts.items()
+    ]
     text = json.dumps({**header, "parts": table}, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise WireError("a header of %d bytes is more than the %d allowed" % (len(text), MAX_HEADER_BYTES))

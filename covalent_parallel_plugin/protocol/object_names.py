@@ -1,11 +1,22 @@
-"""Names of the objects that a call has in the bucket; short, as no other module may spell one out."""
+"""Names of the objects that a call has in the bucket, made and read; no other module may spell one out."""
 
 from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, NamedTuple, Optional, Pattern, Tuple
 
 # What is staged for calls lies under this prefix, in PREFIX/DISPATCH/NODE/CALL
 PREFIX = "covalent-parallel"
 # Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
 RUNNER_PREFIX = "covalent-parallel-runner"
+# What may stand in a name as it is; anything else could climb out of the prefix or confuse a listing
+DISPATCH_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+STREAMS = ("stdout", "stderr")
+
+
+def call_folder(dispatch_id: str, node_id: int, call_id: str) -> str:
+    """The folder of a call's objects."""
+    return "%s/%s/%d/%s" % (PREFIX, dispatch_id, node_id, call_id)
 
 
 def call_name(folder: str) -> str:
@@ -36,3 +47,62 @@ def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> 
 def stream_name(folder: str, task_index: int, stream: str, round: int = 0) -> str:
     """The whole of a task's stdout or stderr, where it was too long for the outcome."""
     return "%s/%s-%d.txt" % (round_folder(folder, round), stream, task_index)
+
+
+class ObjectName(NamedTuple):
+    """The name of an object of a call, read; `kind` is "call", "outcome", "chunk", "partial", "stdout" or "stderr"."""
+
+    kind: str
+    folder: str
+    dispatch_id: str
+    node_id: int
+    call_id: str
+    task: int = 0
+    round: int = 0
+    number: int = 0
+    attempt: int = 0
+
+
+# What stands for a field where a name is made to become a pattern, and the field's pattern
+_COUNT = "0|[1-9][0-9]*"
+_FIELDS = (
+    ("dispatch_id", "DISPATCH", DISPATCH_ID),
+    ("call_id", "ID", "[0-9a-f]{16}"),
+    ("node_id", 91, "0|-?[1-9][0-9]*"),
+    ("round", 92, "[1-9][0-9]*"),
+    ("task", 93, _COUNT),
+    ("number", 94, _COUNT),
+    ("attempt", 95, _COUNT),
+)
+_patterns: Dict[Pattern[str], str] = {}
+
+
+def parse_name(name: str) -> Optional[ObjectName]:
+    """Read a name; None where it is none that this module makes."""
+    if not _patterns:
+        _patterns.update(_make_patterns())
+    for pattern, kind in _patterns.items():
+        found = pattern.fullmatch(name)
+        if found is not None:
+            fields = found.groupdict()
+            dispatch_id, call_id = fields.pop("dispatch_id"), fields.pop("call_id")
+            numbers = {key: int(text) for key, text in fields.items()}
+            return ObjectName(kind, name[: found.end("call_id")], dispatch_id, call_id=call_id, **numbers)
+    return None
+
+
+def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:
+    """Make a pattern of each name that the functions above make, so that what they make is read."""
+    dispatch_id, call_id, node_id, round, task, number, attempt = (stands for _, stands, _ in _FIELDS)
+    folder = call_folder(str(dispatch_id), int(node_id), str(call_id))
+    names = [("call", call_name(folder))]
+    for each in (0, int(round)):
+        names.append(("outcome", outcome_name(folder, int(task), each)))
+        names.append(("chunk", chunk_name(folder, int(task), each, int(number))))
+        names.append(("partial", partial_name(folder, int(task), int(attempt), each)))
+        names.extend((stream, stream_name(folder, int(task), stream, each)) for stream in STREAMS)
+    for kind, name in names:
+        text = re.escape(name)
+        for field, stands, pattern in _FIELDS:
+            text = text.replace(str(stands), "(?P<%s>%s)" % (field, pattern), 1)
+        yield re.compile(text), kind

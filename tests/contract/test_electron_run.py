@@ -22,8 +22,9 @@ from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.call import Call, new_identity
 from covalent_parallel_plugin.electron.electron_run import ElectronRun
+from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault as Struck
@@ -72,7 +73,14 @@ class Way:
             self.cancelled = Cancellation()
             batch = BatchApi(connect(self.address), patience_seconds=5)
             services = Services(batch, self.store, LogReader.shared("local"))
-            lifecycle = ElectronRun(self.call, self.settings, services, self.cancelled, source)
+            lifecycle = ElectronRun(
+                self.call,
+                new_identity(self.call, (), ServerSecret.random()),
+                self.settings,
+                services,
+                self.cancelled,
+                source,
+            )
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
                 ended = await lifecycle.run({"function": cloudpickle.dumps(function)})

@@ -19,16 +19,16 @@ import cloudpickle
 import pytest
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch import leftovers
 from covalent_parallel_plugin.batch.cancellation import Cancellation
 from covalent_parallel_plugin.batch.job_names import job_id_for
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.electron.call import Call
+from covalent_parallel_plugin.electron.call import Call, new_identity
 from covalent_parallel_plugin.electron.collect import Collector
 from covalent_parallel_plugin.electron.electron_run import ElectronRun
+from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.electron.verdict import Failure
 from covalent_parallel_plugin.emulator import Fault, Faults
@@ -42,7 +42,14 @@ from covalent_parallel_plugin.protocol.envelope import (
 )
 from covalent_parallel_plugin.protocol.environment import ENV_KEY
 from covalent_parallel_plugin.protocol.identity import CallIdentity, task_binding
-from covalent_parallel_plugin.protocol.object_names import PREFIX, call_name, outcome_name, partial_name, stream_name
+from covalent_parallel_plugin.protocol.object_names import (
+    PREFIX,
+    call_name,
+    outcome_name,
+    parse_name,
+    partial_name,
+    stream_name,
+)
 from covalent_parallel_plugin.runner.task_main import TaskEnvironment
 from covalent_parallel_plugin.settings import Settings
 
@@ -117,7 +124,9 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
         services = Services(batch, store, LogReader.shared("local"))
-        way = ElectronRun(call, settings, services, Cancellation(), source)
+        way = ElectronRun(
+            call, new_identity(call, (), ServerSecret.random()), settings, services, Cancellation(), source
+        )
         try:
             ended = await way.run({"function": cloudpickle.dumps(function)})
             written.append(repr(ended))
@@ -157,16 +166,8 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
 
 
 def test_two_calls_of_one_node_have_different_keys_ids_and_folders() -> None:
-    async def source() -> SourceText:
-        return SourceText()
-
-    async def tickets() -> list[CallIdentity]:
-        call = Call("d", 0, "f", "3.11.7", "0.240.0")
-        settings = Settings(bucket_name="covalent", project_id="local")
-        services: Any = Services(*[None] * 3)  # type: ignore[list-item]  # they are not spoken to
-        return [ElectronRun(call, settings, services, Cancellation(), source)._jobs.owner.identity for _ in range(50)]
-
-    made = asyncio.run(tickets())
+    call, secret = Call("d", 0, "f", "3.11.7", "0.240.0"), ServerSecret.random()
+    made = [new_identity(call, (), secret, nonce=str(number)) for number in range(50)]
     for part in ("key", "call_id", "folder"):
         assert len({getattr(identity, part) for identity in made}) == 50
     assert {len(identity.key) for identity in made} == {32}
@@ -242,4 +243,6 @@ def test_every_object_of_a_call_lies_in_its_folder_and_is_known_to_the_cleaning(
         stream_name(folder, 7, "stderr"),
     ):
         assert name.startswith(f"{folder}/")
-        assert leftovers._OF_A_CALL.fullmatch(name)
+        read = parse_name(name)
+        assert read is not None
+        assert (read.folder, read.node_id) == (folder, node_id)

@@ -23,8 +23,9 @@ from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.electron.call import Call, Map
+from covalent_parallel_plugin.electron.call import Call, Map, new_identity
 from covalent_parallel_plugin.electron.map.map_run import MapRun
+from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault, Faults
@@ -98,7 +99,10 @@ class MapWay:
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
-                ended = await MapRun(call, self.settings, services, self.cancelled, source).run(dict(pickles))
+                run = MapRun(
+                    call, new_identity(call, (), ServerSecret.random()), self.settings, services, self.cancelled, source
+                )
+                ended = await run.run(dict(pickles))
                 if beside:
                     await beside
                 return ended

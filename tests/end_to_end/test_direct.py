@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -17,9 +19,11 @@ import pytest
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
+from google.cloud import batch_v1
 
-from covalent_parallel_plugin.batch.job_names import job_id_for
+from covalent_parallel_plugin.batch.job_names import LABEL_DISPATCH, LABEL_NODE, LABEL_OWNER, OWNER, job_id_for
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.covalent_api.private_server import private_environment
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, SettingsError, TaskKilledError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
@@ -165,6 +169,76 @@ def test_a_node_cancelled_before_it_ran_uploads_nothing(
     with pytest.raises(TaskCancelledError):
         asyncio.run(cancel_and_run())
     assert sum(services.request_counts.values()) == before
+
+
+def test_the_jobs_of_a_dispatch_that_another_process_began_are_cancelled_with_one_list(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator, tmp_path: Path
+) -> None:
+    mine, other = metadata(), metadata()
+    nodes = [mine | {"node_id": node} for node in range(3)]
+    # Of a process that is killed nothing is left that could cancel, and its nodes are unknown here.
+    code = f"""
+import asyncio, time
+from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+
+async def run():
+    executor = GCPBatchExecutor(project_id="local", bucket_name="covalent", poll_freq=0.1)
+    await asyncio.gather(*(executor.run(time.sleep, [120], {{}}, task) for task in {[*nodes, other]!r}))
+
+asyncio.run(run())
+"""
+    environment = private_environment(os.environ, tmp_path)
+    killed = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: all(job_state(services, task) for task in (*nodes, other)))
+    finally:
+        killed.kill()
+        killed.wait()
+
+    async def cancel_all() -> list[bool]:
+        return await asyncio.gather(*(make_executor().cancel(task, None) for task in nodes[:2] for _ in range(20)))
+
+    lists = services.rpc_counts.get("ListJobs", 0)
+    assert asyncio.run(cancel_all()) == [True] * 40
+    assert services.rpc_counts["ListJobs"] == lists + 1
+    wait_until(lambda: [job_state(services, task) for task in nodes[:2]] == ["CANCELLED"] * 2)
+    assert "CANCELLED" not in [job_state(services, task) for task in (nodes[2], other)]
+    for task in (nodes[2], other):
+        assert asyncio.run(make_executor().cancel(task, None)) is True
+        wait_until(lambda task=task: job_state(services, task) == "CANCELLED")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("method", ["ListJobs", "CancelJob"])
+def test_a_job_of_another_process_that_cannot_be_cancelled_is_not_called_cancelled(
+    make_executor: Callable[..., GCPBatchExecutor], services: Emulator, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    task = metadata()
+    labels = {LABEL_OWNER: OWNER, LABEL_DISPATCH: task["dispatch_id"], LABEL_NODE: "0"}
+    runnable = batch_v1.Runnable(script=batch_v1.Runnable.Script(text="sleep 120"))
+    group = batch_v1.TaskGroup(task_spec=batch_v1.TaskSpec(runnables=[runnable]))
+    job = batch_v1.Job(task_groups=[group], labels=labels)
+
+    async def make_and_cancel() -> bool:
+        batch = BatchApi(connect(services.environment["BATCH_EMULATOR_HOST"]))
+        job_id = job_id_for(task["dispatch_id"], 0)
+        await batch.create("projects/local/locations/us-east1", job, job_id, str(uuid.uuid4()))
+        await batch.close()
+        return await make_executor().cancel(task, None)
+
+    services.faults.set(Faults((Fault("rpc.error", method=method, code="PERMISSION_DENIED"),)))
+    try:
+        assert asyncio.run(make_and_cancel()) is False
+    finally:
+        services.faults.set(Faults())
+    assert f"`covalent-parallel clean --dispatch {task['dispatch_id']}` lists" in caplog.text
+    assert asyncio.run(make_executor().cancel(task, None)) is True
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to this"
+        time.sleep(0.2)
 
 
 def job_state(services: Emulator, task: dict[str, Any]) -> str:

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
+import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
@@ -22,7 +24,7 @@ from covalent_parallel_plugin.emulator import Emulator
 PARENT = "projects/local/locations/us-east1"
 ELECTRONS = 12
 WAIT_SECONDS = 60.0
-CLEAN = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "clean")
+COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()")
 
 CLIENT = f"""
 import covalent as ct
@@ -51,10 +53,10 @@ def own_server(own_emulator: Emulator, tmp_path: Path) -> Iterator[PrivateCovale
         yield server
 
 
-def dispatched(server: PrivateCovalentServer, emulator: Emulator) -> str:
+def dispatched(server: PrivateCovalentServer, emulator: Emulator, source: str = CLIENT) -> str:
     """Dispatch the electrons; returns the dispatch's id once all of them run."""
     client = subprocess.run(
-        [sys.executable, "-c", CLIENT],
+        [sys.executable, "-c", source],
         env=server.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -99,8 +101,12 @@ def put(emulator: Emulator, name: str) -> None:
 
 
 def clean(server: PrivateCovalentServer, *options: str) -> str:
+    return command(server, "clean", *options)
+
+
+def command(server: PrivateCovalentServer, *arguments: str) -> str:
     ended = subprocess.run(
-        [*CLEAN, *options],
+        [*COMMAND, *arguments],
         env=server.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -123,6 +129,51 @@ def test_a_server_that_is_stopped_cancels_all_its_jobs_and_deletes_their_objects
     assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
 
 
+def test_a_server_that_is_started_again_cancels_the_jobs_of_the_one_that_was_killed(
+    own_server: PrivateCovalentServer, own_emulator: Emulator
+) -> None:
+    dispatch_id = dispatched(own_server, own_emulator)
+    os.kill(own_server.process_id, signal.SIGKILL)
+    until(lambda: not own_server.is_running)
+    own_server.stop()
+    own_server.start()
+    lists = own_emulator.rpc_counts.get("ListJobs", 0)
+    subprocess.run(
+        [sys.executable, "-c", f"import covalent as ct; ct.cancel({dispatch_id!r})"],
+        env=own_server.environment,
+        stdin=subprocess.DEVNULL,
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    until(lambda: own_emulator.rpc_counts.get("CancelJob", 0) == ELECTRONS)
+    assert own_emulator.rpc_counts["ListJobs"] == lists + 1
+    until(lambda: list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS)
+
+
+def test_what_electrons_return_after_the_server_was_killed_is_fetched(
+    own_server: PrivateCovalentServer, own_emulator: Emulator, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"""
+import pathlib, time
+while not pathlib.Path({str(go)!r}).exists():
+    time.sleep(0.1)
+return sum(range(10))
+"""
+    client = CLIENT.replace("    import time\n    time.sleep(300)\n", textwrap.indent(waits, "    "))
+    dispatch_id = dispatched(own_server, own_emulator, client)
+    os.kill(own_server.process_id, signal.SIGKILL)
+    until(lambda: not own_server.is_running)
+    go.touch()
+    until(lambda: list(states(own_emulator).values()) == ["SUCCEEDED"] * ELECTRONS)
+    out = tmp_path / "fetched"
+    told = command(own_server, "fetch", dispatch_id, "--out", str(out))
+    assert f"{ELECTRONS} files written" in told
+    assert [cloudpickle.loads(path.read_bytes()) for path in out.iterdir()] == [45] * ELECTRONS
+    clean(own_server, "--dispatch", dispatch_id, "--yes")
+    assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
+
+
 def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
     own_server: PrivateCovalentServer, own_emulator: Emulator
 ) -> None:
@@ -132,8 +183,8 @@ def test_what_a_killed_server_left_is_shown_and_then_removed_and_nothing_else(
     put(own_emulator, "somebody/else/s/own/object")
     before = objects(own_emulator)
 
-    assert "0 unfinished jobs, 0 objects" in clean(own_server)  # they are younger than a day
-    shown = clean(own_server, "--older-than", "0s")
+    assert "0 unfinished jobs, 0 objects" in clean(own_server, "--older-than", "24h")
+    shown = clean(own_server)
     assert f"{ELECTRONS} unfinished jobs, {ELECTRONS} objects" in shown
     assert shown.count(f"jobs/covalent-{dispatch_id}-") == ELECTRONS
     assert (list(states(own_emulator).values()), objects(own_emulator)) == (["RUNNING"] * ELECTRONS, before)

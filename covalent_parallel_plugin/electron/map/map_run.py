@@ -18,10 +18,11 @@ from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
 from ...protocol.envelope import OUTCOME
+from ...protocol.identity import CallIdentity
 from ...protocol.object_names import round_folder
 from ...settings import Settings
 from ..cache_folder import require_folder
-from ..call import Call, Map, Pickles, new_identity
+from ..call import Call, Map, Pickles
 from ..collect import Collector
 from ..download_buffer import DownloadBuffer
 from ..electron_job import map_job, owner_of
@@ -47,6 +48,7 @@ class MapRun:
     def __init__(
         self,
         call: Call,
+        identity: CallIdentity,
         settings: Settings,
         services: Services,
         cancelled: Cancellation,
@@ -56,8 +58,8 @@ class MapRun:
         self._settings = settings
         self._source = source
         self._map = call.map or Map()
-        self._identity = new_identity(call)
-        self._jobs = JobRun(owner_of(call, self._identity), settings, services, cancelled)
+        self._identity = identity
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled)
         self._progress = MapProgress(total=self._map.items)
         # The exit code of the last job's task that was lost
         self._exit_code: int | None = None

@@ -1,0 +1,46 @@
+"""Names of a call's objects: what is made is read, and nothing else is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+
+from covalent_parallel_plugin.protocol import object_names
+
+FOLDER = object_names.call_folder("d-1_X", 12, "0123456789abcdef")
+MAKERS = [function for name, function in inspect.getmembers(object_names, inspect.isfunction) if name.endswith("_name")]
+ARGUMENTS = {"folder": FOLDER, "task_index": 3, "round": 4, "number": 5, "attempt": 6}
+
+
+@pytest.mark.parametrize("round", [0, 4, 11])
+@pytest.mark.parametrize("maker", [maker for maker in MAKERS if maker.__name__ != "parse_name"])
+def test_every_name_that_is_made_is_read(maker: Callable[..., str], round: int) -> None:
+    wanted = inspect.signature(maker).parameters
+    for stream in object_names.STREAMS if "stream" in wanted else ("",):
+        arguments = ARGUMENTS | {"round": round, "stream": stream}
+        name = maker(**{key: value for key, value in arguments.items() if key in wanted})
+        read = object_names.parse_name(name)
+        assert read is not None, name
+        assert (read.folder, read.dispatch_id, read.node_id, read.call_id) == (FOLDER, "d-1_X", 12, "0123456789abcdef")
+        assert read.kind == (stream or maker.__name__.removesuffix("_name"))
+        assert read.round == (round if "round" in wanted else 0)
+        assert read.task == (3 if "task_index" in wanted else 0)
+        assert (read.number, read.attempt) == (5 if "number" in wanted else 0, 6 if "attempt" in wanted else 0)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["", "/", "/call/", "/call\n", "/outcome-", "/outcome-01", "/outcome--1", "/items-0", "/stdout-0", "/stdlog-0.txt",
+     "/round-0/outcome-0", "/round-01/outcome-0", "/round-1/call", "/round-1/round-2/outcome-0",
+     "/attempt-0/round-1/partial-0"],
+)  # fmt: skip
+def test_what_is_never_made_is_not_read(ending: str) -> None:
+    assert object_names.parse_name(FOLDER + ending) is None
+
+
+def test_a_node_may_have_a_negative_number() -> None:
+    name = object_names.parse_name(object_names.call_name(object_names.call_folder("d", -1, "0" * 16)))
+    assert name is not None
+    assert name.node_id == -1
