@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -22,6 +22,8 @@ PATIENCE_SECONDS = 120.0
 LOCAL_PATIENCE_SECONDS = 20.0
 # Google's client sends up to so much in one request, and what is larger in several
 ONE_REQUEST_BYTES = 8 * 1024 * 1024
+# What only makes a message more precise is not waited for any longer
+METADATA_SECONDS = 5
 # What a disk says that has no room
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A download whose checksum does not fit, which the client does not try again by itself
@@ -175,7 +177,23 @@ class ObjectStore:
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
+    def lifetime_days(self, name: str) -> int | None:
+        """After how many days a lifecycle rule of the bucket deletes such an object; None if none does.
+
+        Raises:
+            CloudError: that cannot be read; it takes a permission that objects do not.
+        """
+        try:
+            bucket = self._client.get_bucket(self.bucket_name, timeout=METADATA_SECONDS, retry=None)
+            ages = [age for rule in bucket.lifecycle_rules if (age := deletes_after_days(rule, name)) is not None]
+        except Exception as error:
+            raise to_package_error(error, f"read the bucket {self.bucket_name}") from error
+        return min(ages, default=None)
+
     def _failure(self, error: Exception, what: str) -> ParallelError:
+        if isinstance(error, ParallelError):
+            # What the target of a download said
+            return error
         if isinstance(error, OSError) and error.errno in FULL:
             place = what.rpartition(" ")[2]
             return CacheDirError(
@@ -203,6 +221,18 @@ def _patience(address: str) -> dict[str, Any]:
     seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
     retry = logging_retry(DEFAULT_RETRY, service_at("Cloud Storage", address, is_local), seconds)
     return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
+
+
+def deletes_after_days(rule: Mapping[str, Any], name: str) -> int | None:
+    """Return the age at which a lifecycle rule deletes any object of this name; None if it does not."""
+    condition = rule.get("condition") or {}
+    prefixes = condition.get("matchesPrefix") or []
+    others = set(condition) - {"age", "matchesPrefix", "isLive"}
+    if (rule.get("action") or {}).get("type") != "Delete" or "age" not in condition or others:
+        return None
+    if prefixes and not any(name.startswith(prefix) for prefix in prefixes):
+        return None
+    return int(condition["age"])
 
 
 def _is_bucket_missing(error: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from ..cloud.storage import Target
 from ..errors import CacheDirError
 
 IN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -31,13 +32,15 @@ def join_to_buffer(chunks: Iterable[Chunk], size: int, folder: str) -> Buffer:
 
 @contextmanager
 def disk_errors(folder: str) -> Iterator[None]:
-    """Have a folder that cannot take what is written there told as such.
+    """Have a folder that cannot take what is written there told as such, or a machine without memory for it.
 
     Raises:
         CacheDirError: it is full, or gone.
     """
     try:
         yield
+    except MemoryError as error:
+        raise CacheDirError("a value does not fit into this machine's memory: make room there") from error
     except OSError as error:
         if isinstance(error, CacheDirError):
             raise
@@ -51,3 +54,25 @@ def write_all(file: IO[bytes], chunks: Iterable[Chunk]) -> None:
     """Write the chunks, one after the other."""
     for chunk in chunks:
         file.write(chunk)
+
+
+class LocalTarget:
+    """What an object is downloaded into, whose failures are this machine's and not the network's."""
+
+    def __init__(self, target: Target, folder: str):
+        self._target = target
+        self._folder = folder
+
+    def write(self, data: bytes) -> int:
+        """Append; raises CacheDirError."""
+        with disk_errors(self._folder):
+            return self._target.write(data)
+
+    def seek(self, offset: int) -> int:
+        """Go to where the next byte is written."""
+        with disk_errors(self._folder):
+            return self._target.seek(offset)
+
+    def truncate(self) -> int:
+        """Cut off what follows."""
+        return self._target.truncate()

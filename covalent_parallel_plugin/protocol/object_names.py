@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # What is staged for calls lies under this prefix, in PREFIX/DISPATCH/NODE/CALL
 PREFIX = "covalent-parallel"
 # Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
@@ -26,6 +28,11 @@ def chunk_name(folder: str, task_index: int, round: int, number: int) -> str:
 def round_folder(folder: str, round: int) -> str:
     """The folder of what the tasks of one of a call's jobs deliver; the first job's is the call's own folder."""
     return "%s/round-%d" % (folder, round) if round else folder
+
+
+def is_result(name: str, folder: str) -> bool:
+    """Whether an object holds what tasks of the call in this folder delivered: an outcome, or some items of a map."""
+    return re.fullmatch(r"(round-\d+/)?(outcome-\d+|items-\d+-\d+)", name[len(folder) + 1 :]) is not None
 
 
 def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> str:
