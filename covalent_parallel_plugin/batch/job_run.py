@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 from google.cloud import batch_v1
 
 from ..cloud import Services
 from ..cloud.batch import JobStatus
+from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread
-from ..errors import CacheDirError, CloudError
+from ..errors import CacheDirError, CloudError, OutcomeError, ParallelError
 from ..protocol.exit_codes import EXIT_NO_CALL
 from ..settings import Settings
 from . import job_definition, job_watch
+from .call_objects import CallObjects
 from .cancellation import Cancellation, CancelledCall
 from .failure_message import job_address
 from .job_names import JobOwner
@@ -29,10 +32,12 @@ logger = logging.getLogger(__name__)
 
 # After its job was ended, a task's last write may still be on its way
 LATE_WRITE_SECONDS = 1.0
+# Whoever asked for the end waits no longer than that for a bucket that is out of reach; what was begun goes on
+CANCELLED_DELETE_SECONDS = 3.0
 
 
 class JobRun:
-    """The jobs of one owner; as an async context manager it leaves nothing behind: no job that runs, no object.
+    """The jobs of one owner; as an async context manager it leaves no job that runs, and no object but results.
 
     Args:
         owner: whose jobs they are.
@@ -40,23 +45,28 @@ class JobRun:
         cancelled: set when the user asks for the end.
 
     Attributes:
-        is_single_attempt: set it where no attempt but the last one of the last job can have left an object.
+        objects: what the owner has in the bucket.
     """
 
     def __init__(self, owner: JobOwner, settings: Settings, services: Services, cancelled: Cancellation):
         self.owner = owner
         self.services = services
-        self.is_single_attempt = False
+        self.objects = CallObjects(owner, services, cancelled)
         self._settings = settings
         self._cancelled = cancelled
         self._submission = Submission(services.batch, owner, cancelled)
         self._is_staged = False
         self._was_restaged = False
+        self._was_ended = False
+        self._delete_seconds: float | None = None
 
     async def __aenter__(self) -> JobRun:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, (CancelledCall, asyncio.CancelledError)):
+            self._delete_seconds = CANCELLED_DELETE_SECONDS
+            self.objects.may_delete_results = issubclass(kind, CancelledCall)
         try:
             await self._clean_up()
         except asyncio.CancelledError:
@@ -76,12 +86,18 @@ class JobRun:
 
     @contextlib.contextmanager
     def context(self, what: str) -> Iterator[None]:
-        """Have what goes wrong with Google name the owner and, where there is one, its job."""
+        """Have what goes wrong with Google, or with this machine's disk and memory, name the owner and its job."""
         try:
             yield
-        except (CloudError, CacheDirError) as error:
-            address = f"\nJob: {job_address(self._settings, self.job_name)}" if self.job_name else ""
-            raise type(error)(f"{self.owner.title} {what}: {error}{address}") from error
+        except (CloudError, OSError, MemoryError) as error:
+            raise self._named(error, what) from error
+
+    def _named(self, error: Exception, what: str) -> ParallelError:
+        kind: type[ParallelError] = CacheDirError if isinstance(error, (OSError, MemoryError)) else ParallelError
+        if isinstance(error, ParallelError):
+            kind = OutcomeError if isinstance(error, CorruptObjectError) else type(error)
+        address = f"\nJob: {job_address(self._settings, self.job_name)}" if self.job_name else ""
+        return kind(f"{self.owner.title} {what}: {str(error) or type(error).__name__}{address}")
 
     async def stage(self, data: Callable[[], list[bytes]]) -> None:
         """Have the runner and the call, which are the bytes of `data`, in the bucket.
@@ -105,29 +121,47 @@ class JobRun:
         self.check_cancelled()
         await self._submission.create(settings, job)
 
-    async def watch(self, tasks: int = 1) -> WatchResult:
+    async def watch(self, tasks: int = 1, round: int = 0) -> WatchResult:
         """Wait for the end of the job, which has so many tasks, or for what makes waiting pointless.
 
+        A job that may still run then is ended first: so all that its tasks deliver when they are stopped is there.
+
+        Args:
+            round: which of the owner's jobs it is, from 0 on.
+
         Raises:
-            CloudError: Batch could not be reached for too long.
             CancelledCall: the user asked for the end.
         """
-        settings, name = self._settings, self.job_name
+        settings, name, batch = self._settings, self.job_name, self.services.batch
         attempt_seconds = settings.time_limit + job_definition.GRACE_SECONDS + job_watch.SLACK_PER_ATTEMPT_SECONDS
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
-        limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, self.services.batch.outage_seconds)
-        poller = StatusPoller.shared(self.services.batch, settings.parent)
+        limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
+        poller = StatusPoller.shared(batch, settings.parent)
 
         async def look(pause_seconds: float) -> JobStatus | None:
             return await self._cancelled.unless(poller.look(name, pause_seconds))
 
-        with self.context("was lost sight of"):
-            try:
-                result = await job_watch.wait_for_end(look, name, settings.poll_freq, limits, time.monotonic)
-            finally:
-                poller.forget(name)
+        async def is_delivered() -> bool:
+            return await self.objects.is_delivered(tasks, round)
+
+        try:
+            result = await job_watch.wait_for_end(look, name, settings.poll_freq, limits, time.monotonic, is_delivered)
+        except CancelledCall:
+            raise
+        except Exception as error:
+            # A defect of this process says nothing about the job.
+            logger.exception("the job %s is watched no longer", name)
+            result = WatchResult(None, job_watch.LOST, error)
+        finally:
+            poller.forget(name)
+        if result.error is not None:
+            result = replace(result, error=self._named(result.error, "was lost sight of"))
         self._submission.record_watch(result)
+        if not result.has_ended:
+            await self._end_job(_nothing)
+            if self._was_ended:
+                await asyncio.sleep(LATE_WRITE_SECONDS)
         return result
 
     async def restage_lost_runner(self, exit_code: int | None) -> bool:
@@ -155,18 +189,22 @@ class JobRun:
         The call goes first, beside the request to cancel: a server that stops may not wait for the rest, and a task
         that finds no call any more leaves no output behind.
         """
-        was_ended = False
-        try:
-            was_ended = await self._submission.end(self._delete_call)
-        except CloudError as error:
-            logger.warning("the job %s may still run: %s", self.job_name, error)
+        await self._end_job(self._delete_call)
         if not self._is_staged or self._is_kept:
             return
         await self._delete_objects()
-        if was_ended:
+        if self._was_ended:
             # What was writing when its job was ended may have come too late for the first time.
             await asyncio.sleep(LATE_WRITE_SECONDS)
             await self._delete_objects()
+
+    async def _end_job(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        try:
+            self._was_ended = await self._submission.end(meanwhile) or self._was_ended
+        except CloudError as error:
+            # Nor is it known that it was not ended.
+            self._was_ended = True
+            logger.warning("the job %s may still run: %s", self.job_name, error)
 
     @property
     def _is_kept(self) -> bool:
@@ -180,13 +218,9 @@ class JobRun:
                 logger.debug("the call of %s is not deleted yet: %s", self.owner.title, error)
 
     async def _delete_objects(self) -> None:
-        try:
-            await run_in_thread(self._delete_now)
-        except CloudError as error:
-            logger.warning("objects may be left under %s: %s", self.owner.identity.folder, error)
+        deletion = asyncio.ensure_future(run_in_thread(self.objects.delete))
+        await asyncio.wait({deletion}, timeout=self._delete_seconds)
 
-    def _delete_now(self) -> None:
-        store, identity = self.services.objects, self.owner.identity
-        own = (identity.object_name, identity.task().outcome_name)
-        for name in own if self.is_single_attempt else store.names(f"{identity.folder}/"):
-            store.delete(name)
+
+async def _nothing() -> None:
+    """Do nothing beside the request to cancel."""

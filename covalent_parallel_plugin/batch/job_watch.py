@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..cloud.batch import JobStatus
-from ..errors import UnavailableError
+from ..errors import CloudError, UnavailableError
 from .error_hints import find_last_hint
+from .trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ GONE_PAUSE_SECONDS = 1.0
 ENDING_SECONDS = 3.0
 # What Batch needs beyond an attempt's own time: another machine, its boot, the image
 SLACK_PER_ATTEMPT_SECONDS = 1800.0
+# While Batch does not tell, the bucket is asked so often: what is delivered is the end, whatever Batch would say
+DELIVERY_SECONDS = 60.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
@@ -31,61 +34,89 @@ Clock = Callable[[], float]
 GONE = "gone"
 QUEUE_LIMIT = "queue_limit"
 OVERDUE = "overdue"
+DELIVERED = "delivered"
+LOST = "lost"
 
 
 @dataclass(frozen=True)
 class WatchLimits:
-    """How long a job may wait for its first machine, how long its tasks may run, all attempts together, and how long
-    Batch may be out of reach.
+    """How long a job may wait for its first machine, how long its tasks may run, all attempts together, how long
+    Batch may be out of reach, and how long it may refuse to tell of the job.
     """
 
     queue_seconds: float
     run_seconds: float
     outage_seconds: float = 1800.0
+    refusal_seconds: float = 300.0
 
 
 @dataclass(frozen=True)
 class WatchResult:
-    """A job's last status, and why it is watched no longer: "" for its end, else GONE, QUEUE_LIMIT or OVERDUE."""
+    """A job's last status, and why it is watched no longer.
+
+    Attributes:
+        reason: "" for its end, else GONE, QUEUE_LIMIT, OVERDUE, DELIVERED (all outcomes are in the bucket) or LOST.
+        error: of a job that was lost sight of, the last answer.
+    """
 
     job: JobStatus | None
     reason: str = ""
+    error: Exception | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of the job runs any more."""
+        return self.reason == DELIVERED or (not self.reason and self.job is not None and self.job.is_terminal)
+
+
+async def never_delivered() -> bool:
+    """Tell nothing of a delivery."""
+    return False
 
 
 async def wait_for_end(
-    look: StatusSource, name: str, poll_seconds: float, limits: WatchLimits, clock: Clock
+    look: StatusSource,
+    name: str,
+    poll_seconds: float,
+    limits: WatchLimits,
+    clock: Clock,
+    is_delivered: Callable[[], Awaitable[bool]] = never_delivered,
 ) -> WatchResult:
-    """Look at a job until it has ended, is gone, or has outlived a limit.
+    """Look at a job until it has ended, is gone, is lost sight of, or has outlived a limit.
 
     Args:
         look: gives the job's status so many seconds later, or None where there is no such job; it may raise to end
             the watch.
         name: the job's, for messages.
-
-    Raises:
-        UnavailableError: Batch was out of reach for too long.
+        is_delivered: whether all its tasks have delivered an outcome; asked for now and then while Batch does not tell.
     """
     started = clock()
-    ending_since = running_since = missing_since = troubled_since = None
+    ending_since = running_since = missing_since = None
+    trouble = Trouble(limits.outage_seconds, limits.refusal_seconds, poll_seconds, clock)
+    looked_for_delivery = started
     job: JobStatus | None = None
     told = ""
     while True:
         try:
-            status = await look(poll_seconds if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS))
-        except UnavailableError as error:
-            # From the first look that failed on: before it there may have been a long pause, and no hint.
-            now = clock()
-            if troubled_since is not None and now - troubled_since > limits.outage_seconds:
-                raise
-            if troubled_since is None:
-                troubled_since = now
+            status = await look(
+                trouble.next_pause() if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS)
+            )
+        except CloudError as error:
+            if trouble.since is None:
                 logger.warning(
                     "%s; the job may well run on, so it is asked for again for another %.0f s",
                     str(error).split("\n", 1)[0],
-                    limits.outage_seconds,
+                    limits.outage_seconds if isinstance(error, UnavailableError) else limits.refusal_seconds,
                 )
+                looked_for_delivery = clock()
+            if not trouble.is_borne(error):
+                return WatchResult(job, LOST, error)
+            if clock() - looked_for_delivery >= DELIVERY_SECONDS:
+                looked_for_delivery = clock()
+                if await is_delivered():
+                    return WatchResult(job, DELIVERED)
             continue
-        troubled_since = None
+        trouble.end()
         now = clock()
         if status is None:
             missing_since = now if missing_since is None and job is not None else missing_since

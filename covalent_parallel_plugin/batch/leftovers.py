@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ..cloud import Services
-from ..cloud.batch import BatchApi, JobStatus
+from ..cloud.batch import JobStatus
+from ..cloud.interfaces import JobService
 from ..cloud.storage import StoredObject
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError
@@ -43,7 +44,7 @@ class Leftovers:
 
 
 async def unfinished_jobs(
-    batch: BatchApi, parent: str, dispatch_id: str | None = None, patience_seconds: float | None = None
+    batch: JobService, parent: str, dispatch_id: str | None = None, patience_seconds: float | None = None
 ) -> list[JobStatus]:
     """The jobs under a project and region that have this package's label and have not ended, of one dispatch or of all.
 

@@ -35,6 +35,8 @@ LOCAL_PATIENCE_SECONDS = 20.0
 # A job that runs already is worth a longer wait
 OUTAGE_SECONDS = 1800.0
 LOCAL_OUTAGE_SECONDS = 20.0
+# A refusal to tell of such a job may be a proxy's, or an expired token's: so long it is not believed
+REFUSAL_SECONDS = 300.0
 # https://cloud.google.com/batch/quotas: 15,000 reads per minute and region, for everybody in the project
 MAX_READS_PER_MINUTE = 6000
 # How long a read waits before it looks again whether there is room
@@ -107,7 +109,12 @@ class AlreadyExistsError(CloudError):
 
 
 class BatchApi:
-    """The Batch API through one client, which belongs to the event loop it was made in."""
+    """The Batch API through one client, which belongs to the event loop it was made in.
+
+    Attributes:
+        outage_seconds: how long Batch may be out of reach before a job that runs there is given up.
+        refusal_seconds: how long it may refuse to tell of such a job.
+    """
 
     # By project and region; for all event loops of this process
     _reads: ClassVar[dict[str, RateLimiter]] = {}
@@ -121,6 +128,8 @@ class BatchApi:
         self._patience_seconds = patience_seconds
         self._takes_masks = True
         self._service = service_at("Google Batch", address or client.api_endpoint, bool(address))
+        self.outage_seconds = OUTAGE_SECONDS if patience_seconds > LOCAL_OUTAGE_SECONDS else LOCAL_OUTAGE_SECONDS
+        self.refusal_seconds = REFUSAL_SECONDS
 
     @classmethod
     def shared(cls) -> BatchApi:
@@ -134,11 +143,6 @@ class BatchApi:
         if address not in mine:
             mine[address] = cls(connect(address), LOCAL_PATIENCE_SECONDS if address else PATIENCE_SECONDS, address)
         return mine[address]
-
-    @property
-    def outage_seconds(self) -> float:
-        """How long Batch may be out of reach before a job that runs there is given up."""
-        return OUTAGE_SECONDS if self._patience_seconds > LOCAL_OUTAGE_SECONDS else LOCAL_OUTAGE_SECONDS
 
     async def create(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> JobStatus:
         """Submit a job.

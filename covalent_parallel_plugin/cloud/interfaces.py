@@ -5,12 +5,11 @@ Each method raises CloudError for whatever goes wrong; BatchApi, ObjectStore and
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from google.cloud import batch_v1
 
-from ..errors import CloudError
 from .batch import JobStatus, TaskStatus
 from .storage import StoredObject, Target
 
@@ -21,6 +20,10 @@ class JobService(Protocol):
     @property
     def outage_seconds(self) -> float:
         """How long it may be out of reach before a job that runs there is given up."""
+
+    @property
+    def refusal_seconds(self) -> float:
+        """How long it may refuse to tell of such a job."""
 
     async def create(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> JobStatus:
         """Submit a job; AlreadyExistsError if the id is taken."""
@@ -45,6 +48,10 @@ class Bucket(Protocol):
     """Keeps objects; blocking, thread-safe."""
 
     @property
+    def bucket_name(self) -> str:
+        """Its name."""
+
+    @property
     def place(self) -> Hashable:
         """What tells this bucket from all others."""
 
@@ -57,14 +64,14 @@ class Bucket(Protocol):
     def delete(self, name: str) -> bool:
         """Delete an object; False if there was none."""
 
-    def delete_all(self, names: Iterable[str]) -> Mapping[str, CloudError]:
-        """Delete objects; return why those are left that are."""
-
     def names(self, prefix: str) -> list[str]:
         """Return the names that start with a prefix."""
 
     def list(self, prefix: str) -> list[StoredObject]:
         """Return the objects whose names start with a prefix."""
+
+    def lifetime_days(self, name: str) -> int | None:
+        """Return after how many days the bucket deletes such an object, None if it does not."""
 
 
 class TaskLogs(Protocol):

@@ -6,7 +6,7 @@ import builtins
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, Protocol
 
@@ -29,6 +29,8 @@ PATIENCE_SECONDS = 120.0
 LOCAL_PATIENCE_SECONDS = 20.0
 # Google's client sends up to so much in one request, and what is larger in several
 ONE_REQUEST_BYTES = 8 * 1024 * 1024
+# What only makes a message more precise is not waited for any longer
+METADATA_SECONDS = 5
 # What a disk says that has no room
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A download whose checksum does not fit, which the client does not try again by itself
@@ -217,22 +219,6 @@ class ObjectStore:
             raise self._failure(error, f"delete gs://{self.bucket_name}/{name}") from error
         return True
 
-    def delete_all(self, names: Iterable[str]) -> dict[str, CloudError]:
-        """Delete objects, each of them whatever becomes of the others; one that was refused is tried once more.
-
-        Returns:
-            For each object that is left, why.
-        """
-        left: dict[str, CloudError] = {}
-        for tried in (names, left):
-            for name in list(tried):
-                try:
-                    self.delete(name)
-                    left.pop(name, None)
-                except CloudError as error:
-                    left[name] = error
-        return left
-
     def names(self, prefix: str) -> list[str]:
         """The names of the objects that start so."""
         return [stored.name for stored in self.list(prefix)]
@@ -262,6 +248,19 @@ class ObjectStore:
         except Exception as error:
             raise self._failure(error, f"list gs://{self.bucket_name}/{prefix}*") from error
 
+    def lifetime_days(self, name: str) -> int | None:
+        """After how many days a lifecycle rule of the bucket deletes such an object; None if none does.
+
+        Raises:
+            CloudError: that cannot be read; it takes a permission that objects do not.
+        """
+        try:
+            bucket = self._client.get_bucket(self.bucket_name, timeout=METADATA_SECONDS, retry=None)
+            ages = [age for rule in bucket.lifecycle_rules if (age := deletes_after_days(rule, name)) is not None]
+        except Exception as error:
+            raise to_package_error(error, f"read the bucket {self.bucket_name}") from error
+        return min(ages, default=None)
+
     def _failure(self, error: Exception, what: str) -> CloudError:
         failure = to_package_error(error, what)
         if isinstance(failure, MissingResourceError) and _is_bucket_missing(error):
@@ -287,6 +286,8 @@ def _retry(address: str, seconds: float | None) -> BlockingRetry:
 
 
 def _target_failure(error: Exception, what: str) -> Exception:
+    if isinstance(error, MemoryError):
+        return CacheDirError(f"{what.rpartition(' ')[2]} does not fit into this machine's memory: make room there")
     if not isinstance(error, OSError) or isinstance(error, ParallelError):
         return error
     place, reason = what.rpartition(" ")[2], error.strerror or error
@@ -306,6 +307,18 @@ def _has_arrived_changed(error: Exception) -> bool:
     from google.cloud.storage.exceptions import DataCorruption
 
     return isinstance(error, (CorruptObjectError, DataCorruption, RequestRangeNotSatisfiable))
+
+
+def deletes_after_days(rule: Mapping[str, Any], name: str) -> int | None:
+    """Return the age at which a lifecycle rule deletes any object of this name; None if it does not."""
+    condition = rule.get("condition") or {}
+    prefixes = condition.get("matchesPrefix") or []
+    others = set(condition) - {"age", "matchesPrefix", "isLive"}
+    if (rule.get("action") or {}).get("type") != "Delete" or "age" not in condition or others:
+        return None
+    if prefixes and not any(name.startswith(prefix) for prefix in prefixes):
+        return None
+    return int(condition["age"])
 
 
 def _is_bucket_missing(error: Any) -> bool:

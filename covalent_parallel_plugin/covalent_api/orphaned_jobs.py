@@ -14,7 +14,7 @@ from ..batch.leftovers import unfinished_jobs
 from ..cloud.batch import BatchApi, JobStatus
 from ..cloud.per_loop import PerLoop
 from ..errors import ParallelError
-from ..settings.executor_options import settings_from
+from ..settings.resolve_options import settings_from
 from .running_nodes import NodeId
 
 logger = logging.getLogger(__name__)

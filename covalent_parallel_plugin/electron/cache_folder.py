@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import time
+from pathlib import Path
 
 import aiofiles.os
 
@@ -38,6 +40,12 @@ async def require_folder(path: str) -> None:
         if not is_usable:
             raise SettingsError([f"cache_dir = {path!r} cannot be written to: name a folder that can"])
         _usable_folders[path] = time.monotonic()
+
+
+def remake_folder(path: str) -> None:
+    """Make the folder again if somebody removed it; where that fails, a value may still fit into memory. Blocks."""
+    with contextlib.suppress(OSError):
+        Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def _was_usable(path: str) -> bool:

@@ -7,13 +7,12 @@ import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from ..batch.call_objects import CallObjects
 from ..batch.job_evidence import EvidenceReader
 from ..batch.runner_archive import forget_runner
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
@@ -21,6 +20,7 @@ from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import round_folder
 from ..settings import Settings
+from .cache_folder import remake_folder
 from .download_buffer import DownloadBuffer
 from .outcome import Outcome, read_outcome, read_streams
 from .verdict import ElectronEvidence
@@ -45,11 +45,16 @@ class Collector:
     identity: CallIdentity
     job_name: str
 
-    async def outcome(self, job: JobStatus | None) -> Outcome | OutcomeError | None:
-        """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come."""
+    async def outcome(self, objects: CallObjects, job: JobStatus | None) -> Outcome | OutcomeError | None:
+        """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come.
+
+        Raises:
+            CloudError: it could not be fetched for too long.
+            CancelledCall: the user asked for the end.
+        """
         is_expected = job is not None and job.state in ("SUCCEEDED", "FAILED")
         for pause in (*(OUTCOME_GRACE_SECONDS if is_expected else ()), None):
-            found = await run_in_thread(self._read_outcome)
+            found = await objects.fetch(self._read_outcome)
             if found is not None or pause is None:
                 return found
             await asyncio.sleep(pause)
@@ -78,16 +83,19 @@ class Collector:
         return replace(found, lines=await reader.last_lines(job.uid, only))
 
     def _read_outcome(self) -> Outcome | OutcomeError | None:
+        """What is there, or the error if it is refused twice: once it may have been changed on its way."""
+        found = self._read_once()
+        return self._read_once() if isinstance(found, OutcomeError) else found
+
+    def _read_once(self) -> Outcome | OutcomeError | None:
         folder = self.settings.cache_dir
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        remake_folder(folder)
         address = self.identity.task()
         with DownloadBuffer(folder, address.call.key, address.binding(OUTCOME), "the outcome") as arrival:
             try:
                 if not arrival.fetch(self.services.objects, address.outcome_name):
                     return None
                 return read_outcome(arrival.file, address, arrival.sha256, arrival.envelope)
-            except CorruptObjectError as error:
-                return OutcomeError(str(error))
             except OutcomeError as error:
                 return error
 

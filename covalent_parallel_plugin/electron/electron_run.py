@@ -12,6 +12,7 @@ from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..cloud import Services
 from ..cloud.threads import run_in_thread
+from ..errors import CacheDirError, CloudError, OutcomeError
 from ..protocol.envelope import EXCEPTION, KILLED
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
@@ -80,8 +81,14 @@ class ElectronRun:
         while True:
             await jobs.create(settings, definitions.pop())
             watched = await jobs.watch()
-            with jobs.context("has an outcome that could not be fetched"):
-                found = await self._collect(watched, settings)
+            try:
+                with jobs.context("has an outcome that could not be fetched or stored here"):
+                    found = await self._collect(watched, settings)
+            except (CloudError, CacheDirError, OutcomeError) as error:
+                where = await jobs.objects.location("What it delivered stays")
+                raise type(error)(f"{error}\n{where}") from error
+            if found.outcome is None and watched.error is not None:
+                raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
             if not await jobs.restage_lost_runner(found.exit_code):
                 another = spot_fallback_settings(result, settings)
@@ -92,14 +99,16 @@ class ElectronRun:
             definitions.append(electron_job(settings, self._call, jobs.owner.identity))
 
     async def _collect(self, watched: WatchResult, settings: Settings) -> ElectronEvidence:
+        """What the job left: its outcome, whatever Batch says, or what else there is to tell."""
         jobs = self._jobs
         collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
-        outcome = await collector.outcome(watched.job)
+        outcome = await collector.outcome(jobs.objects, watched.job)
+        jobs.objects.may_delete_results = outcome is not None
         if not isinstance(outcome, Outcome):
             found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason)
-            return await collector.explain_missing(found)
+            return found if watched.error is not None else await collector.explain_missing(found)
         # Any attempt before, of a job before as well, may have left its output so far.
-        jobs.is_single_attempt = outcome.attempt == 0 and settings is self._settings
+        jobs.objects.is_single_attempt = outcome.attempt == 0 and settings is self._settings
         if outcome.kind in (EXCEPTION, KILLED):
             outcome = await run_in_thread(with_source_lines, outcome, await self._source())
         return ElectronEvidence(watched.job, outcome=outcome)

@@ -31,13 +31,15 @@ def join_to_buffer(chunks: Iterable[Chunk], size: int, folder: str) -> Buffer:
 
 @contextmanager
 def disk_errors(folder: str) -> Iterator[None]:
-    """Have a folder that cannot take what is written there told as such.
+    """Have a folder that cannot take what is written there told as such, or a machine without memory for it.
 
     Raises:
         CacheDirError: it is full, or gone.
     """
     try:
         yield
+    except MemoryError as error:
+        raise CacheDirError("a value does not fit into this machine's memory: make room there") from error
     except OSError as error:
         if isinstance(error, CacheDirError):
             raise

@@ -39,6 +39,11 @@ def round_folder(folder: str, round: int) -> str:
     return "%s/round-%d" % (folder, round) if round else folder
 
 
+def is_result(name: str, folder: str) -> bool:
+    """Whether an object holds what tasks of the call in this folder delivered: an outcome, or some items of a map."""
+    return re.fullmatch(r"(round-\d+/)?(outcome-\d+|items-\d+-\d+)", name[len(folder) + 1 :]) is not None
+
+
 def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> str:
     """The output so far of an attempt whose machine was taken away."""
     return "%s/attempt-%d/partial-%d" % (round_folder(folder, round), attempt, task_index)

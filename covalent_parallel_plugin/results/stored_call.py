@@ -70,9 +70,9 @@ class StoredCall:
         else:
             object_name, binding = address.partial_name(name.attempt), address.binding(PARTIAL)
         found: Outcome | TaskReport | AttemptOutput
-        with DownloadBuffer(values.folder, self.identity.key, binding, IN_MEMORY_BYTES) as arrival:
+        with DownloadBuffer(values.folder, self.identity.key, binding, object_name, IN_MEMORY_BYTES) as arrival:
             try:
-                if not self.store.get(object_name, arrival):
+                if not arrival.fetch(self.store, object_name):
                     self._note(object_name, "was deleted meanwhile")
                     return None
                 file = arrival.file

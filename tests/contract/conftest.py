@@ -81,12 +81,15 @@ class Told:
 
 
 class BatchScript(grpc.GenericRpcHandler):
-    """Answers each GetJob with the next line of `lines`, and from then on with the last: a state, a job, an error."""
+    """Answers each GetJob with the next line of `lines`, and from then on with the last.
+
+    A line is a state, a job, an error, or the bytes of an answer.
+    """
 
     def __init__(self) -> None:
         self._server = grpc.server(ThreadPoolExecutor(2), handlers=(self,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self.lines: list[str | Told | grpc.StatusCode] = []
+        self.lines: list[str | Told | grpc.StatusCode | bytes] = []
         self.looks = 0
         self._server.start()
 
@@ -96,6 +99,8 @@ class BatchScript(grpc.GenericRpcHandler):
             self.looks += 1
             if isinstance(line, grpc.StatusCode):
                 context.abort(line, "as it was told")
+            if isinstance(line, bytes):
+                return line
             told = Told(line) if isinstance(line, str) else line
             status = batch_v1.JobStatus(
                 state=told.state,

@@ -13,7 +13,7 @@ import pytest
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.emulator import Fault, Faults
-from covalent_parallel_plugin.errors import CacheDirError, CloudError, MissingResourceError, PermissionDeniedError
+from covalent_parallel_plugin.errors import CacheDirError, CloudError, MissingResourceError
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -112,28 +112,6 @@ def test_an_upload_that_starts_anew_writes_nothing_twice(
     strike(Fault("storage.error", request="uploads.chunk", code=410, first=1))
     assert store.put(name, [os.urandom(9_000_000)]) is False
     assert content(store, name) == b"first"
-
-
-def test_a_refused_deletion_does_not_stop_the_others(
-    store: ObjectStore, name: str, strike: Callable[..., None]
-) -> None:
-    names = [f"{name}/{number}" for number in range(3)]
-    for each in names:
-        store.put(each, b"")
-    strike(Fault("storage.error", request="objects.delete", object=names[0], code=403))
-    left = store.delete_all(names)
-    assert list(left) == names[:1]
-    assert isinstance(left[names[0]], PermissionDeniedError)
-    assert store.names(f"{name}/") == names[:1]
-
-
-def test_a_deletion_that_is_refused_once_is_tried_again(
-    store: ObjectStore, name: str, strike: Callable[..., None]
-) -> None:
-    store.put(name, b"")
-    strike(Fault("storage.error", request="objects.delete", code=403, first=1))
-    assert store.delete_all([name, f"{name}-never-there"]) == {}
-    assert store.names(name) == []
 
 
 @pytest.mark.parametrize("size", [6, 9_000_000])

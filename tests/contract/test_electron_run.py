@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 PARENT = "projects/local/locations/us-east1"
+# The name of the asyncio task in which a call is run
+RUN = "the call"
 
 
 class Way:
@@ -62,6 +64,8 @@ class Way:
         )
         self.call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "0.240.0")
         self.cancelled: Cancellation
+        # How long Batch, and what is in the bucket, may be out of reach or refused
+        self.borne_seconds = 20.0
 
     def go(self, function: Callable[[], Any], aside: Callable[[Way, BatchApi], Any] | None = None) -> Any:
         """Run it; `aside` runs beside it."""
@@ -70,8 +74,12 @@ class Way:
             return SourceText()
 
         async def run() -> Any:
+            main = asyncio.current_task()
+            assert main is not None
+            main.set_name(RUN)
             self.cancelled = Cancellation()
             batch = BatchApi(connect(self.address), patience_seconds=5)
+            batch.outage_seconds = batch.refusal_seconds = self.borne_seconds
             services = Services(batch, self.store, LogReader.shared("local"))
             lifecycle = ElectronRun(
                 self.call,
@@ -105,6 +113,13 @@ class Way:
     def left(self) -> list[str]:
         """The objects that are left of it."""
         return list(self.store.names(f"covalent-parallel/{self.call.dispatch_id}/"))
+
+    async def until_delivered(self) -> None:
+        for _ in range(300):
+            if any(name.endswith("/outcome-0") for name in self.left):
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail("no outcome came")
 
     async def until_running(self, batch: BatchApi) -> None:
         for _ in range(300):
@@ -225,12 +240,134 @@ def test_a_refused_creation_is_told_and_leaves_nothing(way: Way, proxy: BatchPro
     assert way.left == []
 
 
-def test_a_refusal_to_look_at_the_job_cancels_it(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
-    proxy.faults = [fault("GetJob", grpc.StatusCode.PERMISSION_DENIED)]
-    with pytest.raises(PermissionDeniedError):
+def test_refusals_to_look_at_a_job_cancel_it_in_the_end(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
+    way.borne_seconds = 2
+    proxy.faults = [fault("GetJob", grpc.StatusCode.PERMISSION_DENIED, times=10_000)]
+    with pytest.raises(PermissionDeniedError, match=r"electron 'electron' .* was lost sight of"):
         way.value(sleeps)
-    assert proxy.calls["CancelJob"] == 1
+    assert proxy.calls["CancelJob"] >= 1
     assert way.left == []
+
+
+def test_a_value_that_is_there_wins_over_a_job_that_was_lost_sight_of(
+    way: Way, proxy: BatchProxy, fault: type[Fault]
+) -> None:
+    way.borne_seconds = 3
+    proxy.faults = [fault("GetJob", grpc.StatusCode.UNAUTHENTICATED, times=10_000)]
+    assert way.value(lambda: 7) == 7
+    assert way.left == []
+
+
+def test_a_value_that_is_there_wins_over_a_job_that_somebody_deleted(way: Way) -> None:
+    async def delete(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        await asyncio.sleep(1)
+        await way.until_delivered()
+        await batch.delete(way.job_name)
+
+    def waits() -> int:
+        import time
+
+        time.sleep(4)
+        return 7
+
+    # One look while it runs, and the next after the deletion
+    way.settings = replace(way.settings, poll_freq=3)
+    ended = way.go(waits, delete)
+    assert isinstance(ended, Value), ended
+    assert way.left == []
+
+
+def test_an_outcome_whose_download_is_refused_for_a_while_is_fetched(way: Way, emulator: Emulator) -> None:
+    emulator.faults.set(
+        Faults((Struck("storage.error", request="objects.download", object="*/outcome-0", code=403, first=2),))
+    )
+    try:
+        assert way.value(lambda: 7) == 7
+    finally:
+        emulator.faults.set(Faults())
+
+
+UNREADABLE = Struck("storage.error", request="objects.download", object="*/outcome-0", code=403)
+
+
+def test_an_outcome_that_cannot_be_fetched_stays_and_the_message_says_where(way: Way, emulator: Emulator) -> None:
+    way.borne_seconds = 1
+    emulator.faults.set(Faults((UNREADABLE,)))
+    try:
+        with pytest.raises(PermissionDeniedError) as raised:
+            way.value(lambda: 7)
+    finally:
+        emulator.faults.set(Faults())
+    (outcome,) = way.left
+    folder = outcome.removesuffix("/outcome-0")
+    assert f"stays in gs://covalent/{folder}/ for 7 days, by the bucket's lifecycle rule" in str(raised.value)
+    assert f"`covalent-parallel fetch {way.call.dispatch_id} 0`" in str(raised.value)
+
+
+def test_the_users_cancellation_ends_the_fetching_and_leaves_nothing(way: Way, emulator: Emulator) -> None:
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        await way.until_delivered()
+        # By then it was asked for in vain.
+        await asyncio.sleep(1)
+        way.cancelled.set()
+
+    emulator.faults.set(Faults((UNREADABLE,)))
+    try:
+        with pytest.raises(CancelledCall):
+            way.go(lambda: 7, cancel)
+    finally:
+        emulator.faults.set(Faults())
+    assert way.left == []
+
+
+def test_a_server_that_stops_leaves_an_outcome_that_it_has_not_fetched(way: Way, emulator: Emulator) -> None:
+    async def stop(way: Way, batch: BatchApi) -> None:
+        await way.until_delivered()
+        await asyncio.sleep(1)
+        for task in asyncio.all_tasks():
+            if task.get_name() == RUN:
+                task.cancel()
+
+    emulator.faults.set(Faults((UNREADABLE,)))
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            way.go(lambda: 7, stop)
+    finally:
+        emulator.faults.set(Faults())
+    assert [name.rsplit("/", 1)[1] for name in way.left] == ["outcome-0"]
+
+
+def test_a_folder_that_a_file_has_replaced_costs_no_small_value(way: Way) -> None:
+    async def replace_folder(way: Way, batch: BatchApi) -> None:
+        await way.until_running(batch)
+        cache_dir.rmdir()
+        cache_dir.touch()
+
+    def waits() -> int:
+        import time
+
+        time.sleep(2)
+        return 7
+
+    cache_dir = Path(way.settings.cache_dir) / "cache"
+    cache_dir.mkdir()
+    way.settings = replace(way.settings, cache_dir=str(cache_dir))
+    ended = way.go(waits, replace_folder)
+    assert isinstance(ended, Value), ended
+
+
+def test_an_object_whose_deletion_is_refused_does_not_keep_the_others(
+    way: Way, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.faults.set(Faults((Struck("storage.error", request="objects.delete", object="*/call", code=403),)))
+    try:
+        assert way.value(lambda: 7) == 7
+    finally:
+        emulator.faults.set(Faults())
+    (call,) = way.left
+    assert call.endswith("/call")
+    assert f"{call} is left in the bucket" in caplog.text
 
 
 def test_the_users_cancellation_cancels_the_job(way: Way, proxy: BatchProxy) -> None:

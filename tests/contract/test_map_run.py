@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import re
 import signal
 import sys
 import time
@@ -30,6 +31,7 @@ from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
+    CacheDirError,
     ElectronError,
     ImageError,
     JobCancelledError,
@@ -37,9 +39,12 @@ from covalent_parallel_plugin.errors import (
     MapError,
     NoCapacityError,
     OutcomeError,
+    ParallelError,
+    PermissionDeniedError,
     TaskKilledError,
     TimeLimitError,
 )
+from covalent_parallel_plugin.protocol.object_names import is_result
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +71,8 @@ class MapWay:
         )  # fmt: skip
         self.call = Call(str(uuid.uuid4()), 0, "mapped", platform.python_version(), "0.240.0", args=1)
         self.cancelled: Cancellation
+        # How long Batch, and what is in the bucket, may be out of reach or refused
+        self.borne_seconds = 20.0
 
     def go(
         self,
@@ -96,6 +103,7 @@ class MapWay:
         async def run() -> Any:
             self.cancelled = Cancellation()
             batch = BatchApi(connect(self.emulator.environment["BATCH_EMULATOR_HOST"]), patience_seconds=5)
+            batch.outage_seconds = batch.refusal_seconds = self.borne_seconds
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
@@ -110,12 +118,26 @@ class MapWay:
                 await batch.close()
 
         self.emulator.faults.set(Faults(faults, seed=1))
+        ended = None
         try:
-            return asyncio.run(run())
+            ended = asyncio.run(run())
+            return ended
         finally:
             self.emulator.faults.set(Faults())
+            self.check_left(ended)
+            assert not self.cache_dir.is_dir() or list(self.cache_dir.iterdir()) == []
+
+    def check_left(self, ended: Any) -> None:
+        """Nothing is left but the values of a map that failed, and its message says where, once."""
+        totals = ended.stdout.splitlines()[-1] if isinstance(ended, Failure) else ""
+        if not re.search(r"\b[1-9]\d* returned| were not read", totals):
             assert self.left == []
-            assert not self.cache_dir.exists() or list(self.cache_dir.iterdir()) == []
+            return
+        folder = self.left[0].rsplit("/", 1)[0].removesuffix("/round-1")
+        assert all(is_result(name, folder) for name in self.left), self.left
+        where = f" in gs://covalent/{folder}/ for 7 days, by the bucket's lifecycle rule:"
+        assert ended.stderr.count(where) == 1, ended.stderr
+        assert str(ended.error).count(where) == isinstance(ended.error, ParallelError), str(ended.error)
 
     def value(self, *args: Any, **kwargs: Any) -> Any:
         ended = self.go(*args, **kwargs)
@@ -600,6 +622,91 @@ def test_outcomes_that_break_off_on_their_way_are_fetched_again(way: MapWay) -> 
 def test_a_batch_in_trouble_loses_nothing(way: MapWay) -> None:
     fault = Fault("rpc.error", method="*", code="UNAVAILABLE", rate=0.2)
     assert way.value(item_of(way.ran), range(12), fault) == SQUARES
+
+
+ODD_CODES = (
+    "CANCELLED",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "FAILED_PRECONDITION",
+    "DATA_LOSS",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+)
+
+
+@pytest.mark.parametrize("code", ODD_CODES)
+def test_an_odd_answer_about_its_job_costs_nothing(way: MapWay, code: str) -> None:
+    fault = Fault("rpc.error", method="GetJob", code=code, first=1)
+    assert way.value(item_of(way.ran), range(6), fault, seconds=0.3) == SQUARES[:6]
+    assert [job.state for job in way.jobs()] == ["SUCCEEDED"]
+
+
+@pytest.mark.parametrize("code", [403, 404, 412])
+@pytest.mark.parametrize("request_", ["objects.list", "objects.download"])
+def test_an_odd_answer_to_a_request_for_its_items_costs_nothing(way: MapWay, request_: str, code: int) -> None:
+    fault = Fault("storage.error", request=request_, object="*outcome-*", code=code, first=1)
+    if request_ == "objects.list":
+        fault = Fault("storage.error", request=request_, code=code, first=1)
+    assert way.value(item_of(way.ran), range(3), fault) == SQUARES[:3]
+    assert way.times_run() == dict.fromkeys(range(3), 1)
+
+
+def test_a_map_whose_job_was_lost_sight_of_has_the_values_of_all_items_that_are_there(way: MapWay) -> None:
+    way.borne_seconds = 4
+    fault = Fault("rpc.error", method="GetJob", code="PERMISSION_DENIED")
+    assert way.value(item_of(way.ran), range(6), fault) == SQUARES[:6]
+
+
+def test_a_map_whose_job_was_lost_sight_of_keeps_the_items_that_ended(way: MapWay) -> None:
+    way.borne_seconds = 4
+    fault = Fault("rpc.error", method="GetJob", code="PERMISSION_DENIED")
+
+    def item(index: int) -> int:
+        time.sleep(60 if index == 5 else 0)
+        return index
+
+    ended = way.go(item, range(6), fault)
+    assert type(ended.error) is PermissionDeniedError
+    assert "was lost sight of" in str(ended.error)
+    assert ended.stdout.endswith("6 items: 5 returned, 1 did not end; 3 tasks\n")
+    assert "5 values stay" in ended.stderr
+
+
+def test_items_that_cannot_be_fetched_stay(way: MapWay) -> None:
+    way.borne_seconds = 1
+    fault = Fault("storage.error", request="objects.download", object="*/outcome-1", code=403)
+    ended = way.go(item_of(way.ran), range(6), fault)
+    assert type(ended.error) is PermissionDeniedError
+    assert ended.stdout.endswith("6 items: 4 returned, 2 were not read; 3 tasks\n")
+    assert len(way.left) == 3
+
+
+def test_items_that_do_not_fit_here_stay(way: MapWay) -> None:
+    async def replace_folder(way: MapWay, batch: BatchApi) -> None:
+        await way.until(batch, lambda: bool(way.times_run()))
+        way.cache_dir.rmdir()
+        way.cache_dir.touch()
+
+    ran = str(way.ran)
+
+    def large(index: int) -> bytes:
+        with open(ran, "a") as file:
+            file.write(f"{index}\n")
+        time.sleep(2)
+        return bytes([index]) * 6_000_000
+
+    ended = way.go(large, range(3), aside=replace_folder)
+    assert type(ended.error) is CacheDirError
+    assert "cache_dir" in str(ended.error)
+    assert ended.stdout.endswith("3 items: 0 returned, 3 were not read; 3 tasks\n")
+    assert len(way.left) == 3
+
+
+def test_a_map_that_cannot_be_submitted_has_its_totals_too(way: MapWay) -> None:
+    ended = way.go(item_of(way.ran), range(6), Fault("rpc.error", method="CreateJob", code="PERMISSION_DENIED"))
+    assert type(ended.error) is PermissionDeniedError
+    assert ended.stdout == "6 items: 0 returned, 6 did not end; 0 tasks\n"
 
 
 def test_a_cancellation_in_the_middle_cancels_the_job_and_leaves_nothing(way: MapWay) -> None:

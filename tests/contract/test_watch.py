@@ -11,18 +11,37 @@ import grpc
 import pytest
 
 from covalent_parallel_plugin.batch import job_watch
-from covalent_parallel_plugin.batch.job_watch import WatchResult, wait_for_end
+from covalent_parallel_plugin.batch.job_watch import WatchResult, never_delivered, wait_for_end
+from covalent_parallel_plugin.batch.trouble import LONGEST_PAUSE_SECONDS
 from covalent_parallel_plugin.cloud.batch import BatchApi, JobStatus, connect
 from covalent_parallel_plugin.errors import PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from conftest import BatchProxy, BatchScript, Fault, Told
 
 NAME = "projects/local/locations/us-east1/jobs/not-there"
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 OUTAGE_SECONDS = 1800
-FOR_EVER = job_watch.WatchLimits(queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS)
+REFUSAL_SECONDS = 300
+FOR_EVER = job_watch.WatchLimits(
+    queue_seconds=1e9, run_seconds=1e9, outage_seconds=OUTAGE_SECONDS, refusal_seconds=REFUSAL_SECONDS
+)
+# What no outage is answered with, and no job either
+ODD_CODES = [
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.ALREADY_EXISTS,
+    b"\xff no protobuf at all",
+]
 POLL_SECONDS = 0.05
 MOST_LOOKS = 500
 QUOTA = "CODE_GCE_QUOTA_EXCEEDED: Quota 'N2_CPUS' exceeded."
@@ -31,28 +50,37 @@ CAPACITY = "CODE_GCE_ZONE_RESOURCE_POOL_EXHAUSTED"
 
 @dataclass(frozen=True)
 class Seen:
-    """How a watching ended: its result, how often it slept, and the clock's seconds at the end."""
+    """How a watching ended: its result, how long it slept each time, and the clock's seconds at the end."""
 
     watched: WatchResult
-    sleeps: int
+    pauses: list[float]
     seconds: float
+
+    @property
+    def sleeps(self) -> int:
+        return len(self.pauses)
 
     @property
     def state(self) -> str | None:
         return self.watched.job.state if self.watched.job is not None else None
 
 
-def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.WatchLimits = FOR_EVER) -> Seen:
+def watched(
+    address: str,
+    pause_counts_for_seconds: float,
+    limits: job_watch.WatchLimits = FOR_EVER,
+    is_delivered: Callable[[], Awaitable[bool]] = never_delivered,
+) -> Seen:
     """Watch to the end, with a clock that each sleep moves on by so much."""
     now = 0.0
-    sleeps = 0
+    pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        nonlocal now, sleeps
-        assert 0 < seconds <= POLL_SECONDS
+        nonlocal now
+        assert 0 < seconds <= LONGEST_PAUSE_SECONDS
         now += pause_counts_for_seconds
-        sleeps += 1
-        assert sleeps < MOST_LOOKS, "the watching has no end"
+        pauses.append(seconds)
+        assert len(pauses) < MOST_LOOKS, "the watching has no end"
         await asyncio.sleep(0)
 
     async def run() -> WatchResult:
@@ -63,12 +91,12 @@ def watched(address: str, pause_counts_for_seconds: float, limits: job_watch.Wat
             return await batch.get(NAME, patience_seconds=POLL_SECONDS)
 
         try:
-            return await wait_for_end(look, NAME, POLL_SECONDS, limits, lambda: now)
+            return await wait_for_end(look, NAME, POLL_SECONDS, limits, lambda: now, is_delivered)
         finally:
             await batch.close()
 
     result = asyncio.run(run())
-    return Seen(result, sleeps, now)
+    return Seen(result, pauses, now)
 
 
 def test_a_job_that_is_not_found_for_minutes_is_gone(proxy: BatchProxy) -> None:
@@ -180,9 +208,10 @@ def test_a_deletion_ends_as_gone_or_as_being_deleted(script: BatchScript) -> Non
 
 def test_an_outage_is_borne_for_as_long_as_allowed_and_then_told(proxy: BatchProxy, fault: type[Fault]) -> None:
     proxy.faults = [fault("GetJob", UNAVAILABLE, times=10_000)]
-    with pytest.raises(UnavailableError):
-        watched(proxy.address, OUTAGE_SECONDS / 3)
+    seen = watched(proxy.address, OUTAGE_SECONDS / 3)
+    assert (seen.watched.reason, type(seen.watched.error)) == (job_watch.LOST, UnavailableError)
     assert proxy.calls["GetJob"] >= 4
+    assert set(seen.pauses) == {POLL_SECONDS}
 
 
 def test_outages_with_an_answer_between_them_are_not_added_up(
@@ -206,11 +235,62 @@ def test_a_limit_that_passes_during_an_outage_is_seen_with_the_next_answer(scrip
     assert (seen.watched.reason, seen.sleeps) == (job_watch.OVERDUE, 3)
 
 
-def test_a_refusal_ends_the_watching_at_once(proxy: BatchProxy, fault: type[Fault]) -> None:
-    proxy.faults = [fault("GetJob", grpc.StatusCode.PERMISSION_DENIED)]
-    with pytest.raises(PermissionDeniedError):
-        watched(proxy.address, 1)
-    assert proxy.calls["GetJob"] == 1
+@pytest.mark.parametrize("odd", ODD_CODES, ids=str)
+def test_an_odd_answer_does_not_end_the_watching(
+    script: BatchScript, caplog: pytest.LogCaptureFixture, odd: grpc.StatusCode | bytes
+) -> None:
+    # Twice, since what may be the field mask's fault is asked for again at once without it
+    script.lines = ["RUNNING", *[odd] * 4, "SUCCEEDED"]
+    seen = watched(script.address, 1)
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+    warnings = [record for record in caplog.records if record.name == job_watch.logger.name]
+    assert len(warnings) == 1
+
+
+def test_refusals_are_believed_after_minutes_with_pauses_that_grow(script: BatchScript) -> None:
+    script.lines = ["RUNNING", grpc.StatusCode.PERMISSION_DENIED]
+    seen = watched(script.address, REFUSAL_SECONDS / 4)
+    assert (seen.state, seen.watched.reason) == ("RUNNING", job_watch.LOST)
+    assert type(seen.watched.error) is PermissionDeniedError
+    assert seen.sleeps == 7
+    assert seen.pauses == [POLL_SECONDS * factor for factor in (1, 1, 1, 2, 4, 8, 16)]
+
+
+def test_refusals_with_an_answer_between_them_are_not_added_up(script: BatchScript) -> None:
+    refused = [grpc.StatusCode.PERMISSION_DENIED] * 2
+    script.lines = ["QUEUED", *refused, "RUNNING", *refused, UNAVAILABLE, *refused, "SUCCEEDED"]
+    seen = watched(script.address, REFUSAL_SECONDS * 0.6)
+    assert (seen.state, seen.watched.reason) == ("SUCCEEDED", "")
+
+
+def test_refusals_between_outages_do_not_go_on_for_ever(script: BatchScript) -> None:
+    script.lines = ["RUNNING", *[UNAVAILABLE, grpc.StatusCode.CANCELLED] * 200]
+    assert watched(script.address, REFUSAL_SECONDS / 2).watched.reason == job_watch.LOST
+
+
+@pytest.mark.parametrize("trouble", [UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED])
+def test_what_is_delivered_ends_the_watching_of_a_job_that_batch_does_not_tell_of(
+    script: BatchScript, trouble: grpc.StatusCode
+) -> None:
+    script.lines = ["RUNNING", trouble]
+    asked = 0
+
+    async def is_delivered() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 3
+
+    seen = watched(script.address, job_watch.DELIVERY_SECONDS / 2, is_delivered=is_delivered)
+    assert (seen.state, seen.watched.reason, asked) == ("RUNNING", job_watch.DELIVERED, 3)
+    assert seen.sleeps == 8, "the first failure, and three times a minute"
+
+
+def test_nobody_asks_for_what_is_delivered_while_batch_answers(script: BatchScript) -> None:
+    async def is_delivered() -> bool:
+        pytest.fail("the bucket was asked")
+
+    script.lines = ["RUNNING", UNAVAILABLE, *["RUNNING"] * 9, UNAVAILABLE, "SUCCEEDED"]
+    assert watched(script.address, job_watch.DELIVERY_SECONDS, is_delivered=is_delivered).state == "SUCCEEDED"
 
 
 def test_why_a_job_waits_is_told_once_for_each_kind(

@@ -18,6 +18,16 @@ from covalent_parallel_plugin.errors import (
 )
 
 BUCKET = "faulty"
+# With these Batch refuses to tell of a job, and no outage has them
+ODD_CODES = (
+    "CANCELLED",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "FAILED_PRECONDITION",
+    "DATA_LOSS",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+)
 
 REQUESTS: dict[str, Case] = {
     "may-not-create": Case(
@@ -102,7 +112,8 @@ REQUESTS: dict[str, Case] = {
         seven,
         [http(403, "objects.download", "*/outcome*")],
         error=PermissionDeniedError,
-        words=["roles/storage.objectUser", BUCKET],
+        words=["roles/storage.objectUser", BUCKET, "stays in gs://", "covalent-parallel fetch"],
+        left=["outcome-0"],
     ),
     "outcome-cut-off-once": Case(seven, [Fault("storage.truncate", object="*/outcome*", first=1)]),
     "outcome-changed-once": Case(seven, [Fault("storage.corrupt", object="*/outcome*", first=1)]),
@@ -110,7 +121,11 @@ REQUESTS: dict[str, Case] = {
         seven,
         [Fault("storage.corrupt", object="*/outcome*")],
         error=OutcomeError,
-        words=["no usable outcome", "its checksum does not fit"],
+        words=["could not be fetched", "its checksum does not fit", "stays in gs://", "covalent-parallel fetch"],
+        left=["outcome-0"],
+    ),
+    "outcome-changed-unnoticed-once": Case(
+        seven, [Fault("storage.corrupt", object="*/outcome*", keeps_hash=False, first=1)]
     ),
     "outcome-changed": Case(
         seven,
@@ -128,6 +143,14 @@ REQUESTS: dict[str, Case] = {
     "looks-break": Case(seven, [refused("GetJob", "INTERNAL", first=4)], attempts=1),
     "looks-are-too-many": Case(seven, [refused("GetJob", "RESOURCE_EXHAUSTED", first=2)], attempts=1),
     "looks-are-late": Case(seven, [Fault("rpc.latency", method="GetJob", seconds=1)], attempts=1),
+    **{
+        f"looks-are-odd-{code.lower().replace('_', '-')}": Case(seven, [refused("GetJob", code, first=1)], attempts=1)
+        for code in ODD_CODES
+    },
+    "deletions-are-refused-once": Case(seven, [http(403, "objects.delete", "*", first=1)], attempts=1),
+    "deletion-is-refused": Case(seven, [http(403, "objects.delete", "*/call")], left=["call"]),
+    "outcome-not-permitted-at-first": Case(seven, [http(403, "objects.download", "*/outcome*", first=2)], attempts=1),
+    "outcome-not-found-at-first": Case(seven, [http(404, "objects.download", "*/outcome*", first=1)], attempts=1),
     "not-found-at-first": Case(seven, [Fault("rpc.not_found", method="GetJob", first=3)], attempts=1),
     "task-not-told-at-first": Case(
         sleeps,

@@ -39,6 +39,7 @@ class Case:
         words: what its message has to hold.
         jobs: the states in which its jobs end, by their names.
         attempts: how often the last job's task ran; None if that may vary.
+        left: the objects that stay, by their names in the call's folder.
     """
 
     function: Callable[[], Any]
@@ -49,6 +50,7 @@ class Case:
     words: Sequence[str] = ()
     jobs: Sequence[str] = ("SUCCEEDED",)
     attempts: int | None = None
+    left: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiofiles.os
 from google.cloud import batch_v1
 
-from ...batch.cancellation import Cancellation
+from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.job_run import JobRun
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
@@ -21,7 +21,7 @@ from ...protocol.envelope import OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import round_folder
 from ...settings import Settings
-from ..cache_folder import require_folder
+from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import Collector
 from ..download_buffer import DownloadBuffer
@@ -32,7 +32,7 @@ from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_s
 from .item_table import ValueStore
 from .progress import MapProgress, named_items
 from .report import TaskReport, read_chunk, read_task, report_with_source_lines
-from .result import MapResult
+from .result import MapResult, with_location
 
 logger = logging.getLogger(__name__)
 
@@ -69,22 +69,44 @@ class MapRun:
         self._result = MapResult(call, self._progress, self._store)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
-        """Bring the map to its end; its value is a list in the items' order. See `ElectronRun.run` for the rest."""
+        """Bring the map to its end; its value is a list in the items' order.
+
+        `pickles` is emptied, and `on_staged` called, as soon as the bucket has them. What goes wrong is an ending like
+        others: it shows what is known of the items.
+
+        Raises:
+            CancelledCall: `cancelled` was set; the job is cancelled.
+            asyncio.CancelledError: the server stops; the job is cancelled first.
+        """
         try:
-            await require_folder(self._settings.cache_dir)
-            if self._map.items == 0:
-                return await self._value()
             async with self._jobs as jobs:
-                jobs.check_cancelled()
-                # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
-                job = map_job(self._settings, self._call, self._identity)
-                await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
-                pickles.clear()
-                on_staged()
-                return await self._run_jobs(job)
+                try:
+                    result = await self._staged(jobs, pickles, on_staged)
+                except CancelledCall:
+                    raise
+                except Exception as error:
+                    result = await run_in_thread(self._result.stopped, error)
+                returned, is_unread = self._progress.returned, self._progress.is_unread
+                jobs.objects.may_delete_results = isinstance(result, Value) or not (returned or is_unread)
+                if isinstance(result, Failure) and not jobs.objects.may_delete_results:
+                    what = "What its items returned stays" if is_unread else f"{returned} values stay"
+                    result = with_location(result, await jobs.objects.location(what))
+                return result
         finally:
             # A file system takes its time to let go of gigabytes.
             await aiofiles.os.wrap(self._store.close)()
+
+    async def _staged(self, jobs: JobRun, pickles: Pickles, on_staged: Callable[[], None]) -> Verdict:
+        await require_folder(self._settings.cache_dir)
+        if self._map.items == 0:
+            return await self._value()
+        jobs.check_cancelled()
+        # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+        job = map_job(self._settings, self._call, self._identity)
+        await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
+        pickles.clear()
+        on_staged()
+        return await self._run_jobs(job)
 
     async def _run_jobs(self, job: batch_v1.Job) -> Verdict:
         """Run the job, and others for what was lost, until there is nothing more to do."""
@@ -94,8 +116,8 @@ class MapRun:
             await jobs.create(settings, job)
             self._progress.jobs += 1
             self._progress.tasks += tasks
-            watched = await jobs.watch(tasks)
-            with jobs.context("has outcomes that could not be fetched"):
+            watched = await jobs.watch(tasks, self._progress.jobs - 1)
+            with jobs.context("has results that could not be fetched or stored here"):
                 result = await self._collect_items(watched, settings, tasks)
             if not isinstance(result, Failure):
                 return result
@@ -168,6 +190,8 @@ class MapRun:
         if progress.still_killed and not silent:
             ended, _ = list(progress.still_killed.values())[-1]
             return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
+        if watched.error is not None:
+            return await run_in_thread(result.stopped, watched.error)
         collector = Collector(self._jobs.services, self._settings, self._identity, name)
         found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
         found = await collector.explain_missing(found, sorted(silent), round)
@@ -181,16 +205,32 @@ class MapRun:
             The last refusal, if there was one, and the tasks from which no outcome came.
         """
         folder = f"{round_folder(self._identity.folder, round)}/"
-        names = [name[len(folder) :] for name in await run_in_thread(self._jobs.services.objects.names, folder)]
+        self._progress.is_unread = True
+        there = await self._jobs.objects.fetch(self._jobs.services.objects.names, folder)
+        names = [name[len(folder) :] for name in there]
         outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
         chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
         wanted += [(task, number) for task, number in chunks if task < tasks]
-        reports = await asyncio.gather(*(run_in_thread(self._read, round, *one) for one in wanted))
+        fetched = await asyncio.gather(*(self._report(round, *one) for one in wanted), return_exceptions=True)
+        # A refusal is a finding, too.
+        failed = [one for one in fetched if isinstance(one, BaseException) and not isinstance(one, OutcomeError)]
+        reports = [one for one in fetched if not isinstance(one, BaseException) or isinstance(one, OutcomeError)]
         source = SourceText()
         if any(isinstance(report, TaskReport) and report.has_frames for report in reports):
             source = await self._source()
-        return await run_in_thread(self._noted, reports, source), set(range(tasks)) - outcomes
+        refused = await run_in_thread(self._noted, reports, source)
+        if failed and not self._progress.is_complete:
+            raise failed[0]
+        self._progress.is_unread = refused is not None
+        return refused, set(range(tasks)) - outcomes
+
+    async def _report(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
+        """What is there, or the error if it is refused twice: once it may have been changed, or lost, on its way."""
+        found = await self._jobs.objects.fetch(self._read, round, task, number)
+        if not isinstance(found, TaskReport):
+            found = await self._jobs.objects.fetch(self._read, round, task, number)
+        return found
 
     def _noted(self, reports: Sequence[TaskReport | OutcomeError | None], source: SourceText) -> OutcomeError | None:
         """Take note of what was read; the last refusal, if there was one."""
@@ -211,6 +251,7 @@ class MapRun:
             name, bound_to = address.chunk_name(number), address.chunk_binding(number)
             title = f"a chunk of items of task {task}"
         folder = self._settings.cache_dir
+        remake_folder(folder)
         with DownloadBuffer(folder, address.call.key, bound_to, title, IN_MEMORY_BYTES) as arrival:
             try:
                 if not arrival.fetch(self._jobs.services.objects, name):
@@ -224,4 +265,4 @@ class MapRun:
                 return error
 
     async def _value(self) -> Value:
-        return Value(await run_in_thread(self._result.value, self._settings.cache_dir))
+        return Value(await self._jobs.objects.in_thread(self._result.value, self._settings.cache_dir))

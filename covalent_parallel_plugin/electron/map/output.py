@@ -39,11 +39,11 @@ def totals(progress: MapProgress) -> str:
     """One line of totals."""
     raised = len(progress.raised)
     missing = (progress.total or 0) - len(progress.places)
-    told = [f"{len(progress.places) - raised} returned"]
+    told = [f"{progress.returned} returned"]
     if raised:
         told.append(f"{raised} raised")
     if missing:
-        told.append(f"{missing} did not end")
+        told.append(f"{missing} {'were not read' if progress.is_unread else 'did not end'}")
     jobs = f" in {progress.jobs} jobs" if progress.jobs > 1 else ""
     plural = "task" if progress.tasks == 1 else "tasks"
     total = "" if progress.total is None else f"{progress.total} "

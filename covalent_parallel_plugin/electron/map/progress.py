@@ -36,6 +36,7 @@ class MapProgress:
         timed_out: how a task ran into its time limit, and in which item.
         outside: what each task printed outside its items, by job and task.
         failing: the job and task of `hook`, the latest of `early`, or `timed_out`.
+        is_unread: whether more may be delivered than could be read.
     """
 
     total: int | None
@@ -52,6 +53,7 @@ class MapProgress:
     cloudpickle: str = ""
     tasks: int = 0
     jobs: int = 0
+    is_unread: bool = False
 
     def add(self, report: TaskReport) -> None:
         """Take note of what a task delivered; an item that was delivered before stays as it was."""
@@ -110,6 +112,11 @@ class MapProgress:
     @property
     def is_complete(self) -> bool:
         return self.total is not None and len(self.places) == self.total
+
+    @property
+    def returned(self) -> int:
+        """How many items have a value."""
+        return len(self.places) - len(self.raised)
 
     @property
     def is_hopeless(self) -> bool:

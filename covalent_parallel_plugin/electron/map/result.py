@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import cloudpickle
@@ -9,6 +10,7 @@ import cloudpickle
 from ...batch.failure_message import FailureContext
 from ...batch.job_verdict import join_text
 from ...cloud.batch import JobStatus
+from ...errors import ElectronError, ParallelError
 from ...protocol.envelope import VALUE
 from ...protocol.pickle_list import pickle_of_list
 from ...settings import Settings
@@ -19,6 +21,8 @@ from ..verdict import ElectronEvidence, Failure, verdict
 from .item_table import ValueStore
 from .output import output_of, section, totals
 from .progress import MapProgress, failure_of, named_items, pickle_of_error
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,15 @@ class MapResult:
             join_text(join_text(section(where, found.stderr), stderr), join_text(told, f"{text}\n")),
         )
 
+    def stopped(self, error: Exception) -> Failure:
+        """Google, or this machine's disk, ended the map: the error, and what is known of the items."""
+        try:
+            stdout, stderr = self._output()
+        except Exception as unreadable:
+            logger.debug("%s: what its items printed cannot be shown: %s", self.call, unreadable)
+            stdout, stderr = totals(self.progress), ""
+        return Failure(error, stdout, join_text(stderr, f"{error}\n"))
+
     def _output(self) -> tuple[str, str]:
         """What the electron's streams show; a line of totals comes last in stdout."""
         stdout, stderr = (output_of(self.progress, self.store, stream) for stream in ("stdout", "stderr"))
@@ -90,3 +103,12 @@ class MapResult:
         silent = verdict(self.call, settings, job_name, replace(found, outcome=outcome, stdout="", stderr=""))
         assert isinstance(failure, Failure) and isinstance(silent, Failure)  # no outcome with a value comes here
         return failure, silent.stderr
+
+
+def with_location(failure: Failure, where: str) -> Failure:
+    """The same failure with a sentence that says where the items that returned are, in an error that is ours too."""
+    error = failure.error
+    if isinstance(error, ParallelError) and not isinstance(error, ElectronError):
+        # Not a new one, since each class has a constructor of its own.
+        error.args = (f"{error}\n{where}",)
+    return replace(failure, stderr=join_text(failure.stderr, f"{where}\n"))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....cloud.rest_client import RestResponse, part
+from ....cloud.storage import deletes_after_days
 from ....protocol.object_names import PREFIX
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok, warning
@@ -168,7 +169,7 @@ def lifecycle(setup: Setup, facts: Facts) -> CheckResult:
     """A rule that is too quick deletes calls that still wait."""
     settings, name = setup.settings, setup.settings.bucket_name
     rules = (facts[EXISTS].get("lifecycle") or {}).get("rule") or []
-    ages = [age for rule in rules if (age := _deletes_after_days(rule)) is not None]
+    ages = [age for rule in rules if (age := deletes_after_days(rule, f"{PREFIX}/")) is not None]
     if not ages:
         return warning(
             f"no rule deletes what a crash leaves below gs://{name}/{PREFIX}/",
@@ -186,18 +187,6 @@ def lifecycle(setup: Setup, facts: Facts) -> CheckResult:
 
 def _address(name: str) -> str:
     return f"https://{STORAGE}/storage/v1/b/{part(name)}"
-
-
-def _deletes_after_days(rule: Mapping[str, Any]) -> int | None:
-    """Return the age at which a rule deletes the plugin's objects; None if it does not."""
-    condition = rule.get("condition") or {}
-    prefixes = condition.get("matchesPrefix") or []
-    others = set(condition) - {"age", "matchesPrefix", "isLive"}
-    if (rule.get("action") or {}).get("type") != "Delete" or "age" not in condition or others:
-        return None
-    if prefixes and not any(f"{PREFIX}/".startswith(prefix) for prefix in prefixes):
-        return None
-    return int(condition["age"])
 
 
 def _lifecycle_command(name: str, rules: Sequence[Any]) -> str:

@@ -1,0 +1,141 @@
+"""What a call has in the bucket: fetched however long that takes, and deleted, but for results that nobody has read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from ..cloud import Services
+from ..cloud.threads import run_in_thread, run_stoppable
+from ..errors import CloudError
+from ..protocol.object_names import is_result, round_folder
+from .cancellation import Cancellation
+from .job_names import JobOwner
+from .trouble import Trouble
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What tasks delivered is asked for again after so long
+FETCH_PAUSE_SECONDS = 1.0
+# A deletion that fails is tried so often, and none is begun later than that
+DELETE_TRIES = 2
+DELETE_SECONDS = 120.0
+
+
+class CallObjects:
+    """The objects of one owner's call.
+
+    Args:
+        owner: whose they are.
+        services: through whom.
+        cancelled: set when the user asks for the end.
+
+    Attributes:
+        is_single_attempt: set it where no attempt but the last one of the last job can have left an object.
+        may_delete_results: set it once nobody needs what the tasks delivered; else that stays.
+    """
+
+    def __init__(self, owner: JobOwner, services: Services, cancelled: Cancellation):
+        self._owner = owner
+        self._services = services
+        self._cancelled = cancelled
+        self._is_logged = False
+        self.is_single_attempt = False
+        self.may_delete_results = False
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that blocks; it is waited for no longer once the user asks for the end.
+
+        Raises:
+            CancelledCall: the user asked for the end.
+        """
+        return await self._cancelled.unless(run_stoppable(function, *args, **kwargs))
+
+    async def fetch(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a function reads in the bucket; it is tried again for as long as an outage of Batch is borne.
+
+        Raises:
+            CloudError: it failed for too long.
+            CancelledCall: the user asked for the end.
+        """
+        batch = self._services.batch
+        refusal_seconds = min(batch.refusal_seconds, batch.outage_seconds)
+        trouble = Trouble(batch.outage_seconds, refusal_seconds, FETCH_PAUSE_SECONDS, time.monotonic)
+        while True:
+            try:
+                return await self.in_thread(read, *args, **kwargs)
+            except CloudError as error:
+                if not trouble.is_borne(error):
+                    raise
+                if not self._is_logged:
+                    self._is_logged = True
+                    logger.warning("%s has delivered, and is asked for it again: %s", self._owner.title, error)
+            await self._cancelled.unless(asyncio.sleep(trouble.next_pause()))
+
+    async def is_delivered(self, tasks: int, round: int) -> bool:
+        """Whether all tasks of this job, the `round`-th of the call, have left an outcome; False if nobody can tell.
+
+        Raises:
+            CancelledCall: the user asked for the end.
+        """
+        identity = self._owner.identity
+        wanted = {identity.task(index, round).outcome_name for index in range(tasks)}
+        prefix = f"{round_folder(identity.folder, round)}/outcome-"
+        try:
+            return wanted.issubset(await self.in_thread(self._services.objects.names, prefix))
+        except CloudError as error:
+            logger.debug("the bucket does not tell whether %s has delivered: %s", self._owner.title, error)
+            return False
+
+    async def location(self, what: str) -> str:
+        """Return a sentence about `what` the tasks delivered: where it stays, until when, and how to get it."""
+        store, owner = self._services.objects, self._owner
+        clean = f"`covalent-parallel clean --dispatch {owner.group}`"
+        try:
+            days = await run_in_thread(store.lifetime_days, owner.identity.folder)
+        except CloudError as error:
+            logger.debug("the bucket does not tell its lifecycle rules: %s", error)
+            until = f"until the bucket's lifecycle rule or {clean} deletes it"
+        else:
+            until = f"for {days} days, by the bucket's lifecycle rule"
+            if days is None:
+                until = f"and nothing deletes it but {clean}, as the bucket has no lifecycle rule for it"
+        return (
+            f"{what} in gs://{store.bucket_name}/{owner.identity.folder}/ {until}:"
+            f" `covalent-parallel fetch {owner.group} {owner.index}` brings it."
+        )
+
+    def delete(self) -> None:
+        """Delete the objects, results among them only if nobody needs them; what is left is logged by name."""
+        store, identity = self._services.objects, self._owner.identity
+        folder, until = f"{identity.folder}/", time.monotonic() + DELETE_SECONDS
+        names: Sequence[str] | None = None
+        if self.is_single_attempt:
+            names = (identity.object_name, identity.task().outcome_name)
+        failure: CloudError | None = None
+        for _ in range(DELETE_TRIES):
+            left = []
+            try:
+                names = store.names(folder) if names is None else names
+            except CloudError as error:
+                failure = error
+                continue
+            for name in names:
+                if is_result(name, identity.folder) and not self.may_delete_results:
+                    continue
+                try:
+                    if time.monotonic() < until:
+                        store.delete(name)
+                        continue
+                except CloudError as error:
+                    failure = error
+                left.append(name)
+            names = left
+        if names is None or names:
+            logger.warning("%s is left in the bucket: %s", ", ".join(names or (f"{folder}*",)), failure)
