@@ -19,7 +19,7 @@ from ..protocol import exit_codes
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
-from .outcome_report import Ending, outcome_of, partial_of
+from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
 from .output_capture import say
 from .supervise import supervise
 
@@ -41,7 +41,10 @@ def main() -> int:
     """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
     try:
         return _main(time.time())
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            say("the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs: %s" % error)
+            return exit_codes.EXIT_NO_SPACE
         say("the runner failed\n" + traceback.format_exc())
         return exit_codes.EXIT_RUNNER_FAILED
 
@@ -54,15 +57,21 @@ def _main(started: float) -> int:
         return _run_task(task, bucket, folder, started)
     except storage.BucketError as error:
         say(str(error))
-        if error.status == 404:
-            return exit_codes.EXIT_NO_CALL
-        return exit_codes.EXIT_BUCKET_UNREADABLE
+        return _exit_status(error)
     except envelopes.WireError as error:
         say("the call in the bucket is refused: %s" % error)
         return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exit_status(error: storage.BucketError) -> int:
+    if error.is_write:
+        return exit_codes.EXIT_NOT_DELIVERED if error.is_denied else exit_codes.EXIT_DELIVERY_FAILED
+    if error.status == 404:
+        return exit_codes.EXIT_NO_CALL
+    return exit_codes.EXIT_BUCKET_UNREADABLE if error.is_denied else exit_codes.EXIT_BUCKET_UNREACHABLE
 
 
 def _read_environment() -> TaskEnvironment:
@@ -124,12 +133,8 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     )
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
-    try:
-        if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
-            say("another attempt of this task has delivered its outcome before")
-    except storage.BucketError as error:
-        say(str(error))
-        return exit_codes.EXIT_NOT_DELIVERED
+    if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
+        say("another attempt of this task has delivered its outcome before")
     return exit_codes.EXIT_DELIVERED
 
 

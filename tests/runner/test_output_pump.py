@@ -16,7 +16,13 @@ import pytest
 
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, VALUE
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_RETRY_EXCEPTION, EXIT_TERMINATED
-from covalent_parallel_plugin.runner.output_capture import READ_BYTES, READS_PER_TURN, WAITING_BYTES, ShownStream, Stream
+from covalent_parallel_plugin.runner.output_capture import (
+    READ_BYTES,
+    READS_PER_TURN,
+    WAITING_BYTES,
+    ShownStream,
+    Stream,
+)
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
