@@ -16,7 +16,7 @@ from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread
 from ..errors import CacheDirError, CloudError, OutcomeError, ParallelError
-from ..protocol.exit_codes import EXIT_NO_CALL
+from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ..settings import Settings
 from . import job_definition, job_watch
 from .call_objects import CallObjects
@@ -24,7 +24,7 @@ from .cancellation import Cancellation, CancelledCall
 from .failure_message import job_address
 from .job_names import JobOwner
 from .job_watch import WatchResult
-from .runner_archive import runner_archive, stage_runner
+from .runner_archive import restage_runner, stage_runner
 from .status_poller import StatusPoller
 from .submission import Submission
 
@@ -165,21 +165,25 @@ class JobRun:
         return result
 
     async def restage_lost_runner(self, exit_code: int | None) -> bool:
-        """Put the runner into the bucket again if a task with this exit code found it deleted; whether it did so.
+        """Put the runner into the bucket again if a task with this exit code found it deleted or changed.
 
         That happens once at most. An emulator that was started anew on the same ports has no runner, and this process
         believes that it has.
+
+        Returns:
+            Whether the job is to be made anew.
         """
-        if exit_code != EXIT_NO_CALL or self._was_restaged:
-            return False
-        store = self.services.objects
-        names = await run_in_thread(store.names, runner_archive().object_name)
-        if names or not await run_in_thread(store.names, self.owner.identity.object_name):
+        if exit_code not in (EXIT_NO_RUNNER, EXIT_BAD_RUNNER) or self._was_restaged:
             return False
         self._was_restaged = True
-        await stage_runner(store)
+        try:
+            await restage_runner(self.services.objects)
+        except CloudError as error:
+            logger.warning("the runner of %s could not be put into the bucket again: %s", self.owner.title, error)
+            return False
         logger.warning(
-            "%s found no runner in the bucket; it is there again, and the job is made anew", self.owner.title
+            "%s found no runner in the bucket, or a changed one; it is there again, and the job is made anew",
+            self.owner.title,
         )
         return True
 

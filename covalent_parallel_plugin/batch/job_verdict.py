@@ -48,12 +48,17 @@ EXIT_CODES = {
     137: ("the container was killed, most often for want of memory", "Raise `memory`."),
     143: ("the task was asked to stop, and no other attempt followed", "Raise `retries`, or run it again."),
     exit_codes.EXIT_BAD_DIGEST: (
-        "what lay in the bucket was not what the job had been made for: it was changed on its way",
+        "the call in the bucket was not the one that had been sealed: it was changed there or on its way",
         "Find out who else writes to the bucket.",
     ),
     exit_codes.EXIT_NO_CALL: (
-        "the call, or the runner, was not in the bucket any more when the task started",
+        "the call was not in the bucket any more when the task started",
         "Find out who else deletes objects there, or which lifecycle rule of the bucket does.",
+    ),
+    exit_codes.EXIT_BUCKET_UNREACHABLE: (
+        "the task could not reach the bucket, or got no proper answer, for two minutes",
+        "Run it again; if it always happens, see that its network lets it reach Cloud Storage (external_ip, or Private"
+        " Google Access in `subnetwork`).",
     ),
     exit_codes.EXIT_BUCKET_UNREADABLE: (
         "the task could not read the bucket",
@@ -63,9 +68,27 @@ EXIT_CODES = {
         "the runner failed",
         "This is a defect of covalent-parallel-plugin: please report it.",
     ),
+    exit_codes.EXIT_NO_SPACE: (
+        "its container has no room to write to",
+        "Raise `boot_disk_gb`; where container_options makes the root read-only, give '--tmpfs /tmp:exec' there, or a"
+        " larger one.",
+    ),
+    exit_codes.EXIT_NO_RUNNER: (
+        "the runner's archive was not in the bucket, also after it had been put there again",
+        "Find out who else deletes objects under covalent-parallel-runner/, or which lifecycle rule does.",
+    ),
     exit_codes.EXIT_NOT_DELIVERED: (
         "the task could not write its outcome to the bucket",
         "Give its service account (service_account_email) roles/storage.objectCreator on it.",
+    ),
+    exit_codes.EXIT_DELIVERY_FAILED: (
+        "the task had its outcome, and could not reach the bucket to write it for two minutes",
+        "Run it again; if it always happens, look at the last lines of its output and at its network.",
+    ),
+    exit_codes.EXIT_BAD_RUNNER: (
+        "the runner's archive in the bucket was not the one that the job had been made for, also after it had been put"
+        " there again",
+        "Find out who else writes to covalent-parallel-runner/ in the bucket.",
     ),
     exit_codes.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
     exit_codes.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),

@@ -96,6 +96,24 @@ async def stage_runner(store: Bucket) -> None:
             _staged.add(store.place)
 
 
+async def restage_runner(store: Bucket) -> None:
+    """Put the archive into the bucket again where a task found it deleted, or with other bytes."""
+    async with _locks.here():
+        await run_in_thread(_put_back, store)
+
+
+def _put_back(store: Bucket) -> None:
+    archive = runner_archive()
+    name = archive.object_name
+    sizes = [stored.size for stored in store.list(name) if stored.name == name]
+    found = io.BytesIO()
+    # What somebody else put there may be of any size.
+    if sizes == [len(archive.data)] and store.get(name, found) and found.getvalue() == archive.data:
+        return
+    store.delete(name)
+    store.put(name, archive.data)
+
+
 def forget_runner(store: Bucket) -> None:
     """A task did not find the archive: the next call puts it there again."""
     _staged.discard(store.place)

@@ -16,7 +16,7 @@ from ..cloud.batch import JobStatus
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
-from ..protocol.exit_codes import EXIT_BUCKET_UNREADABLE, EXIT_NO_CALL
+from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_BUCKET_UNREADABLE, EXIT_NO_RUNNER
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import round_folder
 from ..settings import Settings
@@ -26,7 +26,7 @@ from .outcome import Outcome, read_outcome, read_streams
 from .verdict import ElectronEvidence
 
 # The task may have found no runner in the bucket
-RUNNER_MISSING_STATUSES = (EXIT_NO_CALL, EXIT_BUCKET_UNREADABLE)
+RUNNER_MISSING_STATUSES = (EXIT_NO_RUNNER, EXIT_BAD_RUNNER, EXIT_BUCKET_UNREADABLE)
 
 logger = logging.getLogger(__name__)
 

@@ -47,30 +47,49 @@ def download(name: str) -> "tuple[int, bytes]":
         "GET", "/download/storage/v1/b/%s/o/%s?alt=media" % (bucket, quote(name, safe="")), headers=headers
     )
     answer = connection.getresponse()
-    data = answer.read()
+    # Far more than the archive has: what else lies there is not to fill the memory.
+    data = answer.read(2**25)
     connection.close()
-    if answer.status not in (200, 403, 404):
-        raise OSError("HTTP status %d: %s" % (answer.status, data[:500].decode("utf-8", "replace")))
     return answer.status, data
 
 
-def fetched(name: str) -> bytes:
+def fetched(name: str, digest: str, patience: float = 120, most_seconds: float = 30) -> bytes:
+    import hashlib
+    import signal
     import time
 
-    for pause in (1, 2, 4, 8, 16, 0):
+    def give_up(number: int, frame: object) -> None:
+        raise OSError("not here within %g seconds" % most_seconds)
+
+    signal.signal(signal.SIGALRM, give_up)
+    deadline = time.monotonic() + patience
+    refusals = 0
+    pause = 0.5
+    while True:
         try:
-            status, data = download(name)
-            if status == 200:
-                return bytes(data)
+            signal.setitimer(signal.ITIMER_REAL, most_seconds)
+            try:
+                status, data = download(name)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if status == 200 and hashlib.sha256(data).hexdigest() == digest:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                return data
             problem = "HTTP status %d: %s" % (status, data[:500].decode("utf-8", "replace"))
-            break
+            if status == 200:
+                problem = "it is not the one this job was made for"
         except Exception as error:
             # Whatever went wrong may pass: the last try's error is told.
-            problem = "%s: %s" % (type(error).__name__, error)
-            time.sleep(pause)
+            status, problem = 0, "%s: %s" % (type(error).__name__, error)
+        # A refusal is believed when it was heard four times.
+        refusals += 0 < status < 500 and status not in (408, 429)
+        if refusals == 4 or time.monotonic() + pause > deadline:
+            break
+        time.sleep(pause)
+        pause = min(2 * pause, 16)
     place = "gs://%s/%s" % (os.environ["COVALENT_PARALLEL_BUCKET"], name)
     sys.stderr.write("covalent-parallel: cannot read the runner %s: %s\n" % (place, problem))
-    sys.exit(66 if problem.startswith("HTTP status 404") else 69)
+    sys.exit({200: 76, 401: 69, 403: 69, 404: 72}.get(status, 68))
 
 
 def find_temporary_folder() -> None:
@@ -88,7 +107,7 @@ def find_temporary_folder() -> None:
     sys.stderr.write(
         "covalent-parallel: nothing can be written in this container: set container_options to '--tmpfs /tmp:exec'\n"
     )
-    sys.exit(70)
+    sys.exit(71)
 
 
 def private_folder() -> str:
@@ -120,10 +139,7 @@ def archive(digest: str) -> str:
                 return path
     except OSError:
         pass
-    data = fetched(os.environ["COVALENT_PARALLEL_RUNNER"])
-    if hashlib.sha256(data).hexdigest() != digest:
-        sys.stderr.write("covalent-parallel: the runner in the bucket is not the one this job was made for\n")
-        sys.exit(65)
+    data = fetched(os.environ["COVALENT_PARALLEL_RUNNER"], digest)
     temporary = "%s.%d" % (path, os.getpid())
     try:
         with open(temporary, "wb") as file:
@@ -134,7 +150,7 @@ def archive(digest: str) -> str:
             "covalent-parallel: the runner cannot be written: %s: raise boot_disk_gb, or the size of its --tmpfs\n"
             % error
         )
-        sys.exit(70)
+        sys.exit(71)
     return path
 
 

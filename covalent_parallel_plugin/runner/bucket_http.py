@@ -9,16 +9,21 @@ import json
 import os
 import random
 import time
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, Optional, Tuple
+from typing import BinaryIO, Callable, Container, Dict, Iterable, Iterator, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..protocol.environment import STORAGE_EMULATOR_HOST
+from .bounded_socket import STALL_SECONDS, begin_request
+from .outcome_report import DISK_FULL
 
-# https://cloud.google.com/storage/docs/retry-strategy: the statuses that may pass
-TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 GIVE_UP_SECONDS = 120.0
+# After so long a refusal is believed. What is written was computed, and Batch gives a minute for that
+# (`settings.validators.GRACE_SECONDS`).
+REFUSED_READ_SECONDS = 4.0
+REFUSED_WRITE_SECONDS = 60.0
 MAX_PAUSE_SECONDS = 16.0
-REQUEST_TIMEOUT_SECONDS = 60.0
+# Another writer's object, seen by a 412, is looked for so often
+WRITE_TRIES = 3
 COPY_BYTES = 1024 * 1024
 
 # Must not occur in what is uploaded, so it is drawn anew for each process
@@ -26,14 +31,21 @@ BOUNDARY = "covalent-parallel-%032x" % random.SystemRandom().getrandbits(128)
 
 METADATA_HOST = "metadata.google.internal"
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
+TOKEN_SECONDS = 10.0
 
 
 class BucketError(Exception):
     """A request that failed for good; `status` is HTTP's, 0 where no answer came."""
 
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str, is_write: bool = False):
         self.status = status
+        self.is_write = is_write
         super().__init__(message)
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether the bucket answers, and lacks a permission."""
+        return self.status in (401, 403)
 
 
 class BucketClient:
@@ -43,6 +55,7 @@ class BucketClient:
         name: the bucket.
         emulator: STORAGE_EMULATOR_HOST's value (scheme, host, port), or None for Google.
         sleep, clock: how to wait, and seconds that never go back.
+        stall_seconds: how long a connection may move next to nothing.
     """
 
     def __init__(
@@ -51,19 +64,24 @@ class BucketClient:
         emulator: Optional[str] = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        stall_seconds: float = STALL_SECONDS,
     ):
         self._name = quote(name, safe="")
         self._emulator = emulator
         self._sleep = sleep
         self._clock = clock
+        self._stall_seconds = stall_seconds
         self._connection: Optional[http.client.HTTPConnection] = None
         self._token: Optional[str] = None
 
-    def get(self, object_name: str, into: BinaryIO) -> None:
+    def get(self, object_name: str, into: BinaryIO, is_expected: bool = True) -> bool:
         """Copy an object into a file, from the file's start.
 
+        Returns:
+            False where the object is not there and is not `is_expected` to be.
+
         Raises:
-            BucketError: 403, 404 or what still failed after two minutes of retries.
+            BucketError: what was refused several times, or still failed after two minutes of retries.
         """
         path = "/download/storage/v1/b/%s/o/%s?alt=media" % (self._name, quote(object_name, safe=""))
 
@@ -82,13 +100,17 @@ class BucketClient:
             if digest is not None and digest.digest() != expected:
                 raise OSError("the download arrived changed: its checksum does not fit")
 
-        self._request("GET", path, None, 0, receive, "read %s" % object_name)
+        answers = (200,) if is_expected else (200, 404)
+        return self._request("GET", path, None, 0, receive, "read %s" % object_name, answers) == 200
 
     def put(self, object_name: str, size: int, body: Callable[[], Iterable[bytes]], once: bool = True) -> bool:
         """Write an object of `size` bytes; `body()` gives its bytes, anew for each try.
 
         Returns:
             False where `once` is set and the object was already there (HTTP 412), else True.
+
+        Raises:
+            BucketError: what was refused for a minute, or still failed after two minutes of retries.
         """
         path = "/upload/storage/v1/b/%s/o?uploadType=multipart" % self._name
         if once:
@@ -101,8 +123,21 @@ class BucketClient:
                 yield piece
             yield tail
 
-        length = len(head) + size + len(tail)
-        return self._request("POST", path, related, length, lambda answer: None, "write %s" % object_name) != 412
+        length, what = len(head) + size + len(tail), "write %s" % object_name
+        for _ in range(WRITE_TRIES):
+            if self._request("POST", path, related, length, lambda answer: None, what, (200, 412)) == 200:
+                return True
+            if self._exists(object_name):
+                return False
+        raise BucketError(412, "could not %s: the bucket says that it is there, and has it not" % what, is_write=True)
+
+    def _exists(self, object_name: str) -> bool:
+        """Whether there is such an object; True as well where that cannot be found out."""
+        path = "/storage/v1/b/%s/o/%s?fields=name" % (self._name, quote(object_name, safe=""))
+        try:
+            return self._request("GET", path, None, 0, lambda answer: None, "find %s" % object_name, (200, 404)) == 200
+        except BucketError:
+            return True
 
     def close(self) -> None:
         if self._connection is not None:
@@ -117,22 +152,32 @@ class BucketClient:
         size: int,
         receive: Callable[[http.client.HTTPResponse], None],
         what: str,
+        answers: Container[int],
     ) -> int:
-        deadline = self._clock() + GIVE_UP_SECONDS
+        """Send a request until its status is one of `answers`; that status is returned."""
+        is_write = body is not None
+        refused_seconds = REFUSED_WRITE_SECONDS if is_write else REFUSED_READ_SECONDS
+        # Since when answers fail that may pass, and since when it is refused; the first try may have taken its time.
+        since: Dict[bool, float] = {}
         pause = 0.5
         while True:
             try:
                 status, text = self._try(method, path, body, size, receive)
             except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, OSError) and error.errno in DISK_FULL:
+                    raise
                 self.close()
                 status, text = 0, "%s: %s" % (type(error).__name__, error)
-            if 200 <= status < 300 or (status == 412 and method == "POST"):
+            if status in answers:
                 return status
             if status == 401:
                 self._token = None
-            may_pass = status == 0 or status == 401 or status in TRANSIENT_STATUSES
-            if not may_pass or self._clock() + pause > deadline:
-                raise BucketError(status, "could not %s: %s %s" % (what, status or "no answer,", text))
+            now = self._clock()
+            # https://cloud.google.com/storage/docs/retry-strategy
+            may_pass = status in (0, 408, 429) or status >= 500
+            patience = GIVE_UP_SECONDS if may_pass else refused_seconds
+            if now + pause > since.setdefault(may_pass, now) + patience:
+                raise BucketError(status, "could not %s: %s %s" % (what, status or "no answer,", text), is_write)
             self._sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
@@ -144,32 +189,39 @@ class BucketClient:
         size: int,
         receive: Callable[[http.client.HTTPResponse], None],
     ) -> Tuple[int, str]:
-        connection = self._connect()
         headers = self._authorization()
+        connection = self._connect()
         pieces: Optional[Iterator[bytes]] = None
         if body is not None:
             headers["Content-Length"] = str(size)
             headers["Content-Type"] = "multipart/related; boundary=%s" % BOUNDARY
             pieces = iter(body())
-        connection.request(method, path, body=pieces, headers=headers)
+        is_sent = False
+        try:
+            connection.request(method, path, body=pieces, headers=headers)
+            is_sent = True
+        except (BrokenPipeError, ConnectionResetError):
+            # A refusal may have come before all was sent.
+            pass
         answer = connection.getresponse()
-        if 200 <= answer.status < 300:
+        if answer.status == 200 and is_sent:
             receive(answer)
             answer.read()
             return answer.status, ""
-        return answer.status, answer.read(2000).decode("utf-8", "replace")
+        text = answer.read(2000).decode("utf-8", "replace")
+        if not is_sent or not answer.isclosed():
+            self.close()
+        return answer.status if answer.status != 200 else 0, text
 
     def _connect(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            if self._emulator:
-                place = urlsplit(self._emulator if "://" in self._emulator else "http://" + self._emulator)
-                kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-                self._connection = kind(place.netloc, timeout=REQUEST_TIMEOUT_SECONDS)
-            else:
-                self._connection = http.client.HTTPSConnection(
-                    "storage.googleapis.com", timeout=REQUEST_TIMEOUT_SECONDS
-                )
-        return self._connection
+        connection = self._connection
+        if connection is None:
+            address = self._emulator or "https://storage.googleapis.com"
+            place = urlsplit(address if "://" in address else "http://" + address)
+            kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+            connection = self._connection = kind(place.netloc, timeout=self._stall_seconds)
+        begin_request(connection, self._clock, self._stall_seconds)
+        return connection
 
     def _authorization(self) -> Dict[str, str]:
         if self._emulator:
@@ -211,8 +263,9 @@ def _multipart(object_name: str) -> Tuple[bytes, bytes]:
 
 def _metadata_token() -> str:
     """An access token of the job's service account, from the machine's metadata server."""
-    connection = http.client.HTTPConnection(METADATA_HOST, timeout=10)
+    connection = http.client.HTTPConnection(METADATA_HOST, timeout=TOKEN_SECONDS)
     try:
+        begin_request(connection, time.monotonic, TOKEN_SECONDS)
         connection.request("GET", TOKEN_PATH, headers={"Metadata-Flavor": "Google"})
         answer = connection.getresponse()
         text = answer.read()

@@ -5,7 +5,6 @@ A report is written last and under its final name only, so that a process that d
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import os
@@ -17,7 +16,7 @@ from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import shown_text
-from .outcome_report import ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
+from .outcome_report import DISK_FULL, ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
@@ -27,7 +26,6 @@ OWN_PACKAGE = "covalent_parallel_plugin"
 # Space on the disk that is kept for the report, for when the electron has used up the rest
 RESERVE_FILE = "reserve"
 RESERVE_BYTES = 64 * 1024
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CallRefusal(Exception):

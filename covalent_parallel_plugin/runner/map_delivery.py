@@ -172,12 +172,8 @@ class Delivery:
         """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
         address = self._address
         with tempfile.TemporaryFile(dir=self._folder) as file:
-            try:
-                bucket.get(address.chunk_name(number), file)
-            except storage.BucketError as error:
-                if error.status == 404:
-                    return None
-                raise
+            if not bucket.get(address.chunk_name(number), file, is_expected=False):
+                return None
             try:
                 header = envelope.read_header(file, address.call.key, address.chunk_binding(number)).header
             except envelope.WireError:

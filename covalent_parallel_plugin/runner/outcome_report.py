@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Dict, NamedTuple, Optional, Tuple
@@ -20,6 +21,7 @@ VALUE_FILE = "value"
 STRING_FILE = "string"
 # What pip says while it runs
 PIP_FILE = "pip"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CGROUP_FOLDER = "/sys/fs/cgroup"
 
 Packed = Tuple[Dict[str, object], Dict[str, Part]]

@@ -3,11 +3,81 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 from typing import BinaryIO, Dict, List, Tuple
 
 READ_BYTES = 64 * 1024
+# More than a pipe holds (pipe(7): 1 MiB at most for an ordinary user): what was in it at the start of a turn is read
+READS_PER_TURN = 17
+# Output that waits for whoever reads the task's own stream; what comes on top of it is not shown
+WAITING_BYTES = 4 * 1024 * 1024
+# How long a message of the runner's own waits for room there
+SAY_SECONDS = 1.0
+# After its marker a mark has a space, an index with or without a sign, and a line end: so many characters at most
+LONGEST_INDEX = 21
 MOST_SPOTS = 1000
+NOT_SHOWN = b"\ncovalent-parallel: %d bytes of output are not shown here, since nobody read them in time\n"
 DISK_FULL = b"\n... the disk was full: output is cut here ...\n"
+
+
+def say(text: str) -> None:
+    """Write a line of the runner's own to the task's stderr; given up where that is full for a second."""
+    write_soon(2, ("covalent-parallel: %s\n" % text).encode("utf-8", "replace"))
+
+
+def write_soon(descriptor: int, data: bytes) -> None:
+    """Write to one of the task's own streams, after a second at most; what has no room there then is lost."""
+    try:
+        select.select([], [descriptor], [], SAY_SECONDS)
+        os.write(descriptor, data)
+    except (OSError, ValueError):
+        # Closed, or full: the outcome does not depend on it.
+        return
+
+
+class ShownStream:
+    """One of the task's own streams, written to without ever waiting for whoever reads it."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor = descriptor
+        self._waiting = bytearray()
+        self._left_out = 0
+        try:
+            os.set_blocking(descriptor, False)
+        except OSError:
+            # Closed: so say the writes.
+            return
+
+    def write(self, data: bytes) -> None:
+        """Show these bytes, now or later; where too many wait already, they are left out and counted."""
+        if self._left_out or len(self._waiting) + len(data) > WAITING_BYTES:
+            self._left_out += len(data)
+        else:
+            self._waiting += data
+        self.flush()
+
+    def flush(self) -> bool:
+        """Write what the reader has room for now; whether something still waits."""
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self.descriptor, self._waiting)]
+                if self._left_out and not self._waiting:
+                    self._waiting += NOT_SHOWN % self._left_out
+                    self._left_out = 0
+        except BlockingIOError:
+            return True
+        except OSError:
+            # Nobody reads it any more: the outcome carries the output all the same.
+            self._waiting.clear()
+        return False
+
+    def give_up(self) -> None:
+        """Leave out what still waits, and say how much that is."""
+        if self._waiting:
+            left_out = self._left_out + len(self._waiting)
+            self._waiting.clear()
+            write_soon(self.descriptor, NOT_SHOWN % left_out)
 
 
 class Stream:
@@ -18,17 +88,18 @@ class Stream:
 
     def __init__(self, read: int, spool: BinaryIO, shown: int, marker: bytes = b""):
         self.read = read
+        self.shown = ShownStream(shown)
         self._spool = spool
-        self._shown = shown
         self._marker = marker
+        self._mark = re.compile(re.escape(marker) + rb" (-?[0-9]{1,18})\n") if marker else None
         self._held = b""
         self._offset = 0
         self._is_cut = False
         self._marks: "List[Tuple[int, int]]" = []
 
     def pump(self) -> bool:
-        """Move what the pipe holds now; False once its last writer is gone."""
-        while True:
+        """Move what the pipe holds now, and no more than a few reads; False once its last writer is gone."""
+        for _ in range(READS_PER_TURN):
             try:
                 data = os.read(self.read, READ_BYTES)
             except BlockingIOError:
@@ -37,6 +108,7 @@ class Stream:
                 self.finish()
                 return False
             self._take(data)
+        return True
 
     def finish(self) -> None:
         """Move what was held back as the possible beginning of a mark."""
@@ -59,37 +131,27 @@ class Stream:
         return found[:MOST_SPOTS]
 
     def _take(self, data: bytes) -> None:
-        if not self._marker:
+        if self._mark is None:
             self._pass_on(data)
             return
         data = self._held + data
-        self._held = b""
-        while True:
-            start = data.find(self._marker)
-            end = data.find(b"\n", start) if start >= 0 else -1
-            if end < 0:
-                break
-            self._pass_on(data[:start])
-            self._marks.append((int(data[start + len(self._marker) : end]), self._offset))
-            data = data[end + 1 :]
-        if start < 0:
-            # The beginning of a mark may be at the end of what was read.
-            start = max(data.rfind(self._marker[:1]), 0)
-            if not self._marker.startswith(data[start:]):
-                start = len(data)
-        self._held = data[start:]
-        self._pass_on(data[:start])
+        start = 0
+        for mark in self._mark.finditer(data):
+            self._pass_on(data[start : mark.start()])
+            self._marks.append((int(mark[1]), self._offset))
+            start = mark.end()
+        # The beginning of a mark may be at the end of what was read.
+        end = max(data.rfind(self._marker[:1]), start)
+        is_possible = self._marker.startswith(data[end : end + len(self._marker)])
+        if not is_possible or len(data) - end > len(self._marker) + LONGEST_INDEX:
+            end = len(data)
+        self._held = data[end:]
+        self._pass_on(data[start:end])
 
     def _pass_on(self, data: bytes) -> None:
         if not self._is_cut:
             self._keep(data)
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._shown, view) :]
-        except OSError:
-            # Nobody reads the task's own streams: the outcome carries the output all the same.
-            return
+        self.shown.write(data)
 
     def _keep(self, data: bytes) -> None:
         """Spool it; once that fails, spool nothing more: the end of what is there gives way to a note."""
@@ -101,8 +163,8 @@ class Stream:
                 view = view[written:]
         except OSError as error:
             self._is_cut = True
+            say("the output is kept no further: %s" % error)
             try:
-                os.write(2, b"covalent-parallel: the output is kept no further: %s\n" % str(error).encode())
                 if self._offset >= len(DISK_FULL):
                     # These bytes have their place on the disk already.
                     self._spool.seek(self._offset - len(DISK_FULL))

@@ -7,7 +7,7 @@ import selectors
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..protocol.envelope import Envelope
 from .outcome_report import Ending
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 2.0
 TICK_SECONDS = 1.0
 STACK_DUMP_SECONDS = 0.5
+# Of processes that the electron has left behind, if it leaves them faster than they can be reaped
+REAPS_PER_TURN = 100
 PR_SET_PDEATHSIG = 1
 
 
@@ -77,30 +79,23 @@ def _watch(
     terminated: List[int],
     tick: Optional[Callable[[Sequence[Stream]], None]],
 ) -> Ending:
-    selector = selectors.DefaultSelector()
-    for stream in streams:
-        selector.register(stream.read, selectors.EVENT_READ, stream)
-    selector.register(notice, selectors.EVENT_READ, None)
+    output = _OutputPump(streams, notice)
     reason = ""
     deadline = time.monotonic() + time_limit_seconds
     status = usage = None
     while True:
         wait = max(0.0, deadline - time.monotonic())
-        for key, _ in selector.select(wait if tick is None else min(wait, TICK_SECONDS)):
-            if key.data is None:
-                _empty(notice)
-            elif not key.data.pump():
-                selector.unregister(key.fd)
+        output.turn(wait if tick is None else min(wait, TICK_SECONDS))
         if tick is not None and status is None:
             tick(streams)
         if status is None:
             status, usage = _reap(child)
             if status is not None:
-                # What the electron left in the pipes is read; what a process it left behind writes is waited for
-                # this long only.
+                # What the electron left in the pipes is read, and shown; what a process it left behind writes is
+                # waited for this long only, as is whoever reads the task's own streams.
                 deadline = time.monotonic() + DRAIN_SECONDS
         if status is not None:
-            if len(selector.get_map()) == 1 or time.monotonic() >= deadline:
+            if output.is_done or time.monotonic() >= deadline:
                 break
         elif terminated:
             reason = "terminated"
@@ -111,41 +106,80 @@ def _watch(
             # First the electron shows where it stands (faulthandler is registered for SIGUSR2), then it is killed.
             reason = reason or "time_limit"
             _send(child, signal.SIGUSR2)
-            _pump_for(selector, STACK_DUMP_SECONDS)
+            until = time.monotonic() + STACK_DUMP_SECONDS
+            while time.monotonic() < until:
+                output.turn(max(0.0, until - time.monotonic()))
             _kill_group(child)
             deadline = time.monotonic() + DRAIN_SECONDS
     _kill_group(child)
-    for stream in streams:
-        stream.pump()
-        stream.finish()
-    selector.close()
+    output.close()
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
     peak = usage.ru_maxrss * 1024 if usage is not None else 0
     return Ending(exit_status, killed_by, reason, peak)
 
 
+class _OutputPump:
+    """Moves the electron's output, a bounded amount at a time; `notice` is readable when a signal has come."""
+
+    def __init__(self, streams: Sequence[Stream], notice: int):
+        self._streams = streams
+        self._notice = notice
+        self._selector = selectors.DefaultSelector()
+        self._open = {stream.read: stream for stream in streams}
+        self._full: "Set[int]" = set()
+        for descriptor in (notice, *self._open):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the pipes have no writer any more, and all that was in them is shown."""
+        return not self._open and not self._full
+
+    def turn(self, seconds: float) -> None:
+        """Wait so long at most for something to move, and move it."""
+        for key, _ in self._selector.select(seconds):
+            if key.fd == self._notice:
+                _empty(self._notice)
+            elif key.fd in self._open and not self._open[key.fd].pump():
+                self._selector.unregister(key.fd)
+                del self._open[key.fd]
+        for stream in self._streams:
+            self._watch_reader(stream, stream.shown.flush())
+
+    def _watch_reader(self, stream: Stream, is_full: bool) -> None:
+        """Notice when there is room again where a stream is shown, as long as something waits for that."""
+        shown = stream.shown.descriptor
+        if is_full and shown not in self._full:
+            self._full.add(shown)
+            self._selector.register(shown, selectors.EVENT_WRITE)
+        elif not is_full and shown in self._full:
+            self._full.remove(shown)
+            self._selector.unregister(shown)
+
+    def close(self) -> None:
+        """Move what is left in the pipes, as far as it can be shown at once."""
+        for stream in self._streams:
+            stream.pump()
+            stream.finish()
+            stream.shown.give_up()
+        self._selector.close()
+
+
 def _reap(child: int) -> Tuple[Optional[int], Optional[resource.struct_rusage]]:
     """The electron's wait status and resource usage once it has ended; as process 1, orphans are reaped as well."""
-    while True:
+    process = child
+    for _ in range(REAPS_PER_TURN):
         try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(process, os.WNOHANG)
         except ChildProcessError:
             return None, None
         if pid == child:
             return status, usage
-        if pid == 0:
+        if pid == 0 and process == -1:
             return None, None
-
-
-def _pump_for(selector: selectors.BaseSelector, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for key, _ in selector.select(max(0.0, until - time.monotonic())):
-            if key.data is None:
-                _empty(key.fd)
-            elif not key.data.pump():
-                selector.unregister(key.fd)
+        process = -1
+    return None, None
 
 
 def _empty(descriptor: int) -> None:

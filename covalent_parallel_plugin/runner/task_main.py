@@ -19,7 +19,8 @@ from ..protocol import exit_codes
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
-from .outcome_report import Ending, outcome_of, partial_of
+from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
+from .output_capture import say
 from .supervise import supervise
 
 
@@ -40,8 +41,11 @@ def main() -> int:
     """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
     try:
         return _main(time.time())
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            say("the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs: %s" % error)
+            return exit_codes.EXIT_NO_SPACE
+        say("the runner failed\n" + traceback.format_exc())
         return exit_codes.EXIT_RUNNER_FAILED
 
 
@@ -52,16 +56,22 @@ def _main(started: float) -> int:
     try:
         return _run_task(task, bucket, folder, started)
     except storage.BucketError as error:
-        _say(str(error))
-        if error.status == 404:
-            return exit_codes.EXIT_NO_CALL
-        return exit_codes.EXIT_BUCKET_UNREADABLE
+        say(str(error))
+        return _exit_status(error)
     except envelopes.WireError as error:
-        _say("the call in the bucket is refused: %s" % error)
+        say("the call in the bucket is refused: %s" % error)
         return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exit_status(error: storage.BucketError) -> int:
+    if error.is_write:
+        return exit_codes.EXIT_NOT_DELIVERED if error.is_denied else exit_codes.EXIT_DELIVERY_FAILED
+    if error.status == 404:
+        return exit_codes.EXIT_NO_CALL
+    return exit_codes.EXIT_BUCKET_UNREADABLE if error.is_denied else exit_codes.EXIT_BUCKET_UNREACHABLE
 
 
 def _read_environment() -> TaskEnvironment:
@@ -109,7 +119,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
         _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
         return exit_codes.EXIT_TERMINATED
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
-        _say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
+        say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
         _deliver_partial(bucket, task, folder)
         return exit_codes.EXIT_RETRY_EXCEPTION
     header.update(
@@ -123,12 +133,8 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     )
     if task.keep_objects:
         _deliver_long_streams(bucket, task, folder)
-    try:
-        if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
-            _say("another attempt of this task has delivered its outcome before")
-    except storage.BucketError as error:
-        _say(str(error))
-        return exit_codes.EXIT_NOT_DELIVERED
+    if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
+        say("another attempt of this task has delivered its outcome before")
     return exit_codes.EXIT_DELIVERED
 
 
@@ -153,7 +159,7 @@ def _run_items(
         try:
             delivery.send_unsent(streams)
         except storage.BucketError as error:
-            _say(str(error))
+            say(str(error))
         # The output of what was sent is with it.
         return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}
     header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
@@ -181,7 +187,7 @@ def _deliver_partial(
     try:
         _deliver(bucket, name, header, parts, task, envelopes.PARTIAL)
     except storage.BucketError as error:
-        _say(str(error))
+        say(str(error))
 
 
 def _deliver(
@@ -205,8 +211,4 @@ def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, f
             try:
                 bucket.put(name, part.size, lambda part=part: envelopes.envelope_chunks(b"", {"": part}))  # type: ignore[misc]
             except storage.BucketError as error:
-                _say(str(error))
-
-
-def _say(text: str) -> None:
-    sys.stderr.write("covalent-parallel: %s\n" % text)
+                say(str(error))

@@ -424,15 +424,6 @@ def test_a_job_that_somebody_else_ends_is_told(way: Way, how: str) -> None:
     assert way.left == []
 
 
-def test_a_runner_that_was_deleted_is_staged_again_and_the_call_run_again(way: Way, store: ObjectStore) -> None:
-    assert way.value(lambda: 1) == 1
-    for name in store.names("covalent-parallel-runner/"):
-        store.delete(name)
-    way.call = replace(way.call, dispatch_id=str(uuid.uuid4()))
-    assert way.value(lambda: 2) == 2
-    assert way.left == []
-
-
 def test_a_task_that_never_reports_back_shows_exit_code_and_last_lines(way: Way) -> None:
     def kills_its_supervisor() -> None:
         import os

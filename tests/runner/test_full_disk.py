@@ -13,6 +13,7 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION
+from covalent_parallel_plugin.protocol.exit_codes import EXIT_NO_SPACE
 from covalent_parallel_plugin.runner.outcome_report import head_and_tail
 from covalent_parallel_plugin.runner.output_capture import DISK_FULL, Stream
 
@@ -105,6 +106,14 @@ def test_a_runner_that_does_not_fit_on_the_disk_is_told_so(make_task: Any, with_
     task = make_task(len, [])
     task.python = with_mounts(task.python, 'mount -t tmpfs -o size=8k none "$TMPDIR"')
     ended = task.run()
-    assert ended.status == 70
+    assert ended.status == EXIT_NO_SPACE
     assert "the runner cannot be written" in ended.stderr
     assert "No space left on device: raise boot_disk_gb, or the size of its --tmpfs" in ended.stderr
+
+
+def test_a_call_that_does_not_fit_on_the_disk_is_told_so(make_task: Any, with_mounts: Any) -> None:
+    task = make_task(len, os.urandom(4_000_000))
+    task.python = with_mounts(task.python, 'mount -t tmpfs -o size=3m none "$TMPDIR"')
+    ended = task.run()
+    assert ended.status == EXIT_NO_SPACE
+    assert "the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs" in ended.stderr

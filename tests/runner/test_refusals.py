@@ -11,7 +11,13 @@ import pytest
 
 from covalent_parallel_plugin.protocol.envelope import REFUSED, VALUE
 from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, ENV_RUNNER
-from covalent_parallel_plugin.protocol.exit_codes import EXIT_BAD_DIGEST, EXIT_DELIVERED, EXIT_NO_CALL
+from covalent_parallel_plugin.protocol.exit_codes import (
+    EXIT_BAD_DIGEST,
+    EXIT_BAD_RUNNER,
+    EXIT_DELIVERED,
+    EXIT_NO_CALL,
+    EXIT_NO_RUNNER,
+)
 from covalent_parallel_plugin.protocol.object_names import call_name
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -120,7 +126,7 @@ def test_a_missing_call_is_told_by_the_exit_status(make_task: Any) -> None:
 
 def test_a_missing_bucket_is_told_by_the_exit_status(make_task: Any) -> None:
     ended = make_task(len, []).run(**{ENV_BUCKET: "not-there"})
-    assert ended.status == EXIT_NO_CALL
+    assert ended.status == EXIT_NO_RUNNER
     assert "gs://not-there/" in ended.stderr
 
 
@@ -129,7 +135,7 @@ def test_a_runner_that_the_job_does_not_pin_is_not_started(make_task: Any) -> No
     name = f"covalent-parallel/{task.call.dispatch_id}/forged.zip"
     task.store.put(name, b"not the runner")
     ended = task.run(**{ENV_RUNNER: name})
-    assert ended.status == EXIT_BAD_DIGEST
+    assert ended.status == EXIT_BAD_RUNNER
     assert task.outcome() is None
 
 

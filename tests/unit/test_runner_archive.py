@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from covalent_parallel_plugin import __version__
 from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.protocol import exit_codes
+from covalent_parallel_plugin.runner import bootstrap
 
 
 def test_the_bytes_are_the_same_whenever_they_are_made() -> None:
@@ -48,6 +51,14 @@ def test_the_bootstrap_has_no_docstring_and_reads_on_old_pythons() -> None:
     source = runner_archive.bootstrap_source()
     assert ast.get_docstring(ast.parse(source)) is None
     ast.parse(source, feature_version=(3, 5))
+
+
+def test_the_bootstraps_exit_statuses_are_the_packages() -> None:
+    source = Path(bootstrap.__file__).read_text(encoding="utf-8")
+    exits = re.findall(r"sys\.exit\((.*)\)\n", source)
+    found = {int(number) for text in exits for number in re.findall(r"(?<!\d)\d\d(?!\d)", text)}
+    defined = {value for name, value in vars(exit_codes).items() if name.startswith("EXIT_")}
+    assert {exit_codes.EXIT_NO_RUNNER, exit_codes.EXIT_BAD_RUNNER} < found <= defined
 
 
 def test_what_travels_reads_on_python_3_7() -> None:
