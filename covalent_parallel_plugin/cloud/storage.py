@@ -19,10 +19,9 @@ from .page_limit import PageLimit
 from .retry import BlockingRetry
 from .threads import THREADS, TransferStoppedError
 
-# How long each piece may take that is sent, and how long the answer is waited for
-REQUEST_TIMEOUT_SECONDS = 60.0
-# The same for the first byte of what is read; `bounded_pool` has the bounds for those that follow
-READ_TIMEOUT_SECONDS = 20.0
+# How long each piece may take that is sent, and how long the first byte of the answer; `bounded_pool` bounds the others
+SEND_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 # How long a request is tried again after its first failure; the second for a server on this machine, which is there or
 # is not
 PATIENCE_SECONDS = 120.0
@@ -111,8 +110,7 @@ class ObjectStore:
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
         retry = _retry(client._connection.API_BASE_URL, patience_seconds)
-        self._writing = {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
-        self._reading = {"retry": retry, "timeout": (REQUEST_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)}
+        self._patience = {"retry": retry, "timeout": (SEND_SECONDS, ANSWER_SECONDS)}
         self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
 
     @classmethod
@@ -156,7 +154,7 @@ class ObjectStore:
 
     def _upload(self, name: str, source: bytes | Sequence[bytes]) -> None:
         blob = self._bucket.blob(name)
-        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._writing}
+        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
         if isinstance(source, bytes):
             blob.upload_from_string(source, **how)
         elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
@@ -185,7 +183,7 @@ class ObjectStore:
                 target.seek(0)
                 target.truncate()
                 blob = self._bucket.blob(name)
-                blob.download_to_file(target, raw_download=True, **self._reading)
+                blob.download_to_file(target, raw_download=True, **self._patience)
                 if not blob.crc32c and not blob.md5_hash:
                     # Not Cloud Storage's answer, but perhaps a page that asks for a login
                     raise CorruptObjectError("no checksum came with it")
@@ -210,7 +208,7 @@ class ObjectStore:
         from google.api_core.exceptions import NotFound
 
         try:
-            self._bucket.delete_blob(name, **self._writing)
+            self._bucket.delete_blob(name, **self._patience)
         except NotFound:
             return False
         except Exception as error:
@@ -218,20 +216,24 @@ class ObjectStore:
         return True
 
     def delete_all(self, names: Iterable[str]) -> dict[str, CloudError]:
-        """Delete objects, each of them whatever becomes of the others; one that was refused is tried once more.
+        """Delete objects, each of them whatever becomes of the others.
+
+        One that was refused, or was not found, is tried once more: a proxy may have answered.
 
         Returns:
             For each object that is left, why.
         """
-        left: dict[str, CloudError] = {}
-        for tried in (names, left):
-            for name in list(tried):
+        rest = list(names)
+        for _ in range(2):
+            again: dict[str, CloudError | None] = {}
+            for name in rest:
                 try:
-                    self.delete(name)
-                    left.pop(name, None)
+                    if not self.delete(name):
+                        again[name] = None
                 except CloudError as error:
-                    left[name] = error
-        return left
+                    again[name] = error
+            rest = list(again)
+        return {name: error for name, error in again.items() if error is not None}
 
     def names(self, prefix: str) -> list[str]:
         """The names of the objects that start so."""
@@ -250,7 +252,7 @@ class ObjectStore:
                 self._bucket,
                 prefix=prefix,
                 fields="items(name,size,timeCreated),nextPageToken",
-                **self._reading,
+                **self._patience,
             )
             for page in blobs.pages:
                 found += [

@@ -127,11 +127,12 @@ def test_a_refused_deletion_does_not_stop_the_others(
     assert store.names(f"{name}/") == names[:1]
 
 
+@pytest.mark.parametrize("code", [401, 403, 404, 410])
 def test_a_deletion_that_is_refused_once_is_tried_again(
-    store: ObjectStore, name: str, strike: Callable[..., None]
+    store: ObjectStore, name: str, strike: Callable[..., None], code: int
 ) -> None:
     store.put(name, b"")
-    strike(Fault("storage.error", request="objects.delete", code=403, first=1))
+    strike(Fault("storage.error", request="objects.delete", code=code, first=1))
     assert store.delete_all([name, f"{name}-never-there"]) == {}
     assert store.names(name) == []
 
