@@ -146,7 +146,7 @@ class ObjectStore:
             except PreconditionFailed:
                 return False
             except Exception as error:
-                if is_last or not _is_upload_gone(error):
+                if is_last or not (_is_upload_gone(error) or _is_foreign_page(error)):
                     raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
             else:
                 return True
@@ -285,7 +285,11 @@ def _retry(address: str, seconds: float | None) -> BlockingRetry:
     is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
     if seconds is None:
         seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    return BlockingRetry(service_at("Cloud Storage", address, is_local), seconds, DEFAULT_RETRY._predicate)
+    return BlockingRetry(
+        service_at("Cloud Storage", address, is_local),
+        seconds,
+        lambda error: DEFAULT_RETRY._predicate(error) or _is_foreign_page(error),
+    )
 
 
 def _target_failure(error: Exception, what: str) -> Exception:
@@ -300,6 +304,13 @@ def _target_failure(error: Exception, what: str) -> Exception:
 def _is_upload_gone(error: Any) -> bool:
     """Whether the session of an upload in several requests is there no more, or never was."""
     return getattr(error, "code", None) in (404, 410) and not _is_bucket_missing(error)
+
+
+def _is_foreign_page(error: Exception) -> bool:
+    """Whether the answer was no JSON: not Cloud Storage's, but perhaps a page that asks for a login."""
+    from requests.exceptions import JSONDecodeError
+
+    return isinstance(error, JSONDecodeError)
 
 
 def _has_arrived_changed(error: Exception) -> bool:

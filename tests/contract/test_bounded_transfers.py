@@ -111,6 +111,14 @@ def test_a_page_of_somebody_else_is_no_object(serve: Serve) -> None:
         assert stream.getvalue() == DATA
 
 
+def test_a_page_of_somebody_else_is_no_answer_to_a_write_or_a_list(serve: Serve) -> None:
+    login = page(b"<html>please log in</html>")
+    store, server = serve(login, page(b'{"name": "x"}'), login, page(b'{"items": [{"name": "x"}]}'))
+    assert store.put("x", b"data") is True
+    assert store.names("x") == ["x"]
+    assert len(server.heads) == 4
+
+
 def test_an_object_that_never_has_a_checksum_is_not_believed(serve: Serve) -> None:
     store, _ = serve(page(b"<html>please log in</html>"))
     with pytest.raises(CorruptObjectError, match=r"gs://covalent/x arrived changed 3 times"):
