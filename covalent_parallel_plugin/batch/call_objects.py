@@ -119,8 +119,8 @@ class CallObjects:
         if self.is_single_attempt:
             names = (identity.object_name, identity.task().outcome_name)
         failure: CloudError | None = None
-        for _ in range(DELETE_TRIES):
-            left = []
+        for number in range(DELETE_TRIES):
+            left, is_last = [], number == DELETE_TRIES - 1
             try:
                 names = store.names(folder) if names is None else names
             except CloudError as error:
@@ -130,8 +130,8 @@ class CallObjects:
                 if is_result(name, identity.folder) and not self.may_delete_results:
                     continue
                 try:
-                    if time.monotonic() < until:
-                        store.delete(name)
+                    # What is not found is asked for once more: a proxy may have answered.
+                    if time.monotonic() < until and (store.delete(name) or is_last):
                         continue
                 except CloudError as error:
                     failure = error

@@ -19,10 +19,9 @@ from .page_limit import PageLimit
 from .retry import BlockingRetry
 from .threads import THREADS, TransferStoppedError
 
-# How long each piece may take that is sent, and how long the answer is waited for
-REQUEST_TIMEOUT_SECONDS = 60.0
-# The same for the first byte of what is read; `bounded_pool` has the bounds for those that follow
-READ_TIMEOUT_SECONDS = 20.0
+# How long each piece may take that is sent, and how long the first byte of the answer; `bounded_pool` bounds the others
+SEND_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 # How long a request is tried again after its first failure; the second for a server on this machine, which is there or
 # is not
 PATIENCE_SECONDS = 120.0
@@ -113,8 +112,7 @@ class ObjectStore:
         self._bucket = client.bucket(bucket_name)
         self.bucket_name = bucket_name
         retry = _retry(client._connection.API_BASE_URL, patience_seconds)
-        self._writing = {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
-        self._reading = {"retry": retry, "timeout": (REQUEST_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)}
+        self._patience = {"retry": retry, "timeout": (SEND_SECONDS, ANSWER_SECONDS)}
         self.place = (client._connection.API_BASE_URL, client.project, bucket_name)
 
     @classmethod
@@ -150,7 +148,7 @@ class ObjectStore:
             except PreconditionFailed:
                 return False
             except Exception as error:
-                if is_last or not _is_upload_gone(error):
+                if is_last or not (_is_upload_gone(error) or _is_foreign_page(error)):
                     raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
             else:
                 return True
@@ -158,7 +156,7 @@ class ObjectStore:
 
     def _upload(self, name: str, source: bytes | Sequence[bytes]) -> None:
         blob = self._bucket.blob(name)
-        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._writing}
+        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
         if isinstance(source, bytes):
             blob.upload_from_string(source, **how)
         elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
@@ -187,7 +185,7 @@ class ObjectStore:
                 target.seek(0)
                 target.truncate()
                 blob = self._bucket.blob(name)
-                blob.download_to_file(target, raw_download=True, **self._reading)
+                blob.download_to_file(target, raw_download=True, **self._patience)
                 if not blob.crc32c and not blob.md5_hash:
                     # Not Cloud Storage's answer, but perhaps a page that asks for a login
                     raise CorruptObjectError("no checksum came with it")
@@ -212,7 +210,7 @@ class ObjectStore:
         from google.api_core.exceptions import NotFound
 
         try:
-            self._bucket.delete_blob(name, **self._writing)
+            self._bucket.delete_blob(name, **self._patience)
         except NotFound:
             return False
         except Exception as error:
@@ -236,7 +234,7 @@ class ObjectStore:
                 self._bucket,
                 prefix=prefix,
                 fields="items(name,size,timeCreated),nextPageToken",
-                **self._reading,
+                **self._patience,
             )
             for page in blobs.pages:
                 found += [
@@ -282,7 +280,11 @@ def _retry(address: str, seconds: float | None) -> BlockingRetry:
     is_local = bool(os.environ.get(STORAGE_EMULATOR_HOST))
     if seconds is None:
         seconds = LOCAL_PATIENCE_SECONDS if is_local else PATIENCE_SECONDS
-    return BlockingRetry(service_at("Cloud Storage", address, is_local), seconds, DEFAULT_RETRY._predicate)
+    return BlockingRetry(
+        service_at("Cloud Storage", address, is_local),
+        seconds,
+        lambda error: DEFAULT_RETRY._predicate(error) or _is_foreign_page(error),
+    )
 
 
 def _target_failure(error: Exception, what: str) -> Exception:
@@ -299,6 +301,13 @@ def _target_failure(error: Exception, what: str) -> Exception:
 def _is_upload_gone(error: Any) -> bool:
     """Whether the session of an upload in several requests is there no more, or never was."""
     return getattr(error, "code", None) in (404, 410) and not _is_bucket_missing(error)
+
+
+def _is_foreign_page(error: Exception) -> bool:
+    """Whether the answer was no JSON: not Cloud Storage's, but perhaps a page that asks for a login."""
+    from requests.exceptions import JSONDecodeError
+
+    return isinstance(error, JSONDecodeError)
 
 
 def _has_arrived_changed(error: Exception) -> bool:

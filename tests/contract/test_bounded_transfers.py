@@ -22,7 +22,7 @@ from covalent_parallel_plugin.errors import CacheDirError, CloudError
 
 SECONDS = 30
 DATA = bytes(range(256)) * 40
-BOUNDS = Bounds(least_bytes=2000, least_seconds=0.3, longest_seconds=1.5)
+BOUNDS = Bounds(least_bytes=2000, least_seconds=0.3)
 
 Serve = Callable[..., tuple[ObjectStore, OddStorage]]
 
@@ -77,12 +77,19 @@ def too_long(connection: socket.socket, start: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "first",
-    [trickling(head(DATA, length=len(DATA)) + DATA), trickling(b"HTTP/1.1 200 " + bytes(5000)), endless, half],
+    ("first", "bounds"),
+    [
+        (trickling(head(DATA, length=len(DATA)) + DATA), BOUNDS),
+        (trickling(b"HTTP/1.1 200 " + bytes(5000)), BOUNDS),
+        (endless, Bounds(longest_seconds=0.5)),
+        (half, Bounds()),
+    ],
     ids=["a byte now and then", "a head without end", "a body without end", "half of it"],
 )
-def test_a_download_that_does_not_come_is_abandoned_and_tried_again(serve: Serve, first: Answer) -> None:
-    store, server = serve(first, whole(DATA))
+def test_a_download_that_does_not_come_is_abandoned_and_tried_again(
+    serve: Serve, first: Answer, bounds: Bounds
+) -> None:
+    store, server = serve(first, whole(DATA), bounds=bounds)
     with io.BytesIO() as stream:
         assert store.get("x", stream) is True
         assert stream.getvalue() == DATA
@@ -102,6 +109,14 @@ def test_a_page_of_somebody_else_is_no_object(serve: Serve) -> None:
     with io.BytesIO() as stream:
         assert store.get("x", stream) is True
         assert stream.getvalue() == DATA
+
+
+def test_a_page_of_somebody_else_is_no_answer_to_a_write_or_a_list(serve: Serve) -> None:
+    login = page(b"<html>please log in</html>")
+    store, server = serve(login, page(b'{"name": "x"}'), login, page(b'{"items": [{"name": "x"}]}'))
+    assert store.put("x", b"data") is True
+    assert store.names("x") == ["x"]
+    assert len(server.heads) == 4
 
 
 def test_an_object_that_never_has_a_checksum_is_not_believed(serve: Serve) -> None:
