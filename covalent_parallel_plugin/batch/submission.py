@@ -85,9 +85,8 @@ class Submission:
             self._may_exist, self._is_confirmed = True, False
             # The same for every try of this very request, and for no other one
             request_id = str(uuid.uuid5(REQUESTS, f"{owner.identity.call_id} {job_id}"))
-            creation = self._batch.create(settings.parent, job, job_id, request_id)
             try:
-                await self._cancelled.unless(creation)
+                await self._request(settings.parent, job, job_id, request_id)
             except AlreadyExistsError:
                 if not await self._owns_job():
                     self._may_exist = False
@@ -104,6 +103,23 @@ class Submission:
         raise CloudError(
             f"{owner.title} could not be submitted: jobs of other calls hold its names, such as {self.job_name}"
         )
+
+    async def _request(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> None:
+        """Ask for the job; after an answer that is neither a refusal nor an outage, as a proxy gives, once more.
+
+        Raises:
+            AlreadyExistsError: the id is taken, perhaps by this very request.
+            CloudError: Batch refused it, or could not be reached.
+            CancelledCall: the user cancelled meanwhile.
+        """
+        try:
+            await self._cancelled.unless(self._batch.create(parent, job, job_id, request_id))
+        except CloudError as error:
+            if isinstance(error, (AlreadyExistsError, UnavailableError)) or is_refusal(error):
+                raise
+            logger.warning("%s is submitted once more, since the answer was: %s", self._owner.title, error)
+            await self._cancelled.unless(asyncio.sleep(UNSEEN_PAUSE_SECONDS))
+            await self._cancelled.unless(self._batch.create(parent, job, job_id, request_id))
 
     async def end(self, meanwhile: Callable[[], Awaitable[None]]) -> bool:
         """Cancel the job unless it has ended, and wait for its end, for a while; `meanwhile` runs beside the request.

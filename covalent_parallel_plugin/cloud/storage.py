@@ -135,7 +135,7 @@ class ObjectStore:
         """Write an object that must not exist yet, given whole or in the pieces in which it lies in memory.
 
         Large ones have no checksum of Cloud Storage's on their way: what is in pieces here carries its own. An upload
-        whose session is gone starts anew.
+        whose session is gone, or that is answered oddly, as by a proxy, starts anew.
 
         Returns:
             False if it was there already, as also after a retry of a write whose answer was lost.
@@ -146,9 +146,10 @@ class ObjectStore:
             try:
                 self._upload(name, source)
             except PreconditionFailed:
-                return False
+                if is_last or name in self.names(name):
+                    return False
             except Exception as error:
-                if is_last or not (_is_upload_gone(error) or _is_foreign_page(error)):
+                if is_last or _is_refusal(error):
                     raise self._failure(error, f"write gs://{self.bucket_name}/{name}") from error
             else:
                 return True
@@ -298,9 +299,16 @@ def _target_failure(error: Exception, what: str) -> Exception:
     return CacheDirError(f"{place} cannot be written to cache_dir ({reason}): name another folder")
 
 
-def _is_upload_gone(error: Any) -> bool:
-    """Whether the session of an upload in several requests is there no more, or never was."""
-    return getattr(error, "code", None) in (404, 410) and not _is_bucket_missing(error)
+def _is_refusal(error: Any) -> bool:
+    """Whether an upload was refused by Cloud Storage itself, or tried for too long.
+
+    Anything else may be a proxy's answer, or that the session of an upload in several requests is gone (404, 410).
+    """
+    from google.api_core.exceptions import GoogleAPICallError
+
+    return not (_is_foreign_page(error) or isinstance(error, GoogleAPICallError)) or (
+        error.code in (400, 401, 403) or _is_bucket_missing(error)
+    )
 
 
 def _is_foreign_page(error: Exception) -> bool:
