@@ -17,6 +17,10 @@ def seven() -> int:
     return 7
 
 
+def double(number: int) -> int:
+    return 2 * number
+
+
 def slowly() -> int:
     """Long enough for what strikes after half a second, and short enough to come to its end."""
     print("has begun", flush=True)

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from covalent._workflow.transportable_object import TransportableObject
 
+from covalent_parallel_plugin import pmap
 from covalent_parallel_plugin.cloud import batch as cloud_batch
 from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.covalent_api.graph_inputs import PickledValue
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+from covalent_parallel_plugin.protocol.map_marker import items_label
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -32,6 +36,7 @@ class Case:
 
     Attributes:
         function: what runs.
+        items: those of a map, where `function` is one.
         faults: those of `rpc`, `attempt` and `job` strike this call's jobs only, those of `storage` only its objects.
         options: of the executor.
         value: what is returned, where `error` is None.
@@ -42,7 +47,7 @@ class Case:
         left: the objects that stay, by their names in the call's folder.
     """
 
-    function: Callable[[], Any]
+    function: Callable[..., Any]
     faults: Sequence[Fault] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     value: Any = 7
@@ -51,6 +56,7 @@ class Case:
     jobs: Sequence[str] = ("SUCCEEDED",)
     attempts: int | None = None
     left: Sequence[str] = ()
+    items: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,11 @@ def call(case: Case, bucket: str, cache_dir: Path, dispatch_id: str) -> Any:
         "cache_dir": str(cache_dir),
     }
     executor = GCPBatchExecutor(**common | dict(case.options))
-    return executor.run(case.function, [], {}, {"dispatch_id": dispatch_id, "node_id": 0})
+    function, args = case.function, []
+    if case.items is not None:
+        function = pmap(case.function)._electron.electron_object.function
+        args = [TransportableObject(PickledValue(list(case.items), items_label(len(case.items))))]
+    return executor.run(function, args, {}, {"dispatch_id": dispatch_id, "node_id": 0})
 
 
 async def _run_all(
