@@ -163,6 +163,7 @@ class Clock:
         (404, False, 2, 6),
         (403, True, 40, 80),
         (410, True, 40, 80),
+        (412, True, 40, 80),
     ],
 )
 def test_patience_with_an_answer_is_bounded(
@@ -234,12 +235,3 @@ def test_an_outcome_that_is_there_already_is_delivered(emulator: Emulator) -> No
     assert bucket.put(name, 4, lambda: [b"text"])
     assert not bucket.put(name, 4, lambda: [b"else"])
     bucket.close()
-
-
-def test_a_bucket_that_denies_what_it_claims_is_not_believed_for_ever(emulator: Emulator) -> None:
-    with OddStorage(emulator.environment[STORAGE_EMULATOR_HOST], status(412), "POST", times=1000) as storage:
-        bucket = BucketClient("covalent", storage.url)
-        with pytest.raises(BucketError) as raised:
-            bucket.put(f"denied-{os.getpid()}", 4, lambda: [b"text"])
-        bucket.close()
-    assert raised.value.status == 412
