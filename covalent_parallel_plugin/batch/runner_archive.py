@@ -114,11 +114,6 @@ def _put_back(store: Bucket) -> None:
     store.put(name, archive.data)
 
 
-def forget_runner(store: Bucket) -> None:
-    """A task did not find the archive: the next call puts it there again."""
-    _staged.discard(store.place)
-
-
 def _bytecode(source: bytes, name: str) -> bytes:
     """A .pyc that is never checked against its source (PEP 552); Pythons of other versions compile the source."""
     code = compile(source, name, "exec", dont_inherit=True)

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 
 from ..batch.call_objects import CallObjects
 from ..batch.job_evidence import EvidenceReader
-from ..batch.runner_archive import forget_runner
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
-from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_BUCKET_UNREADABLE, EXIT_NO_RUNNER
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import round_folder
 from ..settings import Settings
@@ -24,9 +22,6 @@ from .cache_folder import remake_folder
 from .download_buffer import DownloadBuffer
 from .outcome import Outcome, read_outcome, read_streams
 from .verdict import ElectronEvidence
-
-# The task may have found no runner in the bucket
-RUNNER_MISSING_STATUSES = (EXIT_NO_RUNNER, EXIT_BAD_RUNNER, EXIT_BUCKET_UNREADABLE)
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +67,6 @@ class Collector:
             return found
         reader = EvidenceReader(self.services, self.job_name)
         task = await reader.first_failed(job, silent)
-        if task is not None and task.exit_code in RUNNER_MISSING_STATUSES:
-            forget_runner(self.services.objects)
         found = replace(found, task=task)
         index = task.index if task is not None else min(silent, default=0)
         stdout, stderr = await run_in_thread(self._read_partial, index, round)
