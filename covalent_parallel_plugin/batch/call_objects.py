@@ -115,17 +115,16 @@ class CallObjects:
         """Delete the objects, results among them only if nobody needs them; what is left is logged by name."""
         store, identity = self._services.objects, self._owner.identity
         folder, until = f"{identity.folder}/", time.monotonic() + DELETE_SECONDS
-        names: Sequence[str] | None = None
-        if self.is_single_attempt:
-            names = (identity.object_name, identity.task().outcome_name)
+        names: Sequence[str] = (identity.object_name, identity.task().outcome_name)
+        is_listed = self.is_single_attempt
         failure: CloudError | None = None
         for number in range(DELETE_TRIES):
             left, is_last = [], number == DELETE_TRIES - 1
             try:
-                names = store.names(folder) if names is None else names
+                names = names if is_listed else store.names(folder)
+                is_listed = True
             except CloudError as error:
                 failure = error
-                continue
             for name in names:
                 if is_result(name, identity.folder) and not self.may_delete_results:
                     continue
@@ -137,5 +136,6 @@ class CallObjects:
                     failure = error
                 left.append(name)
             names = left
-        if names is None or names:
-            logger.warning("%s is left in the bucket: %s", ", ".join(names or (f"{folder}*",)), failure)
+        if names or not is_listed:
+            left = [*names, *([] if is_listed else [f"perhaps more in {folder}"])]
+            logger.warning("%s is left in the bucket: %s", ", ".join(left), failure)

@@ -96,6 +96,14 @@ async def wait_for_end(
     looked_for_delivery = started
     job: JobStatus | None = None
     told = ""
+
+    async def is_delivered_now() -> bool:
+        nonlocal looked_for_delivery
+        if clock() - looked_for_delivery < DELIVERY_SECONDS:
+            return False
+        looked_for_delivery = clock()
+        return await is_delivered()
+
     while True:
         try:
             status = await look(
@@ -111,10 +119,8 @@ async def wait_for_end(
                 looked_for_delivery = clock()
             if not trouble.is_borne(error):
                 return WatchResult(job, LOST, error)
-            if clock() - looked_for_delivery >= DELIVERY_SECONDS:
-                looked_for_delivery = clock()
-                if await is_delivered():
-                    return WatchResult(job, DELIVERED)
+            if await is_delivered_now():
+                return WatchResult(job, DELIVERED)
             continue
         trouble.end()
         now = clock()
@@ -124,6 +130,8 @@ async def wait_for_end(
                 return WatchResult(job, GONE)
             if job is None and now - started > UNSEEN_SECONDS:
                 return WatchResult(job, GONE)
+            if job is None and await is_delivered_now():
+                return WatchResult(job, DELIVERED)
             continue
         job = status
         missing_since = None

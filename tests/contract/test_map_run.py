@@ -682,6 +682,14 @@ def test_items_that_cannot_be_fetched_stay(way: MapWay) -> None:
     assert len(way.left) == 3
 
 
+def test_items_that_cannot_be_listed_stay_and_the_call_does_not(way: MapWay) -> None:
+    way.borne_seconds = 1
+    ended = way.go(item_of(way.ran), range(6), Fault("storage.error", request="objects.list", code=403))
+    assert type(ended.error) is PermissionDeniedError
+    assert ended.stdout == "6 items: 0 returned, 6 were not read; 3 tasks\n"
+    assert len(way.left) == 3
+
+
 def test_items_that_do_not_fit_here_stay(way: MapWay) -> None:
     async def replace_folder(way: MapWay, batch: BatchApi) -> None:
         await way.until(batch, lambda: bool(way.times_run()))

@@ -285,6 +285,15 @@ def test_what_is_delivered_ends_the_watching_of_a_job_that_batch_does_not_tell_o
     assert seen.sleeps == 8, "the first failure, and three times a minute"
 
 
+def test_what_is_delivered_ends_the_watching_of_a_job_that_is_not_found(proxy: BatchProxy) -> None:
+    async def is_delivered() -> bool:
+        return True
+
+    seen = watched(proxy.address, job_watch.DELIVERY_SECONDS / 2, is_delivered=is_delivered)
+    assert seen.watched == WatchResult(None, job_watch.DELIVERED)
+    assert seen.sleeps == 2
+
+
 def test_nobody_asks_for_what_is_delivered_while_batch_answers(script: BatchScript) -> None:
     async def is_delivered() -> bool:
         pytest.fail("the bucket was asked")
