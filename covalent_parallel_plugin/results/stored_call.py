@@ -14,7 +14,7 @@ from ..electron.outcome import Outcome, read_outcome, read_streams
 from ..electron.server_secret import ServerSecret
 from ..electron.value_buffer import IN_MEMORY_BYTES
 from ..errors import OutcomeError
-from ..protocol.envelope import ITEMS, OUTCOME, PARTIAL, ForgedError, WireError, read_header
+from ..protocol.envelope import ITEMS, OUTCOME, PARTIAL, ForgedError, WireError
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import PREFIX, STREAMS, ObjectName, parse_name
 
@@ -75,15 +75,15 @@ class StoredCall:
                 if not arrival.fetch(self.store, object_name):
                     self._note(object_name, "was deleted meanwhile")
                     return None
-                file = arrival.file
+                file, envelope = arrival.file, arrival.envelope
                 if name.kind == "partial":
                     found = AttemptOutput(*read_streams(file, self.identity.key, binding))
                 elif name.kind == "chunk":
-                    found = read_chunk(file, address, name.number, values)
-                elif self.is_map or self._has_items(file, binding):
-                    found = read_task(file, address, values)
+                    found = read_chunk(file, address, name.number, values, envelope)
+                elif self.is_map or (envelope is not None and envelope.header.get("outcome") == ITEMS):
+                    found = read_task(file, address, values, envelope)
                 else:
-                    found = read_outcome(file, address, arrival.sha256)
+                    found = read_outcome(file, address, arrival.sha256, envelope)
             except (OutcomeError, WireError, CorruptObjectError) as error:
                 self.forged += isinstance(error, ForgedError) or isinstance(error.__cause__, ForgedError)
                 self._note(object_name, str(error))
@@ -96,9 +96,6 @@ class StoredCall:
         object_name = self.identity.task(name.task, name.round).stream_name(name.kind)
         if not self.store.get(object_name, file):
             self._note(object_name, "was deleted meanwhile")
-
-    def _has_items(self, file: BinaryIO, binding: bytes) -> bool:
-        return read_header(file, self.identity.key, binding).header.get("outcome") == ITEMS
 
     def _note(self, object_name: str, what: str) -> None:
         self.problems.append(f"gs://{self.store.bucket_name}/{object_name}: {what}")
