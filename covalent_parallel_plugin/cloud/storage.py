@@ -196,7 +196,7 @@ class ObjectStore:
                 return False
             except Exception as error:
                 if target.error is not None:
-                    raise _target_failure(target.error, what) from target.error
+                    raise _target_failure(target.error, what)  # noqa: B904  # it has its own cause
                 if not _has_arrived_changed(error):
                     raise self._failure(error, what) from error
                 changed = error
@@ -289,14 +289,15 @@ def _retry(address: str, seconds: float | None) -> BlockingRetry:
 
 
 def _target_failure(error: Exception, what: str) -> Exception:
-    if isinstance(error, MemoryError):
-        return CacheDirError(f"{what.rpartition(' ')[2]} does not fit into this machine's memory: make room there")
-    if not isinstance(error, OSError) or isinstance(error, ParallelError):
+    """Return what a download's target raised, as this package's error where it is this machine's disk."""
+    if isinstance(error, ParallelError) or not isinstance(error, OSError):
         return error
     place, reason = what.rpartition(" ")[2], error.strerror or error
-    if error.errno in FULL:
-        return CacheDirError(f"{place} does not fit into cache_dir ({reason}): make room there, or name another folder")
-    return CacheDirError(f"{place} cannot be written to cache_dir ({reason}): name another folder")
+    remedy = "make room there, or name another folder" if error.errno in FULL else "name another folder"
+    happened = "does not fit into" if error.errno in FULL else "cannot be written to"
+    failure = CacheDirError(f"{place} {happened} cache_dir ({reason}): {remedy}")
+    failure.__cause__ = error
+    return failure
 
 
 def _is_refusal(error: Any) -> bool:
@@ -306,9 +307,9 @@ def _is_refusal(error: Any) -> bool:
     """
     from google.api_core.exceptions import GoogleAPICallError
 
-    return not (_is_foreign_page(error) or isinstance(error, GoogleAPICallError)) or (
-        error.code in (400, 401, 403) or _is_bucket_missing(error)
-    )
+    if not isinstance(error, GoogleAPICallError):
+        return not _is_foreign_page(error)
+    return error.code in (400, 401, 403) or _is_bucket_missing(error)
 
 
 def _is_foreign_page(error: Exception) -> bool:

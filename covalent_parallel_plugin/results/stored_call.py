@@ -64,13 +64,14 @@ class StoredCall:
         """
         address = self.identity.task(name.task, name.round)
         if name.kind == "outcome":
-            object_name, binding = address.outcome_name, address.binding(OUTCOME)
+            object_name, binding, title = address.outcome_name, address.binding(OUTCOME), "the outcome"
         elif name.kind == "chunk":
             object_name, binding = address.chunk_name(name.number), address.chunk_binding(name.number)
+            title = f"a chunk of items of task {name.task}"
         else:
-            object_name, binding = address.partial_name(name.attempt), address.binding(PARTIAL)
+            object_name, binding, title = address.partial_name(name.attempt), address.binding(PARTIAL), "the output"
         found: Outcome | TaskReport | AttemptOutput
-        with DownloadBuffer(values.folder, self.identity.key, binding, object_name, IN_MEMORY_BYTES) as arrival:
+        with DownloadBuffer(values.folder, self.identity.key, binding, title, IN_MEMORY_BYTES) as arrival:
             try:
                 if not arrival.fetch(self.store, object_name):
                     self._note(object_name, "was deleted meanwhile")

@@ -220,7 +220,7 @@ def test_an_object_put_in_the_place_of_another_one_is_refused(bucket: Bucket) ->
     bucket.store.get(source, copy)
     bucket.store.put(target, copy.getvalue())
     result = bucket.fetch()
-    assert (result.exit_code, f"gs://covalent/{target}: items of task 1" in result.output) == (1, True)
+    assert (result.exit_code, f"gs://covalent/{target}: a chunk of items of task 1" in result.output) == (1, True)
     assert bucket.files["node-0/item-00000.pickle"] == b"a"
 
 
