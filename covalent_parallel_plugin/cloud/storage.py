@@ -167,7 +167,7 @@ class ObjectStore:
             blob.upload_from_file(reader, size=reader.size, checksum=None, **how)
 
     def get(self, name: str, into: Target) -> bool:
-        """Copy an object into an empty file; False if there is none.
+        """Copy an object into an empty file; False if there is none, and no list has its name either.
 
         What `into` raises ends the transfer at once: it is not tried again, its connection is closed with what was
         still to come, and the exception comes out as it is (an OSError as a CacheDirError). So does a cancelled
@@ -175,6 +175,7 @@ class ObjectStore:
 
         Raises:
             CorruptObjectError: it never arrived as its checksum says.
+            MissingResourceError: it is listed and not found, so a proxy may have answered; or there is no bucket.
             CacheDirError: `into` has no room, or cannot be written to.
         """
         from google.api_core.exceptions import NotFound
@@ -191,7 +192,7 @@ class ObjectStore:
                     # Not Cloud Storage's answer, but perhaps a page that asks for a login
                     raise CorruptObjectError("no checksum came with it")
             except NotFound as error:
-                if _is_bucket_missing(error):
+                if _is_bucket_missing(error) or name in self.names(name):
                     raise self._failure(error, what) from error
                 return False
             except Exception as error:

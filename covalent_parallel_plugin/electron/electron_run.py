@@ -21,7 +21,7 @@ from .collect import Collector
 from .electron_job import electron_job, owner_of
 from .outcome import Outcome
 from .traceback_source import SourceText, with_source_lines
-from .verdict import ElectronEvidence, Verdict, spot_fallback_settings, verdict
+from .verdict import ElectronEvidence, Failure, Verdict, spot_fallback_settings, verdict, with_location
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,8 @@ class ElectronRun:
             if found.outcome is None and watched.error is not None:
                 raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
+            if isinstance(result, Failure) and isinstance(found.outcome, OutcomeError):
+                result = with_location(result, await jobs.objects.location("What it delivered stays"))
             if not await jobs.restage_lost_runner(found.exit_code):
                 another = spot_fallback_settings(result, settings)
                 if another is None:
@@ -103,7 +105,8 @@ class ElectronRun:
         jobs = self._jobs
         collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
         outcome = await collector.outcome(jobs.objects, watched.job)
-        jobs.objects.may_delete_results = outcome is not None
+        # One that is refused may have been changed on its way only.
+        jobs.objects.may_delete_results = isinstance(outcome, Outcome)
         if not isinstance(outcome, Outcome):
             found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason)
             return found if watched.error is not None else await collector.explain_missing(found)

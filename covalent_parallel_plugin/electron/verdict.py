@@ -19,6 +19,7 @@ from ..errors import (
     JobError,
     MachineLostError,
     OutcomeError,
+    ParallelError,
     RemoteTraceback,
     TaskKilledError,
     TaskRefusedError,
@@ -158,3 +159,12 @@ def _reported(settings: Settings, outcome: Outcome) -> Explanation:
         f"was killed ({code}); {used}, so unless it started other processes it was not for want of memory.",
         "Look for what sends signals in its code, or raise `memory`.",
     )
+
+
+def with_location(failure: Failure, where: str) -> Failure:
+    """The same failure with a sentence that says where the results are, in an error that is ours too."""
+    error = failure.error
+    if isinstance(error, ParallelError) and not isinstance(error, ElectronError):
+        # Not a new one, since each class has a constructor of its own.
+        error.args = (f"{error}\n{where}",)
+    return replace(failure, stderr=join_text(failure.stderr, f"{where}\n"))

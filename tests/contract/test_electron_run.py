@@ -278,9 +278,12 @@ def test_a_value_that_is_there_wins_over_a_job_that_somebody_deleted(way: Way) -
     assert way.left == []
 
 
-def test_an_outcome_whose_download_is_refused_for_a_while_is_fetched(way: Way, emulator: Emulator) -> None:
+@pytest.mark.parametrize(("code", "times"), [(403, 2), (404, 5)])
+def test_an_outcome_whose_download_is_refused_for_a_while_is_fetched(
+    way: Way, emulator: Emulator, code: int, times: int
+) -> None:
     emulator.faults.set(
-        Faults((Struck("storage.error", request="objects.download", object="*/outcome-0", code=403, first=2),))
+        Faults((Struck("storage.error", request="objects.download", object="*/outcome-0", code=code, first=times),))
     )
     try:
         assert way.value(lambda: 7) == 7

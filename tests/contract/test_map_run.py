@@ -37,6 +37,7 @@ from covalent_parallel_plugin.errors import (
     JobCancelledError,
     MachineLostError,
     MapError,
+    MissingResourceError,
     NoCapacityError,
     OutcomeError,
     ParallelError,
@@ -687,6 +688,21 @@ def test_items_that_cannot_be_listed_stay_and_the_call_does_not(way: MapWay) -> 
     ended = way.go(item_of(way.ran), range(6), Fault("storage.error", request="objects.list", code=403))
     assert type(ended.error) is PermissionDeniedError
     assert ended.stdout == "6 items: 0 returned, 6 were not read; 3 tasks\n"
+    assert len(way.left) == 3
+
+
+def test_items_that_are_listed_and_not_found_for_a_while_are_fetched(way: MapWay) -> None:
+    fault = Fault("storage.error", request="objects.download", object="*/outcome-*", code=404, first=9)
+    assert way.value(item_of(way.ran), range(6), fault) == SQUARES[:6]
+    assert way.times_run() == dict.fromkeys(range(6), 1)
+
+
+def test_items_that_are_listed_and_never_found_stay(way: MapWay) -> None:
+    way.borne_seconds = 1
+    fault = Fault("storage.error", request="objects.download", object="*/outcome-*", code=404)
+    ended = way.go(item_of(way.ran), range(6), fault)
+    assert type(ended.error) is MissingResourceError
+    assert ended.stdout.endswith("6 items: 0 returned, 6 were not read; 3 tasks\n")
     assert len(way.left) == 3
 
 

@@ -180,9 +180,9 @@ SCHEDULING: dict[str, Case] = {
     "quota-for-ever": Case(
         seven,
         [Fault("job.quota")],
-        {"queue_limit": 1},
+        {"queue_limit": 5},
         error=NoCapacityError,
-        words=["quota", "queue_limit of 1 s", "CODE_GCE_QUOTA_EXCEEDED"],
+        words=["quota", "queue_limit of 5 s", "CODE_GCE_QUOTA_EXCEEDED"],
         jobs=["CANCELLED"],
         attempts=0,
     ),
@@ -190,9 +190,9 @@ SCHEDULING: dict[str, Case] = {
     "no-capacity-for-ever": Case(
         seven,
         [Fault("job.no_capacity", state="SCHEDULED")],
-        {"queue_limit": 1},
+        {"queue_limit": 5},
         error=NoCapacityError,
-        words=["no such machine free", "queue_limit of 1 s", "spot=False"],
+        words=["no such machine free", "queue_limit of 5 s", "spot=False"],
         jobs=["CANCELLED"],
         attempts=0,
     ),

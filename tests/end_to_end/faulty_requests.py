@@ -121,7 +121,7 @@ REQUESTS: dict[str, Case] = {
         seven,
         [Fault("storage.corrupt", object="*/outcome*")],
         error=OutcomeError,
-        words=["could not be fetched", "its checksum does not fit", "stays in gs://", "covalent-parallel fetch"],
+        words=["stays in gs://", "covalent-parallel fetch"],
         left=["outcome-0"],
     ),
     "outcome-changed-unnoticed-once": Case(
@@ -131,7 +131,8 @@ REQUESTS: dict[str, Case] = {
         seven,
         [Fault("storage.corrupt", object="*/outcome*", keeps_hash=False)],
         error=OutcomeError,
-        words=["no usable outcome", "who else writes to the bucket"],
+        words=["no usable outcome", "who else writes to the bucket", "stays in gs://", "covalent-parallel fetch"],
+        left=["outcome-0"],
     ),
     "batch-unavailable-at-first": Case(seven, [refused("CreateJob", "UNAVAILABLE", first=2)], attempts=1),
     "batch-late-at-first": Case(seven, [refused("CreateJob", "DEADLINE_EXCEEDED", first=1)], attempts=1),

@@ -28,11 +28,11 @@ from ..download_buffer import DownloadBuffer
 from ..electron_job import map_job, owner_of
 from ..traceback_source import SourceText
 from ..value_buffer import IN_MEMORY_BYTES
-from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings
+from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, with_location
 from .item_table import ValueStore
 from .progress import MapProgress, named_items
 from .report import TaskReport, read_chunk, read_task, report_with_source_lines
-from .result import MapResult, with_location
+from .result import MapResult
 
 logger = logging.getLogger(__name__)
 

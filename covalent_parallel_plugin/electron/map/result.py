@@ -10,7 +10,6 @@ import cloudpickle
 from ...batch.failure_message import FailureContext
 from ...batch.job_verdict import join_text
 from ...cloud.batch import JobStatus
-from ...errors import ElectronError, ParallelError
 from ...protocol.envelope import VALUE
 from ...protocol.pickle_list import pickle_of_list
 from ...settings import Settings
@@ -103,12 +102,3 @@ class MapResult:
         silent = verdict(self.call, settings, job_name, replace(found, outcome=outcome, stdout="", stderr=""))
         assert isinstance(failure, Failure) and isinstance(silent, Failure)  # no outcome with a value comes here
         return failure, silent.stderr
-
-
-def with_location(failure: Failure, where: str) -> Failure:
-    """The same failure with a sentence that says where the items that returned are, in an error that is ours too."""
-    error = failure.error
-    if isinstance(error, ParallelError) and not isinstance(error, ElectronError):
-        # Not a new one, since each class has a constructor of its own.
-        error.args = (f"{error}\n{where}",)
-    return replace(failure, stderr=join_text(failure.stderr, f"{where}\n"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
-from odd_storage import Oddity, OddStorage, body, drop, stall, status, trickle, trickle_body
+from answering_storage import Oddity, OddStorage, body, drop, stall, status, trickle, trickle_body
 
 from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, STORAGE_EMULATOR_HOST
 from covalent_parallel_plugin.protocol.exit_codes import (
