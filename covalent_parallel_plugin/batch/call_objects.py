@@ -111,6 +111,13 @@ class CallObjects:
             f" `covalent-parallel fetch {owner.group} {owner.index}` brings it."
         )
 
+    def delete_call(self) -> None:
+        """Delete the call itself; that it could not be is for `delete` to tell."""
+        try:
+            self._services.objects.delete(self._owner.identity.object_name)
+        except CloudError as error:
+            logger.debug("the call of %s is not deleted yet: %s", self._owner.title, error)
+
     def delete(self) -> None:
         """Delete the objects, results among them only if nobody needs them; what is left is logged by name."""
         store, identity = self._services.objects, self._owner.identity

@@ -14,7 +14,7 @@ from google.cloud import batch_v1
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError
-from ..cloud.threads import run_in_thread
+from ..cloud.threads import run_in_thread, run_stoppable
 from ..errors import CacheDirError, CloudError, OutcomeError, ParallelError
 from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ..settings import Settings
@@ -70,7 +70,10 @@ class JobRun:
         try:
             await self._clean_up()
         except asyncio.CancelledError:
-            # A server that stops first has its electrons cancelled and then, amid this clean-up, their tasks.
+            # A server that stops first has its electrons cancelled and then, amid this clean-up, their tasks. A value
+            # that has not been returned yet is lost then, but for what is still in the bucket.
+            self._delete_seconds = CANCELLED_DELETE_SECONDS
+            self.objects.may_delete_results = kind is not None and issubclass(kind, CancelledCall)
             await self._clean_up()
             raise
 
@@ -216,14 +219,17 @@ class JobRun:
 
     async def _delete_call(self) -> None:
         if self._is_staged and not self._is_kept:
-            try:
-                await run_in_thread(self.services.objects.delete, self.owner.identity.object_name)
-            except CloudError as error:
-                logger.debug("the call of %s is not deleted yet: %s", self.owner.title, error)
+            await self._delete(self.objects.delete_call)
 
     async def _delete_objects(self) -> None:
-        deletion = asyncio.ensure_future(run_in_thread(self.objects.delete))
-        await asyncio.wait({deletion}, timeout=self._delete_seconds)
+        await self._delete(self.objects.delete)
+
+    async def _delete(self, function: Callable[[], None]) -> None:
+        deletion = asyncio.ensure_future(run_stoppable(function))
+        try:
+            await self._cancelled.unless(asyncio.wait({deletion}, timeout=self._delete_seconds))
+        except CancelledCall:
+            await asyncio.wait({deletion}, timeout=CANCELLED_DELETE_SECONDS)
 
 
 async def _nothing() -> None:

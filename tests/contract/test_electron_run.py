@@ -341,6 +341,38 @@ def test_a_server_that_stops_leaves_an_outcome_that_it_has_not_fetched(way: Way,
     assert [name.rsplit("/", 1)[1] for name in way.left] == ["outcome-0"]
 
 
+@pytest.mark.parametrize("is_users", [True, False])
+def test_deletions_that_hang_do_not_hold_up_an_end_and_a_server_that_stops_deletes_no_outcome(
+    way: Way, emulator: Emulator, caplog: pytest.LogCaptureFixture, is_users: bool
+) -> None:
+    async def end(way: Way, batch: BatchApi) -> None:
+        for _ in range(300):
+            # Twice: by then the outcome was read, and the call's deletion failed.
+            if sum(emulator.faults.consumed.values()) - before >= 2:
+                break
+            await asyncio.sleep(0.1)
+        if is_users:
+            way.cancelled.set()
+        for task in asyncio.all_tasks():
+            if task.get_name() == RUN and not is_users:
+                task.cancel()
+
+    before = sum(emulator.faults.consumed.values())
+    emulator.faults.set(Faults((Struck("storage.error", request="objects.delete", object="*/call", code=503),)))
+    try:
+        if is_users:
+            assert isinstance(way.go(lambda: 7, end), Value)
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                way.go(lambda: 7, end)
+        # The deletion was still tried again when the end came.
+        assert "however often it was asked" not in caplog.text
+    finally:
+        emulator.faults.set(Faults())
+    if not is_users:
+        assert [name.rsplit("/", 1)[1] for name in way.left] == ["call", "outcome-0"]
+
+
 def test_a_folder_that_a_file_has_replaced_costs_no_small_value(way: Way) -> None:
     async def replace_folder(way: Way, batch: BatchApi) -> None:
         await way.until_running(batch)
