@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from ..cloud import Services
@@ -55,7 +55,15 @@ class CallObjects:
         Raises:
             CancelledCall: the user asked for the end.
         """
-        return await self._cancelled.unless(run_stoppable(function, *args, **kwargs))
+        return await self.unless_cancelled(run_stoppable(function, *args, **kwargs))
+
+    async def unless_cancelled(self, asked: Awaitable[T]) -> T:
+        """Return what is asked for.
+
+        Raises:
+            CancelledCall: the user asked for the end.
+        """
+        return await self._cancelled.unless(asked)
 
     async def fetch(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a function reads in the bucket; it is tried again for as long as an outage of Batch is borne.

@@ -12,7 +12,7 @@ from ..batch.call_objects import CallObjects
 from ..batch.job_evidence import EvidenceReader
 from ..cloud import Services
 from ..cloud.batch import JobStatus
-from ..cloud.threads import run_in_thread
+from ..cloud.threads import run_stoppable
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
 from ..protocol.identity import CallIdentity
@@ -69,7 +69,7 @@ class Collector:
         task = await reader.first_failed(job, silent)
         found = replace(found, task=task)
         index = task.index if task is not None else min(silent, default=0)
-        stdout, stderr = await run_in_thread(self._read_partial, index, round)
+        stdout, stderr = await run_stoppable(self._read_partial, index, round)
         if stdout or stderr:
             return replace(found, stdout=stdout, stderr=stderr)
         only = index if sum(job.counts.values()) > 1 else None

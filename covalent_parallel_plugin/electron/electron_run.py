@@ -109,7 +109,9 @@ class ElectronRun:
         jobs.objects.may_delete_results = isinstance(outcome, Outcome)
         if not isinstance(outcome, Outcome):
             found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason)
-            return found if watched.error is not None else await collector.explain_missing(found)
+            if watched.error is not None:
+                return found
+            return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
         jobs.objects.is_single_attempt = outcome.attempt == 0 and settings is self._settings
         if outcome.kind in (EXCEPTION, KILLED):
