@@ -78,7 +78,7 @@ async def find_leftovers(
         CloudError: Google refused, or could not be reached.
     """
     if dispatch_id is not None and not job_names.is_plain_id(dispatch_id):
-        raise ValueError(f"{dispatch_id!r} is no dispatch id")
+        raise ValueError(f"{dispatch_id!r} is not a valid dispatch id")
     before = now - older_than_seconds
     ours = await unfinished_jobs(services.batch, parent, dispatch_id)
     jobs = [job for job in ours if job.created_seconds <= before]

@@ -72,8 +72,10 @@ def clean(
         resolved = options.resolve(given, configured_options())
         settings = options.check(resolved, way=lambda name: f"give --{name.replace('_', '-')}")
         problems = asyncio.run(_clean(settings, dispatch_id, -math.inf if older_than is None else older_than, yes))
-    except (ParallelError, ValueError) as error:
+    except ParallelError as error:
         raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     for problem in problems:
         click.echo(problem, err=True)
     if problems:

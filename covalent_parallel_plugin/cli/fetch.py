@@ -70,7 +70,7 @@ def fetch(
         which = f"dispatch {dispatch_id}" if node is None else f"node {node} of dispatch {dispatch_id}"
         raise click.ClickException(
             f"gs://{settings.bucket_name} has nothing of {which}: Covalent has its results, or they were deleted, or"
-            " its executor has another bucket (--bucket-name)"
+            " the id is another one, or its executor has another bucket (--bucket-name)"
         )
     if any(call.forged for call in calls) and not any(call.opened for call in calls):
         raise click.ClickException(f"nothing of it has a seal of this server, whose secret is {secret_path()}: {WHERE}")
@@ -79,7 +79,10 @@ def fetch(
         click.echo(
             f"Load a pickle with `pickle.load(open(FILE, 'rb'))`, in Python {python} with the packages of the electron."
         )
-    click.echo(f"Nothing was deleted: `covalent-parallel clean --dispatch {dispatch_id} --yes` does that.")
+    click.echo(
+        f"Nothing was deleted. `covalent-parallel clean --dispatch {dispatch_id} --yes` cancels what still runs and"
+        " deletes the objects."
+    )
     if not folder.files or any(call.problems for call in calls):
         raise SystemExit(1)
 

@@ -26,8 +26,8 @@ TRANSIENT = (
 
 LOGIN = (
     "no Google credentials were found: run `gcloud auth application-default login`, or set"
-    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server; for the emulator,"
-    " start the server with the three variables that `covalent-parallel emulator` prints"
+    " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server or this"
+    " command; for the emulator, start either with the three variables that `covalent-parallel emulator` prints"
 )
 LOCAL_VARIABLES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST)
 

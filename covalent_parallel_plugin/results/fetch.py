@@ -37,7 +37,7 @@ class FetchedCall:
     """
 
     name: str
-    found: str = "no outcome"
+    found: str = "no outcome: its job has not ended, or ended without one"
     problems: list[str] = field(default_factory=list)
     opened: int = 0
     forged: int = 0
@@ -188,8 +188,8 @@ class MapFiles:
         of_all = "" if self._total is None else f" of {self._total:,}"
         lost = (self._total or 0) - len(self._values) - len(self._errors)
         told = [f"{len(self._values):,}{of_all} values of a map"]
-        told += [f"{len(self._errors):,} errors"] if self._errors else []
-        return ", ".join(told + ([f"{lost:,} items did not end"] if lost > 0 else []))
+        told += [f"{len(self._errors):,} error{'s' * (len(self._errors) != 1)}"] if self._errors else []
+        return ", ".join(told + ([f"{lost:,} items have not ended"] if lost > 0 else []))
 
     def _add_item(self, item: Item, values: ValueStore) -> None:
         self.add_output(f"item {item.index}", values.text(item.stdout), values.text(item.stderr))

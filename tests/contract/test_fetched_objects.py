@@ -148,7 +148,7 @@ def test_of_a_map_all_jobs_and_chunks_count_and_a_value_wins_over_an_error(bucke
     }
     assert [name for name in files if "error" in name] == ["node-0/item-00003.error.txt"]
     assert files["node-0/item-00003.error.txt"] == b"(argument): raised KeyError\n\nTraceback\nKeyError\n"
-    assert "4 of 10 values of a map, 1 errors, 5 items did not end" in result.output
+    assert "4 of 10 values of a map, 1 error, 5 items have not ended" in result.output
 
 
 def test_output_so_far_is_fetched_where_no_outcome_came(bucket: Bucket) -> None:

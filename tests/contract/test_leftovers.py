@@ -369,8 +369,8 @@ HOSTILE = [
 def test_an_id_that_no_dispatch_has_is_refused(place: Place, dispatch_id: str) -> None:
     job, stored = place.job("d1"), place.object(f"{CALL}/call")
     result = command("--older-than", "0s", "--yes", f"--dispatch={dispatch_id}")
-    assert result.exit_code == 1
-    assert "is no dispatch id" in result.output
+    assert result.exit_code == 2
+    assert "is not a valid dispatch id" in result.output
     assert place.state(job) != "CANCELLED"
     assert place.objects == {stored}
 

@@ -396,7 +396,7 @@ def test_a_dispatch_that_nobody_knows_is_told(place: Place, covalent: tuple[str,
 
 
 def test_what_is_no_dispatch_id_is_refused(place: Place) -> None:
-    with pytest.raises(ValueError, match="is no dispatch id"):
+    with pytest.raises(ValueError, match="is not a valid dispatch id"):
         place.look(dispatch_id='x" OR labels."a"="b')
 
 
@@ -613,3 +613,12 @@ def test_the_command_says_in_one_line_that_there_are_no_credentials(place: Place
 def test_the_project_can_be_given_on_the_command_line(place: Place, environment: dict[str, str]) -> None:
     ended = command(environment, place.dispatch_id, "--project-id", "another", "--region", "europe-west4")
     assert "projects/another/locations/europe-west4" in error_line(ended)
+
+
+def test_what_is_not_a_dispatch_id_is_a_usage_error(
+    environment: dict[str, str], covalent: tuple[str, dict[str, list[str]]]
+) -> None:
+    configured(environment, covalent[0])
+    ended = command(environment, "../x", "--once")
+    assert ended.returncode == 2
+    assert "is not a valid dispatch id" in ended.stderr

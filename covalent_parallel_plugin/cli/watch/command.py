@@ -57,8 +57,10 @@ def watch(
     except UnavailableError as error:
         # Whole: of an emulator it goes on with what to do.
         raise click.ClickException(str(error)) from error
-    except (ParallelError, ValueError) as error:
+    except ParallelError as error:
         raise click.ClickException(str(error).split("\n", 1)[0]) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 async def _watch(

@@ -44,7 +44,7 @@ class DispatchStatus:
         clock: Callable[[], float] = time.time,
     ):
         if not is_plain_id(dispatch_id):
-            raise ValueError(f"{dispatch_id!r} is no dispatch id")
+            raise ValueError(f"{dispatch_id!r} is not a valid dispatch id")
         self._batch = batch
         self._server = server
         self._dispatch_id = dispatch_id
