@@ -5,6 +5,7 @@ It imports Google's clients, which takes a second: load it in a thread.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import OrderedDict
@@ -33,6 +34,10 @@ from .transportable import CovalentCall, RawTransportable
 
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
+
+# What tells the calls of this process from each other and from those of others
+PROCESS = os.urandom(8).hex()
+_calls = itertools.count()
 
 # When a dispatch was first seen here, in seconds since the epoch: source files that were changed later are not its own
 _first_seen: OrderedDict[str, float] = OrderedDict()
@@ -118,7 +123,8 @@ async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> Ca
     if secret is None:
         secret = await run_in_thread(server_secret, path)
     # Without a server the same dispatch and node may come again, and are not to find what they left before.
-    nonce = "" if is_in_server else os.urandom(8).hex()
+    # Not drawn each time: a draw gives the interpreter to the threads.
+    nonce = "" if is_in_server else f"{PROCESS} {os.getpid()} {next(_calls)}"
     return new_identity(call, settings.requirements, secret, nonce)
 
 

@@ -42,5 +42,6 @@ class ServerSecret:
         return CallIdentity(call_id, key, call_folder(dispatch_id, node_id, call_id))
 
     def _derive(self, *names: str | int) -> bytes:
-        # As JSON, so that no two lists of names are the same bytes
-        return hmac.digest(self.secret, json.dumps(names).encode(), "sha256")
+        # As JSON, so that no two lists of names are the same bytes. Not hmac.digest: that gives the interpreter to the
+        # threads, and the event loop waits until it has it back.
+        return hmac.new(self.secret, json.dumps(names).encode(), "sha256").digest()
