@@ -227,7 +227,10 @@ class JobRun:
     async def _delete(self, function: Callable[[], None]) -> None:
         deletion = asyncio.ensure_future(run_stoppable(function))
         try:
-            await self._cancelled.unless(asyncio.wait({deletion}, timeout=self._delete_seconds))
+            if self._delete_seconds is None:
+                await self._cancelled.unless(asyncio.shield(deletion))
+            else:
+                await asyncio.wait({deletion}, timeout=self._delete_seconds)
         except CancelledCall:
             await asyncio.wait({deletion}, timeout=CANCELLED_DELETE_SECONDS)
 
