@@ -33,6 +33,8 @@ class Emulated:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # The tests themselves may run under nohup
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # before any thread
         )
         assert self.process.stdout is not None
         lines = list(iter(lambda: self.process.stdout.readline().rstrip("\n"), "ready"))
