@@ -172,9 +172,11 @@ def _below(number: int) -> list[int]:
 def _children(number: int) -> list[int]:
     """The processes that a process has started; none where the system does not tell as Linux does."""
     found = []
-    for file in Path("/proc").glob(f"{number}/task/*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in file.read_text().split()]
+    # The process, or a thread of it, may end meanwhile: the listing fails then, as a reading does.
+    with contextlib.suppress(OSError):
+        for file in Path("/proc").glob(f"{number}/task/*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(word) for word in file.read_text().split()]
     return found
 
 
