@@ -141,7 +141,7 @@ class CallObjects:
             except CloudError as error:
                 failure = error
             for name in names:
-                if is_result(name, identity.folder) and not self.may_delete_results:
+                if not self.may_delete_results and is_result(name):
                     continue
                 try:
                     # What is not found is asked for once more: a proxy may have answered.

@@ -64,18 +64,22 @@ class JobRun:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, (CancelledCall, asyncio.CancelledError)):
-            self._delete_seconds = CANCELLED_DELETE_SECONDS
-            self.objects.may_delete_results = issubclass(kind, CancelledCall)
+        is_users = kind is not None and issubclass(kind, CancelledCall)
+        if is_users or (kind is not None and issubclass(kind, asyncio.CancelledError)):
+            self._hurry(is_users)
         try:
             await self._clean_up()
         except asyncio.CancelledError:
             # A server that stops first has its electrons cancelled and then, amid this clean-up, their tasks. A value
             # that has not been returned yet is lost then, but for what is still in the bucket.
-            self._delete_seconds = CANCELLED_DELETE_SECONDS
-            self.objects.may_delete_results = kind is not None and issubclass(kind, CancelledCall)
+            self._hurry(is_users)
             await self._clean_up()
             raise
+
+    def _hurry(self, is_users: bool) -> None:
+        """Have the clean-up wait little, and delete results only where it is the user who asked for the end."""
+        self._delete_seconds = CANCELLED_DELETE_SECONDS
+        self.objects.may_delete_results = is_users
 
     @property
     def job_name(self) -> str:

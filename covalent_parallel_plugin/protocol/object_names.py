@@ -39,11 +39,6 @@ def round_folder(folder: str, round: int) -> str:
     return "%s/round-%d" % (folder, round) if round else folder
 
 
-def is_result(name: str, folder: str) -> bool:
-    """Whether an object holds what tasks of the call in this folder delivered: an outcome, or some items of a map."""
-    return re.fullmatch(r"(round-\d+/)?(outcome-\d+|items-\d+-\d+)", name[len(folder) + 1 :]) is not None
-
-
 def partial_name(folder: str, task_index: int, attempt: int, round: int = 0) -> str:
     """The output so far of an attempt whose machine was taken away."""
     return "%s/attempt-%d/partial-%d" % (round_folder(folder, round), attempt, task_index)
@@ -94,6 +89,12 @@ def parse_name(name: str) -> Optional[ObjectName]:
             numbers = {key: int(text) for key, text in fields.items()}
             return ObjectName(kind, name[: found.end("call_id")], dispatch_id, call_id=call_id, **numbers)
     return None
+
+
+def is_result(name: str) -> bool:
+    """Whether an object holds what tasks of a call delivered: an outcome, or some items of a map."""
+    parsed = parse_name(name)
+    return parsed is not None and parsed.kind in ("outcome", "chunk")
 
 
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:

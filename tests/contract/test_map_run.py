@@ -135,7 +135,7 @@ class MapWay:
             assert self.left == []
             return
         folder = self.left[0].rsplit("/", 1)[0].removesuffix("/round-1")
-        assert all(is_result(name, folder) for name in self.left), self.left
+        assert all(is_result(name) and name.startswith(f"{folder}/") for name in self.left), self.left
         where = f" in gs://covalent/{folder}/ for 7 days, by the bucket's lifecycle rule:"
         assert ended.stderr.count(where) == 1, ended.stderr
         assert str(ended.error).count(where) == isinstance(ended.error, ParallelError), str(ended.error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 
 import aiofiles.os
@@ -19,7 +18,7 @@ from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
 from ...protocol.envelope import OUTCOME
 from ...protocol.identity import CallIdentity
-from ...protocol.object_names import round_folder
+from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
@@ -38,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 LIMIT = " The limit is each task's, for all of its items: more tasks (max_parallel) have fewer items each."
 EARLY = " It was killed before its first item: while hooks ran, or the function and the items were loaded."
-_OUTCOME = re.compile(r"outcome-(\d+)")
-_CHUNK = re.compile(r"items-(\d+)-(\d+)")
 
 
 class MapRun:
@@ -204,12 +201,10 @@ class MapRun:
         Returns:
             The last refusal, if there was one, and the tasks from which no outcome came.
         """
-        folder = f"{round_folder(self._identity.folder, round)}/"
         self._progress.is_unread = True
-        there = await self._jobs.objects.fetch(self._jobs.services.objects.names, folder)
-        names = [name[len(folder) :] for name in there]
-        outcomes = {int(found[1]) for name in names if (found := _OUTCOME.fullmatch(name))}
-        chunks = sorted((int(found[1]), int(found[2])) for name in names if (found := _CHUNK.fullmatch(name)))
+        there = await self._jobs.objects.fetch(self._names_of, round)
+        outcomes = {name.task for name in there if name.kind == "outcome"}
+        chunks = sorted((name.task, name.number) for name in there if name.kind == "chunk")
         wanted: list[tuple[int, int | None]] = [(task, None) for task in sorted(outcomes) if task < tasks]
         wanted += [(task, number) for task, number in chunks if task < tasks]
         fetched = await asyncio.gather(*(self._report(round, *one) for one in wanted), return_exceptions=True)
@@ -224,6 +219,12 @@ class MapRun:
             raise failed[0]
         self._progress.is_unread = refused is not None
         return refused, set(range(tasks)) - outcomes
+
+    def _names_of(self, round: int) -> list[ObjectName]:
+        """Return the names of what this round left in the bucket."""
+        prefix = f"{round_folder(self._identity.folder, round)}/"
+        names = map(parse_name, self._jobs.services.objects.names(prefix))
+        return [name for name in names if name is not None and name.round == round]
 
     async def _report(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
         """What is there, or the error if it is refused twice: once it may have been changed, or lost, on its way."""
