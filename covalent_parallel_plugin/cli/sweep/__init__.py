@@ -1,0 +1,1 @@
+"""The command `covalent-parallel sweep` and its subcommands."""

@@ -1,0 +1,1 @@
+"""Run any image or command over a table of parameters; needs neither Covalent nor, on this machine, Google."""
