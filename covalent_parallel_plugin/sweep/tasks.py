@@ -42,7 +42,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class Pinned:
-    """What the tasks stand on that can move: the image, and the inputs' versions; as found by `run`, kept in the journal.
+    """What tasks stand on that can move: the image, and the versions of inputs; found by `run`, kept in the journal.
 
     Attributes:
         image: None for a plain command, or where no run has found it yet.
