@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .tables import Bound, Line, Table
@@ -69,18 +69,17 @@ def containers_table(image: str, tasks: int, rounds: int) -> Table:
                 f"image: {image}\nentrypoint: ['true']\nparameters: {{i: {{start: 0, stop: {tasks}}}}}\ncommand: []\n"
                 f"resources: {{vcpus: 1, memory: 64}}\nmax_parallel: {AT_ONCE}\n",
             )
-            line = f"{engine} run --rm --network=host --entrypoint=true {image}"
-            theirs = ["parallel", f"-j{AT_ONCE}", "--will-cite", "-n0", line, ":::", *map(str, range(tasks))]
-            turns: list[tuple[str, Callable[[], object]]] = [
-                (OURS, lambda: measure(folder, "run", file, "--local", "--yes")),
-                (PARALLEL, lambda: subprocess.run(theirs, check=True, capture_output=True)),
-            ]
-            for who, run in turns if number % 2 else reversed(turns):
+            start = f"{engine} run --rm --network=host --entrypoint=true {image}"
+            theirs = ["parallel", f"-j{AT_ONCE}", "--will-cite", "-n0", start, ":::", *map(str, range(tasks))]
+            for who in (OURS, PARALLEL) if number % 2 else (PARALLEL, OURS):
                 began = time.perf_counter()
-                run()
+                if who == OURS:
+                    measure(folder, "run", file, "--local", "--yes")
+                else:
+                    subprocess.run(theirs, check=True, capture_output=True)
                 walls[who].append(time.perf_counter() - began)
-    line_ = Line(f"{tasks} containers that do nothing, {AT_ONCE} at a time: s", walls, Bound(1.15, is_ratio=True))
-    return Table("Containers on this machine", (OURS, PARALLEL), (OURS, PARALLEL), (line_,))
+    line = Line(f"{tasks} containers that do nothing, {AT_ONCE} at a time: s", walls, Bound(1.15, is_ratio=True))
+    return Table("Containers on this machine", (OURS, PARALLEL), (OURS, PARALLEL), (line,))
 
 
 def costs_table(rounds: int) -> Table:
