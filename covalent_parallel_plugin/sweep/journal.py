@@ -185,7 +185,9 @@ class State:
 def _pinned(event: Mapping[str, Any]) -> Pinned:
     image = event["image"]
     if image is not None:
-        lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in image.items()}
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in image.items()
+        }
         image = ImageConfig(**lists)
     return Pinned(image, event["inputs"])
 
