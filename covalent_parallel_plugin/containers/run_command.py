@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from .container import CANNOT_START, Bind, ContainerIdentity, ContainerSpec, ContainerVariables, StartFailed
 from .engine import registry_of
 
-OWNER_LABEL = "covalent-parallel-emulator"
 # bufio.Scanner, with which both engines read files of variables, takes 64 KiB a line
 _LINE_BYTES = 60_000
 _CLIENTS_OWN = ("CONTAINER", "DOCKER", "XDG_", "STORAGE_", "BUILDAH_", "REGISTRY_", "LD_", "GODEBUG", "TMPDIR", "HOME")
@@ -44,9 +43,9 @@ def run_arguments(
     if engine == "podman":
         # as docker has it: a read-only root has no folder to write to; and nothing of this machine's environment
         words += ["--read-only-tmpfs=false", "--http-proxy=false", "--pids-limit=-1", "--security-opt=label=disable"]
-    words += options
-    words += ["--rm", "--detach=false", "--sig-proxy=false", "--pull=missing"]
-    words += [f"--name={identity.name}", f"--label={OWNER_LABEL}={identity.owner}"]
+    words += [*options, *container.words]
+    words += ["--rm", "--detach=false", "--sig-proxy=false", f"--pull={container.pull}"]
+    words += [f"--name={identity.name}", f"--label={identity.label}={identity.owner}"]
     if engine == "podman":
         words.append("--quiet")
         if credentials_file:
