@@ -1,0 +1,107 @@
+"""Read what a program reported: an object in a file of its folder, or what a pattern finds in its standard output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import mmap
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from .. import values
+from ..sweep_file import ResultSource
+
+MOST_BYTES = 1 << 20
+# Of more output than this the pattern searches the bytes, without a copy in memory
+_TEXT_BYTES = 16 << 20
+
+
+class MissingResult(Exception):
+    """There is no result, or it cannot be read; the text says why."""
+
+
+def read_result(source: ResultSource, files: Path, stdout: Path) -> dict[str, Any]:
+    """Return the result of a task that ended with status 0.
+
+    Raises:
+        MissingResult: it is not there, or not an object of at most 1 MiB.
+    """
+    if source.pattern is not None:
+        return _search(source.pattern, stdout)
+    name = source.file
+    try:
+        text = _read_inside(files, name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MissingResult(f"{name} is not UTF-8: {error}") from error
+    kind = name.rpartition(".")[2].lower()
+    if kind == "csv":
+        return _csv_row(name, text)
+    if kind == "jsonl":
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise MissingResult(f"{name} is empty")
+        text = lines[-1]
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MissingResult(f"{name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MissingResult(f'{name} holds {_shown(text)}, which is not an object: write {{"name": value}}')
+    return value
+
+
+def _search(pattern: re.Pattern[str], stdout: Path) -> dict[str, Any]:
+    """Find the last match, as programs print what they improve on again and again."""
+    found: dict[str, str | None] | None = None
+    if stdout.stat().st_size <= _TEXT_BYTES:
+        for match in pattern.finditer(stdout.read_bytes().decode(errors="replace")):
+            found = match.groupdict()
+    else:
+        flags = pattern.flags & ~re.UNICODE
+        with open(stdout, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as output:
+            for hit in re.compile(pattern.pattern.encode(), flags).finditer(output):
+                groups = hit.groupdict().items()
+                found = {name: None if part is None else part.decode(errors="replace") for name, part in groups}
+    if found is None:
+        raise MissingResult(f"the pattern {pattern.pattern!r} is not in the standard output")
+    return {name: None if text is None else values.core_value(text, True).data for name, text in found.items()}
+
+
+def _csv_row(name: str, text: str) -> dict[str, Any]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise MissingResult(f"{name} is not CSV: {error}") from error
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]) or len(set(rows[0])) != len(rows[0]):
+        raise MissingResult(f"{name} is not a header with one row of as many cells below it: it has {len(rows)} rows")
+    return {column: values.core_value(cell, True).data for column, cell in zip(*rows, strict=True)}
+
+
+def _read_inside(files: Path, name: str) -> bytes:
+    """Read a file that is really below the folder, and really a file."""
+    try:
+        path = (files / name).resolve(strict=True)
+        if not path.is_relative_to(files.resolve()):
+            raise MissingResult(f"{name} leads out of the task's folder")
+        # a pipe would be waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise MissingResult(f"{name} was not written") from error
+    except (OSError, RuntimeError) as error:
+        raise MissingResult(f"{name} cannot be read: {error}") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise MissingResult(f"{name} is not a file")
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise MissingResult(f"{name} has more than {MOST_BYTES} bytes, the most that a result may have")
+    return data
+
+
+def _shown(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 40 else f"{text[:40]}…"
