@@ -104,6 +104,7 @@ class State:
         ends: task's name -> its last end.
         running: task's name -> the event of a start without an end.
         stale: names of ends that the last run's file has no more, or under another key.
+        used_hours: of machines, by all runs.
     """
 
     def __init__(self) -> None:
@@ -115,6 +116,7 @@ class State:
         self.ends: dict[str, RecordedEnd] = {}
         self.running: dict[str, Mapping[str, Any]] = {}
         self.stale: set[str] = set()
+        self.used_hours = 0.0
         self._attempts: dict[str, tuple[str, int]] = {}
 
     @classmethod
@@ -149,6 +151,7 @@ class State:
             self.ends[name] = RecordedEnd(event["key"], sys.intern(event["status"]), offset)  # type: ignore[arg-type]
             self.running.pop(name, None)
             self.stale.discard(name)
+            self.used_hours += event["seconds"] / 3600
         elif kind == "start":
             self.running[name] = event
             key, count = self._attempts.get(name, ("", 0))

@@ -6,7 +6,8 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -96,6 +97,22 @@ class OutFolder:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+    def rename_folders(self, names: Mapping[str, str]) -> None:
+        """Rename tasks' folders: new name -> old one. What is in the place of one becomes an attempt of it.
+
+        Raises:
+            OSError: one cannot be renamed.
+        """
+        between = {new: self.path / f".moved-{number}" for number, new in enumerate(names)}
+        for new, old in names.items():
+            self.task_folder(old).rename(between[new])
+        for new, folder in between.items():
+            place = self.task_folder(new)
+            if place.exists():
+                number = next(number for number in count(1) if not (folder / f"attempt-{number}").exists())
+                place.rename(folder / f"attempt-{number}")
+            folder.rename(place)
 
     def _holder(self) -> str:
         """Return the number of the process that holds the journal."""

@@ -16,7 +16,6 @@ from .tasks import Task
 DONE, NEW, LEFT_OUT = "done", "new", "left out"
 # More names of one reason than this help nobody
 SHOWN_NAMES = 8
-SHOWN_CHARACTERS = 400
 
 
 class SelectionError(ParallelError):
@@ -41,20 +40,6 @@ def _is_meant(text: str, task: Task) -> bool:
     parameter, equals, wanted = text.partition("=")
     value = task.combination.values.get(parameter) if equals else None
     return (value is not None and value.text == wanted) or fnmatchcase(task.name, text)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A task as `plan` shows it."""
-
-    name: str
-    command: tuple[str, ...]
-    folder: str
-
-    @classmethod
-    def of(cls, task: Task, command: Sequence[str], out: OutFolder) -> Sample:
-        """Show a task with its command, its program's path first."""
-        return cls(task.name, tuple(command), str(out.task_folder(task.name)))
 
 
 @dataclass
@@ -155,7 +140,8 @@ class Planner:
                     wanted.append(task)
         if last is not None and plan.total > 2:
             plan.samples += (last,)
-        plan.stale += [name for name in self._state.ends if name not in seen and name not in plan.moved.values()]
+        seen |= set(plan.moved.values())
+        plan.stale += [name for name in self._state.ends if name not in seen]
         if not included and plan.total:
             asked = " or ".join(map(repr, self._request.only))
             raise SelectionError(

@@ -45,7 +45,7 @@ def progress(tmp_path: Path, clock: Clock) -> RunProgress:
 
 @pytest.fixture
 def interruption() -> Interruption:
-    return Interruption(lambda: None, can_ask=False)
+    return Interruption(can_ask=False)
 
 
 def test_a_line_per_percent_failure_and_minute(

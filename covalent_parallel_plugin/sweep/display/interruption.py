@@ -16,15 +16,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """Takes the signals while it is entered; `cancel` has to be safe in a signal's handler.
+    """Takes the signals while it is entered.
 
     Attributes:
         note: what is to be shown now: the question, that all is being cancelled, or "".
+        cancel: ends the run, safely from a signal's handler; None before there is one.
     """
 
-    def __init__(self, cancel: Callable[[], None], can_ask: bool) -> None:
+    def __init__(self, can_ask: bool) -> None:
         self.note = ""
-        self._cancel = cancel
+        self.cancel: Callable[[], None] | None = None
         self._can_ask = can_ask
         self._handlers: dict[int, Any] = {}
         self._terminal: Any = None
@@ -63,7 +64,9 @@ class Interruption:
 
     def _end(self) -> None:
         self._end_question(CANCELLING)
-        self._cancel()
+        if self.cancel is None:
+            raise KeyboardInterrupt
+        self.cancel()
 
     def _take_keys(self) -> None:
         """Have the terminal hand over single keys and not show them."""
