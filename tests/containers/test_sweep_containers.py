@@ -19,7 +19,6 @@ from local_runs import Sweep, bring, located, sweep_file
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import LABEL, TaskContainers
 from covalent_parallel_plugin.sweep.local.image import ImagePullError, pin_image
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource
 from covalent_parallel_plugin.sweep.tasks import ImageConfig
 
 pytestmark = pytest.mark.containers
