@@ -298,6 +298,36 @@ def test_a_folder_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) ->
     assert sweep.end.status == "done" and names(tmp_path / "elsewhere") == []
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, shutil; shutil.rmtree(os.getcwd())",
+        "import os; os.chmod('.', 0)",
+        "import os; os.rename('../files', '../gone'); os.symlink('/etc', '../files')",
+        "import os; os.mkdir('closed'); open('closed/file', 'w').close(); os.chmod('closed', 0)",
+    ],
+)
+def test_what_a_program_does_to_its_folder_harms_nothing(tmp_path: Path, code: str) -> None:
+    for _ in range(2):
+        sweep = Sweep(tmp_path, *python(code))
+        sweep.run()
+        assert sweep.end.status == "done" and sweep.text("stdout.txt") == ""
+    assert (tmp_path / "x=0/files").is_dir() and not (tmp_path / "x=0/files").is_symlink()
+
+
+def test_a_task_whose_folder_cannot_be_made_is_lost_and_the_others_run(tmp_path: Path) -> None:
+    class Refusing(Sweep):
+        def launch(self, task: Any, paths: Any, attempt: int) -> Any:
+            if task.index == 0:
+                raise PermissionError(13, "Permission denied", "there")
+            return super().launch(task, paths, attempt)
+
+    sweep = Refusing(tmp_path, "true", tasks=2)
+    sweep.run()
+    assert {name: end.status for name, end in sweep.memory.ends.items()} == {"x=0": "lost", "x=1": "done"}
+    assert "Permission denied" in sweep.memory.ends["x=0"].reason
+
+
 def test_a_full_disk_stops_the_run_and_the_task_does_not_count(tmp_path: Path) -> None:
     class FullDisk(Sweep):
         def lay_out(self, task: Any, launch: Any, files: Path) -> Iterable[Brought]:

@@ -27,10 +27,11 @@ from .task_folder import (
     make_folder,
     names_left,
     open_folder,
+    restore_folder,
     tidy_files,
     write_json,
 )
-from .verdict import StopReason, judge_end
+from .verdict import AttemptVerdict, StopReason, judge_end
 
 _ERROR_LINES = 5
 
@@ -73,35 +74,49 @@ class TaskAttempt:
         self._printed = printed
         self._folder = seams.out.task_folder(task.name)
         self._laid: Sequence[LaidFile] = ()
+        self._clock = time.monotonic()
 
     def run(self) -> TaskEnd:
-        """Return how it ended, with all of its files written. Raises OSError where OUT cannot be written to."""
+        """Return how it ended, with all of its files written; where they cannot be, it is lost.
+
+        Raises:
+            OSError: the disk is full. Exception: what `launcher`, `started` or `printed` raised.
+        """
+        began = time.time()
+        try:
+            return self._run(began)
+        except OSError as error:
+            if is_full(error):
+                raise
+            verdict = AttemptVerdict("lost", None, None, f"its folder cannot be used: {error}")
+            return self._task_end(verdict, began, None)
+
+    def _run(self, began: float) -> TaskEnd:
         files = make_folder(self._folder)
-        paths = self._seams.backend.paths(self._folder)
-        launch = self._seams.launcher(self._task, paths, self._number)
-        start = TaskStart(self._task, self._number, launch, self._folder, {**launch.environment, **self._seams.secrets})
-        began, clock = time.time(), time.monotonic()
-        program, stopped = self._run_program(start, files)
-        seconds = time.monotonic() - clock
-        end = self._end(
-            files,
-            program,
-            stopped,
-            TaskEnd(
-                status="done",
-                exit=None,
-                signal=None,
-                seconds=round(seconds, 3),
-                attempts=self._number,
-                peak_mb=None if program.peak_mb is None else round(program.peak_mb, 1),
-                machine=socket.gethostname(),
-                started=began,
-                ended=began + seconds,
-            ),
+        launch = self._seams.launcher(self._task, self._seams.backend.paths(self._folder), self._number)
+        environment = {**launch.environment, **self._seams.secrets}
+        program, stopped = self._run_program(
+            TaskStart(self._task, self._number, launch, self._folder, environment), files
         )
+        verdict = judge_end(program, stopped, self._stop_text(stopped))
+        end = self._task_end(verdict, began, program.peak_mb)
+        restore_folder(self._folder)
+        tidy_files(files, self._laid)
+        end = self._with_result(replace(end, left=names_left(files)), files)
         write_json(self._folder / TASK_FILE, self._description(launch, end))
         open_folder(self._folder)
         return end
+
+    def _task_end(self, verdict: AttemptVerdict, began: float, peak_mb: float | None) -> TaskEnd:
+        return TaskEnd(
+            **asdict(verdict),
+            seconds=round(time.monotonic() - self._clock, 3),
+            attempts=self._number,
+            peak_mb=None if peak_mb is None else round(peak_mb, 1),
+            machine=socket.gethostname(),
+            started=began,
+            ended=time.time(),
+        )
 
     def _run_program(self, start: TaskStart, files: Path) -> tuple[ProgramEnd, StopReason | None]:
         limit = self._seams.file.log_limit_bytes
@@ -136,10 +151,7 @@ class TaskAttempt:
         watch = ProgramWatch(process, outputs, self._printed, limits, self._seams.cancelled)
         return watch.run(lambda: self._started(self._seams.backend.event(process)))
 
-    def _end(self, files: Path, program: ProgramEnd, stopped: StopReason | None, end: TaskEnd) -> TaskEnd:
-        tidy_files(files, self._laid)
-        verdict = judge_end(program, stopped, self._stop_text(stopped))
-        end = replace(end, **asdict(verdict), left=names_left(files))
+    def _with_result(self, end: TaskEnd, files: Path) -> TaskEnd:
         source = self._seams.file.result
         if end.status != "done" or source is None:
             return end

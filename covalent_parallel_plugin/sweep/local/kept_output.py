@@ -74,9 +74,11 @@ class KeptOutput:
 
 
 def last_lines(path: Path, count: int, most_bytes: int = 8192) -> list[str]:
-    """Return the last lines of a file that are not blank."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - most_bytes))
-        text = file.read().decode(errors="replace")
+    """Return the last lines of a file that are not blank; none of one that its program has removed."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
     return [line for line in text.splitlines() if line.strip()][-count:]

@@ -71,9 +71,15 @@ def unshare_files(changed: Iterable[tuple[Path, int]]) -> None:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """List everything below a folder with its status, following no link; a folder comes after what is in it."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    """List everything below a folder with its status, following no link; a folder comes after what is in it.
+
+    Of a folder that may not be looked into, nothing is listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except PermissionError:
+        return
     for entry in entries:
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
@@ -82,22 +88,29 @@ def walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def has_foreign_owner(folder: Path, user: int) -> bool:
-    """Tell whether something in a folder belongs to another user, or cannot be looked at."""
-    try:
-        return any(status.st_uid != user for _, status in walk(folder))
-    except PermissionError:
-        return True
+    """Tell whether a folder or something in it belongs to another user, or may not be looked into."""
+    return any(status.st_uid != user or _is_closed(status) for _, status in ((folder, folder.lstat()), *walk(folder)))
 
 
 def take_ownership(folder: Path, user: int, group: int) -> None:
-    """Make all in a folder this user's, following no link. Raises OSError."""
-    for path, status in walk(folder):
+    """Make a folder and all in it this user's, following no link. Raises OSError."""
+    for path, status in ((folder, folder.lstat()), *walk(folder)):
         if (status.st_uid, status.st_gid) != (user, group):
-            mode = stat.S_IMODE(status.st_mode)
             os.chown(path, user, group, follow_symlinks=False)
-            # chown takes the set-id bits away, which no output needs, and leaves the rest
-            if stat.S_ISDIR(status.st_mode) and mode & 0o700 != 0o700:
-                path.chmod(mode | 0o700)
+        if _is_closed(status):
+            path.chmod(stat.S_IMODE(status.st_mode) | 0o700)
+
+
+def restore_folder(folder: Path) -> Path:
+    """Make a task's folders again where its program has removed them or made links of them; return `files`."""
+    files = folder / FILES
+    for path in (folder, files):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            path.unlink()
+        path.mkdir(exist_ok=True)
+        if _is_closed(status := path.lstat()):
+            path.chmod(stat.S_IMODE(status.st_mode) | 0o700)
+    return files
 
 
 def tidy_files(files: Path, brought: Iterable[LaidFile]) -> None:
@@ -142,6 +155,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     aside.replace(path)
+
+
+def _is_closed(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700
 
 
 def _set_aside(folder: Path, names: list[str]) -> None:

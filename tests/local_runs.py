@@ -142,7 +142,7 @@ class Sweep:
         self.memory = Memory()
         self.backend = backend or PlainCommands({}, self.file.config, self.file.result.file if self.file.result else "")
         self.secrets: dict[str, str] = {}
-        self.run_: LocalRun | None = None
+        self.entrypoint: tuple[str, ...] | None = None
 
     def launch(self, task: Task, paths: LocalPaths, attempt: int) -> Launch:
         values = {"x": task.combination.values["x"].text, "folder": paths.folder, "attempt": str(attempt)}
@@ -155,7 +155,7 @@ class Sweep:
 
         environment = {"SWEEP_ID": SWEEP_ID, "SWEEP_ATTEMPT": str(attempt)}
         environment |= {name: fill(str(text)) for name, text in self.file.environment.items()}
-        return Launch(tuple(fill(word) for word in self.words), None, environment, values)
+        return Launch(tuple(fill(word) for word in self.words), self.entrypoint, environment, values)
 
     def lay_out(self, task: Task, launch: Launch, files: Path) -> Iterable[LaidFile]:
         return ()
