@@ -11,7 +11,7 @@ from typing import Any
 from .values import Plain
 
 # A text that readers of YAML 1.1 and 1.2 alike take for one, where PyYAML does not quote it by itself
-_PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]+")
+_PLAIN_TEXT = re.compile(r"(?![yYnN]\Z)[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def config_name(config: str) -> str:
