@@ -8,15 +8,13 @@ from pathlib import Path
 from ..settings import nearest
 from .combinations import Grid
 from .config_file import is_in_json
+from .inputs import is_in_bucket
 from .mistakes import LocatedText, Location, Mistake
 from .names import NAME_PLACEHOLDERS, grid_parameters
 from .placeholders import SWEEP_NAMES, Template
 from .sweep_file import SweepFile
 from .task_files import TaskFiles
 from .values import Value
-
-# Of a bucket, as it is written in `inputs`
-BUCKET_PREFIX = "gs://"
 
 
 def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
@@ -35,7 +33,7 @@ def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
     """Yield what `files` and `inputs` name and is not there, and templates that cannot be filled in."""
     yield from files.mistakes
     for name, text in file.inputs.items():
-        if not text.text.startswith(BUCKET_PREFIX) and not Path(text.text).exists():
+        if not is_in_bucket(text) and not Path(text.text).exists():
             yield Mistake(
                 f"inputs: {name} is {text.text}, which does not exist: name a file or a folder", text.location
             )
