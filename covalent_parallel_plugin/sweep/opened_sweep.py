@@ -10,15 +10,13 @@ from typing import Any
 
 from ..errors import ParallelError
 from ..settings.config_file import read_config_file
+from .inputs import pin_inputs
 from .journal import State
 from .mistakes import SweepFileError
-from .out_folder import COPY, OutFolder
+from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .sweep_file import SweepFile
 from .sweep_schema import read_sweep_file
 from .tasks import Pinned, SweepTasks
-
-# Rows from standard input, kept for commands that read the file again
-STANDARD_INPUT_COPY = ".standard-input"
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,16 @@ class OpenedSweep:
             raise SweepFileError(str(path), mistakes)
         folder = OutFolder(out if out is not None else Path(file.name))
         return cls(str(path), file, folder, tasks, overrides, stdin, (*file.warnings, *warnings))
+
+    def versions(self, last: Pinned | None = None) -> dict[str, str]:
+        """Return the versions of the inputs; with the last run's nobody is contacted. Raises InputError, CloudError."""
+        cache = self.out.path / INPUT_DIGESTS
+        known = None if last is None else last.inputs
+        return pin_inputs(self.file.inputs, cache, self.file.settings.project_id, known)
+
+    def tasks_as_of(self, last: Pinned) -> SweepTasks:
+        """Return the tasks with the keys that they have if nothing has moved elsewhere. Raises InputError."""
+        return self.pinned_tasks(Pinned(last.image, self.versions(last)))
 
     def pinned_tasks(self, pinned: Pinned) -> SweepTasks:
         """Return the tasks with the keys that they have with this image and these inputs."""

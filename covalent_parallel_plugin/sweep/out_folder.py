@@ -16,6 +16,12 @@ from .journal import Journal, JournalError, JournalHeldError, State
 
 JOURNAL = "journal.jsonl"
 COPY = "sweep.yaml"
+# Names that begin with a dot are no task's
+STANDARD_INPUT_COPY = ".standard-input"
+INPUT_DIGESTS = ".input-digests.json"
+DOWNLOADS = ".inputs"
+TRIALS = ".try"
+MOVED_PREFIX = ".moved-"
 # How long a process that has just made the journal may take to write its first line
 FIRST_LINE_SECONDS = 1.0
 
@@ -104,7 +110,7 @@ class OutFolder:
         Raises:
             OSError: one cannot be renamed.
         """
-        between = {new: self.path / f".moved-{number}" for number, new in enumerate(names)}
+        between = {new: self.path / f"{MOVED_PREFIX}{number}" for number, new in enumerate(names)}
         for new, old in names.items():
             self.task_folder(old).rename(between[new])
         for new, folder in between.items():

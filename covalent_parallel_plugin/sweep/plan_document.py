@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from .combinations import count_text
 from .display.printable import shown_command
 from .journal import State
-from .local.container_backend import INPUTS_FOLDER, TASK_FOLDER
+from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
 from .local.plain_command import program_paths
+from .local.task_folder import FILES
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, reason_lines
+from .sweep_file import SweepFile
 from .tasks import LocalPaths, SweepTasks, Task
 
 SAMPLES = ("first", "second", "last")
 
 
-def task_paths(opened: OpenedSweep, task: Task) -> LocalPaths:
-    """Return where the program of a task finds things."""
-    file = opened.file
+def task_paths(file: SweepFile, folder: Path, inputs: Mapping[str, Path]) -> LocalPaths:
+    """Return where a program finds things whose folder is this one on this machine."""
     result = file.result.file if file.result else ""
     if file.image:
-        inputs = {name: f"{INPUTS_FOLDER}/{name}" for name in file.inputs}
-        return program_paths(file.outputs or TASK_FOLDER, inputs, file.config, result)
-    folder = opened.out.task_folder(task.name) / "files"
-    return program_paths(str(folder), {name: str(path) for name, path in file.inputs.items()}, file.config, result)
+        seen = {name: f"{INPUTS_FOLDER}/{name}" for name in inputs}
+        return program_paths(file.outputs or TASK_FOLDER, seen, file.config, result)
+    return program_paths(str(folder), {name: str(path) for name, path in inputs.items()}, file.config, result)
 
 
 def task_command(opened: OpenedSweep, tasks: SweepTasks, task: Task, state: State, count: int) -> list[str]:
     """Return the words that a task runs: of its image where that is known and the file does not replace them."""
-    launch = tasks.launch(task, task_paths(opened, task), sweep_id=state.sweep_id or "ID", count=count, attempt=0)
+    file, folder = opened.file, opened.out.task_folder(task.name) / FILES
+    # What a bucket holds is not here yet
+    paths = task_paths(file, folder, {name: Path(str(text)) for name, text in file.inputs.items()})
+    launch = tasks.launch(task, paths, sweep_id=state.sweep_id or "ID", count=count, attempt=0)
     image = tasks.pinned.image
     entrypoint, arguments = launch.entrypoint, launch.arguments
     if entrypoint is None and image is not None:

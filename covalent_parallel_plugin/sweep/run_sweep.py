@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..containers.engine import ENGINES, ContainerEngine
 from ..errors import ParallelError
+from .inputs import stage_inputs
 from .journal import Journal, State, TaskEnd, pinned_event
 from .local.container_backend import TaskContainers
 from .local.image import pin_image
@@ -17,10 +18,9 @@ from .local.observer import RunObserver, StreamName
 from .local.plain_command import PlainCommands, end_groups
 from .local.run import LocalRun
 from .mistakes import Mistake, SweepFileError
-from .opened_sweep import STANDARD_INPUT_COPY, OpenedSweep
-from .out_folder import COPY
+from .opened_sweep import OpenedSweep
+from .out_folder import COPY, DOWNLOADS, STANDARD_INPUT_COPY
 from .plan import HoursBound, Plan, Planner, RunRequest
-from .sweep_file import SweepFile
 from .sweeps_index import SweepsIndex
 from .table import parameter_names, write_tables
 from .tasks import ImageConfig, Pinned, Task
@@ -111,9 +111,11 @@ class SweepRun:
             ParallelError: see its message; nothing was started.
         """
         before = self.state.pinned
-        self.pinned = Pinned(self._pin_image(before.image, keep_image), {})
+        self.pinned = Pinned(self._pin_image(before.image, keep_image), self._opened.versions())
         self._note_moves(before)
-        self._backend = self._make_backend()
+        file = self._file
+        inputs = stage_inputs(file.inputs, self.pinned.inputs, self._out.path / DOWNLOADS, file.settings.project_id)
+        self._backend = self._make_backend(inputs)
         self._remove_leftovers()
         self._tasks = self._opened.pinned_tasks(self.pinned)
         self._all = list(self._tasks)
@@ -198,22 +200,21 @@ class SweepRun:
                 f"{self._file.image} has moved: it was {old.digest} and is {new.digest}; stay with the old one by"
                 " --keep-image"
             )
+        for name, version in self.pinned.inputs.items():
+            if before.inputs.get(name, version) != version:
+                self.moved.append(f"the input {name}, {self._file.inputs[name]}, has changed since the last run")
 
-    def _make_backend(self) -> TaskContainers | PlainCommands:
+    def _make_backend(self, inputs: Mapping[str, Path]) -> TaskContainers | PlainCommands:
+        file = self._file
         if self._engine is None or self.pinned.image is None:
-            return plain_backend(self._file, {})
-        return TaskContainers(self._engine, self._file, self.pinned.image, self.state.sweep_id, self._out.path, {})
+            return PlainCommands(inputs, file.config, file.result.file if file.result else "")
+        return TaskContainers(self._engine, file, self.pinned.image, self.state.sweep_id, self._out.path, inputs)
 
     def _remove_leftovers(self) -> None:
         if isinstance(self._backend, TaskContainers):
             self._backend.remove_leftovers()
         groups = {event["pid"]: event["started_ticks"] for event in self.state.running.values() if "pid" in event}
         end_groups(groups, self.state.sweep_id)
-
-
-def plain_backend(file: SweepFile, inputs: Mapping[str, Path]) -> PlainCommands:
-    """Return what starts a file's commands on this machine."""
-    return PlainCommands(inputs, file.config, file.result.file if file.result else "")
 
 
 class _TableObserver:

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 from .journal import State
-from .out_folder import COPY, JOURNAL, OutFolder
+from .local.container_backend import CLIENTS_FOLDER
+from .out_folder import COPY, DOWNLOADS, INPUT_DIGESTS, MOVED_PREFIX, STANDARD_INPUT_COPY, TRIALS, OutFolder
 from .table import CSV_FILE, JSON_FILE
+
+OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, TRIALS, CLIENTS_FOLDER)
 
 
 def bytes_of(out: OutFolder) -> int:
@@ -28,9 +31,9 @@ def remove_sweep(out: OutFolder) -> list[str]:
         JournalError: the journal cannot be read. OSError: something cannot be removed.
     """
     state = State.read(out.journal_path)
-    ours = {*state.ends, *state.running, COPY, CSV_FILE, JSON_FILE}
+    ours = {*state.ends, *state.running, *OWN}
     for path in out.path.iterdir():
-        if path.name in ours or (path.name.startswith(".") and path.name != JOURNAL):
+        if path.name in ours or path.name.startswith(MOVED_PREFIX):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     out.journal_path.unlink()
     left = sorted(path.name for path in out.path.iterdir())

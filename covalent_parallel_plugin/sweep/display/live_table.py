@@ -17,6 +17,7 @@ from .interruption import Interruption
 from .run_progress import RunProgress, duration
 
 SHOWN_RUNNING = 4
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow"}
 
 
 class LiveTable:
@@ -83,16 +84,9 @@ def _head(progress: RunProgress) -> RenderableType:
 def _counts(progress: RunProgress) -> RenderableType:
     left = "not known" if progress.left_seconds is None else duration(progress.left_seconds)
     counts = Text(no_wrap=True, overflow="ellipsis")
-    for text, style in (
-        (f"{progress.counts['done'] + progress.done_before} done", "green"),
-        (f"{len(progress.running)} running", "cyan"),
-        (f"{progress.failed} failed", "red" if progress.failed else ""),
-        (f"{progress.waiting} waiting", ""),
-        (f"elapsed {duration(progress.elapsed_seconds)}", ""),
-        (f"left {left}", ""),
-    ):
-        counts.append(text, style).append("  ")
-    return counts
+    for name, count in progress.shown_counts().items():
+        counts.append(f"{count} {name}  ", COLOURS.get(name, "") if count else "")
+    return counts.append(f"elapsed {duration(progress.elapsed_seconds)}  left {left}")
 
 
 def _running(progress: RunProgress) -> RenderableType:

@@ -85,8 +85,8 @@ class RunProgress:
 
     @property
     def failed(self) -> int:
-        """How many have ended and are not done."""
-        return self.ended - self.counts["done"]
+        """How many have ended by themselves and are not done."""
+        return self.ended - self.counts["done"] - self.counts["cancelled"]
 
     @property
     def waiting(self) -> int:
@@ -113,13 +113,22 @@ class RunProgress:
         now = self._clock()
         return [(name, now - began) for name, began in list(self.running.items())]
 
+    def shown_counts(self) -> dict[str, int]:
+        """Count the tasks as they are shown, with what was done before."""
+        counts = {
+            "done": self.counts["done"] + self.done_before,
+            "running": len(self.running),
+            "failed": self.failed,
+            "cancelled": self.counts["cancelled"],
+            "waiting": self.waiting,
+        }
+        return {name: count for name, count in counts.items() if count or name != "cancelled"}
+
     def line(self) -> str:
         """Describe all of it in a line."""
         left = "" if self.left_seconds is None or self.ended == self.total else f", left {duration(self.left_seconds)}"
-        return (
-            f"{self.name}: {self.percent}%: {self.counts['done'] + self.done_before} done, {len(self.running)} running,"
-            f" {self.failed} failed, {self.waiting} waiting, elapsed {duration(self.elapsed_seconds)}{left}"
-        )
+        counts = ", ".join(f"{count} {name}" for name, count in self.shown_counts().items())
+        return f"{self.name}: {self.percent}%: {counts}, elapsed {duration(self.elapsed_seconds)}{left}"
 
 
 def duration(seconds: float) -> str:
