@@ -38,8 +38,7 @@ def run_arguments(
     words = ["run", f"--memory={limits.memory_mib}m", f"--memory-swap={limits.memory_mib}m"]
     if 0 < limits.cpu_milli < cpus * 1000:
         words.append(f"--cpus={limits.cpu_milli / 1000:g}")
-    if not any(word.split("=", 1)[0] in _NETWORKS for word in options):
-        words.append("--network=host")
+    words += network_words(options)
     if engine == "podman":
         # as docker has it: a read-only root has no folder to write to; and nothing of this machine's environment
         words += ["--read-only-tmpfs=false", "--http-proxy=false", "--pids-limit=-1", "--security-opt=label=disable"]
@@ -58,6 +57,11 @@ def run_arguments(
     if container.entrypoint:
         words.append(f"--entrypoint={container.entrypoint}")
     return [*words, container.image, *container.arguments]
+
+
+def network_words(options: Sequence[str]) -> list[str]:
+    """Return the option for this machine's network, as Batch has it, unless the container's own options name one."""
+    return [] if any(word.split("=", 1)[0] in _NETWORKS for word in options) else ["--network=host"]
 
 
 def split_options(options: str) -> list[str]:

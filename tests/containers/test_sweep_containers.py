@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 from local_runs import Sweep, bring, located, sweep_file
+from registry_server import running_registry
 
+from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import LABEL, TaskContainers
 from covalent_parallel_plugin.sweep.local.image import ImagePullError, pin_image
@@ -210,6 +212,40 @@ def test_the_image_keeps_its_entry_point_unless_the_file_has_one(
     assert output(5, "pwd", entrypoint=(), workdir="/var") == "/var\n"
 
 
+def test_a_container_out_of_memory_says_what_to_raise(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(*python("x = b'x' * 400_000_000"), options={"memory": 64})
+    sweep.run()
+    assert (sweep.end.status, sweep.end.signal) == ("killed", 9)
+    assert sweep.end.reason == "out of memory: raise memory"
+
+
+def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
+    make_sweep: MakeSweep, engine: str, sweep_id: str
+) -> None:
+    code = "import time; print({attempt}, flush=True); time.sleep(60 if {attempt} == 1 else 0)"
+    sweep = make_sweep(*python(code), options={"retries": 1})
+    thread = threading.Thread(target=sweep.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not sweep.memory.output and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kill_clients(LABEL, lambda value: value == sweep_id)
+    thread.join(60)
+    assert (sweep.end.status, sweep.end.attempts) == ("done", 2)
+    assert sweep.text("attempt-1/stdout.txt") == "1\n" and sweep.text("stdout.txt") == "2\n"
+    assert '"status": "lost"' in sweep.text("attempt-1/task.json")
+
+
+def test_a_login_that_a_registry_wants_is_named(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_registry() as registry:
+        registry.token, registry.keeps_tokens = "secret", True
+        settings = tmp_path / "registries.conf"
+        settings.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(settings))
+        with pytest.raises(ImagePullError, match=f"log in with `{engine} login {registry.host}`"):
+            pin_image(ContainerEngine(engine), f"{registry.host}/sims/art:1.4", "missing")
+
+
 def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(
     make_sweep: MakeSweep, engine: str, pinned: ImageConfig, sweep_id: str, tmp_path: Path
 ) -> None:
@@ -219,6 +255,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from local_runs import Sweep, sweep_file
+from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import TaskContainers
 from covalent_parallel_plugin.sweep.tasks import ImageConfig

@@ -125,6 +125,7 @@ class TaskAttempt:
             KeptOutput(self._folder / STDERR_FILE, limit) as stderr,
         ):
             try:
+                refuse_zero_bytes(start)
                 self._laid = self._bring_files(start, files)
                 process = self._seams.backend.start(start)
             except StartFailed as error:
@@ -184,3 +185,11 @@ class TaskAttempt:
             "secrets": dict(self._seams.file.secrets),
             **asdict(end),
         }
+
+
+def refuse_zero_bytes(start: TaskStart) -> None:
+    """Raise StartFailed where a word or a variable has a zero byte, which ends it for every program."""
+    words = (*(start.launch.entrypoint or ()), *start.launch.arguments, *start.environment.values())
+    for word in words:
+        if "\0" in word:
+            raise StartFailed(CANNOT_START, f"{word!r} has a zero byte, which no program can be given: leave it out")

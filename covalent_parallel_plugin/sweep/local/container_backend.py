@@ -13,7 +13,6 @@ from ...containers.container import (
     CANNOT_START,
     NOT_EXECUTABLE,
     NOT_FOUND,
-    Bind,
     ContainerIdentity,
     ContainerSpec,
     Process,
@@ -25,14 +24,13 @@ from ...containers.run_command import run_arguments, sort_variables
 from ...errors import ParallelError
 from ..sweep_file import SweepFile
 from ..tasks import ImageConfig, LocalPaths
+from .hand_command import INPUTS_FOLDER, TASK_FOLDER, caller_ids, engine_words, task_binds
 from .interfaces import ProgramEnd, TaskStart
 from .plain_command import program_paths
 from .task_folder import has_foreign_owner, share_files, take_ownership, unshare_files
 
 LABEL = "covalent-parallel-sweep"
 NAME_PREFIX = "covalent-parallel-sweep"
-TASK_FOLDER = "/mnt/sweep/task"
-INPUTS_FOLDER = "/mnt/sweep/inputs"
 # Below OUT, for what the engine's clients need: gone at the end of a run, or at the start of the next one
 CLIENTS_FOLDER = ".containers"
 _OF_ENGINE = (CANNOT_START, NOT_EXECUTABLE, NOT_FOUND)
@@ -64,7 +62,10 @@ class TaskContainers:
         self._clients = out / CLIENTS_FOLDER
         self._inputs = inputs
         self._folder = file.outputs or TASK_FOLDER
-        self._words = tuple(engine_words(engine.name, file))
+        self._words = engine_words(engine.name, file, *caller_ids())
+        if engine.name == "docker":
+            # what it prints comes through the client; a copy would fill the disk
+            self._words.append("--log-driver=none")
         self._shared: dict[Path, list[tuple[Path, int]]] = {}
 
     def remove_leftovers(self) -> None:
@@ -139,10 +140,7 @@ class TaskContainers:
                 pull="never",
             ),
             ContainerIdentity(name, self._sweep_id, LABEL),
-            binds=[
-                Bind(str(start.files), self._folder),
-                *(Bind(str(path), f"{INPUTS_FOLDER}/{name}", "ro") for name, path in self._inputs.items()),
-            ],
+            binds=task_binds(self._file, start.files, self._inputs),
             variables=variables,
             variables_file=str(variables_file),
             cpus=os.cpu_count() or 1,
@@ -151,7 +149,7 @@ class TaskContainers:
         return PreparedClient(arguments, {**outer, **variables.handed_on}, str(client))
 
     def _take_over(self, files: Path) -> None:
-        user, group = os.geteuid(), os.getegid()
+        user, group = caller_ids()
         if not has_foreign_owner(files, user):
             return
         if user == 0:
@@ -162,24 +160,6 @@ class TaskContainers:
                 ended = self._engine.call("unshare", *words, str(files))
                 if ended.returncode:
                     raise OSError(f"{files} cannot be given to you: {ended.stderr.strip()}")
-
-
-def engine_words(engine: str, file: SweepFile) -> list[str]:
-    """Return the words of `run` that a sweep's file and its caller ask for, beside limits, names and folders."""
-    words = [f"--workdir={file.workdir}"] if file.workdir else []
-    if engine == "docker":
-        # what it prints comes through the client; a copy would fill the disk
-        words.append("--log-driver=none")
-        if os.geteuid() != 0:
-            words.append(f"--user={os.geteuid()}:{os.getegid()}")
-    settings = file.settings
-    if settings.needs_gpu_drivers:
-        count = settings.accelerators
-        if engine == "docker":
-            words.append(f"--gpus={count or 'all'}")
-        else:
-            words += [f"--device=nvidia.com/gpu={number}" for number in range(count)] or ["--device=nvidia.com/gpu=all"]
-    return words
 
 
 def engine_error(engine: str, errors: Sequence[str]) -> str:

@@ -45,10 +45,8 @@ class PlainCommands:
                 env=environment,
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:
-            # ValueError: a zero byte in a word
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise StartFailed(NOT_EXECUTABLE, f"{words[0]}: cannot be run: {reason}") from error
+        except OSError as error:
+            raise StartFailed(NOT_EXECUTABLE, f"{words[0]}: cannot be run: {error.strerror}") from error
         return LocalProcess(child, tells_group=True)
 
     def event(self, process: Process) -> Mapping[str, int]:

@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import mmap
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,21 @@ from .. import values
 from ..sweep_file import ResultSource
 
 MOST_BYTES = 1 << 20
-# Of more output than this the pattern searches the bytes, without a copy in memory
-_TEXT_BYTES = 16 << 20
+TEXT_BYTES = 16 << 20
 
 
 class MissingResult(Exception):
     """There is no result, or it cannot be read; the text says why."""
 
 
-def read_result(source: ResultSource, files: Path, stdout: Path) -> dict[str, Any]:
-    """Return the result of a task that ended with status 0.
+def read_result(source: ResultSource, files: Path, stdout: Path, text_bytes: int = TEXT_BYTES) -> dict[str, Any]:
+    """Return the result of a task that ended with status 0; output above `text_bytes` is not copied into memory.
 
     Raises:
         MissingResult: it is not there, or not an object of at most 1 MiB.
     """
     if source.pattern is not None:
-        return _search(source.pattern, stdout)
+        return _search(source.pattern, stdout, text_bytes)
     name = source.file
     try:
         text = _read_inside(files, name).decode("utf-8-sig")
@@ -54,10 +51,11 @@ def read_result(source: ResultSource, files: Path, stdout: Path) -> dict[str, An
     return value
 
 
-def _search(pattern: re.Pattern[str], stdout: Path) -> dict[str, Any]:
+def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int) -> dict[str, Any]:
     """Find the last match, as programs print what they improve on again and again."""
     found: dict[str, str | None] | None = None
-    if stdout.stat().st_size <= _TEXT_BYTES:
+    # a pattern of bytes has names in ASCII only
+    if stdout.stat().st_size <= text_bytes or not pattern.pattern.isascii():
         for match in pattern.finditer(stdout.read_bytes().decode(errors="replace")):
             found = match.groupdict()
     else:
@@ -68,7 +66,7 @@ def _search(pattern: re.Pattern[str], stdout: Path) -> dict[str, Any]:
                 found = {name: None if part is None else part.decode(errors="replace") for name, part in groups}
     if found is None:
         raise MissingResult(f"the pattern {pattern.pattern!r} is not in the standard output")
-    return {name: None if text is None else values.core_value(text, True).data for name, text in found.items()}
+    return {name: None if text is None else values.core_value(text).data for name, text in found.items()}
 
 
 def _csv_row(name: str, text: str) -> dict[str, Any]:
@@ -78,7 +76,7 @@ def _csv_row(name: str, text: str) -> dict[str, Any]:
         raise MissingResult(f"{name} is not CSV: {error}") from error
     if len(rows) != 2 or len(rows[0]) != len(rows[1]) or len(set(rows[0])) != len(rows[0]):
         raise MissingResult(f"{name} is not a header with one row of as many cells below it: it has {len(rows)} rows")
-    return {column: values.core_value(cell, True).data for column, cell in zip(*rows, strict=True)}
+    return {column: values.core_value(cell).data for column, cell in zip(*rows, strict=True)}
 
 
 def _read_inside(files: Path, name: str) -> bytes:
@@ -88,15 +86,14 @@ def _read_inside(files: Path, name: str) -> bytes:
         if not path.is_relative_to(files.resolve()):
             raise MissingResult(f"{name} leads out of the task's folder")
         # a pipe would be waited for
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        if not path.is_file():
+            raise MissingResult(f"{name} is not a file")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise MissingResult(f"{name} was not written") from error
     except (OSError, RuntimeError) as error:
         raise MissingResult(f"{name} cannot be read: {error}") from error
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MissingResult(f"{name} is not a file")
-        data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise MissingResult(f"{name} has more than {MOST_BYTES} bytes, the most that a result may have")
     return data

@@ -32,12 +32,14 @@ def judge_end(end: ProgramEnd, stopped: StopReason | None, stop_text: str = "") 
     if end.lost:
         return AttemptVerdict("lost", None, None, end.lost)
     number = ending_signal(end.exit_code)
-    if end.is_out_of_memory:
-        return AttemptVerdict("killed", end.exit_code, number or signal.SIGKILL, "out of memory: raise memory")
+    if end.is_out_of_memory and number == signal.SIGKILL:
+        return AttemptVerdict("killed", end.exit_code, number, "out of memory: raise memory")
     if number is not None:
         return AttemptVerdict("killed", end.exit_code, number, f"killed by signal {number} ({signal_name(number)})")
     if end.exit_code:
-        return AttemptVerdict("failed", end.exit_code, None, f"exit status {end.exit_code}")
+        # a process that it started was killed
+        memory = ", and it ran out of memory: raise memory" if end.is_out_of_memory else ""
+        return AttemptVerdict("failed", end.exit_code, None, f"exit status {end.exit_code}{memory}")
     return AttemptVerdict("done", 0, None, "")
 
 
