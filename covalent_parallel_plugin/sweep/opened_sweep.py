@@ -109,6 +109,8 @@ class OpenedSweep:
 
     def versions(self, last: Pinned | None = None) -> dict[str, str]:
         """Return the versions of the inputs; with the last run's nobody is contacted. Raises InputError, CloudError."""
+        if not self.file.inputs:
+            return {}
         cache = self.out.path / INPUT_DIGESTS
         known = None if last is None else last.inputs
         return pin_inputs(self.file.inputs, cache, self.file.settings.project_id, known)
