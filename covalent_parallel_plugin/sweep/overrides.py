@@ -35,7 +35,7 @@ def apply_overrides(root: yaml.MappingNode, overrides: Sequence[str], mistakes: 
 
 
 def _mark(option: str) -> yaml.Mark:
-    return yaml.Mark(option, 0, 0, 0, None, None)
+    return yaml.Mark(option, 0, 0, 0, None, 0)
 
 
 def _with(node: yaml.Node | None, keys: Sequence[str], value: yaml.Node, mark: yaml.Mark) -> yaml.Node:

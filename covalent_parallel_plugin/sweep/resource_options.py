@@ -46,23 +46,23 @@ def read_resources(
 ) -> Resources:
     """Return the options: those of `resources` and of the top of the file, else configured, else the defaults."""
     nodes = {name: top[name] for name in TOP_OPTIONS if name in top}
-    for name, value in reader.pairs(node, "resources") if node is not None else []:
-        if name.text in _ELSEWHERE:
-            reader.mistake(name.location, f"{name.text} is no option of resources: {_ELSEWHERE[name.text]}")
-        elif name.text not in OPTIONS:
-            hint = reader.hint(name.text, _KNOWN) or f": use one of {', '.join(_KNOWN)}"
-            reader.mistake(name.location, f"{shown(name.text)} is no option of resources{hint}")
+    for key, value in reader.pairs(node, "resources") if node is not None else []:
+        if key.text in _ELSEWHERE:
+            reader.mistake(key.location, f"{key.text} is no option of resources: {_ELSEWHERE[key.text]}")
+        elif key.text not in OPTIONS:
+            hint = reader.hint(key.text, _KNOWN) or f": use one of {', '.join(_KNOWN)}"
+            reader.mistake(key.location, f"{shown(key.text)} is no option of resources{hint}")
         elif not is_null(value):
-            nodes[name.text] = value
-    given = {name: plain_data(value) for name, value in nodes.items()}
-    for name, value in given.items():
-        for problem in mistakes_in({name: value}):
+            nodes[key.text] = value
+    given: dict[str, object] = {name: plain_data(value) for name, value in nodes.items()}
+    for name in given:
+        for problem in mistakes_in({name: given[name]}):
             reader.mistake(nodes[name], problem)
     configured = _usable(reader, configured)
     _contradictions(reader, given, configured, nodes, location_of(node) if node is not None else None)
     values = {
-        name: plain(name, value) if not mistakes_in({name: value}) else OPTIONS[name].default
-        for name, value in resolve(given, configured).items()
+        name: OPTIONS[name].default if mistakes_in({name: chosen}) else plain(name, chosen)
+        for name, chosen in resolve(given, configured).items()
     }
     for name in _REQUIRED if not is_local else ():
         if not is_given(values[name]):

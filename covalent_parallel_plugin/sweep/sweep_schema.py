@@ -44,7 +44,7 @@ _FLAGS = {"true": "joined", "false": "", "separate": "separate"}
 # Without an image there is nothing that these could be about
 _IMAGE_ONLY = ("entrypoint", "workdir", "outputs", "pull")
 # Numbers with their rule, unit and default
-_NUMBERS: dict[str, tuple[Rule, str, float | None]] = {
+_NUMBERS: dict[str, tuple[Rule, str, int | None]] = {
     "idle_limit": (number(above=0, most=MAX_TIME_LIMIT_SECONDS), "s", None),
     "log_limit": (number(above=0, most=1024 * 1024), "MiB", 1024),
     "max_machine_hours": (number(above=0, most=1e9), "h", None),
@@ -115,12 +115,12 @@ class _SweepReader(NodeReader):
         self._fields = self.fields(root, "a sweep", KEYS)
         image = self._image(root)
         resources = read_resources(self, self._fields.get("resources"), self._fields, self._configured, self._is_local)
-        numbers = {
+        numbers: dict[str, Any] = {
             key: self.by_rule(self._fields[key], key, rule, unit) if key in self._fields else default
             for key, (rule, unit, default) in _NUMBERS.items()
         }
-        environment = self._field("environment", read_environment, {})
-        secrets = self._field("secrets", read_secrets, {})
+        environment: dict[str, LocatedText] = self._field("environment", read_environment, {})
+        secrets: dict[str, str] = self._field("secrets", read_secrets, {})
         for name in sorted(environment.keys() & secrets.keys()):
             self.mistake(environment[name].location, f"environment and secrets both set {name}: leave it out in one")
         return SweepFile(
@@ -218,7 +218,7 @@ class _SweepReader(NodeReader):
                 values = ", ".join(f"{name}: {value.text}" for name, value in pattern.values.items())
                 self.mistake(
                     pattern.location,
-                    f"exclude {shown(values)} matches no combination of {lengths_text(grid.axes)}: correct it, or leave it out",
+                    f"exclude {shown(values)} matches no combination of {lengths_text(grid.axes)}: correct it",
                 )
         return grids
 

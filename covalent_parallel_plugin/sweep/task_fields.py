@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 import shlex
@@ -40,7 +41,8 @@ def read_words(reader: NodeReader, node: yaml.Node, what: str) -> tuple[LocatedT
         return ()
     # A shell takes a backslash at a line's end for nothing
     text = node.value.replace("\\\n", "  ")
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    source = io.StringIO(text)
+    lexer = shlex.shlex(source, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
     words: list[LocatedText] = []
@@ -49,7 +51,7 @@ def read_words(reader: NodeReader, node: yaml.Node, what: str) -> tuple[LocatedT
         while (word := lexer.get_token()) is not None:
             blanks = _BLANKS.match(text, end)
             words.append(LocatedText(word, _within(node, blanks.end() if blanks else end)))
-            end = lexer.instream.tell()
+            end = source.tell()
     except ValueError as error:
         reader.mistake(
             node, f"{what} cannot be split into words ({str(error).lower()}): close it, or write a list of words"
