@@ -48,11 +48,6 @@ def varying_parameters(grids: Sequence[Grid]) -> frozenset[str]:
     return frozenset(varying | {name for name, times in count.items() if times < len(grids)})
 
 
-def grid_parameters(grid: Grid) -> tuple[str, ...]:
-    """Return the names of a grid's parameters, in the file's order."""
-    return tuple(name for axis in grid.axes for name in axis.names)
-
-
 def _texts_by_name(grid: Grid) -> dict[str, list[str]]:
     texts = {
         name: [row[column].text for row in axis.rows] for axis in grid.axes for column, name in enumerate(axis.names)
@@ -92,7 +87,7 @@ def name_patterns(grids: Sequence[Grid], sweep_name: str) -> list[NamePattern]:
         if grid.task_name is not None:
             patterns.append(NamePattern(grid.task_name.text, "", sweep_name))
             continue
-        text = ",".join(f"{name}={{{name}}}" for name in grid_parameters(grid) if name in varying)
+        text = ",".join(f"{name}={{{name}}}" for name in grid.names if name in varying)
         end = "repeat={repeat}" if is_repeated and grid.repeat is not None else ""
         comma = "," if text and end else ""
         patterns.append(NamePattern(text if text or end else sweep_name, comma + end, sweep_name))

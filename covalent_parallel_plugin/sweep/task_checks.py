@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from ..settings import nearest
 from .combinations import Grid
 from .config_file import is_in_json
-from .inputs import is_in_bucket
 from .mistakes import LocatedText, Location, Mistake
-from .names import NAME_PLACEHOLDERS, grid_parameters
+from .names import NAME_PLACEHOLDERS
 from .placeholders import SWEEP_NAMES, Template
 from .sweep_file import SweepFile
 from .task_files import TaskFiles
@@ -18,11 +16,9 @@ from .values import Value
 
 
 def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
-    """Yield placeholders that stand for nothing, and texts that no program can be given."""
+    """Yield placeholders that stand for nothing, and values that a configuration file cannot hold."""
     for where, text in _texts(file):
         yield from _placeholder_mistakes(file, where, text, file.grids, SWEEP_NAMES)
-        if why := _why_unfit(text.text):
-            yield Mistake(f"{where} {why}", text.location)
     for grid in file.grids:
         if grid.task_name is not None:
             yield from _placeholder_mistakes(file, "task_name", grid.task_name, [grid], NAME_PLACEHOLDERS)
@@ -30,13 +26,8 @@ def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
 
 
 def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
-    """Yield what `files` and `inputs` name and is not there, and templates that cannot be filled in."""
+    """Yield what `files` names and cannot be brought, and templates that cannot be filled in."""
     yield from files.mistakes
-    for name, text in file.inputs.items():
-        if not is_in_bucket(text) and not Path(text.text).exists():
-            yield Mistake(
-                f"inputs: {name} is {text.text}, which does not exist: name a file or a folder", text.location
-            )
     for grid in file.grids:
         values = _trial_values(file, grid)
         for source in files.sources:
@@ -61,12 +52,14 @@ def warnings(file: SweepFile, files: TaskFiles) -> Iterator[str]:
         for axis in grid.axes:
             unused |= {name: axis.location for name in axis.names if name not in used and name not in unused}
     for name, location in unused.items():
-        yield f"{file.path.name}:{location}: the parameter {name} is used nowhere: write {{{name}}} where it belongs"
+        place = f"{location.file or file.path.name}:{location}"
+        yield f"{place}: the parameter {name} is used nowhere: write {{{name}}} where it belongs"
     known = _names(file, file.grids)
-    for source in files.sources:
-        for name in files.templates[source.name].names if source.name in files.templates else ():
+    for template_name, template in files.templates.items():
+        # What Jinja2 does not know is an error
+        for name in template.names if isinstance(template, Template) else ():
             if name not in known and (near := nearest(name, known)):
-                yield f"{source.name}: {{{name}}} stays, as there is no such parameter: did you mean {{{near}}}?"
+                yield f"{template_name}: {{{name}}} is no parameter and stays: did you mean {{{near}}}?"
 
 
 def _texts(file: SweepFile) -> Iterator[tuple[str, LocatedText]]:
@@ -83,7 +76,7 @@ def _names(file: SweepFile, grids: Iterable[Grid], sweep_names: Iterable[str] = 
 
 
 def _grid_names(grid: Grid) -> list[str]:
-    return [*grid_parameters(grid), *(["repeat"] if grid.repeat is not None else [])]
+    return [*grid.names, *(["repeat"] if grid.repeat is not None else [])]
 
 
 def _placeholder_mistakes(
@@ -96,13 +89,12 @@ def _placeholder_mistakes(
         lacking = [grid for grid in grids if name not in common and name not in _grid_names(grid)]
         if not lacking:
             continue
-        in_some = f" in the grid of line {lacking[0].location.line}" if len(lacking) < len(grids) else ""
-        near = nearest(name, [known for grid in lacking for known in _grid_names(grid)] + sorted(common))
-        yield Mistake(
-            f"{where}: {_why_unknown(name, is_name)}{in_some}: {f'did you mean {{{near}}}? ' if near else ''}"
-            f"{{{{{name}}}}} is the text {{{name}}}",
-            text.location,
-        )
+        which = f" in the grid of line {lacking[0].location.line}" if len(lacking) < len(grids) else ""
+        known = [*_grid_names(lacking[0]), *sorted(common)]
+        near = nearest(name, known)
+        remedy = f"did you mean {{{near}}}?" if near else f"there are {', '.join(f'{{{each}}}' for each in known)};"
+        text_itself = f"{{{{{name}}}}} is the text {{{name}}}"
+        yield Mistake(f"{where}: {_why_unknown(name, is_name)}{which}: {remedy} {text_itself}", text.location)
 
 
 def _why_unknown(name: str, is_name: bool) -> str:
@@ -119,11 +111,9 @@ def _why_unknown(name: str, is_name: bool) -> str:
 
 
 def _value_mistakes(grid: Grid, config: str) -> Iterator[Mistake]:
-    for location, values in _all_values(grid):
+    for location, values in _all_values(grid) if config == "json" else ():
         for name, value in values:
-            if why := _why_unfit(value.text):
-                yield Mistake(f"parameter {name} {why}", location)
-            elif config == "json" and not is_in_json(value.data):
+            if not is_in_json(value.data):
                 yield Mistake(
                     f"parameter {name} is {value.text}, which JSON does not have: write `config: yaml`", location
                 )
@@ -133,17 +123,6 @@ def _all_values(grid: Grid) -> Iterator[tuple[Location, Iterable[tuple[str, Valu
     for axis in grid.axes:
         yield from ((axis.location, zip(axis.names, row, strict=True)) for row in axis.rows)
     yield from ((included.location, included.values.items()) for included in grid.include)
-
-
-def _why_unfit(text: str) -> str:
-    """Return why no program can be given a text, "" if it can."""
-    if "\0" in text:
-        return "holds the character NUL, which no program can be given: leave it out"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return f"is no Unicode text ({text!r}): write the characters themselves"
-    return ""
 
 
 def _trial_values(file: SweepFile, grid: Grid) -> dict[str, str]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from . import combinations
-from .combinations import Combination
+from .combinations import Combination, combine
 from .keys import GridKeys, KeyTexts, flag_words, key_texts
 from .mistakes import Mistake
 from .name_checks import name_mistakes
-from .names import grid_parameters, name_patterns
+from .names import name_patterns
 from .placeholders import Template
 from .sweep_file import SweepFile
 from .task_checks import file_mistakes, text_mistakes, warnings
@@ -112,7 +111,7 @@ class SweepTasks:
         self._environment = {name: Template.parse(value.text) for name, value in file.environment.items()}
 
     def __iter__(self) -> Iterator[Task]:
-        return map(self.task, combinations.combine(self.file.grids))
+        return map(self.task, combine(self.file.grids))
 
     def task(self, combination: Combination) -> Task:
         """Return a combination's task."""
@@ -127,11 +126,7 @@ class SweepTasks:
 
     def check(self) -> tuple[list[Mistake], list[str]]:
         """Return what is wrong with the tasks, and what is odd about them."""
-        mistakes = [
-            *text_mistakes(self.file),
-            *file_mistakes(self.file, self.files),
-            *combinations.check_excludes(self.file.grids),
-        ]
+        mistakes = [*text_mistakes(self.file), *file_mistakes(self.file, self.files)]
         # Names are those of the tasks only where their placeholders stand for something
         if not any(mistake.text.startswith("task_name:") for mistake in mistakes):
             mistakes += name_mistakes(self.file.grids, self._named)
@@ -191,14 +186,14 @@ class SweepTasks:
                 file.image if image is None else image.digest,
                 {name: self.pinned.inputs.get(name, str(path)) for name, path in file.inputs.items()},
                 digest,
-                [name for name in (*grid_parameters(grid), *(["repeat"] if grid.repeat else [])) if name in used],
+                [name for name in (*grid.names, *(["repeat"] if grid.repeat else [])) if name in used],
             )
             for grid in file.grids
         ]
 
     def _named(self) -> Iterator[tuple[Combination, str]]:
         """Each combination with its name; keys are computed for long names only."""
-        for combination in combinations.combine(self.file.grids):
+        for combination in combine(self.file.grids):
             texts = key_texts(combination)
             key = partial(self._key, combination, texts)
             yield combination, self._names[combination.grid].name(texts, combination.index, key)
