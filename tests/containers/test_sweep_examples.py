@@ -1,0 +1,184 @@
+"""The two examples of a sweep, each in containers of its own image, which has nothing of this package."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.containers
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "sweep"]
+SECONDS = 300
+
+
+def sweep(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+    )
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads((out / "results.json").read_text())
+    return loaded
+
+
+def in_place_of(text: str, *changes: tuple[str, str]) -> str:
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def built(engine: str, image: str, names: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """Build an example's image, as its own Dockerfile says."""
+    made: dict[str, str] = {}
+
+    def build(example: str) -> str:
+        if example not in made:
+            made[example] = names(example.replace("_", "-"))
+            words = [engine, "build", "--network=host", "--tag", made[example], str(EXAMPLES / example)]
+            ended = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
+            assert ended.returncode == 0, ended.stderr
+        return made[example]
+
+    yield build
+
+
+@pytest.fixture
+def art(built: Callable[[str], str], tmp_path: Path) -> Path:
+    """The pixel art's file, with one combination that its program refuses."""
+    text = (EXAMPLES / "pixel_art" / "sweep.yaml").read_text()
+    changes = (("localhost/art:1", built("pixel_art")), ("g: 10, i: {start: 1, stop: 10}", f"g: 10, i: {BROKEN}"))
+    path = tmp_path / "sweep.yaml"
+    path.write_text(in_place_of(text, *changes))
+    return path
+
+
+BROKEN = "[1, 2, 3, 4, five, 6, 7, 8, 9]"
+
+
+def most_at_once(found: list[dict[str, Any]]) -> int:
+    edges = [(row["task.started"], 1) for row in found] + [(row["task.ended"], -1) for row in found]
+    running = most = 0
+    for _, change in sorted(edges):
+        running += change
+        most = max(most, running)
+    return most
+
+
+def containers(engine: str) -> set[str]:
+    listed = subprocess.run([engine, "ps", "--all", "--quiet"], capture_output=True, text=True, timeout=60, check=True)
+    return set(listed.stdout.split())
+
+
+def test_pi_has_a_column_for_what_it_prints(built: Callable[[str], str], tmp_path: Path) -> None:
+    text = (EXAMPLES / "pi" / "sweep.yaml").read_text()
+    (tmp_path / "pi.yaml").write_text(in_place_of(text, ("localhost/pi:1", built("pi"))))
+    ended = sweep("run", "pi.yaml", "--local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = rows(tmp_path / "pi")
+    assert [(row["iterations"], row["seed"]) for row in found] == [
+        (count, seed) for count in (1000, 10000, 100000) for seed in (1, 2, 3)
+    ]
+    assert all(row["task.status"] == "done" and abs(row["pi_hat"] - 3.14) < 0.3 for row in found)
+    with (tmp_path / "pi" / "results.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["pi_hat"]) for row in table] == [row["pi_hat"] for row in found]
+    assert list(table[0]) == [
+        "task.index", "task.name", "iterations", "seed", "task.status", "task.exit", "task.signal", "task.seconds",
+        "task.attempts", "task.peak_mb", "task.machine", "task.started", "task.ended", "task.folder", "pi_hat",
+    ]  # fmt: skip
+
+
+def test_pixel_art_runs_again_what_failed_and_then_what_was_edited(art: Path, engine: str, tmp_path: Path) -> None:
+    before = containers(engine)
+    ended = sweep("run", art, "--local", cwd=tmp_path)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    out = tmp_path / "art"
+    found = rows(out)
+    assert [row["task.name"] for row in found] == [f"size{g}" for g in range(1, 10)] + [
+        f"invaders{i}" for i in (1, 2, 3, 4, "five", 6, 7, 8, 9)
+    ]
+    by_name = {row["task.name"]: row for row in found}
+    failed = by_name.pop("invadersfive")
+    assert (failed["task.status"], failed["task.exit"]) == ("failed", 2)
+    assert "invalid int value: 'five'" in (out / "invadersfive" / "stderr.txt").read_text()
+    assert {row["task.status"] for row in by_name.values()} == {"done"}
+    assert by_name["size3"]["pixels"] == 3 * (3 * 30) ** 2
+    for name in by_name:
+        pictures = sorted((out / name / "files").glob("*.png"))
+        assert [path.name for path in pictures] == ["art-000.png", "art-001.png", "art-002.png"]
+        assert {path.stat().st_uid for path in pictures} == {os.geteuid()}
+        assert "picture 3 of 3" in (out / name / "stdout.txt").read_text()
+    assert most_at_once(found) <= 4
+    assert containers(engine) == before
+
+    again = sweep("run", art, "--local", cwd=tmp_path)
+    assert again.returncode == 1
+    starts = [event for event in journal(out) if event["event"] == "start"]
+    assert [event["task"] for event in starts[18:]] == ["invadersfive"]
+
+    art.write_text(
+        in_place_of(art.read_text(), ("five", "5"), ("{start: 1, stop: 10}, i: 30", "{start: 1, stop: 5}, i: 20"))
+    )
+    planned = json.loads(sweep("plan", art, "--format", "json", cwd=tmp_path).stdout)
+    ended = sweep("run", art, "--local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    started = [event["task"] for event in journal(out) if event["event"] == "start"][19:]
+    assert sorted(started) == ["invaders5", "size1", "size2", "size3", "size4"]
+    assert str(planned).count("size") and len(rows(out)) == 13
+
+
+def journal(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_run_goes_on_where_it_was_and_leaves_no_container(
+    built: Callable[[str], str], engine: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pi.yaml").write_text(
+        f"image: {built('pi')}\nflags: true\nparameters:\n  iterations: 300000\n  seed: {{start: 0, stop: 12}}\n"
+        "result: {stdout: 'pi_hat = (?P<pi_hat>\\S+)'}\nresources: {vcpus: 1, memory: 128}\nmax_parallel: 3\n"
+    )
+    before = containers(engine)
+    out = tmp_path / "pi"
+    for ends in (2, 5):
+        running = subprocess.Popen(
+            [*COMMAND, "run", "pi.yaml", "--local"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for_ends(out, ends, running)
+        finally:
+            os.kill(running.pid, signal.SIGKILL)
+            running.wait(timeout=60)
+    ended = sweep("run", "pi.yaml", "--local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert containers(engine) == before
+    assert [row["task.status"] for row in rows(out)] == ["done"] * 12
+    done: set[str] = set()
+    for event in journal(out):
+        assert event["event"] != "start" or event["task"] not in done
+        if event["event"] == "end" and event["status"] == "done":
+            done.add(event["task"])
+
+
+def wait_for_ends(out: Path, count: int, running: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until and running.poll() is None:
+        path = out / "journal.jsonl"
+        if path.exists() and path.read_text().count('"done"') >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {count} tasks ended: {running.poll()}")
