@@ -283,6 +283,16 @@ Sweep(out, "sleep", "60", tasks=2, backend=backend).run()
     assert containers(engine, other) == []
 
 
+def test_an_image_that_was_built_here_needs_no_registry(engine: str, image: str) -> None:
+    name = f"built-here-{uuid.uuid4().hex[:8]}"
+    subprocess.run([engine, "tag", image, f"localhost/{name}"], check=True)
+    try:
+        pinned = {pin_image(ContainerEngine(engine), tag, "always").reference for tag in (name, f"localhost/{name}")}
+        assert len(pinned) == 1
+    finally:
+        subprocess.run([engine, "untag", f"localhost/{name}", f"localhost/{name}"], check=True)
+
+
 @pytest.mark.parametrize("pull", ["always", "missing"])
 def test_an_image_that_cannot_be_pulled_is_named_with_the_registrys_words(engine: str, pull: Any) -> None:
     with pytest.raises(ImagePullError) as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -240,6 +241,11 @@ def test_nothing_more_is_started_after_so_many_failures(
     assert end == RunEnd(False, f"stop_after: {ended} tasks have failed" if stop_after else "")
 
 
+def test_where_all_tasks_were_started_nothing_is_stopped(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "false", tasks=2, max_parallel=2, stop_after=StopAfter(failures=2))
+    assert sweep.run() == RunEnd(False, "")
+
+
 def test_used_up_machine_hours_stop_the_run(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, *python("import time; time.sleep(60)"), tasks=3, max_machine_hours=1)
     assert sweep.run(used_machine_hours=0.9999) == RunEnd(False, "max_machine_hours: 1 are used up")
@@ -341,6 +347,31 @@ def test_a_full_disk_stops_the_run_and_the_task_does_not_count(tmp_path: Path) -
     sweep = FullDisk(tmp_path, "true", tasks=4, max_parallel=1)
     assert sweep.run() == RunEnd(False, f"{tmp_path}: No space left on device: make room, then run again")
     assert [event["task"] for event in sweep.journal.of("end")] == ["x=0"]
+
+
+def test_output_that_fills_the_disk_stops_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(out)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        sweep = Sweep(out, *python("print('x' * 5_000_000)"), tasks=3, max_parallel=1, log_limit_bytes=1 << 30)
+        end = sweep.run()
+        assert not end.cancelled and "No space left on device" in end.stopped
+        assert sweep.journal.of("end") == [] and not (out / "x=1").exists()
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_a_table_that_cannot_be_written_stops_the_run_too(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, *python("import time; time.sleep(60)"))
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "results.csv")
+
+    sweep.memory.tick = full  # type: ignore[method-assign]
+    assert sweep.run() == RunEnd(False, "results.csv: No space left on device: make room, then run again")
 
 
 def test_an_observer_that_fails_ends_all_tasks_and_is_heard_of(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ class ImagePullError(ParallelError):
 def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "missing"]) -> ImageConfig:
     """Pull an image, with "missing" only if it is not on this machine, and return what it says of itself.
 
-    An image without a registry, which `localhost/` stands for, is never pulled if it is there.
+    An image of this machine, which `localhost/` stands for, is never pulled if it is there; one without a registry in
+    its name is used if it is there and cannot be pulled.
 
     Raises:
         ImagePullError: the registry refused, or the image is not for linux/amd64.
@@ -30,12 +31,17 @@ def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "miss
     found = _inspect(engine, name)
     if found is None or (pull == "always" and registry_of(name) != "localhost"):
         pulled = engine.call("pull", "--quiet", f"--platform={PLATFORM}", name, seconds=PULL_SECONDS)
-        if pulled.returncode:
+        # one that was built here and has no registry in its name is nowhere else
+        if pulled.returncode and (found is None or not _is_short(image)):
             raise ImagePullError(_refusal(engine.name, image, name, pulled.stderr))
         found = _inspect(engine, name)
     if found is None:
         raise ImagePullError(f"image {image!r} was pulled and is not there: run `{engine.name} image inspect {name}`")
     return _config(image, name, found)
+
+
+def _is_short(image: str) -> bool:
+    return registry_of(image) == "docker.io" and not image.startswith("docker.io/")
 
 
 def _inspect(engine: ContainerEngine, name: str) -> dict[str, Any] | None:

@@ -56,6 +56,7 @@ class LocalRun:
     ) -> None:
         self._file = file
         self._tasks = iter(tasks)
+        self._waiting = len(tasks)
         self._slots = max(1, min(parallel_tasks(file), len(tasks)))
         self._most_failures = failures_allowed(file.stop_after, len(tasks) if count is None else count)
         self._out = out
@@ -120,7 +121,11 @@ class LocalRun:
                 slot.join(TICK_SECONDS)
                 with self._lock:
                     self._check_machine_hours()
-                    self._observer.tick()
+                    try:
+                        self._observer.tick()
+                    except OSError as error:
+                        if not self._has_filled_disk(error):
+                            raise
 
     def _work(self) -> None:
         try:
@@ -128,11 +133,9 @@ class LocalRun:
                 self._run_task(task)
         except BaseException as error:  # `run` raises it again
             with self._lock:
-                if isinstance(error, OSError) and is_full(error):
-                    self._stop(f"{error.filename or self._out.path}: {error.strerror}: make room, then run again")
-                elif self._error is None:
-                    self._error = error
-            self._end_all()
+                if not self._has_filled_disk(error):
+                    self._error = self._error or error
+                    self._end_all()
 
     def _next_task(self) -> Task | None:
         with self._lock:
@@ -140,6 +143,7 @@ class LocalRun:
                 return None
             task = next(self._tasks, None)
             if task is not None:
+                self._waiting -= 1
                 self._observer.started(task)
             return task
 
@@ -163,7 +167,7 @@ class LocalRun:
             )
             if end.status not in ("done", "cancelled"):
                 self._failures += 1
-                if self._failures == self._most_failures:
+                if self._failures == self._most_failures and self._waiting:
                     self._stop(f"stop_after: {self._failures} tasks have failed")
             self._observer.ended(task, end)
 
@@ -196,6 +200,14 @@ class LocalRun:
         if limit is not None and used >= limit * 3600 and not self._stopped:
             self._stop(f"max_machine_hours: {limit:g} are used up")
             self._end_all()
+
+    def _has_filled_disk(self, error: BaseException) -> bool:
+        """Tell whether an error says that the disk is full; then the run is stopped."""
+        if not (isinstance(error, OSError) and is_full(error)):
+            return False
+        self._stop(f"{error.filename or self._out.path}: {error.strerror}: make room, then run again")
+        self._end_all()
+        return True
 
     def _stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
