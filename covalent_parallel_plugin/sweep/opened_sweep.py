@@ -16,7 +16,7 @@ from .mistakes import SweepFileError
 from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .sweep_file import SweepFile
 from .sweep_schema import read_sweep_file
-from .tasks import Pinned, SweepTasks
+from .tasks import ImageConfig, Pinned, SweepTasks
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,20 @@ class OpenedSweep:
         folder = OutFolder(out if out is not None else Path(file.name))
         return cls(str(path), file, folder, tasks, overrides, stdin, (*file.warnings, *warnings))
 
-    def versions(self, last: Pinned | None = None) -> dict[str, str]:
+    def last_image(self, state: State) -> ImageConfig | None:
+        """Return the image as the last run found it; None where that had another one, or there was none."""
+        is_same = state.run is not None and state.run["image"] == self.file.image
+        return state.pinned.image if is_same else None
+
+    def versions(self, last: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the versions of the inputs; with the last run's nobody is contacted. Raises InputError, CloudError."""
         if not self.file.inputs:
             return {}
-        cache = self.out.path / INPUT_DIGESTS
-        known = None if last is None else last.inputs
-        return pin_inputs(self.file.inputs, cache, self.file.settings.project_id, known)
+        return pin_inputs(self.file.inputs, self.out.path / INPUT_DIGESTS, self.file.settings.project_id, last)
 
-    def tasks_as_of(self, last: Pinned) -> SweepTasks:
+    def tasks_as_of(self, state: State) -> SweepTasks:
         """Return the tasks with the keys that they have if nothing has moved elsewhere. Raises InputError."""
-        return self.pinned_tasks(Pinned(last.image, self.versions(last)))
+        return self.pinned_tasks(Pinned(self.last_image(state), self.versions(state.pinned.inputs)))
 
     def pinned_tasks(self, pinned: Pinned) -> SweepTasks:
         """Return the tasks with the keys that they have with this image and these inputs."""

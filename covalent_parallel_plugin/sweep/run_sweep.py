@@ -110,7 +110,7 @@ class SweepRun:
         Raises:
             ParallelError: see its message; nothing was started.
         """
-        before = self.state.pinned
+        before = Pinned(self._opened.last_image(self.state), self.state.pinned.inputs)
         self.pinned = Pinned(self._pin_image(before.image, keep_image), self._opened.versions())
         self._note_moves(before)
         file = self._file
@@ -135,6 +135,7 @@ class SweepRun:
                 "to_run": self.plan.to_run,
                 "pinned": pinned_event(self.pinned),
                 "stale": self.plan.stale,
+                "image": self._file.image,
                 "file": str(self._file.path),
                 "overrides": list(self._opened.overrides),
                 "engine": self._engine.name if self._engine else "",

@@ -36,7 +36,7 @@ def plan(
     for warning in opened.warnings:
         click.echo(f"warning: {warning}", err=True)
     state = opened.out.state(opened.file.name)
-    tasks = opened.tasks_as_of(state.pinned)
+    tasks = opened.tasks_as_of(state)
     request = RunRequest(only, first, again == "all")
     made = Planner(opened.out, state, request, tasks.parts).plan(tasks)
     bound = check_bound(opened, made, state.used_hours)
