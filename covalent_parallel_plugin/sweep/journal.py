@@ -151,7 +151,7 @@ class State:
             self.ends[name] = RecordedEnd(event["key"], sys.intern(event["status"]), offset)  # type: ignore[arg-type]
             self.running.pop(name, None)
             self.stale.discard(name)
-            self.used_hours += event["seconds"] / 3600
+            self.used_hours += 0 if event.get("is_read_again") else event["seconds"] / 3600
         elif kind == "start":
             self.running[name] = event
             key, count = self._attempts.get(name, ("", 0))

@@ -15,7 +15,7 @@ from .journal import State
 from .mistakes import SweepFileError
 from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .sweep_file import SweepFile
-from .sweep_schema import read_sweep_file
+from .sweep_schema import read_draft
 from .tasks import ImageConfig, Pinned, SweepTasks
 
 
@@ -99,11 +99,13 @@ class OpenedSweep:
         config = read_config_file(environment)
         if config.problem:
             raise ParallelError(f"{config.path} {config.problem}: {config.remedy}")
-        file = read_sweep_file(path, data, is_local=True, overrides=overrides, configured=config.section, stdin=stdin)
-        tasks = SweepTasks(file, Pinned())
-        mistakes, warnings = tasks.check()
-        if mistakes:
-            raise SweepFileError(str(path), mistakes)
+        draft = read_draft(path, data, is_local=True, overrides=overrides, configured=config.section, stdin=stdin)
+        if draft.file is None:
+            raise SweepFileError(str(path), draft.mistakes)
+        file, tasks = draft.file, SweepTasks(draft.file, Pinned())
+        mistakes, warnings = tasks.check(draft.has_all_names)
+        if draft.mistakes or mistakes:
+            raise SweepFileError(str(path), [*draft.mistakes, *mistakes])
         folder = OutFolder(out if out is not None else Path(file.name))
         return cls(str(path), file, folder, tasks, overrides, stdin, (*file.warnings, *warnings))
 

@@ -21,6 +21,8 @@ from .mistakes import Mistake, SweepFileError
 from .opened_sweep import OpenedSweep
 from .out_folder import COPY, DOWNLOADS, STANDARD_INPUT_COPY
 from .plan import HoursBound, Plan, Planner, RunRequest
+from .preceding_sweeps import unfinished_sweeps
+from .result_changes import has_changed, read_again, result_text
 from .sweeps_index import SweepsIndex
 from .table import parameter_names, write_tables
 from .tasks import ImageConfig, Pinned, Task
@@ -92,7 +94,9 @@ class SweepRun:
         self._opened = opened
         self._file, self._out, self._journal = opened.file, opened.out, journal
         self._secrets = local_secrets(opened, environment)
-        self._environment = environment
+        self._index = SweepsIndex.of(environment)
+        if unfinished := list(unfinished_sweeps(opened.file, self._index)):
+            raise SweepFileError(opened.shown_path, unfinished)
         self._engine = choose_engine() if opened.file.image else None
         self._wanted: list[Task] = []
         self.pinned = Pinned()
@@ -117,6 +121,8 @@ class SweepRun:
         inputs = stage_inputs(file.inputs, self.pinned.inputs, self._out.path / DOWNLOADS, file.settings.project_id)
         self._backend = self._make_backend(inputs)
         self._remove_leftovers()
+        if has_changed(file, self.state):
+            read_again(file, self._out, self._journal)
         self._tasks = self._opened.pinned_tasks(self.pinned)
         self._all = list(self._tasks)
         planner = Planner(self._out, self.state, request, self._tasks.parts)
@@ -136,6 +142,7 @@ class SweepRun:
                 "pinned": pinned_event(self.pinned),
                 "stale": self.plan.stale,
                 "image": self._file.image,
+                "result": result_text(self._file.result),
                 "file": str(self._file.path),
                 "overrides": list(self._opened.overrides),
                 "engine": self._engine.name if self._engine else "",
@@ -146,7 +153,7 @@ class SweepRun:
             if data is not None:
                 with self._out.written_aside(name) as file:
                     file.write(data)
-        SweepsIndex.of(self._environment).add(self.state.sweep_id, self._file.name, self._out)
+        self._index.add(self.state.sweep_id, self._file.name, self._out)
 
     def local_run(self, observer: RunObserver) -> LocalRun:
         """Return what runs the tasks."""

@@ -12,7 +12,10 @@ from covalent_parallel_plugin.cli.sweep.file_options import file_options
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import Planner, RunRequest
 from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lines
+from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
+from covalent_parallel_plugin.sweep.result_changes import has_changed
 from covalent_parallel_plugin.sweep.run_sweep import check_bound
+from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
 @click.command()
@@ -33,9 +36,12 @@ def plan(
     The image and inputs count as the last run found them; `run` finds what has moved.
     """
     opened = OpenedSweep.open(FileRequest(file, overrides, out), os.environ, SavedInput())
-    for warning in opened.warnings:
-        click.echo(f"warning: {warning}", err=True)
     state = opened.out.state(opened.file.name)
+    later = [mistake.text for mistake in unfinished_sweeps(opened.file, SweepsIndex.of(os.environ))]
+    if has_changed(opened.file, state):
+        later.append("result has changed: a run reads the results of what is done anew")
+    for warning in (*opened.warnings, *later):
+        click.echo(f"warning: {warning}", err=True)
     tasks = opened.tasks_as_of(state)
     request = RunRequest(only, first, again == "all")
     made = Planner(opened.out, state, request, tasks.parts).plan(tasks)
