@@ -18,6 +18,8 @@ PARTS = ("image", "command", "environment", "files", "inputs", "config")
 PART_DIGITS = 8
 # After each word; no word contains the first of the two
 END = "\0\n"
+# `json.dumps` with options makes an encoder each time
+_encode = json.JSONEncoder(sort_keys=True).encode
 
 
 class KeyTexts(dict[str, str]):
@@ -107,7 +109,7 @@ class GridKeys:
 
     def _config_digest(self, combination: Combination, texts: KeyTexts) -> bytes:
         data = {name: value.data for name, value in combination.values.items()}
-        return sha256(json.dumps([self._config, data], sort_keys=True))
+        return sha256(f"{self._config} {_encode(data)}")
 
 
 def _joined(words: Iterable[str]) -> str:

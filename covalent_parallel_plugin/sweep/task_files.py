@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -79,6 +79,29 @@ class TaskFiles:
         """The names that templates use."""
         return frozenset(name for template in self.templates.values() for name in template.names)
 
+    def staged(self, folder: Path) -> TaskFiles:
+        """Copy what `files` brings into a folder, once for each content; return the copies.
+
+        Then whoever edits the files during a run changes nothing in it.
+
+        Args:
+            folder: for copies alone, of which one process at a time takes care.
+
+        Raises:
+            LayOutError: see there.
+            OSError: the folder cannot be written to.
+        """
+        if not self.sources:
+            return self
+        place = folder / self.digest
+        if not place.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished = folder / "unfinished"
+            for source in self.sources:
+                self._write(source, unfinished / source.name, None)
+            unfinished.rename(place)
+        return TaskFiles([replace(source, path=place / source.name) for source in self.sources], self._config)
+
     def lay_out(self, combination: Combination, values: Mapping[str, str], folder: Path) -> tuple[BroughtFile, ...]:
         """Write all into a task's folder, which is empty; return what `files` brought.
 
@@ -98,18 +121,23 @@ class TaskFiles:
         return brought
 
     def _bring(self, source: SourceFile, values: Mapping[str, str], folder: Path) -> BroughtFile:
-        target = folder / source.target
+        text = self._filled(source, values) if source.name in self.templates else None
+        size, mtime_ns = self._write(source, folder / source.target, text)
+        return BroughtFile(source.target, size, mtime_ns, source.keep)
+
+    def _write(self, source: SourceFile, target: Path, text: bytes | None) -> tuple[int, int]:
+        """Write a file with the mode and the time of its source, and its bytes unless others are given."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._opened(source) as reader, target.open("xb") as writer:
             status = os.fstat(reader.fileno())
-            if source.name in self.templates:
-                writer.write(self._filled(source, values))
-            else:
+            if text is None:
                 shutil.copyfileobj(reader, writer, CHUNK_BYTES)
+            else:
+                writer.write(text)
             size = writer.tell()
         target.chmod(status.st_mode & 0o777)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return BroughtFile(source.target, size, status.st_mtime_ns, source.keep)
+        return size, status.st_mtime_ns
 
     def _opened(self, source: SourceFile) -> BinaryIO:
         try:
@@ -129,7 +157,10 @@ class TaskFiles:
 
     @cached_property
     def _contents(self) -> dict[str, tuple[str, os.stat_result]]:
-        return {source.name: content_digest(source.path) for source in self.sources}
+        try:
+            return {source.name: content_digest(source.path) for source in self.sources}
+        except OSError as error:
+            raise LayOutError(f"files: {error.filename} cannot be read any more: {error.strerror}") from error
 
     @cached_property
     def _versions(self) -> dict[str, tuple[int, ...]]:

@@ -224,6 +224,31 @@ def test_a_file_that_changed_meanwhile_is_not_brought(source: Path, tmp_path: Pa
         lay_out(tasks, tmp_path / "other")
 
 
+def test_what_was_staged_stays_as_it_was(source: Path, tmp_path: Path) -> None:
+    write(source, src__a="a", b_template="{g}")
+    (source / "src" / "a").chmod(0o755)
+    found = sweep(source, ["src/", FileEntry(text("b.template"), keep=False)])
+    staged = SweepTasks(found.file, Pinned(), found.files.staged(tmp_path / "staged"))
+    assert tasks_of(staged) == tasks_of(found)
+    write(source, src__a="edited", b_template="edited")
+    brought = lay_out(staged, tmp_path / "task")
+    assert contents(tmp_path / "task") == {"src/a": "a", "b": "3"}
+    assert [(each.path, each.keep) for each in brought] == [("b", False), ("src/a", True)]
+    assert (tmp_path / "task" / "src" / "a").stat().st_mode & 0o777 == 0o755
+    edited = sweep(source, ["src/", "b.template"]).files.staged(tmp_path / "staged")
+    assert edited.digest != staged.files.digest
+    # One copy is kept, and used again
+    (kept,) = (tmp_path / "staged").iterdir()
+    inode = (kept / "src" / "a").stat().st_ino
+    sweep(source, ["src/", "b.template"]).files.staged(tmp_path / "staged")
+    assert (kept / "src" / "a").stat().st_ino == inode
+
+
+def test_without_files_nothing_is_staged(source: Path, tmp_path: Path) -> None:
+    sweep(source, []).files.staged(tmp_path / "staged")
+    assert not (tmp_path / "staged").exists()
+
+
 PARAMETERS = {"rate": Value("1e-3", 0.001), "n": Value("007", 7), "on": Value("on", "on"), "none": None, "yes": True}
 
 
