@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import LABEL, TaskContainers
 from covalent_parallel_plugin.sweep.local.image import ImagePullError, pin_image
+from covalent_parallel_plugin.sweep.sweep_file import ResultSource
 from covalent_parallel_plugin.sweep.tasks import ImageConfig
 
 pytestmark = pytest.mark.containers
@@ -212,6 +214,12 @@ def test_the_image_keeps_its_entry_point_unless_the_file_has_one(
     assert output(5, "pwd", entrypoint=(), workdir="/var") == "/var\n"
 
 
+def test_a_result_is_found_in_what_a_container_wrote(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep("echo", "pi_hat = 3.14", result=ResultSource(pattern=re.compile(r"pi_hat = (?P<pi_hat>\S+)")))
+    sweep.run()
+    assert sweep.end.result == {"pi_hat": 3.14}
+
+
 def test_a_container_out_of_memory_says_what_to_raise(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(*python("x = b'x' * 400_000_000"), options={"memory": 64})
     sweep.run()
@@ -258,6 +266,7 @@ from local_runs import Sweep, sweep_file
 from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import TaskContainers
+from covalent_parallel_plugin.sweep.sweep_file import ResultSource
 from covalent_parallel_plugin.sweep.tasks import ImageConfig
 out = Path({str(tmp_path / "killed")!r}) / sys.argv[1]
 out.mkdir(parents=True)

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .. import values
 from ..sweep_file import ResultSource
+from ..values import core_value
 
 MOST_BYTES = 1 << 20
 TEXT_BYTES = 16 << 20
@@ -66,7 +66,7 @@ def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int) -> dict[str
                 found = {name: None if part is None else part.decode(errors="replace") for name, part in groups}
     if found is None:
         raise MissingResult(f"the pattern {pattern.pattern!r} is not in the standard output")
-    return {name: None if text is None else values.core_value(text).data for name, text in found.items()}
+    return {name: None if text is None else core_value(text).data for name, text in found.items()}
 
 
 def _csv_row(name: str, text: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _csv_row(name: str, text: str) -> dict[str, Any]:
         raise MissingResult(f"{name} is not CSV: {error}") from error
     if len(rows) != 2 or len(rows[0]) != len(rows[1]) or len(set(rows[0])) != len(rows[0]):
         raise MissingResult(f"{name} is not a header with one row of as many cells below it: it has {len(rows)} rows")
-    return {column: values.core_value(cell).data for column, cell in zip(*rows, strict=True)}
+    return {column: core_value(cell).data for column, cell in zip(*rows, strict=True)}
 
 
 def _read_inside(files: Path, name: str) -> bytes:

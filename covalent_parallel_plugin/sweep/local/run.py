@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..journal import TaskEnd
+from ..journal import TaskEnd, end_event, start_event
 from ..sweep_file import StopAfter, SweepFile
 from ..tasks import Launch, LocalPaths, Task
 from .attempt import AttemptSeams, TaskAttempt
@@ -155,16 +155,7 @@ class LocalRun:
             number += 1
             end = self._attempt(task, number)
         with self._lock:
-            self._journal.append(
-                {
-                    "event": "end",
-                    "task": task.name,
-                    "index": task.index,
-                    "key": task.key,
-                    "parts": dict(self._parts(task)),
-                }
-                | asdict(end)
-            )
+            self._journal.append(end_event(task, end, self._parts(task)))
             if end.status not in ("done", "cancelled"):
                 self._failures += 1
                 if self._failures == self._most_failures and self._waiting:
@@ -173,9 +164,8 @@ class LocalRun:
 
     def _attempt(self, task: Task, number: int) -> TaskEnd:
         def started(program: Mapping[str, int]) -> None:
-            event = {"event": "start", "task": task.name, "index": task.index, "key": task.key, "attempt": number}
             with self._lock:
-                self._journal.append({**event, **program})
+                self._journal.append(start_event(task, number, **program))
 
         def printed(stream: StreamName, data: bytes) -> None:
             with self._lock:
