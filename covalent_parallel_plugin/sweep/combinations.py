@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 from .mistakes import LocatedText, Location
 from .values import Value
@@ -40,6 +43,7 @@ class Grid:
         axes: in the file's order; the last one changes fastest.
         repeat: how often each combination runs; None: once, and there is no `{repeat}`.
         task_name: the pattern of its tasks' names; None: from what varies.
+        order: the parameters' names in the file's order, where that is not the axes'.
     """
 
     axes: tuple[Axis, ...]
@@ -48,6 +52,42 @@ class Grid:
     repeat: int | None
     task_name: LocatedText | None
     location: Location
+    order: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names in the file's order."""
+        return self.order or tuple(name for axis in self.axes for name in axis.names)
+
+    @cached_property
+    def size(self) -> GridSize:
+        """How many combinations it has."""
+        lengths = tuple(len(axis.rows) for axis in self.axes)
+        excluded = _Exclusion(self).count() if self.exclude else 0
+        return GridSize(lengths, excluded, len(self.include), self.repeat or 1)
+
+
+@dataclass(frozen=True)
+class GridSize:
+    """How many combinations a grid has, and from which factors."""
+
+    lengths: tuple[int, ...]
+    excluded: int = 0
+    included: int = 0
+    repeat: int = 1
+
+    @property
+    def total(self) -> int:
+        """The number of combinations."""
+        return (math.prod(self.lengths) - self.excluded + self.included) * self.repeat
+
+    def __str__(self) -> str:
+        text = " x ".join(str(length) for length in self.lengths if length != 1) or "1"
+        more = f" - {self.excluded}" if self.excluded else ""
+        more += f" + {self.included}" if self.included else ""
+        if self.repeat == 1:
+            return text + more
+        return f"({text}{more}) x {self.repeat}" if more else f"{text} x {self.repeat}"
 
 
 @dataclass(frozen=True)
@@ -58,3 +98,131 @@ class Combination:
     grid: int
     values: Mapping[str, Value]
     repeat: int | None
+
+
+def count(grids: Sequence[Grid]) -> int:
+    """Return the number of combinations, without building them."""
+    return sum(grid.size.total for grid in grids)
+
+
+def count_text(grids: Sequence[Grid]) -> str:
+    """Return the number of combinations as the product it is: `19 x 30 = 570`."""
+    return size_text([grid.size for grid in grids])
+
+
+def size_text(sizes: Sequence[GridSize]) -> str:
+    """Return the sum of some sizes with its factors; the number alone where there are none."""
+    text, total = " + ".join(map(str, sizes)), str(sum(size.total for size in sizes))
+    return total if text == total else f"{text} = {total}"
+
+
+def combine(grids: Sequence[Grid]) -> Iterator[Combination]:
+    """Yield the combinations in order: grid after grid, the included ones after a grid's own, repetitions innermost."""
+    index = 0
+    for number, grid in enumerate(grids):
+        for values in _values(grid):
+            for repeat in (None,) if grid.repeat is None else range(grid.repeat):
+                yield Combination(index, number, values, repeat)
+                index += 1
+
+
+def unmatched(grid: Grid) -> list[Pattern]:
+    """Return the entries of `exclude` that no combination of the grid matches; their names are the grid's."""
+    exclusion = _Exclusion(grid)
+    return [pattern for pattern in grid.exclude if not exclusion.matches(pattern)]
+
+
+def _values(grid: Grid) -> Iterator[Mapping[str, Value]]:
+    axes_names = [name for axis in grid.axes for name in axis.names]
+    is_in_order = list(grid.names) == axes_names
+    exclusion = _Exclusion(grid) if grid.exclude else None
+    for positions in product(*(range(len(axis.rows)) for axis in grid.axes)):
+        if exclusion is not None and exclusion.holds(positions):
+            continue
+        row = [value for axis, position in zip(grid.axes, positions, strict=True) for value in axis.rows[position]]
+        values = dict(zip(axes_names, row, strict=True))
+        yield values if is_in_order else {name: values[name] for name in grid.names}
+    constants = {name: value for axis in grid.axes for name, value in zip(axis.names, axis.rows[0], strict=True)}
+    for pattern in grid.include:
+        values = {**constants, **pattern.values}
+        yield {name: values[name] for name in grid.names}
+
+
+class _Exclusion:
+    """The entries of `exclude`, as numbers of values: what is excluded is looked up, however many entries there are."""
+
+    def __init__(self, grid: Grid):
+        self._grid = grid
+        self._columns = {
+            name: _Column(axis, [row[place] for row in grid.axes[axis].rows])
+            for axis in range(len(grid.axes))
+            for place, name in enumerate(grid.axes[axis].names)
+        }
+        entries: dict[tuple[str, ...], set[tuple[frozenset[int], ...]]] = {}
+        for pattern in grid.exclude:
+            names = tuple(sorted(pattern.values))
+            numbers = tuple(self._columns[name].numbers_of(pattern.values[name]) for name in names)
+            entries.setdefault(names, set()).add(numbers)
+        self._excluded = [
+            ([self._columns[name] for name in names], {entry for numbers in found for entry in product(*numbers)})
+            for names, found in entries.items()
+        ]
+
+    def holds(self, positions: Sequence[int]) -> bool:
+        """Whether the combination of these rows is excluded."""
+        return any(
+            tuple([column.numbers[positions[column.axis]] for column in columns]) in entries
+            for columns, entries in self._excluded
+        )
+
+    def count(self) -> int:
+        """Return how many combinations are excluded."""
+        named = {column.axis for columns, _ in self._excluded for column in columns}
+        lengths = [len(axis.rows) for axis in self._grid.axes]
+        found = sum(
+            self.holds(positions)
+            for positions in product(*(range(length) if axis in named else (0,) for axis, length in enumerate(lengths)))
+        )
+        return found * math.prod(length for axis, length in enumerate(lengths) if axis not in named)
+
+    def matches(self, pattern: Pattern) -> bool:
+        """Whether each axis has a row with the pattern's values."""
+        rows: dict[int, set[int]] = {}
+        for name, value in pattern.values.items():
+            column = self._columns[name]
+            found = column.rows_of(value)
+            rows[column.axis] = rows[column.axis] & found if column.axis in rows else found
+        return all(rows.values())
+
+
+class _Column:
+    """The values of one parameter, numbered: the same value has the same number in each row."""
+
+    def __init__(self, axis: int, values: Sequence[Value]):
+        self.axis = axis
+        self.numbers: list[int] = []
+        self._rows: dict[int, set[int]] = {}
+        self._by_text: dict[str, set[int]] = {}
+        self._by_data: dict[tuple[type, object], set[int]] = {}
+        known: dict[tuple[str, tuple[type, object]], int] = {}
+        for row, value in enumerate(values):
+            data = _comparable(value)
+            number = known.setdefault((value.text, data), len(known))
+            self.numbers.append(number)
+            self._rows.setdefault(number, set()).add(row)
+            self._by_text.setdefault(value.text, set()).add(number)
+            self._by_data.setdefault(data, set()).add(number)
+
+    def numbers_of(self, value: Value) -> frozenset[int]:
+        """Return the numbers of what equals a value: the same text, or the same data of the same kind."""
+        return frozenset(self._by_text.get(value.text, set()) | self._by_data.get(_comparable(value), set()))
+
+    def rows_of(self, value: Value) -> set[int]:
+        """Return the rows that hold a value."""
+        return {row for number in self.numbers_of(value) for row in self._rows[number]}
+
+
+def _comparable(value: Value) -> tuple[type, object]:
+    """Data with its kind: 1 equals 1.0 but not True."""
+    kind = type(value.data)
+    return (float if kind is int else kind), value.data

@@ -10,10 +10,14 @@ from ..errors import ParallelError
 
 @dataclass(frozen=True, order=True)
 class Location:
-    """A place in a file: line and column, both from 1 on."""
+    """A place in a file: line and column, both from 1 on.
+
+    `file` is empty for the sweep's own file; else another one, or an option of the command line, whose line is 0.
+    """
 
     line: int
     column: int
+    file: str = ""
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}"
@@ -43,16 +47,22 @@ class SweepFileError(ParallelError):
 
     def __init__(self, file: str, mistakes: Iterable[Mistake]):
         self.file = file
-        # In the file's order, those without a place last; the same one once
-        unique = dict.fromkeys(mistakes)
-        self.mistakes = tuple(
-            sorted(unique, key=lambda mistake: (mistake.location is None, mistake.location or Location(0, 0)))
-        )
+        # In the files' order, those without a place last; the same one once
+        self.mistakes = tuple(sorted(dict.fromkeys(mistakes), key=_place))
         super().__init__("\n".join(self._line(mistake) for mistake in self.mistakes))
 
     def _line(self, mistake: Mistake) -> str:
-        place = f"{self.file}:{mistake.location}" if mistake.location is not None else self.file
-        return f"{place}: {mistake.text}"
+        location = mistake.location
+        if location is None:
+            return f"{self.file}: {mistake.text}"
+        if not location.line:
+            return f"{self.file}: {location.file}: {mistake.text}"
+        return f"{location.file or self.file}:{location}: {mistake.text}"
 
     def __reduce__(self) -> tuple[type[SweepFileError], tuple[str, tuple[Mistake, ...]]]:
         return type(self), (self.file, self.mistakes)
+
+
+def _place(mistake: Mistake) -> tuple[bool, str, int, int]:
+    location = mistake.location or Location(0, 0)
+    return mistake.location is None, location.file, location.line, location.column

@@ -1,0 +1,235 @@
+"""Grids: parameters, zip, exclude, include, repeat and task_name, checked and counted before they are built."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ..settings.validators import whole_number
+from .axis_reader import AxisDraft, read_axis
+from .combinations import Axis, Grid, GridSize, Pattern
+from .mistakes import LocatedText, Location
+from .node_reader import NodeReader, kind_of
+from .parameter_rows import DELIMITERS, JSON_LINES, MAX_BYTES, name_problem, read_rows
+from .values import shown
+from .yaml_nodes import location_of, read_nodes, value_of
+
+GRID_KEYS = ("parameters", "zip", "exclude", "include", "repeat", "task_name")
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class GridDraft:
+    """A grid whose values are not made yet."""
+
+    axes: tuple[AxisDraft, ...]
+    exclude: tuple[Pattern, ...]
+    include: tuple[Pattern, ...]
+    repeat: int | None
+    task_name: LocatedText | None
+    location: Location
+    order: tuple[str, ...]
+
+    @property
+    def size(self) -> GridSize:
+        """How many combinations it has, before some are excluded."""
+        return GridSize(tuple(axis.count for axis in self.axes), 0, len(self.include), self.repeat or 1)
+
+    def build(self) -> Grid:
+        """Return the grid with its values."""
+        axes = tuple(Axis(axis.names, axis.rows(), axis.location) for axis in self.axes)
+        return Grid(axes, self.exclude, self.include, self.repeat, self.task_name, self.location, self.order)
+
+
+class ParameterFiles:
+    """The files and the standard input that parameters come from."""
+
+    def __init__(self, folder: Path, stdin: Callable[[], bytes] | None):
+        self._folder = folder
+        self._stdin = stdin
+        self._read: bytes | None = None
+
+    def content(self, name: str) -> bytes:
+        """Return a file's content, or that of standard input; raises OSError, also for what is no file."""
+        if name == "-":
+            if self._stdin is None:
+                raise OSError("standard input holds the sweep's file itself")
+            if self._read is None:
+                self._read = self._stdin()
+            return self._read
+        path = self._folder / name
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("not a file")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def shown(self, name: str) -> str:
+        """Return how messages name a file: as whoever is in the same folder would."""
+        return "-" if name == "-" else os.fspath(self._folder / name)
+
+
+def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Location, files: ParameterFiles) -> GridDraft:
+    """Return a grid; what is wrong is left out of it, and noted."""
+    before = len(reader.mistakes)
+    axes = _parameters(reader, fields["parameters"], files) if "parameters" in fields else []
+    are_right = len(reader.mistakes) == before
+    order = tuple(name for axis in axes for name in axis.names)
+    if "zip" in fields:
+        axes = _zip(reader, fields["zip"], axes, are_right)
+    exclude, include = (
+        [
+            pattern
+            for pattern, names in (_patterns(reader, fields[key], key) if key in fields else [])
+            # Names are not known where parameters could not be read
+            if are_right and _has_names(reader, names, key, axes)
+        ]
+        for key in ("exclude", "include")
+    )
+    repeat = reader.by_rule(fields["repeat"], "repeat", whole_number(least=1)) if "repeat" in fields else None
+    task_name = reader.text(fields["task_name"], "task_name") if "task_name" in fields else None
+    return GridDraft(tuple(axes), tuple(exclude), tuple(include), repeat, task_name, location, order)
+
+
+def lengths_text(axes: Iterable[AxisDraft | Axis]) -> str:
+    """Name the axes with their lengths."""
+    texts = []
+    for axis in axes:
+        length = axis.count if isinstance(axis, AxisDraft) else len(axis.rows)
+        texts.append(f"{' and '.join(axis.names)} ({length} value{'s' if length != 1 else ''})")
+    return ", ".join(texts) or "none"
+
+
+def _parameters(reader: NodeReader, node: yaml.Node, files: ParameterFiles) -> list[AxisDraft]:
+    if isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["file"]:
+        name = node.value[0][1]
+        if isinstance(name, yaml.ScalarNode):
+            return _from_file(reader, name, files)
+    return _mapping(reader, node)
+
+
+def _mapping(reader: NodeReader, node: yaml.Node) -> list[AxisDraft]:
+    axes = []
+    for name, values in reader.pairs(node, "parameters"):
+        problem = name_problem(name.text)
+        if problem:
+            reader.mistake(name.location, problem)
+        else:
+            axis = read_axis(reader, name.text, values)
+            axes += [axis] if axis is not None else []
+    return axes
+
+
+def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles) -> list[AxisDraft]:
+    name = node.value
+    suffix = "" if name == "-" else Path(name).suffix.lower()
+    kinds = (*DELIMITERS, *JSON_LINES, *_YAML)
+    if name != "-" and suffix not in kinds:
+        reader.mistake(node, f"the file {shown(name)} is of no kind that is read: use one of {', '.join(kinds)}")
+        return []
+    try:
+        data = files.content(name)
+    except OSError as error:
+        reader.mistake(node, f"the file {shown(name)} cannot be read: {error.strerror or error}")
+        return []
+    if len(data) > MAX_BYTES:
+        reader.mistake(node, f"the file {shown(name)} is too large: at most {MAX_BYTES:,} bytes are read")
+        return []
+    if suffix in _YAML:
+        before = len(reader.mistakes)
+        root = read_nodes(data, files.shown(name), reader.mistakes)
+        if root is None and len(reader.mistakes) == before:
+            reader.mistake(node, f"the file {shown(name)} is empty: write a mapping of parameters")
+        return _mapping(reader, root) if root is not None else []
+    rows = read_rows(data, suffix, files.shown(name), reader.mistakes)
+    if rows is None:
+        return []
+    values = rows.values
+    return [AxisDraft(rows.names, len(values), lambda: list(values), location_of(node))]
+
+
+def _zip(reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], are_right: bool) -> list[AxisDraft]:
+    """Join the axes that are grouped, each group in the place of its last one."""
+    groups: list[tuple[yaml.Node, list[LocatedText]]] = []
+    for entry in reader.entries(node, "zip"):
+        if isinstance(entry, yaml.SequenceNode):
+            groups.append((entry, reader.texts(entry, "a group of zip")))
+        else:
+            reader.mistake(entry, f"an entry of zip is {kind_of(entry)}: write lists of names, zip: [[a, b], [c, d]]")
+    if not are_right:
+        return axes
+    taken: set[str] = set()
+    for entry, names in groups:
+        axes = _grouped(reader, entry, names, axes, taken)
+    return axes
+
+
+def _grouped(
+    reader: NodeReader, node: yaml.Node, names: Sequence[LocatedText], axes: list[AxisDraft], taken: set[str]
+) -> list[AxisDraft]:
+    by_name = {axis.names[0]: axis for axis in axes if len(axis.names) == 1}
+    known = {name for axis in axes for name in axis.names}
+    before = len(reader.mistakes)
+    for name in names:
+        if name.text not in known:
+            _unknown(reader, name, "zip", axes)
+        elif name.text in taken:
+            reader.mistake(name.location, f"zip names {name.text!r} twice: keep it in one group")
+        elif name.text not in by_name:
+            reader.mistake(name.location, f"zip names {name.text!r}, a column of rows, which change together already")
+        taken.add(name.text)
+    if len(reader.mistakes) > before or not names:
+        return axes
+    members = [axis for axis in axes if axis in [by_name[name.text] for name in names]]
+    if len({axis.count for axis in members}) > 1:
+        reader.mistake(node, f"zip groups axes of unequal lengths, {lengths_text(members)}: make them equal")
+        return axes
+    joined = AxisDraft(
+        tuple(axis.names[0] for axis in members),
+        members[0].count,
+        lambda: [tuple(row[0] for row in rows) for rows in zip(*(axis.rows() for axis in members), strict=True)],
+        members[0].location,
+    )
+    return [joined if axis is members[-1] else axis for axis in axes if axis not in members[:-1]]
+
+
+def _patterns(reader: NodeReader, node: yaml.Node, key: str) -> list[tuple[Pattern, list[LocatedText]]]:
+    found = []
+    entries = [node] if isinstance(node, yaml.MappingNode) else reader.entries(node, key)
+    for entry in entries:
+        pairs = reader.pairs(entry, f"an entry of {key}")
+        if isinstance(entry, yaml.MappingNode) and not pairs:
+            reader.mistake(entry, f"an entry of {key} is empty: name a parameter and its value")
+        values = {}
+        for name, value in pairs:
+            if isinstance(value, yaml.ScalarNode):
+                values[name.text] = value_of(value)
+            else:
+                reader.mistake(value, f"{key} gives {name.text!r} {kind_of(value)}: write one value")
+        if pairs and len(values) == len(pairs):
+            found.append((Pattern(values, location_of(entry)), [name for name, _ in pairs]))
+    return found
+
+
+def _has_names(reader: NodeReader, names: Sequence[LocatedText], key: str, axes: Sequence[AxisDraft]) -> bool:
+    """Whether the grid has the names of an entry, and one of `include` has all that vary."""
+    known = {name: axis.count for axis in axes for name in axis.names}
+    unknown = [name for name in names if name.text not in known]
+    for name in unknown:
+        _unknown(reader, name, key, axes)
+    missing = sorted(name for name, count in known.items() if count > 1 and name not in {text.text for text in names})
+    if key == "include" and missing:
+        reader.mistake(names[0].location, f"include lacks {', '.join(missing)}: name each parameter that varies")
+        return False
+    return not unknown
+
+
+def _unknown(reader: NodeReader, name: LocatedText, key: str, axes: Sequence[AxisDraft]) -> None:
+    hint = reader.hint(name.text, [name for axis in axes for name in axis.names])
+    reader.mistake(
+        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}: the axes are {lengths_text(axes)}"
+    )

@@ -1,0 +1,110 @@
+"""Fields of a YAML mapping, each checked as it is read; a mistake is noted, and reading goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import yaml
+
+from ..settings import nearest
+from ..settings.validators import Rule
+from .mistakes import LocatedText, Location, Mistake
+from .values import shown
+from .yaml_nodes import location_of, plain_data, value_of
+
+# Names for which a near one is looked up, which takes time
+_LOOKUPS = 100
+_LONGEST_NAME = 100
+
+
+class NodeReader:
+    """Reads nodes and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[Mistake] = []
+        self._lookups = 0
+
+    def mistake(self, where: yaml.Node | Location | None, text: str) -> None:
+        """Note what is wrong at a node."""
+        self.mistakes.append(Mistake(text, location_of(where) if isinstance(where, yaml.Node) else where))
+
+    def hint(self, name: str, names: Iterable[str]) -> str:
+        """Return `(did you mean …?)` for a mistyped name; "" if none is near."""
+        self._lookups += 1
+        near = nearest(name, names) if self._lookups <= _LOOKUPS and len(name) <= _LONGEST_NAME else None
+        return f" (did you mean {near!r}?)" if near else ""
+
+    def fields(self, node: yaml.Node, what: str, known: Collection[str]) -> dict[str, yaml.Node]:
+        """Return the fields of a mapping that are known and not null."""
+        found = {}
+        for key, value in self.pairs(node, what):
+            if key.text not in known:
+                names = ", ".join(known)
+                hint = self.hint(key.text, known) or f": use {names}"
+                self.mistake(key.location, f"{shown(key.text)} is no key of {what}{hint}")
+            elif not is_null(value):
+                found[key.text] = value
+        return found
+
+    def pairs(self, node: yaml.Node, what: str) -> list[tuple[LocatedText, yaml.Node]]:
+        """Return the keys and values of a mapping."""
+        if not isinstance(node, yaml.MappingNode):
+            self.mistake(node, f"{what} is {kind_of(node)}: write a mapping, such as {{name: value}}")
+            return []
+        return [
+            (LocatedText(key.value, location_of(key)), value)
+            for key, value in node.value
+            if isinstance(key, yaml.ScalarNode)
+        ]
+
+    def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        """Return the entries of a list; a text alone is a list of one."""
+        if isinstance(node, yaml.MappingNode):
+            self.mistake(node, f"{what} is {kind_of(node)}: write a list, such as [a, b]")
+            return []
+        return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+
+    def text(self, node: yaml.Node, what: str) -> LocatedText | None:
+        """Return a text as written."""
+        if isinstance(node, yaml.ScalarNode):
+            return LocatedText(node.value, location_of(node))
+        remedy = "write one value"
+        if isinstance(node, yaml.MappingNode):
+            remedy = 'write one value; with braces in it put it in quotes, "{name}"'
+        self.mistake(node, f"{what} is {kind_of(node)}: {remedy}")
+        return None
+
+    def texts(self, node: yaml.Node, what: str) -> list[LocatedText]:
+        """Return a list of texts as written."""
+        found = [self.text(entry, f"an entry of {what}") for entry in self.entries(node, what)]
+        return [text for text in found if text is not None]
+
+    def choice(self, node: yaml.Node, what: str, choices: Collection[str]) -> str:
+        """Return one of some texts, compared as written; "" if it is none of them."""
+        text = self.text(node, what)
+        if text is None or text.text in choices:
+            return text.text if text else ""
+        self.mistake(node, f"{what} = {shown(text.text)} is none of {', '.join(choices)}: use one of them")
+        return ""
+
+    def by_rule(self, node: yaml.Node, what: str, rule: Rule, unit: str = "") -> Any:
+        """Return what a rule makes of the value; None where it refuses it."""
+        data = value_of(node).data if isinstance(node, yaml.ScalarNode) else plain_data(node)
+        try:
+            return rule(data)
+        except ValueError as error:
+            self.mistake(node, f"{what} = {shown(data)} {error}{f' (in {unit})' if unit else ''}")
+            return None
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether a value is null, as one that is left out."""
+    return isinstance(node, yaml.ScalarNode) and value_of(node).data is None
+
+
+def kind_of(node: yaml.Node) -> str:
+    """Return what a node is, for a message."""
+    if isinstance(node, yaml.ScalarNode):
+        return f"the text {shown(node.value)}"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
