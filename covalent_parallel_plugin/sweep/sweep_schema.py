@@ -19,7 +19,7 @@ from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, rea
 from .mistakes import LocatedText, SweepFileError
 from .node_reader import NodeReader, kind_of
 from .overrides import apply_overrides
-from .resource_options import TOP_OPTIONS, read_resources
+from .resource_options import IN_RESOURCES, TOP_OPTIONS, read_resources
 from .sweep_file import StopAfter, SweepFile
 from .task_fields import (
     read_absolute,
@@ -112,8 +112,7 @@ class _SweepReader(NodeReader):
                 self.mistake(root, f"{what}: write a mapping, such as command: ..., parameters: {{...}}")
             return None
         root = apply_overrides(root, overrides, self.mistakes)
-        self._fields = self.fields(root, "a sweep", KEYS)
-        image = self._image(root)
+        self._fields = self.fields(root, "a sweep", KEYS, dict.fromkeys(IN_RESOURCES, "write it under resources"))
         resources = read_resources(self, self._fields.get("resources"), self._fields, self._configured, self._is_local)
         numbers: dict[str, Any] = {
             key: self.by_rule(self._fields[key], key, rule, unit) if key in self._fields else default
@@ -127,8 +126,8 @@ class _SweepReader(NodeReader):
             path=Path.cwd() / self._path,
             text=self._data,
             name=self._name(),
-            image=image,
-            command=self._command(root, bool(image)),
+            image=self._image(root),
+            command=self._command(root),
             entrypoint=self._field("entrypoint", partial(read_words, what="entrypoint"), None),
             workdir=self._field("workdir", partial(read_absolute, what="workdir"), ""),
             flags=cast(Any, _FLAGS[self._choice("flags", tuple(_FLAGS), "false")]),
@@ -192,10 +191,10 @@ class _SweepReader(NodeReader):
                 )
         return ""
 
-    def _command(self, root: yaml.Node, has_image: bool) -> tuple[LocatedText, ...]:
+    def _command(self, root: yaml.Node) -> tuple[LocatedText, ...]:
         before = len(self.mistakes)
         words: tuple[LocatedText, ...] = self._field("command", partial(read_words, what="command"), ())
-        if not words and not has_image and len(self.mistakes) == before:
+        if not words and "image" not in self._fields and len(self.mistakes) == before:
             self.mistake(self._fields.get("command", root), "command is missing: write one, such as command: echo {g}")
         return words
 
