@@ -19,6 +19,8 @@ from .yaml_nodes import location_of, plain_data, value_of
 _LOOKUPS = 100
 _LONGEST_NAME = 100
 _NAMES_SHOWN = 60
+# To YAML a text that begins with a brace is a mapping
+IN_QUOTES = 'a text that begins with a placeholder stands in quotes, "{name}"'
 
 
 class NodeReader:
@@ -67,7 +69,7 @@ class NodeReader:
     def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         """Return the entries of a list; a text alone is a list of one."""
         if isinstance(node, yaml.MappingNode):
-            self.mistake(node, f"{what} is {kind_of(node)}: write a list, such as [a, b]")
+            self.mistake(node, f"{what} is {kind_of(node)}: write a list, such as [a, b]; {IN_QUOTES}")
             return []
         return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
 
@@ -75,10 +77,8 @@ class NodeReader:
         """Return a text as written."""
         if isinstance(node, yaml.ScalarNode):
             return LocatedText(node.value, location_of(node))
-        remedy = "write one value"
-        if isinstance(node, yaml.MappingNode):
-            remedy = 'write one value; with braces in it put it in quotes, "{name}"'
-        self.mistake(node, f"{what} is {kind_of(node)}: {remedy}")
+        more = f"; {IN_QUOTES}" if isinstance(node, yaml.MappingNode) else ""
+        self.mistake(node, f"{what} is {kind_of(node)}: write one value{more}")
         return None
 
     def texts(self, node: yaml.Node, what: str) -> list[LocatedText]:
