@@ -10,7 +10,7 @@ import yaml
 
 from ..settings.validators import whole_number
 from .mistakes import Location
-from .node_reader import NodeReader, kind_of
+from .node_reader import IN_QUOTES, NodeReader, kind_of
 from .values import Value, core_value, decimal_range, spaced_values
 from .yaml_nodes import TUPLE, location_of, value_of
 
@@ -72,8 +72,8 @@ def _mapping(reader: NodeReader, name: str, node: yaml.MappingNode) -> AxisDraft
         numbers[field] = value_of(entry)
     missing = [field for field in ("start", "stop") if field not in fields]
     if missing:
-        text = f"the range of {name!r} lacks {' and '.join(missing)}: write {{start: 0, stop: 10}}"
-        reader.mistake(node, f'{text}; a text with braces stands in quotes, "{{name}}"')
+        lacking = " and ".join(missing)
+        reader.mistake(node, f"the range of {name!r} lacks {lacking}: write {{start: 0, stop: 10}}; {IN_QUOTES}")
         return None
     if "count" in fields:
         return _spaced(reader, name, node, fields, numbers)

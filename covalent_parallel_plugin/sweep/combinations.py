@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
 from .mistakes import LocatedText, Location
 from .values import Value
+
+# Numbers from here on are written with an exponent; Python writes none of more than 4,300 digits
+_LONG = 10**15
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,12 @@ class GridSize:
         return (math.prod(self.lengths) - self.excluded + self.included) * self.repeat
 
     def __str__(self) -> str:
-        text = " x ".join(str(length) for length in self.lengths if length != 1) or "1"
+        text = " x ".join(_number_text(length) for length in self.lengths if length != 1) or "1"
         more = f" - {self.excluded}" if self.excluded else ""
         more += f" + {self.included}" if self.included else ""
         if self.repeat == 1:
             return text + more
-        return f"({text}{more}) x {self.repeat}" if more else f"{text} x {self.repeat}"
+        return f"{f'({text}{more})' if more else text} x {_number_text(self.repeat)}"
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,12 @@ def count_text(grids: Sequence[Grid]) -> str:
 
 def size_text(sizes: Sequence[GridSize]) -> str:
     """Return the sum of some sizes with its factors; the number alone where there are none."""
-    text, total = " + ".join(map(str, sizes)), str(sum(size.total for size in sizes))
+    text, total = " + ".join(map(str, sizes)), _number_text(sum(size.total for size in sizes))
     return total if text == total else f"{text} = {total}"
+
+
+def _number_text(number: int) -> str:
+    return str(number) if number < _LONG else f"{Decimal(number):.3e}"
 
 
 def combine(grids: Sequence[Grid]) -> Iterator[Combination]:

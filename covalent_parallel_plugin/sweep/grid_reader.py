@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,8 @@ from .yaml_nodes import location_of, read_nodes, value_of
 
 GRID_KEYS = ("parameters", "zip", "exclude", "include", "repeat", "task_name")
 _YAML = (".yaml", ".yml")
+# Axes and names in one message
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,13 @@ def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Locati
     order = tuple(name for axis in axes for name in axis.names)
     if "zip" in fields:
         axes = _zip(reader, fields["zip"], axes, are_right)
+    lengths = {name: axis.count for axis in axes for name in axis.names}
     exclude, include = (
         [
             pattern
             for pattern, names in (_patterns(reader, fields[key], key) if key in fields else [])
             # Names are not known where parameters could not be read
-            if are_right and _has_names(reader, names, key, axes)
+            if are_right and _has_names(reader, names, key, axes, lengths)
         ]
         for key in ("exclude", "include")
     )
@@ -98,7 +102,7 @@ def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Locati
 def lengths_text(axes: Iterable[AxisDraft | Axis]) -> str:
     """Name the axes with their lengths."""
     texts = []
-    for axis in axes:
+    for axis in islice(axes, _MOST_SHOWN):
         length = axis.count if isinstance(axis, AxisDraft) else len(axis.rows)
         texts.append(f"{' and '.join(axis.names)} ({length} value{'s' if length != 1 else ''})")
     return ", ".join(texts) or "none"
@@ -154,47 +158,52 @@ def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles)
 
 def _zip(reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], are_right: bool) -> list[AxisDraft]:
     """Join the axes that are grouped, each group in the place of its last one."""
-    groups: list[tuple[yaml.Node, list[LocatedText]]] = []
-    for entry in reader.entries(node, "zip"):
-        if isinstance(entry, yaml.SequenceNode):
-            groups.append((entry, reader.texts(entry, "a group of zip")))
-        else:
-            reader.mistake(entry, f"an entry of zip is {kind_of(entry)}: write lists of names, zip: [[a, b], [c, d]]")
-    if not are_right:
-        return axes
+    places = {name: place for place, axis in enumerate(axes) for name in axis.names}
+    groups: dict[int, tuple[AxisDraft, ...]] = {}
     taken: set[str] = set()
-    for entry, names in groups:
-        axes = _grouped(reader, entry, names, axes, taken)
-    return axes
+    for entry in reader.entries(node, "zip"):
+        if not isinstance(entry, yaml.SequenceNode):
+            reader.mistake(entry, f"an entry of zip is {kind_of(entry)}: write lists of names, zip: [[a, b], [c, d]]")
+            continue
+        # Names are not known where parameters could not be read
+        names = reader.texts(entry, "a group of zip") if are_right else []
+        usable = [name for name in names if _may_be_zipped(reader, name, axes, places, taken)]
+        if names and usable == names:
+            members = sorted(places[name.text] for name in names)
+            groups |= dict.fromkeys(members[:-1], ())
+            groups[members[-1]] = tuple(axes[place] for place in members)
+            if len({axis.count for axis in groups[members[-1]]}) > 1:
+                lengths = lengths_text(groups[members[-1]])
+                reader.mistake(entry, f"zip groups axes of unequal lengths, {lengths}: make them equal")
+    return [
+        _joined(groups[place]) if place in groups else axis
+        for place, axis in enumerate(axes)
+        if groups.get(place) != ()
+    ]
 
 
-def _grouped(
-    reader: NodeReader, node: yaml.Node, names: Sequence[LocatedText], axes: list[AxisDraft], taken: set[str]
-) -> list[AxisDraft]:
-    by_name = {axis.names[0]: axis for axis in axes if len(axis.names) == 1}
-    known = {name for axis in axes for name in axis.names}
-    before = len(reader.mistakes)
-    for name in names:
-        if name.text not in known:
-            _unknown(reader, name, "zip", axes)
-        elif name.text in taken:
-            reader.mistake(name.location, f"zip names {name.text!r} twice: keep it in one group")
-        elif name.text not in by_name:
-            reader.mistake(name.location, f"zip names {name.text!r}, a column of rows, which change together already")
+def _may_be_zipped(
+    reader: NodeReader, name: LocatedText, axes: Sequence[AxisDraft], places: Mapping[str, int], taken: set[str]
+) -> bool:
+    if name.text not in places:
+        _unknown(reader, name, "zip", axes)
+    elif name.text in taken:
+        reader.mistake(name.location, f"zip names {name.text!r} twice: keep it in one group")
+    elif len(axes[places[name.text]].names) > 1:
+        reader.mistake(name.location, f"zip names {name.text!r}, a column of rows, which change together already")
+    else:
         taken.add(name.text)
-    if len(reader.mistakes) > before or not names:
-        return axes
-    members = [axis for axis in axes if axis in [by_name[name.text] for name in names]]
-    if len({axis.count for axis in members}) > 1:
-        reader.mistake(node, f"zip groups axes of unequal lengths, {lengths_text(members)}: make them equal")
-        return axes
-    joined = AxisDraft(
+        return True
+    return False
+
+
+def _joined(members: Sequence[AxisDraft]) -> AxisDraft:
+    return AxisDraft(
         tuple(axis.names[0] for axis in members),
         members[0].count,
         lambda: [tuple(row[0] for row in rows) for rows in zip(*(axis.rows() for axis in members), strict=True)],
         members[0].location,
     )
-    return [joined if axis is members[-1] else axis for axis in axes if axis not in members[:-1]]
 
 
 def _patterns(reader: NodeReader, node: yaml.Node, key: str) -> list[tuple[Pattern, list[LocatedText]]]:
@@ -215,21 +224,25 @@ def _patterns(reader: NodeReader, node: yaml.Node, key: str) -> list[tuple[Patte
     return found
 
 
-def _has_names(reader: NodeReader, names: Sequence[LocatedText], key: str, axes: Sequence[AxisDraft]) -> bool:
+def _has_names(
+    reader: NodeReader, names: Sequence[LocatedText], key: str, axes: Sequence[AxisDraft], known: Mapping[str, int]
+) -> bool:
     """Whether the grid has the names of an entry, and one of `include` has all that vary."""
-    known = {name: axis.count for axis in axes for name in axis.names}
     unknown = [name for name in names if name.text not in known]
     for name in unknown:
         _unknown(reader, name, key, axes)
-    missing = sorted(name for name, count in known.items() if count > 1 and name not in {text.text for text in names})
-    if key == "include" and missing:
-        reader.mistake(names[0].location, f"include lacks {', '.join(missing)}: name each parameter that varies")
-        return False
-    return not unknown
+    if unknown or key == "exclude":
+        return not unknown
+    present = {name.text for name in names}
+    missing = sorted(name for name, length in known.items() if length > 1 and name not in present)
+    if missing:
+        listed = ", ".join(missing[:_MOST_SHOWN])
+        reader.mistake(names[0].location, f"include lacks {listed}: name each parameter that varies")
+    return not missing
 
 
 def _unknown(reader: NodeReader, name: LocatedText, key: str, axes: Sequence[AxisDraft]) -> None:
     hint = reader.hint(name.text, [name for axis in axes for name in axis.names])
     reader.mistake(
-        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}: the axes are {lengths_text(axes)}"
+        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}; the axes: {lengths_text(axes)}"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -16,6 +18,9 @@ from .yaml_nodes import location_of, plain_data, value_of
 # Names for which a near one is looked up, which takes time
 _LOOKUPS = 100
 _LONGEST_NAME = 100
+_NAMES_SHOWN = 60
+# To YAML a text that begins with a brace is a mapping
+IN_QUOTES = 'a text that begins with a placeholder stands in quotes, "{name}"'
 
 
 class NodeReader:
@@ -29,20 +34,23 @@ class NodeReader:
         """Note what is wrong at a node."""
         self.mistakes.append(Mistake(text, location_of(where) if isinstance(where, yaml.Node) else where))
 
-    def hint(self, name: str, names: Iterable[str]) -> str:
-        """Return `(did you mean …?)` for a mistyped name; "" if none is near."""
+    def hint(self, name: str, names: Collection[str]) -> str:
+        """Return which name a mistyped one most likely means; else all of them."""
         self._lookups += 1
-        near = nearest(name, names) if self._lookups <= _LOOKUPS and len(name) <= _LONGEST_NAME else None
-        return f" (did you mean {near!r}?)" if near else ""
+        if self._lookups > _LOOKUPS:
+            return ""
+        near = nearest(name, names) if len(name) <= _LONGEST_NAME else None
+        return f" (did you mean {near!r}?)" if near else f": use one of {', '.join(islice(names, _NAMES_SHOWN))}"
 
-    def fields(self, node: yaml.Node, what: str, known: Collection[str]) -> dict[str, yaml.Node]:
-        """Return the fields of a mapping that are known and not null."""
+    def fields(
+        self, node: yaml.Node, what: str, known: Collection[str], elsewhere: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, yaml.Node]:
+        """Return the fields of a mapping that are known and not null; `elsewhere` says where others belong."""
         found = {}
         for key, value in self.pairs(node, what):
             if key.text not in known:
-                names = ", ".join(known)
-                hint = self.hint(key.text, known) or f": use {names}"
-                self.mistake(key.location, f"{shown(key.text)} is no key of {what}{hint}")
+                remedy = f": {elsewhere[key.text]}" if key.text in elsewhere else self.hint(key.text, known)
+                self.mistake(key.location, f"{shown(key.text)} is no key of {what}{remedy}")
             elif not is_null(value):
                 found[key.text] = value
         return found
@@ -61,7 +69,7 @@ class NodeReader:
     def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         """Return the entries of a list; a text alone is a list of one."""
         if isinstance(node, yaml.MappingNode):
-            self.mistake(node, f"{what} is {kind_of(node)}: write a list, such as [a, b]")
+            self.mistake(node, f"{what} is {kind_of(node)}: write a list, such as [a, b]; {IN_QUOTES}")
             return []
         return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
 
@@ -69,10 +77,8 @@ class NodeReader:
         """Return a text as written."""
         if isinstance(node, yaml.ScalarNode):
             return LocatedText(node.value, location_of(node))
-        remedy = "write one value"
-        if isinstance(node, yaml.MappingNode):
-            remedy = 'write one value; with braces in it put it in quotes, "{name}"'
-        self.mistake(node, f"{what} is {kind_of(node)}: {remedy}")
+        more = f"; {IN_QUOTES}" if isinstance(node, yaml.MappingNode) else ""
+        self.mistake(node, f"{what} is {kind_of(node)}: write one value{more}")
         return None
 
     def texts(self, node: yaml.Node, what: str) -> list[LocatedText]:
@@ -81,16 +87,20 @@ class NodeReader:
         return [text for text in found if text is not None]
 
     def choice(self, node: yaml.Node, what: str, choices: Collection[str]) -> str:
-        """Return one of some texts, compared as written; "" if it is none of them."""
+        """Return one of some texts; "" if it is none of them."""
         text = self.text(node, what)
-        if text is None or text.text in choices:
-            return text.text if text else ""
+        if text is None:
+            return ""
+        data = plain_data(node)
+        chosen = text.text.lower() if isinstance(data, bool) else text.text
+        if chosen in choices:
+            return chosen
         self.mistake(node, f"{what} = {shown(text.text)} is none of {', '.join(choices)}: use one of them")
         return ""
 
     def by_rule(self, node: yaml.Node, what: str, rule: Rule, unit: str = "") -> Any:
         """Return what a rule makes of the value; None where it refuses it."""
-        data = value_of(node).data if isinstance(node, yaml.ScalarNode) else plain_data(node)
+        data = plain_data(node)
         try:
             return rule(data)
         except ValueError as error:

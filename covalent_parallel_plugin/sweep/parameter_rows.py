@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,10 +84,10 @@ class _Table:
     def name(self, line: int, names: Sequence[str]) -> None:
         """Take the names of the columns."""
         self.names = tuple(names)
-        for name in dict.fromkeys(names):
+        for name, times in Counter(names).items():
             problem = name_problem(name)
-            if names.count(name) > 1:
-                problem = f"the name {shown(name)} is there {names.count(name)} times: keep one"
+            if times > 1:
+                problem = f"the name {shown(name)} is there {times} times: keep one"
             if problem:
                 self.mistake(line, problem)
 

@@ -10,8 +10,7 @@ import yaml
 
 from ..settings import OPTIONS, SECTION, Settings, contradictions, is_given, mistakes_in, plain, resolve
 from .mistakes import Location
-from .node_reader import NodeReader, is_null
-from .values import shown
+from .node_reader import NodeReader
 from .yaml_nodes import location_of, plain_data
 
 # These stand at the top of the file
@@ -25,7 +24,7 @@ _ELSEWHERE = {
     "keep_objects": "what a sweep leaves stays until `sweep clean`; leave it out",
     "retry_exceptions": "write retry_on, with the exit statuses, at the top of the file",
 }
-_KNOWN = [name for name in OPTIONS if name not in _ELSEWHERE]
+IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
 _REQUIRED = [name for name, option in OPTIONS.items() if option.required]
 
 
@@ -46,14 +45,7 @@ def read_resources(
 ) -> Resources:
     """Return the options: those of `resources` and of the top of the file, else configured, else the defaults."""
     nodes = {name: top[name] for name in TOP_OPTIONS if name in top}
-    for key, value in reader.pairs(node, "resources") if node is not None else []:
-        if key.text in _ELSEWHERE:
-            reader.mistake(key.location, f"{key.text} is no option of resources: {_ELSEWHERE[key.text]}")
-        elif key.text not in OPTIONS:
-            hint = reader.hint(key.text, _KNOWN) or f": use one of {', '.join(_KNOWN)}"
-            reader.mistake(key.location, f"{shown(key.text)} is no option of resources{hint}")
-        elif not is_null(value):
-            nodes[key.text] = value
+    nodes |= reader.fields(node, "resources", IN_RESOURCES, _ELSEWHERE) if node is not None else {}
     given: dict[str, object] = {name: plain_data(value) for name, value in nodes.items()}
     for name in given:
         for problem in mistakes_in({name: given[name]}):
@@ -76,7 +68,7 @@ def read_resources(
 
 def _usable(reader: NodeReader, configured: Mapping[str, object]) -> Mapping[str, object]:
     """What the configuration file says of resources; other versions' keys are not."""
-    usable = {name: value for name, value in configured.items() if name in _KNOWN or name in TOP_OPTIONS}
+    usable = {name: value for name, value in configured.items() if name in IN_RESOURCES or name in TOP_OPTIONS}
     for name, value in usable.items():
         for problem in mistakes_in({name: value}):
             reader.mistake(None, f"[{SECTION}] in Covalent's configuration file: {problem}")

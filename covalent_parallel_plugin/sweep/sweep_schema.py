@@ -18,9 +18,9 @@ from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_nu
 from .combinations import Grid, size_text, unmatched
 from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, read_grid
 from .mistakes import LocatedText, Mistake, SweepFileError
-from .node_reader import NodeReader, kind_of
+from .node_reader import NodeReader, is_null, kind_of
 from .overrides import apply_overrides
-from .resource_options import TOP_OPTIONS, read_resources
+from .resource_options import IN_RESOURCES, TOP_OPTIONS, read_resources
 from .sweep_file import StopAfter, SweepFile
 from .task_fields import (
     read_absolute,
@@ -140,12 +140,14 @@ class _SweepReader(NodeReader):
         root = read_nodes(self._data, "", self.mistakes)
         if root is None or not isinstance(root, yaml.MappingNode):
             if not self.mistakes:
-                what = f"is {kind_of(root)}" if root is not None else "is empty"
+                what = "is empty" if root is None or is_null(root) else f"is {kind_of(root)}"
                 self.mistake(root, f"{what}: write a mapping, such as command: ..., parameters: {{...}}")
             return None
         root = apply_overrides(root, overrides, self.mistakes)
-        self._fields = self.fields(root, "a sweep", KEYS)
-        image = self._image(root)
+        before = len(self.mistakes)
+        self._fields = self.fields(root, "a sweep", KEYS, dict.fromkeys(IN_RESOURCES, "write it under resources"))
+        # A mistyped name may be that of what is missing
+        are_unknown = len(self.mistakes) > before
         resources = read_resources(self, self._fields.get("resources"), self._fields, self._configured, self._is_local)
         numbers: dict[str, Any] = {
             key: self.by_rule(self._fields[key], key, rule, unit) if key in self._fields else default
@@ -161,8 +163,8 @@ class _SweepReader(NodeReader):
             path=Path.cwd() / self._path,
             text=self._data,
             name=self._name(),
-            image=image,
-            command=self._command(root, bool(image)),
+            image=self._image(root),
+            command=self._command(root, may_lack="image" in self._fields or are_unknown),
             entrypoint=self._field("entrypoint", partial(read_words, what="entrypoint"), None),
             workdir=self._field("workdir", partial(read_absolute, what="workdir"), ""),
             flags=cast(Any, _FLAGS[self._choice("flags", tuple(_FLAGS), "false")]),
@@ -231,10 +233,10 @@ class _SweepReader(NodeReader):
                 )
         return ""
 
-    def _command(self, root: yaml.Node, has_image: bool) -> tuple[LocatedText, ...]:
+    def _command(self, root: yaml.Node, may_lack: bool) -> tuple[LocatedText, ...]:
         before = len(self.mistakes)
         words: tuple[LocatedText, ...] = self._field("command", partial(read_words, what="command"), ())
-        if not words and not has_image and len(self.mistakes) == before:
+        if not words and not may_lack and len(self.mistakes) == before:
             self.mistake(self._fields.get("command", root), "command is missing: write one, such as command: echo {g}")
         return words
 

@@ -150,7 +150,8 @@ def _decimal_text(number: Decimal) -> str:
     return f"{number:f}" if -5 < number.adjusted() < 16 else f"{number:e}"
 
 
-def shown(text: object) -> str:
-    """A value in a message: as Python writes it, and cut where it is long."""
-    words = repr(text)
+def shown(value: object) -> str:
+    """Return a value for a message: text as it was written, where it can be printed; cut where it is long."""
+    is_simple = isinstance(value, str) and value.isprintable() and "'" not in value
+    words = f"'{value}'" if is_simple else repr(value)
     return words if len(words) <= 100 else f"{words[:100]}..."
