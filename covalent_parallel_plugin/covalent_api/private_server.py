@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .config_file import config_path
+from ..settings.config_file import config_path
 from .own_pages import OwnPagesOnly
 from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...covalent_api.config_file import config_path, write_options
+from ...covalent_api.config_file import write_options
 from ...errors import DeployError
 from ...settings import OPTIONS, SECTION, is_given, mistakes_in, plain
+from ...settings.config_file import config_path
 
 # What nobody takes away when the infrastructure goes: the user chose them
 KEPT = frozenset({"project_id", "region"})

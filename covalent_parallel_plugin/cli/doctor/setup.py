@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ... import settings as options
-from ...covalent_api.config_file import ConfigFile, read_config_file
 from ...errors import SettingsError
 from ...protocol.environment import SERVICES
 from ...settings import OPTIONS, Settings
+from ...settings.config_file import ConfigFile, read_config_file
 
 FROM_FILE, FROM_DEFAULT, FROM_COMMAND = "file", "default", "--set"
 
