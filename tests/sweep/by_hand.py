@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from covalent_parallel_plugin.settings import Settings
-from covalent_parallel_plugin.sweep.combinations import Axis, Combination, Grid
+from covalent_parallel_plugin.sweep.combinations import Axis, Grid
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
 from covalent_parallel_plugin.sweep.sweep_file import FileEntry, SweepFile
-from covalent_parallel_plugin.sweep.tasks import SweepTasks, Task
 from covalent_parallel_plugin.sweep.values import Plain, Value
 
 HERE = Location(1, 1)
@@ -87,15 +85,3 @@ def sweep_file(folder: Path, grids: Sequence[Grid], command: Sequence[str] = (),
         locations={},
     )
     return replace(file, **changes)
-
-
-def tasks_of(tasks: SweepTasks) -> list[Task]:
-    """The tasks of grids that have no excludes and includes."""
-    found: list[Combination] = []
-    for number, each in enumerate(tasks.file.grids):
-        names = [name for axis in each.axes for name in axis.names]
-        for rows in itertools.product(*(axis.rows for axis in each.axes)):
-            values = dict(zip(names, itertools.chain(*rows), strict=True))
-            for repeat in [None] if each.repeat is None else range(each.repeat):
-                found.append(Combination(len(found), number, values, repeat))
-    return [tasks.task(combination) for combination in found]

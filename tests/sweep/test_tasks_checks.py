@@ -158,6 +158,11 @@ def test_a_placeholder_in_a_template_that_is_near_a_parameter_is_a_warning(tmp_p
     )
 
 
+def test_a_jinja_template_that_can_be_filled_in_has_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "x.j2").write_text("{{ sweep.task }} {% if gg is defined %}{{ gg }}{% endif %} {{ g }}")
+    assert check(tmp_path, [grid({"g": 1})], files=["x.j2"]) == ([], [])
+
+
 def test_a_jinja_template_is_tried(tmp_path: Path) -> None:
     (tmp_path / "x.j2").write_text("{{ sweep.count|int - 1 }} {{ inputs.faces }} {{ gg }}")
     assert mistakes(tmp_path, [grid({"g": 1})], ["{g}"], files=["x.j2"], inputs={"faces": "gs://b/f"}) == [

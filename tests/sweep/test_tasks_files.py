@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from by_hand import grid, sweep_file, tasks_of, text
+from by_hand import grid, sweep_file, text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +43,7 @@ def sweep(source: Path, files: list[Any], parameters: dict[str, Any] | None = No
 
 def lay_out(tasks: SweepTasks, folder: Path) -> tuple[BroughtFile, ...]:
     folder.mkdir()
-    task = tasks_of(tasks)[0]
+    task = next(iter(tasks))
     return tasks.lay_out(task, tasks.launch(task, PATHS, sweep_id="abc", count=1, attempt=0), folder)
 
 
@@ -215,7 +215,7 @@ def test_a_template_that_is_none_is_refused(source: Path) -> None:
 def test_a_file_that_changed_meanwhile_is_not_brought(source: Path, tmp_path: Path) -> None:
     write(source, a="a")
     tasks = sweep(source, ["a"])
-    tasks_of(tasks)
+    list(tasks)
     write(source, a="longer")
     with pytest.raises(LayOutError, match=r"^files: a has changed since the run began: run the sweep again$"):
         lay_out(tasks, tmp_path / "task")
@@ -229,7 +229,7 @@ def test_what_was_staged_stays_as_it_was(source: Path, tmp_path: Path) -> None:
     (source / "src" / "a").chmod(0o755)
     found = sweep(source, ["src/", FileEntry(text("b.template"), keep=False)])
     staged = SweepTasks(found.file, Pinned(), found.files.staged(tmp_path / "staged"))
-    assert tasks_of(staged) == tasks_of(found)
+    assert list(staged) == list(found)
     write(source, src__a="edited", b_template="edited")
     brought = lay_out(staged, tmp_path / "task")
     assert contents(tmp_path / "task") == {"src/a": "a", "b": "3"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from by_hand import grid, sweep_file, tasks_of
+from by_hand import grid, sweep_file
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def only(file: SweepFile, pinned: Pinned = PINNED) -> tuple[str, dict[str, str]]:
     """The key and the parts of a sweep's only task."""
     tasks = SweepTasks(file, pinned)
-    (task,) = tasks_of(tasks)
+    (task,) = tasks
     return task.key, dict(tasks.parts(task))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from by_hand import grid, sweep_file, tasks_of
+from by_hand import grid, sweep_file
 
 from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, Pinned, SweepTasks
 from covalent_parallel_plugin.sweep.values import Value
@@ -18,7 +18,7 @@ def launch(parameters: dict[str, Any], command: list[str], *, repeat: int | None
     """Of the last task of one grid."""
     file = sweep_file(Path("/nowhere"), [grid(parameters, repeat=repeat)], command, **changes)
     tasks = SweepTasks(file, Pinned())
-    return tasks.launch(tasks_of(tasks)[-1], PATHS, sweep_id="abc", count=7, attempt=2)
+    return tasks.launch(list(tasks)[-1], PATHS, sweep_id="abc", count=7, attempt=2)
 
 
 @pytest.mark.parametrize(

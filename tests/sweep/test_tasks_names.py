@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from by_hand import grid, sweep_file, tasks_of, value
+from by_hand import grid, sweep_file, value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ KEY = "0123456789abcdef" * 4
 
 def names(*grids: Grid, name: str = "art") -> list[str]:
     file = sweep_file(Path("/nowhere"), grids, ["{g}"], name=name)
-    return [task.name for task in tasks_of(SweepTasks(file, Pinned()))]
+    return [task.name for task in SweepTasks(file, Pinned())]
 
 
 def test_a_task_is_named_after_what_varies_over_the_whole_sweep() -> None:
