@@ -72,7 +72,7 @@ def pin_inputs(
 
     Args:
         inputs: paths, absolute, and gs:// addresses.
-        cache: the file with digests of earlier runs.
+        cache: the file with digests of earlier runs, in the sweep's folder; where that is in an input, it is left out.
         project_id: of the buckets' client, "" for its own default.
         last: the versions of the last run: then nobody is contacted, and those of buckets are taken from here.
 
@@ -83,7 +83,7 @@ def pin_inputs(
     digests, versions = DigestCache(cache), dict[str, str]()
     for name, text in inputs.items():
         if not is_in_bucket(text):
-            versions[name] = _content_version(name, Path(text.text), digests)
+            versions[name] = _content_version(name, Path(text.text), cache.parent, digests)
         elif last is None:
             from .bucket_inputs import BucketInput
 
@@ -107,7 +107,7 @@ def stage_inputs(
         InputError: what is in a bucket has changed, or does not fit into a folder.
         CloudError: of a bucket.
     """
-    paths = {}
+    paths = dict[str, Path]()
     for name, text in inputs.items():
         paths[name] = Path(text.text)
         if is_in_bucket(text):
@@ -123,11 +123,16 @@ def is_in_bucket(text: LocatedText) -> bool:
     return text.text.startswith(BUCKET_PREFIX)
 
 
-def _content_version(name: str, path: Path, digests: DigestCache) -> str:
+def _content_version(name: str, path: Path, out: Path, digests: DigestCache) -> str:
+    own = os.path.realpath(out)
+
+    def is_entered(folder: Path) -> bool:
+        return os.path.realpath(folder) != own
+
     try:
         if not path.is_dir():
             return digests.digest(path)
-        lines = [f"{inner}\0{_inner_digest(file, digests)}\n" for inner, file in files_below(path)]
+        lines = [f"{inner}\0{_inner_digest(file, digests)}\n" for inner, file in files_below(path, is_entered)]
     except OSError as error:
         why = f"inputs: {name}: {error.filename or path} cannot be read: {error.strerror}"
         raise InputError(f"{why}: name a file or a folder that can") from error

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 from ..errors import ParallelError
 from .tasks import ImageConfig, Pinned, Task
@@ -167,7 +167,7 @@ class State:
             self.finish, self.running = event, {}
 
     def _move(self, names: Mapping[str, str]) -> None:
-        moved = {new: (self.ends.pop(old), self._attempts.pop(old, ("", 0))) for old, new in names.items()}
+        moved = {new: (self.ends.pop(old), self._attempts.pop(old, ("", 0))) for new, old in names.items()}
         for name, (end, attempts) in moved.items():
             self.ends[name], self._attempts[name] = end, attempts
 
@@ -177,9 +177,9 @@ class State:
         return count if recorded == key else 0
 
     def counts(self) -> Counter[str]:
-        """Count the tasks of the last run's file by status; "running" and "waiting" among them."""
-        current = (end.status for name, end in self.ends.items() if name not in self.stale | self.running.keys())
-        counts: Counter[str] = Counter(current)
+        """Count the tasks of the last run's file by status, in an order of its own; "running" and "waiting" too."""
+        counts: Counter[str] = Counter(dict.fromkeys((*get_args(Status)[:-1], "running", "waiting"), 0))
+        counts.update(end.status for name, end in self.ends.items() if name not in self.stale | self.running.keys())
         counts["running"] = len(self.running)
         counts["waiting"] = max((self.run["count"] if self.run else 0) - counts.total(), 0)
         return counts

@@ -180,7 +180,7 @@ class SweepRun:
         if isinstance(self._backend, TaskContainers):
             self._backend.close()
         self.write_tables()
-        self._journal.append({"event": "finish", "counts": dict(self.state.counts()), "stopped": stopped})
+        self._journal.append({"event": "finish", "counts": dict(+self.state.counts()), "stopped": stopped})
         ends = self.state.ends
         not_done = sum(1 for task in self._wanted if task.name not in ends or ends[task.name].status != "done")
         return RunOutcome(is_interrupted, stopped, not_done)

@@ -60,11 +60,16 @@ class SweepStatus:
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        fields = asdict(self)
         return {
-            "name": fields.pop("name"),
-            "id": fields.pop("sweep_id"),
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()},
+            "name": self.name,
+            "id": self.sweep_id,
+            "folder": self.folder,
+            "state": self.state,
+            "pid": self.pid or None,
+            "tasks": self.total,
+            "counts": dict(self.counts),
+            "running": list(self.running),
+            "failed": [asdict(failure) for failure in self.failures],
         }
 
 

@@ -88,6 +88,8 @@ def test_tasks_that_have_another_name_keep_their_ends(path: Path) -> None:
             journal.append(end_event(task(index, f"k{index}"), DONE, {}))
         journal.append({"event": "moved", "names": {"i=1": "i=0", "i=0": "i=1"}})
         assert {name: end.key for name, end in State.read(path).ends.items()} == {"i=0": "k1", "i=1": "k0"}
+        journal.append({"event": "moved", "names": {"new": "i=0"}})
+        assert {name: end.key for name, end in State.read(path).ends.items()} == {"new": "k1", "i=1": "k0"}
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"event":"end","task":"i=0"', b"x" * 200_000])

@@ -310,6 +310,7 @@ def test_a_folder_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) ->
         "import os, shutil; shutil.rmtree(os.getcwd())",
         "import os; os.chmod('.', 0)",
         "import os; os.rename('../files', '../gone'); os.symlink('/etc', '../files')",
+        "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')",
         "import os; os.mkdir('closed'); open('closed/file', 'w').close(); os.chmod('closed', 0)",
     ],
 )

@@ -25,8 +25,8 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def version(path: Path, cache: Path | None = None) -> str:
-    return pin_inputs({"base": text(str(path))}, cache or path.parent / "cache.json")["base"]
+def version(path: Path) -> str:
+    return pin_inputs({"base": text(str(path))}, path.parent / "out" / "cache.json")["base"]
 
 
 def test_a_version_is_that_of_the_content(base: Path) -> None:
@@ -76,21 +76,31 @@ def test_a_file_that_has_not_changed_is_not_read_again(base: Path) -> None:
 
 
 def test_a_file_that_has_just_changed_is_not_remembered(base: Path) -> None:
-    cache = base.parent / "cache.json"
-    version(base, cache)
-    assert json.loads(cache.read_bytes()) == {}
+    (base.parent / "out").mkdir()
+    version(base)
+    assert json.loads((base.parent / "out" / "cache.json").read_bytes()) == {}
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", "{", '{"%s": 3}', '{"%s": []}', "null"])
 def test_a_damaged_cache_costs_time_only(base: Path, damaged: str) -> None:
     right = version(base / "a")
-    (base.parent / "cache.json").write_text(damaged.replace("%s", str(base / "a")))
+    (base / "out").mkdir()
+    (base / "out" / "cache.json").write_text(damaged.replace("%s", str(base / "a")))
     assert version(base / "a") == right
 
 
-def test_a_cache_without_a_folder_is_not_kept(base: Path) -> None:
-    version(base, base.parent / "out" / "cache.json")
+def test_a_sweep_without_a_folder_gets_none(base: Path) -> None:
+    version(base)
     assert not (base.parent / "out").exists()
+
+
+def test_what_the_sweep_itself_writes_into_an_input_is_no_part_of_it(base: Path) -> None:
+    inputs = {"base": text(str(base))}
+    before = pin_inputs(inputs, base / "out" / "cache.json")
+    (base / "out" / "task").mkdir(parents=True)
+    (base / "out" / "task" / "stdout.txt").write_text("x")
+    assert pin_inputs(inputs, base / "out" / "cache.json") == before
+    assert pin_inputs(inputs, base.parent / "out" / "cache.json") != before
 
 
 def test_a_missing_input_is_named(base: Path) -> None:
@@ -100,12 +110,12 @@ def test_a_missing_input_is_named(base: Path) -> None:
 
 def test_a_plan_asks_nobody_about_buckets(base: Path) -> None:
     inputs = {"base": text(str(base)), "faces": text("gs://bucket/faces"), "new": text("gs://bucket/new")}
-    pinned = pin_inputs(inputs, base.parent / "cache.json", last={"faces": "7", "base": "old", "gone": "1"})
+    pinned = pin_inputs(inputs, base.parent / "out" / "cache.json", last={"faces": "7", "base": "old", "gone": "1"})
     assert pinned == {"base": version(base), "faces": "7"}
 
 
 def test_a_local_input_stays_where_it_is_and_loads_nothing_of_googles(base: Path) -> None:
-    assert stage_inputs({"base": text(str(base))}, {}, base.parent / "staged") == {"base": base}
+    assert stage_inputs({"base": text(str(base))}, {}, base.parent / "out") == {"base": base}
     code = (
         "import sys, covalent_parallel_plugin.sweep.tasks, covalent_parallel_plugin.sweep.inputs;"
         "print([name for name in sys.modules if name.split('.')[0] in ('google', 'covalent', 'jinja2')])"

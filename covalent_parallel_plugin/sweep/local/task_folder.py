@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,33 +58,34 @@ def share_files(files: Path) -> list[tuple[Path, int]]:
         if not stat.S_ISLNK(status.st_mode) and shared != mode:
             path.chmod(shared)
             changed.append((path, mode))
-    changed.append((files, stat.S_IMODE(files.stat().st_mode)))
+    changed.insert(0, (files, stat.S_IMODE(files.stat().st_mode)))
     files.chmod(0o777)
     return changed
 
 
-def unshare_files(changed: Iterable[tuple[Path, int]]) -> None:
+def unshare_files(changed: Sequence[tuple[Path, int]]) -> None:
     """Give paths the mode that they had; those that are gone, or are links by now, are passed over."""
-    for path, mode in changed:
+    # what is in a folder before the folder, which may be closed then
+    for path, mode in reversed(changed):
         if not path.is_symlink() and path.exists():
             path.chmod(mode)
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """List everything below a folder with its status, following no link; a folder comes after what is in it.
+    """List everything below a folder with its status, following no link; a folder comes before what is in it.
 
-    Of a folder that may not be looked into, nothing is listed.
+    Of a folder that cannot be looked into, nothing is listed. However deep they are: a program may make any number.
     """
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except PermissionError:
-        return
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk(path)
-        yield path, entry.stat(follow_symlinks=False)
+    folders = [folder]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            yield Path(entry.path), entry.stat(follow_symlinks=False)
+        folders += [Path(entry.path) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
 
 
 def has_foreign_owner(folder: Path, user: int) -> bool:
@@ -145,6 +146,7 @@ def names_left(files: Path) -> tuple[str, ...]:
         if kind in (stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFLNK and _stays_in(path, top)):
             continue
         found.append(str(path.relative_to(files)))
+    found.sort()
     if len(found) > NAMED:
         found[NAMED:] = [f"and {len(found) - NAMED} more"]
     return tuple(found)
