@@ -29,7 +29,7 @@ class TaskEnd:
         exit: its exit status, None where there was none.
         signal: that ended it.
         seconds: of the last attempt.
-        attempts: all that were made under this key, in earlier runs too.
+        attempts: all under this key, in earlier runs too, but for those that a kill of the run cut short.
         peak_mb: MB, None where unknown.
         machine: this host's name.
         started, ended: seconds since 1970, of the last attempt.
@@ -151,11 +151,10 @@ class State:
             self.ends[name] = RecordedEnd(event["key"], sys.intern(event["status"]), offset)  # type: ignore[arg-type]
             self.running.pop(name, None)
             self.stale.discard(name)
+            self._attempts[name] = (event["key"], event["attempts"])
             self.used_hours += 0 if event.get("is_read_again") else event["seconds"] / 3600
         elif kind == "start":
             self.running[name] = event
-            key, count = self._attempts.get(name, ("", 0))
-            self._attempts[name] = (event["key"], count + 1 if key == event["key"] else 1)
         elif kind == "open":
             self.sweep_id, self.name, self.pid = event["id"], event["name"], event["pid"]
         elif kind == "run":
@@ -172,7 +171,7 @@ class State:
             self.ends[name], self._attempts[name] = end, attempts
 
     def attempts(self, name: str, key: str) -> int:
-        """Count the attempts of a task that were made under this key."""
+        """Count a task's attempts under this key, but for those that a kill of the run cut short."""
         recorded, count = self._attempts.get(name, ("", 0))
         return count if recorded == key else 0
 

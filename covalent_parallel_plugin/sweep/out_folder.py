@@ -116,7 +116,7 @@ class OutFolder:
         for new, folder in between.items():
             place = self.task_folder(new)
             if place.exists():
-                number = next(number for number in count(1) if not (folder / f"attempt-{number}").exists())
+                number = next(number for number in count() if not (folder / f"attempt-{number}").exists())
                 place.rename(folder / f"attempt-{number}")
             folder.rename(place)
 

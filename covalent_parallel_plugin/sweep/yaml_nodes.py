@@ -234,8 +234,8 @@ def _scalar_mistakes(node: yaml.ScalarNode) -> Iterator[Mistake]:
 def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
     if node.tag not in _NODE_TAGS[type(node)]:
         yield Mistake(
-            f"the tag {_short(node.tag)} has no meaning here: leave it out (there are YAML's own, and"
-            " !!python/tuple for a list of numbers)",
+            f"the tag {_short(node.tag)} has no meaning here: leave it out (known are YAML's, and !!python/tuple for"
+            " a list of numbers)",
             location_of(node),
         )
 

@@ -240,8 +240,8 @@ def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
     kill_clients(LABEL, lambda value: value == sweep_id)
     thread.join(60)
     assert (sweep.end.status, sweep.end.attempts) == ("done", 2)
-    assert sweep.text("attempt-1/stdout.txt") == "1\n" and sweep.text("stdout.txt") == "2\n"
-    assert '"status": "lost"' in sweep.text("attempt-1/task.json")
+    assert sweep.text("attempt-0/stdout.txt") == "1\n" and sweep.text("stdout.txt") == "2\n"
+    assert '"status": "lost"' in sweep.text("attempt-0/task.json")
 
 
 def test_a_login_that_a_registry_wants_is_named(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_a_run_leaves_tables_and_runs_again_what_failed(sweep: SweepCommand) -> 
     again = sweep("run", "art.yaml", "--local", status=1)
     assert again.stdout.startswith("1: failed, exit 1\n    i=2\n3 are done\n")
     assert sweep.started()[4:] == ["i=2"]
-    assert (sweep.folder / "art" / "i=2" / "attempt-1" / "stdout.txt").read_text() == "i is 2\n"
+    assert (sweep.folder / "art" / "i=2" / "attempt-0" / "stdout.txt").read_text() == "i is 2\n"
 
 
 def test_when_all_is_done_nothing_runs(sweep: SweepCommand) -> None:

@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,12 @@ def test_the_state_is_what_the_events_come_to(path: Path) -> None:
 
 def test_attempts_are_counted_for_each_key(path: Path) -> None:
     with Journal.open(path) as journal:
-        for key in ("a", "a", "b"):
+        for key, attempts in (("a", 3), ("b", 2)):
             journal.append(start_event(task(0, key), 1))
-        assert (journal.state.attempts("i=0", "b"), journal.state.attempts("i=0", "a")) == (1, 0)
+            journal.append(end_event(task(0, key), replace(DONE, attempts=attempts), {}))
+        # As before a kill
+        journal.append(start_event(task(0, "b"), 3))
+        assert (journal.state.attempts("i=0", "b"), journal.state.attempts("i=0", "a")) == (2, 0)
 
 
 def test_ends_that_the_file_has_no_more_are_not_counted_until_they_come_again(path: Path) -> None:

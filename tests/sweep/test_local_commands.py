@@ -204,7 +204,7 @@ def test_earlier_attempts_are_set_aside(tmp_path: Path) -> None:
         Sweep(tmp_path, *python(f"print('{word}'); open('made', 'w').write('{word}')")).run()
     assert Sweep(tmp_path, "true").text("stdout.txt") == "three\n"
     assert names(tmp_path / "x=0") == [
-        "attempt-1", "attempt-2", "files", "stderr.txt", "stdout.txt", "task.json",
+        "attempt-0", "attempt-1", "files", "stderr.txt", "stdout.txt", "task.json",
     ]  # fmt: skip
     for number, word in ((1, "one"), (2, "two")):
         folder = tmp_path / "x=0" / f"attempt-{number}"
@@ -219,7 +219,7 @@ def test_exit_statuses_of_retry_on_are_tried_again(tmp_path: Path) -> None:
     sweep.run()
     assert (sweep.end.status, sweep.end.attempts) == ("done", 3)
     assert [event["attempt"] for event in sweep.journal.of("start")] == [1, 2, 3] and len(sweep.journal.of("end")) == 1
-    assert json.loads(sweep.text("attempt-2/task.json"))["exit"] == 75
+    assert json.loads(sweep.text("attempt-1/task.json"))["exit"] == 75
 
 
 def test_retries_end_and_other_failures_are_final(tmp_path: Path) -> None:

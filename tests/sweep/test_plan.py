@@ -144,7 +144,7 @@ def test_folders_are_renamed_also_in_a_circle(sweep: Sweep) -> None:
     assert [(sweep.out.path / f"i={index}" / "stdout.txt").read_text() for index in range(3)] == ["1", "0", "2"]
     sweep.out.rename_folders({"i=2": "i=0"})
     assert (sweep.out.path / "i=2" / "stdout.txt").read_text() == "1"
-    assert (sweep.out.path / "i=2" / "attempt-1" / "stdout.txt").read_text() == "2"
+    assert (sweep.out.path / "i=2" / "attempt-0" / "stdout.txt").read_text() == "2"
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def _set_aside(folder: Path, names: list[str]) -> None:
     numbers = [int(match[1]) for name in names if (match := _ATTEMPT.fullmatch(name))]
     moved = [name for name in names if not _ATTEMPT.fullmatch(name)]
     if moved:
-        aside = folder / f"attempt-{max(numbers, default=0) + 1}"
+        aside = folder / f"attempt-{max(numbers, default=-1) + 1}"
         aside.mkdir()
         for name in moved:
             (folder / name).rename(aside / name)
