@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import subprocess
 from pathlib import Path
 
 from .journal import State
@@ -34,9 +35,16 @@ def remove_sweep(out: OutFolder) -> list[str]:
     ours = {*state.ends, *state.running, *OWN}
     for path in out.path.iterdir():
         if path.name in ours or path.name.startswith(MOVED_PREFIX):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            _remove(path)
     out.journal_path.unlink()
     left = sorted(path.name for path in out.path.iterdir())
     if not left:
         out.path.rmdir()
     return left
+
+
+def _remove(path: Path) -> None:
+    # Not shutil's function, for which folders can be too deep
+    ended = subprocess.run(["rm", "-rf", "--", path], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise OSError(errno.EACCES, ended.stderr.strip().splitlines()[0], str(path))
