@@ -206,7 +206,7 @@ def test_earlier_attempts_are_set_aside(tmp_path: Path) -> None:
     assert names(tmp_path / "x=0") == [
         "attempt-0", "attempt-1", "files", "stderr.txt", "stdout.txt", "task.json",
     ]  # fmt: skip
-    for number, word in ((1, "one"), (2, "two")):
+    for number, word in enumerate(("one", "two")):
         folder = tmp_path / "x=0" / f"attempt-{number}"
         assert (folder / "stdout.txt").read_text() == f"{word}\n" and (folder / "files/made").read_text() == word
         assert json.loads((folder / "task.json").read_text())["status"] == "done"
