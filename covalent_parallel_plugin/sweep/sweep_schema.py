@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,7 +16,7 @@ import yaml
 from ..settings import OPTIONS
 from ..settings.machine_sizes import MAX_TASKS_PER_MACHINE
 from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
-from .combinations import Grid, size_text, unmatched
+from .combinations import Grid, count, size_text, unmatched
 from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, read_grid
 from .mistakes import LocatedText, SweepFileError
 from .node_reader import NodeReader, is_null, kind_of
@@ -78,10 +80,23 @@ def read_sweep_file(
     """
     shown_path = Path("-") if path is None else path
     reader = _SweepReader(shown_path, data, is_local, configured or {}, None if path is None else stdin)
-    file = reader.read(overrides)
+    with _without_collections():
+        file = reader.read(overrides)
     if file is None or reader.mistakes:
         raise SweepFileError(os.fspath(shown_path), reader.mistakes)
     return file
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no garbage: among a hundred thousand nodes, all of them in use, that takes longer than reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _SweepReader(NodeReader):
@@ -206,22 +221,25 @@ class _SweepReader(NodeReader):
         drafts = self._drafts(root)
         most = MAX_BUNDLED_COMBINATIONS if is_bundled else MAX_COMBINATIONS
         sizes = [draft.size for draft in drafts]
+        where = self._fields.get("grids", self._fields.get("parameters", root))
         if sum(size.total for size in sizes) > most:
             remedy = "take fewer values" + (
                 "" if is_bundled else f", or set bundle, which allows {MAX_BUNDLED_COMBINATIONS:,}"
             )
-            where = self._fields.get("grids", self._fields.get("parameters", root))
             self.mistake(where, f"{size_text(sizes)} combinations are more than {most:,}: {remedy}")
         if len(self.mistakes) > before:
             return ()
         grids = tuple(draft.build() for draft in drafts)
         for grid in grids:
+            lengths = lengths_text(grid.axes)
             for pattern in unmatched(grid) if grid.exclude else ():
                 values = ", ".join(f"{name}: {value.text}" for name, value in pattern.values.items())
                 self.mistake(
                     pattern.location,
-                    f"exclude {shown(values)} matches no combination of {lengths_text(grid.axes)}: correct it",
+                    f"exclude {shown(values)} matches no combination of {lengths}: correct it",
                 )
+        if not count(grids):
+            self.mistake(where, f"exclude leaves none of {size_text(sizes)} combinations: take out an entry")
         return grids
 
     def _drafts(self, root: yaml.Node) -> list[GridDraft]:
