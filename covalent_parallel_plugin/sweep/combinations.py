@@ -67,8 +67,12 @@ class Grid:
     def size(self) -> GridSize:
         """How many combinations it has."""
         lengths = tuple(len(axis.rows) for axis in self.axes)
-        excluded = _Exclusion(self).count() if self.exclude else 0
-        return GridSize(lengths, excluded, len(self.include), self.repeat or 1)
+        return GridSize(lengths, self.exclusion.count() if self.exclude else 0, len(self.include), self.repeat or 1)
+
+    @cached_property
+    def exclusion(self) -> Exclusion:
+        """What is excluded, looked up."""
+        return Exclusion(self)
 
 
 @dataclass(frozen=True)
@@ -136,16 +140,14 @@ def combine(grids: Sequence[Grid]) -> Iterator[Combination]:
 
 def unmatched(grid: Grid) -> list[Pattern]:
     """Return the entries of `exclude` that no combination of the grid matches; their names are the grid's."""
-    exclusion = _Exclusion(grid)
-    return [pattern for pattern in grid.exclude if not exclusion.matches(pattern)]
+    return [pattern for pattern in grid.exclude if not grid.exclusion.matches(pattern)]
 
 
 def _values(grid: Grid) -> Iterator[Mapping[str, Value]]:
     axes_names = [name for axis in grid.axes for name in axis.names]
     is_in_order = list(grid.names) == axes_names
-    exclusion = _Exclusion(grid) if grid.exclude else None
     for positions in product(*(range(len(axis.rows)) for axis in grid.axes)):
-        if exclusion is not None and exclusion.holds(positions):
+        if grid.exclude and grid.exclusion.holds(positions):
             continue
         row = [value for axis, position in zip(grid.axes, positions, strict=True) for value in axis.rows[position]]
         values = dict(zip(axes_names, row, strict=True))
@@ -156,7 +158,7 @@ def _values(grid: Grid) -> Iterator[Mapping[str, Value]]:
         yield {name: values[name] for name in grid.names}
 
 
-class _Exclusion:
+class Exclusion:
     """The entries of `exclude`, as numbers of values: what is excluded is looked up, however many entries there are."""
 
     def __init__(self, grid: Grid):

@@ -139,7 +139,7 @@ def plain_data(node: yaml.Node) -> Plain | list[object] | dict[str, object]:
         return value_of(node).data
     if isinstance(node, yaml.SequenceNode):
         return [plain_data(entry) for entry in node.value]
-    return {key.value: plain_data(value) for key, value in node.value}
+    return {key.value: plain_data(value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
 
 
 def _location_after(before: str, file: str) -> Location:
@@ -234,7 +234,7 @@ def _scalar_mistakes(node: yaml.ScalarNode) -> Iterator[Mistake]:
 def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
     if node.tag not in _NODE_TAGS[type(node)]:
         yield Mistake(
-            f"the tag {_short(node.tag)} has no meaning here: leave it out (there are YAML's own, and !!python/tuple for"
+            f"the tag {_short(node.tag)} has no meaning here: leave it out (known are YAML's, and !!python/tuple for"
             " a list of numbers)",
             location_of(node),
         )
