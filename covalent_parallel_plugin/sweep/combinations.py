@@ -163,12 +163,14 @@ class Exclusion:
 
     def __init__(self, grid: Grid):
         self._grid = grid
+        named = {name for pattern in grid.exclude for name in pattern.values}
         self._columns = {
-            name: _Column(axis, [row[place] for row in grid.axes[axis].rows])
-            for axis in range(len(grid.axes))
-            for place, name in enumerate(grid.axes[axis].names)
+            name: _Column(number, [row[place] for row in axis.rows])
+            for number, axis in enumerate(grid.axes)
+            for place, name in enumerate(axis.names)
+            if name in named
         }
-        entries: dict[tuple[str, ...], set[tuple[frozenset[int], ...]]] = {}
+        entries: dict[tuple[str, ...], set[tuple[tuple[int, ...], ...]]] = {}
         for pattern in grid.exclude:
             names = tuple(sorted(pattern.values))
             numbers = tuple(self._columns[name].numbers_of(pattern.values[name]) for name in names)
@@ -197,12 +199,16 @@ class Exclusion:
 
     def matches(self, pattern: Pattern) -> bool:
         """Whether each axis has a row with the pattern's values."""
-        rows: dict[int, set[int]] = {}
+        by_axis: dict[int, list[tuple[_Column, tuple[int, ...]]]] = {}
         for name, value in pattern.values.items():
             column = self._columns[name]
-            found = column.rows_of(value)
-            rows[column.axis] = rows[column.axis] & found if column.axis in rows else found
-        return all(rows.values())
+            by_axis.setdefault(column.axis, []).append((column, column.numbers_of(value)))
+        return all(
+            bool(found[0][1])
+            if len(found) == 1
+            else bool(set.intersection(*(column.rows_of(numbers) for column, numbers in found)))
+            for found in by_axis.values()
+        )
 
 
 class _Column:
@@ -211,25 +217,32 @@ class _Column:
     def __init__(self, axis: int, values: Sequence[Value]):
         self.axis = axis
         self.numbers: list[int] = []
-        self._rows: dict[int, set[int]] = {}
-        self._by_text: dict[str, set[int]] = {}
-        self._by_data: dict[tuple[type, object], set[int]] = {}
+        self._by_text: dict[str, tuple[int, ...]] = {}
+        self._by_data: dict[tuple[type, object], tuple[int, ...]] = {}
         known: dict[tuple[str, tuple[type, object]], int] = {}
-        for row, value in enumerate(values):
-            data = _comparable(value)
-            number = known.setdefault((value.text, data), len(known))
+        for value in values:
+            text, data = value.text, _comparable(value)
+            number = known.setdefault((text, data), len(known))
+            if number == len(known) - 1 and number not in self._by_text.get(text, ()):
+                self._by_text[text] = (*self._by_text.get(text, ()), number)
+                self._by_data[data] = (*self._by_data.get(data, ()), number)
             self.numbers.append(number)
-            self._rows.setdefault(number, set()).add(row)
-            self._by_text.setdefault(value.text, set()).add(number)
-            self._by_data.setdefault(data, set()).add(number)
 
-    def numbers_of(self, value: Value) -> frozenset[int]:
+    @cached_property
+    def _rows(self) -> Mapping[int, set[int]]:
+        rows: dict[int, set[int]] = {}
+        for row, number in enumerate(self.numbers):
+            rows.setdefault(number, set()).add(row)
+        return rows
+
+    def numbers_of(self, value: Value) -> tuple[int, ...]:
         """Return the numbers of what equals a value: the same text, or the same data of the same kind."""
-        return frozenset(self._by_text.get(value.text, set()) | self._by_data.get(_comparable(value), set()))
+        by_text, by_data = self._by_text.get(value.text, ()), self._by_data.get(_comparable(value), ())
+        return by_text if by_text == by_data else tuple(sorted({*by_text, *by_data}))
 
-    def rows_of(self, value: Value) -> set[int]:
-        """Return the rows that hold a value."""
-        return {row for number in self.numbers_of(value) for row in self._rows[number]}
+    def rows_of(self, numbers: Sequence[int]) -> set[int]:
+        """Return the rows that hold numbered values."""
+        return {row for number in numbers for row in self._rows[number]}
 
 
 def _comparable(value: Value) -> tuple[type, object]:
