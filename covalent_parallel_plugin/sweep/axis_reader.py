@@ -11,7 +11,7 @@ import yaml
 from ..settings.validators import whole_number
 from .mistakes import Location
 from .node_reader import IN_QUOTES, NodeReader, kind_of
-from .values import Value, core_value, decimal_range, spaced_values
+from .values import ParameterValue, core_value, decimal_range, spaced_values
 from .yaml_nodes import TUPLE, location_of, value_of
 
 _RANGE = ("start", "stop", "step", "count", "scale")
@@ -24,7 +24,7 @@ class AxisDraft:
 
     names: tuple[str, ...]
     count: int
-    rows: Callable[[], list[tuple[Value, ...]]]
+    rows: Callable[[], list[tuple[ParameterValue, ...]]]
     location: Location
 
 
@@ -55,7 +55,7 @@ def read_axis(reader: NodeReader, name: str, node: yaml.Node) -> AxisDraft | Non
     return _draft(name, values, location)
 
 
-def _draft(name: str, values: list[Value], location: Location) -> AxisDraft:
+def _draft(name: str, values: list[ParameterValue], location: Location) -> AxisDraft:
     return AxisDraft((name,), len(values), lambda: [(value,) for value in values], location)
 
 
@@ -84,7 +84,12 @@ def _mapping(reader: NodeReader, name: str, node: yaml.MappingNode) -> AxisDraft
 
 
 def _range(
-    reader: NodeReader, name: str, node: yaml.Node, start: Value, stop: Value, step: Value | None = None
+    reader: NodeReader,
+    name: str,
+    node: yaml.Node,
+    start: ParameterValue,
+    stop: ParameterValue,
+    step: ParameterValue | None = None,
 ) -> AxisDraft | None:
     try:
         numbers = decimal_range(start, stop, step or core_value("1"))
@@ -95,7 +100,7 @@ def _range(
 
 
 def _spaced(
-    reader: NodeReader, name: str, node: yaml.Node, fields: dict[str, yaml.Node], numbers: dict[str, Value]
+    reader: NodeReader, name: str, node: yaml.Node, fields: dict[str, yaml.Node], numbers: dict[str, ParameterValue]
 ) -> AxisDraft | None:
     if "step" in fields:
         reader.mistake(fields["step"], f"the axis {name!r} has both step and count: leave one out")

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import product
 
 from .mistakes import LocatedText, Location
-from .values import Value
+from .values import ParameterValue
 
 # Numbers from here on are written with an exponent; Python writes none of more than 4,300 digits
 _LONG = 10**15
@@ -27,7 +27,7 @@ class Axis:
     """
 
     names: tuple[str, ...]
-    rows: Sequence[tuple[Value, ...]]
+    rows: Sequence[tuple[ParameterValue, ...]]
     location: Location
 
 
@@ -35,7 +35,7 @@ class Axis:
 class Pattern:
     """An entry of `exclude` (values that a combination has) or `include` (a combination), and where it is."""
 
-    values: Mapping[str, Value]
+    values: Mapping[str, ParameterValue]
     location: Location
 
 
@@ -104,7 +104,7 @@ class Combination:
 
     index: int
     grid: int
-    values: Mapping[str, Value]
+    values: Mapping[str, ParameterValue]
     repeat: int | None
 
 
@@ -143,7 +143,7 @@ def unmatched(grid: Grid) -> list[Pattern]:
     return [pattern for pattern in grid.exclude if not grid.exclusion.matches(pattern)]
 
 
-def _values(grid: Grid) -> Iterator[Mapping[str, Value]]:
+def _values(grid: Grid) -> Iterator[Mapping[str, ParameterValue]]:
     axes_names = [name for axis in grid.axes for name in axis.names]
     is_in_order = list(grid.names) == axes_names
     for positions in product(*(range(len(axis.rows)) for axis in grid.axes)):
@@ -214,7 +214,7 @@ class Exclusion:
 class _Column:
     """The values of one parameter, numbered: the same value has the same number in each row."""
 
-    def __init__(self, axis: int, values: Sequence[Value]):
+    def __init__(self, axis: int, values: Sequence[ParameterValue]):
         self.axis = axis
         self.numbers: list[int] = []
         self._by_text: dict[str, tuple[int, ...]] = {}
@@ -235,7 +235,7 @@ class _Column:
             rows.setdefault(number, set()).add(row)
         return rows
 
-    def numbers_of(self, value: Value) -> tuple[int, ...]:
+    def numbers_of(self, value: ParameterValue) -> tuple[int, ...]:
         """Return the numbers of what equals a value: the same text, or the same data of the same kind."""
         by_text, by_data = self._by_text.get(value.text, ()), self._by_data.get(_comparable(value), ())
         return by_text if by_text == by_data else tuple(sorted({*by_text, *by_data}))
@@ -245,7 +245,7 @@ class _Column:
         return {row for number in numbers for row in self._rows[number]}
 
 
-def _comparable(value: Value) -> tuple[type, object]:
+def _comparable(value: ParameterValue) -> tuple[type, object]:
     """Data with its kind: 1 equals 1.0 but not True."""
     kind = type(value.data)
     return (float if kind is int else kind), value.data

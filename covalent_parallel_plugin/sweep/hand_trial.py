@@ -13,7 +13,7 @@ from .local.task_folder import share_files
 from .opened_sweep import OpenedSweep, last_run
 from .out_folder import DOWNLOADS, TRIALS
 from .plan_document import task_paths
-from .tasks import Task
+from .tasks import SweepTask
 
 OWNER_ONLY = 0o700
 
@@ -53,7 +53,7 @@ class HandTrial:
         words = ["env", *variables, *(launch.entrypoint or ()), *launch.arguments]
         return f"cd {shlex.quote(str(self.folder))} && {shlex.join(words)}"
 
-    def _find(self, name: str) -> Task:
+    def _find(self, name: str) -> SweepTask:
         for task in self._tasks:
             if task.name == name:
                 return task

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from ..errors import ParallelError
-from .tasks import ImageConfig, Pinned, Task
+from .tasks import Pinned, PinnedImage, SweepTask
 
 Status = Literal["done", "failed", "killed", "timeout", "idle", "no-result", "lost", "refused", "cancelled", "waiting"]
 
@@ -60,13 +60,13 @@ class JournalHeldError(JournalError):
     """Another process holds the journal."""
 
 
-def start_event(task: Task, attempt: int, pid: int = 0, started_ticks: int = 0) -> dict[str, Any]:
+def start_event(task: SweepTask, attempt: int, pid: int = 0, started_ticks: int = 0) -> dict[str, Any]:
     """Return the event of an attempt's start; `pid` and `started_ticks` identify the process of a plain command."""
     event = {"event": "start", "task": task.name, "index": task.index, "key": task.key, "attempt": attempt}
     return event | ({"pid": pid, "started_ticks": started_ticks} if pid else {})
 
 
-def end_event(task: Task, end: TaskEnd, parts: Mapping[str, str]) -> dict[str, Any]:
+def end_event(task: SweepTask, end: TaskEnd, parts: Mapping[str, str]) -> dict[str, Any]:
     """Return the event of a task's end; `parts` are the digests of what its key is made of."""
     event = {"event": "end", "task": task.name, "index": task.index, "key": task.key, "parts": dict(parts)}
     return event | asdict(end)
@@ -191,7 +191,7 @@ def _pinned(event: Mapping[str, Any]) -> Pinned:
         lists: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in image.items()
         }
-        image = ImageConfig(**lists)
+        image = PinnedImage(**lists)
     return Pinned(image, event["inputs"])
 
 

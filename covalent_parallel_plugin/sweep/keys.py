@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .combinations import Combination
 from .placeholders import Template
 from .sweep_file import SweepFile
-from .values import Value
+from .values import ParameterValue
 
 PARTS = ("image", "command", "environment", "files", "inputs", "config")
 PART_DIGITS = 8
@@ -37,7 +37,7 @@ def key_texts(combination: Combination) -> KeyTexts:
     return texts
 
 
-def flag_words(flags: str, values: Mapping[str, Value]) -> list[str]:
+def flag_words(flags: str, values: Mapping[str, ParameterValue]) -> list[str]:
     """Return what `flags` appends to a command: every parameter, in the file's order; false and null are left out."""
     words: list[str] = []
     for name, value in values.items() if flags else ():

@@ -16,7 +16,7 @@ from .mistakes import SweepFileError
 from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .sweep_file import SweepFile
 from .sweep_schema import read_draft
-from .tasks import ImageConfig, Pinned, SweepTasks
+from .tasks import Pinned, PinnedImage, SweepTasks
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class OpenedSweep:
         folder = OutFolder(out if out is not None else Path(file.name))
         return cls(str(path), file, folder, tasks, overrides, stdin, (*file.warnings, *warnings))
 
-    def last_image(self, state: State) -> ImageConfig | None:
+    def last_image(self, state: State) -> PinnedImage | None:
         """Return the image as the last run found it; None where that had another one, or there was none."""
         is_same = state.run is not None and state.run["image"] == self.file.image
         return state.pinned.image if is_same else None

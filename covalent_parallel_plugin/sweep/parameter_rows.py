@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .mistakes import Location, Mistake
-from .values import Value, core_value, shown
+from .values import ParameterValue, core_value, shown
 from .yaml_nodes import UNUSABLE, decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -29,7 +29,7 @@ class Rows:
     """The rows of a file: names, and as many values in each row."""
 
     names: tuple[str, ...]
-    values: Sequence[tuple[Value, ...]]
+    values: Sequence[tuple[ParameterValue, ...]]
 
 
 def name_problem(name: str) -> str:
@@ -66,11 +66,11 @@ class _Table:
 
     def __init__(self, file: str):
         self.names: tuple[str, ...] = ()
-        self.rows: list[tuple[Value, ...]] = []
+        self.rows: list[tuple[ParameterValue, ...]] = []
         self.mistakes: list[Mistake] = []
         self._file = file
         # A value is there once, however many rows have it
-        self._known: dict[str, Value] = {}
+        self._known: dict[str, ParameterValue] = {}
 
     @property
     def is_full(self) -> bool:
@@ -91,11 +91,11 @@ class _Table:
             if problem:
                 self.mistake(line, problem)
 
-    def value(self, text: str) -> Value:
+    def value(self, text: str) -> ParameterValue:
         """Return a cell's value."""
         return self._known.setdefault(text, core_value(text))
 
-    def add(self, line: int, row: Sequence[Value]) -> None:
+    def add(self, line: int, row: Sequence[ParameterValue]) -> None:
         """Take a row."""
         unusable = [value.text for value in row if UNUSABLE.search(value.text)]
         if len(row) != len(self.names):
@@ -141,7 +141,7 @@ def _read_json_lines(text: str, table: _Table) -> None:
         except (ValueError, RecursionError) as error:
             table.mistake(line, f"is no JSON: {error}: write an object with plain values in each line")
             continue
-        if not isinstance(pairs, _Object) or not all(isinstance(value, Value) for _, value in pairs):
+        if not isinstance(pairs, _Object) or not all(isinstance(value, ParameterValue) for _, value in pairs):
             table.mistake(line, 'is no object with plain values: write {"name": value} in each line')
             continue
         if not table.names:
@@ -167,7 +167,7 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
 def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return core_value(json.dumps(value))
-    return Value(value, value) if isinstance(value, str) else value
+    return ParameterValue(value, value) if isinstance(value, str) else value
 
 
 # Numbers as they are written: 1e-3 stays this text

@@ -11,7 +11,7 @@ from ..errors import ParallelError
 from .journal import EndReader, State, reading_ends
 from .out_folder import OutFolder
 from .sweep_file import SweepFile
-from .tasks import Task
+from .tasks import SweepTask
 
 DONE, NEW, LEFT_OUT = "done", "new", "left out"
 # More names of one reason than this help nobody
@@ -30,12 +30,12 @@ class RunRequest:
     first: int | None = None
     is_again: bool = False
 
-    def includes(self, task: Task) -> bool:
+    def includes(self, task: SweepTask) -> bool:
         """Whether a task is what `only` asks for."""
         return not self.only or any(_is_meant(text, task) for text in self.only)
 
 
-def _is_meant(text: str, task: Task) -> bool:
+def _is_meant(text: str, task: SweepTask) -> bool:
     """Whether a task has this name or pattern, or this value of a parameter."""
     parameter, equals, wanted = text.partition("=")
     value = task.combination.values.get(parameter) if equals else None
@@ -62,7 +62,7 @@ class Plan:
     left_out: int = 0
     moved: dict[str, str] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
-    samples: tuple[Task, ...] = ()
+    samples: tuple[SweepTask, ...] = ()
 
     @property
     def to_run(self) -> int:
@@ -94,7 +94,7 @@ class Planner:
     """
 
     def __init__(
-        self, out: OutFolder, state: State, request: RunRequest, parts: Callable[[Task], Mapping[str, str]]
+        self, out: OutFolder, state: State, request: RunRequest, parts: Callable[[SweepTask], Mapping[str, str]]
     ) -> None:
         self._out = out
         self._state = state
@@ -102,7 +102,7 @@ class Planner:
         self._parts = parts
         self._folders = out.task_folders()
 
-    def plan(self, tasks: Iterable[Task], wanted: list[Task] | None = None) -> Plan:
+    def plan(self, tasks: Iterable[SweepTask], wanted: list[SweepTask] | None = None) -> Plan:
         """Go through all tasks; those that run are appended to `wanted`, in order.
 
         Raises:
@@ -116,7 +116,9 @@ class Planner:
                 self._fill(plan, tasks, wanted, reader)
         return plan
 
-    def _fill(self, plan: Plan, tasks: Iterable[Task], wanted: list[Task] | None, reader: EndReader | None) -> None:
+    def _fill(
+        self, plan: Plan, tasks: Iterable[SweepTask], wanted: list[SweepTask] | None, reader: EndReader | None
+    ) -> None:
         seen, included, last = set(), 0, None
         for task in tasks:
             plan.total += 1
@@ -149,7 +151,7 @@ class Planner:
                 " name=value of a parameter as the file writes it"
             )
 
-    def _why(self, task: Task, moved: Collection[str], reader: EndReader | None) -> str:
+    def _why(self, task: SweepTask, moved: Collection[str], reader: EndReader | None) -> str:
         """Return why a task runs: "done" if it does not, "new" if it never did."""
         if task.name in moved:
             return DONE
@@ -166,7 +168,7 @@ class Planner:
             return DONE if task.name in self._folders else "its folder is gone"
         return _how_it_ended(reader.event(end))
 
-    def _moves(self, tasks: Iterable[Task]) -> dict[str, str]:
+    def _moves(self, tasks: Iterable[SweepTask]) -> dict[str, str]:
         """Find tasks that are done under another name: new name -> old one."""
         if not self._state.ends:
             return {}
@@ -197,7 +199,7 @@ def _how_it_ended(event: Mapping[str, Any]) -> str:
     return f"{status}, exit {event['exit']}" if event.get("exit") else status
 
 
-def _example(task: Task | None) -> str:
+def _example(task: SweepTask | None) -> str:
     values = [value.text for value in task.combination.values.values()] if task is not None else []
     return values[-1] if values else "1"
 

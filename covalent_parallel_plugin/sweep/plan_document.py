@@ -15,7 +15,7 @@ from .local.task_folder import FILES
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, reason_lines
 from .sweep_file import SweepFile
-from .tasks import LocalPaths, SweepTasks, Task
+from .tasks import LocalPaths, SweepTask, SweepTasks
 
 SAMPLES = ("first", "second", "last")
 
@@ -29,7 +29,7 @@ def task_paths(file: SweepFile, folder: Path, inputs: Mapping[str, Path]) -> Loc
     return program_paths(str(folder), {name: str(path) for name, path in inputs.items()}, file.config, result)
 
 
-def task_command(opened: OpenedSweep, tasks: SweepTasks, task: Task, state: State, count: int) -> list[str]:
+def task_command(opened: OpenedSweep, tasks: SweepTasks, task: SweepTask, state: State, count: int) -> list[str]:
     """Return the words that a task runs: of its image where that is known and the file does not replace them."""
     file, folder = opened.file, opened.out.task_folder(task.name) / FILES
     # What a bucket holds is not here yet

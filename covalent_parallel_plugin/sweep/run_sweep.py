@@ -25,7 +25,7 @@ from .preceding_sweeps import unfinished_sweeps
 from .result_changes import has_changed, read_again, result_text
 from .sweeps_index import SweepsIndex
 from .table import parameter_names, write_tables
-from .tasks import ImageConfig, Pinned, Task
+from .tasks import Pinned, PinnedImage, SweepTask
 
 TABLE_EVERY_SECONDS = 5.0
 # Tables of many tasks are written less often, so that they take at most this share of the time
@@ -98,7 +98,7 @@ class SweepRun:
         if unfinished := list(unfinished_sweeps(opened.file, self._index)):
             raise SweepFileError(opened.shown_path, unfinished)
         self._engine = choose_engine() if opened.file.image else None
-        self._wanted: list[Task] = []
+        self._wanted: list[SweepTask] = []
         self.pinned = Pinned()
         self.moved: list[str] = []
         self.plan = Plan()
@@ -189,7 +189,7 @@ class SweepRun:
         """Write the tables as they are now. Raises OSError."""
         write_tables(self._out, self._all, parameter_names(self._file.grids), self.state)
 
-    def _pin_image(self, before: ImageConfig | None, keep: bool) -> ImageConfig | None:
+    def _pin_image(self, before: PinnedImage | None, keep: bool) -> PinnedImage | None:
         if self._engine is None:
             return None
         if not keep or before is None:
@@ -234,15 +234,15 @@ class _TableObserver:
         self._is_new = False
         self._next = time.monotonic() + TABLE_EVERY_SECONDS
 
-    def started(self, task: Task) -> None:
+    def started(self, task: SweepTask) -> None:
         """Pass it on."""
         self._observer.started(task)
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """Pass it on."""
         self._observer.printed(task, stream, data)
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         """Pass it on; the tables are old then."""
         self._is_new = True
         self._observer.ended(task, end)

@@ -10,7 +10,7 @@ from .combinations import Combination
 from .display.run_progress import TaskFailure
 from .journal import State, is_held, reading_ends, task_end
 from .out_folder import OutFolder
-from .tasks import Task
+from .tasks import SweepTask
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,6 @@ def _failures(out: OutFolder, state: State) -> list[TaskFailure]:
         for name, recorded in state.ends.items():
             if recorded.status != "done" and name not in state.stale | state.running.keys():
                 event = reader.event(recorded)
-                task = Task(Combination(event["index"], 0, {}, None), name, recorded.key)
+                task = SweepTask(Combination(event["index"], 0, {}, None), name, recorded.key)
                 failures.append(TaskFailure.of(task, task_end(event), out.task_folder(name)))
     return failures

@@ -14,7 +14,7 @@ from typing import Any
 from .combinations import Grid
 from .journal import EndReader, State, TaskEnd, reading_ends, task_end
 from .out_folder import OutFolder
-from .tasks import Task
+from .tasks import SweepTask
 
 BEFORE = ("task.index", "task.name")
 AFTER = (
@@ -40,7 +40,7 @@ def parameter_names(grids: Iterable[Grid]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for grid in grids for axis in grid.axes for name in axis.names))
 
 
-def write_tables(out: OutFolder, tasks: Iterable[Task], parameters: Sequence[str], state: State) -> None:
+def write_tables(out: OutFolder, tasks: Iterable[SweepTask], parameters: Sequence[str], state: State) -> None:
     """Write results.csv and results.json: a row for each task, of those that have not ended too.
 
     Raises:
@@ -99,7 +99,7 @@ def _result_columns(reader: EndReader, state: State, taken: Collection[str]) -> 
 
 
 def _rows(
-    tasks: Iterable[Task], parameters: Sequence[str], reader: EndReader, state: State, taken: Collection[str]
+    tasks: Iterable[SweepTask], parameters: Sequence[str], reader: EndReader, state: State, taken: Collection[str]
 ) -> Iterator[Row]:
     for task in tasks:
         values = task.combination.values
@@ -113,7 +113,7 @@ def _rows(
             yield row | _ending(task, end) | flatten(end.result or {}, taken)
 
 
-def _ending(task: Task, end: TaskEnd) -> Row:
+def _ending(task: SweepTask, end: TaskEnd) -> Row:
     return {
         "task.status": end.status,
         "task.exit": end.exit,

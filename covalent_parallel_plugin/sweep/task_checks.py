@@ -12,7 +12,7 @@ from .names import NAME_PLACEHOLDERS
 from .placeholders import SWEEP_NAMES, Template
 from .sweep_file import SweepFile
 from .task_files import TaskFiles
-from .values import Value
+from .values import ParameterValue
 
 
 def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
@@ -119,7 +119,7 @@ def _value_mistakes(grid: Grid, config: str) -> Iterator[Mistake]:
                 )
 
 
-def _all_values(grid: Grid) -> Iterator[tuple[Location, Iterable[tuple[str, Value]]]]:
+def _all_values(grid: Grid) -> Iterator[tuple[Location, Iterable[tuple[str, ParameterValue]]]]:
     for axis in grid.axes:
         yield from ((axis.location, zip(axis.names, row, strict=True)) for row in axis.rows)
     yield from ((included.location, included.values.items()) for included in grid.include)

@@ -19,7 +19,7 @@ from .task_files import BroughtFile, TaskFiles
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SweepTask:
     """One task: its combination, its name, which is its folder's, and its key (64 hex digits)."""
 
     combination: Combination
@@ -33,7 +33,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class ImageConfig:
+class PinnedImage:
     """What an image says of itself, pinned.
 
     Attributes:
@@ -58,7 +58,7 @@ class Pinned:
         inputs: name -> digest of a local input's content, or generations of a bucket's objects.
     """
 
-    image: ImageConfig | None = None
+    image: PinnedImage | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -110,17 +110,17 @@ class SweepTasks:
         self._entrypoint = None if file.entrypoint is None else [Template.parse(word.text) for word in file.entrypoint]
         self._environment = {name: Template.parse(value.text) for name, value in file.environment.items()}
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[SweepTask]:
         return map(self.task, combine(self.file.grids))
 
-    def task(self, combination: Combination) -> Task:
+    def task(self, combination: Combination) -> SweepTask:
         """Return a combination's task."""
         texts = key_texts(combination)
         key = self._key(combination, texts)
         name = self._names[combination.grid].name(texts, combination.index, lambda: key)
-        return Task(combination, name, key)
+        return SweepTask(combination, name, key)
 
-    def parts(self, task: Task) -> Mapping[str, str]:
+    def parts(self, task: SweepTask) -> Mapping[str, str]:
         """Return 8 hex digits of the digest of each part of a task's key, by the names in `keys.PARTS`."""
         return self._keys[task.combination.grid].parts(task.combination, key_texts(task.combination))
 
@@ -136,11 +136,11 @@ class SweepTasks:
             mistakes += name_mistakes(self.file.grids, self._named)
         return mistakes, list(warnings(self.file, self.files))
 
-    def lay_out(self, task: Task, launch: Launch, folder: Path) -> tuple[BroughtFile, ...]:
+    def lay_out(self, task: SweepTask, launch: Launch, folder: Path) -> tuple[BroughtFile, ...]:
         """Write what the task needs into its folder, which is empty. Raises LayOutError, OSError."""
         return self.files.lay_out(task.combination, launch.values, folder)
 
-    def launch(self, task: Task, paths: LocalPaths, *, sweep_id: str, count: int, attempt: int) -> Launch:
+    def launch(self, task: SweepTask, paths: LocalPaths, *, sweep_id: str, count: int, attempt: int) -> Launch:
         """Fill in all that one start of a task needs.
 
         Args:

@@ -33,7 +33,7 @@ _ROUNDED = Context(prec=15)
 
 
 @dataclass(frozen=True)
-class Value:
+class ParameterValue:
     """A value.
 
     Attributes:
@@ -45,9 +45,9 @@ class Value:
     data: Plain
 
 
-def core_value(text: str, is_plain: bool = True) -> Value:
+def core_value(text: str, is_plain: bool = True) -> ParameterValue:
     """Type a scalar by YAML 1.2's core schema; one in quotes (`is_plain` False) is text."""
-    return Value(text, _core_data(text) if is_plain else text)
+    return ParameterValue(text, _core_data(text) if is_plain else text)
 
 
 def _core_data(text: str) -> Plain:
@@ -71,13 +71,13 @@ class Range:
     count: int
     are_integers: bool
 
-    def values(self) -> list[Value]:
+    def values(self) -> list[ParameterValue]:
         """Return the numbers."""
         with localcontext(_ARITHMETIC):
             return [_value(self.start + self.step * number, self.are_integers) for number in range(self.count)]
 
 
-def decimal_range(start: Value, stop: Value, step: Value) -> Range:
+def decimal_range(start: ParameterValue, stop: ParameterValue, step: ParameterValue) -> Range:
     """Return the numbers from `start` to `stop`, which is excluded.
 
     Raises:
@@ -96,7 +96,9 @@ def decimal_range(start: Value, stop: Value, step: Value) -> Range:
     return Range(first, by, count, all(isinstance(value.data, int) for value in (start, stop, step)))
 
 
-def spaced_values(start: Value, stop: Value, count: int, scale: Literal["linear", "log"]) -> list[Value]:
+def spaced_values(
+    start: ParameterValue, stop: ParameterValue, count: int, scale: Literal["linear", "log"]
+) -> list[ParameterValue]:
     """Return `count` numbers from `start` to `stop`, both included, at equal distances or ratios.
 
     Raises:
@@ -124,7 +126,7 @@ def spaced_values(start: Value, stop: Value, count: int, scale: Literal["linear"
     return [_value(number, are_integers) for number in numbers]
 
 
-def _decimal(name: str, value: Value) -> Decimal:
+def _decimal(name: str, value: ParameterValue) -> Decimal:
     """The number that was written; raises ValueError for anything else, and what no float can hold."""
     data = value.data
     if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
@@ -135,9 +137,9 @@ def _decimal(name: str, value: Value) -> Decimal:
     return number
 
 
-def _value(number: Decimal, is_integer: bool) -> Value:
+def _value(number: Decimal, is_integer: bool) -> ParameterValue:
     text = _decimal_text(number)
-    return Value(text, int(number) if is_integer else float(text))
+    return ParameterValue(text, int(number) if is_integer else float(text))
 
 
 def _decimal_text(number: Decimal) -> str:

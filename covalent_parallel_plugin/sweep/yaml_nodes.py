@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import yaml
 
 from .mistakes import Location, Mistake
-from .values import Plain, Value, core_value, shown
+from .values import ParameterValue, Plain, core_value, shown
 
 MAX_BYTES = 10_000_000
 MAX_NODES = 100_000
@@ -128,7 +128,7 @@ def _whole(file: str) -> Location | None:
     return Location(0, 0, file) if file else None
 
 
-def value_of(node: yaml.ScalarNode) -> Value:
+def value_of(node: yaml.ScalarNode) -> ParameterValue:
     """Return a scalar's value: by its tag, else by the core schema."""
     return core_value(node.value, is_plain=node.tag != _TEXT)
 

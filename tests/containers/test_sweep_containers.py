@@ -23,13 +23,13 @@ from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import LABEL, TaskContainers
 from covalent_parallel_plugin.sweep.local.image import ImagePullError, pin_image
 from covalent_parallel_plugin.sweep.sweep_file import ResultSource
-from covalent_parallel_plugin.sweep.tasks import ImageConfig
+from covalent_parallel_plugin.sweep.tasks import PinnedImage
 
 pytestmark = pytest.mark.containers
 
 
 @pytest.fixture(scope="session")
-def pinned(engine: str, image: str) -> ImageConfig:
+def pinned(engine: str, image: str) -> PinnedImage:
     return pin_image(ContainerEngine(engine), image, "missing")
 
 
@@ -42,7 +42,7 @@ MakeSweep = Callable[..., Sweep]
 
 
 @pytest.fixture
-def make_sweep(engine: str, pinned: ImageConfig, sweep_id: str, tmp_path: Path) -> Iterator[MakeSweep]:
+def make_sweep(engine: str, pinned: PinnedImage, sweep_id: str, tmp_path: Path) -> Iterator[MakeSweep]:
     made = []
 
     def make(*words: str, inputs: dict[str, Path] | None = None, kind: type[Sweep] = Sweep, **fields: Any) -> Sweep:
@@ -255,7 +255,7 @@ def test_a_login_that_a_registry_wants_is_named(engine: str, tmp_path: Path, mon
 
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(
-    make_sweep: MakeSweep, engine: str, pinned: ImageConfig, sweep_id: str, tmp_path: Path
+    make_sweep: MakeSweep, engine: str, pinned: PinnedImage, sweep_id: str, tmp_path: Path
 ) -> None:
     other = f"{sweep_id[:-1]}x"
     script = f"""
@@ -267,7 +267,7 @@ from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.sweep.local.container_backend import TaskContainers
 from covalent_parallel_plugin.sweep.sweep_file import ResultSource
-from covalent_parallel_plugin.sweep.tasks import ImageConfig
+from covalent_parallel_plugin.sweep.tasks import PinnedImage
 out = Path({str(tmp_path / "killed")!r}) / sys.argv[1]
 out.mkdir(parents=True)
 backend = TaskContainers(ContainerEngine({engine!r}), sweep_file(), {pinned!r}, sys.argv[1], out, {{}})

@@ -11,16 +11,16 @@ from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.sweep.combinations import Axis, Grid
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
 from covalent_parallel_plugin.sweep.sweep_file import FileEntry, SweepFile
-from covalent_parallel_plugin.sweep.values import Plain, Value
+from covalent_parallel_plugin.sweep.values import ParameterValue, Plain
 
 HERE = Location(1, 1)
 
 
-def value(data: Plain) -> Value:
+def value(data: Plain) -> ParameterValue:
     """A value, written as YAML does."""
     if isinstance(data, bool) or data is None:
-        return Value({True: "true", False: "false", None: "null"}[data], data)
-    return Value(str(data), data)
+        return ParameterValue({True: "true", False: "false", None: "null"}[data], data)
+    return ParameterValue(str(data), data)
 
 
 def text(written: str, line: int = 1) -> LocatedText:
@@ -34,7 +34,7 @@ def grid(
     axes = []
     for number, (name, values) in enumerate(parameters.items()):
         rows = [
-            (each if isinstance(each, Value) else value(each),)
+            (each if isinstance(each, ParameterValue) else value(each),)
             for each in (values if isinstance(values, list) else [values])
         ]
         axes.append(Axis((name,), rows, Location(line + 1, 5 + number)))

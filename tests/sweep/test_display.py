@@ -15,7 +15,7 @@ from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, P
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
 from covalent_parallel_plugin.sweep.journal import TaskEnd
-from covalent_parallel_plugin.sweep.tasks import Task
+from covalent_parallel_plugin.sweep.tasks import SweepTask
 
 DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)
 FAILED = TaskEnd("failed", 2, None, 1, 1, None, "here", 1, 2, "exit status 2")
@@ -29,8 +29,8 @@ class Clock:
         return self.seconds
 
 
-def task(name: str) -> Task:
-    return Task(Combination(0, 0, {}, None), name, "k")
+def task(name: str) -> SweepTask:
+    return SweepTask(Combination(0, 0, {}, None), name, "k")
 
 
 @pytest.fixture

@@ -24,14 +24,14 @@ from covalent_parallel_plugin.sweep.journal import (
     start_event,
     task_end,
 )
-from covalent_parallel_plugin.sweep.tasks import ImageConfig, Pinned, Task
+from covalent_parallel_plugin.sweep.tasks import Pinned, PinnedImage, SweepTask
 
 OPEN = {"event": "open", "id": "0123456789ab", "name": "art", "pid": 7}
 DONE = TaskEnd("done", 0, None, 1.5, 1, 12.25, "here", 100.0, 101.5, result={"pi": 3.14, "on": True}, left=("a link",))
 
 
-def task(index: int, key: str = "k") -> Task:
-    return Task(Combination(index, 0, {}, None), f"i={index}", key)
+def task(index: int, key: str = "k") -> SweepTask:
+    return SweepTask(Combination(index, 0, {}, None), f"i={index}", key)
 
 
 def run_event(count: int, stale: tuple[str, ...] = (), pinned: Pinned | None = None) -> dict[str, object]:
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_state_is_what_the_events_come_to(path: Path) -> None:
-    pinned = Pinned(ImageConfig("sha256:1", "abc", ("run", "it"), ("-v",), "nobody", "/w"), {"faces": "d1"})
+    pinned = Pinned(PinnedImage("sha256:1", "abc", ("run", "it"), ("-v",), "nobody", "/w"), {"faces": "d1"})
     with Journal.open(path) as journal:
         for event in (OPEN, run_event(3, pinned=pinned), start_event(task(0), 1), start_event(task(1), 1)):
             journal.append(event)

@@ -11,8 +11,8 @@ from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.journal import Journal, TaskEnd, end_event, pinned_event, start_event
 from covalent_parallel_plugin.sweep.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.plan import HoursBound, Plan, Planner, RunRequest, SelectionError, reason_lines
-from covalent_parallel_plugin.sweep.tasks import Pinned, Task
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTask
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)
 FAILED = TaskEnd("failed", 2, None, 1, 1, None, "here", 1, 2)
@@ -22,9 +22,9 @@ NO_RESULT = TaskEnd("no-result", 0, None, 1, 1, None, "here", 1, 2)
 PARTS = {"image": "i", "command": "c", "environment": "e", "files": "f", "inputs": "n", "config": "g"}
 
 
-def task(index: int, key: str = "", name: str = "") -> Task:
-    values = {"i": Value(str(index), index), "mode": Value("a b", "a b")}
-    return Task(Combination(index, 0, values, None), name or f"i={index}", key or f"k{index}")
+def task(index: int, key: str = "", name: str = "") -> SweepTask:
+    values = {"i": ParameterValue(str(index), index), "mode": ParameterValue("a b", "a b")}
+    return SweepTask(Combination(index, 0, values, None), name or f"i={index}", key or f"k{index}")
 
 
 class Sweep:
@@ -33,7 +33,7 @@ class Sweep:
     def __init__(self, folder: Path) -> None:
         self.out = OutFolder(folder / "out")
 
-    def ran(self, *ends: tuple[Task, TaskEnd | None], parts: Mapping[str, str] = PARTS) -> None:
+    def ran(self, *ends: tuple[SweepTask, TaskEnd | None], parts: Mapping[str, str] = PARTS) -> None:
         """Write a run in which these tasks have ended, or were running when it was killed."""
         with self.out.hold("art") as journal:
             self._begin(journal, len(ends), ())
@@ -47,10 +47,10 @@ class Sweep:
         journal.append({"event": "run", "count": count, "pinned": pinned_event(Pinned()), "stale": list(stale)})
 
     def plan(
-        self, *tasks: Task, request: RunRequest | None = None, parts: Mapping[str, str] = PARTS
+        self, *tasks: SweepTask, request: RunRequest | None = None, parts: Mapping[str, str] = PARTS
     ) -> tuple[Plan, list[str], list[str]]:
         """Return the plan, its lines, and the names of the tasks that run."""
-        wanted: list[Task] = []
+        wanted: list[SweepTask] = []
         request = request if request is not None else RunRequest()
         plan = Planner(self.out, self.out.state("art"), request, lambda one: parts).plan(tasks, wanted)
         return plan, list(reason_lines(plan)), [one.name for one in wanted]

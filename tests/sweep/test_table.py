@@ -15,8 +15,8 @@ from covalent_parallel_plugin.sweep.journal import State, TaskEnd, end_event, pi
 from covalent_parallel_plugin.sweep.mistakes import Location
 from covalent_parallel_plugin.sweep.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.table import csv_line, flatten, parameter_names, write_tables
-from covalent_parallel_plugin.sweep.tasks import Pinned, Task
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTask
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 HERE = Location(1, 1)
 ENDING = (
@@ -25,11 +25,13 @@ ENDING = (
 )
 
 
-def task(index: int, **values: Value) -> Task:
-    return Task(Combination(index, 0, values, None), f"t{index}", f"k{index}")
+def task(index: int, **values: ParameterValue) -> SweepTask:
+    return SweepTask(Combination(index, 0, values, None), f"t{index}", f"k{index}")
 
 
-def write(folder: Path, tasks: list[Task], ends: dict[int, TaskEnd], parameters: tuple[str, ...]) -> tuple[str, Any]:
+def write(
+    folder: Path, tasks: list[SweepTask], ends: dict[int, TaskEnd], parameters: tuple[str, ...]
+) -> tuple[str, Any]:
     """Write the tables of these tasks; return the CSV's text and the JSON's content."""
     out = OutFolder(folder / "out")
     with out.hold("art") as journal:
@@ -45,8 +47,8 @@ def write(folder: Path, tasks: list[Task], ends: dict[int, TaskEnd], parameters:
 
 def test_columns_and_types(tmp_path: Path) -> None:
     tasks = [
-        task(0, rate=Value("1e-3", 0.001), mode=Value("on", "on"), n=Value("007", 7)),
-        task(1, rate=Value("2", 2), mode=Value("~", None), n=Value("true", True)),
+        task(0, rate=ParameterValue("1e-3", 0.001), mode=ParameterValue("on", "on"), n=ParameterValue("007", 7)),
+        task(1, rate=ParameterValue("2", 2), mode=ParameterValue("~", None), n=ParameterValue("true", True)),
     ]
     end = TaskEnd("done", 0, None, 1.23456, 2, 12.34, "here", 1.5, 1732690000.25, result={"pi": 3.5, "fits": False})
     text, rows = write(tmp_path, tasks, {0: end}, ("rate", "mode", "n"))

@@ -11,7 +11,7 @@ from by_hand import grid, sweep_file
 
 from covalent_parallel_plugin.sweep.combinations import Grid
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 SWEEPS = (
     "{sweep.config}, {sweep.config_object}, {sweep.count}, {sweep.folder}, {sweep.id}, {sweep.index}, {sweep.name},"
@@ -128,7 +128,11 @@ def test_ten_names_that_are_taken_twice_are_enough(tmp_path: Path) -> None:
 
 
 def test_json_has_no_infinity(tmp_path: Path) -> None:
-    grids = [grid({"g": [Value(".inf", float("inf")), Value("1", 1), Value(".nan", float("nan"))]})]
+    grids = [
+        grid(
+            {"g": [ParameterValue(".inf", float("inf")), ParameterValue("1", 1), ParameterValue(".nan", float("nan"))]}
+        )
+    ]
     assert mistakes(tmp_path, grids, ["{g}"], config="json") == [
         "2:5: parameter g is .inf, which JSON does not have: write `config: yaml`",
         "2:5: parameter g is .nan, which JSON does not have: write `config: yaml`",

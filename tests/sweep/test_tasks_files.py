@@ -17,7 +17,7 @@ from covalent_parallel_plugin.sweep.config_file import config_bytes
 from covalent_parallel_plugin.sweep.sweep_file import FileEntry
 from covalent_parallel_plugin.sweep.task_files import BroughtFile, LayOutError, TaskFiles
 from covalent_parallel_plugin.sweep.tasks import LocalPaths, Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 PATHS = LocalPaths("/mnt/data", {"faces": "/mnt/in"}, "/p", "/c", "/p/config", "/p/result")
 
@@ -249,7 +249,13 @@ def test_without_files_nothing_is_staged(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "staged").exists()
 
 
-PARAMETERS = {"rate": Value("1e-3", 0.001), "n": Value("007", 7), "on": Value("on", "on"), "none": None, "yes": True}
+PARAMETERS = {
+    "rate": ParameterValue("1e-3", 0.001),
+    "n": ParameterValue("007", 7),
+    "on": ParameterValue("on", "on"),
+    "none": None,
+    "yes": True,
+}
 
 
 def test_the_config_has_the_combination_typed(source: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.sweep.keys import PARTS
 from covalent_parallel_plugin.sweep.sweep_file import ResultSource, SweepFile
-from covalent_parallel_plugin.sweep.tasks import ImageConfig, Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.tasks import Pinned, PinnedImage, SweepTasks
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 DIGEST = "sha256:" + "a" * 64
-PINNED = Pinned(ImageConfig(DIGEST, "id"), {"faces": "1"})
+PINNED = Pinned(PinnedImage(DIGEST, "id"), {"faces": "1"})
 
 
 def sweep(folder: Path, **changes: Any) -> SweepFile:
@@ -98,9 +98,9 @@ def test_the_key_changes_with_what_a_task_is(folder: Path, changes: dict[str, An
 
 def test_what_moves_is_part_of_the_key(folder: Path) -> None:
     file = sweep(folder)
-    assert changed(file, file, Pinned(ImageConfig("sha256:" + "b" * 64, "id"), {"faces": "1"})) == ["image"]
-    assert changed(file, file, Pinned(ImageConfig(DIGEST, "elsewhere"), {"faces": "1"})) == []
-    assert changed(file, file, Pinned(ImageConfig(DIGEST, "id"), {"faces": "2"})) == ["inputs"]
+    assert changed(file, file, Pinned(PinnedImage("sha256:" + "b" * 64, "id"), {"faces": "1"})) == ["image"]
+    assert changed(file, file, Pinned(PinnedImage(DIGEST, "elsewhere"), {"faces": "1"})) == []
+    assert changed(file, file, Pinned(PinnedImage(DIGEST, "id"), {"faces": "2"})) == ["inputs"]
 
 
 def test_the_bytes_and_names_of_files_are_part_of_the_key(folder: Path) -> None:
@@ -114,10 +114,12 @@ def test_the_bytes_and_names_of_files_are_part_of_the_key(folder: Path) -> None:
 
 
 def test_text_counts_in_commands_and_types_in_the_config(folder: Path) -> None:
-    same = [Value("1e-3", 0.001), Value("0.001", 0.001)]
+    same = [ParameterValue("1e-3", 0.001), ParameterValue("0.001", 0.001)]
     one, other = (sweep(folder, parameters={"g": number, "n": 1}, config="json") for number in same)
     assert changed(one, other) == ["command", "environment"]
-    one, other = (sweep(folder, parameters={"g": Value("1", data), "n": 1}, config="json") for data in (1, "1"))
+    one, other = (
+        sweep(folder, parameters={"g": ParameterValue("1", data), "n": 1}, config="json") for data in (1, "1")
+    )
     assert changed(one, other) == ["config"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from by_hand import grid, sweep_file
 
 from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 PATHS = LocalPaths("/mnt/data", {"faces": "/mnt/in"}, "/p", "/mnt/data/config.json", "/p/config", "/p/result")
 
@@ -39,11 +39,11 @@ def test_every_placeholder_is_filled() -> None:
 
 def test_flags_are_appended_in_the_files_order() -> None:
     parameters = {
-        "rate": Value("1e-3", 0.001),
+        "rate": ParameterValue("1e-3", 0.001),
         "loud": True,
         "quiet": False,
         "seed": None,
-        "text": Value("true", "true"),
+        "text": ParameterValue("true", "true"),
         "empty": "",
         "n": 0,
     }

@@ -14,7 +14,7 @@ from covalent_parallel_plugin.sweep.combinations import Axis, Grid, Pattern
 from covalent_parallel_plugin.sweep.mistakes import Location
 from covalent_parallel_plugin.sweep.names import RESERVED, legal_name, varying_parameters
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 KEY = "0123456789abcdef" * 4
 
@@ -35,12 +35,17 @@ def test_a_parameter_that_one_grid_lacks_varies() -> None:
 
 
 def test_values_are_written_as_in_the_file() -> None:
-    rates = [Value("1e-3", 0.001), Value("007", 7), Value("on", "on"), Value("~", None)]
+    rates = [
+        ParameterValue("1e-3", 0.001),
+        ParameterValue("007", 7),
+        ParameterValue("on", "on"),
+        ParameterValue("~", None),
+    ]
     assert names(grid({"g": rates})) == ["g=1e-3", "g=007", "g=on", "g=_"]
 
 
 def test_equal_numbers_that_are_written_differently_vary() -> None:
-    assert varying_parameters([grid({"g": [Value("1", 1), Value("01", 1)], "h": [2, 2]})]) == {"g"}
+    assert varying_parameters([grid({"g": [ParameterValue("1", 1), ParameterValue("01", 1)], "h": [2, 2]})]) == {"g"}
 
 
 def test_what_an_include_has_varies() -> None:

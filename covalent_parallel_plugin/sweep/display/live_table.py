@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..journal import TaskEnd
 from ..local.observer import StreamName
-from ..tasks import Task
+from ..tasks import SweepTask
 from .interruption import Interruption
 from .run_progress import RunProgress, duration
 
@@ -40,14 +40,14 @@ class LiveTable:
         self._show()
         self._live.stop()
 
-    def started(self, task: Task) -> None:
+    def started(self, task: SweepTask) -> None:
         """Count it."""
         self._progress.start(task)
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """Leave it to the task's files."""
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         """Count it."""
         self._progress.end(task, end)
 

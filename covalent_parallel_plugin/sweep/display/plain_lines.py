@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..journal import TaskEnd
 from ..local.observer import StreamName
-from ..tasks import Task
+from ..tasks import SweepTask
 from .interruption import Interruption
 from .printable import printable
 from .run_progress import RunProgress
@@ -27,14 +27,14 @@ class PlainLines:
         self._printed_seconds = 0.0
         self._note = ""
 
-    def started(self, task: Task) -> None:
+    def started(self, task: SweepTask) -> None:
         """Count it."""
         self._progress.start(task)
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """Leave it to the task's files."""
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         """Report a failure, and a new percent."""
         if failure := self._progress.end(task, end):
             self._print(str(failure))
@@ -64,7 +64,7 @@ class FollowedOutput(PlainLines):
         super().__init__(progress, interruption, print_line)
         self._rests: dict[tuple[str, StreamName], bytes] = {}
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """Print whole lines, and keep what does not end one yet."""
         *lines, rest = (self._rests.pop((task.name, stream), b"") + data).split(b"\n")
         if len(rest) > LONGEST_LINE_BYTES:
@@ -74,12 +74,12 @@ class FollowedOutput(PlainLines):
         if rest:
             self._rests[task.name, stream] = rest
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         """Print what is left of its output, then as without it."""
         for stream in ("stdout", "stderr"):
             if rest := self._rests.pop((task.name, stream), b""):
                 self._print_output(task, rest)
         super().ended(task, end)
 
-    def _print_output(self, task: Task, line: bytes) -> None:
+    def _print_output(self, task: SweepTask, line: bytes) -> None:
         self._print(f"{task.name}: {printable(line.decode('utf-8', 'replace'))}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..journal import TaskEnd
-from ..tasks import Task
+from ..tasks import SweepTask
 from .printable import last_line, printable
 
 SHOWN_FAILURES = 5
@@ -27,7 +27,7 @@ class TaskFailure:
         return f"{self.task}: {self.ending}" + (f": {self.line}" if self.line else "")
 
     @classmethod
-    def of(cls, task: Task, end: TaskEnd, folder: Path) -> TaskFailure:
+    def of(cls, task: SweepTask, end: TaskEnd, folder: Path) -> TaskFailure:
         """Describe a task's end, with the last line in its folder or, where it did not fail itself, the reason."""
         if end.status in ("failed", "killed"):
             number = f"signal {end.signal}" if end.signal else f"exit {end.exit}"
@@ -64,11 +64,11 @@ class RunProgress:
         self._clock = clock
         self._began = clock()
 
-    def start(self, task: Task) -> None:
+    def start(self, task: SweepTask) -> None:
         """Note that a task begins."""
         self.running[task.name] = self._clock()
 
-    def end(self, task: Task, end: TaskEnd) -> TaskFailure | None:
+    def end(self, task: SweepTask, end: TaskEnd) -> TaskFailure | None:
         """Note a task's end; return what there is to report if it failed."""
         self.running.pop(task.name, None)
         self.counts[end.status] += 1

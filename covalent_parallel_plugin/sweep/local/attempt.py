@@ -13,7 +13,7 @@ from ...containers.container import CANNOT_START, Process, StartFailed
 from ...errors import ParallelError
 from ..journal import TaskEnd
 from ..sweep_file import SweepFile
-from ..tasks import Launch, LocalPaths, Task
+from ..tasks import Launch, LocalPaths, SweepTask
 from .interfaces import Backend, LaidFile, ProgramEnd, TaskFolders, TaskStart
 from .kept_output import KeptOutput, last_lines
 from .observer import StreamName
@@ -48,8 +48,8 @@ class AttemptSeams:
     """
 
     file: SweepFile
-    launcher: Callable[[Task, LocalPaths, int], Launch]
-    lay_out: Callable[[Task, Launch, Path], Iterable[LaidFile]]
+    launcher: Callable[[SweepTask, LocalPaths, int], Launch]
+    lay_out: Callable[[SweepTask, Launch, Path], Iterable[LaidFile]]
     out: TaskFolders
     backend: Backend
     secrets: Mapping[str, str]
@@ -62,7 +62,7 @@ class TaskAttempt:
     def __init__(
         self,
         seams: AttemptSeams,
-        task: Task,
+        task: SweepTask,
         number: int,
         started: Callable[[Mapping[str, int]], None],
         printed: Callable[[StreamName, bytes], None],

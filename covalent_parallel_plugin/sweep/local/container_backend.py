@@ -23,7 +23,7 @@ from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import run_arguments, sort_variables
 from ...errors import ParallelError
 from ..sweep_file import SweepFile
-from ..tasks import ImageConfig, LocalPaths
+from ..tasks import LocalPaths, PinnedImage
 from .hand_command import INPUTS_FOLDER, TASK_FOLDER, caller_ids, engine_words, task_binds
 from .interfaces import ProgramEnd, TaskStart
 from .plain_command import program_paths
@@ -47,7 +47,7 @@ class TaskContainers:
         self,
         engine: ContainerEngine,
         file: SweepFile,
-        image: ImageConfig,
+        image: PinnedImage,
         sweep_id: str,
         out: Path,
         inputs: Mapping[str, Path],

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ...containers.engine import ContainerEngine, registry_of
 from ...errors import ParallelError, without_passwords
-from ..tasks import ImageConfig
+from ..tasks import PinnedImage
 
 PLATFORM = "linux/amd64"
 PULL_SECONDS = 3600.0
@@ -18,7 +18,7 @@ class ImagePullError(ParallelError):
     """An image cannot be had here: it is missing, for another platform, or its registry refuses; says what to do."""
 
 
-def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "missing"]) -> ImageConfig:
+def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "missing"]) -> PinnedImage:
     """Pull an image, with "missing" only if it is not on this machine, and return what it says of itself.
 
     An image of this machine, which `localhost/` stands for, is never pulled if it is there; one without a registry in
@@ -52,7 +52,7 @@ def _inspect(engine: ContainerEngine, name: str) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _config(image: str, name: str, found: dict[str, Any]) -> ImageConfig:
+def _config(image: str, name: str, found: dict[str, Any]) -> PinnedImage:
     platform = f"{found.get('Os', '')}/{found.get('Architecture', '')}"
     if platform != PLATFORM:
         raise ImagePullError(
@@ -60,7 +60,7 @@ def _config(image: str, name: str, found: dict[str, Any]) -> ImageConfig:
             f" `--platform {PLATFORM}`"
         )
     config = found.get("Config") or {}
-    return ImageConfig(
+    return PinnedImage(
         digest=_digest(name, found),
         reference=_image_id(found),
         entrypoint=tuple(config.get("Entrypoint") or ()),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...containers.container import Process
-from ..tasks import Launch, LocalPaths, Task
+from ..tasks import Launch, LocalPaths, SweepTask
 
 
 class TaskFolders(Protocol):
@@ -59,7 +59,7 @@ class TaskStart:
         environment: of the launch, with the secrets.
     """
 
-    task: Task
+    task: SweepTask
     attempt: int
     launch: Launch
     folder: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from ..journal import TaskEnd
-from ..tasks import Task
+from ..tasks import SweepTask
 
 StreamName = Literal["stdout", "stderr"]
 
@@ -13,13 +13,13 @@ StreamName = Literal["stdout", "stderr"]
 class RunObserver(Protocol):
     """Whoever shows a run. Its methods are called one at a time, from several threads, and must return soon."""
 
-    def started(self, task: Task) -> None:
+    def started(self, task: SweepTask) -> None:
         """A task begins; its further attempts are not reported."""
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """A running task has printed something; what does not end a line may continue in the next call."""
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         """A task has ended, and the journal says so."""
 
     def tick(self) -> None:

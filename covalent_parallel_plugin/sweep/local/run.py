@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..journal import TaskEnd, end_event, start_event
 from ..sweep_file import StopAfter, SweepFile
-from ..tasks import Launch, LocalPaths, Task
+from ..tasks import Launch, LocalPaths, SweepTask
 from .attempt import AttemptSeams, TaskAttempt
 from .interfaces import Backend, EventLog, LaidFile, TaskFolders
 from .observer import RunObserver, StreamName
@@ -40,17 +40,17 @@ class LocalRun:
     def __init__(
         self,
         file: SweepFile,
-        tasks: Sequence[Task],
-        launcher: Callable[[Task, LocalPaths, int], Launch],
-        lay_out: Callable[[Task, Launch, Path], Iterable[LaidFile]],
+        tasks: Sequence[SweepTask],
+        launcher: Callable[[SweepTask, LocalPaths, int], Launch],
+        lay_out: Callable[[SweepTask, Launch, Path], Iterable[LaidFile]],
         out: TaskFolders,
         journal: EventLog,
         backend: Backend,
         observer: RunObserver,
         secrets: Mapping[str, str],
         *,
-        earlier_attempts: Callable[[Task], int] = lambda task: 0,
-        parts: Callable[[Task], Mapping[str, str]] = lambda task: {},
+        earlier_attempts: Callable[[SweepTask], int] = lambda task: 0,
+        parts: Callable[[SweepTask], Mapping[str, str]] = lambda task: {},
         count: int | None = None,
         used_machine_hours: float = 0.0,
     ) -> None:
@@ -137,7 +137,7 @@ class LocalRun:
                     self._error = self._error or error
                     self._end_all()
 
-    def _next_task(self) -> Task | None:
+    def _next_task(self) -> SweepTask | None:
         with self._lock:
             if self._is_cancelled or self._stopped or self._error is not None:
                 return None
@@ -147,7 +147,7 @@ class LocalRun:
                 self._observer.started(task)
             return task
 
-    def _run_task(self, task: Task) -> None:
+    def _run_task(self, task: SweepTask) -> None:
         number = self._earlier_attempts(task)
         last = number + 1 + self._file.settings.retries
         end = None
@@ -162,7 +162,7 @@ class LocalRun:
                     self._stop(f"stop_after: {self._failures} tasks have failed")
             self._observer.ended(task, end)
 
-    def _attempt(self, task: Task, number: int) -> TaskEnd:
+    def _attempt(self, task: SweepTask, number: int) -> TaskEnd:
         def started(program: Mapping[str, int]) -> None:
             with self._lock:
                 self._journal.append(start_event(task, number, **program))
