@@ -67,8 +67,12 @@ class Grid:
     def size(self) -> GridSize:
         """How many combinations it has."""
         lengths = tuple(len(axis.rows) for axis in self.axes)
-        excluded = _Exclusion(self).count() if self.exclude else 0
-        return GridSize(lengths, excluded, len(self.include), self.repeat or 1)
+        return GridSize(lengths, self.exclusion.count() if self.exclude else 0, len(self.include), self.repeat or 1)
+
+    @cached_property
+    def exclusion(self) -> Exclusion:
+        """What is excluded, looked up."""
+        return Exclusion(self)
 
 
 @dataclass(frozen=True)
@@ -136,16 +140,14 @@ def combine(grids: Sequence[Grid]) -> Iterator[Combination]:
 
 def unmatched(grid: Grid) -> list[Pattern]:
     """Return the entries of `exclude` that no combination of the grid matches; their names are the grid's."""
-    exclusion = _Exclusion(grid)
-    return [pattern for pattern in grid.exclude if not exclusion.matches(pattern)]
+    return [pattern for pattern in grid.exclude if not grid.exclusion.matches(pattern)]
 
 
 def _values(grid: Grid) -> Iterator[Mapping[str, ParameterValue]]:
     axes_names = [name for axis in grid.axes for name in axis.names]
     is_in_order = list(grid.names) == axes_names
-    exclusion = _Exclusion(grid) if grid.exclude else None
     for positions in product(*(range(len(axis.rows)) for axis in grid.axes)):
-        if exclusion is not None and exclusion.holds(positions):
+        if grid.exclude and grid.exclusion.holds(positions):
             continue
         row = [value for axis, position in zip(grid.axes, positions, strict=True) for value in axis.rows[position]]
         values = dict(zip(axes_names, row, strict=True))
@@ -156,17 +158,19 @@ def _values(grid: Grid) -> Iterator[Mapping[str, ParameterValue]]:
         yield {name: values[name] for name in grid.names}
 
 
-class _Exclusion:
+class Exclusion:
     """The entries of `exclude`, as numbers of values: what is excluded is looked up, however many entries there are."""
 
     def __init__(self, grid: Grid):
         self._grid = grid
+        named = {name for pattern in grid.exclude for name in pattern.values}
         self._columns = {
-            name: _Column(axis, [row[place] for row in grid.axes[axis].rows])
-            for axis in range(len(grid.axes))
-            for place, name in enumerate(grid.axes[axis].names)
+            name: _Column(number, [row[place] for row in axis.rows])
+            for number, axis in enumerate(grid.axes)
+            for place, name in enumerate(axis.names)
+            if name in named
         }
-        entries: dict[tuple[str, ...], set[tuple[frozenset[int], ...]]] = {}
+        entries: dict[tuple[str, ...], set[tuple[tuple[int, ...], ...]]] = {}
         for pattern in grid.exclude:
             names = tuple(sorted(pattern.values))
             numbers = tuple(self._columns[name].numbers_of(pattern.values[name]) for name in names)
@@ -195,12 +199,16 @@ class _Exclusion:
 
     def matches(self, pattern: Pattern) -> bool:
         """Whether each axis has a row with the pattern's values."""
-        rows: dict[int, set[int]] = {}
+        by_axis: dict[int, list[tuple[_Column, tuple[int, ...]]]] = {}
         for name, value in pattern.values.items():
             column = self._columns[name]
-            found = column.rows_of(value)
-            rows[column.axis] = rows[column.axis] & found if column.axis in rows else found
-        return all(rows.values())
+            by_axis.setdefault(column.axis, []).append((column, column.numbers_of(value)))
+        return all(
+            bool(found[0][1])
+            if len(found) == 1
+            else bool(set.intersection(*(column.rows_of(numbers) for column, numbers in found)))
+            for found in by_axis.values()
+        )
 
 
 class _Column:
@@ -209,25 +217,32 @@ class _Column:
     def __init__(self, axis: int, values: Sequence[ParameterValue]):
         self.axis = axis
         self.numbers: list[int] = []
-        self._rows: dict[int, set[int]] = {}
-        self._by_text: dict[str, set[int]] = {}
-        self._by_data: dict[tuple[type, object], set[int]] = {}
+        self._by_text: dict[str, tuple[int, ...]] = {}
+        self._by_data: dict[tuple[type, object], tuple[int, ...]] = {}
         known: dict[tuple[str, tuple[type, object]], int] = {}
-        for row, value in enumerate(values):
-            data = _comparable(value)
-            number = known.setdefault((value.text, data), len(known))
+        for value in values:
+            text, data = value.text, _comparable(value)
+            number = known.setdefault((text, data), len(known))
+            if number == len(known) - 1 and number not in self._by_text.get(text, ()):
+                self._by_text[text] = (*self._by_text.get(text, ()), number)
+                self._by_data[data] = (*self._by_data.get(data, ()), number)
             self.numbers.append(number)
-            self._rows.setdefault(number, set()).add(row)
-            self._by_text.setdefault(value.text, set()).add(number)
-            self._by_data.setdefault(data, set()).add(number)
 
-    def numbers_of(self, value: ParameterValue) -> frozenset[int]:
+    @cached_property
+    def _rows(self) -> Mapping[int, set[int]]:
+        rows: dict[int, set[int]] = {}
+        for row, number in enumerate(self.numbers):
+            rows.setdefault(number, set()).add(row)
+        return rows
+
+    def numbers_of(self, value: ParameterValue) -> tuple[int, ...]:
         """Return the numbers of what equals a value: the same text, or the same data of the same kind."""
-        return frozenset(self._by_text.get(value.text, set()) | self._by_data.get(_comparable(value), set()))
+        by_text, by_data = self._by_text.get(value.text, ()), self._by_data.get(_comparable(value), ())
+        return by_text if by_text == by_data else tuple(sorted({*by_text, *by_data}))
 
-    def rows_of(self, value: ParameterValue) -> set[int]:
-        """Return the rows that hold a value."""
-        return {row for number in self.numbers_of(value) for row in self._rows[number]}
+    def rows_of(self, numbers: Sequence[int]) -> set[int]:
+        """Return the rows that hold numbered values."""
+        return {row for number in numbers for row in self._rows[number]}
 
 
 def _comparable(value: ParameterValue) -> tuple[type, object]:

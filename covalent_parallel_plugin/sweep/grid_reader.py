@@ -82,15 +82,15 @@ def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Locati
     axes = _parameters(reader, fields["parameters"], files) if "parameters" in fields else []
     are_right = len(reader.mistakes) == before
     order = tuple(name for axis in axes for name in axis.names)
+    # Names are not known where parameters could not be read
+    lengths = {name: axis.count for axis in axes for name in axis.names} if are_right else None
     if "zip" in fields:
-        axes = _zip(reader, fields["zip"], axes, are_right)
-    lengths = {name: axis.count for axis in axes for name in axis.names}
+        axes = _zip(reader, fields["zip"], axes, lengths)
     exclude, include = (
         [
             pattern
             for pattern, names in (_patterns(reader, fields[key], key) if key in fields else [])
-            # Names are not known where parameters could not be read
-            if are_right and _has_names(reader, names, key, axes, lengths)
+            if lengths is not None and _has_names(reader, names, key, lengths)
         ]
         for key in ("exclude", "include")
     )
@@ -104,7 +104,7 @@ def lengths_text(axes: Iterable[AxisDraft | Axis]) -> str:
     texts = []
     for axis in islice(axes, _MOST_SHOWN):
         length = axis.count if isinstance(axis, AxisDraft) else len(axis.rows)
-        texts.append(f"{' and '.join(axis.names)} ({length} value{'s' if length != 1 else ''})")
+        texts.append(f"{' and '.join(axis.names)} ({_values_text(length)})")
     return ", ".join(texts) or "none"
 
 
@@ -156,8 +156,15 @@ def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles)
     return [AxisDraft(rows.names, len(values), lambda: list(values), location_of(node))]
 
 
-def _zip(reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], are_right: bool) -> list[AxisDraft]:
+def _zip(
+    reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], lengths: Mapping[str, int] | None
+) -> list[AxisDraft]:
     """Join the axes that are grouped, each group in the place of its last one."""
+    if any(len(axis.names) > 1 for axis in axes):
+        reader.mistake(
+            node, "zip has no meaning for rows of a file, whose values change together already: leave it out"
+        )
+        return axes
     places = {name: place for place, axis in enumerate(axes) for name in axis.names}
     groups: dict[int, tuple[AxisDraft, ...]] = {}
     taken: set[str] = set()
@@ -165,16 +172,14 @@ def _zip(reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], are_right: 
         if not isinstance(entry, yaml.SequenceNode):
             reader.mistake(entry, f"an entry of zip is {kind_of(entry)}: write lists of names, zip: [[a, b], [c, d]]")
             continue
-        # Names are not known where parameters could not be read
-        names = reader.texts(entry, "a group of zip") if are_right else []
-        usable = [name for name in names if _may_be_zipped(reader, name, axes, places, taken)]
-        if names and usable == names:
-            members = sorted(places[name.text] for name in names)
-            groups |= dict.fromkeys(members[:-1], ())
-            groups[members[-1]] = tuple(axes[place] for place in members)
-            if len({axis.count for axis in groups[members[-1]]}) > 1:
-                lengths = lengths_text(groups[members[-1]])
-                reader.mistake(entry, f"zip groups axes of unequal lengths, {lengths}: make them equal")
+        names = reader.texts(entry, "a group of zip")
+        if not names or lengths is None or not _may_be_zipped(reader, names, lengths, taken):
+            continue
+        members = sorted(places[name.text] for name in names)
+        groups |= dict.fromkeys(members[:-1], ())
+        groups[members[-1]] = group = tuple(axes[place] for place in members)
+        if len({axis.count for axis in group}) > 1:
+            reader.mistake(entry, f"zip groups axes of unequal lengths, {lengths_text(group)}: make them equal")
     return [
         _joined(groups[place]) if place in groups else axis
         for place, axis in enumerate(axes)
@@ -183,18 +188,17 @@ def _zip(reader: NodeReader, node: yaml.Node, axes: list[AxisDraft], are_right: 
 
 
 def _may_be_zipped(
-    reader: NodeReader, name: LocatedText, axes: Sequence[AxisDraft], places: Mapping[str, int], taken: set[str]
+    reader: NodeReader, names: Sequence[LocatedText], lengths: Mapping[str, int], taken: set[str]
 ) -> bool:
-    if name.text not in places:
-        _unknown(reader, name, "zip", axes)
-    elif name.text in taken:
-        reader.mistake(name.location, f"zip names {name.text!r} twice: keep it in one group")
-    elif len(axes[places[name.text]].names) > 1:
-        reader.mistake(name.location, f"zip names {name.text!r}, a column of rows, which change together already")
-    else:
+    """Whether all names are of axes in no group yet; from now on they are taken."""
+    before = len(reader.mistakes)
+    for name in names:
+        if name.text not in lengths:
+            _unknown(reader, name, "zip", lengths)
+        elif name.text in taken:
+            reader.mistake(name.location, f"zip names {name.text!r} twice: keep it in one group")
         taken.add(name.text)
-        return True
-    return False
+    return len(reader.mistakes) == before
 
 
 def _joined(members: Sequence[AxisDraft]) -> AxisDraft:
@@ -224,13 +228,11 @@ def _patterns(reader: NodeReader, node: yaml.Node, key: str) -> list[tuple[Patte
     return found
 
 
-def _has_names(
-    reader: NodeReader, names: Sequence[LocatedText], key: str, axes: Sequence[AxisDraft], known: Mapping[str, int]
-) -> bool:
+def _has_names(reader: NodeReader, names: Sequence[LocatedText], key: str, known: Mapping[str, int]) -> bool:
     """Whether the grid has the names of an entry, and one of `include` has all that vary."""
     unknown = [name for name in names if name.text not in known]
     for name in unknown:
-        _unknown(reader, name, key, axes)
+        _unknown(reader, name, key, known)
     if unknown or key == "exclude":
         return not unknown
     present = {name.text for name in names}
@@ -241,8 +243,13 @@ def _has_names(
     return not missing
 
 
-def _unknown(reader: NodeReader, name: LocatedText, key: str, axes: Sequence[AxisDraft]) -> None:
-    hint = reader.hint(name.text, [name for axis in axes for name in axis.names])
+def _unknown(reader: NodeReader, name: LocatedText, key: str, known: Mapping[str, int]) -> None:
+    hint = reader.hint(name.text, known)
+    lengths = ", ".join(f"{axis} ({_values_text(length)})" for axis, length in islice(known.items(), _MOST_SHOWN))
     reader.mistake(
-        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}; the axes: {lengths_text(axes)}"
+        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}; the axes: {lengths or 'none'}"
     )
+
+
+def _values_text(length: int) -> str:
+    return f"{length} value" if length == 1 else f"{length} values"

@@ -49,7 +49,7 @@ class SweepFileError(ParallelError):
         self.file = file
         # In the files' order, those without a place last; the same one once
         self.mistakes = tuple(sorted(dict.fromkeys(mistakes), key=_place))
-        super().__init__("\n".join(self._line(mistake) for mistake in self.mistakes))
+        super().__init__("\n".join(_printable(self._line(mistake)) for mistake in self.mistakes))
 
     def _line(self, mistake: Mistake) -> str:
         location = mistake.location
@@ -61,6 +61,11 @@ class SweepFileError(ParallelError):
 
     def __reduce__(self) -> tuple[type[SweepFileError], tuple[str, tuple[Mistake, ...]]]:
         return type(self), (self.file, self.mistakes)
+
+
+def _printable(line: str) -> str:
+    """The line with what would steer a terminal, or is no UTF-8, written as Python escapes it."""
+    return line if line.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
 
 
 def _place(mistake: Mistake) -> tuple[bool, str, int, int]:

@@ -15,8 +15,8 @@ from .mistakes import LocatedText, Location, Mistake
 from .values import shown
 from .yaml_nodes import location_of, plain_data, value_of
 
-# Names for which a near one is looked up, which takes time
-_LOOKUPS = 100
+# Names that are compared with mistyped ones, which takes time
+_MOST_COMPARED = 5000
 _LONGEST_NAME = 100
 _NAMES_SHOWN = 60
 # To YAML a text that begins with a brace is a mapping
@@ -28,7 +28,7 @@ class NodeReader:
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
-        self._lookups = 0
+        self._compared = 0
 
     def mistake(self, where: yaml.Node | Location | None, text: str) -> None:
         """Note what is wrong at a node."""
@@ -36,8 +36,8 @@ class NodeReader:
 
     def hint(self, name: str, names: Collection[str]) -> str:
         """Return which name a mistyped one most likely means; else all of them."""
-        self._lookups += 1
-        if self._lookups > _LOOKUPS:
+        self._compared += len(names)
+        if self._compared > _MOST_COMPARED:
             return ""
         near = nearest(name, names) if len(name) <= _LONGEST_NAME else None
         return f" (did you mean {near!r}?)" if near else f": use one of {', '.join(islice(names, _NAMES_SHOWN))}"

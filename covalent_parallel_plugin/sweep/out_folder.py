@@ -22,6 +22,7 @@ INPUT_DIGESTS = ".input-digests.json"
 DOWNLOADS = ".inputs"
 TRIALS = ".try"
 MOVED_PREFIX = ".moved-"
+UNFINISHED = ".part"
 # How long a process that has just made the journal may take to write its first line
 FIRST_LINE_SECONDS = 1.0
 
@@ -95,7 +96,8 @@ class OutFolder:
     def written_aside(self, name: str) -> Iterator[BinaryIO]:
         """Open a file to be written; it has its name once all of it is written. Raises OSError."""
         path = self.path / name
-        unfinished = path.with_name(f".{name}.part")
+        # `gather` may write beside a run
+        unfinished = path.with_name(f".{name}.{os.getpid()}{UNFINISHED}")
         try:
             with unfinished.open("wb") as file:
                 yield file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .journal import State
 from .local.container_backend import CLIENTS_FOLDER
-from .out_folder import COPY, DOWNLOADS, INPUT_DIGESTS, MOVED_PREFIX, STANDARD_INPUT_COPY, TRIALS, OutFolder
+from .out_folder import COPY, DOWNLOADS, INPUT_DIGESTS, MOVED_PREFIX, STANDARD_INPUT_COPY, TRIALS, UNFINISHED, OutFolder
 from .table import CSV_FILE, JSON_FILE
 
 OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, TRIALS, CLIENTS_FOLDER)
@@ -34,7 +34,8 @@ def remove_sweep(out: OutFolder) -> list[str]:
     state = State.read(out.journal_path)
     ours = {*state.ends, *state.running, *OWN}
     for path in out.path.iterdir():
-        if path.name in ours or path.name.startswith(MOVED_PREFIX):
+        is_unfinished = path.name.startswith(".") and path.name.endswith(UNFINISHED)
+        if path.name in ours or path.name.startswith(MOVED_PREFIX) or is_unfinished:
             _remove(path)
     out.journal_path.unlink()
     left = sorted(path.name for path in out.path.iterdir())

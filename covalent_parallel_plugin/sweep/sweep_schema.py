@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ import yaml
 from ..settings import OPTIONS, nearest
 from ..settings.machine_sizes import MAX_TASKS_PER_MACHINE
 from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
-from .combinations import Grid, size_text, unmatched
+from .combinations import Grid, count, size_text, unmatched
 from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, read_grid
 from .mistakes import LocatedText, Mistake, SweepFileError
 from .node_reader import NodeReader, is_null, kind_of
@@ -111,8 +113,21 @@ def read_draft(
     """Return what can be read of a file, as `read_sweep_file` does, so that its tasks can be checked as well."""
     shown_path = Path("-") if path is None else path
     reader = _SweepReader(shown_path, data, is_local, configured or {}, None if path is None else stdin)
-    file = reader.read(overrides)
+    with _without_collections():
+        file = reader.read(overrides)
     return SweepDraft(file, reader.mistakes, reader.has_all_names)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no garbage: among a hundred thousand nodes, all of them in use, that takes longer than reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _SweepReader(NodeReader):
@@ -245,22 +260,25 @@ class _SweepReader(NodeReader):
         drafts = self._drafts(root)
         most = MAX_BUNDLED_COMBINATIONS if is_bundled else MAX_COMBINATIONS
         sizes = [draft.size for draft in drafts]
+        where = self._fields.get("grids", self._fields.get("parameters", root))
         if sum(size.total for size in sizes) > most:
             remedy = "take fewer values" + (
                 "" if is_bundled else f", or set bundle, which allows {MAX_BUNDLED_COMBINATIONS:,}"
             )
-            where = self._fields.get("grids", self._fields.get("parameters", root))
             self.mistake(where, f"{size_text(sizes)} combinations are more than {most:,}: {remedy}")
         if len(self.mistakes) > before:
             return ()
         grids = tuple(draft.build() for draft in drafts)
         for grid in grids:
+            lengths = lengths_text(grid.axes)
             for pattern in unmatched(grid) if grid.exclude else ():
                 values = ", ".join(f"{name}: {value.text}" for name, value in pattern.values.items())
                 self.mistake(
                     pattern.location,
-                    f"exclude {shown(values)} matches no combination of {lengths_text(grid.axes)}: correct it",
+                    f"exclude {shown(values)} matches no combination of {lengths}: correct it",
                 )
+        if not count(grids):
+            self.mistake(where, f"exclude leaves none of {size_text(sizes)} combinations: take out an entry")
         return grids
 
     def _drafts(self, root: yaml.Node) -> list[GridDraft]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .combinations import Combination
-from .display.run_progress import FailedTask
+from .display.run_progress import TaskFailure
 from .journal import State, is_held, reading_ends, task_end
 from .out_folder import OutFolder
 from .tasks import SweepTask
@@ -34,7 +34,7 @@ class SweepStatus:
     total: int
     counts: Mapping[str, int]
     running: Sequence[str]
-    failures: Sequence[FailedTask]
+    failures: Sequence[TaskFailure]
 
     @classmethod
     def read(cls, out: OutFolder) -> SweepStatus:
@@ -91,12 +91,12 @@ def _state(state: State, runs: bool, counts: Mapping[str, int], total: int) -> s
     return "done" if counts.get("done", 0) == total else "not done"
 
 
-def _failures(out: OutFolder, state: State) -> list[FailedTask]:
+def _failures(out: OutFolder, state: State) -> list[TaskFailure]:
     failures = []
     with reading_ends(out.journal_path) as reader:
         for name, recorded in state.ends.items():
             if recorded.status != "done" and name not in state.stale | state.running.keys():
                 event = reader.event(recorded)
                 task = SweepTask(Combination(event["index"], 0, {}, None), name, recorded.key)
-                failures.append(FailedTask.of(task, task_end(event), out.task_folder(name)))
+                failures.append(TaskFailure.of(task, task_end(event), out.task_folder(name)))
     return failures

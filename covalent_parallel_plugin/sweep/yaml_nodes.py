@@ -139,7 +139,7 @@ def plain_data(node: yaml.Node) -> Plain | list[object] | dict[str, object]:
         return value_of(node).data
     if isinstance(node, yaml.SequenceNode):
         return [plain_data(entry) for entry in node.value]
-    return {key.value: plain_data(value) for key, value in node.value}
+    return {key.value: plain_data(value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
 
 
 def _location_after(before: str, file: str) -> Location:

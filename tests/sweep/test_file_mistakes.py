@@ -195,3 +195,22 @@ def test_an_error_of_a_file_can_be_copied() -> None:
         read("a: 1\nb: 2")
     again = copy(caught.value)  # by way of __reduce__
     assert (str(again), again.mistakes) == (str(caught.value), caught.value.mistakes)
+
+
+def test_rows_of_a_file_are_not_zipped(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("g,i\n1,2\n")
+    found = mistakes_of("command: a\nparameters: {file: rows.csv}\nzip: [[g, i]]\n", tmp_path / "sweep.yaml")
+    remedy = "zip has no meaning for rows of a file, whose values change together already: leave it out"
+    assert found == [f"{tmp_path}/sweep.yaml:3:6: {remedy}"]
+
+
+def test_excluding_everything_is_a_mistake() -> None:
+    assert mistakes_of("command: a\nparameters: {g: [1, 2]}\nexclude: [{g: 1}, {g: 2}]\n") == [
+        "sweep.yaml:2:13: exclude leaves none of 2 combinations: take out an entry"
+    ]
+
+
+def test_a_message_holds_nothing_that_steers_a_terminal() -> None:
+    assert mistakes_of('command: a\nname: "\\e[31m\\n\\u2028"\n', Path("a\x1bb.yaml")) == [
+        "a\\x1bb.yaml:2:7: name = '\\x1b[31m\\n\\u2028' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first"
+    ]

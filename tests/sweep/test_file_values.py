@@ -127,7 +127,7 @@ def test_a_range_holds_what_exact_arithmetic_gives(start: Decimal, count: int, s
     step = -step if falls else step
     found = texts(f"{start:f}", f"{start + step * count:f}", f"{step:f}")
     assert [Decimal(text) for text in found] == [start + step * number for number in range(count)]
-    assert all(len(text) <= len("-21000.123") for text in found)
+    assert all(len(text) <= 11 for text in found)
 
 
 def test_a_range_is_counted_before_it_is_made() -> None:

@@ -16,7 +16,7 @@ SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True)
-class FailedTask:
+class TaskFailure:
     """A task that is not done: its name, how it ended, and its last line."""
 
     task: str
@@ -27,7 +27,7 @@ class FailedTask:
         return f"{self.task}: {self.ending}" + (f": {self.line}" if self.line else "")
 
     @classmethod
-    def of(cls, task: SweepTask, end: TaskEnd, folder: Path) -> FailedTask:
+    def of(cls, task: SweepTask, end: TaskEnd, folder: Path) -> TaskFailure:
         """Describe a task's end, with the last line in its folder or, where it did not fail itself, the reason."""
         if end.status in ("failed", "killed"):
             number = f"signal {end.signal}" if end.signal else f"exit {end.exit}"
@@ -59,7 +59,7 @@ class RunProgress:
         self.done_before = done_before
         self.running: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
-        self.failures: deque[FailedTask] = deque(maxlen=SHOWN_FAILURES)
+        self.failures: deque[TaskFailure] = deque(maxlen=SHOWN_FAILURES)
         self._folder = folder
         self._clock = clock
         self._began = clock()
@@ -68,13 +68,13 @@ class RunProgress:
         """Note that a task begins."""
         self.running[task.name] = self._clock()
 
-    def end(self, task: SweepTask, end: TaskEnd) -> FailedTask | None:
+    def end(self, task: SweepTask, end: TaskEnd) -> TaskFailure | None:
         """Note a task's end; return what there is to report if it failed."""
         self.running.pop(task.name, None)
         self.counts[end.status] += 1
         if end.status in ("done", "cancelled"):
             return None
-        failure = FailedTask.of(task, end, self._folder(task.name))
+        failure = TaskFailure.of(task, end, self._folder(task.name))
         self.failures.append(failure)
         return failure
 
