@@ -17,8 +17,8 @@ from covalent_parallel_plugin.sweep.local.plain_command import PlainCommands
 from covalent_parallel_plugin.sweep.local.run import LocalRun, RunEnd
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
 from covalent_parallel_plugin.sweep.sweep_file import SweepFile
-from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, Task
-from covalent_parallel_plugin.sweep.values import Value
+from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, SweepTask
+from covalent_parallel_plugin.sweep.values import ParameterValue
 
 SWEEP_ID = "0123456789ab"
 
@@ -59,10 +59,12 @@ def sweep_file(*, options: Mapping[str, Any] | None = None, **fields: Any) -> Sw
     return SweepFile(**{**defaults, **fields})
 
 
-def some_tasks(count: int) -> list[Task]:
+def some_tasks(count: int) -> list[SweepTask]:
     """Tasks x=0, x=1 and so on."""
     return [
-        Task(Combination(number, 0, {"x": Value(str(number), number)}, None), f"x={number}", f"{number:064x}")
+        SweepTask(
+            Combination(number, 0, {"x": ParameterValue(str(number), number)}, None), f"x={number}", f"{number:064x}"
+        )
         for number in range(count)
     ]
 
@@ -97,14 +99,14 @@ class Memory:
     most: int = 0
     ticks: int = 0
 
-    def started(self, task: Task) -> None:
+    def started(self, task: SweepTask) -> None:
         self.running.add(task.name)
         self.most = max(self.most, len(self.running))
 
-    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         self.output[task.name, stream] = self.output.get((task.name, stream), b"") + data
 
-    def ended(self, task: Task, end: TaskEnd) -> None:
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
         self.running.remove(task.name)
         self.ends[task.name] = end
 
@@ -144,7 +146,7 @@ class Sweep:
         self.secrets: dict[str, str] = {}
         self.entrypoint: tuple[str, ...] | None = None
 
-    def launch(self, task: Task, paths: LocalPaths, attempt: int) -> Launch:
+    def launch(self, task: SweepTask, paths: LocalPaths, attempt: int) -> Launch:
         values = {"x": task.combination.values["x"].text, "folder": paths.folder, "attempt": str(attempt)}
         values |= {f"inputs.{name}": path for name, path in paths.inputs.items()}
 
@@ -157,7 +159,7 @@ class Sweep:
         environment |= {name: fill(str(text)) for name, text in self.file.environment.items()}
         return Launch(tuple(fill(word) for word in self.words), self.entrypoint, environment, values)
 
-    def lay_out(self, task: Task, launch: Launch, files: Path) -> Iterable[LaidFile]:
+    def lay_out(self, task: SweepTask, launch: Launch, files: Path) -> Iterable[LaidFile]:
         return ()
 
     def make(self, **more: Any) -> LocalRun:
