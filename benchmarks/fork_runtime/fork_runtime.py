@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from covalent_parallel_plugin.containers.local_process import LocalProcess
 from covalent_parallel_plugin.emulator.model.runtime_interface import (
     BARE_VM,
     CANNOT_START,
@@ -24,7 +25,6 @@ from covalent_parallel_plugin.emulator.model.runtime_interface import (
     VmSpec,
 )
 from covalent_parallel_plugin.emulator.runtimes.process import (
-    LocalProcess,
     ProcessRuntime,
     ProcessWorkspace,
     make_parts,

@@ -17,39 +17,49 @@ COMMANDS = {
     "fetch": (".fetch:fetch", "Write what a dispatch left in the bucket to files."),
     "image": (".image.command:image", "Build the image that electrons run in, or check whether one fits."),
     "plan": (".plan.command:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
+    "sweep": (".sweep.command:sweep", "Run any image or command over a table of parameters."),
     "watch": (".watch.command:watch", "Show a dispatch's Batch jobs, live."),
 }
 """Subcommand -> (module:attribute, one line of help)."""
 
 
 class LazyGroup(click.Group):
-    """A group that knows its subcommands by name, and imports one to run it."""
+    """A group that knows its subcommands by name, and imports one to run it.
+
+    Attributes:
+        rows: of its subcommands, as in COMMANDS, with modules relative to `package`.
+        extra: of this package, which has what its subcommands import.
+    """
+
+    rows = COMMANDS
+    package = __name__
+    extra = "local"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the subcommands."""
-        return sorted(COMMANDS)
+        return sorted(self.rows)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a subcommand; None if there is none of this name. Raises ClickException for a missing package."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.rows:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = self.rows[cmd_name][0].partition(":")
         try:
-            command: click.Command = getattr(import_module(module, __name__), attribute)
+            command: click.Command = getattr(import_module(module, self.package), attribute)
         except ModuleNotFoundError as error:
-            raise missing_package(error) from error
+            raise missing_package(error, self.extra) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.rows[name][1]) for name in self.list_commands(ctx)])
 
 
-def missing_package(error: ModuleNotFoundError) -> click.ClickException:
+def missing_package(error: ModuleNotFoundError, extra: str = LazyGroup.extra) -> click.ClickException:
     """Say which package is missing and how to install it."""
     return click.ClickException(
-        f"the package {error.name!r} is missing; install it with: pip install 'covalent-parallel-plugin[local]'"
+        f"the package {error.name!r} is missing; install it with: pip install 'covalent-parallel-plugin[{extra}]'"
     )
 
 

@@ -46,11 +46,12 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object's name, its size in bytes, and when it was written in seconds since 1970."""
+    """An object's name, its size in bytes, when it was written in seconds since 1970, and its generation."""
 
     name: str
     size: int
     created_seconds: float
+    generation: int = 0
 
 
 class CorruptObjectError(CloudError):
@@ -235,12 +236,17 @@ class ObjectStore:
             blobs = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix,
-                fields="items(name,size,timeCreated),nextPageToken",
+                fields="items(name,size,timeCreated,generation),nextPageToken",
                 **self._patience,
             )
             for page in blobs.pages:
                 found += [
-                    StoredObject(blob.name, blob.size or 0, blob.time_created.timestamp() if blob.time_created else 0.0)
+                    StoredObject(
+                        blob.name,
+                        blob.size or 0,
+                        blob.time_created.timestamp() if blob.time_created else 0.0,
+                        blob.generation or 0,
+                    )
                     for blob in page
                 ]
                 limit.check(blobs.next_page_token)

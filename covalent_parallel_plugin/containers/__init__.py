@@ -1,1 +1,1 @@
-"""Run containers with podman or docker: command lines, processes, ownership and clean-up."""
+"""Run containers with podman or docker, and processes in their own session: command lines, ownership and clean-up."""

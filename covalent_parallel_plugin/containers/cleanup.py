@@ -9,12 +9,12 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .container import OWNER_LABEL
 from .engine import ContainerEngine
 from .ownership import OWNER, is_dead
-from .run_command import OWNER_LABEL
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +36,7 @@ def list_volumes(engine: ContainerEngine) -> list[tuple[str, str]]:
 
 def remove_leftovers(engine: ContainerEngine) -> None:
     """Remove containers, volumes and folders of runtimes whose process does not run any more."""
-    for pid in _clients_of_the_dead():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    kill_clients(OWNER_LABEL, is_dead)
     engine.remove(*(name for name, owner in list_containers(engine) if is_dead(owner)))
     for volume, owner in list_volumes(engine):
         if is_dead(owner):
@@ -55,14 +53,27 @@ def remove_folder(engine: ContainerEngine, folder: Path) -> None:
         engine.call("unshare", "rm", "-rf", str(folder))
 
 
-def _clients_of_the_dead() -> Iterator[int]:
-    """Find the engine's own programs, which may be about to start a container (Linux only: elsewhere none is found)."""
-    label = f"--label={OWNER_LABEL}=".encode()
+def remove_containers_of(engine: ContainerEngine, label: str, owner: str) -> None:
+    """Remove the containers that carry a label with this owner, and no others. Raises OSError if none can be listed."""
+    kill_clients(label, lambda value: value == owner)
+    listed = engine.call("ps", "--all", f"--filter=label={label}={owner}", "--format={{.Names}}")
+    if listed.returncode:
+        raise OSError(f"{engine.name} ps failed: {listed.stderr.strip()}")
+    engine.remove(*listed.stdout.split())
+
+
+def kill_clients(label: str, is_wanted: Callable[[str], bool]) -> None:
+    """Kill the engine's own programs, which may be about to start a container, by the owner that their label carries.
+
+    Linux only: elsewhere none is found.
+    """
+    option = f"--label={label}=".encode()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # gone
+        # gone, or another user's
+        with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
-            if any(word.startswith(label) and is_dead(os.fsdecode(word.removeprefix(label))) for word in words):
-                yield int(path.parent.name)
+            if any(word.startswith(option) and is_wanted(os.fsdecode(word.removeprefix(option))) for word in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _owned(engine: ContainerEngine, *words: str) -> Iterator[tuple[str, str]]:

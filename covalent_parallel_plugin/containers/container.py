@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 CANNOT_START = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 """Exit codes of `docker run`: no image or container; a program that cannot run, or is not there."""
+OWNER_LABEL = "covalent-parallel-emulator"
+"""The label of a container that the emulator runs; its value is the owner."""
 
 
 class StartFailed(Exception):
@@ -17,6 +20,29 @@ class StartFailed(Exception):
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Process(Protocol):
+    """What has been started, a container or a process of this machine. All methods return at once."""
+
+    stdout: int
+    """File descriptor of its standard output, not blocking."""
+    stderr: int
+    """File descriptor of its standard error, not blocking."""
+    ending: int | None
+    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
+
+    def poll(self) -> int | None:
+        """Give the exit code once it has ended (128 + signal where one killed it), None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end: SIGTERM to its first process, as a container's stop does."""
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+
+    def close(self) -> None:
+        """Release its descriptors; call after its end."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +55,21 @@ class ResourceLimits:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What a container runs; without an entrypoint its image's own. `options` are further ones of `docker run`."""
+    """What a container runs; without an entrypoint its image's own.
+
+    Attributes:
+        options: further ones of `docker run`, as one text.
+        words: further ones, after these.
+        pull: when the engine pulls the image: missing, or never.
+    """
 
     image: str
     entrypoint: str = ""
     arguments: Sequence[str] = ()
     options: str = ""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
+    words: Sequence[str] = ()
+    pull: str = "missing"
 
 
 @dataclass(frozen=True)
@@ -44,6 +78,7 @@ class ContainerIdentity:
 
     name: str
     owner: str
+    label: str = OWNER_LABEL
 
 
 @dataclass(frozen=True)

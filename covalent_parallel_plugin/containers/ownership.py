@@ -16,7 +16,7 @@ OWNER = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<boot>[0-9a-f]*)_(?P<pid>[0-9]+
 
 def new_owner() -> str:
     """Name an owner in this process."""
-    return f"{_host()}_{_boot()}_{os.getpid()}_{_started(os.getpid())}_{secrets.token_hex(4)}"
+    return f"{_host()}_{_boot()}_{os.getpid()}_{started_ticks(os.getpid())}_{secrets.token_hex(4)}"
 
 
 def is_dead(owner: str) -> bool:
@@ -33,7 +33,7 @@ def is_dead(owner: str) -> bool:
         return True
     except PermissionError:  # another user's, so it runs
         pass
-    return _started(pid) != int(match["started"])
+    return started_ticks(pid) != int(match["started"])
 
 
 def users_below(processes: Collection[int]) -> set[int]:
@@ -65,8 +65,8 @@ def _boot() -> str:
         return ""
 
 
-def _started(pid: int) -> int:
-    """Clock ticks from boot to the process's start (proc_pid_stat(5), field 22); -1 for a zombie."""
+def started_ticks(pid: int) -> int:
+    """Return the clock ticks from boot to a process's start (proc_pid_stat(5), field 22); -1: a zombie; 0: unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

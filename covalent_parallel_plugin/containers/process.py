@@ -57,8 +57,10 @@ class ContainerProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._told: signal.Signals | None = None
         self._exit_code: int | None = None
+        self.was_lost = False
+        """Whether the engine's client was killed by somebody else; known after its end."""
         self._has_ended = threading.Event()
-        threading.Thread(target=self._live, name=f"emulator-{name}", daemon=True).start()
+        threading.Thread(target=self._live, name=f"container-{name}", daemon=True).start()
 
     def poll(self) -> int | None:
         """Give the exit code once nothing of the container is left."""
@@ -86,7 +88,7 @@ class ContainerProcess:
             self._told = number
             if self._child is None:  # it will not be started then
                 return
-        threading.Thread(target=deliver, name=f"emulator-{number.name}-{self._name}", daemon=True).start()
+        threading.Thread(target=deliver, name=f"container-{number.name}-{self._name}", daemon=True).start()
 
     def _send_term(self) -> None:
         # Not through the client: podman's, told while it sets a container up, exits with 0 and leaves it there
@@ -138,6 +140,7 @@ class ContainerProcess:
                 list(prepared.words), prepared.environment, prepared.folder, self._out, self._err
             )
         status = child.wait()
+        self.was_lost = status < 0 and self._told is None
         if status < 0 or status == CANNOT_START or self._told is not None:
             self._engine.remove(self._name)
         return 128 + signal.SIGKILL if status < 0 else status

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from .container import CANNOT_START, Bind, ContainerIdentity, ContainerSpec, ContainerVariables, StartFailed
 from .engine import registry_of
 
-OWNER_LABEL = "covalent-parallel-emulator"
 # bufio.Scanner, with which both engines read files of variables, takes 64 KiB a line
 _LINE_BYTES = 60_000
 _CLIENTS_OWN = ("CONTAINER", "DOCKER", "XDG_", "STORAGE_", "BUILDAH_", "REGISTRY_", "LD_", "GODEBUG", "TMPDIR", "HOME")
@@ -39,14 +38,13 @@ def run_arguments(
     words = ["run", f"--memory={limits.memory_mib}m", f"--memory-swap={limits.memory_mib}m"]
     if 0 < limits.cpu_milli < cpus * 1000:
         words.append(f"--cpus={limits.cpu_milli / 1000:g}")
-    if not any(word.split("=", 1)[0] in _NETWORKS for word in options):
-        words.append("--network=host")
+    words += network_words(options)
     if engine == "podman":
         # as docker has it: a read-only root has no folder to write to; and nothing of this machine's environment
         words += ["--read-only-tmpfs=false", "--http-proxy=false", "--pids-limit=-1", "--security-opt=label=disable"]
-    words += options
-    words += ["--rm", "--detach=false", "--sig-proxy=false", "--pull=missing"]
-    words += [f"--name={identity.name}", f"--label={OWNER_LABEL}={identity.owner}"]
+    words += [*options, *container.words]
+    words += ["--rm", "--detach=false", "--sig-proxy=false", f"--pull={container.pull}"]
+    words += [f"--name={identity.name}", f"--label={identity.label}={identity.owner}"]
     if engine == "podman":
         words.append("--quiet")
         if credentials_file:
@@ -59,6 +57,11 @@ def run_arguments(
     if container.entrypoint:
         words.append(f"--entrypoint={container.entrypoint}")
     return [*words, container.image, *container.arguments]
+
+
+def network_words(options: Sequence[str]) -> list[str]:
+    """Return the option for this machine's network, as Batch has it, unless the container's own options name one."""
+    return [] if any(word.split("=", 1)[0] in _NETWORKS for word in options) else ["--network=host"]
 
 
 def split_options(options: str) -> list[str]:

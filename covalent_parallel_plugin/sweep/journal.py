@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from ..errors import ParallelError
+from .tasks import ImageConfig, Pinned, Task
 
 Status = Literal["done", "failed", "killed", "timeout", "idle", "no-result", "lost", "refused", "cancelled", "waiting"]
 
@@ -39,3 +50,244 @@ class TaskEnd:
     reason: str = ""
     result: Mapping[str, Any] | None = None
     left: tuple[str, ...] = ()
+
+
+class JournalError(ParallelError):
+    """A journal cannot be read or held; the message names it and what to do."""
+
+
+class JournalHeldError(JournalError):
+    """Another process holds the journal."""
+
+
+def start_event(task: Task, attempt: int, pid: int = 0, started_ticks: int = 0) -> dict[str, Any]:
+    """Return the event of an attempt's start; `pid` and `started_ticks` identify the process of a plain command."""
+    event = {"event": "start", "task": task.name, "index": task.index, "key": task.key, "attempt": attempt}
+    return event | ({"pid": pid, "started_ticks": started_ticks} if pid else {})
+
+
+def end_event(task: Task, end: TaskEnd, parts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the event of a task's end; `parts` are the digests of what its key is made of."""
+    event = {"event": "end", "task": task.name, "index": task.index, "key": task.key, "parts": dict(parts)}
+    return event | asdict(end)
+
+
+def task_end(event: Mapping[str, Any]) -> TaskEnd:
+    """Return how a task ended, from its event."""
+    known = {field.name: event[field.name] for field in fields(TaskEnd) if field.name in event}
+    return TaskEnd(**known | {"left": tuple(event.get("left", ()))})
+
+
+def pinned_event(pinned: Pinned) -> dict[str, Any]:
+    """Return what a run found of image and inputs, as a part of its event."""
+    return asdict(pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEnd:
+    """A task's last end: under which key, with which status, and where the journal has the whole of it (bytes)."""
+
+    key: str
+    status: Status
+    offset: int
+
+
+class State:
+    """What the journal's events come to.
+
+    Attributes:
+        sweep_id, name: of the sweep; "" where the journal is empty.
+        pid: of the process that opened the journal last.
+        run: the event of the last run; None before the first.
+        finish: its last event; None while it runs, and where it was killed.
+        pinned: image and inputs as the last run found them.
+        ends: task's name -> its last end.
+        running: task's name -> the event of a start without an end.
+        stale: names of ends that the last run's file has no more, or under another key.
+        used_hours: of machines, by all runs.
+    """
+
+    def __init__(self) -> None:
+        self.sweep_id = self.name = ""
+        self.pid = 0
+        self.run: Mapping[str, Any] | None = None
+        self.finish: Mapping[str, Any] | None = None
+        self.pinned = Pinned()
+        self.ends: dict[str, RecordedEnd] = {}
+        self.running: dict[str, Mapping[str, Any]] = {}
+        self.stale: set[str] = set()
+        self.used_hours = 0.0
+        self._attempts: dict[str, tuple[str, int]] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> State:
+        """Read a journal; a torn last line is ignored.
+
+        Raises:
+            JournalError: it is not there, or has a line that is not an event.
+        """
+        try:
+            with path.open("rb") as file:
+                return cls._of(path, file)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+
+    @classmethod
+    def _of(cls, path: Path, file: BinaryIO) -> State:
+        state, offset = cls(), 0
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                try:
+                    state.apply(json.loads(line), offset)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise JournalError(f"{path}:{number} is not an event of a sweep: remove the line") from error
+            offset += len(line)
+        return state
+
+    def apply(self, event: Mapping[str, Any], offset: int) -> None:
+        """Take in an event that the journal has at this offset (bytes)."""
+        kind, name = event["event"], sys.intern(event.get("task", ""))
+        if kind == "end":
+            self.ends[name] = RecordedEnd(event["key"], sys.intern(event["status"]), offset)  # type: ignore[arg-type]
+            self.running.pop(name, None)
+            self.stale.discard(name)
+            self.used_hours += 0 if event.get("is_read_again") else event["seconds"] / 3600
+        elif kind == "start":
+            self.running[name] = event
+            key, count = self._attempts.get(name, ("", 0))
+            self._attempts[name] = (event["key"], count + 1 if key == event["key"] else 1)
+        elif kind == "open":
+            self.sweep_id, self.name, self.pid = event["id"], event["name"], event["pid"]
+        elif kind == "run":
+            self.run, self.finish, self.running, self.stale = event, None, {}, set(event["stale"])
+            self.pinned = _pinned(event["pinned"])
+        elif kind == "moved":
+            self._move(event["names"])
+        elif kind == "finish":
+            self.finish, self.running = event, {}
+
+    def _move(self, names: Mapping[str, str]) -> None:
+        moved = {new: (self.ends.pop(old), self._attempts.pop(old, ("", 0))) for old, new in names.items()}
+        for name, (end, attempts) in moved.items():
+            self.ends[name], self._attempts[name] = end, attempts
+
+    def attempts(self, name: str, key: str) -> int:
+        """Count the attempts of a task that were made under this key."""
+        recorded, count = self._attempts.get(name, ("", 0))
+        return count if recorded == key else 0
+
+    def counts(self) -> Counter[str]:
+        """Count the tasks of the last run's file by status; "running" and "waiting" among them."""
+        current = (end.status for name, end in self.ends.items() if name not in self.stale | self.running.keys())
+        counts: Counter[str] = Counter(current)
+        counts["running"] = len(self.running)
+        counts["waiting"] = max((self.run["count"] if self.run else 0) - counts.total(), 0)
+        return counts
+
+
+def _pinned(event: Mapping[str, Any]) -> Pinned:
+    image = event["image"]
+    if image is not None:
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in image.items()
+        }
+        image = ImageConfig(**lists)
+    return Pinned(image, event["inputs"])
+
+
+class Journal:
+    """A journal that this process alone writes; `state` is always that of all its lines."""
+
+    def __init__(self, path: Path, descriptor: int, state: State, size: int) -> None:
+        self.path = path
+        self.state = state
+        self._descriptor = descriptor
+        self._size = size
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Hold the journal, made if it is not there; a torn last line is cut off.
+
+        Raises:
+            JournalHeldError: another process holds it. JournalError: it cannot be read.
+            OSError: it cannot be made.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(descriptor, "rb", closefd=False) as file:
+                state = State._of(path, file)
+            size = _whole_lines(descriptor)
+            os.ftruncate(descriptor, size)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise JournalHeldError(f"another process holds {path}") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, state, size)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write an event, whole or not at all. Raises OSError, such as for a full disk."""
+        line = json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            written = os.write(self._descriptor, line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self.state.apply(event, self._size)
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Release the journal."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the journal."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def reading_ends(path: Path) -> Iterator[EndReader]:
+    """Open a journal to read single ends in it."""
+    with path.open("rb") as file:
+        yield EndReader(file)
+
+
+class EndReader:
+    """Reads the events of ends where they are."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def event(self, end: RecordedEnd) -> dict[str, Any]:
+        """Read the whole event of an end."""
+        self._file.seek(end.offset)
+        event: dict[str, Any] = json.loads(self._file.readline())
+        return event
+
+
+def _whole_lines(descriptor: int) -> int:
+    """Return how many bytes the whole lines have."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end:
+        start = max(end - 65536, 0)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,7 +19,7 @@ from ..settings.machine_sizes import MAX_TASKS_PER_MACHINE
 from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
 from .combinations import Grid, count, size_text, unmatched
 from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, read_grid
-from .mistakes import LocatedText, SweepFileError
+from .mistakes import LocatedText, Mistake, SweepFileError
 from .node_reader import NodeReader, is_null, kind_of
 from .overrides import apply_overrides
 from .resource_options import IN_RESOURCES, TOP_OPTIONS, read_resources
@@ -78,13 +79,41 @@ def read_sweep_file(
     Raises:
         SweepFileError: all mistakes of the file, each with line and column.
     """
+    draft = read_draft(path, data, is_local=is_local, overrides=overrides, configured=configured, stdin=stdin)
+    if draft.file is None or draft.mistakes:
+        raise SweepFileError(os.fspath(Path("-") if path is None else path), draft.mistakes)
+    return draft.file
+
+
+@dataclass(frozen=True)
+class SweepDraft:
+    """What could be read of a file.
+
+    Attributes:
+        file: with defaults in place of what is wrong; None where nothing can be read.
+        has_all_names: whether no parameter and no input is missing in it.
+    """
+
+    file: SweepFile | None
+    mistakes: Sequence[Mistake]
+    has_all_names: bool
+
+
+def read_draft(
+    path: Path | None,
+    data: bytes,
+    *,
+    is_local: bool,
+    overrides: Sequence[str] = (),
+    configured: Mapping[str, object] | None = None,
+    stdin: Callable[[], bytes] = bytes,
+) -> SweepDraft:
+    """Return what can be read of a file, as `read_sweep_file` does, so that its tasks can be checked as well."""
     shown_path = Path("-") if path is None else path
     reader = _SweepReader(shown_path, data, is_local, configured or {}, None if path is None else stdin)
     with _without_collections():
         file = reader.read(overrides)
-    if file is None or reader.mistakes:
-        raise SweepFileError(os.fspath(shown_path), reader.mistakes)
-    return file
+    return SweepDraft(file, reader.mistakes, reader.has_all_names)
 
 
 @contextmanager
@@ -116,6 +145,7 @@ class _SweepReader(NodeReader):
         self._is_local = is_local
         self._configured = configured
         self._files = ParameterFiles(path.parent, stdin)
+        self.has_all_names = False
         self._fields: dict[str, yaml.Node] = {}
 
     def read(self, overrides: Sequence[str]) -> SweepFile | None:
@@ -140,6 +170,9 @@ class _SweepReader(NodeReader):
         secrets: dict[str, str] = self._field("secrets", read_secrets, {})
         for name in sorted(environment.keys() & secrets.keys()):
             self.mistake(environment[name].location, f"environment and secrets both set {name}: leave it out in one")
+        grids = self._grids(root, bool(numbers["bundle"]))
+        # A mistyped key may be one that names parameters or inputs
+        self.has_all_names = bool(grids) and not self.meant & {*GRID_KEYS, "grids", "inputs"}
         return SweepFile(
             path=Path.cwd() / self._path,
             text=self._data,
@@ -149,7 +182,7 @@ class _SweepReader(NodeReader):
             entrypoint=self._field("entrypoint", partial(read_words, what="entrypoint"), None),
             workdir=self._field("workdir", partial(read_absolute, what="workdir"), ""),
             flags=cast(Any, _FLAGS[self._choice("flags", tuple(_FLAGS), "false")]),
-            grids=self._grids(root, bool(numbers["bundle"])),
+            grids=grids,
             environment=environment,
             secrets=secrets,
             files=self._field("files", read_files, ()),

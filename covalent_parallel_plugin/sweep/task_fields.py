@@ -140,8 +140,8 @@ def read_inputs(reader: NodeReader, node: yaml.Node, folder: Path) -> dict[str, 
         if not PARAMETER.fullmatch(name.text):
             problem = "is no input's name: use letters, digits, _ and -, a letter or _ first"
             reader.mistake(name.location, f"{shown(name.text)} {problem}")
-        elif text is not None and (source := _input_source(reader, text, folder)):
-            found[name.text] = LocatedText(source, text.location)
+        elif text is not None:
+            found[name.text] = LocatedText(_input_source(reader, text, folder), text.location)
     return found
 
 
@@ -152,12 +152,11 @@ def _input_source(reader: NodeReader, text: LocatedText, folder: Path) -> str:
             reader.mistake(
                 text.location, f"inputs: {shown(text.text)} is neither a path nor gs://BUCKET/PREFIX: use one"
             )
-            return ""
+            return text.text
         try:
             bucket_name(rest.partition("/")[0])
         except ValueError as error:
             reader.mistake(text.location, f"inputs: the bucket of {shown(text.text)} {error}")
-            return ""
         return text.text
     path = folder / text.text
     try:
@@ -167,7 +166,6 @@ def _input_source(reader: NodeReader, text: LocatedText, folder: Path) -> str:
         is_there = False
     if not is_there:
         reader.mistake(text.location, f"inputs: there is no file or folder {shown(text.text)}: correct the path")
-        return ""
     return str(path)
 
 

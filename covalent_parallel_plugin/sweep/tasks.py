@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, partial
+from pathlib import Path
 
-from .combinations import Combination
+from .combinations import Combination, combine
+from .keys import GridKeys, KeyTexts, flag_words, key_texts
+from .mistakes import Mistake
+from .name_checks import name_mistakes
+from .names import name_patterns
+from .placeholders import Template
+from .sweep_file import SweepFile
+from .task_checks import file_mistakes, text_mistakes, warnings
+from .task_files import BroughtFile, TaskFiles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One task: its combination, its name, which is its folder's, and its key (64 hex digits)."""
 
@@ -73,10 +82,125 @@ class Launch:
         arguments: the command's words, placeholders filled, flags appended.
         entrypoint: None: the image's own.
         environment: the file's variables and SWEEP_*; secrets not among them.
-        values: of the combination and the placeholders, for templates.
+        values: of the combination and the placeholders, for templates: texts.
     """
 
     arguments: tuple[str, ...]
     entrypoint: tuple[str, ...] | None
     environment: Mapping[str, str]
-    values: Mapping[str, Any]
+    values: Mapping[str, str]
+
+
+class SweepTasks:
+    """The tasks of a sweep, one after the other.
+
+    Where `check` finds mistakes, the tasks are not to be used.
+
+    Args:
+        file: the sweep's.
+        pinned: the image and the versions of inputs that keys are computed with.
+        files: what `files` brings, where that was found already.
+    """
+
+    def __init__(self, file: SweepFile, pinned: Pinned, files: TaskFiles | None = None):
+        self.file, self.pinned = file, pinned
+        self.files = TaskFiles.find(file) if files is None else files
+        self._names = name_patterns(file.grids, file.name)
+        self._command = [Template.parse(word.text) for word in file.command]
+        self._entrypoint = None if file.entrypoint is None else [Template.parse(word.text) for word in file.entrypoint]
+        self._environment = {name: Template.parse(value.text) for name, value in file.environment.items()}
+
+    def __iter__(self) -> Iterator[Task]:
+        return map(self.task, combine(self.file.grids))
+
+    def task(self, combination: Combination) -> Task:
+        """Return a combination's task."""
+        texts = key_texts(combination)
+        key = self._key(combination, texts)
+        name = self._names[combination.grid].name(texts, combination.index, lambda: key)
+        return Task(combination, name, key)
+
+    def parts(self, task: Task) -> Mapping[str, str]:
+        """Return 8 hex digits of the digest of each part of a task's key, by the names in `keys.PARTS`."""
+        return self._keys[task.combination.grid].parts(task.combination, key_texts(task.combination))
+
+    def check(self, has_all_names: bool = True) -> tuple[list[Mistake], list[str]]:
+        """Return what is wrong with the tasks, and what is odd about them.
+
+        Without all names of parameters and inputs, which the file has mistakes in then, placeholders are not checked.
+        """
+        mistakes = list(text_mistakes(self.file)) if has_all_names else []
+        mistakes += file_mistakes(self.file, self.files)
+        # Names are those of the tasks only where their placeholders stand for something
+        if has_all_names and not any(mistake.text.startswith("task_name:") for mistake in mistakes):
+            mistakes += name_mistakes(self.file.grids, self._named)
+        return mistakes, list(warnings(self.file, self.files))
+
+    def lay_out(self, task: Task, launch: Launch, folder: Path) -> tuple[BroughtFile, ...]:
+        """Write what the task needs into its folder, which is empty. Raises LayOutError, OSError."""
+        return self.files.lay_out(task.combination, launch.values, folder)
+
+    def launch(self, task: Task, paths: LocalPaths, *, sweep_id: str, count: int, attempt: int) -> Launch:
+        """Fill in all that one start of a task needs.
+
+        Args:
+            paths: as its program sees them.
+            sweep_id: of this sweep in this folder.
+            count: of the sweep's tasks.
+            attempt: which one this is.
+        """
+        file = self.file
+        own = {
+            "name": file.name,
+            "id": sweep_id,
+            "task": task.name,
+            "index": str(task.index),
+            "count": str(count),
+            "folder": paths.folder,
+            "config": paths.config,
+        }
+        objects = {
+            "prefix": paths.prefix,
+            "config_object": paths.config_object,
+            "result_object": paths.result_object,
+        }
+        values = {f"sweep.{key}": value for key, value in (own | objects).items()}
+        values |= {f"inputs.{name}": path for name, path in paths.inputs.items()}
+        values |= key_texts(task.combination)
+        words = [template.fill(values) for template in self._command]
+        environment = {name: template.fill(values) for name, template in self._environment.items()}
+        own |= {"attempt": str(attempt)}
+        # A variable that names no file would mislead
+        environment |= {f"SWEEP_{key.upper()}": value for key, value in own.items() if key != "config" or file.config}
+        return Launch(
+            arguments=(*words, *flag_words(file.flags, task.combination.values)),
+            entrypoint=None if self._entrypoint is None else tuple(word.fill(values) for word in self._entrypoint),
+            environment=environment,
+            values=values,
+        )
+
+    @cached_property
+    def _keys(self) -> list[GridKeys]:
+        file, image = self.file, self.pinned.image
+        digest = self.files.digest
+        used = self.files.names_in_templates
+        return [
+            GridKeys(
+                file,
+                file.image if image is None else image.digest,
+                {name: self.pinned.inputs.get(name, str(path)) for name, path in file.inputs.items()},
+                digest,
+                [name for name in (*grid.names, *(["repeat"] if grid.repeat else [])) if name in used],
+            )
+            for grid in file.grids
+        ]
+
+    def _named(self) -> Iterator[tuple[Combination, str]]:
+        """Each combination with its name; keys are computed for long names only."""
+        for combination in combine(self.file.grids):
+            texts = key_texts(combination)
+            key = partial(self._key, combination, texts)
+            yield combination, self._names[combination.grid].name(texts, combination.index, key)
+
+    def _key(self, combination: Combination, texts: KeyTexts) -> str:
+        return self._keys[combination.grid].key(combination, texts)

@@ -24,11 +24,12 @@ from google.cloud import batch_v1
 
 from benchmarks.fork_runtime.fork_runtime import MESSAGE_BYTES, ForkedProcess, ForkRuntime
 from covalent_parallel_plugin.batch import runner_archive
+from covalent_parallel_plugin.containers.local_process import LocalProcess
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.outcome import Outcome, read_outcome
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command, ResourceLimits, Runtime, StartFailed
-from covalent_parallel_plugin.emulator.runtimes.process import LocalProcess, ProcessRuntime
+from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 from covalent_parallel_plugin.protocol.envelope import CALL, EXCEPTION, VALUE, Part, envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.environment import (
     ENV_BUCKET,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, ResourceLimits, StartFailed
+from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, Process, ResourceLimits, StartFailed
 
 __all__ = [
     "BARE_VM",
@@ -75,29 +75,6 @@ class VmSpec:
 
 
 BARE_VM = VmSpec()
-
-
-class Process(Protocol):
-    """A runnable that has been started. All methods return at once."""
-
-    stdout: int
-    """File descriptor of its standard output, not blocking."""
-    stderr: int
-    """File descriptor of its standard error, not blocking."""
-    ending: int | None
-    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
-
-    def poll(self) -> int | None:
-        """Give the exit code once it has ended (128 + signal where one killed it), None while it runs."""
-
-    def terminate(self) -> None:
-        """Ask it to end: SIGTERM to its first process, as a container's stop does."""
-
-    def kill(self) -> None:
-        """End it and all that it started."""
-
-    def close(self) -> None:
-        """Release its descriptors; call after its end."""
 
 
 class Workspace(Protocol):

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...containers import cleanup
 from ...containers.container import Bind, ContainerIdentity, ContainerSpec
 from ...containers.engine import ContainerEngine
+from ...containers.local_process import LocalProcess
 from ...containers.ownership import new_owner, users_below
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import credentials_json, run_arguments, sort_variables
@@ -22,7 +23,7 @@ from ..model.runtime_interface import BARE_VM, CANNOT_START, Command, Mount, Res
 from .container_volumes import ContainerVolume, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, storage_client
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
-from .process import LocalProcess, ProcessRuntime
+from .process import ProcessRuntime
 from .task_environment import inherited
 
 _log = logging.getLogger(__name__)

@@ -6,16 +6,15 @@ import contextlib
 import itertools
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 from ...containers.engine import names_of
+from ...containers.local_process import LocalProcess
 from ..model.own_folders import OwnFolder, remove_dead_folders, remove_tree
 from ..model.runtime_interface import (
     BARE_VM,
@@ -149,7 +148,8 @@ class ProcessWorkspace:
             )
         except OSError as error:
             raise StartFailed(NOT_EXECUTABLE, f'exec: "{words[0]}": {error.strerror}') from error
-        self._processes.append(LocalProcess(child, self._runtime.watchdog))
+        self._runtime.watchdog.begin(child.pid)
+        self._processes.append(LocalProcess(child, self._runtime.watchdog.end))
         return self._processes[-1]
 
     def close(self) -> None:
@@ -181,64 +181,6 @@ def refuse_volumes(command: Command, vm: VmSpec) -> None:
             f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
             "emulator with --runtime podman or docker, and give the task a container image.",
         )
-
-
-class LocalProcess:
-    """A process that leads its own session."""
-
-    def __init__(self, child: subprocess.Popen[bytes], watchdog: Watchdog) -> None:
-        self._child = child
-        self._watchdog = watchdog
-        watchdog.begin(child.pid)
-        self.was_ended = False
-        self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
-        self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)
-        os.set_blocking(self.stdout, False)
-        os.set_blocking(self.stderr, False)
-        self.ending: int | None = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
-
-    def poll(self) -> int | None:
-        """Give the exit code once it has ended; whatever else of its session's group still runs is killed then."""
-        if self._child.returncode is None:
-            if not self._has_ended():
-                return None
-            # where possible before the leader is reaped: until then its number cannot belong to another group
-            self._signal_group(signal.SIGKILL)
-            self.was_ended |= self._child.wait() < 0
-            self._watchdog.end(self._child.pid)
-        code = self._child.returncode
-        return code if code >= 0 else 128 - code
-
-    def terminate(self) -> None:
-        """Send SIGTERM to the leader."""
-        self.was_ended = True
-        # not Popen's own method, which would reap a leader that has just ended before its group is killed
-        if self._child.returncode is None:
-            os.kill(self._child.pid, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL to the whole group."""
-        self.was_ended = True
-        if self._child.returncode is None:
-            self._signal_group(signal.SIGKILL)
-
-    def close(self) -> None:
-        """Close its pipes."""
-        for pipe in self._pipes:
-            pipe.close()
-        if self.ending is not None:
-            os.close(self.ending)
-            self.ending = None
-
-    def _has_ended(self) -> bool:
-        if not hasattr(os, "waitid"):  # macOS: the only way to ask reaps
-            return self._child.poll() is not None
-        return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        # macOS answers EPERM for a group of which only a zombie is left
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, number)
 
 
 def make_parts(folder: Path) -> None:

@@ -1,0 +1,46 @@
+"""`covalent-parallel sweep`: any image or command over a table of parameters, without a Covalent server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from covalent_parallel_plugin.cli import LazyGroup, missing_package
+from covalent_parallel_plugin.errors import ParallelError
+
+MISTAKES_STATUS = 2
+"""The exit status for mistakes in the file or the command line; 1 is for tasks that are not done."""
+
+
+class SweepGroup(LazyGroup):
+    """The commands of a sweep; mistakes of any kind end with one status, and with no traceback."""
+
+    rows = {  # noqa: RUF012  # click's classes are configured so
+        "cancel": (".cancel:cancel", "End a run, and wait until it has."),
+        "clean": (".clean:clean", "List, and with --yes remove, the folders of sweeps."),
+        "gather": (".gather:gather", "Write the tables of a sweep anew from its journal."),
+        "list": (".list:list_sweeps", "List the sweeps of this machine."),
+        "logs": (".logs:logs", "Print what a task has written."),
+        "plan": (".plan:plan", "Show what would run and why; nothing is started."),
+        "run": (".run:run", "Run what is missing or failed."),
+        "show": (".show:show", "Print the command line of a task, to try it by hand."),
+        "status": (".status:status", "Show how far a sweep is, and what failed."),
+    }
+    package = __name__.rpartition(".")[0]
+    extra = "sweep"
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise missing_package(error, self.extra) from error
+        except ParallelError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(MISTAKES_STATUS)
+
+
+@click.group(cls=SweepGroup)
+def sweep() -> None:
+    """Run any image or command over a table of parameters, and make one table of what comes back."""

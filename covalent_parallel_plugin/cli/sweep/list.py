@@ -1,0 +1,27 @@
+"""`covalent-parallel sweep list`: the sweeps of this machine, each with its state and folder."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from covalent_parallel_plugin.sweep.journal import JournalError
+from covalent_parallel_plugin.sweep.sweep_status import SweepStatus
+from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
+
+
+@click.command(name="list")
+def list_sweeps() -> None:
+    """List the sweeps of this machine."""
+    known = SweepsIndex.of(os.environ).known()
+    for out in known:
+        try:
+            found = SweepStatus.read(out)
+        except JournalError as error:
+            click.echo(str(error), err=True)
+        else:
+            done = f"{found.counts.get('done', 0)} of {found.total} done"
+            click.echo(f"{found.name:<16}  {found.state:<11}  {done:<18}  {found.folder}")
+    if not known:
+        click.echo("no sweeps")

@@ -1,0 +1,58 @@
+"""`covalent-parallel sweep plan`: what would run and why; nothing is started, and nobody is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from covalent_parallel_plugin.cli.sweep.file_options import file_options
+from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
+from covalent_parallel_plugin.sweep.plan import Planner, RunRequest
+from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lines
+from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
+from covalent_parallel_plugin.sweep.result_changes import has_changed
+from covalent_parallel_plugin.sweep.run_sweep import check_bound
+from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
+
+
+@click.command()
+@file_options
+@click.option("--format", "form", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True)
+def plan(
+    file: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    first: int | None,
+    only: tuple[str, ...],
+    again: str | None,
+    is_local: bool,
+    form: str,
+) -> None:
+    """Show how many tasks there are, the first and last commands, what would run and why, and a bound on machine-hours.
+
+    The image and inputs count as the last run found them; `run` finds what has moved.
+    """
+    opened = OpenedSweep.open(FileRequest(file, overrides, out), os.environ, SavedInput())
+    state = opened.out.state(opened.file.name)
+    later = [mistake.text for mistake in unfinished_sweeps(opened.file, SweepsIndex.of(os.environ))]
+    if has_changed(opened.file, state):
+        later.append("result has changed: a run reads the results of what is done anew")
+    for warning in (*opened.warnings, *later):
+        click.echo(f"warning: {warning}", err=True)
+    tasks = opened.tasks_as_of(state)
+    request = RunRequest(only, first, again == "all")
+    made = Planner(opened.out, state, request, tasks.parts).plan(tasks)
+    bound = check_bound(opened, made, state.used_hours)
+    document = plan_document(opened, tasks, made, state, bound)
+    if form == "json":
+        click.echo(json.dumps(document, indent=2))
+    elif form == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        for line in plan_lines(document, made, bound):
+            click.echo(line)

@@ -1,0 +1,86 @@
+"""What Ctrl-C and SIGTERM mean during a run: at a terminal Ctrl-C asks, and a second one cancels; else they cancel."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+QUESTION = "Cancel everything (c) or go on (g)? A second Ctrl-C cancels."
+CANCELLING = "Cancelling: what runs is being ended."
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """Takes the signals while it is entered.
+
+    Attributes:
+        note: what is to be shown now: the question, that all is being cancelled, or "".
+        cancel: ends the run, safely from a signal's handler; None before there is one.
+    """
+
+    def __init__(self, can_ask: bool) -> None:
+        self.note = ""
+        self.cancel: Callable[[], None] | None = None
+        self._can_ask = can_ask
+        self._handlers: dict[int, Any] = {}
+        self._terminal: Any = None
+
+    def __enter__(self) -> Interruption:
+        for number in _SIGNALS:
+            # Whoever started this in the background, or with nohup, wants them ignored
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_question("")
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def poll(self) -> None:
+        """Take the answer, if there is one."""
+        if self.note != QUESTION:
+            return
+        self._take_keys()
+        if select.select([sys.stdin], [], [], 0)[0]:
+            answer = os.read(sys.stdin.fileno(), 1).lower()
+            if answer in (b"c", b"y", b""):
+                self._end()
+            elif answer in (b"g", b"n", b"\n"):
+                self._end_question("")
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._can_ask and not self.note:
+            self.note = QUESTION
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._end_question(CANCELLING)
+        if self.cancel is None:
+            raise KeyboardInterrupt
+        self.cancel()
+
+    def _take_keys(self) -> None:
+        """Have the terminal hand over single keys and not show them."""
+        if self._terminal is None:
+            import termios
+            import tty
+
+            self._terminal = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+
+    def _end_question(self, note: str) -> None:
+        self.note = note
+        if self._terminal is not None:
+            import termios
+
+            terminal, self._terminal = self._terminal, None
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)

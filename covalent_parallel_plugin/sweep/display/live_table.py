@@ -1,0 +1,106 @@
+"""A run on a terminal: counts, times, what runs, and the last failures, in place."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..journal import TaskEnd
+from ..local.observer import StreamName
+from ..tasks import Task
+from .interruption import Interruption
+from .run_progress import RunProgress, duration
+
+SHOWN_RUNNING = 4
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow"}
+
+
+class LiveTable:
+    """Shows a run while it is entered."""
+
+    def __init__(self, progress: RunProgress, interruption: Interruption, console: Console) -> None:
+        self._progress = progress
+        self._interruption = interruption
+        # Refreshed by ticks only, in one write each
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        self._show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show()
+        self._live.stop()
+
+    def started(self, task: Task) -> None:
+        """Count it."""
+        self._progress.start(task)
+
+    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+        """Leave it to the task's files."""
+
+    def ended(self, task: Task, end: TaskEnd) -> None:
+        """Count it."""
+        self._progress.end(task, end)
+
+    def tick(self) -> None:
+        """Draw it anew."""
+        self._interruption.poll()
+        self._show()
+
+    def _show(self) -> None:
+        self._live.update(rendered(self._progress, self._interruption.note), refresh=True)
+
+
+def rendered(progress: RunProgress, note: str) -> RenderableType:
+    """Return the table of a run."""
+    parts: list[RenderableType] = [_head(progress), _counts(progress)]
+    if progress.running:
+        parts.append(_running(progress))
+    if progress.failures:
+        parts.append(_failures(progress))
+    # The last line is where the terminal writes ^C
+    return Group(*parts, Text(note, "bold yellow"))
+
+
+def _head(progress: RunProgress) -> RenderableType:
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(no_wrap=True)
+    head.add_column(ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    bar = ProgressBar(max(progress.total, 1), progress.ended)
+    head.add_row(Text(progress.name, "bold"), bar, Text(f"{progress.ended} of {progress.total}"))
+    return head
+
+
+def _counts(progress: RunProgress) -> RenderableType:
+    left = "not known" if progress.left_seconds is None else duration(progress.left_seconds)
+    counts = Text(no_wrap=True, overflow="ellipsis")
+    for name, count in progress.shown_counts().items():
+        counts.append(f"{count} {name}  ", COLOURS.get(name, "") if count else "")
+    return counts.append(f"elapsed {duration(progress.elapsed_seconds)}  left {left}")
+
+
+def _running(progress: RunProgress) -> RenderableType:
+    running = progress.running_seconds()
+    shown = "  ".join(f"{name} {duration(seconds)}" for name, seconds in running[:SHOWN_RUNNING])
+    rest = f"  and {len(running) - SHOWN_RUNNING} more" if len(running) > SHOWN_RUNNING else ""
+    return Text(f"running: {shown}{rest}", no_wrap=True, overflow="ellipsis")
+
+
+def _failures(progress: RunProgress) -> RenderableType:
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
+    table.add_column(no_wrap=True, style="red")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for failure in list(progress.failures):
+        table.add_row(Text(failure.task), failure.ending, Text(failure.line))
+    return table

@@ -1,0 +1,85 @@
+"""A run in lines: one for each percent, failure and minute, or each line that its tasks print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..journal import TaskEnd
+from ..local.observer import StreamName
+from ..tasks import Task
+from .interruption import Interruption
+from .printable import printable
+from .run_progress import RunProgress
+
+LINE_EVERY_SECONDS = 60.0
+# What has no line's end is shown all the same from here on
+LONGEST_LINE_BYTES = 65536
+
+
+class PlainLines:
+    """Prints a line per percent, per failure and per minute."""
+
+    def __init__(self, progress: RunProgress, interruption: Interruption, print_line: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._interruption = interruption
+        self._print = print_line
+        self._percent = progress.percent
+        self._printed_seconds = 0.0
+        self._note = ""
+
+    def started(self, task: Task) -> None:
+        """Count it."""
+        self._progress.start(task)
+
+    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+        """Leave it to the task's files."""
+
+    def ended(self, task: Task, end: TaskEnd) -> None:
+        """Report a failure, and a new percent."""
+        if failure := self._progress.end(task, end):
+            self._print(str(failure))
+        if self._progress.percent != self._percent:
+            self._percent = self._progress.percent
+            self._print_progress()
+
+    def tick(self) -> None:
+        """Report each minute, and what an interruption asks."""
+        self._interruption.poll()
+        if self._interruption.note != self._note:
+            self._note = self._interruption.note
+            if self._note:
+                self._print(self._note)
+        if self._progress.elapsed_seconds - self._printed_seconds >= LINE_EVERY_SECONDS:
+            self._print_progress()
+
+    def _print_progress(self) -> None:
+        self._printed_seconds = self._progress.elapsed_seconds
+        self._print(self._progress.line())
+
+
+class FollowedOutput(PlainLines):
+    """Prints every line of output after its task's name, beside the other lines."""
+
+    def __init__(self, progress: RunProgress, interruption: Interruption, print_line: Callable[[str], None]) -> None:
+        super().__init__(progress, interruption, print_line)
+        self._rests: dict[tuple[str, StreamName], bytes] = {}
+
+    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+        """Print whole lines, and keep what does not end one yet."""
+        *lines, rest = (self._rests.pop((task.name, stream), b"") + data).split(b"\n")
+        if len(rest) > LONGEST_LINE_BYTES:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            self._print_output(task, line)
+        if rest:
+            self._rests[task.name, stream] = rest
+
+    def ended(self, task: Task, end: TaskEnd) -> None:
+        """Print what is left of its output, then as without it."""
+        for stream in ("stdout", "stderr"):
+            if rest := self._rests.pop((task.name, stream), b""):
+                self._print_output(task, rest)
+        super().ended(task, end)
+
+    def _print_output(self, task: Task, line: bytes) -> None:
+        self._print(f"{task.name}: {printable(line.decode('utf-8', 'replace'))}")

@@ -1,0 +1,138 @@
+"""How far a run is: what its tasks have come to, and how long the rest may take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..journal import TaskEnd
+from ..tasks import Task
+from .printable import last_line, printable
+
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that is not done: its name, how it ended, and its last line."""
+
+    task: str
+    ending: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.ending}" + (f": {self.line}" if self.line else "")
+
+    @classmethod
+    def of(cls, task: Task, end: TaskEnd, folder: Path) -> Failure:
+        """Describe a task's end, with the last line in its folder or, where it did not fail itself, the reason."""
+        if end.status in ("failed", "killed"):
+            number = f"signal {end.signal}" if end.signal else f"exit {end.exit}"
+            return cls(task.name, f"{end.status}, {number}", last_line(folder) or printable(end.reason))
+        return cls(task.name, end.status, printable(end.reason) or last_line(folder))
+
+
+class RunProgress:
+    """Counts a run's tasks.
+
+    Args:
+        name: the sweep's.
+        total: tasks that are run now.
+        done_before: tasks that were done already.
+        folder: gives a task's folder.
+        clock: s, from any start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        done_before: int,
+        folder: Callable[[str], Path],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.total = total
+        self.done_before = done_before
+        self.running: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+        self.failures: deque[Failure] = deque(maxlen=SHOWN_FAILURES)
+        self._folder = folder
+        self._clock = clock
+        self._began = clock()
+
+    def start(self, task: Task) -> None:
+        """Note that a task begins."""
+        self.running[task.name] = self._clock()
+
+    def end(self, task: Task, end: TaskEnd) -> Failure | None:
+        """Note a task's end; return what there is to report if it failed."""
+        self.running.pop(task.name, None)
+        self.counts[end.status] += 1
+        if end.status in ("done", "cancelled"):
+            return None
+        failure = Failure.of(task, end, self._folder(task.name))
+        self.failures.append(failure)
+        return failure
+
+    @property
+    def ended(self) -> int:
+        """How many tasks have ended."""
+        return self.counts.total()
+
+    @property
+    def failed(self) -> int:
+        """How many have ended by themselves and are not done."""
+        return self.ended - self.counts["done"] - self.counts["cancelled"]
+
+    @property
+    def waiting(self) -> int:
+        """How many have not begun."""
+        return self.total - self.ended - len(self.running)
+
+    @property
+    def percent(self) -> int:
+        """How much of the run is over, rounded down."""
+        return 100 * self.ended // self.total if self.total else 100
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Since the run began."""
+        return self._clock() - self._began
+
+    @property
+    def left_seconds(self) -> float | None:
+        """How long the rest may take, at the pace so far; None where no task has ended."""
+        return self.elapsed_seconds * (self.total - self.ended) / self.ended if self.ended else None
+
+    def running_seconds(self) -> list[tuple[str, float]]:
+        """List the running tasks with how long they have run (s), the longest first."""
+        now = self._clock()
+        return [(name, now - began) for name, began in list(self.running.items())]
+
+    def shown_counts(self) -> dict[str, int]:
+        """Count the tasks as they are shown, with what was done before."""
+        counts = {
+            "done": self.counts["done"] + self.done_before,
+            "running": len(self.running),
+            "failed": self.failed,
+            "cancelled": self.counts["cancelled"],
+            "waiting": self.waiting,
+        }
+        return {name: count for name, count in counts.items() if count or name != "cancelled"}
+
+    def line(self) -> str:
+        """Describe all of it in a line."""
+        left = "" if self.left_seconds is None or self.ended == self.total else f", left {duration(self.left_seconds)}"
+        counts = ", ".join(f"{count} {name}" for name, count in self.shown_counts().items())
+        return f"{self.name}: {self.percent}%: {counts}, elapsed {duration(self.elapsed_seconds)}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time such as 1h02m03s."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

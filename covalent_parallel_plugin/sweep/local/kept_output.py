@@ -1,0 +1,84 @@
+"""Keep what a program prints in a file, of more than a limit the first and the last half."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+_COPY_BYTES = 1 << 20
+
+
+class KeptOutput:
+    """The file of a stream. Past the limit its second half is a ring, which `close` puts in order."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self._path = path
+        self._file = FileIO(path, "x+b")
+        self._head = limit_bytes // 2
+        self._ring = limit_bytes - self._head
+        self.total_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Add to it. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            position, room = self._place(self.total_bytes)
+            if self._file.tell() != position:
+                self._file.seek(position)
+            written = self._file.write(view[:room])
+            view = view[written:]
+            self.total_bytes += written
+
+    def close(self) -> None:
+        """Put what is kept in order, with a line between the halves that says what is missing. Raises OSError."""
+        with self._file:
+            if self.total_bytes > self._head + self._ring:
+                self._straighten()
+
+    def __enter__(self) -> KeptOutput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        if offset < self._head:
+            return offset, self._head - offset
+        turned = (offset - self._head) % self._ring
+        return self._head + turned, self._ring - turned
+
+    def _straighten(self) -> None:
+        missing = self.total_bytes - self._head - self._ring
+        oldest, last_part = self._place(self.total_bytes)
+        aside = self._path.with_name(f"{self._path.name}.part")
+        with open(aside, "wb") as made:
+            self._copy(0, self._head, made)
+            line = f"[{missing} bytes are left out here: log_limit is {self._head + self._ring} bytes]\n"
+            self._file.seek(max(self._head - 1, 0))
+            is_whole_line = self._file.read(1) == b"\n" or self._head == 0
+            made.write(("" if is_whole_line else "\n").encode() + line.encode())
+            self._copy(oldest, last_part, made)
+            self._copy(self._head, oldest - self._head, made)
+        aside.replace(self._path)
+
+    def _copy(self, start: int, count: int, target: BinaryIO) -> None:
+        self._file.seek(start)
+        while count and (data := self._file.read(min(count, _COPY_BYTES))):
+            target.write(data)
+            count -= len(data)
+
+
+def last_lines(path: Path, count: int, most_bytes: int = 8192) -> list[str]:
+    """Return the last lines of a file that are not blank; none of one that its program has removed."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]

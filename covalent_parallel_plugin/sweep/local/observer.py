@@ -1,0 +1,26 @@
+"""What a local run reports while it goes on."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from ..journal import TaskEnd
+from ..tasks import Task
+
+StreamName = Literal["stdout", "stderr"]
+
+
+class RunObserver(Protocol):
+    """Whoever shows a run. Its methods are called one at a time, from several threads, and must return soon."""
+
+    def started(self, task: Task) -> None:
+        """A task begins; its further attempts are not reported."""
+
+    def printed(self, task: Task, stream: StreamName, data: bytes) -> None:
+        """A running task has printed something; what does not end a line may continue in the next call."""
+
+    def ended(self, task: Task, end: TaskEnd) -> None:
+        """A task has ended, and the journal says so."""
+
+    def tick(self) -> None:
+        """About four times a second, from the thread that called `LocalRun.run`."""

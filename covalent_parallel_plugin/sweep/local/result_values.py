@@ -1,0 +1,104 @@
+"""Read what a program reported: an object in a file of its folder, or what a pattern finds in its standard output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import mmap
+import re
+from pathlib import Path
+from typing import Any
+
+from ..sweep_file import ResultSource
+from ..values import core_value
+
+MOST_BYTES = 1 << 20
+TEXT_BYTES = 16 << 20
+
+
+class MissingResult(Exception):
+    """There is no result, or it cannot be read; the text says why."""
+
+
+def read_result(source: ResultSource, files: Path, stdout: Path, text_bytes: int = TEXT_BYTES) -> dict[str, Any]:
+    """Return the result of a task that ended with status 0; output above `text_bytes` is not copied into memory.
+
+    Raises:
+        MissingResult: it is not there, or not an object of at most 1 MiB.
+    """
+    if source.pattern is not None:
+        return _search(source.pattern, stdout, text_bytes)
+    name = source.file
+    try:
+        text = _read_inside(files, name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MissingResult(f"{name} is not UTF-8: {error}") from error
+    kind = name.rpartition(".")[2].lower()
+    if kind == "csv":
+        return _csv_row(name, text)
+    if kind == "jsonl":
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise MissingResult(f"{name} is empty")
+        text = lines[-1]
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MissingResult(f"{name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MissingResult(f'{name} holds {_shown(text)}, which is not an object: write {{"name": value}}')
+    return value
+
+
+def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int) -> dict[str, Any]:
+    """Find the last match, as programs print what they improve on again and again."""
+    found: dict[str, str | None] | None = None
+    # a pattern of bytes has names in ASCII only
+    if stdout.stat().st_size <= text_bytes or not pattern.pattern.isascii():
+        for match in pattern.finditer(stdout.read_bytes().decode(errors="replace")):
+            found = match.groupdict()
+    else:
+        flags = pattern.flags & ~re.UNICODE
+        with open(stdout, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as output:
+            for hit in re.compile(pattern.pattern.encode(), flags).finditer(output):
+                groups = hit.groupdict().items()
+                found = {name: None if part is None else part.decode(errors="replace") for name, part in groups}
+    if found is None:
+        raise MissingResult(f"the pattern {pattern.pattern!r} is not in the standard output")
+    return {name: None if text is None else core_value(text).data for name, text in found.items()}
+
+
+def _csv_row(name: str, text: str) -> dict[str, Any]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise MissingResult(f"{name} is not CSV: {error}") from error
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]) or len(set(rows[0])) != len(rows[0]):
+        raise MissingResult(f"{name} is not a header with one row of as many cells below it: it has {len(rows)} rows")
+    return {column: core_value(cell).data for column, cell in zip(*rows, strict=True)}
+
+
+def _read_inside(files: Path, name: str) -> bytes:
+    """Read a file that is really below the folder, and really a file."""
+    try:
+        path = (files / name).resolve(strict=True)
+        if not path.is_relative_to(files.resolve()):
+            raise MissingResult(f"{name} leads out of the task's folder")
+        # a pipe would be waited for
+        if not path.is_file():
+            raise MissingResult(f"{name} is not a file")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise MissingResult(f"{name} was not written") from error
+    except (OSError, RuntimeError) as error:
+        raise MissingResult(f"{name} cannot be read: {error}") from error
+    if len(data) > MOST_BYTES:
+        raise MissingResult(f"{name} has more than {MOST_BYTES} bytes, the most that a result may have")
+    return data
+
+
+def _shown(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 40 else f"{text[:40]}…"

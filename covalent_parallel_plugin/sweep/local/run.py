@@ -1,0 +1,221 @@
+"""Run a sweep's tasks on this machine: some at a time, again where they were lost, until all have ended."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..journal import TaskEnd, end_event, start_event
+from ..sweep_file import StopAfter, SweepFile
+from ..tasks import Launch, LocalPaths, Task
+from .attempt import AttemptSeams, TaskAttempt
+from .interfaces import Backend, EventLog, LaidFile, TaskFolders
+from .observer import RunObserver, StreamName
+from .task_folder import is_full
+
+TICK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended; `stopped` says why not all of its tasks were started, "" if they were or it was cancelled."""
+
+    cancelled: bool
+    stopped: str
+
+
+class LocalRun:
+    """A run of tasks, in order; as many at a time as the file says, or as have CPUs.
+
+    `earlier_attempts` says how many a task has had under its key, `parts` what the journal keeps of that key, `count`
+    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used.
+    """
+
+    def __init__(
+        self,
+        file: SweepFile,
+        tasks: Sequence[Task],
+        launcher: Callable[[Task, LocalPaths, int], Launch],
+        lay_out: Callable[[Task, Launch, Path], Iterable[LaidFile]],
+        out: TaskFolders,
+        journal: EventLog,
+        backend: Backend,
+        observer: RunObserver,
+        secrets: Mapping[str, str],
+        *,
+        earlier_attempts: Callable[[Task], int] = lambda task: 0,
+        parts: Callable[[Task], Mapping[str, str]] = lambda task: {},
+        count: int | None = None,
+        used_machine_hours: float = 0.0,
+    ) -> None:
+        self._file = file
+        self._tasks = iter(tasks)
+        self._waiting = len(tasks)
+        self._slots = max(1, min(parallel_tasks(file), len(tasks)))
+        self._most_failures = failures_allowed(file.stop_after, len(tasks) if count is None else count)
+        self._out = out
+        self._journal = journal
+        self._observer = observer
+        self._earlier_attempts = earlier_attempts
+        self._parts = parts
+        self._used_seconds = used_machine_hours * 3600
+        self._running: dict[str, float] = {}
+        self._failures = 0
+        # One at a time writes to the journal and talks to the observer
+        self._lock = threading.Lock()
+        self._cancel_reader, self._cancel_writer = os.pipe()
+        os.set_blocking(self._cancel_writer, False)
+        self._is_cancelled = False
+        self._stopped = ""
+        self._error: BaseException | None = None
+        self._seams = AttemptSeams(file, launcher, lay_out, out, backend, secrets, self._cancel_reader)
+
+    def run(self) -> RunEnd:
+        """Run the tasks, once, and return when none runs any more.
+
+        Raises:
+            Exception: what the observer or `launcher` raised, or an OSError of OUT other than of a full disk; all
+                tasks have been ended by then.
+        """
+        slots = [threading.Thread(target=self._work, name=f"sweep-{number}") for number in range(self._slots)]
+        for slot in slots:
+            slot.start()
+        try:
+            self._wait(slots)
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            for slot in slots:
+                slot.join()
+            self._close()
+        if self._error is not None:
+            raise self._error
+        return RunEnd(self._is_cancelled, self._stopped)
+
+    def cancel(self) -> None:
+        """End all that runs, and start nothing more; may be called by any thread and by a signal's handler."""
+        self._is_cancelled = True
+        self._end_all()
+
+    def _close(self) -> None:
+        writer, self._cancel_writer = self._cancel_writer, -1
+        os.close(writer)
+        os.close(self._cancel_reader)
+
+    def _end_all(self) -> None:
+        try:
+            os.write(self._cancel_writer, b"x")
+        except OSError:  # the run is over, or this has been called very often
+            return
+
+    def _wait(self, slots: Iterable[threading.Thread]) -> None:
+        for slot in slots:
+            while slot.is_alive():
+                slot.join(TICK_SECONDS)
+                with self._lock:
+                    self._check_machine_hours()
+                    try:
+                        self._observer.tick()
+                    except OSError as error:
+                        if not self._has_filled_disk(error):
+                            raise
+
+    def _work(self) -> None:
+        try:
+            while (task := self._next_task()) is not None:
+                self._run_task(task)
+        except BaseException as error:  # `run` raises it again
+            with self._lock:
+                if not self._has_filled_disk(error):
+                    self._error = self._error or error
+                    self._end_all()
+
+    def _next_task(self) -> Task | None:
+        with self._lock:
+            if self._is_cancelled or self._stopped or self._error is not None:
+                return None
+            task = next(self._tasks, None)
+            if task is not None:
+                self._waiting -= 1
+                self._observer.started(task)
+            return task
+
+    def _run_task(self, task: Task) -> None:
+        number = self._earlier_attempts(task)
+        last = number + 1 + self._file.settings.retries
+        end = None
+        while end is None or (number < last and self._is_retried(end)):
+            number += 1
+            end = self._attempt(task, number)
+        with self._lock:
+            self._journal.append(end_event(task, end, self._parts(task)))
+            if end.status not in ("done", "cancelled"):
+                self._failures += 1
+                if self._failures == self._most_failures and self._waiting:
+                    self._stop(f"stop_after: {self._failures} tasks have failed")
+            self._observer.ended(task, end)
+
+    def _attempt(self, task: Task, number: int) -> TaskEnd:
+        def started(program: Mapping[str, int]) -> None:
+            with self._lock:
+                self._journal.append(start_event(task, number, **program))
+
+        def printed(stream: StreamName, data: bytes) -> None:
+            with self._lock:
+                self._observer.printed(task, stream, data)
+
+        with self._lock:
+            self._running[task.name] = time.monotonic()
+        try:
+            return TaskAttempt(self._seams, task, number, started, printed).run()
+        finally:
+            with self._lock:
+                self._used_seconds += time.monotonic() - self._running.pop(task.name)
+
+    def _is_retried(self, end: TaskEnd) -> bool:
+        if self._is_cancelled or self._stopped:
+            return False
+        return end.status == "lost" or (end.status in ("failed", "killed") and end.exit in self._file.retry_on)
+
+    def _check_machine_hours(self) -> None:
+        now, limit = time.monotonic(), self._file.max_machine_hours
+        used = self._used_seconds + sum(now - began for began in self._running.values())
+        if limit is not None and used >= limit * 3600 and not self._stopped:
+            self._stop(f"max_machine_hours: {limit:g} are used up")
+            self._end_all()
+
+    def _has_filled_disk(self, error: BaseException) -> bool:
+        """Tell whether an error says that the disk is full; then the run is stopped."""
+        if not (isinstance(error, OSError) and is_full(error)):
+            return False
+        self._stop(f"{error.filename or self._out.path}: {error.strerror}: make room, then run again")
+        self._end_all()
+        return True
+
+    def _stop(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
+
+
+def parallel_tasks(file: SweepFile) -> int:
+    """Return how many tasks run at a time: what the file says, else one per `vcpus` CPUs of this machine."""
+    fitting = max(1, int(usable_cpus() / file.settings.vcpus))
+    return min(file.max_parallel or fitting, file.tasks_per_machine or sys.maxsize)
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def failures_allowed(stop_after: StopAfter | None, count: int) -> int | None:
+    """Return after how many failures nothing more is started, None for any number."""
+    if stop_after is None or stop_after.share is None:
+        return None if stop_after is None else stop_after.failures
+    return max(1, math.ceil(round(stop_after.share * count, 6)))

@@ -1,0 +1,42 @@
+"""Remove a sweep's folder: what the sweep made, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from .journal import State
+from .local.container_backend import CLIENTS_FOLDER
+from .out_folder import COPY, DOWNLOADS, INPUT_DIGESTS, MOVED_PREFIX, STANDARD_INPUT_COPY, TRIALS, OutFolder
+from .table import CSV_FILE, JSON_FILE
+
+OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, TRIALS, CLIENTS_FOLDER)
+
+
+def bytes_of(out: OutFolder) -> int:
+    """Return how many bytes the files in a sweep's folder have."""
+    total = 0
+    for folder, _, names in os.walk(out.path):
+        for name in names:
+            path = Path(folder, name)
+            total += path.lstat().st_size if os.path.lexists(path) else 0
+    return total
+
+
+def remove_sweep(out: OutFolder) -> list[str]:
+    """Remove what a sweep made, its journal last, and the folder if nothing else is in it; return what is left.
+
+    Raises:
+        JournalError: the journal cannot be read. OSError: something cannot be removed.
+    """
+    state = State.read(out.journal_path)
+    ours = {*state.ends, *state.running, *OWN}
+    for path in out.path.iterdir():
+        if path.name in ours or path.name.startswith(MOVED_PREFIX):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    out.journal_path.unlink()
+    left = sorted(path.name for path in out.path.iterdir())
+    if not left:
+        out.path.rmdir()
+    return left

@@ -1,0 +1,97 @@
+"""How far a sweep is, from its journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .combinations import Combination
+from .display.run_progress import Failure
+from .journal import State, is_held, reading_ends, task_end
+from .out_folder import OutFolder
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is.
+
+    Attributes:
+        state: "running", "done", "not done", "killed" (its run ended without saying so) or "not run".
+        pid: of the process that runs it, 0 if none does.
+        total: tasks of the last run's file.
+        counts: tasks by status, of those that there are.
+        running: names of the tasks that run now.
+        failures: of the tasks that ended and are not done.
+    """
+
+    name: str
+    sweep_id: str
+    folder: str
+    state: str
+    pid: int
+    total: int
+    counts: Mapping[str, int]
+    running: Sequence[str]
+    failures: Sequence[Failure]
+
+    @classmethod
+    def read(cls, out: OutFolder) -> SweepStatus:
+        """Read it. Raises JournalError."""
+        # Asked first: what ends in between is then in the journal
+        runs = is_running(out)
+        state = State.read(out.journal_path)
+        counts = state.counts()
+        if not runs:
+            counts["waiting"] += counts.pop("running", 0)
+        total = int(state.run["count"]) if state.run else 0
+        return cls(
+            name=state.name,
+            sweep_id=state.sweep_id,
+            folder=str(out.path),
+            state=_state(state, runs, counts, total),
+            pid=state.pid if runs else 0,
+            total=total,
+            counts={status: count for status, count in counts.items() if count},
+            running=list(state.running) if runs else [],
+            failures=_failures(out, state),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        fields = asdict(self)
+        return {
+            "name": fields.pop("name"),
+            "id": fields.pop("sweep_id"),
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()},
+        }
+
+
+def is_running(out: OutFolder) -> bool:
+    """Whether a process holds the sweep's folder. Raises JournalError."""
+    try:
+        return is_held(out.journal_path)
+    except OSError:
+        return False
+
+
+def _state(state: State, runs: bool, counts: Mapping[str, int], total: int) -> str:
+    if runs:
+        return "running"
+    if state.run is None:
+        return "not run"
+    if state.finish is None:
+        return "killed"
+    return "done" if counts.get("done", 0) == total else "not done"
+
+
+def _failures(out: OutFolder, state: State) -> list[Failure]:
+    failures = []
+    with reading_ends(out.journal_path) as reader:
+        for name, recorded in state.ends.items():
+            if recorded.status != "done" and name not in state.stale | state.running.keys():
+                event = reader.event(recorded)
+                task = Task(Combination(event["index"], 0, {}, None), name, recorded.key)
+                failures.append(Failure.of(task, task_end(event), out.task_folder(name)))
+    return failures

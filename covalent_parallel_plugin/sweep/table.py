@@ -1,0 +1,155 @@
+"""The table of a sweep: one row per task with its parameters, how it ended and what it reported, as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from typing import Any
+
+from .combinations import Grid
+from .journal import EndReader, State, TaskEnd, reading_ends, task_end
+from .out_folder import OutFolder
+from .tasks import Task
+
+BEFORE = ("task.index", "task.name")
+AFTER = (
+    "task.status",
+    "task.exit",
+    "task.signal",
+    "task.seconds",
+    "task.attempts",
+    "task.peak_mb",
+    "task.machine",
+    "task.started",
+    "task.ended",
+    "task.folder",
+)
+CSV_FILE = "results.csv"
+JSON_FILE = "results.json"
+
+Row = dict[str, Any]
+
+
+def parameter_names(grids: Iterable[Grid]) -> tuple[str, ...]:
+    """Name the parameters of all grids, in the file's order."""
+    return tuple(dict.fromkeys(name for grid in grids for axis in grid.axes for name in axis.names))
+
+
+def write_tables(out: OutFolder, tasks: Iterable[Task], parameters: Sequence[str], state: State) -> None:
+    """Write results.csv and results.json: a row for each task, of those that have not ended too.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    columns = [*BEFORE, *parameters, *AFTER]
+    taken = frozenset(columns)
+    with ExitStack() as stack:
+        reader = stack.enter_context(reading_ends(out.journal_path))
+        columns += _result_columns(reader, state, taken)
+        csv_file = stack.enter_context(out.written_aside(CSV_FILE))
+        json_file = stack.enter_context(out.written_aside(JSON_FILE))
+        csv_file.write(csv_line(columns))
+        before = "[\n"
+        for row in _rows(tasks, parameters, reader, state, taken):
+            csv_file.write(csv_line([row.get(column) for column in columns]))
+            json_file.write(_encoded(before + json.dumps(row, ensure_ascii=False, allow_nan=False)))
+            before = ",\n"
+        json_file.write(b"[]\n" if before == "[\n" else b"\n]\n")
+
+
+def csv_line(cells: Iterable[Any]) -> bytes:
+    """Write one record as RFC 4180 has it, in UTF-8."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow([_cell(cell) for cell in cells])
+    return _encoded(text.getvalue())
+
+
+def flatten(result: Mapping[str, Any], taken: Collection[str]) -> Row:
+    """Write a result with dots for what is nested; `result.` comes before a name that another column has.
+
+    Lists and empty objects stay values.
+    """
+    row: Row = {}
+    for name, value in _leaves(result, ""):
+        while name in taken or name in row:
+            name = f"result.{name}"
+        row[name] = _json_value(value)
+    return row
+
+
+def _leaves(result: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in result.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _result_columns(reader: EndReader, state: State, taken: Collection[str]) -> list[str]:
+    columns: dict[str, None] = {}
+    for name, end in state.ends.items():
+        if name not in state.stale:
+            columns.update(dict.fromkeys(flatten(reader.event(end).get("result") or {}, taken)))
+    return list(columns)
+
+
+def _rows(
+    tasks: Iterable[Task], parameters: Sequence[str], reader: EndReader, state: State, taken: Collection[str]
+) -> Iterator[Row]:
+    for task in tasks:
+        values = task.combination.values
+        row: Row = {"task.index": task.index, "task.name": task.name}
+        row |= {name: _json_value(values[name].data) if name in values else None for name in parameters}
+        recorded = state.ends.get(task.name)
+        if recorded is None or task.name in state.stale or task.name in state.running:
+            yield row | dict.fromkeys(AFTER) | {"task.status": "waiting"}
+        else:
+            end = task_end(reader.event(recorded))
+            yield row | _ending(task, end) | flatten(end.result or {}, taken)
+
+
+def _ending(task: Task, end: TaskEnd) -> Row:
+    return {
+        "task.status": end.status,
+        "task.exit": end.exit,
+        "task.signal": end.signal,
+        "task.seconds": round(end.seconds, 3),
+        "task.attempts": end.attempts,
+        "task.peak_mb": None if end.peak_mb is None else round(end.peak_mb, 1),
+        "task.machine": end.machine,
+        "task.started": _time(end.started),
+        "task.ended": _time(end.ended),
+        "task.folder": task.name,
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    """Write a time since 1970 (s) as RFC 3339 has it, in UTC; None where there is none."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json_value(value: Any) -> Any:
+    """Return a value that JSON has: not-a-number and infinities are texts, in what is nested too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _json_value(item) for key, item in value.items()}
+    return [_json_value(item) for item in value] if isinstance(value, list) else value
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (bool, list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else value
+
+
+def _encoded(text: str) -> bytes:
+    # What is no text in a program's output stays readable
+    return text.encode("utf-8", "backslashreplace")

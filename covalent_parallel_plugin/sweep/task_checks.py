@@ -1,0 +1,132 @@
+"""What is wrong with the tasks of a sweep, found before any of them starts: placeholders, values, names, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..settings import nearest
+from .combinations import Grid
+from .config_file import is_in_json
+from .mistakes import LocatedText, Location, Mistake
+from .names import NAME_PLACEHOLDERS
+from .placeholders import SWEEP_NAMES, Template
+from .sweep_file import SweepFile
+from .task_files import TaskFiles
+from .values import Value
+
+
+def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
+    """Yield placeholders that stand for nothing, and values that a configuration file cannot hold."""
+    for where, text in _texts(file):
+        yield from _placeholder_mistakes(file, where, text, file.grids, SWEEP_NAMES)
+    for grid in file.grids:
+        if grid.task_name is not None:
+            yield from _placeholder_mistakes(file, "task_name", grid.task_name, [grid], NAME_PLACEHOLDERS)
+        yield from _value_mistakes(grid, file.config)
+
+
+def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
+    """Yield what `files` names and cannot be brought, and templates that cannot be filled in."""
+    yield from files.mistakes
+    for grid in file.grids:
+        values = _trial_values(file, grid)
+        for source in files.sources:
+            try:
+                if source.name in files.templates:
+                    files.templates[source.name].fill(values)
+            except ValueError as error:
+                yield Mistake(
+                    f"files: {source.name} cannot be filled in: {error}; it may use {', '.join(_names(file, [grid]))}",
+                    source.location,
+                )
+
+
+def warnings(file: SweepFile, files: TaskFiles) -> Iterator[str]:
+    """Yield parameters that nothing uses, and placeholders in templates that may be misspelt."""
+    used = {name for _, text in _texts(file) for name in Template.parse(text.text).names}
+    used |= files.names_in_templates
+    used |= {name for grid in file.grids if grid.task_name for name in Template.parse(grid.task_name.text).names}
+    is_all_used = file.flags or file.config
+    unused: dict[str, Location] = {}
+    for grid in () if is_all_used else file.grids:
+        for axis in grid.axes:
+            unused |= {name: axis.location for name in axis.names if name not in used and name not in unused}
+    for name, location in unused.items():
+        place = f"{location.file or file.path.name}:{location}"
+        yield f"{place}: the parameter {name} is used nowhere: write {{{name}}} where it belongs"
+    known = _names(file, file.grids)
+    for template_name, template in files.templates.items():
+        # What Jinja2 does not know is an error
+        for name in template.names if isinstance(template, Template) else ():
+            if name not in known and (near := nearest(name, known)):
+                yield f"{template_name}: {{{name}}} is no parameter and stays: did you mean {{{near}}}?"
+
+
+def _texts(file: SweepFile) -> Iterator[tuple[str, LocatedText]]:
+    """Yield all in which placeholders are filled in, but names, with what it is."""
+    yield from (("command", word) for word in file.command)
+    yield from (("entrypoint", word) for word in file.entrypoint or ())
+    yield from ((f"environment: {name}", text) for name, text in file.environment.items())
+
+
+def _names(file: SweepFile, grids: Iterable[Grid], sweep_names: Iterable[str] = SWEEP_NAMES) -> list[str]:
+    """Return what a placeholder may be called in at least one of the grids."""
+    parameters = dict.fromkeys(name for grid in grids for name in _grid_names(grid))
+    return [*parameters, *(f"inputs.{name}" for name in file.inputs), *sweep_names]
+
+
+def _grid_names(grid: Grid) -> list[str]:
+    return [*grid.names, *(["repeat"] if grid.repeat is not None else [])]
+
+
+def _placeholder_mistakes(
+    file: SweepFile, where: str, text: LocatedText, grids: Iterable[Grid], sweep_names: Iterable[str]
+) -> Iterator[Mistake]:
+    grids = list(grids)
+    is_name = where == "task_name"
+    common = set(_names(file, [], sweep_names)) - ({f"inputs.{name}" for name in file.inputs} if is_name else set())
+    for name in Template.parse(text.text).names:
+        lacking = [grid for grid in grids if name not in common and name not in _grid_names(grid)]
+        if not lacking:
+            continue
+        which = f" in the grid of line {lacking[0].location.line}" if len(lacking) < len(grids) else ""
+        known = [*_grid_names(lacking[0]), *sorted(common)]
+        near = nearest(name, known)
+        remedy = f"did you mean {{{near}}}?" if near else f"there are {', '.join(f'{{{each}}}' for each in known)};"
+        text_itself = f"{{{{{name}}}}} is the text {{{name}}}"
+        yield Mistake(f"{where}: {_why_unknown(name, is_name)}{which}: {remedy} {text_itself}", text.location)
+
+
+def _why_unknown(name: str, is_name: bool) -> str:
+    if name == "repeat":
+        return "{repeat} is there only with `repeat`, how often each combination runs"
+    group, _, key = name.rpartition(".")
+    if is_name and (name in SWEEP_NAMES or group == "inputs"):
+        return f"{{{name}}} is not known yet when tasks are named"
+    return {
+        "": f"{{{name}}} is no parameter",
+        "sweep": f"there is no {{{name}}}",
+        "inputs": f"{{{name}}}: there is no input {key!r}",
+    }[group]
+
+
+def _value_mistakes(grid: Grid, config: str) -> Iterator[Mistake]:
+    for location, values in _all_values(grid) if config == "json" else ():
+        for name, value in values:
+            if not is_in_json(value.data):
+                yield Mistake(
+                    f"parameter {name} is {value.text}, which JSON does not have: write `config: yaml`", location
+                )
+
+
+def _all_values(grid: Grid) -> Iterator[tuple[Location, Iterable[tuple[str, Value]]]]:
+    for axis in grid.axes:
+        yield from ((axis.location, zip(axis.names, row, strict=True)) for row in axis.rows)
+    yield from ((included.location, included.values.items()) for included in grid.include)
+
+
+def _trial_values(file: SweepFile, grid: Grid) -> dict[str, str]:
+    """Return a value for each placeholder: the grid's first combination, and others of the right form."""
+    values = dict.fromkeys(_names(file, []), "/") | {"sweep.index": "0", "sweep.count": "1", "repeat": "0"}
+    values |= {name: value.text for axis in grid.axes for name, value in zip(axis.names, axis.rows[0], strict=True)}
+    return {name: text for name, text in values.items() if name != "repeat" or grid.repeat is not None}
