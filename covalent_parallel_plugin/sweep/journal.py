@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,8 @@ from typing import Any, BinaryIO, Literal, get_args
 from ..errors import ParallelError
 from .tasks import Pinned, PinnedImage, SweepTask
 
+# Longer than a look at the lock takes
+LOOK_SECONDS = 0.4
 Status = Literal["done", "failed", "killed", "timeout", "idle", "no-result", "lost", "refused", "cancelled", "waiting"]
 
 
@@ -213,7 +216,7 @@ class Journal:
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             with open(descriptor, "rb", closefd=False) as file:
                 state = State._of(path, file)
             size = _whole_lines(descriptor)
@@ -248,6 +251,18 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lock(descriptor: int) -> None:
+    """Hold a file alone. Raises BlockingIOError where another process does, and not only for a look (`is_held`)."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_SECONDS / 20)
 
 
 def is_held(path: Path) -> bool:

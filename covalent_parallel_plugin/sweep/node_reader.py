@@ -28,6 +28,8 @@ class NodeReader:
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
+        # What mistyped names most likely mean
+        self.meant: set[str] = set()
         self._compared = 0
 
     def mistake(self, where: yaml.Node | Location | None, text: str) -> None:
@@ -40,6 +42,8 @@ class NodeReader:
         if self._compared > _MOST_COMPARED:
             return ""
         near = nearest(name, names) if len(name) <= _LONGEST_NAME else None
+        if near:
+            self.meant.add(near)
         return f" (did you mean {near!r}?)" if near else f": use one of {', '.join(islice(names, _NAMES_SHOWN))}"
 
     def fields(

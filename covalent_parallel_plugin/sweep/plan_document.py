@@ -88,5 +88,6 @@ def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> It
             yield f"{name:<8} {sample['name']}"
             yield f"         {shown_command(sample['command'])}"
             yield f"         {sample['folder']}"
-    yield f"at most  {bound}"
+    if plan.to_run:
+        yield f"at most  {bound}"
     yield from reason_lines(plan)

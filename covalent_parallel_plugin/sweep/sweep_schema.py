@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
-from ..settings import OPTIONS, nearest
+from ..settings import OPTIONS
 from ..settings.machine_sizes import MAX_TASKS_PER_MACHINE
 from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
 from .combinations import Grid, count, size_text, unmatched
@@ -43,8 +43,6 @@ NAME_LENGTH = 40
 _NAME = re.compile(rf"[a-z0-9][a-z0-9-]{{0,{NAME_LENGTH - 1}}}")
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *%")
 _MIB = 2**20
-# Of mistyped keys, which take time
-MOST_LOOKUPS = 20
 _FLAGS = {"true": "joined", "false": "", "separate": "separate"}
 # Without an image there is nothing that these could be about
 _IMAGE_ONLY = ("entrypoint", "workdir", "outputs", "pull")
@@ -173,7 +171,8 @@ class _SweepReader(NodeReader):
         for name in sorted(environment.keys() & secrets.keys()):
             self.mistake(environment[name].location, f"environment and secrets both set {name}: leave it out in one")
         grids = self._grids(root, bool(numbers["bundle"]))
-        self.has_all_names = bool(grids) and not self._may_miss_names(root)
+        # A mistyped key may be one that names parameters or inputs
+        self.has_all_names = bool(grids) and not self.meant & {*GRID_KEYS, "grids", "inputs"}
         return SweepFile(
             path=Path.cwd() / self._path,
             text=self._data,
@@ -205,11 +204,6 @@ class _SweepReader(NodeReader):
             after=tuple(self._field("after", lambda reader, node: reader.texts(node, "after"), [])),
             locations={key: location_of(node) for key, node in self._fields.items()},
         )
-
-    def _may_miss_names(self, root: yaml.MappingNode) -> bool:
-        """Whether a mistyped key may be one that names parameters or inputs."""
-        unknown = [key.value for key, _ in root.value if isinstance(key, yaml.ScalarNode) and key.value not in KEYS]
-        return any(nearest(key, KEYS) in (*GRID_KEYS, "grids", "inputs") for key in unknown[:MOST_LOOKUPS])
 
     def _field(self, key: str, read: Callable[[NodeReader, yaml.Node], _Read], default: _Read) -> _Read:
         return read(self, self._fields[key]) if key in self._fields else default

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import resource
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from covalent_parallel_plugin.sweep.journal import (
     State,
     TaskEnd,
     end_event,
+    is_held,
     pinned_event,
     reading_ends,
     start_event,
@@ -128,6 +132,25 @@ def test_one_process_holds_it(path: Path) -> None:
     with Journal.open(path), pytest.raises(JournalHeldError):
         Journal.open(path)
     Journal.open(path).close()
+
+
+def test_a_look_at_the_lock_keeps_nobody_from_holding_it(path: Path) -> None:
+    Journal.open(path).close()
+    looked = threading.Event()
+
+    def look() -> None:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            looked.set()
+            time.sleep(0.02)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    looked.wait()
+    with Journal.open(path):
+        assert is_held(path)
+    looker.join()
+    assert not is_held(path)
 
 
 FULL_DISK = """
