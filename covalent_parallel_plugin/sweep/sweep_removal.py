@@ -48,4 +48,4 @@ def _remove(path: Path) -> None:
     # Not shutil's function, for which folders can be too deep
     ended = subprocess.run(["rm", "-rf", "--", path], capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise OSError(errno.EACCES, ended.stderr.strip().splitlines()[0], str(path))
+        raise OSError(errno.EACCES, ended.stderr.strip().splitlines()[0].rpartition(": ")[2], str(path))
