@@ -224,7 +224,7 @@ class HoursBound:
 
     def __str__(self) -> str:
         attempts = f" x {self.attempts} attempts" if self.attempts > 1 else ""
-        return f"{self.tasks} tasks x {self.limit_seconds:g} s{attempts} = {self.hours:,.4g} machine-hours"
+        return f"{self.tasks} {'task' if self.tasks == 1 else 'tasks'} x {self.limit_seconds:g} s{attempts} = {self.hours:,.4g} machine-hours"
 
 
 def reason_lines(plan: Plan) -> Iterator[str]:

@@ -129,8 +129,12 @@ class SweepRun:
         self.plan = planner.plan(self._all, self._wanted)
         self.bound = check_bound(self._opened, self.plan, self.state.used_hours)
 
-    def begin(self) -> None:
-        """Enter the run in the journal and the index, with a copy of the file. Raises OSError."""
+    def begin(self) -> str:
+        """Enter the run in the journal and the index, with a copy of the file; return a warning, or "".
+
+        Raises:
+            OSError: OUT cannot be written to.
+        """
         if self.plan.moved:
             self._out.rename_folders(self.plan.moved)
             self._journal.append({"event": "moved", "names": self.plan.moved})
@@ -153,7 +157,11 @@ class SweepRun:
             if data is not None:
                 with self._out.written_aside(name) as file:
                     file.write(data)
-        self._index.add(self.state.sweep_id, self._file.name, self._out)
+        try:
+            self._index.add(self.state.sweep_id, self._file.name, self._out)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}: commands find this sweep by its folder only"
+        return ""
 
     def local_run(self, observer: RunObserver) -> LocalRun:
         """Return what runs the tasks."""

@@ -302,6 +302,13 @@ def test_an_image_that_was_built_here_needs_no_registry(engine: str, image: str)
         subprocess.run([engine, "untag", f"localhost/{name}", f"localhost/{name}"], check=True)
 
 
+@pytest.mark.parametrize("name", ["localhost/built-nowhere:1", "built-nowhere:1"])
+def test_an_image_that_was_not_built_yet_says_how(engine: str, name: str) -> None:
+    with pytest.raises(ImagePullError) as raised:
+        pin_image(ContainerEngine(engine), name, "missing")
+    assert str(raised.value).endswith(f": build it with `{engine} build -t {name} FOLDER`, or correct the name")
+
+
 @pytest.mark.parametrize("pull", ["always", "missing"])
 def test_an_image_that_cannot_be_pulled_is_named_with_the_registrys_words(engine: str, pull: Any) -> None:
     with pytest.raises(ImagePullError) as raised:

@@ -15,6 +15,7 @@ from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lin
 from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
 from covalent_parallel_plugin.sweep.result_changes import has_changed
 from covalent_parallel_plugin.sweep.run_sweep import check_bound
+from covalent_parallel_plugin.sweep.sweep_status import is_running
 from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
@@ -40,6 +41,8 @@ def plan(
     later = [mistake.text for mistake in unfinished_sweeps(opened.file, SweepsIndex.of(os.environ))]
     if has_changed(opened.file, state):
         later.append("result has changed: a run reads the results of what is done anew")
+    if state.run and is_running(opened.out):
+        later.append("a run is under way: what it has begun counts as interrupted here")
     for warning in (*opened.warnings, *later):
         click.echo(f"warning: {warning}", err=True)
     tasks = opened.tasks_as_of(state)

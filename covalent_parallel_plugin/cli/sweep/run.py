@@ -57,7 +57,8 @@ def run(
             sweep = SweepRun(opened, journal, os.environ)
             sweep.prepare(RunRequest(only, first, again == "all"), keep_image)
             _announce(sweep, yes)
-            sweep.begin()
+            if warning := sweep.begin():
+                click.echo(f"warning: {warning}", err=True)
             outcome = _run(sweep, opened, follow)
     except OSError as error:
         remedy = ": make room, then run again; what is done stays so" if is_full(error) else ""

@@ -92,4 +92,6 @@ def _refusal(engine: str, image: str, name: str, errors: str) -> str:
     text = f"image {image!r} cannot be pulled: {words}"
     if any(word in errors.lower() for word in _LOGIN):
         text += f": log in with `{engine} login {registry_of(name)}`, or correct the name"
+    elif registry_of(name) == "localhost" or _is_short(image):
+        text += f": build it with `{engine} build -t {image} FOLDER`, or correct the name"
     return text
