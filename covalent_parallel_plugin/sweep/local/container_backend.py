@@ -98,7 +98,7 @@ class TaskContainers:
         """Give the outputs to the caller, and find out what the engine says. Raises OSError."""
         client = self._client_folder(start)
         self._take_over(start.files)
-        unshare_files(self._shared.pop(start.folder, ()))
+        unshare_files(start.files, self._shared.pop(start.folder, ()))
         assert isinstance(process, ContainerProcess)
         has_run = (client / "pid").exists()
         is_out_of_memory = (client / "oom").exists()
