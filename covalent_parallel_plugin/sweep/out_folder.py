@@ -20,6 +20,7 @@ COPY = "sweep.yaml"
 STANDARD_INPUT_COPY = ".standard-input"
 INPUT_DIGESTS = ".input-digests.json"
 DOWNLOADS = ".inputs"
+STAGED_FILES = ".files"
 TRIALS = ".try"
 MOVED_PREFIX = ".moved-"
 # How long a process that has just made the journal may take to write its first line

@@ -13,12 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_runs import SWEEP_ID, Sweep, located, python
+from local_runs import SWEEP_ID, Brought, Sweep, located, python
 
 from covalent_parallel_plugin.containers.local_process import LocalProcess
 from covalent_parallel_plugin.containers.ownership import started_ticks
