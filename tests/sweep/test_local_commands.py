@@ -351,6 +351,12 @@ def test_groups_of_a_killed_run_are_ended_and_no_others(tmp_path: Path) -> None:
 
 
 def test_memory_is_measured(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *python("x = b'x' * 150_000_000"))
+    sweep = Sweep(tmp_path, *python("x = b'x' * 600_000_000"))
     sweep.run()
-    assert sweep.end.peak_mb is not None and sweep.end.peak_mb > 140
+    assert sweep.end.peak_mb is not None and sweep.end.peak_mb > 550
+
+
+def test_memory_that_may_be_our_own_is_not_reported(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "true")
+    sweep.run()
+    assert sweep.end.peak_mb is None
