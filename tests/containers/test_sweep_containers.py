@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -227,9 +228,12 @@ def test_a_container_out_of_memory_says_what_to_raise(make_sweep: MakeSweep) -> 
     assert sweep.end.reason == "out of memory: raise memory"
 
 
-def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
-    make_sweep: MakeSweep, engine: str, sweep_id: str
+@pytest.mark.parametrize("part", ["client", "monitor"])
+def test_a_container_whose_client_or_monitor_is_killed_is_lost_and_tried_again(
+    make_sweep: MakeSweep, engine: str, sweep_id: str, part: str
 ) -> None:
+    if part == "monitor" and engine != "podman":
+        pytest.skip("docker's monitor is not a process of the client's")
     code = "import time; print({attempt}, flush=True); time.sleep(60 if {attempt} == 1 else 0)"
     sweep = make_sweep(*python(code), options={"retries": 1})
     thread = threading.Thread(target=sweep.run)
@@ -237,9 +241,14 @@ def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
     deadline = time.monotonic() + 30
     while not sweep.memory.output and time.monotonic() < deadline:
         time.sleep(0.05)
-    kill_clients(LABEL, lambda value: value == sweep_id)
+    if part == "client":
+        kill_clients(LABEL, lambda value: value == sweep_id)
+    else:
+        words = ["inspect", "--format={{.State.ConmonPid}}", *containers(engine, sweep_id)]
+        os.kill(int(ContainerEngine(engine).call(*words).stdout), signal.SIGKILL)
     thread.join(60)
     assert (sweep.end.status, sweep.end.attempts) == ("done", 2)
+    assert containers(engine, sweep_id) == []
     assert sweep.text("attempt-0/stdout.txt") == "1\n" and sweep.text("stdout.txt") == "2\n"
     assert '"status": "lost"' in sweep.text("attempt-0/task.json")
 

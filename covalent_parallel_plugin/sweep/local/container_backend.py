@@ -107,7 +107,7 @@ class TaskContainers:
         if exit_code in _OF_ENGINE and not has_run and (words or self._engine.name == "podman"):
             return ProgramEnd(exit_code, refused=words or "the container could not be started")
         if process.was_lost:
-            return ProgramEnd(exit_code, lost=f"{self._engine.name}'s client was killed")
+            return ProgramEnd(exit_code, lost=f"{self._engine.name}'s client or monitor was killed")
         return ProgramEnd(exit_code, is_out_of_memory=is_out_of_memory)
 
     def _name(self, start: TaskStart) -> str:
