@@ -27,3 +27,11 @@ def test_files_that_are_edited_during_a_run_are_brought_as_they_were(sweep: Swee
     assert "files changed" in sweep("plan", "art.yaml").stdout
     sweep("clean", "art", "--yes")
     assert not (sweep.folder / "art").exists()
+
+
+def test_a_table_that_does_not_fit_says_to_make_room(sweep: SweepCommand) -> None:
+    sweep.write("command: ['true']\nparameters: {i: [0, 1]}\nflags: true\n")
+    sweep("run", "art.yaml", "--local")
+    (sweep.folder / "art" / ".results.csv.part").symlink_to("/dev/full")
+    ended = sweep("run", "art.yaml", "--local", "--again", "all", status=1)
+    assert "No space left on device: make room, then run again" in ended.stderr

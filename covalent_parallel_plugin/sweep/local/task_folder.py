@@ -22,6 +22,7 @@ FILES = "files"
 _ATTEMPT = re.compile(r"attempt-([0-9]+)")
 # More names of what was left than this help nobody
 NAMED = 100
+FULL_REMEDY = ": make room, then run again"
 
 
 def make_folder(folder: Path) -> Path:
