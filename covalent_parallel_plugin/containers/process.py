@@ -22,11 +22,15 @@ _DEATH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class PreparedClient:
-    """The arguments, environment and folder that the engine's client is started with."""
+    """The arguments, environment, folder and descriptors that the engine's client is started with.
+
+    The descriptors are closed here once it has been started, or will not be.
+    """
 
     words: Sequence[str]
     environment: Mapping[str, str]
     folder: str
+    descriptors: Sequence[int] = ()
 
 
 class ContainerProcess:
@@ -133,12 +137,21 @@ class ContainerProcess:
 
     def _run(self) -> int:
         prepared = self._prepare()
-        with self._lock:
-            if self._told is not None:
-                return 128 + self._told
-            child = self._child = self._engine.start(
-                list(prepared.words), prepared.environment, prepared.folder, self._out, self._err
-            )
+        try:
+            with self._lock:
+                if self._told is not None:
+                    return 128 + self._told
+                child = self._child = self._engine.start(
+                    list(prepared.words),
+                    prepared.environment,
+                    prepared.folder,
+                    self._out,
+                    self._err,
+                    prepared.descriptors,
+                )
+        finally:
+            for descriptor in prepared.descriptors:
+                os.close(descriptor)
         status = child.wait()
         # podman, whose client removes the container, says so too where a container's monitor is gone
         is_left = status == NOT_FOUND and self._engine.is_there(self._name)

@@ -157,6 +157,28 @@ print(open('{inputs.base}/file').read(), json.dumps([os.environ[n] for n in ('MO
     assert list((tmp_path / "base").iterdir()) == [tmp_path / "base" / "file"]
 
 
+def test_a_secret_is_in_no_file_and_no_command_line_while_it_is_used(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    code = """
+import os, pathlib, time
+print('TOKEN' in os.environ, flush=True)
+while not pathlib.Path('{folder}/go').exists():
+    time.sleep(0.05)
+"""
+    sweep = make_sweep(*python(code), secrets={"TOKEN": "name"})
+    sweep.secrets = {"TOKEN": "s3cret"}
+    thread = threading.Thread(target=sweep.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not sweep.memory.output and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "out/x=0/files/go").touch()
+    thread.join(60)
+    assert sweep.end.status == "done" and sweep.text("stdout.txt") == "True\n"
+    assert found == [] and "s3cret" not in lines
+
+
 def test_a_container_past_its_time_is_ended(make_sweep: MakeSweep) -> None:
     code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); print(1); time.sleep(60)"
     sweep = make_sweep(*python(code), options={"time_limit": 2})

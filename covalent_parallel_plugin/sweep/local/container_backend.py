@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...containers.cleanup import remove_containers_of
@@ -121,13 +122,12 @@ class TaskContainers:
         client.mkdir(mode=0o700, parents=True)
         outer = dict(os.environ)
         variables = sort_variables(start.environment, outer)
-        variables_file = client / "variables"
-        variables_file.write_text("".join(f"{line}\n" for line in variables.lines))
         entrypoint = start.launch.entrypoint
         settings = self._file.settings
         words = [*self._words, *([f"--pidfile={client / 'pid'}"] if self._engine.name == "podman" else [])]
         if entrypoint == ():
             words.append("--entrypoint=")
+        variables_file = _nameless_file(client, variables.lines)
         arguments = run_arguments(
             self._engine.name,
             ContainerSpec(
@@ -142,11 +142,11 @@ class TaskContainers:
             ContainerIdentity(name, self._sweep_id, LABEL),
             binds=task_binds(self._file, start.files, self._inputs),
             variables=variables,
-            variables_file=str(variables_file),
+            variables_file=f"/dev/fd/{variables_file}",
             cpus=os.cpu_count() or 1,
             passes_streams=self._engine.passes_streams,
         )
-        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(client))
+        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(client), (variables_file,))
 
     def _take_over(self, files: Path) -> None:
         user, group = caller_ids()
@@ -160,6 +160,14 @@ class TaskContainers:
                 ended = self._engine.call("unshare", *words, str(files))
                 if ended.returncode:
                     raise OSError(f"{files} cannot be given to you: {ended.stderr.strip()}")
+
+
+def _nameless_file(folder: Path, lines: Iterable[str]) -> int:
+    """Write lines to a file that has no name, so that secrets stay nowhere; return a descriptor to read them by."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        file.seek(0)
+        return os.dup(file.fileno())
 
 
 def engine_error(engine: str, errors: Sequence[str]) -> str:
