@@ -223,7 +223,7 @@ class SweepRun:
 
     def _remove_leftovers(self) -> None:
         if isinstance(self._backend, TaskContainers):
-            self._backend.remove_leftovers()
+            self._backend.remove_leftovers(map(self._out.task_folder, self.state.running))
         groups = {event["pid"]: event["started_ticks"] for event in self.state.running.values() if "pid" in event}
         end_groups(groups, self.state.sweep_id)
 

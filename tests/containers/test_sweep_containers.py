@@ -302,11 +302,16 @@ from covalent_parallel_plugin.sweep.tasks import PinnedImage
 out = Path({str(tmp_path / "killed")!r}) / sys.argv[1]
 out.mkdir(parents=True)
 backend = TaskContainers(ContainerEngine({engine!r}), sweep_file(), {pinned!r}, sys.argv[1], out, {{}})
-Sweep(out, "sleep", "60", tasks=2, backend=backend).run()
+words = ["sh", "-c", "touch {{folder}}/made; chown 10001 {{folder}}/made; sleep 60"]
+Sweep(out, *words, tasks=2, backend=backend).run()
 """
     children = [subprocess.Popen([sys.executable, "-c", script, name]) for name in (sweep_id, other)]
     deadline = time.monotonic() + 60
-    while any(len(containers(engine, name)) < 2 for name in (sweep_id, other)):
+    folders = [tmp_path / "killed" / sweep_id / task for task in ("x=0", "x=1")]
+    made = [folder / "files" / "made" for folder in folders]
+    while not all(path.exists() and path.stat().st_uid != os.getuid() for path in made) or any(
+        len(containers(engine, name)) < 2 for name in (sweep_id, other)
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     for child in children:
@@ -316,7 +321,9 @@ Sweep(out, "sleep", "60", tasks=2, backend=backend).run()
         TaskContainers(ContainerEngine(engine), sweep_file(), pinned, name, tmp_path / "killed" / name, {})
         for name in (sweep_id, other)
     )
-    mine.remove_leftovers()
+    mine.remove_leftovers(folders)
+    assert [path.stat().st_uid for path in made] == [os.getuid()] * 2
+    assert not any(path.parent.stat().st_mode & 0o077 for path in made)
     assert containers(engine, sweep_id) == [] and len(containers(engine, other)) == 2
     assert list((tmp_path / "killed" / sweep_id).glob(".*")) == []
     others.remove_leftovers()

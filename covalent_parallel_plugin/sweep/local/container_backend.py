@@ -28,7 +28,7 @@ from ..tasks import LocalPaths, PinnedImage
 from .hand_command import INPUTS_FOLDER, TASK_FOLDER, caller_ids, engine_words, task_binds
 from .interfaces import ProgramEnd, TaskStart
 from .plain_command import program_paths
-from .task_folder import has_foreign_owner, share_files, take_ownership, unshare_files
+from .task_folder import has_foreign_owner, restore_folder, share_files, take_ownership, unshare_files
 
 LABEL = "covalent-parallel-sweep"
 NAME_PREFIX = "covalent-parallel-sweep"
@@ -69,10 +69,20 @@ class TaskContainers:
             self._words.append("--log-driver=none")
         self._shared: dict[Path, list[tuple[Path, int]]] = {}
 
-    def remove_leftovers(self) -> None:
-        """Remove what a run that was killed has left: this sweep's containers, and no others. Raises OSError."""
+    def remove_leftovers(self, folders: Iterable[Path] = ()) -> None:
+        """Remove what a run that was killed has left: this sweep's containers, and no others.
+
+        What they wrote into the folders of their tasks becomes the caller's, and closed to others. Raises OSError.
+        """
         remove_containers_of(self._engine, LABEL, self._sweep_id)
         shutil.rmtree(self._clients, ignore_errors=True)
+        for folder in folders:
+            # a link in their place could lead anywhere
+            if not folder.is_symlink() and folder.is_dir():
+                files = restore_folder(folder)
+                self._take_over(files)
+                # files in it may still be as open as their container needed them
+                files.chmod(0o700)
 
     def close(self) -> None:
         """Remove what the engine's clients needed."""
