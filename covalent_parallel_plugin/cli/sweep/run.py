@@ -16,7 +16,7 @@ from covalent_parallel_plugin.cli.sweep.file_options import file_options
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
-from covalent_parallel_plugin.sweep.local.task_folder import is_full
+from covalent_parallel_plugin.sweep.local.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
 from covalent_parallel_plugin.sweep.run_sweep import RunOutcome, SweepRun
@@ -61,7 +61,7 @@ def run(
                 click.echo(f"warning: {warning}", err=True)
             outcome = _run(sweep, opened, follow)
     except OSError as error:
-        remedy = ": make room, then run again; what is done stays so" if is_full(error) else ""
+        remedy = FULL_REMEDY if is_full(error) else ""
         raise click.ClickException(f"{error.filename or opened.out.path}: {error.strerror or error}{remedy}") from error
     _print(_summary(outcome, sweep, opened))
     if outcome.is_interrupted:
