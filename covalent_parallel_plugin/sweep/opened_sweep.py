@@ -103,7 +103,7 @@ class OpenedSweep:
         if draft.file is None:
             raise SweepFileError(str(path), draft.mistakes)
         file, tasks = draft.file, SweepTasks(draft.file, Pinned())
-        mistakes, warnings = tasks.check(draft.has_all_names)
+        mistakes, warnings = tasks.check(draft.has_all_names, draft.has_all_values)
         if draft.mistakes or mistakes:
             raise SweepFileError(str(path), [*draft.mistakes, *mistakes])
         folder = OutFolder(out if out is not None else Path(file.name))

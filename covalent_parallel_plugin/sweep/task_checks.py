@@ -25,9 +25,8 @@ def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
         yield from _value_mistakes(grid, file.config)
 
 
-def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
-    """Yield what `files` names and cannot be brought, and templates that cannot be filled in."""
-    yield from files.mistakes
+def template_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
+    """Yield templates among `files` that cannot be filled in."""
     for grid in file.grids:
         values = _trial_values(file, grid)
         for source in files.sources:
