@@ -143,8 +143,9 @@ def _parameters(reader: NodeReader, node: yaml.Node, files: ParameterFiles) -> l
 
 
 def _mapping(reader: NodeReader, node: yaml.Node) -> list[AxisDraft] | None:
-    axes, are_named = [], isinstance(node, yaml.MappingNode)
-    for name, values in reader.pairs(node, "parameters"):
+    axes, pairs = [], reader.pairs(node, "parameters")
+    are_named = isinstance(node, yaml.MappingNode) and len(pairs) == len(node.value)
+    for name, values in pairs:
         problem = name_problem(name.text)
         if problem:
             reader.mistake(name.location, problem)

@@ -124,7 +124,7 @@ class SweepTasks:
         """Return 8 hex digits of the digest of each part of a task's key, by the names in `keys.PARTS`."""
         return self._keys[task.combination.grid].parts(task.combination, key_texts(task.combination))
 
-    def check(self, has_all_names: bool = True, has_all_values: bool = True) -> tuple[list[Mistake], list[str]]:
+    def check(self, has_all_names: bool = True, has_all_values: bool = True) -> tuple[list[Mistake], list[Mistake]]:
         """Return what is wrong with the tasks, and what is odd about them.
 
         Where mistakes of the file itself leave out names of parameters or inputs, placeholders are not checked; where

@@ -69,6 +69,7 @@ def test_names_of_rows_are_known_where_a_row_is_wrong(tmp_path: Path) -> None:
     [
         "parameters: [g]",
         "parameters: {1g: 1}",
+        "parameters: {<<: {g: 1}}",
         "parameters: {file: rows.txt}",
         "parameters: {file: rows.csv}",
         "parametres: {g: 1}",
@@ -87,3 +88,40 @@ def test_names_are_not_compared_where_values_are_missing(tmp_path: Path) -> None
     assert mistakes(tmp_path, text) == [
         "sweep.yaml:2:32: an entry of 'i' is a list: a list holds plain values only",
     ]
+
+
+def opened_warnings(folder: Path, text: str, *overrides: str) -> list[str]:
+    (folder / "sweep.yaml").write_text(text)
+    opened = OpenedSweep.open(FileRequest(folder / "sweep.yaml", overrides), {}, SavedInput())
+    return [line.replace(f"{folder}/", "") for line in opened.warnings]
+
+
+def test_options_of_batch_are_named_where_they_change_nothing(tmp_path: Path) -> None:
+    text = "resources: {spot: true, vcpus: 1, memory: 100, priority: 3, machine_type: n2-standard-4}\n"
+    assert opened_warnings(tmp_path, f"image: a\n{text}") == [
+        "sweep.yaml:2:12: resources: on this machine machine_type, spot, priority count on Google Batch only"
+    ]
+    assert opened_warnings(tmp_path, f"command: a\n{text}") == [
+        "sweep.yaml:2:12: resources: on this machine memory, machine_type, spot, priority have no effect without image"
+    ]
+    # Its GPUs are passed on
+    assert not opened_warnings(tmp_path, "image: a\nresources: {machine_type: a2-highgpu-1g}\n")
+
+
+def test_a_warning_of_an_option_of_the_command_line_names_it(tmp_path: Path) -> None:
+    assert opened_warnings(tmp_path, "command: a\n", "parameters.g=1") == [
+        "sweep.yaml: --set parameters.g=1: the parameter g is used nowhere: write {g} where it belongs"
+    ]
+
+
+def test_of_very_many_unknown_placeholders_some_are_named(tmp_path: Path) -> None:
+    words = ", ".join(f'"{{b{number}}}"' for number in range(90_000))
+    found = mistakes(tmp_path, f"command: [{words}]\nparameters: {{a: 1}}\n")
+    assert len(found) == 100
+    assert found[0].startswith("sweep.yaml:1:11: command: {b0} is no parameter: there are {a}, ")
+
+
+def test_of_very_many_parameters_some_are_named(tmp_path: Path) -> None:
+    parameters = "".join(f" k{number}: 1\n" for number in range(40_000))
+    (line,) = mistakes(tmp_path, f"command: echo {{a}}\nparameters:\n{parameters}")
+    assert line.endswith("{k58}, {k59}; {{a}} is the text {a}")
