@@ -17,7 +17,7 @@ from .combinations import Axis, Grid, GridSize, Pattern
 from .mistakes import LocatedText, Location
 from .node_reader import NodeReader, kind_of
 from .parameter_rows import DELIMITERS, JSON_LINES, MAX_BYTES, name_problem, read_rows
-from .values import shown
+from .values import core_value, shown
 from .yaml_nodes import location_of, read_nodes, value_of
 
 GRID_KEYS = ("parameters", "zip", "exclude", "include", "repeat", "task_name")
@@ -28,7 +28,13 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True)
 class GridDraft:
-    """A grid whose values are not made yet."""
+    """A grid whose values are not made yet.
+
+    Attributes:
+        order: the parameters' names in the file's order.
+        has_names: whether no name is missing.
+        is_right: whether the values can be made.
+    """
 
     axes: tuple[AxisDraft, ...]
     exclude: tuple[Pattern, ...]
@@ -37,6 +43,8 @@ class GridDraft:
     task_name: LocatedText | None
     location: Location
     order: tuple[str, ...]
+    has_names: bool
+    is_right: bool
 
     @property
     def size(self) -> GridSize:
@@ -47,6 +55,11 @@ class GridDraft:
         """Return the grid with its values."""
         axes = tuple(Axis(axis.names, axis.rows(), axis.location) for axis in self.axes)
         return Grid(axes, self.exclude, self.include, self.repeat, self.task_name, self.location, self.order)
+
+    def outline(self) -> Grid:
+        """Return the grid with empty values, of which the names only are to be used."""
+        axis = Axis(self.order, [(core_value(""),) * len(self.order)], self.location)
+        return Grid((axis,), (), (), self.repeat, self.task_name, self.location)
 
 
 class ParameterFiles:
@@ -79,13 +92,14 @@ class ParameterFiles:
 def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Location, files: ParameterFiles) -> GridDraft:
     """Return a grid; what is wrong is left out of it, and noted."""
     before = len(reader.mistakes)
-    axes = _parameters(reader, fields["parameters"], files) if "parameters" in fields else []
-    are_right = len(reader.mistakes) == before
-    order = tuple(name for axis in axes for name in axis.names)
+    read = _parameters(reader, fields["parameters"], files) if "parameters" in fields else []
+    axes = read or []
     # Names are not known where parameters could not be read
-    lengths = {name: axis.count for axis in axes for name in axis.names} if are_right else None
+    lengths = {name: axis.count for axis in axes for name in axis.names} if read is not None else None
+    order = tuple(name for axis in axes for name in axis.names)
     if "zip" in fields:
         axes = _zip(reader, fields["zip"], axes, lengths)
+    is_right = len(reader.mistakes) == before
     exclude, include = (
         [
             pattern
@@ -94,9 +108,20 @@ def read_grid(reader: NodeReader, fields: dict[str, yaml.Node], location: Locati
         ]
         for key in ("exclude", "include")
     )
-    repeat = reader.by_rule(fields["repeat"], "repeat", whole_number(least=1)) if "repeat" in fields else None
+    # A wrong number still makes the placeholder known
+    repeat = reader.by_rule(fields["repeat"], "repeat", whole_number(least=1)) or 1 if "repeat" in fields else None
     task_name = reader.text(fields["task_name"], "task_name") if "task_name" in fields else None
-    return GridDraft(tuple(axes), tuple(exclude), tuple(include), repeat, task_name, location, order)
+    return GridDraft(
+        axes=tuple(axes),
+        exclude=tuple(exclude),
+        include=tuple(include),
+        repeat=repeat,
+        task_name=task_name,
+        location=location,
+        order=order,
+        has_names=lengths is not None,
+        is_right=is_right,
+    )
 
 
 def lengths_text(axes: Iterable[AxisDraft | Axis]) -> str:
@@ -108,7 +133,8 @@ def lengths_text(axes: Iterable[AxisDraft | Axis]) -> str:
     return ", ".join(texts) or "none"
 
 
-def _parameters(reader: NodeReader, node: yaml.Node, files: ParameterFiles) -> list[AxisDraft]:
+def _parameters(reader: NodeReader, node: yaml.Node, files: ParameterFiles) -> list[AxisDraft] | None:
+    """Return the axes, those that are wrong with no values; None where a name may be missing."""
     if isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["file"]:
         name = node.value[0][1]
         if isinstance(name, yaml.ScalarNode):
@@ -116,44 +142,43 @@ def _parameters(reader: NodeReader, node: yaml.Node, files: ParameterFiles) -> l
     return _mapping(reader, node)
 
 
-def _mapping(reader: NodeReader, node: yaml.Node) -> list[AxisDraft]:
-    axes = []
-    for name, values in reader.pairs(node, "parameters"):
+def _mapping(reader: NodeReader, node: yaml.Node) -> list[AxisDraft] | None:
+    axes, pairs = [], reader.pairs(node, "parameters")
+    are_named = isinstance(node, yaml.MappingNode) and len(pairs) == len(node.value)
+    for name, values in pairs:
         problem = name_problem(name.text)
         if problem:
             reader.mistake(name.location, problem)
+            are_named = False
         else:
             axis = read_axis(reader, name.text, values)
-            axes += [axis] if axis is not None else []
-    return axes
+            axes.append(axis if axis is not None else AxisDraft((name.text,), 0, list, location_of(values)))
+    return axes if are_named else None
 
 
-def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles) -> list[AxisDraft]:
+def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles) -> list[AxisDraft] | None:
     name = node.value
     suffix = "" if name == "-" else Path(name).suffix.lower()
     kinds = (*DELIMITERS, *JSON_LINES, *_YAML)
     if name != "-" and suffix not in kinds:
         reader.mistake(node, f"the file {shown(name)} is of no kind that is read: use one of {', '.join(kinds)}")
-        return []
+        return None
     try:
         data = files.content(name)
     except OSError as error:
         reader.mistake(node, f"the file {shown(name)} cannot be read: {error.strerror or error}")
-        return []
+        return None
     if len(data) > MAX_BYTES:
         reader.mistake(node, f"the file {shown(name)} is too large: at most {MAX_BYTES:,} bytes are read")
-        return []
+        return None
     if suffix in _YAML:
         before = len(reader.mistakes)
         root = read_nodes(data, files.shown(name), reader.mistakes)
         if root is None and len(reader.mistakes) == before:
             reader.mistake(node, f"the file {shown(name)} is empty: write a mapping of parameters")
-        return _mapping(reader, root) if root is not None else []
+        return _mapping(reader, root) if root is not None else None
     rows = read_rows(data, suffix, files.shown(name), reader.mistakes)
-    if rows is None:
-        return []
-    values = rows.values
-    return [AxisDraft(rows.names, len(values), lambda: list(values), location_of(node))]
+    return [AxisDraft(rows.names, len(rows.values), lambda: list(rows.values), location_of(node))] if rows else None
 
 
 def _zip(
@@ -178,7 +203,8 @@ def _zip(
         members = sorted(places[name.text] for name in names)
         groups |= dict.fromkeys(members[:-1], ())
         groups[members[-1]] = group = tuple(axes[place] for place in members)
-        if len({axis.count for axis in group}) > 1:
+        # An axis without values is wrong itself
+        if len({axis.count for axis in group}) > 1 and all(axis.count for axis in group):
             reader.mistake(entry, f"zip groups axes of unequal lengths, {lengths_text(group)}: make them equal")
     return [
         _joined(groups[place]) if place in groups else axis

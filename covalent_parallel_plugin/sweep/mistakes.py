@@ -49,18 +49,22 @@ class SweepFileError(ParallelError):
         self.file = file
         # In the files' order, those without a place last; the same one once
         self.mistakes = tuple(sorted(dict.fromkeys(mistakes), key=_place))
-        super().__init__("\n".join(_printable(self._line(mistake)) for mistake in self.mistakes))
-
-    def _line(self, mistake: Mistake) -> str:
-        location = mistake.location
-        if location is None:
-            return f"{self.file}: {mistake.text}"
-        if not location.line:
-            return f"{self.file}: {location.file}: {mistake.text}"
-        return f"{location.file or self.file}:{location}: {mistake.text}"
+        super().__init__("\n".join(mistake_line(file, mistake) for mistake in self.mistakes))
 
     def __reduce__(self) -> tuple[type[SweepFileError], tuple[str, tuple[Mistake, ...]]]:
         return type(self), (self.file, self.mistakes)
+
+
+def mistake_line(file: str, mistake: Mistake) -> str:
+    """Return what is said of a mistake, or of what is odd, in a file: its place and the text, in one line."""
+    location = mistake.location
+    if location is None:
+        place = f"{file}: "
+    elif not location.line:
+        place = f"{file}: {location.file}: "
+    else:
+        place = f"{location.file or file}:{location}: "
+    return _printable(place + mistake.text)
 
 
 def _printable(line: str) -> str:

@@ -9,16 +9,15 @@ from typing import Any
 
 import yaml
 
-from ..settings import nearest
 from ..settings.validators import Rule
 from .mistakes import LocatedText, Location, Mistake
+from .near_names import NearNames
 from .values import shown
-from .yaml_nodes import location_of, plain_data, value_of
+from .yaml_nodes import MERGE, location_of, plain_data, value_of
 
-# Names that are compared with mistyped ones, which takes time
-_MOST_COMPARED = 5000
-_LONGEST_NAME = 100
 _NAMES_SHOWN = 60
+# https://man7.org/linux/man-pages/man2/execve.2.html: no argument is longer on Linux
+LONGEST_TEXT = 131_071
 # To YAML a text that begins with a brace is a mapping
 IN_QUOTES = 'a text that begins with a placeholder stands in quotes, "{name}"'
 
@@ -30,7 +29,7 @@ class NodeReader:
         self.mistakes: list[Mistake] = []
         # What mistyped names most likely mean
         self.meant: set[str] = set()
-        self._compared = 0
+        self._names = NearNames()
 
     def mistake(self, where: yaml.Node | Location | None, text: str) -> None:
         """Note what is wrong at a node."""
@@ -38,10 +37,9 @@ class NodeReader:
 
     def hint(self, name: str, names: Collection[str]) -> str:
         """Return which name a mistyped one most likely means; else all of them."""
-        self._compared += len(names)
-        if self._compared > _MOST_COMPARED:
+        near = self._names.near(name, names)
+        if self._names.is_spent:
             return ""
-        near = nearest(name, names) if len(name) <= _LONGEST_NAME else None
         if near:
             self.meant.add(near)
         return f" (did you mean {near!r}?)" if near else f": use one of {', '.join(islice(names, _NAMES_SHOWN))}"
@@ -67,7 +65,7 @@ class NodeReader:
         return [
             (LocatedText(key.value, location_of(key)), value)
             for key, value in node.value
-            if isinstance(key, yaml.ScalarNode)
+            if isinstance(key, yaml.ScalarNode) and (key.tag or key.value != MERGE)
         ]
 
     def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
@@ -80,6 +78,9 @@ class NodeReader:
     def text(self, node: yaml.Node, what: str) -> LocatedText | None:
         """Return a text as written."""
         if isinstance(node, yaml.ScalarNode):
+            if len(node.value) > LONGEST_TEXT:
+                self.mistake(node, f"{what} is longer than {LONGEST_TEXT:,} characters: put it into a file")
+                return None
             return LocatedText(node.value, location_of(node))
         more = f"; {IN_QUOTES}" if isinstance(node, yaml.MappingNode) else ""
         self.mistake(node, f"{what} is {kind_of(node)}: write one value{more}")

@@ -12,7 +12,7 @@ from ..errors import ParallelError
 from ..settings.config_file import read_config_file
 from .inputs import pin_inputs
 from .journal import State
-from .mistakes import SweepFileError
+from .mistakes import SweepFileError, mistake_line
 from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .sweep_file import SweepFile
 from .sweep_schema import read_draft
@@ -103,11 +103,12 @@ class OpenedSweep:
         if draft.file is None:
             raise SweepFileError(str(path), draft.mistakes)
         file, tasks = draft.file, SweepTasks(draft.file, Pinned())
-        mistakes, warnings = tasks.check(draft.has_all_names)
+        mistakes, warnings = tasks.check(draft.has_all_names, draft.has_all_values)
         if draft.mistakes or mistakes:
             raise SweepFileError(str(path), [*draft.mistakes, *mistakes])
         folder = OutFolder(out if out is not None else Path(file.name))
-        return cls(str(path), file, folder, tasks, overrides, stdin, (*file.warnings, *warnings))
+        lines = [mistake_line(str(path), warning) for warning in warnings]
+        return cls(str(path), file, folder, tasks, overrides, stdin, lines)
 
     def last_image(self, state: State) -> PinnedImage | None:
         """Return the image as the last run found it; None where that had another one, or there was none."""

@@ -26,7 +26,7 @@ PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file: names, and as many values in each row."""
+    """The rows of a file: names, and as many values in each row; no rows where some are wrong."""
 
     names: tuple[str, ...]
     values: Sequence[tuple[ParameterValue, ...]]
@@ -42,7 +42,7 @@ def name_problem(name: str) -> str:
 
 
 def read_rows(data: bytes, suffix: str, file: str, mistakes: list[Mistake]) -> Rows | None:
-    """Return the rows of a file, and add what is wrong with it to `mistakes`; None if there is something.
+    """Return the rows of a file, and add what is wrong with it to `mistakes`; None if its names are wrong.
 
     `suffix` says what it is; that of standard input is empty, and its first characters say it.
     """
@@ -58,7 +58,7 @@ def read_rows(data: bytes, suffix: str, file: str, mistakes: list[Mistake]) -> R
     if not table.mistakes and not table.rows:
         table.mistake(1, "has no rows: write names in its first line, and values below them")
     mistakes += table.mistakes[:_MOST_MISTAKES]
-    return None if table.mistakes else Rows(table.names, table.rows)
+    return Rows(table.names, [] if table.mistakes else table.rows) if table.are_named else None
 
 
 class _Table:
@@ -66,6 +66,7 @@ class _Table:
 
     def __init__(self, file: str):
         self.names: tuple[str, ...] = ()
+        self.are_named = False
         self.rows: list[tuple[ParameterValue, ...]] = []
         self.mistakes: list[Mistake] = []
         self._file = file
@@ -77,13 +78,14 @@ class _Table:
         """Whether no further row has to be looked at."""
         return len(self.mistakes) >= _MOST_MISTAKES or len(self.rows) > MAX_ROWS
 
-    def mistake(self, line: int, text: str) -> None:
+    def mistake(self, line: int, text: str, column: int = 1) -> None:
         """Note what is wrong in a line."""
-        self.mistakes.append(Mistake(text, Location(line, 1, self._file)))
+        self.mistakes.append(Mistake(text, Location(line, column, self._file)))
 
     def name(self, line: int, names: Sequence[str]) -> None:
         """Take the names of the columns."""
         self.names = tuple(names)
+        self.are_named = len(set(names)) == len(names) and not any(map(name_problem, names))
         for name, times in Counter(names).items():
             problem = name_problem(name)
             if times > 1:
@@ -139,7 +141,9 @@ def _read_json_lines(text: str, table: _Table) -> None:
         try:
             pairs = _PAIRS.decode(source.strip())
         except (ValueError, RecursionError) as error:
-            table.mistake(line, f"is no JSON: {error}: write an object with plain values in each line")
+            why, column = (error.msg, error.colno) if isinstance(error, json.JSONDecodeError) else (error, 1)
+            text = f"is no JSON ({why}): write an object with plain values in each line"
+            table.mistake(line, text, len(source) - len(source.lstrip()) + column)
             continue
         if not isinstance(pairs, _Object) or not all(isinstance(value, ParameterValue) for _, value in pairs):
             table.mistake(line, 'is no object with plain values: write {"name": value} in each line')

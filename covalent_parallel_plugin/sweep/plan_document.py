@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def task_command(opened: OpenedSweep, tasks: SweepTasks, task: SweepTask, state:
 
 
 def plan_document(
-    opened: OpenedSweep, tasks: SweepTasks, plan: Plan, state: State, bound: HoursBound
+    opened: OpenedSweep, tasks: SweepTasks, plan: Plan, state: State, bound: HoursBound, warnings: Sequence[str]
 ) -> dict[str, Any]:
     """Return a plan for JSON and YAML."""
     image = tasks.pinned.image
@@ -71,7 +71,7 @@ def plan_document(
         "reasons": [{"why": why, "count": len(names), "tasks": names} for why, names in plan.reasons.items()],
         "renamed": dict(plan.moved),
         "machine_hours": round(bound.hours, 6),
-        "warnings": list(opened.warnings),
+        "warnings": list(warnings),
     }
 
 

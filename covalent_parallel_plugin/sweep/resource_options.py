@@ -11,6 +11,7 @@ import yaml
 from ..settings import OPTIONS, SECTION, Settings, contradictions, is_given, mistakes_in, plain, resolve
 from .mistakes import Location
 from .node_reader import NodeReader
+from .sweep_file import SweepFile
 from .yaml_nodes import location_of, plain_data
 
 # These stand at the top of the file
@@ -25,6 +26,9 @@ _ELSEWHERE = {
     "retry_exceptions": "write retry_on, with the exit statuses, at the top of the file",
 }
 IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
+# What counts on this machine: with an image, and for a plain command
+_LOCAL_OF_IMAGES = {"vcpus", "memory", "gpu_type", "gpu_count", "container_options", "project_id"}
+_LOCAL_OF_COMMANDS = {"vcpus", "project_id"}
 _REQUIRED = [name for name, option in OPTIONS.items() if option.required]
 
 
@@ -34,6 +38,14 @@ class Resources:
 
     settings: Settings
     given: frozenset[str]
+
+
+def options_without_effect(file: SweepFile) -> list[str]:
+    """Return the options in a file's `resources` that change nothing where its tasks run on this machine."""
+    effective = set(_LOCAL_OF_IMAGES if file.image else _LOCAL_OF_COMMANDS)
+    if file.image and file.settings.needs_gpu_drivers:
+        effective.add("machine_type")
+    return [name for name in IN_RESOURCES if name in file.given_options - effective]
 
 
 def read_resources(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from .out_folder import COPY, DOWNLOADS, STAGED_FILES, STANDARD_INPUT_COPY
 from .plan import HoursBound, Plan, Planner, RunRequest
 from .preceding_sweeps import unfinished_sweeps
 from .result_changes import has_changed, read_again, result_text
+from .sweep_file import SweepFile
 from .sweeps_index import SweepsIndex
 from .table import parameter_names, write_tables
 from .tasks import Pinned, PinnedImage, SweepTask, SweepTasks
@@ -40,21 +41,23 @@ def choose_engine() -> ContainerEngine:
     return ContainerEngine(name)
 
 
+def missing_secrets(file: SweepFile, environment: Mapping[str, str]) -> Iterator[Mistake]:
+    """Yield the secrets of a file that are no variable of this machine."""
+    for name in file.secrets:
+        if name not in environment:
+            text = f"secrets: with --local {name} is this machine's variable, which is not set: export {name}"
+            yield Mistake(text, file.locations.get("secrets"))
+
+
 def local_secrets(opened: OpenedSweep, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the values of a file's secrets, from this machine's variables.
 
     Raises:
         SweepFileError: a variable is missing.
     """
-    secrets, location = opened.file.secrets, opened.file.locations.get("secrets")
-    missing = [
-        Mistake(f"secrets: with --local {name} is this machine's variable, which is not set: export {name}", location)
-        for name in secrets
-        if name not in environment
-    ]
-    if missing:
+    if missing := list(missing_secrets(opened.file, environment)):
         raise SweepFileError(opened.shown_path, missing)
-    return {name: environment[name] for name in secrets}
+    return {name: environment[name] for name in opened.file.secrets}
 
 
 def check_bound(opened: OpenedSweep, plan: Plan, used_hours: float) -> HoursBound:
@@ -93,10 +96,11 @@ class SweepRun:
     def __init__(self, opened: OpenedSweep, journal: Journal, environment: Mapping[str, str]) -> None:
         self._opened = opened
         self._file, self._out, self._journal = opened.file, opened.out, journal
-        self._secrets = local_secrets(opened, environment)
         self._index = SweepsIndex.of(environment)
-        if unfinished := list(unfinished_sweeps(opened.file, self._index)):
-            raise SweepFileError(opened.shown_path, unfinished)
+        missing = [*missing_secrets(opened.file, environment), *unfinished_sweeps(opened.file, self._index)]
+        if missing:
+            raise SweepFileError(opened.shown_path, missing)
+        self._secrets = local_secrets(opened, environment)
         self._engine = choose_engine() if opened.file.image else None
         self._wanted: list[SweepTask] = []
         self.pinned = Pinned()

@@ -60,7 +60,6 @@ class SweepFile:
         max_machine_hours: None: no limit.
         secrets: variable -> the secret's name.
         after: names or folders of other sweeps.
-        warnings: what is odd and no mistake.
     """
 
     path: Path
@@ -92,4 +91,3 @@ class SweepFile:
     bundle: int | None
     after: tuple[LocatedText, ...]
     locations: Mapping[str, Location]
-    warnings: tuple[str, ...] = ()

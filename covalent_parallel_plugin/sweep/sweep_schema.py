@@ -54,6 +54,8 @@ _NUMBERS: dict[str, tuple[Rule, str, int | None]] = {
     "tasks_per_machine": (whole_number(least=1, most=MAX_TASKS_PER_MACHINE), "", None),
     "bundle": (whole_number(least=1, most=MAX_COMBINATIONS), "", None),
 }
+# With one of them there are parameters
+_NAMING = {"parameters", "grids"}
 _Read = TypeVar("_Read")
 KEYS = (
     "name", "image", "command", "entrypoint", "workdir", "flags", "grids", *GRID_KEYS, "environment", "secrets",
@@ -92,11 +94,13 @@ class SweepDraft:
     Attributes:
         file: with defaults in place of what is wrong; None where nothing can be read.
         has_all_names: whether no parameter and no input is missing in it.
+        has_all_values: whether no value of a parameter is.
     """
 
     file: SweepFile | None
     mistakes: Sequence[Mistake]
     has_all_names: bool
+    has_all_values: bool
 
 
 def read_draft(
@@ -113,7 +117,7 @@ def read_draft(
     reader = _SweepReader(shown_path, data, is_local, configured or {}, None if path is None else stdin)
     with _without_collections():
         file = reader.read(overrides)
-    return SweepDraft(file, reader.mistakes, reader.has_all_names)
+    return SweepDraft(file, reader.mistakes, reader.has_all_names, reader.has_all_values)
 
 
 @contextmanager
@@ -153,7 +157,7 @@ class _SweepReader(NodeReader):
         self._is_local = is_local
         self._configured = configured
         self._files = ParameterFiles(path.parent, stdin)
-        self.has_all_names = False
+        self.has_all_names = self.has_all_values = False
         self._fields: dict[str, yaml.Node] = {}
 
     def read(self, overrides: Sequence[str]) -> SweepFile | None:
@@ -178,9 +182,12 @@ class _SweepReader(NodeReader):
         secrets: dict[str, str] = self._field("secrets", read_secrets, {})
         for name in sorted(environment.keys() & secrets.keys()):
             self.mistake(environment[name].location, f"environment and secrets both set {name}: leave it out in one")
+        before = len(self.mistakes)
         grids = self._grids(root, bool(numbers["bundle"]))
+        self.has_all_values = len(self.mistakes) == before
         # A mistyped key may be one that names parameters or inputs
-        self.has_all_names = bool(grids) and not self.meant & {*GRID_KEYS, "grids", "inputs"}
+        if self.meant & {*GRID_KEYS, "grids", "inputs"} or (are_unknown and not self._fields.keys() & _NAMING):
+            self.has_all_names = False
         return SweepFile(
             path=Path.cwd() / self._path,
             text=self._data,
@@ -263,14 +270,12 @@ class _SweepReader(NodeReader):
         most = MAX_BUNDLED_COMBINATIONS if is_bundled else MAX_COMBINATIONS
         sizes = [draft.size for draft in drafts]
         where = self._fields.get("grids", self._fields.get("parameters", root))
-        if sum(size.total for size in sizes) > most:
-            remedy = "take fewer values" + (
-                "" if is_bundled else f", or set bundle, which allows {MAX_BUNDLED_COMBINATIONS:,}"
-            )
-            self.mistake(where, f"{size_text(sizes)} combinations are more than {most:,}: {remedy}")
-        if len(self.mistakes) > before:
-            return ()
-        grids = tuple(draft.build() for draft in drafts)
+        total = sum(size.total for size in sizes)
+        if total > most:
+            may_be_bundled = not is_bundled and total <= MAX_BUNDLED_COMBINATIONS
+            more = f", or set bundle, which allows {MAX_BUNDLED_COMBINATIONS:,}" if may_be_bundled else ""
+            self.mistake(where, f"{size_text(sizes)} combinations are more than {most:,}: take fewer values{more}")
+        grids = tuple(draft.build() if draft.is_right and total <= most else draft.outline() for draft in drafts)
         for grid in grids:
             lengths = lengths_text(grid.axes)
             for pattern in unmatched(grid) if grid.exclude else ():
@@ -279,14 +284,16 @@ class _SweepReader(NodeReader):
                     pattern.location,
                     f"exclude {shown(values)} matches no combination of {lengths}: correct it",
                 )
-        if not count(grids):
+        if len(self.mistakes) == before and not count(grids):
             self.mistake(where, f"exclude leaves none of {size_text(sizes)} combinations: take out an entry")
         return grids
 
     def _drafts(self, root: yaml.Node) -> list[GridDraft]:
         top = {key: node for key, node in self._fields.items() if key in GRID_KEYS}
         if "grids" not in self._fields:
-            return [read_grid(self, top, location_of(root), self._files)]
+            draft = read_grid(self, top, location_of(top.get("parameters", root)), self._files)
+            self.has_all_names = draft.has_names
+            return [draft]
         for key, node in top.items():
             self.mistake(node, f"{key} stands beside grids: write it in one of the grids")
         entries = self.entries(self._fields["grids"], "grids")
@@ -294,10 +301,13 @@ class _SweepReader(NodeReader):
             self.mistake(
                 self._fields["grids"], "grids is empty: write a list of mappings with parameters, or leave it out"
             )
-        return [
+        drafts = [
             read_grid(self, self.fields(entry, "a grid", GRID_KEYS), location_of(entry), self._files)
             for entry in entries
         ]
+        are_mappings = all(isinstance(entry, yaml.MappingNode) for entry in entries)
+        self.has_all_names = bool(drafts) and not top and are_mappings and all(draft.has_names for draft in drafts)
+        return drafts
 
     def _retry_on(self) -> frozenset[int]:
         node = self._fields.get("retry_on")

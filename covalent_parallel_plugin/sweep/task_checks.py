@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
-from ..settings import nearest
 from .combinations import Grid
 from .config_file import is_in_json
 from .mistakes import LocatedText, Location, Mistake
 from .names import NAME_PLACEHOLDERS
+from .near_names import NearNames
 from .placeholders import SWEEP_NAMES, Template
+from .resource_options import options_without_effect
 from .sweep_file import SweepFile
 from .task_files import TaskFiles
 from .values import ParameterValue
 
+# More mistakes of one kind, or names in one of them, help nobody
+SHOWN = 100
+MOST_LISTED = 60
+
 
 def text_mistakes(file: SweepFile) -> Iterator[Mistake]:
-    """Yield placeholders that stand for nothing, and values that a configuration file cannot hold."""
+    """Yield placeholders that stand for nothing, and values that a configuration file cannot hold, some of each."""
+    yield from islice(_unknown_placeholders(file), SHOWN)
+    yield from islice(chain.from_iterable(_value_mistakes(grid, file.config) for grid in file.grids), SHOWN)
+
+
+def _unknown_placeholders(file: SweepFile) -> Iterator[Mistake]:
+    names = NearNames()
     for where, text in _texts(file):
-        yield from _placeholder_mistakes(file, where, text, file.grids, SWEEP_NAMES)
+        yield from _placeholder_mistakes(file, where, text, file.grids, SWEEP_NAMES, names)
     for grid in file.grids:
         if grid.task_name is not None:
-            yield from _placeholder_mistakes(file, "task_name", grid.task_name, [grid], NAME_PLACEHOLDERS)
-        yield from _value_mistakes(grid, file.config)
+            yield from _placeholder_mistakes(file, "task_name", grid.task_name, [grid], NAME_PLACEHOLDERS, names)
 
 
-def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
-    """Yield what `files` names and cannot be brought, and templates that cannot be filled in."""
-    yield from files.mistakes
+def template_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
+    """Yield templates among `files` that cannot be filled in."""
     for grid in file.grids:
         values = _trial_values(file, grid)
         for source in files.sources:
@@ -41,8 +51,11 @@ def file_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
                 )
 
 
-def warnings(file: SweepFile, files: TaskFiles) -> Iterator[str]:
-    """Yield parameters that nothing uses, and placeholders in templates that may be misspelt."""
+def warnings(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
+    """Yield options without an effect, parameters that nothing uses, and placeholders that may be misspelt."""
+    if ignored := options_without_effect(file):
+        why = "count on Google Batch only" if file.image else "have no effect without image"
+        yield Mistake(f"resources: on this machine {', '.join(ignored)} {why}", file.locations.get("resources"))
     used = {name for _, text in _texts(file) for name in Template.parse(text.text).names}
     used |= files.names_in_templates
     used |= {name for grid in file.grids if grid.task_name for name in Template.parse(grid.task_name.text).names}
@@ -51,15 +64,16 @@ def warnings(file: SweepFile, files: TaskFiles) -> Iterator[str]:
     for grid in () if is_all_used else file.grids:
         for axis in grid.axes:
             unused |= {name: axis.location for name in axis.names if name not in used and name not in unused}
-    for name, location in unused.items():
-        place = f"{location.file or file.path.name}:{location}"
-        yield f"{place}: the parameter {name} is used nowhere: write {{{name}}} where it belongs"
-    known = _names(file, file.grids)
-    for template_name, template in files.templates.items():
+    for name, location in islice(unused.items(), SHOWN):
+        yield Mistake(f"the parameter {name} is used nowhere: write {{{name}}} where it belongs", location)
+    known, names = _names(file, file.grids), NearNames()
+    for source in files.sources:
+        template = files.templates.get(source.name)
         # What Jinja2 does not know is an error
         for name in template.names if isinstance(template, Template) else ():
-            if name not in known and (near := nearest(name, known)):
-                yield f"{template_name}: {{{name}}} is no parameter and stays: did you mean {{{near}}}?"
+            if name not in known and (near := names.near(name, known)):
+                text = f"files: {source.name}: {{{name}}} is no parameter and stays: did you mean {{{near}}}?"
+                yield Mistake(text, source.location)
 
 
 def _texts(file: SweepFile) -> Iterator[tuple[str, LocatedText]]:
@@ -80,9 +94,13 @@ def _grid_names(grid: Grid) -> list[str]:
 
 
 def _placeholder_mistakes(
-    file: SweepFile, where: str, text: LocatedText, grids: Iterable[Grid], sweep_names: Iterable[str]
+    file: SweepFile,
+    where: str,
+    text: LocatedText,
+    grids: Sequence[Grid],
+    sweep_names: Iterable[str],
+    names: NearNames,
 ) -> Iterator[Mistake]:
-    grids = list(grids)
     is_name = where == "task_name"
     common = set(_names(file, [], sweep_names)) - ({f"inputs.{name}" for name in file.inputs} if is_name else set())
     for name in Template.parse(text.text).names:
@@ -91,8 +109,9 @@ def _placeholder_mistakes(
             continue
         which = f" in the grid of line {lacking[0].location.line}" if len(lacking) < len(grids) else ""
         known = [*_grid_names(lacking[0]), *sorted(common)]
-        near = nearest(name, known)
-        remedy = f"did you mean {{{near}}}?" if near else f"there are {', '.join(f'{{{each}}}' for each in known)};"
+        near = names.near(name, known)
+        listed = ", ".join(f"{{{each}}}" for each in known[:MOST_LISTED])
+        remedy = f"did you mean {{{near}}}?" if near else f"there are {listed};"
         text_itself = f"{{{{{name}}}}} is the text {{{name}}}"
         yield Mistake(f"{where}: {_why_unknown(name, is_name)}{which}: {remedy} {text_itself}", text.location)
 

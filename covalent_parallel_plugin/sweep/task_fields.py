@@ -14,7 +14,7 @@ import yaml
 from ..settings.container_rules import secret
 from ..settings.validators import bucket_name, truth, variable_problem
 from .mistakes import LocatedText, Location
-from .node_reader import NodeReader, kind_of
+from .node_reader import LONGEST_TEXT, NodeReader, kind_of
 from .parameter_rows import PARAMETER
 from .sweep_file import FileEntry, ResultSource
 from .values import shown
@@ -25,8 +25,6 @@ RESULT_SUFFIXES = (".json", ".csv", ".jsonl")
 _OWN_VARIABLES = "SWEEP_"
 # A longer one is no pattern that anybody wrote; compiling takes time
 _LONGEST_PATTERN = 10_000
-# https://man7.org/linux/man-pages/man2/execve.2.html: no argument is longer on Linux
-_LONGEST_LINE = 131_071
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # What separates the parts of the engines' options for mounts
 _OUTPUTS = re.compile(r"(/[^/:,]+)+/?")
@@ -36,8 +34,8 @@ def read_words(reader: NodeReader, node: yaml.Node, what: str) -> tuple[LocatedT
     """Return a command's words: a list, or one line, split as a shell splits it."""
     if not isinstance(node, yaml.ScalarNode):
         return tuple(reader.texts(node, what))
-    if len(node.value) > _LONGEST_LINE:
-        reader.mistake(node, f"{what} is longer than {_LONGEST_LINE:,} characters: write a list of words")
+    if len(node.value) > LONGEST_TEXT:
+        reader.mistake(node, f"{what} is longer than {LONGEST_TEXT:,} characters: write a list of words")
         return ()
     # A shell takes a backslash at a line's end for nothing
     text = node.value.replace("\\\n", "  ")

@@ -14,7 +14,7 @@ from .name_checks import name_mistakes
 from .names import name_patterns
 from .placeholders import Template
 from .sweep_file import SweepFile
-from .task_checks import file_mistakes, text_mistakes, warnings
+from .task_checks import template_mistakes, text_mistakes, warnings
 from .task_files import BroughtFile, TaskFiles
 
 
@@ -124,15 +124,17 @@ class SweepTasks:
         """Return 8 hex digits of the digest of each part of a task's key, by the names in `keys.PARTS`."""
         return self._keys[task.combination.grid].parts(task.combination, key_texts(task.combination))
 
-    def check(self, has_all_names: bool = True) -> tuple[list[Mistake], list[str]]:
+    def check(self, has_all_names: bool = True, has_all_values: bool = True) -> tuple[list[Mistake], list[Mistake]]:
         """Return what is wrong with the tasks, and what is odd about them.
 
-        Without all names of parameters and inputs, which the file has mistakes in then, placeholders are not checked.
+        Where mistakes of the file itself leave out names of parameters or inputs, placeholders are not checked; where
+        they leave out values, what is filled in is not.
         """
-        mistakes = list(text_mistakes(self.file)) if has_all_names else []
-        mistakes += file_mistakes(self.file, self.files)
+        mistakes = [*(text_mistakes(self.file) if has_all_names else ()), *self.files.mistakes]
+        if has_all_names and has_all_values:
+            mistakes += template_mistakes(self.file, self.files)
         # Names are those of the tasks only where their placeholders stand for something
-        if has_all_names and not any(mistake.text.startswith("task_name:") for mistake in mistakes):
+        if has_all_names and has_all_values and not any(mistake.text.startswith("task_name:") for mistake in mistakes):
             mistakes += name_mistakes(self.file.grids, self._named)
         return mistakes, list(warnings(self.file, self.files))
 

@@ -14,6 +14,8 @@ from .values import ParameterValue, Plain, core_value, shown
 MAX_BYTES = 10_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 50
+# Of YAML 1.1; to YAML 1.2 it is a key like any other
+MERGE = "<<"
 
 TUPLE = "tag:yaml.org,2002:python/tuple"
 _YAML = "tag:yaml.org,2002:"
@@ -119,9 +121,12 @@ def location_of(node: yaml.Node) -> Location:
 
 
 def _location_at(mark: yaml.Mark) -> Location:
+    return _location(mark.line + 1, mark.column + 1, mark.name)
+
+
+def _location(line: int, column: int, file: str) -> Location:
     # What an option of the command line sets has no line
-    is_option = mark.name.startswith("--")
-    return Location(0, 0, mark.name) if is_option else Location(mark.line + 1, mark.column + 1, mark.name)
+    return Location(0, 0, file) if file.startswith("--") else Location(line, column, file)
 
 
 def _whole(file: str) -> Location | None:
@@ -143,7 +148,7 @@ def plain_data(node: yaml.Node) -> Plain | list[object] | dict[str, object]:
 
 
 def _location_after(before: str, file: str) -> Location:
-    return Location(before.count("\n") + 1, len(before) - before.rfind("\n"), file)
+    return _location(before.count("\n") + 1, len(before) - before.rfind("\n"), file)
 
 
 def _syntax_mistake(error: yaml.YAMLError, text: str, file: str) -> Mistake:
@@ -173,7 +178,7 @@ def _indenting_tab(text: str, line: int, file: str) -> Location | None:
     for number in range(max(1, line - 1), len(lines) + 1):
         found = re.match(r" *\t", lines[number - 1])
         if found:
-            return Location(number, found.end(), file)
+            return _location(number, found.end(), file)
     return None
 
 
@@ -250,6 +255,8 @@ def _key_mistakes(node: yaml.MappingNode) -> Iterator[Mistake]:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             yield Mistake("a list or mapping cannot be a key: write text", location_of(key))
+        elif key.value == MERGE and not key.tag:
+            yield Mistake("merge keys (<<) are not read: write the keys out", location_of(key))
         elif key.value in lines:
             yield Mistake(
                 f"the key {shown(key.value)} is there twice, in lines {lines[key.value]} and {line}: keep one",

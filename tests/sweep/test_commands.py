@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from sweep_command import COMMAND, SweepCommand
 
 FILE = """\
@@ -87,6 +88,21 @@ def test_the_plan_says_what_the_next_run_does(sweep: SweepCommand) -> None:
     assert len(sweep.started()) == 4
     sweep("run", "art.yaml", "--local")
     assert sorted(sweep.started()[4:]) == sorted(name for reason in planned["reasons"] for name in reason["tasks"])
+
+
+def test_a_plan_has_its_warnings_in_every_form(sweep: SweepCommand) -> None:
+    sweep.write(f"{FILE}secrets: {{TOKEN_OF_ART: art-token}}\nafter: [first]\n")
+    expected = [
+        "art.yaml:6:10: secrets: with --local TOKEN_OF_ART is this machine's variable, which is not set: export"
+        " TOKEN_OF_ART",
+        "art.yaml:7:9: after: there is no sweep 'first': give a sweep's folder, or the name of one: none yet",
+    ]
+    assert sweep("plan", "art.yaml").stderr.splitlines() == [f"warning: {line}" for line in expected]
+    documents = [json.loads(sweep("plan", "art.yaml", "--format", "json").stdout)]
+    documents.append(yaml.safe_load(sweep("plan", "art.yaml", "--format", "yaml").stdout))
+    assert documents[0] == documents[1]
+    assert documents[0]["warnings"] == expected
+    assert sweep("run", "art.yaml", "--local", status=2).stderr.splitlines() == expected
 
 
 def test_a_plan_makes_nothing(sweep: SweepCommand) -> None:

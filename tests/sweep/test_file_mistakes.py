@@ -107,7 +107,7 @@ def test_what_batch_needs_is_asked_for_without_local() -> None:
 
 
 def test_a_mistake_of_an_override_names_the_option() -> None:
-    overrides = ["resources.vcpus=0", "x", "nme=a", "parameters.g=[", "files.3=a", "=1", "name=A b"]
+    overrides = ["resources.vcpus=0", "x", "nme=a", "parameters.g=[", "files.3=a", "=1", "name=A b", "x=\t- a"]
     assert mistakes_of("command: a\nfiles: []\n", overrides=overrides) == [
         "sweep.yaml: --set =1: write key=value, such as max_parallel=4",
         "sweep.yaml: --set files.3=a: '3' is no entry of a list of 0: use a number from 0 on",
@@ -116,6 +116,7 @@ def test_a_mistake_of_an_override_names_the_option() -> None:
         "sweep.yaml: --set parameters.g=[: is not YAML: while parsing a flow node, did not find expected node content",
         "sweep.yaml: --set resources.vcpus=0: vcpus = 0 is out of range: use more than 0 and at most 1000 (in vCPU)",
         "sweep.yaml: --set x: write key=value, such as max_parallel=4",
+        "sweep.yaml: --set x=\\t- a: a tab indents this line: use spaces, which YAML asks for",
     ]
 
 
@@ -153,7 +154,7 @@ ROWS = [
     (
         "rows.jsonl",
         b"{g: 1}\n",
-        ":1:1: is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1): write an object"
+        ":1:2: is no JSON (Expecting property name enclosed in double quotes): write an object"
         " with plain values in each line",
     ),
     ("grid.yml", b"g: [1,\n  []]\n", ":2:3: an entry of 'g' is a list: a list holds plain values only"),

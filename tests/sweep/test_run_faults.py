@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from sweep_command import SweepCommand
+from sweep_command import COMMAND, SECONDS, SweepCommand
 
 
 @pytest.fixture
@@ -32,6 +33,11 @@ def test_files_that_are_edited_during_a_run_are_brought_as_they_were(sweep: Swee
 def test_a_table_that_does_not_fit_says_to_make_room(sweep: SweepCommand) -> None:
     sweep.write("command: ['true']\nparameters: {i: [0, 1]}\nflags: true\n")
     sweep("run", "art.yaml", "--local")
-    (sweep.folder / "art" / ".results.csv.part").symlink_to("/dev/full")
-    ended = sweep("run", "art.yaml", "--local", "--again", "all", status=1)
+    # The name that a table has until it is complete holds the process's id, which `exec` keeps
+    script = 'ln -s /dev/full "art/.results.csv.$$.part"; exec "$@"'
+    words = ["sh", "-c", script, "sh", *COMMAND, "sweep", "run", "art.yaml", "--local", "--again", "all"]
+    ended = subprocess.run(
+        words, cwd=sweep.folder, env=sweep.environment, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert ended.returncode == 1
     assert "No space left on device: make room, then run again" in ended.stderr

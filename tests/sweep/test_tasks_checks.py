@@ -10,6 +10,7 @@ import pytest
 from by_hand import grid, sweep_file
 
 from covalent_parallel_plugin.sweep.combinations import Grid
+from covalent_parallel_plugin.sweep.mistakes import mistake_line
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTasks
 from covalent_parallel_plugin.sweep.values import ParameterValue
 
@@ -23,7 +24,9 @@ def check(
     folder: Path, grids: Sequence[Grid], command: Sequence[str] = (), **changes: Any
 ) -> tuple[list[str], list[str]]:
     mistakes, warnings = SweepTasks(sweep_file(folder, grids, command, **changes), Pinned()).check()
-    return [f"{mistake.location}: {mistake.text}" for mistake in mistakes], warnings
+    return [f"{mistake.location}: {mistake.text}" for mistake in mistakes], [
+        mistake_line("sweep.yaml", warning) for warning in warnings
+    ]
 
 
 def mistakes(folder: Path, grids: Sequence[Grid], command: Sequence[str] = (), **changes: Any) -> list[str]:
@@ -156,8 +159,8 @@ def test_a_placeholder_in_a_template_that_is_near_a_parameter_is_a_warning(tmp_p
     assert check(tmp_path, [grid({"rate": 1})], files=["x.template"]) == (
         [],
         [
-            "x.template: {raet} is no parameter and stays: did you mean {rate}?",
-            "x.template: {sweep.tsak} is no parameter and stays: did you mean {sweep.task}?",
+            "sweep.yaml:6:1: files: x.template: {raet} is no parameter and stays: did you mean {rate}?",
+            "sweep.yaml:6:1: files: x.template: {sweep.tsak} is no parameter and stays: did you mean {sweep.task}?",
         ],
     )
 

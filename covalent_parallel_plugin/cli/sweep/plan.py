@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from covalent_parallel_plugin.cli.sweep.file_options import file_options
+from covalent_parallel_plugin.sweep.mistakes import mistake_line
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import Planner, RunRequest
 from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lines
 from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
 from covalent_parallel_plugin.sweep.result_changes import has_changed
-from covalent_parallel_plugin.sweep.run_sweep import check_bound
+from covalent_parallel_plugin.sweep.run_sweep import check_bound, missing_secrets
 from covalent_parallel_plugin.sweep.sweep_status import is_running
 from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
@@ -38,24 +39,27 @@ def plan(
     """
     opened = OpenedSweep.open(FileRequest(file, overrides, out), os.environ, SavedInput())
     state = opened.out.state(opened.file.name)
-    later = [mistake.text for mistake in unfinished_sweeps(opened.file, SweepsIndex.of(os.environ))]
+    found = [*opened.warnings]
+    missing = [*missing_secrets(opened.file, os.environ), *unfinished_sweeps(opened.file, SweepsIndex.of(os.environ))]
+    found += [mistake_line(str(file), mistake) for mistake in missing]
     if has_changed(opened.file, state):
-        later.append("result has changed: a run reads the results of what is done anew")
+        found.append("result has changed: a run reads the results of what is done anew")
     if state.run and is_running(opened.out):
-        later.append("a run is under way: what it has begun counts as interrupted here")
-    for warning in (*opened.warnings, *later):
+        found.append("a run is under way: what it has begun counts as interrupted here")
+    for warning in found:
         click.echo(f"warning: {warning}", err=True)
     tasks = opened.tasks_as_of(state)
     request = RunRequest(only, first, again == "all")
     made = Planner(opened.out, state, request, tasks.parts).plan(tasks)
     bound = check_bound(opened, made, state.used_hours)
-    document = plan_document(opened, tasks, made, state, bound)
+    document = plan_document(opened, tasks, made, state, bound, found)
     if form == "json":
         click.echo(json.dumps(document, indent=2))
     elif form == "yaml":
         import yaml
 
-        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        click.echo(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True), nl=False)
     else:
         for line in plan_lines(document, made, bound):
             click.echo(line)
