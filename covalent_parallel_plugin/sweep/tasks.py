@@ -125,7 +125,7 @@ class SweepTasks:
         return self._keys[task.combination.grid].parts(task.combination, key_texts(task.combination))
 
     def check(self, has_all_names: bool = True, has_all_values: bool = True) -> tuple[list[Mistake], list[Mistake]]:
-        """Return what is wrong with the tasks, and what is odd about them.
+        """Return what is wrong with the tasks, or, if nothing is, what is odd about them.
 
         Where mistakes of the file itself leave out names of parameters or inputs, placeholders are not checked; where
         they leave out values, what is filled in is not.
@@ -136,7 +136,7 @@ class SweepTasks:
         # Names are those of the tasks only where their placeholders stand for something
         if has_all_names and has_all_values and not any(mistake.text.startswith("task_name:") for mistake in mistakes):
             mistakes += name_mistakes(self.file.grids, self._named)
-        return mistakes, list(warnings(self.file, self.files))
+        return mistakes, [] if mistakes else list(warnings(self.file, self.files))
 
     def lay_out(self, task: SweepTask, launch: Launch, folder: Path) -> tuple[BroughtFile, ...]:
         """Write what the task needs into its folder, which is empty. Raises LayOutError, OSError."""
