@@ -48,7 +48,7 @@ def test_a_mutated_file_gives_a_message_or_a_plan(folder: Path, seed: bytes, cha
         return
     plan = Planner(opened.out, State(), RunRequest(), tasks.parts).plan(tasks)
     bound = HoursBound.of(opened.file, plan.to_run)
-    document = plan_document(opened, tasks, plan, State(), bound)
+    document = plan_document(opened, tasks, plan, State(), bound, opened.warnings)
     assert json.loads(json.dumps(document))["tasks"] == plan.total == count(opened.file.grids)
     assert all(line.isprintable() for line in plan_lines(document, plan, bound))
 
