@@ -6,13 +6,13 @@ import shlex
 
 from ..errors import ParallelError
 from ..settings import nearest
-from .inputs import stage_inputs
-from .journal import State
 from .local.hand_command import hand_command
 from .local.task_folder import share_files
 from .opened_sweep import OpenedSweep, last_run
-from .out_folder import DOWNLOADS, TRIALS
 from .plan_document import task_paths
+from .records.journal import State
+from .records.out_folder import DOWNLOADS, TRIALS
+from .staging.inputs import stage_inputs
 from .tasks import SweepTask
 
 OWNER_ONLY = 0o700

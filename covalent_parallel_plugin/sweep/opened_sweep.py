@@ -10,12 +10,12 @@ from typing import Any
 
 from ..errors import ParallelError
 from ..settings.config_file import read_config_file
-from .inputs import pin_inputs
-from .journal import State
 from .mistakes import SweepFileError, mistake_line
-from .out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
+from .reading.sweep_schema import read_draft
+from .records.journal import State
+from .records.out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
+from .staging.inputs import pin_inputs
 from .sweep_file import SweepFile
-from .sweep_schema import read_draft
 from .tasks import Pinned, PinnedImage, SweepTasks
 
 

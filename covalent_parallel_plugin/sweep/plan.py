@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import ParallelError
-from .journal import EndReader, State, reading_ends
-from .out_folder import OutFolder
+from .records.journal import EndReader, State, reading_ends
+from .records.out_folder import OutFolder
 from .sweep_file import SweepFile
 from .tasks import SweepTask
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from .combinations import count_text
 from .display.printable import shown_command
-from .journal import State
 from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
 from .local.plain_command import program_paths
 from .local.task_folder import FILES
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, reason_lines
+from .records.journal import State
 from .sweep_file import SweepFile
 from .tasks import LocalPaths, SweepTask, SweepTasks
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ..errors import ParallelError
 from .mistakes import Mistake
+from .records.sweeps_index import SweepsIndex
 from .sweep_file import SweepFile
 from .sweep_status import SweepStatus
-from .sweeps_index import SweepsIndex
 
 
 def unfinished_sweeps(file: SweepFile, index: SweepsIndex) -> Iterator[Mistake]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .journal import Journal, State, reading_ends
 from .local.result_values import MissingResult, read_result
 from .local.task_folder import FILES, STDOUT_FILE
-from .out_folder import OutFolder
+from .records.journal import Journal, State, reading_ends
+from .records.out_folder import OutFolder
 from .sweep_file import ResultSource, SweepFile
 
 # What ended with status 0

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from ..containers.engine import ENGINES, ContainerEngine
 from ..errors import ParallelError
-from .inputs import stage_inputs
-from .journal import Journal, State, TaskEnd, pinned_event
 from .local.container_backend import TaskContainers
 from .local.image import pin_image
 from .local.observer import RunObserver, StreamName
@@ -19,13 +17,15 @@ from .local.plain_command import PlainCommands, end_groups
 from .local.run import LocalRun
 from .mistakes import Mistake, SweepFileError
 from .opened_sweep import OpenedSweep
-from .out_folder import COPY, DOWNLOADS, STAGED_FILES, STANDARD_INPUT_COPY
 from .plan import HoursBound, Plan, Planner, RunRequest
 from .preceding_sweeps import unfinished_sweeps
+from .records.journal import Journal, State, TaskEnd, pinned_event
+from .records.out_folder import COPY, DOWNLOADS, STAGED_FILES, STANDARD_INPUT_COPY
+from .records.sweeps_index import SweepsIndex
+from .records.table import parameter_names, write_tables
 from .result_changes import has_changed, read_again, result_text
+from .staging.inputs import stage_inputs
 from .sweep_file import SweepFile
-from .sweeps_index import SweepsIndex
-from .table import parameter_names, write_tables
 from .tasks import Pinned, PinnedImage, SweepTask, SweepTasks
 
 TABLE_EVERY_SECONDS = 5.0

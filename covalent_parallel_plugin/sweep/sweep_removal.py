@@ -7,9 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from .journal import State
 from .local.container_backend import CLIENTS_FOLDER
-from .out_folder import (
+from .records.journal import State
+from .records.out_folder import (
     COPY,
     DOWNLOADS,
     INPUT_DIGESTS,
@@ -20,7 +20,7 @@ from .out_folder import (
     UNFINISHED,
     OutFolder,
 )
-from .table import CSV_FILE, JSON_FILE
+from .records.table import CSV_FILE, JSON_FILE
 
 OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, STAGED_FILES, TRIALS, CLIENTS_FOLDER)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from .combinations import Combination
 from .display.run_progress import TaskFailure
-from .journal import State, is_held, reading_ends, task_end
-from .out_folder import OutFolder
+from .records.journal import State, is_held, reading_ends, task_end
+from .records.out_folder import OutFolder
 from .tasks import SweepTask
 
 

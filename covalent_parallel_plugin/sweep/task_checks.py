@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from .combinations import Grid
-from .config_file import is_in_json
 from .mistakes import LocatedText, Location, Mistake
 from .names import NAME_PLACEHOLDERS
 from .near_names import NearNames
 from .placeholders import SWEEP_NAMES, Template
-from .resource_options import options_without_effect
+from .reading.resource_options import options_without_effect
+from .staging.config_file import is_in_json
+from .staging.task_files import TaskFiles
 from .sweep_file import SweepFile
-from .task_files import TaskFiles
 from .values import ParameterValue
 
 # More mistakes of one kind, or names in one of them, help nobody

@@ -13,9 +13,9 @@ from .mistakes import Mistake
 from .name_checks import name_mistakes
 from .names import name_patterns
 from .placeholders import Template
+from .staging.task_files import BroughtFile, TaskFiles
 from .sweep_file import SweepFile
 from .task_checks import template_mistakes, text_mistakes, warnings
-from .task_files import BroughtFile, TaskFiles
 
 
 @dataclass(frozen=True, slots=True)

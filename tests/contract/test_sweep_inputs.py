@@ -9,8 +9,8 @@ import pytest
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.errors import MissingResourceError
-from covalent_parallel_plugin.sweep.inputs import InputError, pin_inputs, stage_inputs
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
+from covalent_parallel_plugin.sweep.staging.inputs import InputError, pin_inputs, stage_inputs
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 from covalent_parallel_plugin.sweep.combinations import combine
 from covalent_parallel_plugin.sweep.mistakes import SweepFileError
+from covalent_parallel_plugin.sweep.reading.sweep_schema import read_sweep_file
 from covalent_parallel_plugin.sweep.sweep_file import SweepFile
-from covalent_parallel_plugin.sweep.sweep_schema import read_sweep_file
 
 FILE = Path("sweep.yaml")
 

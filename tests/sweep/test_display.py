@@ -14,7 +14,7 @@ from covalent_parallel_plugin.sweep.display.live_table import LiveTable, rendere
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
-from covalent_parallel_plugin.sweep.journal import TaskEnd
+from covalent_parallel_plugin.sweep.records.journal import TaskEnd
 from covalent_parallel_plugin.sweep.tasks import SweepTask
 
 DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)

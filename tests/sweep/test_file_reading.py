@@ -305,7 +305,7 @@ def test_a_pattern_finds_its_groups_in_any_line() -> None:
 def test_reading_loads_neither_covalent_nor_google() -> None:
     program = """
 import sys
-from covalent_parallel_plugin.sweep.sweep_schema import read_sweep_file
+from covalent_parallel_plugin.sweep.reading.sweep_schema import read_sweep_file
 from covalent_parallel_plugin.settings.config_file import read_config_file
 print([name for name in sys.modules if name.split(".")[0] in ("covalent", "google", "grpc", "requests")])
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from covalent_parallel_plugin.sweep.combinations import Combination
-from covalent_parallel_plugin.sweep.journal import (
+from covalent_parallel_plugin.sweep.records.journal import (
     Journal,
     JournalError,
     JournalHeldError,
@@ -156,7 +156,7 @@ def test_a_look_at_the_lock_keeps_nobody_from_holding_it(path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from covalent_parallel_plugin.sweep.journal import Journal
+from covalent_parallel_plugin.sweep.records.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 journal = Journal.open(Path(sys.argv[1]))

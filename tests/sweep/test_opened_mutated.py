@@ -13,11 +13,11 @@ from test_file_mutated import GRIDS, ROWS, SEEDS, Mutation, folder, mutate, muta
 
 from covalent_parallel_plugin.errors import ParallelError
 from covalent_parallel_plugin.sweep.combinations import count
-from covalent_parallel_plugin.sweep.journal import State
 from covalent_parallel_plugin.sweep.mistakes import SweepFileError
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import HoursBound, Planner, RunRequest
 from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lines
+from covalent_parallel_plugin.sweep.records.journal import State
 
 __all__ = ["folder"]
 # Above it, all goes as below it, and takes longer

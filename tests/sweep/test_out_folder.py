@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.sweep.out_folder import OutFolder, OutFolderError
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder, OutFolderError
 
 
 def test_a_sweep_keeps_its_id(tmp_path: Path) -> None:

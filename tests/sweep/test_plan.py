@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from covalent_parallel_plugin.sweep.combinations import Combination
-from covalent_parallel_plugin.sweep.journal import Journal, TaskEnd, end_event, pinned_event, start_event
-from covalent_parallel_plugin.sweep.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.plan import HoursBound, Plan, Planner, RunRequest, SelectionError, reason_lines
+from covalent_parallel_plugin.sweep.records.journal import Journal, TaskEnd, end_event, pinned_event, start_event
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTask
 from covalent_parallel_plugin.sweep.values import ParameterValue
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from by_hand import text
 
-from covalent_parallel_plugin.sweep.inputs import DigestCache, InputError, pin_inputs, stage_inputs
+from covalent_parallel_plugin.sweep.staging.inputs import DigestCache, InputError, pin_inputs, stage_inputs
 
 LATER_NS = 10**19
 
@@ -117,7 +117,7 @@ def test_a_plan_asks_nobody_about_buckets(base: Path) -> None:
 def test_a_local_input_stays_where_it_is_and_loads_nothing_of_googles(base: Path) -> None:
     assert stage_inputs({"base": text(str(base))}, {}, base.parent / "out") == {"base": base}
     code = (
-        "import sys, covalent_parallel_plugin.sweep.tasks, covalent_parallel_plugin.sweep.inputs;"
+        "import sys, covalent_parallel_plugin.sweep.tasks, covalent_parallel_plugin.sweep.staging.inputs;"
         "print([name for name in sys.modules if name.split('.')[0] in ('google', 'covalent', 'jinja2')])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

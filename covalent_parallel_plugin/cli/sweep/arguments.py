@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from covalent_parallel_plugin.sweep.journal import State
-from covalent_parallel_plugin.sweep.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.plan import shown_names
-from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex, UnknownSweepError
+from covalent_parallel_plugin.sweep.records.journal import State
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
+from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex, UnknownSweepError
 
 NAME_OR_FOLDER = "[NAME|FOLDER]"
 

@@ -10,7 +10,7 @@ import time
 import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
-from covalent_parallel_plugin.sweep.journal import State, is_held
+from covalent_parallel_plugin.sweep.records.journal import State, is_held
 
 # A task has 10 s to end; then there are containers to remove and tables to write
 WAIT_SECONDS = 90.0

@@ -9,9 +9,9 @@ import click
 
 from covalent_parallel_plugin.cli.clean import Age, age_of
 from covalent_parallel_plugin.cli.sweep.arguments import find_sweep
+from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex
 from covalent_parallel_plugin.sweep.sweep_removal import bytes_of, remove_sweep
 from covalent_parallel_plugin.sweep.sweep_status import is_running
-from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
 @click.command()

@@ -7,9 +7,9 @@ import os
 import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
-from covalent_parallel_plugin.sweep.journal import State
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
-from covalent_parallel_plugin.sweep.table import CSV_FILE, parameter_names, write_tables
+from covalent_parallel_plugin.sweep.records.journal import State
+from covalent_parallel_plugin.sweep.records.table import CSV_FILE, parameter_names, write_tables
 
 
 @click.command()

@@ -6,9 +6,9 @@ import os
 
 import click
 
-from covalent_parallel_plugin.sweep.journal import JournalError
+from covalent_parallel_plugin.sweep.records.journal import JournalError
+from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex
 from covalent_parallel_plugin.sweep.sweep_status import SweepStatus
-from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
 @click.command(name="list")

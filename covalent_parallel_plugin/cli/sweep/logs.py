@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep_and_task
-from covalent_parallel_plugin.sweep.journal import State, is_held
-from covalent_parallel_plugin.sweep.out_folder import OutFolder, OutFolderError
+from covalent_parallel_plugin.sweep.records.journal import State, is_held
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder, OutFolderError
 
 LOOK_EVERY_SECONDS = 0.2
 _CHUNK_BYTES = 1 << 20

@@ -14,10 +14,10 @@ from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep
 from covalent_parallel_plugin.sweep.plan import Planner, RunRequest
 from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lines
 from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
+from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex
 from covalent_parallel_plugin.sweep.result_changes import has_changed
 from covalent_parallel_plugin.sweep.run_sweep import check_bound, missing_secrets
 from covalent_parallel_plugin.sweep.sweep_status import is_running
-from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
 @click.command()

@@ -19,8 +19,8 @@ from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
 from covalent_parallel_plugin.sweep.local.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
+from covalent_parallel_plugin.sweep.records.table import CSV_FILE
 from covalent_parallel_plugin.sweep.run_sweep import RunOutcome, SweepRun
-from covalent_parallel_plugin.sweep.table import CSV_FILE
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.sweep.local.observer import RunObserver

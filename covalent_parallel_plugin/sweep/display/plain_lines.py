@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..journal import TaskEnd
 from ..local.observer import StreamName
+from ..records.journal import TaskEnd
 from ..tasks import SweepTask
 from .interruption import Interruption
 from .printable import printable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...containers.container import CANNOT_START, Process, StartFailed
 from ...errors import ParallelError
-from ..journal import TaskEnd
+from ..records.journal import TaskEnd
 from ..sweep_file import SweepFile
 from ..tasks import Launch, LocalPaths, SweepTask
 from .interfaces import Backend, LaidFile, ProgramEnd, TaskFolders, TaskStart

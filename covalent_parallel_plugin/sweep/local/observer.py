@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from ..journal import TaskEnd
+from ..records.journal import TaskEnd
 from ..tasks import SweepTask
 
 StreamName = Literal["stdout", "stderr"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..journal import TaskEnd, end_event, start_event
+from ..records.journal import TaskEnd, end_event, start_event
 from ..sweep_file import StopAfter, SweepFile
 from ..tasks import Launch, LocalPaths, SweepTask
 from .attempt import AttemptSeams, TaskAttempt

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Literal
 
-from ..journal import Status
+from ..records.journal import Status
 from .interfaces import ProgramEnd
 
 StopReason = Literal["timeout", "idle", "cancelled"]

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
-from ..errors import ParallelError
-from .tasks import Pinned, PinnedImage, SweepTask
+from ...errors import ParallelError
+from ..tasks import Pinned, PinnedImage, SweepTask
 
 # Longer than a look at the lock takes
 LOOK_SECONDS = 0.4

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import yaml
 
-from .mistakes import Location, Mistake
-from .values import ParameterValue, Plain, core_value, shown
+from ..mistakes import Location, Mistake
+from ..values import ParameterValue, Plain, core_value, shown
 
 MAX_BYTES = 10_000_000
 MAX_NODES = 100_000

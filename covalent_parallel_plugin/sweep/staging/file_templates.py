@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from .placeholders import Template
+from ..placeholders import Template
 
 
 class FileTemplate(Protocol):

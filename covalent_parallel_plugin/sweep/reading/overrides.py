@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from .mistakes import Location, Mistake
+from ..mistakes import Location, Mistake
 from .yaml_nodes import read_nodes
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from ..settings.validators import Rule
-from .mistakes import LocatedText, Location, Mistake
-from .near_names import NearNames
-from .values import shown
+from ...settings.validators import Rule
+from ..mistakes import LocatedText, Location, Mistake
+from ..near_names import NearNames
+from ..values import shown
 from .yaml_nodes import MERGE, location_of, plain_data, value_of
 
 _NAMES_SHOWN = 60

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import yaml
 
-from ..settings import OPTIONS, SECTION, Settings, contradictions, is_given, mistakes_in, plain, resolve
-from .mistakes import Location
+from ...settings import OPTIONS, SECTION, Settings, contradictions, is_given, mistakes_in, plain, resolve
+from ..mistakes import Location
+from ..sweep_file import SweepFile
 from .node_reader import NodeReader
-from .sweep_file import SweepFile
 from .yaml_nodes import location_of, plain_data
 
 # These stand at the top of the file

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..cloud.storage import ObjectStore, StoredObject
-from ..errors import CacheDirError
+from ...cloud.storage import ObjectStore, StoredObject
+from ...errors import CacheDirError
 from .inputs import BUCKET_PREFIX, InputError
 
 # Downloads at a time

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import ParallelError
+from ...errors import ParallelError
 from .out_folder import OutFolder
 
 

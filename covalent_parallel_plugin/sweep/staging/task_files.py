@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ParallelError
-from .combinations import Combination
+from ...errors import ParallelError
+from ..combinations import Combination
+from ..mistakes import Mistake
+from ..sweep_file import SweepFile
 from .config_file import config_bytes, config_name
 from .file_search import SourceFile, find_files
 from .file_templates import FileTemplate, read_template
 from .file_tree import CHUNK_BYTES, content_digest
-from .mistakes import Mistake
-from .sweep_file import SweepFile
 
 
 class LayOutError(ParallelError):

@@ -8,10 +8,10 @@ from typing import Literal, cast
 
 import yaml
 
-from ..settings.validators import whole_number
-from .mistakes import Location
+from ...settings.validators import whole_number
+from ..mistakes import Location
+from ..values import ParameterValue, core_value, decimal_range, spaced_values
 from .node_reader import IN_QUOTES, NodeReader, kind_of
-from .values import ParameterValue, core_value, decimal_range, spaced_values
 from .yaml_nodes import TUPLE, location_of, value_of
 
 _RANGE = ("start", "stop", "step", "count", "scale")

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..mistakes import Location, Mistake
+from ..sweep_file import FileEntry
 from .file_templates import target_name
 from .file_tree import files_below
-from .mistakes import Location, Mistake
-from .sweep_file import FileEntry
 
 MOST_BYTES = 1_000_000_000
 # Written by Python beside the files that it runs, and no part of them

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from typing import Any
 
-from .combinations import Grid
+from ..combinations import Grid
+from ..tasks import SweepTask
+from ..values import json_value
 from .journal import EndReader, State, TaskEnd, reading_ends, task_end
 from .out_folder import OutFolder
-from .tasks import SweepTask
-from .values import json_value
 
 BEFORE = ("task.index", "task.name")
 AFTER = (

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ParallelError
+from ...errors import ParallelError
 from .journal import Journal, JournalError, JournalHeldError, State
 
 JOURNAL = "journal.jsonl"

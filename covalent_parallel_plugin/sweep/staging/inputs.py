@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import ParallelError
+from ...errors import ParallelError
+from ..mistakes import LocatedText
 from .file_tree import content_digest, files_below
-from .mistakes import LocatedText
 
 # Of a bucket, as it is written in `inputs`
 BUCKET_PREFIX = "gs://"

@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from ..settings.container_rules import secret
-from ..settings.validators import bucket_name, truth, variable_problem
-from .mistakes import LocatedText, Location
+from ...settings.container_rules import secret
+from ...settings.validators import bucket_name, truth, variable_problem
+from ..mistakes import LocatedText, Location
+from ..sweep_file import FileEntry, ResultSource
+from ..values import shown
 from .node_reader import LONGEST_TEXT, NodeReader, kind_of
 from .parameter_rows import PARAMETER
-from .sweep_file import FileEntry, ResultSource
-from .values import shown
 from .yaml_nodes import location_of
 
 RESULT_SUFFIXES = (".json", ".csv", ".jsonl")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .mistakes import Location, Mistake
-from .values import ParameterValue, core_value, shown
+from ..mistakes import Location, Mistake
+from ..values import ParameterValue, core_value, shown
 from .yaml_nodes import UNUSABLE, decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -14,16 +14,17 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
-from ..settings import OPTIONS
-from ..settings.machine_sizes import MAX_TASKS_PER_MACHINE
-from ..settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
-from .combinations import Grid, count, size_text, unmatched
+from ...settings import OPTIONS
+from ...settings.machine_sizes import MAX_TASKS_PER_MACHINE
+from ...settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
+from ..combinations import Grid, count, size_text, unmatched
+from ..mistakes import LocatedText, Mistake, SweepFileError
+from ..sweep_file import StopAfter, SweepFile
+from ..values import shown
 from .grid_reader import GRID_KEYS, GridDraft, ParameterFiles, lengths_text, read_grid
-from .mistakes import LocatedText, Mistake, SweepFileError
 from .node_reader import NodeReader, is_null, kind_of
 from .overrides import apply_overrides
 from .resource_options import IN_RESOURCES, TOP_OPTIONS, read_resources
-from .sweep_file import StopAfter, SweepFile
 from .task_fields import (
     read_absolute,
     read_environment,
@@ -34,7 +35,6 @@ from .task_fields import (
     read_secrets,
     read_words,
 )
-from .values import shown
 from .yaml_nodes import location_of, plain_data, read_nodes
 
 MAX_COMBINATIONS = 100_000

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import yaml
 
-from ..settings.validators import whole_number
+from ...settings.validators import whole_number
+from ..combinations import Axis, Grid, GridSize, Pattern
+from ..mistakes import LocatedText, Location
+from ..values import core_value, shown
 from .axis_reader import AxisDraft, read_axis
-from .combinations import Axis, Grid, GridSize, Pattern
-from .mistakes import LocatedText, Location
 from .node_reader import NodeReader, kind_of
 from .parameter_rows import DELIMITERS, JSON_LINES, MAX_BYTES, name_problem, read_rows
-from .values import core_value, shown
 from .yaml_nodes import location_of, read_nodes, value_of
 
 GRID_KEYS = ("parameters", "zip", "exclude", "include", "repeat", "task_name")

@@ -1,0 +1,1 @@
+"""Bring files, templates, configurations and inputs to the tasks of a sweep."""
