@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +65,15 @@ class ContainerEngine:
             return subprocess.CompletedProcess(words, 124, "", f"{self.name} {words[0]} took longer than {seconds:g} s")
 
     def start(
-        self, words: list[str], environment: Mapping[str, str], folder: str, stdout: int, stderr: int
+        self,
+        words: list[str],
+        environment: Mapping[str, str],
+        folder: str,
+        stdout: int,
+        stderr: int,
+        descriptors: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
-        """Start the program with these streams, in a folder of its own. Raises OSError.
+        """Start the program with these streams and further descriptors, in a folder of its own. Raises OSError.
 
         podman's monitor leaves a file "oom" in the folder it is started in when a container runs out of memory.
         """
@@ -78,6 +84,7 @@ class ContainerEngine:
             stderr=stderr,
             env=dict(environment),
             cwd=folder,
+            pass_fds=descriptors,
             start_new_session=True,
         )
 
@@ -88,6 +95,10 @@ class ContainerEngine:
         # one that has just gone fails the call, and the others are listed all the same
         listed = self.call("inspect", "--format={{.State.Pid}}", *containers).stdout.split()
         return {int(pid) for pid in listed if pid.isdecimal() and pid != "0"}
+
+    def is_there(self, container: str) -> bool:
+        """Tell whether podman has a container, which its client removes before it ends; docker's does not."""
+        return self.name == "podman" and self.call("container", "exists", container).returncode == 0
 
     def remove(self, *containers: str) -> None:
         """Kill and remove containers; those that are gone already are no error."""

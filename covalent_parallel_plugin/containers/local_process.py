@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ class LocalProcess:
         self._tells_group = tells_group
         self.pid = child.pid
         self.peak_mib: float | None = None
-        """The most memory that it, or one that it waited for, had; known after its end."""
+        """The most memory that it, or one that it waited for, had; known after its end, if that is more than this
+        process has had: the system counts the moment before it became another program, when it had this one's memory.
+        """
         self.was_ended = False
         self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
         self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)
@@ -74,7 +77,8 @@ class LocalProcess:
         if self._child.returncode is None:
             _, status, usage = os.wait4(self.pid, 0)
             self._child.returncode = os.waitstatus_to_exitcode(status)
-            self.peak_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            if usage.ru_maxrss > _own_peak():
+                self.peak_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         return self._child.returncode
 
     def _has_ended(self) -> bool:
@@ -86,3 +90,11 @@ class LocalProcess:
         # macOS answers EPERM for a group of which only a zombie is left
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+def _own_peak() -> int:
+    """Return the most memory that this process has had, in the unit of `ru_maxrss`."""
+    # getrusage(2) counts the program that started this one, too
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

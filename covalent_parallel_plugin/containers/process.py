@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .container import CANNOT_START, StartFailed
+from .container import CANNOT_START, NOT_FOUND, StartFailed
 from .engine import ContainerEngine
 
 _FAILED = 1
@@ -22,11 +22,15 @@ _DEATH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class PreparedClient:
-    """The arguments, environment and folder that the engine's client is started with."""
+    """The arguments, environment, folder and descriptors that the engine's client is started with.
+
+    The descriptors are closed here once it has been started, or will not be.
+    """
 
     words: Sequence[str]
     environment: Mapping[str, str]
     folder: str
+    descriptors: Sequence[int] = ()
 
 
 class ContainerProcess:
@@ -58,7 +62,7 @@ class ContainerProcess:
         self._told: signal.Signals | None = None
         self._exit_code: int | None = None
         self.was_lost = False
-        """Whether the engine's client was killed by somebody else; known after its end."""
+        """Whether the engine's client or monitor was killed by somebody else; known after the container's end."""
         self._has_ended = threading.Event()
         threading.Thread(target=self._live, name=f"container-{name}", daemon=True).start()
 
@@ -133,17 +137,28 @@ class ContainerProcess:
 
     def _run(self) -> int:
         prepared = self._prepare()
-        with self._lock:
-            if self._told is not None:
-                return 128 + self._told
-            child = self._child = self._engine.start(
-                list(prepared.words), prepared.environment, prepared.folder, self._out, self._err
-            )
+        try:
+            with self._lock:
+                if self._told is not None:
+                    return 128 + self._told
+                child = self._child = self._engine.start(
+                    list(prepared.words),
+                    prepared.environment,
+                    prepared.folder,
+                    self._out,
+                    self._err,
+                    prepared.descriptors,
+                )
+        finally:
+            for descriptor in prepared.descriptors:
+                os.close(descriptor)
         status = child.wait()
-        self.was_lost = status < 0 and self._told is None
-        if status < 0 or status == CANNOT_START or self._told is not None:
+        # podman, whose client removes the container, says so too where a container's monitor is gone
+        is_left = status == NOT_FOUND and self._engine.is_there(self._name)
+        self.was_lost = (status < 0 or is_left) and self._told is None
+        if is_left or status < 0 or status == CANNOT_START or self._told is not None:
             self._engine.remove(self._name)
-        return 128 + signal.SIGKILL if status < 0 else status
+        return 128 + signal.SIGKILL if status < 0 or is_left else status
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # whoever reads it has gone

@@ -82,7 +82,7 @@ def sort_variables(environment: Mapping[str, str], outer: Mapping[str, str]) -> 
     for name, value in environment.items():
         if not any(end in value for end in "\r\n") and len(name) + len(value.encode()) < _LINE_BYTES:
             lines.append(f"{name}={value}")
-        elif name in outer or name.startswith(_CLIENTS_OWN):
+        elif outer.get(name, value) != value or (name not in outer and name.startswith(_CLIENTS_OWN)):
             raise StartFailed(
                 CANNOT_START,
                 f"the variable {name} cannot be given to a container: its value has several lines, or more than "

@@ -142,7 +142,7 @@ class State:
             if line.endswith(b"\n"):
                 try:
                     state.apply(json.loads(line), offset)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                     raise JournalError(f"{path}:{number} is not an event of a sweep: remove the line") from error
             offset += len(line)
         return state

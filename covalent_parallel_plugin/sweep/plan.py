@@ -224,7 +224,8 @@ class HoursBound:
 
     def __str__(self) -> str:
         attempts = f" x {self.attempts} attempts" if self.attempts > 1 else ""
-        return f"{self.tasks} tasks x {self.limit_seconds:g} s{attempts} = {self.hours:,.4g} machine-hours"
+        tasks = "1 task" if self.tasks == 1 else f"{self.tasks} tasks"
+        return f"{tasks} x {self.limit_seconds:g} s{attempts} = {self.hours:,.4g} machine-hours"
 
 
 def reason_lines(plan: Plan) -> Iterator[str]:

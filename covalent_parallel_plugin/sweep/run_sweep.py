@@ -19,14 +19,14 @@ from .local.plain_command import PlainCommands, end_groups
 from .local.run import LocalRun
 from .mistakes import Mistake, SweepFileError
 from .opened_sweep import OpenedSweep
-from .out_folder import COPY, DOWNLOADS, STANDARD_INPUT_COPY
+from .out_folder import COPY, DOWNLOADS, STAGED_FILES, STANDARD_INPUT_COPY
 from .plan import HoursBound, Plan, Planner, RunRequest
 from .preceding_sweeps import unfinished_sweeps
 from .result_changes import has_changed, read_again, result_text
 from .sweep_file import SweepFile
 from .sweeps_index import SweepsIndex
 from .table import parameter_names, write_tables
-from .tasks import Pinned, PinnedImage, SweepTask
+from .tasks import Pinned, PinnedImage, SweepTask, SweepTasks
 
 TABLE_EVERY_SECONDS = 5.0
 # Tables of many tasks are written less often, so that they take at most this share of the time
@@ -132,9 +132,16 @@ class SweepRun:
         planner = Planner(self._out, self.state, request, self._tasks.parts)
         self.plan = planner.plan(self._all, self._wanted)
         self.bound = check_bound(self._opened, self.plan, self.state.used_hours)
+        if self.plan.to_run:
+            # whoever edits files meanwhile changes nothing in this run
+            self._tasks = SweepTasks(file, self.pinned, self._tasks.files.staged(self._out.path / STAGED_FILES))
 
-    def begin(self) -> None:
-        """Enter the run in the journal and the index, with a copy of the file. Raises OSError."""
+    def begin(self) -> str:
+        """Enter the run in the journal and the index, with a copy of the file; return a warning, or "".
+
+        Raises:
+            OSError: OUT cannot be written to.
+        """
         if self.plan.moved:
             self._out.rename_folders(self.plan.moved)
             self._journal.append({"event": "moved", "names": self.plan.moved})
@@ -157,7 +164,11 @@ class SweepRun:
             if data is not None:
                 with self._out.written_aside(name) as file:
                     file.write(data)
-        self._index.add(self.state.sweep_id, self._file.name, self._out)
+        try:
+            self._index.add(self.state.sweep_id, self._file.name, self._out)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}: commands find this sweep by its folder only"
+        return ""
 
     def local_run(self, observer: RunObserver) -> LocalRun:
         """Return what runs the tasks."""
@@ -224,7 +235,7 @@ class SweepRun:
 
     def _remove_leftovers(self) -> None:
         if isinstance(self._backend, TaskContainers):
-            self._backend.remove_leftovers()
+            self._backend.remove_leftovers(map(self._out.task_folder, self.state.running))
         groups = {event["pid"]: event["started_ticks"] for event in self.state.running.values() if "pid" in event}
         end_groups(groups, self.state.sweep_id)
 

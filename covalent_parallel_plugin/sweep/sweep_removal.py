@@ -9,10 +9,20 @@ from pathlib import Path
 
 from .journal import State
 from .local.container_backend import CLIENTS_FOLDER
-from .out_folder import COPY, DOWNLOADS, INPUT_DIGESTS, MOVED_PREFIX, STANDARD_INPUT_COPY, TRIALS, UNFINISHED, OutFolder
+from .out_folder import (
+    COPY,
+    DOWNLOADS,
+    INPUT_DIGESTS,
+    MOVED_PREFIX,
+    STAGED_FILES,
+    STANDARD_INPUT_COPY,
+    TRIALS,
+    UNFINISHED,
+    OutFolder,
+)
 from .table import CSV_FILE, JSON_FILE
 
-OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, TRIALS, CLIENTS_FOLDER)
+OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, STAGED_FILES, TRIALS, CLIENTS_FOLDER)
 
 
 def bytes_of(out: OutFolder) -> int:
@@ -48,4 +58,4 @@ def _remove(path: Path) -> None:
     # Not shutil's function, for which folders can be too deep
     ended = subprocess.run(["rm", "-rf", "--", path], capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise OSError(errno.EACCES, ended.stderr.strip().splitlines()[0], str(path))
+        raise OSError(errno.EACCES, ended.stderr.strip().splitlines()[0].rpartition(": ")[2], str(path))

@@ -132,6 +132,14 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
+def _elsewhere(root: yaml.MappingNode) -> dict[str, str]:
+    """Say of what is no key at the top where it belongs."""
+    parameters = [value for key, value in root.value if key.value == "parameters"][:1]
+    names = [key.value for node in parameters if isinstance(node, yaml.MappingNode) for key, _ in node.value]
+    remedies = {str(name): f"write it under parameters, with --set as parameters.{name}" for name in names}
+    return {**remedies, **dict.fromkeys(IN_RESOURCES, "write it under resources")}
+
+
 class _SweepReader(NodeReader):
     """Reads one file."""
 
@@ -162,7 +170,7 @@ class _SweepReader(NodeReader):
             return None
         root = apply_overrides(root, overrides, self.mistakes)
         before = len(self.mistakes)
-        self._fields = self.fields(root, "a sweep", KEYS, dict.fromkeys(IN_RESOURCES, "write it under resources"))
+        self._fields = self.fields(root, "a sweep", KEYS, _elsewhere(root))
         # A mistyped name may be that of what is missing
         are_unknown = len(self.mistakes) > before
         resources = read_resources(self, self._fields.get("resources"), self._fields, self._configured, self._is_local)

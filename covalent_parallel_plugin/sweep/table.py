@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from .combinations import Grid
 from .journal import EndReader, State, TaskEnd, reading_ends, task_end
 from .out_folder import OutFolder
 from .tasks import SweepTask
+from .values import json_value
 
 BEFORE = ("task.index", "task.name")
 AFTER = (
@@ -78,7 +78,7 @@ def flatten(result: Mapping[str, Any], taken: Collection[str]) -> Row:
     for name, value in _leaves(result, ""):
         while name in taken or name in row:
             name = f"result.{name}"
-        row[name] = _json_value(value)
+        row[name] = json_value(value)
     return row
 
 
@@ -104,7 +104,7 @@ def _rows(
     for task in tasks:
         values = task.combination.values
         row: Row = {"task.index": task.index, "task.name": task.name}
-        row |= {name: _json_value(values[name].data) if name in values else None for name in parameters}
+        row |= {name: json_value(values[name].data) if name in values else None for name in parameters}
         recorded = state.ends.get(task.name)
         if recorded is None or task.name in state.stale or task.name in state.running:
             yield row | dict.fromkeys(AFTER) | {"task.status": "waiting"}
@@ -133,15 +133,6 @@ def _time(seconds: float | None) -> str | None:
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json_value(value: Any) -> Any:
-    """Return a value that JSON has: not-a-number and infinities are texts, in what is nested too."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _json_value(item) for key, item in value.items()}
-    return [_json_value(item) for item in value] if isinstance(value, list) else value
 
 
 def _cell(value: Any) -> Any:

@@ -99,6 +99,8 @@ class TaskFiles:
         place = folder / self.digest
         if not place.exists():
             shutil.rmtree(folder, ignore_errors=True)
+            # what is closed to others may lie in a folder that is
+            folder.mkdir(mode=0o700)
             unfinished = folder / "unfinished"
             for source in self.sources:
                 self._write(source, unfinished / source.name, None)

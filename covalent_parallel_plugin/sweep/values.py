@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
-from typing import Literal
+from typing import Any, Literal
 
 Plain = str | int | float | bool | None
 
@@ -157,3 +158,12 @@ def shown(value: object) -> str:
     is_simple = isinstance(value, str) and value.isprintable() and "'" not in value
     words = f"'{value}'" if is_simple else repr(value)
     return words if len(words) <= 100 else f"{words[:100]}..."
+
+
+def json_value(value: Any) -> Any:
+    """Return a value that JSON has: not-a-number and infinities are texts, in what is nested too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: json_value(item) for key, item in value.items()}
+    return [json_value(item) for item in value] if isinstance(value, list) else value

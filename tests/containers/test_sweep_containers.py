@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -156,6 +157,28 @@ print(open('{inputs.base}/file').read(), json.dumps([os.environ[n] for n in ('MO
     assert list((tmp_path / "base").iterdir()) == [tmp_path / "base" / "file"]
 
 
+def test_a_secret_is_in_no_file_and_no_command_line_while_it_is_used(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    code = """
+import os, pathlib, time
+print('TOKEN' in os.environ, flush=True)
+while not pathlib.Path('{folder}/go').exists():
+    time.sleep(0.05)
+"""
+    sweep = make_sweep(*python(code), secrets={"TOKEN": "name"})
+    sweep.secrets = {"TOKEN": "s3cret"}
+    thread = threading.Thread(target=sweep.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not sweep.memory.output and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "out/x=0/files/go").touch()
+    thread.join(60)
+    assert sweep.end.status == "done" and sweep.text("stdout.txt") == "True\n"
+    assert found == [] and "s3cret" not in lines
+
+
 def test_a_container_past_its_time_is_ended(make_sweep: MakeSweep) -> None:
     code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); print(1); time.sleep(60)"
     sweep = make_sweep(*python(code), options={"time_limit": 2})
@@ -227,9 +250,12 @@ def test_a_container_out_of_memory_says_what_to_raise(make_sweep: MakeSweep) -> 
     assert sweep.end.reason == "out of memory: raise memory"
 
 
-def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
-    make_sweep: MakeSweep, engine: str, sweep_id: str
+@pytest.mark.parametrize("part", ["client", "monitor"])
+def test_a_container_whose_client_or_monitor_is_killed_is_lost_and_tried_again(
+    make_sweep: MakeSweep, engine: str, sweep_id: str, part: str
 ) -> None:
+    if part == "monitor" and engine != "podman":
+        pytest.skip("docker's monitor is not a process of the client's")
     code = "import time; print({attempt}, flush=True); time.sleep(60 if {attempt} == 1 else 0)"
     sweep = make_sweep(*python(code), options={"retries": 1})
     thread = threading.Thread(target=sweep.run)
@@ -237,9 +263,14 @@ def test_a_container_whose_client_is_killed_is_lost_and_tried_again(
     deadline = time.monotonic() + 30
     while not sweep.memory.output and time.monotonic() < deadline:
         time.sleep(0.05)
-    kill_clients(LABEL, lambda value: value == sweep_id)
+    if part == "client":
+        kill_clients(LABEL, lambda value: value == sweep_id)
+    else:
+        words = ["inspect", "--format={{.State.ConmonPid}}", *containers(engine, sweep_id)]
+        os.kill(int(ContainerEngine(engine).call(*words).stdout), signal.SIGKILL)
     thread.join(60)
     assert (sweep.end.status, sweep.end.attempts) == ("done", 2)
+    assert containers(engine, sweep_id) == []
     assert sweep.text("attempt-0/stdout.txt") == "1\n" and sweep.text("stdout.txt") == "2\n"
     assert '"status": "lost"' in sweep.text("attempt-0/task.json")
 
@@ -271,11 +302,16 @@ from covalent_parallel_plugin.sweep.tasks import PinnedImage
 out = Path({str(tmp_path / "killed")!r}) / sys.argv[1]
 out.mkdir(parents=True)
 backend = TaskContainers(ContainerEngine({engine!r}), sweep_file(), {pinned!r}, sys.argv[1], out, {{}})
-Sweep(out, "sleep", "60", tasks=2, backend=backend).run()
+words = ["sh", "-c", "touch {{folder}}/made; chown 10001 {{folder}}/made; sleep 60"]
+Sweep(out, *words, tasks=2, backend=backend).run()
 """
     children = [subprocess.Popen([sys.executable, "-c", script, name]) for name in (sweep_id, other)]
     deadline = time.monotonic() + 60
-    while any(len(containers(engine, name)) < 2 for name in (sweep_id, other)):
+    folders = [tmp_path / "killed" / sweep_id / task for task in ("x=0", "x=1")]
+    made = [folder / "files" / "made" for folder in folders]
+    while not all(path.exists() and path.stat().st_uid != os.getuid() for path in made) or any(
+        len(containers(engine, name)) < 2 for name in (sweep_id, other)
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     for child in children:
@@ -285,7 +321,9 @@ Sweep(out, "sleep", "60", tasks=2, backend=backend).run()
         TaskContainers(ContainerEngine(engine), sweep_file(), pinned, name, tmp_path / "killed" / name, {})
         for name in (sweep_id, other)
     )
-    mine.remove_leftovers()
+    mine.remove_leftovers(folders)
+    assert [path.stat().st_uid for path in made] == [os.getuid()] * 2
+    assert not any(path.parent.stat().st_mode & 0o077 for path in made)
     assert containers(engine, sweep_id) == [] and len(containers(engine, other)) == 2
     assert list((tmp_path / "killed" / sweep_id).glob(".*")) == []
     others.remove_leftovers()
@@ -300,6 +338,13 @@ def test_an_image_that_was_built_here_needs_no_registry(engine: str, image: str)
         assert len(pinned) == 1
     finally:
         subprocess.run([engine, "untag", f"localhost/{name}", f"localhost/{name}"], check=True)
+
+
+@pytest.mark.parametrize("name", ["localhost/built-nowhere:1", "built-nowhere:1"])
+def test_an_image_that_was_not_built_yet_says_how(engine: str, name: str) -> None:
+    with pytest.raises(ImagePullError) as raised:
+        pin_image(ContainerEngine(engine), name, "missing")
+    assert str(raised.value).endswith(f": build it with `{engine} build -t {name} FOLDER`, or correct the name")
 
 
 @pytest.mark.parametrize("pull", ["always", "missing"])

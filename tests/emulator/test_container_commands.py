@@ -96,6 +96,12 @@ def test_such_a_variable_that_the_client_reads_itself_is_exit_code_125(name: str
         sort_variables({name: "one\ntwo"}, {"PATH": "/bin"})
 
 
+def test_a_variable_that_the_client_has_with_the_same_value_is_handed_on() -> None:
+    key = "-----BEGIN KEY-----\nx\n"
+    made = sort_variables({"DOCKER_KEY": key, "KEY": key}, {"DOCKER_KEY": key, "KEY": key})
+    assert made.handed_on == {"DOCKER_KEY": key, "KEY": key}
+
+
 @pytest.mark.parametrize(
     ("uri", "registry"),
     [

@@ -120,7 +120,7 @@ def test_a_torn_only_line_leaves_an_empty_journal(path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[]", "1", '{"event":"end","task":"x"}', '{"task":"x"}'])
+@pytest.mark.parametrize("line", ["nonsense", "[]", "1", '{"event":"end","task":"x"}', '{"task":"x"}', "[" * 9999])
 def test_a_whole_line_that_is_not_an_event_is_named(path: Path, line: str) -> None:
     path.write_text(f"{json.dumps(OPEN)}\n{line}\n")
     with pytest.raises(JournalError) as raised:

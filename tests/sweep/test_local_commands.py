@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_runs import SWEEP_ID, Brought, Sweep, bring, located, python
+from local_runs import SWEEP_ID, Brought, Sweep, located, python
 
 from covalent_parallel_plugin.containers.local_process import LocalProcess
 from covalent_parallel_plugin.containers.ownership import started_ticks
@@ -252,78 +252,6 @@ def test_used_up_machine_hours_stop_the_run(tmp_path: Path) -> None:
     assert {end.status for end in sweep.memory.ends.values()} == {"cancelled"}
 
 
-def test_unchanged_files_and_those_not_to_keep_are_removed_and_changed_ones_stay(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_text("as it was")
-
-    class WithFiles(Sweep):
-        def lay_out(self, task: Any, launch: Any, files: Path) -> Iterable[Brought]:
-            inner = bring(source, files / "src" / "same")
-            linked = bring(source, files / "linked" / "same")
-            yield from [bring(source, files / "same"), bring(source, files / "changed")]
-            yield bring(source, files / "dropped", keep=False)
-            yield Brought("src/same", inner.size, inner.mtime_ns)
-            yield Brought("linked/same", linked.size, linked.mtime_ns)
-
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "same").write_text("as it was")
-    os.utime(outside / "same", ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
-    code = f"""
-import os, shutil
-open('changed', 'a').write('!'); open('dropped', 'a').write('!')
-shutil.rmtree('linked'); os.symlink({str(outside)!r}, 'linked')
-"""
-    sweep = WithFiles(tmp_path / "out", *python(code))
-    sweep.run()
-    assert sweep.end.status == "done"
-    assert names(tmp_path / "out/x=0/files") == ["changed", "linked"]
-    assert (outside / "same").exists() and sweep.end.left == ("linked",)
-
-
-def test_what_leads_out_of_the_folder_or_is_no_file_is_named(tmp_path: Path) -> None:
-    code = """
-import os, socket
-os.mkdir('in'); open('in/file', 'w').close()
-os.symlink('/etc/passwd', 'out'); os.symlink('../..', 'in/up'); os.symlink('in/file', 'fine')
-os.symlink('loop', 'loop')
-os.mkfifo('pipe'); socket.socket(socket.AF_UNIX).bind('socket')
-"""
-    sweep = Sweep(tmp_path, *python(code))
-    sweep.run()
-    assert sweep.end.status == "done" and sweep.end.left == ("in/up", "loop", "out", "pipe", "socket")
-    assert (tmp_path / "x=0/files/out").is_symlink()
-
-
-def test_a_folder_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "x=0").symlink_to(tmp_path / "elsewhere")
-    sweep = Sweep(tmp_path / "out", "true")
-    sweep.run()
-    assert sweep.end.status == "done" and names(tmp_path / "elsewhere") == []
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import os, shutil; shutil.rmtree(os.getcwd())",
-        "import os; os.chmod('.', 0)",
-        "import os; os.rename('../files', '../gone'); os.symlink('/etc', '../files')",
-        "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')",
-        "import os; os.mkdir('closed'); open('closed/file', 'w').close(); os.chmod('closed', 0)",
-    ],
-)
-def test_what_a_program_does_to_its_folder_harms_nothing(tmp_path: Path, code: str) -> None:
-    for _ in range(2):
-        sweep = Sweep(tmp_path, *python(code))
-        sweep.run()
-        assert sweep.end.status == "done" and sweep.text("stdout.txt") == ""
-    assert (tmp_path / "x=0/files").is_dir() and not (tmp_path / "x=0/files").is_symlink()
-    # Too deep for pytest
-    subprocess.run(["rm", "-rf", tmp_path / "x=0"], check=True)
-
-
 def test_a_task_whose_folder_cannot_be_made_is_lost_and_the_others_run(tmp_path: Path) -> None:
     class Refusing(Sweep):
         def launch(self, task: Any, paths: Any, attempt: int) -> Any:
@@ -423,6 +351,12 @@ def test_groups_of_a_killed_run_are_ended_and_no_others(tmp_path: Path) -> None:
 
 
 def test_memory_is_measured(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, *python("x = b'x' * 150_000_000"))
+    sweep = Sweep(tmp_path, *python("x = b'x' * 600_000_000"))
     sweep.run()
-    assert sweep.end.peak_mb is not None and sweep.end.peak_mb > 140
+    assert sweep.end.peak_mb is not None and sweep.end.peak_mb > 550
+
+
+def test_memory_that_may_be_our_own_is_not_reported(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "true")
+    sweep.run()
+    assert sweep.end.peak_mb is None

@@ -52,6 +52,8 @@ def test_files_of_three_kinds(tmp_path: Path, name: str, text: str, result: dict
         ("r.csv", "a,b\n1\n", r"r\.csv is not a header"),
         ("r.csv", "a,a\n1,2\n", r"r\.csv is not a header"),
         ("r.csv", "", r"r\.csv is not a header .* it has 0 rows"),
+        ("r.json", '{"a": ' * 101 + "1" + "}" * 101, r"r\.json is nested more than 100 levels deep"),
+        ("r.json", '{"a": ' + "[" * 500 + "]" * 500 + "}", r"r\.json is nested more than 100 levels deep"),
         ("r.json", b" " * (1 << 20) + b"{}", r"r\.json has more than 1048576 bytes"),
     ],
 )

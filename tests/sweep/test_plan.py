@@ -180,3 +180,4 @@ def test_a_selection_of_nothing_is_a_mistake(sweep: Sweep) -> None:
 def test_the_bound_counts_every_attempt() -> None:
     assert str(HoursBound(10, 3600, 3)) == "10 tasks x 3600 s x 3 attempts = 30 machine-hours"
     assert str(HoursBound(3, 300, 1)) == "3 tasks x 300 s = 0.25 machine-hours"
+    assert str(HoursBound(1, 3600, 1)) == "1 task x 3600 s = 1 machine-hours"

@@ -30,6 +30,7 @@ class Terminal:
     def __init__(self, sweep: SweepCommand) -> None:
         self._server = f"sweep-{uuid.uuid4().hex[:12]}"
         self._sweep = sweep
+        self._is_closed = False
         size = ("-x", str(WIDTH), "-y", str(HEIGHT))
         self._tmux("new-session", "-d", *size, "env", "-i", f"PATH={os.environ['PATH']}", "TERM=screen", "sh")
 
@@ -58,7 +59,9 @@ class Terminal:
         return self.screen()
 
     def close(self) -> None:
-        self._tmux("kill-server")
+        if not self._is_closed:
+            self._is_closed = True
+            self._tmux("kill-server")
 
 
 @pytest.fixture
@@ -106,6 +109,18 @@ def test_a_second_interrupt_cancels(sweep: SweepCommand, terminal: Terminal) -> 
     # The terminal shows again what is typed
     terminal.type("echo typed-$((1+1))", "Enter")
     assert "echo typed-$((1+1))" in terminal.wait_for("typed-2")
+
+
+@pytest.mark.parametrize("is_asking", [False, True])
+def test_a_terminal_that_is_closed_ends_the_run(sweep: SweepCommand, terminal: Terminal, is_asking: bool) -> None:
+    terminal.sweep("run", "art.yaml", "--local")
+    terminal.wait_for("2 running  1 failed")
+    if is_asking:
+        terminal.type("C-c")
+        terminal.wait_for("Cancel everything")
+    terminal.close()
+    sweep.wait_for(lambda: sweep.events("finish"), "end of the run")
+    assert sweep.statuses()["i=2"] == "cancelled"
 
 
 def test_followed_output_and_its_question(sweep: SweepCommand, terminal: Terminal) -> None:

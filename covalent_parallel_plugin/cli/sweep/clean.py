@@ -33,13 +33,14 @@ def clean(sweeps: tuple[str, ...], older_than: float | None, yes: bool) -> None:
         if older_than is not None and age < older_than:
             continue
         runs = is_running(out)
-        state = "running, left alone" if runs else "removed" if yes else ""
-        click.echo(f"{bytes_of(out) / 1e6:>10,.1f} MB  {age_of(age):>12}  {out.path}  {state}".rstrip())
+        shown = f"{bytes_of(out) / 1e6:>10,.1f} MB  {age_of(age):>12}  {out.path}"
+        rest = []
         if yes and not runs:
             rest = remove_sweep(out)
             index.forget(out)
-            if rest:
-                click.echo(f"left in {out.path}: {' '.join(rest)}", err=True)
+        click.echo(shown + ("  running, left alone" if runs else "  removed" if yes else ""))
+        if rest:
+            click.echo(f"left in {out.path}: {' '.join(rest)}", err=True)
         removed += not runs
     if not yes and removed:
         click.echo("Nothing was removed: --yes does that.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -39,6 +40,10 @@ class SweepGroup(LazyGroup):
         except ParallelError as error:
             click.echo(str(error), err=True)
             ctx.exit(MISTAKES_STATUS)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly then
+                raise
+            raise click.ClickException(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
 
 
 @click.group(cls=SweepGroup)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
+from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep_and_task
 from covalent_parallel_plugin.sweep.journal import State, is_held
 from covalent_parallel_plugin.sweep.out_folder import OutFolder, OutFolderError
 
@@ -22,15 +22,13 @@ _CHUNK_BYTES = 1 << 20
 @click.option("--follow", is_flag=True, help="Go on until the task has ended.")
 def logs(words: tuple[str, ...], is_stderr: bool, follow: bool) -> None:
     """Print what a task has written."""
-    out, task = sweep_and_task(words)
+    out, task = _task_that_began(words)
     _print(out.task_folder(task) / ("stderr.txt" if is_stderr else "stdout.txt"), out, task, follow)
 
 
-def sweep_and_task(words: tuple[str, ...]) -> tuple[OutFolder, str]:
+def _task_that_began(words: tuple[str, ...]) -> tuple[OutFolder, str]:
     """Read the words as a sweep and a task of it. Raises UsageError, OutFolderError, JournalError."""
-    if len(words) > 2:
-        raise click.UsageError(f"give a sweep's name or folder, and a task: {' '.join(words)!r} is more than that")
-    out, task = find_sweep(words[0] if len(words) == 2 else None), words[-1].rstrip("/")
+    out, task = find_sweep_and_task(words)
     state = State.read(out.journal_path)
     if task not in state.ends and task not in state.running:
         from covalent_parallel_plugin.settings import nearest

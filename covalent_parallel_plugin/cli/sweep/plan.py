@@ -16,6 +16,7 @@ from covalent_parallel_plugin.sweep.plan_document import plan_document, plan_lin
 from covalent_parallel_plugin.sweep.preceding_sweeps import unfinished_sweeps
 from covalent_parallel_plugin.sweep.result_changes import has_changed
 from covalent_parallel_plugin.sweep.run_sweep import check_bound, missing_secrets
+from covalent_parallel_plugin.sweep.sweep_status import is_running
 from covalent_parallel_plugin.sweep.sweeps_index import SweepsIndex
 
 
@@ -43,6 +44,8 @@ def plan(
     found += [mistake_line(str(file), mistake) for mistake in missing]
     if has_changed(opened.file, state):
         found.append("result has changed: a run reads the results of what is done anew")
+    if state.run and is_running(opened.out):
+        found.append("a run is under way: what it has begun counts as interrupted here")
     for warning in found:
         click.echo(f"warning: {warning}", err=True)
     tasks = opened.tasks_as_of(state)

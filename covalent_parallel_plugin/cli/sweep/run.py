@@ -16,7 +16,7 @@ from covalent_parallel_plugin.cli.sweep.file_options import file_options
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
-from covalent_parallel_plugin.sweep.local.task_folder import is_full
+from covalent_parallel_plugin.sweep.local.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
 from covalent_parallel_plugin.sweep.run_sweep import RunOutcome, SweepRun
@@ -57,12 +57,13 @@ def run(
             sweep = SweepRun(opened, journal, os.environ)
             sweep.prepare(RunRequest(only, first, again == "all"), keep_image)
             _announce(sweep, yes)
-            sweep.begin()
+            if warning := sweep.begin():
+                click.echo(f"warning: {warning}", err=True)
             outcome = _run(sweep, opened, follow)
     except OSError as error:
-        remedy = ": make room, then run again; what is done stays so" if is_full(error) else ""
+        remedy = FULL_REMEDY if is_full(error) else ""
         raise click.ClickException(f"{error.filename or opened.out.path}: {error.strerror or error}{remedy}") from error
-    click.echo(_summary(outcome, sweep, opened))
+    _print(_summary(outcome, sweep, opened))
     if outcome.is_interrupted:
         sys.exit(INTERRUPTED_STATUS)
     sys.exit(1 if outcome.not_done else 0)
@@ -73,10 +74,17 @@ def is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def _print(line: str) -> None:
+    try:
+        click.echo(line)
+    except OSError as error:
+        raise click.ClickException(f"standard output cannot be written to: {error.strerror}") from error
+
+
 def _announce(sweep: SweepRun, yes: bool) -> None:
     """Say what runs and why; at a terminal ask before what was done runs again."""
     for line in (*sweep.moved, *reason_lines(sweep.plan)):
-        click.echo(line)
+        _print(line)
     repeated = sum(map(len, sweep.plan.repeats.values()))
     if repeated and not yes and is_terminal() and not click.confirm(f"Run {repeated} that were done again?"):
         raise click.ClickException("nothing was started")

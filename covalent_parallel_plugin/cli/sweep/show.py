@@ -7,7 +7,7 @@ import shutil
 
 import click
 
-from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
+from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep_and_task
 from covalent_parallel_plugin.sweep.hand_trial import HandTrial
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
 
@@ -20,10 +20,8 @@ def show(words: tuple[str, ...]) -> None:
     What the task's folder holds before it runs is in there; the task's own outputs stay as they are. Secrets are
     named, and taken from this machine's variables.
     """
-    if len(words) > 2:
-        raise click.UsageError(f"give a sweep's name or folder, and a task: {' '.join(words)!r} is more than that")
-    out = find_sweep(words[0] if len(words) == 2 else None)
-    trial = HandTrial(OpenedSweep.reopen(out, os.environ), words[-1].rstrip("/"))
+    out, task = find_sweep_and_task(words)
+    trial = HandTrial(OpenedSweep.reopen(out, os.environ), task)
     try:
         shutil.rmtree(trial.folder, ignore_errors=True)
         trial.lay_out()

@@ -1,12 +1,13 @@
-"""What Ctrl-C and SIGTERM mean during a run: at a terminal Ctrl-C asks, and a second one cancels; else they cancel."""
+"""What ends a run early: at a terminal Ctrl-C asks, and a second one cancels; other signals and lost output cancel."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -56,6 +57,20 @@ class Interruption:
             elif answer in (b"g", b"n", b"\n"):
                 self._end_question("")
 
+    @contextlib.contextmanager
+    def showing(self) -> Iterator[None]:
+        """Print in here: where standard output is gone, a pipe or a terminal that was closed, the run is cancelled."""
+        try:
+            yield
+        except OSError as error:
+            # What is still printed, and flushed at the end, has to go somewhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            with contextlib.suppress(OSError):
+                print(f"standard output cannot be written to: {error.strerror}. {CANCELLING}", file=sys.stderr)
+            self._end()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._can_ask and not self.note:
             self.note = QUESTION
@@ -83,4 +98,6 @@ class Interruption:
             import termios
 
             terminal, self._terminal = self._terminal, None
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
+            # It may be gone
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)

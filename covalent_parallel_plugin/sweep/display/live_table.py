@@ -30,7 +30,8 @@ class LiveTable:
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> LiveTable:
-        self._live.start()
+        with self._interruption.showing():
+            self._live.start()
         self._show()
         return self
 
@@ -38,7 +39,8 @@ class LiveTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._show()
-        self._live.stop()
+        with self._interruption.showing():
+            self._live.stop()
 
     def started(self, task: SweepTask) -> None:
         """Count it."""
@@ -57,7 +59,8 @@ class LiveTable:
         self._show()
 
     def _show(self) -> None:
-        self._live.update(rendered(self._progress, self._interruption.note), refresh=True)
+        with self._interruption.showing():
+            self._live.update(rendered(self._progress, self._interruption.note), refresh=True)
 
 
 def rendered(progress: RunProgress, note: str) -> RenderableType:

@@ -22,7 +22,7 @@ class PlainLines:
     def __init__(self, progress: RunProgress, interruption: Interruption, print_line: Callable[[str], None]) -> None:
         self._progress = progress
         self._interruption = interruption
-        self._print = print_line
+        self._print_line = print_line
         self._percent = progress.percent
         self._printed_seconds = 0.0
         self._note = ""
@@ -51,6 +51,10 @@ class PlainLines:
                 self._print(self._note)
         if self._progress.elapsed_seconds - self._printed_seconds >= LINE_EVERY_SECONDS:
             self._print_progress()
+
+    def _print(self, line: str) -> None:
+        with self._interruption.showing():
+            self._print_line(line)
 
     def _print_progress(self) -> None:
         self._printed_seconds = self._progress.elapsed_seconds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...containers.cleanup import remove_containers_of
@@ -27,7 +28,7 @@ from ..tasks import LocalPaths, PinnedImage
 from .hand_command import INPUTS_FOLDER, TASK_FOLDER, caller_ids, engine_words, task_binds
 from .interfaces import ProgramEnd, TaskStart
 from .plain_command import program_paths
-from .task_folder import has_foreign_owner, share_files, take_ownership, unshare_files
+from .task_folder import has_foreign_owner, restore_folder, share_files, take_ownership, unshare_files
 
 LABEL = "covalent-parallel-sweep"
 NAME_PREFIX = "covalent-parallel-sweep"
@@ -68,10 +69,20 @@ class TaskContainers:
             self._words.append("--log-driver=none")
         self._shared: dict[Path, list[tuple[Path, int]]] = {}
 
-    def remove_leftovers(self) -> None:
-        """Remove what a run that was killed has left: this sweep's containers, and no others. Raises OSError."""
+    def remove_leftovers(self, folders: Iterable[Path] = ()) -> None:
+        """Remove what a run that was killed has left: this sweep's containers, and no others.
+
+        What they wrote into the folders of their tasks becomes the caller's, and closed to others. Raises OSError.
+        """
         remove_containers_of(self._engine, LABEL, self._sweep_id)
         shutil.rmtree(self._clients, ignore_errors=True)
+        for folder in folders:
+            # a link in their place could lead anywhere
+            if not folder.is_symlink() and folder.is_dir():
+                files = restore_folder(folder)
+                self._take_over(files)
+                # files in it may still be as open as their container needed them
+                files.chmod(0o700)
 
     def close(self) -> None:
         """Remove what the engine's clients needed."""
@@ -98,7 +109,7 @@ class TaskContainers:
         """Give the outputs to the caller, and find out what the engine says. Raises OSError."""
         client = self._client_folder(start)
         self._take_over(start.files)
-        unshare_files(self._shared.pop(start.folder, ()))
+        unshare_files(start.files, self._shared.pop(start.folder, ()))
         assert isinstance(process, ContainerProcess)
         has_run = (client / "pid").exists()
         is_out_of_memory = (client / "oom").exists()
@@ -107,7 +118,7 @@ class TaskContainers:
         if exit_code in _OF_ENGINE and not has_run and (words or self._engine.name == "podman"):
             return ProgramEnd(exit_code, refused=words or "the container could not be started")
         if process.was_lost:
-            return ProgramEnd(exit_code, lost=f"{self._engine.name}'s client was killed")
+            return ProgramEnd(exit_code, lost=f"{self._engine.name}'s client or monitor was killed")
         return ProgramEnd(exit_code, is_out_of_memory=is_out_of_memory)
 
     def _name(self, start: TaskStart) -> str:
@@ -121,13 +132,12 @@ class TaskContainers:
         client.mkdir(mode=0o700, parents=True)
         outer = dict(os.environ)
         variables = sort_variables(start.environment, outer)
-        variables_file = client / "variables"
-        variables_file.write_text("".join(f"{line}\n" for line in variables.lines))
         entrypoint = start.launch.entrypoint
         settings = self._file.settings
         words = [*self._words, *([f"--pidfile={client / 'pid'}"] if self._engine.name == "podman" else [])]
         if entrypoint == ():
             words.append("--entrypoint=")
+        variables_file = _nameless_file(client, variables.lines)
         arguments = run_arguments(
             self._engine.name,
             ContainerSpec(
@@ -142,11 +152,11 @@ class TaskContainers:
             ContainerIdentity(name, self._sweep_id, LABEL),
             binds=task_binds(self._file, start.files, self._inputs),
             variables=variables,
-            variables_file=str(variables_file),
+            variables_file=f"/dev/fd/{variables_file}",
             cpus=os.cpu_count() or 1,
             passes_streams=self._engine.passes_streams,
         )
-        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(client))
+        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(client), (variables_file,))
 
     def _take_over(self, files: Path) -> None:
         user, group = caller_ids()
@@ -160,6 +170,14 @@ class TaskContainers:
                 ended = self._engine.call("unshare", *words, str(files))
                 if ended.returncode:
                     raise OSError(f"{files} cannot be given to you: {ended.stderr.strip()}")
+
+
+def _nameless_file(folder: Path, lines: Iterable[str]) -> int:
+    """Write lines to a file that has no name, so that secrets stay nowhere; return a descriptor to read them by."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        file.seek(0)
+        return os.dup(file.fileno())
 
 
 def engine_error(engine: str, errors: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..values import core_value
 
 MOST_BYTES = 1 << 20
 TEXT_BYTES = 16 << 20
+# Columns of more parts help nobody, and Python gives up some hundreds further on
+MOST_LEVELS = 100
 
 
 class MissingResult(Exception):
@@ -48,7 +51,18 @@ def read_result(source: ResultSource, files: Path, stdout: Path, text_bytes: int
         raise MissingResult(f"{name} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise MissingResult(f'{name} holds {_shown(text)}, which is not an object: write {{"name": value}}')
+    if _is_deep(value):
+        raise MissingResult(f"{name} is nested more than {MOST_LEVELS} levels deep, the most that a result may be")
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether objects and lists lie in each other more than `MOST_LEVELS` deep."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]
+        level = list(chain.from_iterable(inner))
+    return any(isinstance(part, (dict, list)) for part in level)
 
 
 def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int) -> dict[str, Any]:

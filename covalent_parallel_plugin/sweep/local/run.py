@@ -17,7 +17,7 @@ from ..tasks import Launch, LocalPaths, SweepTask
 from .attempt import AttemptSeams, TaskAttempt
 from .interfaces import Backend, EventLog, LaidFile, TaskFolders
 from .observer import RunObserver, StreamName
-from .task_folder import is_full
+from .task_folder import FULL_REMEDY, is_full
 
 TICK_SECONDS = 0.25
 
@@ -195,7 +195,7 @@ class LocalRun:
         """Tell whether an error says that the disk is full; then the run is stopped."""
         if not (isinstance(error, OSError) and is_full(error)):
             return False
-        self._stop(f"{error.filename or self._out.path}: {error.strerror}: make room, then run again")
+        self._stop(f"{error.filename or self._out.path}: {error.strerror}{FULL_REMEDY}")
         self._end_all()
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..values import json_value
 from .interfaces import LaidFile
 
 TASK_FILE = "task.json"
@@ -20,6 +22,7 @@ FILES = "files"
 _ATTEMPT = re.compile(r"attempt-([0-9]+)")
 # More names of what was left than this help nobody
 NAMED = 100
+FULL_REMEDY = ": make room, then run again"
 
 
 def make_folder(folder: Path) -> Path:
@@ -63,11 +66,11 @@ def share_files(files: Path) -> list[tuple[Path, int]]:
     return changed
 
 
-def unshare_files(changed: Sequence[tuple[Path, int]]) -> None:
-    """Give paths the mode that they had; those that are gone, or are links by now, are passed over."""
+def unshare_files(files: Path, changed: Sequence[tuple[Path, int]]) -> None:
+    """Give paths the mode that they had; those that are gone, or are or lie behind links by now, are passed over."""
     # what is in a folder before the folder, which may be closed then
     for path, mode in reversed(changed):
-        if not path.is_symlink() and path.exists():
+        if path.exists() and not path.is_symlink() and not _leads_through_link(files, path):
             path.chmod(mode)
 
 
@@ -84,7 +87,9 @@ def walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
         except OSError:
             continue
         for entry in entries:
-            yield Path(entry.path), entry.stat(follow_symlinks=False)
+            # one that a process which outlived its task removes
+            with contextlib.suppress(FileNotFoundError):
+                yield Path(entry.path), entry.stat(follow_symlinks=False)
         folders += [Path(entry.path) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
 
 
@@ -155,7 +160,9 @@ def names_left(files: Path) -> tuple[str, ...]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file aside and rename it. Raises OSError."""
     aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(json_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # what is no text, such as some names of files, becomes JSON's own escapes
+    aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     aside.replace(path)
 
 
@@ -174,12 +181,7 @@ def _set_aside(folder: Path, names: list[str]) -> None:
 
 
 def _leads_through_link(files: Path, path: Path) -> bool:
-    between = path.parent
-    while between != files:
-        if between.is_symlink():
-            return True
-        between = between.parent
-    return False
+    return any(parent.is_symlink() for parent in path.parents if parent != files and parent.is_relative_to(files))
 
 
 def _stays_in(link: Path, top: Path) -> bool:

@@ -1,0 +1,43 @@
+"""Runs in which something goes wrong: files are edited, the disk is full, the journal is spoilt."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from sweep_command import COMMAND, SECONDS, SweepCommand
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> SweepCommand:
+    return SweepCommand(tmp_path)
+
+
+def test_files_that_are_edited_during_a_run_are_brought_as_they_were(sweep: SweepCommand) -> None:
+    for name in ("plain", "filled.template"):
+        (sweep.folder / name).write_text("as it was\n")
+    sweep.write(
+        f"command: [sh, -c, 'cat plain filled; for f in plain filled.template; do echo $0 >{sweep.folder}/$f; done',"
+        " '{i}']\nparameters: {i: [0, 1]}\nfiles: [plain, filled.template]\nmax_parallel: 1\n"
+    )
+    sweep("run", "art.yaml", "--local")
+    for task in ("i=0", "i=1"):
+        assert (sweep.folder / "art" / task / "stdout.txt").read_text() == "as it was\n" * 2
+    # the next run has the new ones
+    assert "files changed" in sweep("plan", "art.yaml").stdout
+    sweep("clean", "art", "--yes")
+    assert not (sweep.folder / "art").exists()
+
+
+def test_a_table_that_does_not_fit_says_to_make_room(sweep: SweepCommand) -> None:
+    sweep.write("command: ['true']\nparameters: {i: [0, 1]}\nflags: true\n")
+    sweep("run", "art.yaml", "--local")
+    # The name that a table has until it is complete holds the process's id, which `exec` keeps
+    script = 'ln -s /dev/full "art/.results.csv.$$.part"; exec "$@"'
+    words = ["sh", "-c", script, "sh", *COMMAND, "sweep", "run", "art.yaml", "--local", "--again", "all"]
+    ended = subprocess.run(
+        words, cwd=sweep.folder, env=sweep.environment, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert ended.returncode == 1
+    assert "No space left on device: make room, then run again" in ended.stderr
