@@ -59,6 +59,13 @@ grids:
     ]
 
 
+def test_a_template_that_cannot_be_read_stands_beside_a_file_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.j2").write_text("{% if %}")
+    (tmp_path / "b.j2").write_text("{{ gg }}")
+    found = mistakes(tmp_path, "command: echo {g}\nparameters: {g: 1}\nfiles: [a.j2, b.j2, nothing.txt]\n")
+    assert [line.split(": ")[:2] for line in found] == [[f"sweep.yaml:3:{column}", "files"] for column in (9, 15, 21)]
+
+
 def test_names_of_rows_are_known_where_a_row_is_wrong(tmp_path: Path) -> None:
     found = mistakes(tmp_path, "command: echo {g} {i} {x}\nparameters: {file: rows.csv}\n", "g,i\n1\n")
     assert [line.split(": ")[0] for line in found] == ["sweep.yaml:1:23", "rows.csv:2:1"]

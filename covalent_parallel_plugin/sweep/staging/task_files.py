@@ -16,7 +16,7 @@ from ..combinations import Combination
 from ..mistakes import Mistake
 from ..sweep_file import SweepFile
 from .config_file import config_bytes, config_name
-from .file_search import SourceFile, find_files
+from .file_search import MOST_BYTES, SourceFile, find_files
 from .file_templates import FileTemplate, read_template
 from .file_tree import CHUNK_BYTES, content_digest
 
@@ -55,7 +55,10 @@ class TaskFiles:
         self.sources, self._config = tuple(sources), config
         self.templates: dict[str, FileTemplate] = {}
         self.mistakes = [*mistakes]
-        for source in () if mistakes else self.sources:
+        for source in self.sources:
+            # Those of more bytes are a mistake already
+            if source.size > MOST_BYTES:
+                continue
             try:
                 template = read_template(source.path, source.name)
             except (OSError, ValueError) as error:
