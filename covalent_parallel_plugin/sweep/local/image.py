@@ -90,10 +90,9 @@ def _refusal(engine: str, image: str, name: str, errors: str) -> str:
     # the last line of both engines' says why
     words = without_passwords(lines[-1].removeprefix("Error: ")) if lines else "it gave no reason"
     text = f"image {image!r} cannot be pulled: {words}"
-    if registry_of(name) == "localhost":
-        text += ": localhost/ names images of this machine: build it here, or correct the name"
-    elif any(word in errors.lower() for word in _LOGIN):
+    is_here_alone = registry_of(name) == "localhost"
+    if not is_here_alone and any(word in errors.lower() for word in _LOGIN):
         text += f": log in with `{engine} login {registry_of(name)}`, or correct the name"
-    elif registry_of(name) == "localhost" or _is_short(image):
+    elif is_here_alone or _is_short(image):
         text += f": build it with `{engine} build -t {image} FOLDER`, or correct the name"
     return text
