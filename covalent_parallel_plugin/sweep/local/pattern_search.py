@@ -16,7 +16,7 @@ Groups = dict[str, str | None]
 
 SEARCH_SECONDS = 60.0
 # What is searched at once: even a pattern that begins with `.*` takes about a second
-SMALL_BYTES = 1 << 16
+SMALL_BYTES = 1 << 15
 # Output above it is not copied into memory
 TEXT_BYTES = 16 << 20
 
