@@ -79,7 +79,13 @@ def most_at_once(found: list[dict[str, Any]]) -> int:
 
 
 def containers(engine: str) -> set[str]:
-    listed = subprocess.run([engine, "ps", "--all", "--quiet"], capture_output=True, text=True, timeout=60, check=True)
+    listed = subprocess.run(
+        [engine, "ps", "--all", "--quiet", "--filter=label=covalent-parallel-sweep"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return set(listed.stdout.split())
 
 

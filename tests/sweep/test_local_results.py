@@ -97,3 +97,12 @@ def test_the_last_match_counts_and_is_typed(tmp_path: Path, most: int) -> None:
     assert search(tmp_path, "=(?P<e>.+)", "=né", text_bytes=most) == {"e": "né"}
     with pytest.raises(MissingResult, match=r"the pattern 'x=.*' is not in the standard output"):
         search(tmp_path, "x=(?P<x>.+)", "y=1", text_bytes=most)
+
+
+@pytest.mark.parametrize("most", [1 << 20, 0])
+def test_much_output_is_searched_in_a_process_that_is_ended_in_time(tmp_path: Path, most: int) -> None:
+    text = "x" * 200_000 + "\npi = 3.14 \u00e9\n"
+    assert search(tmp_path, r"PI = (?P<pi>\S+) (?P<e>\S+)", text, re.IGNORECASE, most) == {"pi": 3.14, "e": "\u00e9"}
+    slow = ResultSource(pattern=re.compile("(x+x+)+y(?P<y>.)"))
+    with pytest.raises(MissingResult, match=r"takes longer than 0\.5 s to search the standard output: have it begin"):
+        read_result(slow, tmp_path, tmp_path / "stdout.txt", most, 0.5)

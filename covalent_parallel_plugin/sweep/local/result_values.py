@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import mmap
 import re
 from itertools import chain
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 from ..sweep_file import ResultSource
 from ..values import core_value
+from .pattern_search import SEARCH_SECONDS, TEXT_BYTES, last_match
 
 MOST_BYTES = 1 << 20
-TEXT_BYTES = 16 << 20
 # Columns of more parts help nobody, and Python gives up some hundreds further on
 MOST_LEVELS = 100
 
@@ -24,14 +23,16 @@ class MissingResult(Exception):
     """There is no result, or it cannot be read; the text says why."""
 
 
-def read_result(source: ResultSource, files: Path, stdout: Path, text_bytes: int = TEXT_BYTES) -> dict[str, Any]:
+def read_result(
+    source: ResultSource, files: Path, stdout: Path, text_bytes: int = TEXT_BYTES, seconds: float = SEARCH_SECONDS
+) -> dict[str, Any]:
     """Return the result of a task that ended with status 0; output above `text_bytes` is not copied into memory.
 
     Raises:
         MissingResult: it is not there, or not an object of at most 1 MiB.
     """
     if source.pattern is not None:
-        return _search(source.pattern, stdout, text_bytes)
+        return _search(source.pattern, stdout, text_bytes, seconds)
     name = source.file
     try:
         text = _read_inside(files, name).decode("utf-8-sig")
@@ -65,19 +66,11 @@ def _is_deep(value: Any) -> bool:
     return any(isinstance(part, (dict, list)) for part in level)
 
 
-def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int) -> dict[str, Any]:
-    """Find the last match, as programs print what they improve on again and again."""
-    found: dict[str, str | None] | None = None
-    # a pattern of bytes has names in ASCII only
-    if stdout.stat().st_size <= text_bytes or not pattern.pattern.isascii():
-        for match in pattern.finditer(stdout.read_bytes().decode(errors="replace")):
-            found = match.groupdict()
-    else:
-        flags = pattern.flags & ~re.UNICODE
-        with open(stdout, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as output:
-            for hit in re.compile(pattern.pattern.encode(), flags).finditer(output):
-                groups = hit.groupdict().items()
-                found = {name: None if part is None else part.decode(errors="replace") for name, part in groups}
+def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int, seconds: float) -> dict[str, Any]:
+    try:
+        found = last_match(pattern, stdout, text_bytes, seconds)
+    except ValueError as error:
+        raise MissingResult(f"the pattern {pattern.pattern!r} {error}") from error
     if found is None:
         raise MissingResult(f"the pattern {pattern.pattern!r} is not in the standard output")
     return {name: None if text is None else core_value(text).data for name, text in found.items()}
