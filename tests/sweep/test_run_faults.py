@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -41,3 +42,12 @@ def test_a_table_that_does_not_fit_says_to_make_room(sweep: SweepCommand) -> Non
     )
     assert ended.returncode == 1
     assert "No space left on device: make room, then run again" in ended.stderr
+
+
+def test_a_folder_that_was_removed_by_hand_is_listed_once(sweep: SweepCommand) -> None:
+    sweep.write("command: ['true']\nparameters: {i: [0, 1]}\nflags: true\n")
+    for _ in range(2):
+        shutil.rmtree(sweep.folder / "art", ignore_errors=True)
+        sweep("run", "art.yaml", "--local")
+    assert len(sweep("list").stdout.splitlines()) == 1
+    assert "2 done" in sweep("status", "art").stdout

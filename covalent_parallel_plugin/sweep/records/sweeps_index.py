@@ -32,8 +32,9 @@ class SweepsIndex:
         return cls((named if named.is_absolute() else home / ".local" / "state") / "covalent-parallel" / "sweeps")
 
     def add(self, sweep_id: str, name: str, out: OutFolder) -> None:
-        """Enter a sweep. Raises OSError."""
+        """Enter a sweep, in place of one whose folder somebody removed. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.forget(out)
         partial = self._folder / f".{sweep_id}.{os.getpid()}"
         partial.write_text(json.dumps({"name": name, "folder": str(out.path)}), encoding="utf-8")
         partial.replace(self._folder / f"{sweep_id}.json")
@@ -43,7 +44,7 @@ class SweepsIndex:
         return [OutFolder(folder) for _, folder in sorted(self._entries())]
 
     def forget(self, out: OutFolder) -> None:
-        """Leave out a sweep whose folder is gone."""
+        """Leave out the sweeps that were in this folder."""
         for path in self._folder.glob("*.json"):
             if Path(_read(path).get("folder", "")) == out.path:
                 path.unlink(missing_ok=True)
