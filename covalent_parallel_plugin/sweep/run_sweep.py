@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..containers.engine import ENGINES, ContainerEngine
+from ..containers.engine_check import why_not
 from ..errors import ParallelError
 from .local.container_backend import TaskContainers
 from .local.image import pin_image
@@ -34,11 +35,17 @@ TABLE_SHARE = 0.05
 
 
 def choose_engine() -> ContainerEngine:
-    """Return podman, or else docker. Raises ParallelError where neither is installed."""
-    name = next((name for name in ENGINES if shutil.which(name)), None)
-    if name is None:
+    """Return podman, or else docker; where both are installed, the first that can run a container.
+
+    Raises:
+        ParallelError: neither is installed.
+    """
+    installed = [name for name in ENGINES if shutil.which(name)]
+    if not installed:
         raise ParallelError("an image needs podman or docker, and neither is installed, or on the PATH: install one")
-    return ContainerEngine(name)
+    if len(installed) > 1:
+        installed = [name for name in installed if not why_not(name)] or installed
+    return ContainerEngine(installed[0])
 
 
 def missing_secrets(file: SweepFile, environment: Mapping[str, str]) -> Iterator[Mistake]:

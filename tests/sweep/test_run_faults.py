@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sweep_command import COMMAND, SECONDS, SweepCommand
 
+from covalent_parallel_plugin.sweep.run_sweep import choose_engine
+
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepCommand:
@@ -51,3 +53,13 @@ def test_a_folder_that_was_removed_by_hand_is_listed_once(sweep: SweepCommand) -
         sweep("run", "art.yaml", "--local")
     assert len(sweep("list").stdout.splitlines()) == 1
     assert "2 done" in sweep("status", "art").stdout
+
+
+def test_an_engine_that_cannot_run_gives_way_to_the_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, status in (("podman", 125), ("docker", 0)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+    assert choose_engine().name == "docker"
+    (tmp_path / "docker").unlink()
+    assert choose_engine().name == "podman"
