@@ -54,8 +54,8 @@ def template_mistakes(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
 def warnings(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
     """Yield options without an effect, parameters that nothing uses, and placeholders that may be misspelt."""
     if ignored := options_without_effect(file):
-        why = "count on Google Batch only" if file.image else "have no effect without image"
-        yield Mistake(f"resources: on this machine {', '.join(ignored)} {why}", file.locations.get("resources"))
+        why = "on this machine" if file.image else "without image"
+        yield Mistake(f"resources: these have no effect {why}: {', '.join(ignored)}", file.locations.get("resources"))
     used = {name for _, text in _texts(file) for name in Template.parse(text.text).names}
     used |= files.names_in_templates
     used |= {name for grid in file.grids if grid.task_name for name in Template.parse(grid.task_name.text).names}

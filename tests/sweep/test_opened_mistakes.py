@@ -106,10 +106,10 @@ def opened_warnings(folder: Path, text: str, *overrides: str) -> list[str]:
 def test_options_of_batch_are_named_where_they_change_nothing(tmp_path: Path) -> None:
     text = "resources: {spot: true, vcpus: 1, memory: 100, priority: 3, machine_type: n2-standard-4}\n"
     assert opened_warnings(tmp_path, f"image: a\n{text}") == [
-        "sweep.yaml:2:12: resources: on this machine machine_type, spot, priority count on Google Batch only"
+        "sweep.yaml:2:12: resources: these have no effect on this machine: machine_type, spot, priority"
     ]
     assert opened_warnings(tmp_path, f"command: a\n{text}") == [
-        "sweep.yaml:2:12: resources: on this machine memory, machine_type, spot, priority have no effect without image"
+        "sweep.yaml:2:12: resources: these have no effect without image: memory, machine_type, spot, priority"
     ]
     # Its GPUs are passed on
     assert not opened_warnings(tmp_path, "image: a\nresources: {machine_type: a2-highgpu-1g}\n")
