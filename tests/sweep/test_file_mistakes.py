@@ -78,7 +78,7 @@ import sys, yaml
 del yaml.CSafeLoader
 sys.path.insert(0, sys.argv[1])
 from reading import mistakes_of
-from covalent_parallel_plugin.sweep import yaml_nodes
+from covalent_parallel_plugin.sweep.reading import yaml_nodes
 assert yaml_nodes._NodeLoader.__mro__[1] is yaml.SafeLoader
 for text in ("command: a\\nname: b\\nname: c", "a:\\n\\tb: 1", "command: !x a", "command: " + "[" * 60):
     print(*mistakes_of(text), sep="\\n")
