@@ -95,7 +95,7 @@ def test_a_running_job_vanishes_with_its_processes(emulator: Emulator, jobs: Bat
     before = put(emulator, fault)
     job = jobs.create("echo $$; sleep 60")
     wait_until(lambda: jobs.is_gone(job))
-    assert living_members(int(output(emulator, job)[0])) == []
+    wait_until(lambda: not living_members(int(output(emulator, job)[0])))
     assert emulator.faults.consumed[fault.title] == before + 1
 
 

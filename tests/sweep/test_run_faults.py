@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,15 @@ def test_a_folder_that_was_removed_by_hand_is_listed_once(sweep: SweepCommand) -
         sweep("run", "art.yaml", "--local")
     assert len(sweep("list").stdout.splitlines()) == 1
     assert "2 done" in sweep("status", "art").stdout
+
+
+def test_memory_is_measured_where_it_is_more_than_our_own(sweep: SweepCommand) -> None:
+    # In a process of its own: that of many tests may have had more memory than the program takes
+    code = "x = b'x' * 300_000_000"
+    sweep.write(f'command: [{sys.executable}, -c, "{code}"]\nparameters: {{i: [0]}}\nconfig: json\n')
+    sweep("run", "art.yaml", "--local")
+    (row,) = json.loads((sweep.folder / "art" / "results.json").read_text())
+    assert 290 < row["task.peak_mb"] < 600
 
 
 def test_an_engine_that_cannot_run_gives_way_to_the_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
