@@ -56,17 +56,6 @@ def missing_secrets(file: SweepFile, environment: Mapping[str, str]) -> Iterator
             yield Mistake(text, file.locations.get("secrets"))
 
 
-def local_secrets(opened: OpenedSweep, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of a file's secrets, from this machine's variables.
-
-    Raises:
-        SweepFileError: a variable is missing.
-    """
-    if missing := list(missing_secrets(opened.file, environment)):
-        raise SweepFileError(opened.shown_path, missing)
-    return {name: environment[name] for name in opened.file.secrets}
-
-
 def check_bound(opened: OpenedSweep, plan: Plan, used_hours: float) -> HoursBound:
     """Return the bound on a plan's machine-hours.
 
@@ -107,7 +96,7 @@ class SweepRun:
         missing = [*missing_secrets(opened.file, environment), *unfinished_sweeps(opened.file, self._index)]
         if missing:
             raise SweepFileError(opened.shown_path, missing)
-        self._secrets = local_secrets(opened, environment)
+        self._secrets = {name: environment[name] for name in opened.file.secrets}
         self._engine = choose_engine() if opened.file.image else None
         self._wanted: list[SweepTask] = []
         self.pinned = Pinned()

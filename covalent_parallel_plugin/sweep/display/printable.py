@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..local.task_folder import STDERR_FILE, STDOUT_FILE
+
 # ECMA-48: control sequences, and operating system commands up to their terminator
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 # A last line is looked for in so much of a file
@@ -38,7 +40,7 @@ def _escape(char: str) -> str:
 
 def last_line(folder: Path) -> str:
     """Return the last line that a task wrote, to standard error if anything; "" if there is none."""
-    for name in ("stderr.txt", "stdout.txt"):
+    for name in (STDERR_FILE, STDOUT_FILE):
         try:
             with (folder / name).open("rb") as file:
                 file.seek(max(file.seek(0, 2) - TAIL_BYTES, 0))
