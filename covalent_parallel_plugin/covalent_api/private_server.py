@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from ..settings.config_file import config_path
+from .held_signals import signals_held
 from .own_pages import OwnPagesOnly
 from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
@@ -167,6 +168,7 @@ class PrivateCovalentServer:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound,
             open(self.log_path, "ab", opener=_open_private) as log,
+            signals_held(),
         ):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((LOOPBACK, self._port))

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,25 @@ def test_an_interrupted_demo_leaves_no_process_and_no_file(line: str, tmp_path: 
         time.sleep(0.1)
     assert left == []
     assert demo_folders(tmp_path) == []
+
+
+def test_ctrl_c_within_the_start_of_a_process_ends_that_process(
+    covalent_server: PrivateCovalentServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class InterruptedStart(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", InterruptedStart)
+    with pytest.raises(KeyboardInterrupt):
+        run_workflow(covalent_server, lambda state: None, ("-c", "import time; time.sleep(600)"))
+    with pytest.raises(KeyboardInterrupt):
+        PrivateCovalentServer(tmp_path).start()
+    assert [process.returncode is None for process in started] == [False, False]
 
 
 def test_a_failing_workflow_is_no_success_and_its_stderr_can_be_read(

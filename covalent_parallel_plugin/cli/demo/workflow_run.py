@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from covalent_parallel_plugin.covalent_api.held_signals import signals_held
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 BUCKET = "covalent"
@@ -104,25 +105,26 @@ def run_workflow(
     state = WorkflowState("", ())
     output = server.home / "client.out"
     errors = server.home / "client.err"
-    with output.open("wb") as stdout, errors.open("wb") as stderr:
-        client = subprocess.Popen(
-            [sys.executable, "-W", "ignore", *workflow],
-            env=server.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    client = None
     deadline = time.monotonic() + timeout_seconds
     try:
+        with output.open("wb") as stdout, errors.open("wb") as stderr, signals_held():
+            client = subprocess.Popen(
+                [sys.executable, "-W", "ignore", *workflow],
+                env=server.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
         while client.poll() is None and time.monotonic() < deadline:
             state = _read_state(server, output.read_text(), state)
             report(state)
             time.sleep(POLL_SECONDS)
     finally:
-        if client.poll() is None:
+        if client is not None:
             client.kill()
-        client.wait()
+            client.wait()
     state = _read_state(server, output.read_text(), state)
     report(state)
     status, score = read_verdict(output.read_text())
