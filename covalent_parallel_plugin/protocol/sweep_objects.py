@@ -1,0 +1,87 @@
+"""Names of the objects that a sweep has in the bucket, made and read; no other module may spell one out."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Optional
+
+# Not below the calls' prefix, whose lifecycle rule would delete results after some days
+SWEEPS_PREFIX = "covalent-sweeps"
+_OUTCOME = re.compile(r"round-(0|[1-9][0-9]*)/outcomes/([0-9]{7,})")
+_ATTEMPT = re.compile(r"round-(0|[1-9][0-9]*)/attempts/([0-9]{7,})-(0|[1-9][0-9]*)-([0-9a-f]{16})")
+
+
+def sweep_folder(name: str, sweep_id: str) -> str:
+    """The folder of all that one sweep has."""
+    return "%s/%s/%s" % (SWEEPS_PREFIX, name, sweep_id)
+
+
+def content_name(folder: str, sha256: str) -> str:
+    """The write-once object with the bytes of a file that tasks are given, whatever the file is called."""
+    return "%s/content/%s" % (folder, sha256)
+
+
+def round_folder(folder: str, round: int) -> str:
+    """The folder of one of the sweep's jobs; rounds count from 0."""
+    return "%s/round-%d" % (folder, round)
+
+
+def setup_name(folder: str, round: int) -> str:
+    """The object that says what all tasks of a round have in common."""
+    return "%s/setup" % round_folder(folder, round)
+
+
+def shard_name(folder: str, round: int, shard: int) -> str:
+    """The object with some tasks of a round."""
+    return "%s/shards/%d" % (round_folder(folder, round), shard)
+
+
+def outcomes_prefix(folder: str, round: int) -> str:
+    """What the names of a round's outcomes start with."""
+    return "%s/outcomes/" % round_folder(folder, round)
+
+
+def outcome_name(folder: str, round: int, index: int) -> str:
+    """The write-once object that holds how a task ended; names are in the order of the tasks' indices."""
+    return "%s%07d" % (outcomes_prefix(folder, round), index)
+
+
+def attempts_prefix(folder: str, round: int) -> str:
+    """What the names of attempts that were not the last start with."""
+    return "%s/attempts/" % round_folder(folder, round)
+
+
+def attempt_name(folder: str, round: int, index: int, attempt: int, token: str) -> str:
+    """The object that holds an attempt that is to be tried again, or whose machine was taken away."""
+    return "%s%07d-%d-%s" % (attempts_prefix(folder, round), index, attempt, token)
+
+
+def output_name(folder: str, round: int, index: int, token: str, path: str) -> str:
+    """The write-once object with a file of a task's folder; `token` is one execution's, `path` has `/`."""
+    return "%s/output/%07d-%s/%s" % (round_folder(folder, round), index, token, path)
+
+
+def own_prefix(folder: str, round: int, index: int) -> str:
+    """Where a task's program may write objects itself, SWEEP_PREFIX."""
+    return "%s/own/%07d/" % (round_folder(folder, round), index)
+
+
+class DeliveredName(NamedTuple):
+    """The name of an outcome (`token` is "") or of an attempt, read."""
+
+    round: int
+    task: int
+    attempt: int = 0
+    token: str = ""
+
+
+def parse_delivered(folder: str, name: str) -> Optional[DeliveredName]:
+    """Read the name of an outcome or an attempt below a sweep's folder; None for any other."""
+    if not name.startswith(folder + "/"):
+        return None
+    rest = name[len(folder) + 1 :]
+    found = _OUTCOME.fullmatch(rest)
+    if found is not None:
+        return DeliveredName(int(found[1]), int(found[2]))
+    found = _ATTEMPT.fullmatch(rest)
+    return None if found is None else DeliveredName(int(found[1]), int(found[2]), int(found[3]), found[4])
