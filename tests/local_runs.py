@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
+from covalent_parallel_plugin.programs.kept_output import StreamName
+from covalent_parallel_plugin.programs.task_folder import LaidFile
+from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.sweep.combinations import Combination
-from covalent_parallel_plugin.sweep.local.interfaces import Backend, LaidFile
-from covalent_parallel_plugin.sweep.local.observer import StreamName
+from covalent_parallel_plugin.sweep.local.interfaces import Backend
 from covalent_parallel_plugin.sweep.local.plain_command import PlainCommands
 from covalent_parallel_plugin.sweep.local.run import LocalRun, RunEnd
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
-from covalent_parallel_plugin.sweep.records.journal import TaskEnd
 from covalent_parallel_plugin.sweep.sweep_file import SweepFile
 from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, SweepTask
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 SWEEP_ID = "0123456789ab"
 

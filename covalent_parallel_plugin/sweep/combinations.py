@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
+from ..programs.core_schema import ParameterValue
 from .mistakes import LocatedText, Location
-from .values import ParameterValue
 
 # Numbers from here on are written with an exponent; Python writes none of more than 4,300 digits
 _LONG = 10**15

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 
 from ..errors import ParallelError
+from ..programs.task_folder import share_files
 from ..settings import nearest
 from .local.hand_command import hand_command
-from .local.task_folder import share_files
 from .opened_sweep import OpenedSweep, last_run
 from .plan_document import task_paths
 from .records.journal import State

@@ -9,10 +9,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..programs.core_schema import ParameterValue
 from .combinations import Combination
 from .placeholders import Template
 from .sweep_file import SweepFile
-from .values import ParameterValue
 
 PARTS = ("image", "command", "environment", "files", "inputs", "config")
 PART_DIGITS = 8

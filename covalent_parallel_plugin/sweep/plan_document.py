@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..programs.task_folder import FILES
 from .combinations import count_text
 from .display.printable import shown_command
 from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
 from .local.plain_command import program_paths
-from .local.task_folder import FILES
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, reason_lines
 from .records.journal import State

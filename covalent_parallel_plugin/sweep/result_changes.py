@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .local.result_values import MissingResult, read_result
-from .local.task_folder import FILES, STDOUT_FILE
+from ..programs.result_values import MissingResult, ResultSource, read_result
+from ..programs.task_folder import FILES, STDOUT_FILE
 from .records.journal import Journal, State, reading_ends
 from .records.out_folder import OutFolder
-from .sweep_file import ResultSource, SweepFile
+from .sweep_file import SweepFile
 
 # What ended with status 0
 READABLE = ("done", "no-result")

@@ -11,16 +11,18 @@ from pathlib import Path
 from ..containers.engine import ENGINES, ContainerEngine
 from ..containers.engine_check import why_not
 from ..errors import ParallelError
+from ..programs.kept_output import StreamName
+from ..programs.verdict import TaskEnd
 from .local.container_backend import TaskContainers
 from .local.image import pin_image
-from .local.observer import RunObserver, StreamName
+from .local.observer import RunObserver
 from .local.plain_command import PlainCommands, end_groups
 from .local.run import LocalRun
 from .mistakes import Mistake, SweepFileError
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, Planner, RunRequest
 from .preceding_sweeps import unfinished_sweeps
-from .records.journal import Journal, State, TaskEnd, pinned_event
+from .records.journal import Journal, State, pinned_event
 from .records.out_folder import COPY, DOWNLOADS, STAGED_FILES, STANDARD_INPUT_COPY
 from .records.sweeps_index import SweepsIndex
 from .records.table import parameter_names, write_tables

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..programs.result_values import ResultSource
 from ..settings import Settings
 from .combinations import Grid
 from .mistakes import LocatedText, Location
@@ -19,14 +19,6 @@ class FileEntry:
 
     path: LocatedText
     keep: bool = True
-
-
-@dataclass(frozen=True)
-class ResultSource:
-    """Where a task's result is read: a file in its folder, or a pattern with named groups in its standard output."""
-
-    file: str = ""
-    pattern: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
+from ..programs.core_schema import ParameterValue
 from .combinations import Grid
 from .mistakes import LocatedText, Location, Mistake
 from .names import NAME_PLACEHOLDERS
@@ -14,7 +15,6 @@ from .reading.resource_options import options_without_effect
 from .staging.config_file import is_in_json
 from .staging.task_files import TaskFiles
 from .sweep_file import SweepFile
-from .values import ParameterValue
 
 # More mistakes of one kind, or names in one of them, help nobody
 SHOWN = 100

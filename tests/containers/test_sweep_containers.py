@@ -21,9 +21,9 @@ from registry_server import running_registry
 
 from covalent_parallel_plugin.containers.cleanup import kill_clients
 from covalent_parallel_plugin.containers.engine import ContainerEngine
+from covalent_parallel_plugin.programs.result_values import ResultSource
 from covalent_parallel_plugin.sweep.local.container_backend import LABEL, TaskContainers
 from covalent_parallel_plugin.sweep.local.image import ImagePullError, pin_image
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource
 from covalent_parallel_plugin.sweep.tasks import PinnedImage
 
 pytestmark = pytest.mark.containers

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue, Plain
 from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.sweep.combinations import Axis, Grid
 from covalent_parallel_plugin.sweep.mistakes import LocatedText, Location
 from covalent_parallel_plugin.sweep.sweep_file import FileEntry, SweepFile
-from covalent_parallel_plugin.sweep.values import ParameterValue, Plain
 
 HERE = Location(1, 1)
 

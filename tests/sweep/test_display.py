@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.live_table import LiveTable, rendered
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
-from covalent_parallel_plugin.sweep.records.journal import TaskEnd
 from covalent_parallel_plugin.sweep.tasks import SweepTask
 
 DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.sweep.values import core_value, decimal_range, spaced_values
+from covalent_parallel_plugin.programs.core_schema import core_value
+from covalent_parallel_plugin.sweep.values import decimal_range, spaced_values
 
 # https://yaml.org/spec/1.2.2/#1032-tag-resolution, and what YAML 1.1 reads otherwise
 CORE = [

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.records.journal import (
     Journal,
     JournalError,
     JournalHeldError,
     State,
-    TaskEnd,
     end_event,
     is_held,
     pinned_event,

@@ -22,11 +22,12 @@ from local_runs import SWEEP_ID, Brought, Sweep, located, python
 
 from covalent_parallel_plugin.containers.local_process import LocalProcess
 from covalent_parallel_plugin.containers.ownership import started_ticks
-from covalent_parallel_plugin.sweep.local.kept_output import KeptOutput
+from covalent_parallel_plugin.programs.kept_output import KeptOutput
+from covalent_parallel_plugin.programs.program_watch import AttemptLimits, ProgramWatch, WatchedEnd
+from covalent_parallel_plugin.programs.result_values import ResultSource
 from covalent_parallel_plugin.sweep.local.plain_command import end_groups
-from covalent_parallel_plugin.sweep.local.program_watch import AttemptLimits, ProgramWatch, WatchedEnd
 from covalent_parallel_plugin.sweep.local.run import RunEnd
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource, StopAfter
+from covalent_parallel_plugin.sweep.sweep_file import StopAfter
 
 DEAF = """
 import signal, time

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from local_runs import Brought, Sweep, bring, python
 
-from covalent_parallel_plugin.sweep.local.task_folder import share_files, unshare_files
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource
+from covalent_parallel_plugin.programs.result_values import ResultSource
+from covalent_parallel_plugin.programs.task_folder import share_files, unshare_files
 
 
 def names(folder: Path) -> list[str]:

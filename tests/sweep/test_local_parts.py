@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_runs import sweep_file
 
+from covalent_parallel_plugin.programs.kept_output import KeptOutput, last_lines
+from covalent_parallel_plugin.programs.verdict import ProgramEnd, judge_end
 from covalent_parallel_plugin.sweep.local.container_backend import engine_error
 from covalent_parallel_plugin.sweep.local.hand_command import engine_words, hand_command
-from covalent_parallel_plugin.sweep.local.interfaces import ProgramEnd
-from covalent_parallel_plugin.sweep.local.kept_output import KeptOutput, last_lines
 from covalent_parallel_plugin.sweep.local.run import failures_allowed, parallel_tasks, usable_cpus
-from covalent_parallel_plugin.sweep.local.verdict import judge_end
 from covalent_parallel_plugin.sweep.sweep_file import StopAfter
 from covalent_parallel_plugin.sweep.tasks import Launch
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.sweep.local.result_values import MissingResult, read_result
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource
+from covalent_parallel_plugin.programs.result_values import MissingResult, ResultSource, read_result
 
 
 def read_file(folder: Path, name: str, text: str | bytes) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
+from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.plan import HoursBound, Plan, Planner, RunRequest, SelectionError, reason_lines
-from covalent_parallel_plugin.sweep.records.journal import Journal, TaskEnd, end_event, pinned_event, start_event
+from covalent_parallel_plugin.sweep.records.journal import Journal, end_event, pinned_event, start_event
 from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTask
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)
 FAILED = TaskEnd("failed", 2, None, 1, 1, None, "here", 1, 2)

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
+from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.sweep.combinations import Axis, Combination, Grid
 from covalent_parallel_plugin.sweep.mistakes import Location
-from covalent_parallel_plugin.sweep.records.journal import State, TaskEnd, end_event, pinned_event, start_event
+from covalent_parallel_plugin.sweep.records.journal import State, end_event, pinned_event, start_event
 from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.records.table import csv_line, flatten, parameter_names, write_tables
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTask
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 HERE = Location(1, 1)
 ENDING = (

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from by_hand import grid, sweep_file
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
 from covalent_parallel_plugin.sweep.combinations import Grid
 from covalent_parallel_plugin.sweep.mistakes import mistake_line
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 SWEEPS = (
     "{sweep.config}, {sweep.config_object}, {sweep.count}, {sweep.folder}, {sweep.id}, {sweep.index}, {sweep.name},"

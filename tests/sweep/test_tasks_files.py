@@ -13,11 +13,11 @@ from by_hand import grid, sweep_file, text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
 from covalent_parallel_plugin.sweep.staging.config_file import config_bytes
 from covalent_parallel_plugin.sweep.staging.task_files import BroughtFile, LayOutError, TaskFiles
 from covalent_parallel_plugin.sweep.sweep_file import FileEntry
 from covalent_parallel_plugin.sweep.tasks import LocalPaths, Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 PATHS = LocalPaths("/mnt/data", {"faces": "/mnt/in"}, "/p", "/c", "/p/config", "/p/result")
 

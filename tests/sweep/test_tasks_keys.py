@@ -12,11 +12,12 @@ from by_hand import grid, sweep_file
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
+from covalent_parallel_plugin.programs.result_values import ResultSource
 from covalent_parallel_plugin.settings import Settings
 from covalent_parallel_plugin.sweep.keys import PARTS
-from covalent_parallel_plugin.sweep.sweep_file import ResultSource, SweepFile
+from covalent_parallel_plugin.sweep.sweep_file import SweepFile
 from covalent_parallel_plugin.sweep.tasks import Pinned, PinnedImage, SweepTasks
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 DIGEST = "sha256:" + "a" * 64
 PINNED = Pinned(PinnedImage(DIGEST, "id"), {"faces": "1"})

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from by_hand import grid, sweep_file
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
 from covalent_parallel_plugin.sweep.tasks import Launch, LocalPaths, Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 PATHS = LocalPaths("/mnt/data", {"faces": "/mnt/in"}, "/p", "/mnt/data/config.json", "/p/config", "/p/result")
 

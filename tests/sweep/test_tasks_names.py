@@ -10,11 +10,11 @@ from by_hand import grid, sweep_file, value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.programs.core_schema import ParameterValue
 from covalent_parallel_plugin.sweep.combinations import Axis, Grid, Pattern
 from covalent_parallel_plugin.sweep.mistakes import Location
 from covalent_parallel_plugin.sweep.names import RESERVED, legal_name, varying_parameters
 from covalent_parallel_plugin.sweep.tasks import Pinned, SweepTasks
-from covalent_parallel_plugin.sweep.values import ParameterValue
 
 KEY = "0123456789abcdef" * 4
 

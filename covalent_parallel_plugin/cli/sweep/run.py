@@ -13,10 +13,10 @@ import click
 
 from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.sweep.file_options import file_options
+from covalent_parallel_plugin.programs.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
-from covalent_parallel_plugin.sweep.local.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
 from covalent_parallel_plugin.sweep.records.table import CSV_FILE

@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..local.observer import StreamName
-from ..records.journal import TaskEnd
+from ...programs.kept_output import StreamName
+from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
 from .interruption import Interruption
 from .run_progress import RunProgress, duration

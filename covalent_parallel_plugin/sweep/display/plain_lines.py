@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..local.observer import StreamName
-from ..records.journal import TaskEnd
+from ...programs.kept_output import StreamName
+from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
 from .interruption import Interruption
 from .printable import printable

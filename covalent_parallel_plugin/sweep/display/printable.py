@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..local.task_folder import STDERR_FILE, STDOUT_FILE
+from ...programs.task_folder import STDERR_FILE, STDOUT_FILE
 
 # ECMA-48: control sequences, and operating system commands up to their terminator
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")

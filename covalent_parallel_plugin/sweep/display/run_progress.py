@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records.journal import TaskEnd
+from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
 from .printable import last_line, printable
 

@@ -11,18 +11,14 @@ from pathlib import Path
 
 from ...containers.container import CANNOT_START, Process, StartFailed
 from ...errors import ParallelError
-from ..records.journal import TaskEnd
-from ..sweep_file import SweepFile
-from ..tasks import Launch, LocalPaths, SweepTask
-from .interfaces import Backend, LaidFile, ProgramEnd, TaskFolders, TaskStart
-from .kept_output import KeptOutput, last_lines
-from .observer import StreamName
-from .program_watch import DEATH_SECONDS, AttemptLimits, ProgramWatch, WatchedEnd
-from .result_values import MissingResult, read_result
-from .task_folder import (
+from ...programs.kept_output import KeptOutput, StreamName, last_lines
+from ...programs.program_watch import DEATH_SECONDS, AttemptLimits, ProgramWatch, WatchedEnd
+from ...programs.result_values import MissingResult, read_result
+from ...programs.task_folder import (
     STDERR_FILE,
     STDOUT_FILE,
     TASK_FILE,
+    LaidFile,
     is_full,
     make_folder,
     names_left,
@@ -31,7 +27,10 @@ from .task_folder import (
     tidy_files,
     write_json,
 )
-from .verdict import AttemptVerdict, StopReason, judge_end
+from ...programs.verdict import AttemptVerdict, ProgramEnd, StopReason, TaskEnd, judge_end
+from ..sweep_file import SweepFile
+from ..tasks import Launch, LocalPaths, SweepTask
+from .interfaces import Backend, TaskFolders, TaskStart
 
 _ERROR_LINES = 5
 

@@ -23,12 +23,13 @@ from ...containers.engine import ContainerEngine
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import run_arguments, sort_variables
 from ...errors import ParallelError
+from ...programs.task_folder import has_foreign_owner, restore_folder, share_files, take_ownership, unshare_files
+from ...programs.verdict import ProgramEnd
 from ..sweep_file import SweepFile
 from ..tasks import LocalPaths, PinnedImage
 from .hand_command import INPUTS_FOLDER, TASK_FOLDER, caller_ids, engine_words, task_binds
-from .interfaces import ProgramEnd, TaskStart
+from .interfaces import TaskStart
 from .plain_command import program_paths
-from .task_folder import has_foreign_owner, restore_folder, share_files, take_ownership, unshare_files
 
 LABEL = "covalent-parallel-sweep"
 NAME_PREFIX = "covalent-parallel-sweep"

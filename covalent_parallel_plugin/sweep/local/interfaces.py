@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...containers.container import Process
+from ...programs.verdict import ProgramEnd
 from ..tasks import Launch, LocalPaths, SweepTask
 
 
@@ -27,26 +28,6 @@ class EventLog(Protocol):
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Append an event. Raises OSError."""
-
-
-class LaidFile(Protocol):
-    """A file that `files` brought into a task's folder: its path below it, and what it was like then."""
-
-    @property
-    def path(self) -> str:
-        """The path, relative to the task's folder."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    @property
-    def mtime_ns(self) -> int:
-        """Time of its last change in ns since 1970."""
-
-    @property
-    def keep(self) -> bool:
-        """Whether it stays if it has changed."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +50,6 @@ class TaskStart:
     def files(self) -> Path:
         """The folder in which the program works, or which its container sees."""
         return self.folder / "files"
-
-
-@dataclass(frozen=True)
-class ProgramEnd:
-    """How a program ended, as far as its backend knows.
-
-    Attributes:
-        exit_code: 128 + signal where one killed it.
-        refused: why it could not be started, "" if it was.
-        lost: why what ran it is gone, "" if it is not.
-        is_out_of_memory: whether it was killed at its limit of memory.
-        peak_mb: MB, None where unknown.
-    """
-
-    exit_code: int
-    refused: str = ""
-    lost: str = ""
-    is_out_of_memory: bool = False
-    peak_mb: float | None = None
 
 
 class Backend(Protocol):

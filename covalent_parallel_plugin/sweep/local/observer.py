@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
-from ..records.journal import TaskEnd
+from ...programs.kept_output import StreamName
+from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
-
-StreamName = Literal["stdout", "stderr"]
 
 
 class RunObserver(Protocol):

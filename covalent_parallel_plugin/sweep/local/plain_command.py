@@ -13,9 +13,10 @@ from pathlib import Path
 from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, Process, StartFailed
 from ...containers.local_process import LocalProcess
 from ...containers.ownership import started_ticks
+from ...programs.task_folder import FILES, open_folder
+from ...programs.verdict import ProgramEnd
 from ..tasks import LocalPaths
-from .interfaces import ProgramEnd, TaskStart
-from .task_folder import FILES, open_folder
+from .interfaces import TaskStart
 
 
 class PlainCommands:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records.journal import TaskEnd, end_event, start_event
+from ...programs.kept_output import StreamName
+from ...programs.task_folder import FULL_REMEDY, LaidFile, is_full
+from ...programs.verdict import TaskEnd
+from ..records.journal import end_event, start_event
 from ..sweep_file import StopAfter, SweepFile
 from ..tasks import Launch, LocalPaths, SweepTask
 from .attempt import AttemptSeams, TaskAttempt
-from .interfaces import Backend, EventLog, LaidFile, TaskFolders
-from .observer import RunObserver, StreamName
-from .task_folder import FULL_REMEDY, is_full
+from .interfaces import Backend, EventLog, TaskFolders
+from .observer import RunObserver
 
 TICK_SECONDS = 0.25
 

@@ -8,9 +8,10 @@ from typing import Literal, cast
 
 import yaml
 
+from ...programs.core_schema import ParameterValue, core_value
 from ...settings.validators import whole_number
 from ..mistakes import Location
-from ..values import ParameterValue, core_value, decimal_range, spaced_values
+from ..values import decimal_range, spaced_values
 from .node_reader import IN_QUOTES, NodeReader, kind_of
 from .yaml_nodes import TUPLE, location_of, value_of
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from ...programs.core_schema import core_value
 from ...settings.validators import whole_number
 from ..combinations import Axis, Grid, GridSize, Pattern
 from ..mistakes import LocatedText, Location
-from ..values import core_value, shown
+from ..values import shown
 from .axis_reader import AxisDraft, read_axis
 from .node_reader import NodeReader, kind_of
 from .parameter_rows import DELIMITERS, JSON_LINES, MAX_BYTES, name_problem, read_rows

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...programs.core_schema import ParameterValue, core_value
 from ..mistakes import Location, Mistake
-from ..values import ParameterValue, core_value, shown
+from ..values import shown
 from .yaml_nodes import UNUSABLE, decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

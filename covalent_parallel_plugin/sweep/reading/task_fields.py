@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from ...programs.result_values import ResultSource
 from ...settings.container_rules import secret
 from ...settings.validators import bucket_name, truth, variable_problem
 from ..mistakes import LocatedText, Location
-from ..sweep_file import FileEntry, ResultSource
+from ..sweep_file import FileEntry
 from ..values import shown
 from .node_reader import LONGEST_TEXT, NodeReader, kind_of
 from .parameter_rows import PARAMETER

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import yaml
 
+from ...programs.core_schema import ParameterValue, Plain, core_value
 from ..mistakes import Location, Mistake
-from ..values import ParameterValue, Plain, core_value, shown
+from ..values import shown
 
 MAX_BYTES = 10_000_000
 MAX_NODES = 100_000

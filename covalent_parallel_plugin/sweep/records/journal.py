@@ -13,46 +13,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, get_args
 
 from ...errors import ParallelError
+from ...programs.verdict import Status, TaskEnd
 from ..tasks import Pinned, PinnedImage, SweepTask
 
 # Longer than a look at the lock takes
 LOOK_SECONDS = 0.4
-Status = Literal["done", "failed", "killed", "timeout", "idle", "no-result", "lost", "refused", "cancelled", "waiting"]
-
-
-@dataclass(frozen=True)
-class TaskEnd:
-    """How a task ended.
-
-    Attributes:
-        status: one of `Status` but "waiting".
-        exit: its exit status, None where there was none.
-        signal: that ended it.
-        seconds: of the last attempt.
-        attempts: all under this key, in earlier runs too, but for those that a kill of the run cut short.
-        peak_mb: MB, None where unknown.
-        machine: this host's name.
-        started, ended: seconds since 1970, of the last attempt.
-        reason: one sentence: why it is not done; "" if it is.
-        result: what the program reported, an object; empty where it has none.
-        left: names of links, sockets and devices that were named and left.
-    """
-
-    status: Status
-    exit: int | None
-    signal: int | None
-    seconds: float
-    attempts: int
-    peak_mb: float | None
-    machine: str
-    started: float
-    ended: float
-    reason: str = ""
-    result: Mapping[str, Any] | None = None
-    left: tuple[str, ...] = ()
 
 
 class JournalError(ParallelError):

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from typing import Any
 
+from ...programs.core_schema import json_value
+from ...programs.verdict import TaskEnd
 from ..combinations import Grid
 from ..tasks import SweepTask
-from ..values import json_value
-from .journal import EndReader, State, TaskEnd, reading_ends, task_end
+from .journal import EndReader, State, reading_ends, task_end
 from .out_folder import OutFolder
 
 BEFORE = ("task.index", "task.name")

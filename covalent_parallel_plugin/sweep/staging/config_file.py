@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..values import Plain
+from ...programs.core_schema import Plain
 
 # A text that readers of YAML 1.1 and 1.2 alike take for one, where PyYAML does not quote it by itself
 _PLAIN_TEXT = re.compile(r"(?![yYnN]\Z)[A-Za-z_][A-Za-z0-9_-]*")

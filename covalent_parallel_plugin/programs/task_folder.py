@@ -10,10 +10,9 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..values import json_value
-from .interfaces import LaidFile
+from .core_schema import json_value
 
 TASK_FILE = "task.json"
 STDOUT_FILE = "stdout.txt"
@@ -23,6 +22,26 @@ _ATTEMPT = re.compile(r"attempt-([0-9]+)")
 # More names of what was left than this help nobody
 NAMED = 100
 FULL_REMEDY = ": make room, then run again"
+
+
+class LaidFile(Protocol):
+    """A file that `files` brought into a task's folder: its path below it, and what it was like then."""
+
+    @property
+    def path(self) -> str:
+        """The path, relative to the task's folder."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def mtime_ns(self) -> int:
+        """Time of its last change in ns since 1970."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether it stays if it has changed."""
 
 
 def make_folder(folder: Path) -> Path:

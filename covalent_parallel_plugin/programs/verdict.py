@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ..records.journal import Status
-from .interfaces import ProgramEnd
-
+Status = Literal["done", "failed", "killed", "timeout", "idle", "no-result", "lost", "refused", "cancelled", "waiting"]
 StopReason = Literal["timeout", "idle", "cancelled"]
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a task ended.
+
+    Attributes:
+        status: one of `Status` but "waiting".
+        exit: its exit status, None where there was none.
+        signal: that ended it.
+        seconds: of the last attempt.
+        attempts: all under this key, in earlier runs too, but for those that a kill of the run cut short.
+        peak_mb: MB, None where unknown.
+        machine: this host's name.
+        started, ended: seconds since 1970, of the last attempt.
+        reason: one sentence: why it is not done; "" if it is.
+        result: what the program reported, an object; empty where it has none.
+        left: names of links, sockets and devices that were named and left.
+    """
+
+    status: Status
+    exit: int | None
+    signal: int | None
+    seconds: float
+    attempts: int
+    peak_mb: float | None
+    machine: str
+    started: float
+    ended: float
+    reason: str = ""
+    result: Mapping[str, Any] | None = None
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProgramEnd:
+    """How a program ended, as far as its backend knows.
+
+    Attributes:
+        exit_code: 128 + signal where one killed it.
+        refused: why it could not be started, "" if it was.
+        lost: why what ran it is gone, "" if it is not.
+        is_out_of_memory: whether it was killed at its limit of memory.
+        peak_mb: MB, None where unknown.
+    """
+
+    exit_code: int
+    refused: str = ""
+    lost: str = ""
+    is_out_of_memory: bool = False
+    peak_mb: float | None = None
 
 
 @dataclass(frozen=True)

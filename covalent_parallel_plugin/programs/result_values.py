@@ -6,17 +6,25 @@ import csv
 import io
 import json
 import re
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..sweep_file import ResultSource
-from ..values import core_value
+from .core_schema import core_value
 from .pattern_search import SEARCH_SECONDS, TEXT_BYTES, last_match
 
 MOST_BYTES = 1 << 20
 # Columns of more parts help nobody, and Python gives up some hundreds further on
 MOST_LEVELS = 100
+
+
+@dataclass(frozen=True)
+class ResultSource:
+    """Where a task's result is read: a file in its folder, or a pattern with named groups in its standard output."""
+
+    file: str = ""
+    pattern: re.Pattern[str] | None = None
 
 
 class MissingResult(Exception):

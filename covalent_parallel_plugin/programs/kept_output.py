@@ -6,7 +6,10 @@ import os
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+StreamName = Literal["stdout", "stderr"]
+
 
 _COPY_BYTES = 1 << 20
 

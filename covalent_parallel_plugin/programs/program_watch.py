@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...containers.container import Process
-from .kept_output import KeptOutput
-from .observer import StreamName
+from ..containers.container import Process
+from .kept_output import KeptOutput, StreamName
 from .verdict import StopReason
 
 GRACE_SECONDS = 10.0

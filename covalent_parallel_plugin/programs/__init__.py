@@ -1,0 +1,1 @@
+"""Run one program to its end: its output kept, its limits, its folder, its result."""
