@@ -14,7 +14,7 @@ from ..errors import CloudError
 from ..protocol.object_names import is_result, round_folder
 from .cancellation import Cancellation
 from .job_names import JobOwner
-from .trouble import Trouble
+from .trouble import Trouble, bear
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +75,18 @@ class CallObjects:
         batch = self._services.batch
         refusal_seconds = min(batch.refusal_seconds, batch.outage_seconds)
         trouble = Trouble(batch.outage_seconds, refusal_seconds, FETCH_PAUSE_SECONDS, time.monotonic)
-        while True:
-            try:
-                return await self.in_thread(read, *args, **kwargs)
-            except CloudError as error:
-                if not trouble.is_borne(error):
-                    raise
-                if not self._is_logged:
-                    self._is_logged = True
-                    logger.warning("%s has delivered, and is asked for it again: %s", self._owner.title, error)
-            await self._cancelled.unless(asyncio.sleep(trouble.next_pause()))
+
+        def tell(error: CloudError) -> None:
+            if not self._is_logged:
+                self._is_logged = True
+                logger.warning("%s has delivered, and is asked for it again: %s", self._owner.title, error)
+
+        return await bear(
+            lambda: self.in_thread(read, *args, **kwargs),
+            trouble,
+            lambda seconds: self._cancelled.unless(asyncio.sleep(seconds)),
+            tell,
+        )
 
     async def is_delivered(self, tasks: int, round: int) -> bool:
         """Whether all tasks of this job, the `round`-th of the call, have left an outcome; False if nobody can tell.

@@ -1,8 +1,8 @@
-"""The Batch job that runs a task of this package's runner: pure, and checked against golden files."""
+"""The Batch job that runs tasks of this package's runner: pure, and checked against golden files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,7 +64,7 @@ def job(
     raw.task_groups[0].task_spec.environment.variables.update(
         {**_variables(settings, owner.identity), **(variables or {})}
     )
-    _check_size(made, settings)
+    check_size(made, settings, "pass large values as the electron's arguments, which travel through the bucket")
     return made
 
 
@@ -75,6 +75,21 @@ def _job_template(settings: Settings, image_uri: str, tasks: int) -> Any:
 
 
 def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.Job:
+    container = job_container(settings, image_uri, "python3", runner_archive.command())
+    if settings.requirements and tasks > 1:
+        container.volumes.append(f"{PACKAGES_VOLUME}:{environment.PACKAGES_FOLDER}")
+    runnables = [batch_v1.Runnable(container=container)]
+    spec = task_spec(settings, runnables, settings.time_limit + GRACE_SECONDS, retried_exit_codes(settings))
+    return assemble_job(settings, spec, tasks, settings.max_parallel, tasks_per_node(settings))
+
+
+def assemble_job(
+    settings: Settings, spec: batch_v1.TaskSpec, tasks: int, max_parallel: int, per_node: int
+) -> batch_v1.Job:
+    """Return a job of so many tasks, with the labels that all jobs have.
+
+    `max_parallel` is how many of them run at a time at most, `per_node` how many of these on one machine.
+    """
     labels = {
         **settings.labels,
         LABEL_VERSION: label_value(__version__),
@@ -83,9 +98,9 @@ def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.
     }
     group = batch_v1.TaskGroup(
         task_count=tasks,
-        parallelism=min(tasks, settings.max_parallel),
-        task_count_per_node=_tasks_per_node(settings),
-        task_spec=_task(settings, image_uri, is_array=tasks > 1),
+        parallelism=min(tasks, max_parallel),
+        task_count_per_node=per_node,
+        task_spec=spec,
     )
     return batch_v1.Job(
         priority=settings.priority,
@@ -96,7 +111,8 @@ def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.
     )
 
 
-def _check_size(made: batch_v1.Job, settings: Settings) -> None:
+def check_size(made: batch_v1.Job, settings: Settings, remedy: str) -> None:
+    """Raise SettingsError if a job is larger than Batch takes; `remedy` says where large values go instead."""
     if batch_v1.Job.pb(made).ByteSize() <= SURELY_SMALL_BYTES:
         return
     size = len(batch_v1.Job.to_json(made, indent=None))
@@ -107,8 +123,7 @@ def _check_size(made: batch_v1.Job, settings: Settings) -> None:
         raise SettingsError(
             [
                 f"the job's definition would have {size:,} bytes, and Batch takes {MAX_JOB_BYTES:,}; {largest} alone"
-                f" has {parts[largest]:,}: pass large values as the electron's arguments, which travel through the"
-                " bucket"
+                f" has {parts[largest]:,}: {remedy}"
             ]
         )
 
@@ -118,8 +133,10 @@ def image(settings: Settings, python: str) -> str:
     return settings.container_image_uri or stock_image(python_minor(python))
 
 
-def _tasks_per_node(settings: Settings) -> int:
-    """Always said: left out it is one by a Batch engineer's word, and computed by the type's docstring.
+def tasks_per_node(settings: Settings) -> int:
+    """Return how many tasks fit a machine at a time.
+
+    Always said: left out it is one by a Batch engineer's word, and computed by the type's docstring.
 
     https://github.com/googleapis/googleapis/pull/734
     """
@@ -132,18 +149,20 @@ def _cpu_milli(settings: Settings) -> int:
     return max(1, round(settings.vcpus * 1000))
 
 
-def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSpec:
+def task_spec(
+    settings: Settings,
+    runnables: Sequence[batch_v1.Runnable],
+    run_seconds: float,
+    retried: Sequence[int],
+) -> batch_v1.TaskSpec:
+    """Return a task of these runnables, one after the other, that may run so long and is retried at these codes."""
     task = batch_v1.TaskSpec(
-        runnables=[batch_v1.Runnable(container=_container(settings, image_uri, is_array))],
+        runnables=runnables,
         compute_resource=batch_v1.ComputeResource(cpu_milli=_cpu_milli(settings), memory_mib=settings.memory),
-        max_run_duration=_duration(settings.time_limit + GRACE_SECONDS),
+        max_run_duration=_duration(run_seconds),
         max_retry_count=settings.retries,
         environment=batch_v1.Environment(
-            variables=settings.environment,
-            secret_variables={
-                name: container_rules.secret_version(secret, settings.project_id)
-                for name, secret in settings.secrets.items()
-            },
+            variables=settings.environment, secret_variables=secret_variables(settings, settings.secrets)
         ),
         volumes=_volumes(settings),
     )
@@ -151,13 +170,26 @@ def _task(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.TaskSp
         task.lifecycle_policies = [
             batch_v1.LifecyclePolicy(
                 action=batch_v1.LifecyclePolicy.Action.RETRY_TASK,
-                action_condition=batch_v1.LifecyclePolicy.ActionCondition(exit_codes=retried_exit_codes(settings)),
+                action_condition=batch_v1.LifecyclePolicy.ActionCondition(exit_codes=retried),
             )
         ]
     return task
 
 
-def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.Runnable.Container:
+def secret_variables(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return what a job takes for variables whose values are secrets, by the secrets' names."""
+    return {
+        variable: container_rules.secret_version(secret, settings.project_id) for variable, secret in secrets.items()
+    }
+
+
+def job_container(
+    settings: Settings, image_uri: str, entrypoint: str, commands: Sequence[str]
+) -> batch_v1.Runnable.Container:
+    """Return a container of an image with the volumes, options and registry that the settings name.
+
+    `entrypoint` is the program; it is always said, since an image's own has been seen dropped on GPU machines.
+    """
     # Named one by one: left to itself, Batch would mount all of the task's volumes to be written to.
     volumes = [
         f"{volume.mount_path}:{volume.mount_path}:{'rw' if volume.is_writable else 'ro'}"
@@ -165,13 +197,10 @@ def _container(settings: Settings, image_uri: str, is_array: bool) -> batch_v1.R
     ]
     if settings.local_ssd_gb:
         volumes.append(f"{LOCAL_SSD_PATH}:{LOCAL_SSD_PATH}:rw")
-    if settings.requirements and is_array:
-        volumes.append(f"{PACKAGES_VOLUME}:{environment.PACKAGES_FOLDER}")
     container = batch_v1.Runnable.Container(
         image_uri=image_uri,
-        # Named even where the image's own would do: it has been seen dropped on GPU machines
-        entrypoint="python3",
-        commands=runner_archive.command(),
+        entrypoint=entrypoint,
+        commands=commands,
         volumes=volumes,
         options=settings.container_options,
     )

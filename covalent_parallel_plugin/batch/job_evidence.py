@@ -77,6 +77,11 @@ class EvidenceReader:
             asked.append(task)
         return min(asked, key=lambda task: task.exit_code is None, default=None)
 
+    async def tasks(self, indices: Sequence[int]) -> dict[int, TaskStatus]:
+        """These tasks by their index, without those that Batch does not tell of."""
+        asked = await asyncio.gather(*map(self._task, indices))
+        return {index: task for index, task in zip(indices, asked, strict=True) if task is not None}
+
     async def last_lines(self, job_uid: str, index: int | None) -> list[str]:
         """The log's last lines, of one task only where the job has several, if they come in time."""
         until = asyncio.get_running_loop().time() + LOG_SECONDS

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import DISPATCH_ID
@@ -26,8 +27,28 @@ SERVER = secrets.token_hex(6)
 OWNER = "covalent-parallel"
 
 
+# On a sweep's jobs, in place of LABEL_CALL: its name, and its id
+LABEL_SWEEP = "covalent-sweep"
+LABEL_SWEEP_ID = "covalent-sweep-id"
+
+
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class JobMaker(Protocol):
+    """Whoever submits jobs, one after the other."""
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def own_label(self) -> tuple[str, str]:
+        """Name and value of a label that its jobs have, and nobody else's."""
+
+    def job_ids(self, number: int) -> Sequence[str]:
+        """Return the ids that its job of this number, from 1 on, may have; the first that is free is taken."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,11 @@ class JobOwner:
     index: int
     identity: CallIdentity
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def own_label(self) -> tuple[str, str]:
+        """Name and value of the label that tells this submission's jobs from others."""
+        return LABEL_CALL, self.identity.call_id
 
     def job_ids(self, number: int) -> Sequence[str]:
         """Return the ids that the owner's job of this number, from 1 on, may have; the first that is free is taken."""

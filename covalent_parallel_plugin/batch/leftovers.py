@@ -59,6 +59,8 @@ async def unfinished_jobs(
         job
         for job in await batch.list(parent, labels, patience_seconds)
         if not job.is_terminal
+        # a sweep's are its own commands' to end
+        and job_names.LABEL_SWEEP not in job.labels
         and all(job.labels.get(key) == value for key, value in wanted.items())
         and (dispatch_id is None or _is_of_dispatch(job, dispatch_id))
     ]

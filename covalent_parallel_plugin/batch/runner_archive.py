@@ -19,13 +19,23 @@ from ..cloud.interfaces import Bucket
 from ..cloud.per_loop import PerLoop
 from ..cloud.threads import run_in_thread
 from ..protocol.object_names import RUNNER_PREFIX
+from ..protocol.sweep_machine import PREPARE_MODULE
 
 HERE = Path(__file__).resolve().parent.parent
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 # Bootstrap and lists of pickles are for the job's command and for the dispatcher
 LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
-# Where the archive is known to be: the server's address, project and bucket
+# What sweeps need beside that
+FOR_SWEEPS = (
+    "containers/__init__.py",
+    "containers/container.py",
+    "containers/local_process.py",
+    "programs/*.py",
+    "protocol/sweep_*.py",
+    "runner/sweep/*.py",
+)
+# Where which archive is known to be: the server's address, project and bucket
 _staged: set[Hashable] = set()
 # One upload at a time in each event loop: forty electrons that start together need one
 _locks = PerLoop(asyncio.Lock)
@@ -45,17 +55,19 @@ class RunnerArchive:
         return f"{RUNNER_PREFIX}/{__version__}-{self.sha256[:16]}.zip"
 
 
-def runner_files() -> list[Path]:
-    """Return the modules of this package that travel: the runner's, the protocol's and the errors."""
+def runner_files(for_sweeps: bool = False) -> list[Path]:
+    """Return the modules of this package that travel: the runner's, the protocol's and the errors; more for sweeps."""
+    sweeps = sorted(path for pattern in FOR_SWEEPS for path in HERE.glob(pattern))
     found = [path for folder in ("protocol", "runner") for path in sorted((HERE / folder).glob("*.py"))]
-    return [HERE / "errors.py", *(path for path in found if str(path.relative_to(HERE)) not in LEFT_OUT)]
+    found = [path for path in found if str(path.relative_to(HERE)) not in LEFT_OUT and path not in sweeps]
+    return [HERE / "errors.py", *found, *(sweeps if for_sweeps else ())]
 
 
 @cache
-def runner_archive() -> RunnerArchive:
+def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
     """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
     sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
-    for path in runner_files():
+    for path in runner_files(for_sweeps):
         sources[f"{ARCHIVED_PACKAGE}/{path.relative_to(HERE)}"] = path.read_bytes()
     cloudpickle = importlib.util.find_spec("cloudpickle")
     if cloudpickle is None or cloudpickle.origin is None:
@@ -80,30 +92,31 @@ def bootstrap_source() -> str:
     return ast.unparse(tree)
 
 
-def command() -> list[str]:
-    """What follows `python3` on a task's command line."""
-    return ["-c", bootstrap_source(), __version__, runner_archive().sha256]
+def command(for_sweeps: bool = False) -> list[str]:
+    """Return what follows `python3` in the command of an electron's task, or of what prepares a sweep's machine."""
+    words = ["-c", bootstrap_source(), __version__, runner_archive(for_sweeps).sha256]
+    return [*words, PREPARE_MODULE] if for_sweeps else words
 
 
-async def stage_runner(store: Bucket) -> None:
+async def stage_runner(store: Bucket, for_sweeps: bool = False) -> None:
     """Have the archive of this version in the bucket; a later version has another name."""
-    if store.place in _staged:
+    place = (store.place, for_sweeps)
+    if place in _staged:
         return
     async with _locks.here():
-        if store.place not in _staged:
-            archive = await run_in_thread(runner_archive)
+        if place not in _staged:
+            archive = await run_in_thread(runner_archive, for_sweeps)
             await run_in_thread(store.put, archive.object_name, archive.data)
-            _staged.add(store.place)
+            _staged.add(place)
 
 
-async def restage_runner(store: Bucket) -> None:
+async def restage_runner(store: Bucket, for_sweeps: bool = False) -> None:
     """Put the archive into the bucket again where a task found it deleted, or with other bytes."""
     async with _locks.here():
-        await run_in_thread(_put_back, store)
+        await run_in_thread(_put_back, store, runner_archive(for_sweeps))
 
 
-def _put_back(store: Bucket) -> None:
-    archive = runner_archive()
+def _put_back(store: Bucket, archive: RunnerArchive) -> None:
     name = archive.object_name
     sizes = [stored.size for stored in store.list(name) if stored.name == name]
     found = io.BytesIO()

@@ -17,7 +17,7 @@ from ..errors import CloudError, PermissionDeniedError, UnavailableError
 from ..settings import Settings
 from .cancellation import Cancellation
 from .error_hints import find_hint
-from .job_names import LABEL_CALL, JobOwner
+from .job_names import JobMaker
 from .job_watch import ENDING_STATES, GONE, WatchResult
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Submission:
         cancelled: set when the user asks for the end.
     """
 
-    def __init__(self, batch: JobService, owner: JobOwner, cancelled: Cancellation):
+    def __init__(self, batch: JobService, owner: JobMaker, cancelled: Cancellation):
         self._batch = batch
         self._owner = owner
         self._cancelled = cancelled
@@ -71,6 +71,11 @@ class Submission:
         elif not watched.reason and watched.job is not None and watched.job.is_terminal:
             self._may_exist = False
 
+    def take_over(self, job_name: str) -> None:
+        """Go on with a job that was made before, by this owner."""
+        self.job_name = job_name
+        self._may_exist = self._is_confirmed = True
+
     async def create(self, settings: Settings, job: batch_v1.Job) -> None:
         """Submit the job, under the first of the owner's ids that is free.
 
@@ -84,7 +89,7 @@ class Submission:
             self.job_name = f"{settings.parent}/jobs/{job_id}"
             self._may_exist, self._is_confirmed = True, False
             # The same for every try of this very request, and for no other one
-            request_id = str(uuid.uuid5(REQUESTS, f"{owner.identity.call_id} {job_id}"))
+            request_id = str(uuid.uuid5(REQUESTS, f"{owner.own_label[1]} {job_id}"))
             try:
                 await self._request(settings.parent, job, job_id, request_id)
             except AlreadyExistsError:
@@ -212,7 +217,8 @@ class Submission:
                     raise
             else:
                 if job is not None:
-                    self._is_confirmed = job.labels.get(LABEL_CALL) == self._owner.identity.call_id
+                    label, value = self._owner.own_label
+                    self._is_confirmed = job.labels.get(label) == value
                     return self._is_confirmed
                 if time.monotonic() > unseen_until:
                     return False

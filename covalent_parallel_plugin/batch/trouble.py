@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ..errors import CloudError, UnavailableError
+
+T = TypeVar("T")
 
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -55,3 +58,24 @@ class Trouble:
         if self._refused_since is not None:
             self._refusal_pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self._pause_seconds))
         return pause
+
+
+async def bear(
+    ask: Callable[[], Awaitable[T]],
+    trouble: Trouble,
+    sleep: Callable[[float], Awaitable[None]],
+    tell: Callable[[CloudError], None],
+) -> T:
+    """Return what is asked for, asked again for as long as `trouble` says; `tell` gets each failure that is borne.
+
+    Raises:
+        CloudError: it failed for too long.
+    """
+    while True:
+        try:
+            return await ask()
+        except CloudError as error:
+            if not trouble.is_borne(error):
+                raise
+            tell(error)
+        await sleep(trouble.next_pause())

@@ -14,6 +14,8 @@ from covalent_parallel_plugin.errors import ParallelError
 from covalent_parallel_plugin.settings import options as options
 
 if TYPE_CHECKING:
+    from covalent_parallel_plugin.cloud import Services
+
     _SecondsType = click.ParamType[float]
 else:
     # Only newer releases of click let the class be subscripted
@@ -58,7 +60,8 @@ def clean(
 
     What running servers use is listed as well: so removal asks for an age, or for one dispatch. That is: jobs of this
     plugin that have not ended, known by its label, and calls and outcomes under its prefix in the bucket. Jobs of
-    other programs, other objects and the runner's archives are not touched.
+    other programs, other objects and the runner's archives are not touched. Sweeps in the bucket are listed apart, and
+    left alone: `sweep clean` removes them.
     """
     if yes and older_than is None and dispatch_id is None:
         raise click.UsageError(
@@ -98,6 +101,7 @@ async def _clean(
             age = age_of(now - stored.created_seconds)
             click.echo(f"object  {age:>12}  {stored.size:>10,} gs://{settings.bucket_name}/{stored.name}")
         click.echo(f"{len(left.jobs)} unfinished jobs, {len(left.objects)} objects of {left.size:,} bytes")
+        await _list_sweeps(services)
         if not left.jobs and not left.objects:
             return []
         if not yes:
@@ -110,6 +114,18 @@ async def _clean(
         return problems
     finally:
         await services.batch.close()
+
+
+async def _list_sweeps(services: Services) -> None:
+    """Print what sweeps have in the bucket."""
+    from covalent_parallel_plugin.cloud.threads import run_in_thread
+    from covalent_parallel_plugin.sweep.batch.stored_sweeps import find_stored
+
+    for sweep in await run_in_thread(find_stored, services.objects):
+        age = age_of(time.time() - sweep.changed_seconds)
+        place = f"gs://{services.objects.bucket_name}/{sweep.folder}"
+        size = f"{sweep.objects:,} objects of {sweep.size:,} bytes"
+        click.echo(f"sweep   {age:>12}  {place}  {size}; `covalent-parallel sweep clean {sweep.name}` removes it")
 
 
 def age_of(seconds: float) -> str:

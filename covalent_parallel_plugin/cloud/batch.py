@@ -50,6 +50,7 @@ FIELD_MASK = "x-goog-fieldmask"
 JOB_MASK = "name,uid,labels,create_time,status"
 LIST_MASK = ",".join(f"jobs.{field}" for field in JOB_MASK.split(",")) + ",next_page_token"
 TASK_MASK = "status"
+VARIABLES_MASK = "task_groups"
 # So many jobs of a list are read in one go; the event loop's others have their turn in between
 READ_AT_ONCE = 100
 GROUP = "group0"
@@ -164,6 +165,18 @@ class BatchApi:
         try:
             request = batch_v1.GetJobRequest(name=name)
             return _job_status(await self._read(name, self._client.get_job, request, JOB_MASK, patience_seconds))
+        except google.NotFound:
+            return None
+        except Exception as error:
+            raise to_package_error(error, f"read the job {name}") from error
+
+    async def variables(self, name: str, patience_seconds: float | None = None) -> Mapping[str, str] | None:
+        """The environment of a job's tasks, or None where Batch knows no such job."""
+        try:
+            request = batch_v1.GetJobRequest(name=name)
+            job = await self._read(name, self._client.get_job, request, VARIABLES_MASK, patience_seconds)
+            groups = batch_v1.Job.pb(job).task_groups
+            return dict(groups[0].task_spec.environment.variables) if groups else {}
         except google.NotFound:
             return None
         except Exception as error:

@@ -5,7 +5,8 @@ Each method raises CloudError for whatever goes wrong; BatchApi, ObjectStore and
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from google.cloud import batch_v1
@@ -30,6 +31,9 @@ class JobService(Protocol):
 
     async def get(self, name: str, patience_seconds: float | None = None) -> JobStatus | None:
         """Return a job's status, None if there is no such job."""
+
+    async def variables(self, name: str, patience_seconds: float | None = None) -> Mapping[str, str] | None:
+        """Return the environment of a job's tasks, None if there is no such job."""
 
     async def task(self, job_name: str, index: int = 0, patience_seconds: float | None = None) -> TaskStatus | None:
         """Return a task's status, None if there is no such task."""
@@ -58,6 +62,9 @@ class Bucket(Protocol):
     def put(self, name: str, source: bytes | Sequence[bytes]) -> bool:
         """Write an object once; False if it is there already."""
 
+    def put_file(self, name: str, path: Path) -> bool:
+        """Write a file as an object once, a piece at a time; False if the object is there already. Raises OSError."""
+
     def get(self, name: str, into: Target) -> bool:
         """Copy an object; False if there is none."""
 
@@ -67,8 +74,8 @@ class Bucket(Protocol):
     def names(self, prefix: str) -> list[str]:
         """Return the names that start with a prefix."""
 
-    def list(self, prefix: str) -> list[StoredObject]:
-        """Return the objects whose names start with a prefix."""
+    def list(self, prefix: str, *, start: str = "", with_metadata: bool = False) -> list[StoredObject]:
+        """Return the objects whose names start with a prefix, from a name on, with their custom metadata if wanted."""
 
     def lifetime_days(self, name: str) -> int | None:
         """Return after how many days the bucket deletes such an object, None if it does not."""

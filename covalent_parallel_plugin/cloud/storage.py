@@ -7,7 +7,8 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Protocol
 
 from ..errors import CacheDirError, CloudError, MissingResourceError, ParallelError, PermissionDeniedError
@@ -46,12 +47,17 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object's name, its size in bytes, when it was written in seconds since 1970, and its generation."""
+    """An object's name, its size in bytes, when it was written in seconds since 1970, and its generation.
+
+    Attributes:
+        metadata: its custom metadata, where that was asked for.
+    """
 
     name: str
     size: int
     created_seconds: float
     generation: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class CorruptObjectError(CloudError):
@@ -141,11 +147,26 @@ class ObjectStore:
         Returns:
             False if it was there already, as also after a retry of a write whose answer was lost.
         """
+        return self._put_once(name, lambda how: self._upload(name, source, how))
+
+    def put_file(self, name: str, path: Path) -> bool:
+        """Write a file as `put` writes bytes, with ONE_REQUEST_BYTES of it in memory at a time.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            blob = self._bucket.blob(name, chunk_size=ONE_REQUEST_BYTES)
+            return self._put_once(name, lambda how: blob.upload_from_file(file, rewind=True, size=size, **how))
+
+    def _put_once(self, name: str, upload: Callable[[dict[str, Any]], None]) -> bool:
         from google.api_core.exceptions import PreconditionFailed
 
+        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
         for is_last in [False] * (UPLOAD_TRIES - 1) + [True]:
             try:
-                self._upload(name, source)
+                upload(how)
             except PreconditionFailed:
                 if is_last or name in self.names(name):
                     return False
@@ -156,9 +177,8 @@ class ObjectStore:
                 return True
         raise AssertionError("the last try ends here")
 
-    def _upload(self, name: str, source: bytes | Sequence[bytes]) -> None:
+    def _upload(self, name: str, source: bytes | Sequence[bytes], how: dict[str, Any]) -> None:
         blob = self._bucket.blob(name)
-        how = {"content_type": "application/octet-stream", "if_generation_match": 0, **self._patience}
         if isinstance(source, bytes):
             blob.upload_from_string(source, **how)
         elif sum(map(len, source)) <= ONE_REQUEST_BYTES:
@@ -224,8 +244,8 @@ class ObjectStore:
         """The names of the objects that start so."""
         return [stored.name for stored in self.list(prefix)]
 
-    def list(self, prefix: str) -> list[StoredObject]:
-        """The objects whose names start so.
+    def list(self, prefix: str, *, start: str = "", with_metadata: bool = False) -> list[StoredObject]:
+        """The objects whose names start so, in the order of their names; with `start`, from that name on.
 
         Raises:
             CloudError: also for a list whose pages have no end.
@@ -236,7 +256,8 @@ class ObjectStore:
             blobs = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix,
-                fields="items(name,size,timeCreated,generation),nextPageToken",
+                start_offset=start or None,
+                fields=f"items(name,size,timeCreated,generation{',metadata' if with_metadata else ''}),nextPageToken",
                 **self._patience,
             )
             for page in blobs.pages:
@@ -246,6 +267,7 @@ class ObjectStore:
                         blob.size or 0,
                         blob.time_created.timestamp() if blob.time_created else 0.0,
                         blob.generation or 0,
+                        (blob.metadata or {}) if with_metadata else {},
                     )
                     for blob in page
                 ]

@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from ..errors import CloudError
@@ -22,6 +23,7 @@ STOP_SECONDS = 3.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVar("A")
 
 _stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("stop", default=None)
 
@@ -81,3 +83,22 @@ def sleep_unless_stopped(seconds: float) -> None:
     else:
         stop.wait(seconds)
         check_stopped()
+
+
+def map_in_threads(function: Callable[[A], T], items: Iterable[A], threads: int) -> Iterator[T]:
+    """Yield what a blocking function returns for each item, in order, so many at a time.
+
+    Items are taken as they are needed. A caller that was stopped stops the threads' reading as well. After the first
+    error, which is raised, no more items are begun.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="covalent-parallel-map")
+    running: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            running.append(pool.submit(contextvars.copy_context().run, function, item))
+            if len(running) >= 2 * threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..batch.call_objects import CallObjects
+from ..batch.download_buffer import DownloadBuffer
 from ..batch.job_evidence import EvidenceReader
 from ..cloud import Services
 from ..cloud.batch import JobStatus
@@ -19,7 +20,6 @@ from ..protocol.identity import CallIdentity
 from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .cache_folder import remake_folder
-from .download_buffer import DownloadBuffer
 from .outcome import Outcome, read_outcome, read_streams
 from .verdict import ElectronEvidence
 

@@ -96,7 +96,8 @@ class Emulator(LocalService):
                 secrets=self._secrets,
                 machines=self._machines,
             )
-            self._start_services(scheduler, Callers(runtime.task_users))
+            # A process has no image: an interpreter of this machine stands for it
+            self._start_services(scheduler, Callers(runtime.task_users), not isinstance(runtime, ProcessRuntime))
         except BaseException:
             self.stop()
             raise
@@ -139,7 +140,7 @@ class Emulator(LocalService):
     def _other_counts(self) -> dict[str, float | dict[str, int]]:
         return {**self.counts, "batch_calls": self.rpc_counts, "faults_consumed": self.faults.consumed}
 
-    def _start_services(self, scheduler: Scheduler, callers: Callers) -> None:
+    def _start_services(self, scheduler: Scheduler, callers: Callers, runs_images: bool) -> None:
         for service, port in self._ports.items():
             if port is None:
                 continue
@@ -152,6 +153,7 @@ class Emulator(LocalService):
                         other_counts=self._other_counts,
                         known=self._known,
                         callers=callers,
+                        runs_images=runs_images,
                     )
                     self.storage.start()
                 elif service == "batch":

@@ -10,6 +10,7 @@ import mmap
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 Groups = dict[str, str | None]
@@ -22,9 +23,15 @@ TEXT_BYTES = 16 << 20
 
 
 def last_match(
-    pattern: re.Pattern[str], path: Path, text_bytes: int = TEXT_BYTES, seconds: float = SEARCH_SECONDS
+    pattern: re.Pattern[str],
+    path: Path,
+    text_bytes: int = TEXT_BYTES,
+    seconds: float = SEARCH_SECONDS,
+    python: Sequence[str] = (sys.executable,),
 ) -> Groups | None:
     """Return the named groups of the last match, as programs print what they improve on again and again.
+
+    `python` are the words that start this interpreter.
 
     Raises:
         ValueError: it took too long, or too much memory; the text says so.
@@ -32,7 +39,7 @@ def last_match(
     if path.stat().st_size <= SMALL_BYTES:
         return _search(pattern, path, text_bytes)
     # a script with nothing but the standard library: it starts in an instant, and nothing in this folder is imported
-    script = [sys.executable, "-I", "-S", __file__, str(path), str(text_bytes), str(pattern.flags), pattern.pattern]
+    script = [*python, "-I", "-S", __file__, str(path), str(text_bytes), str(pattern.flags), pattern.pattern]
     try:
         ended = subprocess.run(
             script, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=seconds, start_new_session=True

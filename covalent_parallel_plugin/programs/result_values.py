@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -32,15 +34,22 @@ class MissingResult(Exception):
 
 
 def read_result(
-    source: ResultSource, files: Path, stdout: Path, text_bytes: int = TEXT_BYTES, seconds: float = SEARCH_SECONDS
+    source: ResultSource,
+    files: Path,
+    stdout: Path,
+    text_bytes: int = TEXT_BYTES,
+    seconds: float = SEARCH_SECONDS,
+    python: Sequence[str] = (sys.executable,),
 ) -> dict[str, Any]:
     """Return the result of a task that ended with status 0; output above `text_bytes` is not copied into memory.
+
+    `python` are the words that start this interpreter.
 
     Raises:
         MissingResult: it is not there, or not an object of at most 1 MiB.
     """
     if source.pattern is not None:
-        return _search(source.pattern, stdout, text_bytes, seconds)
+        return _search(source.pattern, stdout, text_bytes, seconds, python)
     name = source.file
     try:
         text = _read_inside(files, name).decode("utf-8-sig")
@@ -74,9 +83,11 @@ def _is_deep(value: Any) -> bool:
     return any(isinstance(part, (dict, list)) for part in level)
 
 
-def _search(pattern: re.Pattern[str], stdout: Path, text_bytes: int, seconds: float) -> dict[str, Any]:
+def _search(
+    pattern: re.Pattern[str], stdout: Path, text_bytes: int, seconds: float, python: Sequence[str]
+) -> dict[str, Any]:
     try:
-        found = last_match(pattern, stdout, text_bytes, seconds)
+        found = last_match(pattern, stdout, text_bytes, seconds, python)
     except ValueError as error:
         raise MissingResult(f"the pattern {pattern.pattern!r} {error}") from error
     if found is None:

@@ -72,11 +72,21 @@ class AttemptVerdict:
     reason: str
 
 
-def judge_end(end: ProgramEnd, stopped: StopReason | None, stop_text: str = "") -> AttemptVerdict:
-    """Return the verdict on a program; `stopped` is why it was ended, None if it ended by itself."""
+def stop_text(stopped: StopReason | None, time_limit: float, idle_limit: float | None) -> str:
+    """Return why a program was ended, "" if it ended by itself; limits in seconds."""
+    texts: Mapping[StopReason | None, str] = {
+        "timeout": f"ran longer than time_limit, {time_limit:g} s",
+        "idle": f"printed nothing for idle_limit, {idle_limit or 0:g} s",
+        "cancelled": "cancelled",
+    }
+    return texts.get(stopped, "")
+
+
+def judge_end(end: ProgramEnd, stopped: StopReason | None, reason: str = "") -> AttemptVerdict:
+    """Return the verdict on a program; `stopped` is why it was ended, None if it ended by itself, `reason` says so."""
     if stopped is not None:
         number = ending_signal(end.exit_code)
-        return AttemptVerdict(stopped, None if end.refused else end.exit_code, number, stop_text)
+        return AttemptVerdict(stopped, None if end.refused else end.exit_code, number, reason)
     if end.refused:
         return AttemptVerdict("refused", None, None, end.refused)
     if end.lost:

@@ -16,15 +16,16 @@ FILES_FOLDER = SHARED_FOLDER + "/files"
 INPUTS_FOLDER = SHARED_FOLDER + "/inputs"
 LOADER = MACHINE + "/loader"
 PYTHON = MACHINE + "/bin/python3"
+# What starts that Python, whichever container it is in
+PYTHON_WORDS = [LOADER, "--library-path", MACHINE + "/lib", "--argv0", PYTHON, PYTHON]
 SUPERVISOR = [
-    "--library-path",
-    MACHINE + "/lib",
-    "--argv0",
-    PYTHON,
-    PYTHON,
+    *PYTHON_WORDS[1:],
     "-I",
     "-S",
     "-B",
+    # Whatever the image's locale is, words and names of files are the bytes that they were
+    "-X",
+    "utf8",
     MACHINE + "/supervisor.py",
 ]
 # What the bootstrap runs on a machine before tasks do

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple, Optional
 
 # Not below the calls' prefix, whose lifecycle rule would delete results after some days
 SWEEPS_PREFIX = "covalent-sweeps"
+# Of an object
+_MOST_NAME_BYTES = 1024
 _OUTCOME = re.compile(r"round-(0|[1-9][0-9]*)/outcomes/([0-9]{7,})")
 _ATTEMPT = re.compile(r"round-(0|[1-9][0-9]*)/attempts/([0-9]{7,})-(0|[1-9][0-9]*)-([0-9a-f]{16})")
 
@@ -51,14 +54,26 @@ def attempts_prefix(folder: str, round: int) -> str:
     return "%s/attempts/" % round_folder(folder, round)
 
 
+def task_attempts_prefix(folder: str, round: int, index: int) -> str:
+    """What the names of one task's attempts that were not the last start with."""
+    return "%s%07d-" % (attempts_prefix(folder, round), index)
+
+
 def attempt_name(folder: str, round: int, index: int, attempt: int, token: str) -> str:
     """The object that holds an attempt that is to be tried again, or whose machine was taken away."""
-    return "%s%07d-%d-%s" % (attempts_prefix(folder, round), index, attempt, token)
+    return "%s%d-%s" % (task_attempts_prefix(folder, round, index), attempt, token)
 
 
 def output_name(folder: str, round: int, index: int, token: str, path: str) -> str:
-    """The write-once object with a file of a task's folder; `token` is one execution's, `path` has `/`."""
-    return "%s/output/%07d-%s/%s" % (round_folder(folder, round), index, token, path)
+    """The write-once object with a file of a task's folder; `token` is one execution's, `path` has `/`.
+
+    A path that cannot be a part of an object's name (https://cloud.google.com/storage/docs/objects#naming) has its
+    digest there.
+    """
+    prefix = "%s/output/%07d-%s/" % (round_folder(folder, round), index, token)
+    data = path.encode("utf-8", "surrogateescape")
+    is_name = len(prefix) + len(data) <= _MOST_NAME_BYTES and path.isprintable()
+    return prefix + (path if is_name else ".sha256-%s" % hashlib.sha256(data).hexdigest())
 
 
 def own_prefix(folder: str, round: int, index: int) -> str:

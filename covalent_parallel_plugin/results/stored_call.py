@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from ..batch.download_buffer import DownloadBuffer
 from ..cloud.storage import CorruptObjectError, ObjectStore
-from ..electron.download_buffer import DownloadBuffer
 from ..electron.map.item_table import ValueStore
 from ..electron.map.report import TaskReport, read_chunk, read_task
 from ..electron.outcome import Outcome, read_outcome, read_streams

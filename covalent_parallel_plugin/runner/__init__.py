@@ -2,5 +2,5 @@
 
 Standard library only, in syntax that Python 3.7 reads. The dispatcher also ships this folder, `protocol` and
 `errors` as an archive under another package name, so modules in here import these and each other
-relatively, and nothing else of this package.
+relatively, and nothing else of this package. In `sweep` a machine's side of a sweep is, which has `programs`, too.
 """

@@ -1,7 +1,8 @@
 """The command of every job: find the runner, in the image or in the bucket, and start it.
 
-Its source, without this docstring and comments, is what `python3 -c` gets, followed by this package's version and the
-SHA-256 of the runner's archive. It reads on any Python 3, so that an image with an old one can say so.
+Its source, without this docstring and comments, is what `python3 -c` gets, followed by this package's version, the
+SHA-256 of the runner's archive and, if that is not the electron's, the module whose `main` is to run. It reads on any
+Python 3, so that an image with an old one can say so.
 """
 
 import os
@@ -131,6 +132,7 @@ def private_folder() -> str:
 
 def archive(digest: str) -> str:
     import hashlib
+    import tempfile
 
     path = os.path.join(private_folder(), digest + ".zip")
     try:
@@ -140,9 +142,10 @@ def archive(digest: str) -> str:
     except OSError:
         pass
     data = fetched(os.environ["COVALENT_PARALLEL_RUNNER"], digest)
-    temporary = "%s.%d" % (path, os.getpid())
     try:
-        with open(temporary, "wb") as file:
+        # Containers that share the folder number their processes alike.
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+        with open(descriptor, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     except OSError as error:
@@ -154,7 +157,7 @@ def archive(digest: str) -> str:
     return path
 
 
-def start(version: str, digest: str) -> None:
+def start(version: str, digest: str, module: str = "") -> None:
     if sys.version_info < (3, 7):
         sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
         sys.exit(78)
@@ -162,14 +165,15 @@ def start(version: str, digest: str) -> None:
     sys.path[:] = [entry for entry in sys.path if entry]
     find_temporary_folder()
     package = "covalent_parallel_plugin"
-    if not installed(version):
+    # What a machine is prepared with comes out of the archive.
+    if module or not installed(version):
         # First: the call was pickled by the cloudpickle that travels along, and the image may have an older one.
         sys.path.insert(0, archive(digest))
         package = "covalent_parallel_runner"
     import importlib
 
-    sys.exit(importlib.import_module(package + ".runner.task_main").main())
+    sys.exit(importlib.import_module(package + "." + (module or "runner.task_main")).main())
 
 
 if __name__ == "__main__":
-    start(*sys.argv[1:3])
+    start(*sys.argv[1:4])

@@ -9,9 +9,10 @@ import json
 import os
 import random
 import time
-from typing import BinaryIO, Callable, Container, Dict, Iterable, Iterator, Optional, Tuple
+from typing import BinaryIO, Callable, Container, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
+from ..protocol import exit_codes
 from ..protocol.environment import STORAGE_EMULATOR_HOST
 from .bounded_socket import STALL_SECONDS, begin_request
 from .outcome_report import DISK_FULL
@@ -48,6 +49,15 @@ class BucketError(Exception):
         """Whether the bucket answers, and lacks a permission."""
         return self.status in (401, 403)
 
+    @property
+    def exit_status(self) -> int:
+        """The runner's exit status where nothing else is left to do."""
+        if self.is_write:
+            return exit_codes.EXIT_NOT_DELIVERED if self.is_denied else exit_codes.EXIT_DELIVERY_FAILED
+        if self.status == 404:
+            return exit_codes.EXIT_NO_CALL
+        return exit_codes.EXIT_BUCKET_UNREADABLE if self.is_denied else exit_codes.EXIT_BUCKET_UNREACHABLE
+
 
 class BucketClient:
     """One bucket, spoken to over one kept connection.
@@ -75,8 +85,8 @@ class BucketClient:
         self._connection: Optional[http.client.HTTPConnection] = None
         self._token: Optional[str] = None
 
-    def get(self, object_name: str, into: BinaryIO, is_expected: bool = True) -> bool:
-        """Copy an object into a file, from the file's start.
+    def get(self, object_name: str, into: BinaryIO, is_expected: bool = True, generation: int = 0) -> bool:
+        """Copy an object into a file, from the file's start; the one of a generation, unless that is 0.
 
         Returns:
             False where the object is not there and is not `is_expected` to be.
@@ -85,6 +95,8 @@ class BucketClient:
             BucketError: what was refused several times, or still failed after two minutes of retries.
         """
         path = "/download/storage/v1/b/%s/o/%s?alt=media" % (self._name, quote(object_name, safe=""))
+        if generation:
+            path += "&generation=%d" % generation
 
         def receive(answer: http.client.HTTPResponse) -> None:
             into.seek(0)
@@ -104,8 +116,20 @@ class BucketClient:
         answers = (200,) if is_expected else (200, 404)
         return self._request("GET", path, None, 0, receive, "read %s" % object_name, answers) == 200
 
-    def put(self, object_name: str, size: int, body: Callable[[], Iterable[bytes]], once: bool = True) -> bool:
-        """Write an object of `size` bytes; `body()` gives its bytes, anew for each try.
+    def has(self, object_name: str) -> bool:
+        """Tell whether an object is there. Raises BucketError, as `get` does."""
+        path = "/storage/v1/b/%s/o/%s?fields=name" % (self._name, quote(object_name, safe=""))
+        return self._request("GET", path, None, 0, lambda answer: None, "read %s" % object_name, (200, 404)) == 200
+
+    def put(
+        self,
+        object_name: str,
+        size: int,
+        body: Callable[[], Iterable[bytes]],
+        once: bool = True,
+        metadata: Optional[Mapping[str, str]] = None,
+    ) -> bool:
+        """Write an object of `size` bytes; `body()` gives its bytes, anew for each try, `metadata` is custom.
 
         Returns:
             False where `once` is set and the object was already there (HTTP 412), else True.
@@ -116,7 +140,7 @@ class BucketClient:
         path = "/upload/storage/v1/b/%s/o?uploadType=multipart" % self._name
         if once:
             path += "&ifGenerationMatch=0"
-        head, tail = _multipart(object_name)
+        head, tail = _multipart(object_name, metadata)
 
         def related() -> Iterator[bytes]:
             yield head
@@ -239,9 +263,12 @@ def _md5_in(hashes: str) -> bytes:
     return b""
 
 
-def _multipart(object_name: str) -> Tuple[bytes, bytes]:
+def _multipart(object_name: str, custom: Optional[Mapping[str, str]]) -> Tuple[bytes, bytes]:
     """What stands before and after the object's bytes in an upload of metadata and media in one request."""
-    metadata = json.dumps({"name": object_name, "contentType": "application/octet-stream"})
+    fields = {"name": object_name, "contentType": "application/octet-stream"}  # type: Dict[str, object]
+    if custom:
+        fields["metadata"] = dict(custom)
+    metadata = json.dumps(fields)
     head = (
         "--%s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n%s\r\n"
         "--%s\r\nContent-Type: application/octet-stream\r\n\r\n" % (BOUNDARY, metadata, BOUNDARY)

@@ -31,7 +31,7 @@ TABLE_BYTES = 8 * 1024 * 1024
 ROW_BYTES = 400
 
 
-class Delivery:
+class MapDelivery:
     """Delivers what a task's items left in `folder`, part by part.
 
     Args:
@@ -227,7 +227,7 @@ def _counted_from(start: Tuple[int, int], output: Mapping[int, "List[int]"]) -> 
     return {index: [max(0, offset - first) for offset, first in zip(span, both)] for index, span in output.items()}
 
 
-def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", delivery: Delivery) -> Packed:
+def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", delivery: MapDelivery) -> Packed:
     """Header and parts of a task's outcome: the items that ended, and how the process did if it did not end well."""
     header, parts = outcome_of(folder, ending)
     notes = delivery.notes()

@@ -54,7 +54,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
             "exit_status": ending.exit_status,
             "reason": ending.reason,
             "memory_limit_bytes": _cgroup_number("memory.max"),
-            "out_of_memory_kills": _out_of_memory_kills(),
+            "out_of_memory_kills": out_of_memory_kills(),
             "origin": _read_json(folder, ORIGIN_FILE),
         }
     elif report["outcome"] == EXCEPTION:
@@ -130,12 +130,13 @@ def _cgroup_number(name: str) -> Optional[int]:
     return int(text) if text.isdigit() else None
 
 
-def _out_of_memory_kills() -> Optional[int]:
-    """How often the kernel killed a process of this container for want of memory (cgroup v2, memory.events)."""
-    try:
-        with open(os.path.join(CGROUP_FOLDER, "memory.events"), encoding="ascii") as file:
-            events = dict(line.split() for line in file)
-    except (OSError, ValueError):
-        return None
-    count = events.get("oom_kill")
-    return int(count) if count is not None else None
+def out_of_memory_kills() -> Optional[int]:
+    """How often the kernel killed a process of this container for want of memory; None where it does not tell."""
+    # Version 2 of cgroups, version 1
+    for name in ("memory.events", "memory/memory.oom_control"):
+        try:
+            with open(os.path.join(CGROUP_FOLDER, name), encoding="ascii") as file:
+                return int(dict(line.split() for line in file)["oom_kill"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None

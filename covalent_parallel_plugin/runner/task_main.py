@@ -57,21 +57,13 @@ def _main(started: float) -> int:
         return _run_task(task, bucket, folder, started)
     except storage.BucketError as error:
         say(str(error))
-        return _exit_status(error)
+        return error.exit_status
     except envelopes.WireError as error:
         say("the call in the bucket is refused: %s" % error)
         return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _exit_status(error: storage.BucketError) -> int:
-    if error.is_write:
-        return exit_codes.EXIT_NOT_DELIVERED if error.is_denied else exit_codes.EXIT_DELIVERY_FAILED
-    if error.status == 404:
-        return exit_codes.EXIT_NO_CALL
-    return exit_codes.EXIT_BUCKET_UNREADABLE if error.is_denied else exit_codes.EXIT_BUCKET_UNREACHABLE
 
 
 def _read_environment() -> TaskEnvironment:
@@ -147,7 +139,7 @@ def _run_items(
     from . import map_delivery
     from .map_items import ItemShare, write_share
 
-    delivery = map_delivery.Delivery(task.address, folder, lambda: storage.from_environment(task.bucket))
+    delivery = map_delivery.MapDelivery(task.address, folder, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
     chosen = parse_indices(task.items) if task.items is not None else None

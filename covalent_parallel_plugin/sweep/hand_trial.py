@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 
+from ..containers.engine import ENGINES
 from ..errors import ParallelError
 from ..programs.task_folder import share_files
 from ..settings import nearest
@@ -47,7 +49,9 @@ class HandTrial:
         """Return the command line for a shell."""
         file, image, launch = self._opened.file, self._state.pinned.image, self._launch
         if image is not None:
-            words = hand_command(self._run["engine"], file, image.reference, launch, self.folder, self._inputs)
+            # After a run on Batch whichever is here will do
+            engine = self._run["engine"] or next(filter(shutil.which, ENGINES), "docker")
+            words = hand_command(engine, file, image.reference, launch, self.folder, self._inputs)
             return shlex.join(words)
         variables = [f"{name}={value}" for name, value in launch.environment.items()]
         words = ["env", *variables, *(launch.entrypoint or ()), *launch.arguments]

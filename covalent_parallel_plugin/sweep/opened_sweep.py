@@ -21,11 +21,12 @@ from .tasks import Pinned, PinnedImage, SweepTasks
 
 @dataclass(frozen=True)
 class FileRequest:
-    """Which file, with which `--set`, and where it writes (None: in a folder of its name, here)."""
+    """Which file, with which `--set`, where it writes (None: in a folder of its name, here), and where tasks run."""
 
     path: Path
     overrides: Sequence[str] = ()
     out: Path | None = None
+    is_local: bool = True
 
 
 class SavedInput:
@@ -72,7 +73,7 @@ class OpenedSweep:
             data = path.read_bytes()
         except OSError as error:
             raise ParallelError(f"{path} cannot be read: {error.strerror}") from error
-        return cls._of(path, data, request.overrides, environment, stdin, request.out)
+        return cls._of(path, data, request.overrides, environment, stdin, request.out, request.is_local)
 
     @classmethod
     def reopen(cls, out: OutFolder, environment: Mapping[str, str]) -> OpenedSweep:
@@ -82,9 +83,14 @@ class OpenedSweep:
             SweepFileError: what it needs has changed so that there are mistakes. ParallelError: it was never run.
         """
         event = last_run(State.read(out.journal_path), out)
+        if not event["file"]:
+            raise ParallelError(
+                f"the sweep in {out.path} was gathered without its file: `run` the file with --out {out.path}"
+            )
         stdin = SavedInput((out.path / STANDARD_INPUT_COPY).read_bytes)
         data = (out.path / COPY).read_bytes()
-        return cls._of(Path(event["file"]), data, event["overrides"], environment, stdin, out.path)
+        is_local = bool(event.get("local", True))
+        return cls._of(Path(event["file"]), data, event["overrides"], environment, stdin, out.path, is_local)
 
     @classmethod
     def _of(
@@ -95,11 +101,12 @@ class OpenedSweep:
         environment: Mapping[str, str],
         stdin: SavedInput,
         out: Path | None,
+        is_local: bool,
     ) -> OpenedSweep:
         config = read_config_file(environment)
         if config.problem:
             raise ParallelError(f"{config.path} {config.problem}: {config.remedy}")
-        draft = read_draft(path, data, is_local=True, overrides=overrides, configured=config.section, stdin=stdin)
+        draft = read_draft(path, data, is_local=is_local, overrides=overrides, configured=config.section, stdin=stdin)
         if draft.file is None:
             raise SweepFileError(str(path), draft.mistakes)
         file, tasks = draft.file, SweepTasks(draft.file, Pinned())

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import ParallelError
-from .records.journal import EndReader, State, reading_ends
+from .records.journal import EndReader, RecordedEnd, State, reading_ends
 from .records.out_folder import OutFolder
 from .sweep_file import SweepFile
 from .tasks import SweepTask
@@ -165,14 +165,19 @@ class Planner:
         if end.key != task.key:
             return _what_changed(reader.event(end).get("parts", {}), self._parts(task))
         if end.status == DONE:
-            return DONE if task.name in self._folders else "its folder is gone"
+            return DONE if self._has_outputs(task.name, end) else "its folder is gone"
         return _how_it_ended(reader.event(end))
+
+    def _has_outputs(self, name: str, end: RecordedEnd) -> bool:
+        """Whether what a task has left is in its folder, or was left in the bucket."""
+        return not end.is_here or name in self._folders
 
     def _moves(self, tasks: Iterable[SweepTask]) -> dict[str, str]:
         """Find tasks that are done under another name: new name -> old one."""
         if not self._state.ends:
             return {}
-        free = {name: end.key for name, end in self._state.ends.items() if end.status == DONE and name in self._folders}
+        ends = self._state.ends.items()
+        free = {name: end.key for name, end in ends if end.status == DONE and self._has_outputs(name, end)}
         missing = []
         for task in tasks:
             if free.get(task.name) == task.key:

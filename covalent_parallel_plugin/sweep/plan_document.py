@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..programs.task_folder import FILES
+from ..protocol.sweep_identity import SweepIdentity
+from ..protocol.sweep_objects import sweep_folder
+from ..settings.machine_sizes import tasks_per_machine
+from .batch.task_paths import batch_paths
 from .combinations import count_text
 from .display.printable import shown_command
 from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
@@ -18,6 +22,8 @@ from .sweep_file import SweepFile
 from .tasks import LocalPaths, SweepTask, SweepTasks
 
 SAMPLES = ("first", "second", "last")
+# Of these, the first that several tasks fit is named where tasks could share machines
+SHAREABLE = ("e2-standard-16", "e2-standard-32")
 
 
 def task_paths(file: SweepFile, folder: Path, inputs: Mapping[str, Path]) -> LocalPaths:
@@ -32,14 +38,30 @@ def task_paths(file: SweepFile, folder: Path, inputs: Mapping[str, Path]) -> Loc
 def task_command(opened: OpenedSweep, tasks: SweepTasks, task: SweepTask, state: State, count: int) -> list[str]:
     """Return the words that a task runs: of its image where that is known and the file does not replace them."""
     file, folder = opened.file, opened.out.task_folder(task.name) / FILES
-    # What a bucket holds is not here yet
-    paths = task_paths(file, folder, {name: Path(str(text)) for name, text in file.inputs.items()})
-    launch = tasks.launch(task, paths, sweep_id=state.sweep_id or "ID", count=count, attempt=0)
-    image = tasks.pinned.image
-    entrypoint, arguments = launch.entrypoint, launch.arguments
-    if entrypoint is None and image is not None:
-        entrypoint, arguments = image.entrypoint, arguments or image.command
-    return [*(entrypoint or ()), *arguments]
+    sweep_id = state.sweep_id or "ID"
+    if file.is_local:
+        # What a bucket holds is not here yet
+        paths = task_paths(file, folder, {name: Path(str(text)) for name, text in file.inputs.items()})
+    else:
+        identity = SweepIdentity(sweep_id, b"", sweep_folder(file.name, sweep_id))
+        paths = batch_paths(file, identity, 0, task.index)
+    launch = tasks.launch(task, paths, sweep_id=sweep_id, count=count, attempt=0)
+    return list(launch.words(tasks.pinned.image))
+
+
+def machine_hint(file: SweepFile, tasks: int) -> str:
+    """Say what would let so many tasks share machines on Batch; "" where they do, or cannot."""
+    settings = file.settings
+    if file.is_local or settings.machine_type or file.tasks_per_machine or settings.needs_gpu_drivers:
+        return ""
+    for machine_type in SHAREABLE:
+        fitting = min(tasks, tasks_per_machine(machine_type, max(1, round(settings.vcpus * 1000)), settings.memory))
+        if fitting > 1:
+            return (
+                "each task has a machine of its own, of Batch's choice: a machine type would let them share machines,"
+                f" {fitting} tasks on one with machine_type: {machine_type} under resources"
+            )
+    return ""
 
 
 def plan_document(
@@ -71,6 +93,7 @@ def plan_document(
         "reasons": [{"why": why, "count": len(names), "tasks": names} for why, names in plan.reasons.items()],
         "renamed": dict(plan.moved),
         "machine_hours": round(bound.hours, 6),
+        "machines": machine_hint(opened.file, plan.to_run) or None,
         "warnings": list(warnings),
     }
 
@@ -90,4 +113,6 @@ def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> It
             yield f"         {sample['folder']}"
     if plan.to_run:
         yield f"at most  {bound}"
+    if document["machines"]:
+        yield f"machines {document['machines']}"
     yield from reason_lines(plan)

@@ -52,6 +52,7 @@ class SweepFile:
         max_machine_hours: None: no limit.
         secrets: variable -> the secret's name.
         after: names or folders of other sweeps.
+        is_local: whether its tasks run on this machine, and not on Google Batch.
     """
 
     path: Path
@@ -83,3 +84,4 @@ class SweepFile:
     bundle: int | None
     after: tuple[LocatedText, ...]
     locations: Mapping[str, Location]
+    is_local: bool = True

@@ -13,6 +13,7 @@ from .records.out_folder import (
     COPY,
     DOWNLOADS,
     INPUT_DIGESTS,
+    KEY,
     MOVED_PREFIX,
     STAGED_FILES,
     STANDARD_INPUT_COPY,
@@ -22,7 +23,18 @@ from .records.out_folder import (
 )
 from .records.table import CSV_FILE, JSON_FILE
 
-OWN = (COPY, CSV_FILE, JSON_FILE, STANDARD_INPUT_COPY, INPUT_DIGESTS, DOWNLOADS, STAGED_FILES, TRIALS, CLIENTS_FOLDER)
+OWN = (
+    COPY,
+    CSV_FILE,
+    JSON_FILE,
+    STANDARD_INPUT_COPY,
+    INPUT_DIGESTS,
+    KEY,
+    DOWNLOADS,
+    STAGED_FILES,
+    TRIALS,
+    CLIENTS_FOLDER,
+)
 
 
 def bytes_of(out: OutFolder) -> int:

@@ -18,12 +18,14 @@ class SweepStatus:
     """How far a sweep is.
 
     Attributes:
-        state: "running", "done", "not done", "killed" (its run ended without saying so) or "not run".
+        state: "running", "on Batch" (by what is known here a job goes on that no run waits for), "done", "not done",
+            "killed" (its run ended without saying so) or "not run".
         pid: of the process that runs it, 0 if none does.
         total: tasks of the last run's file.
         counts: tasks by status, of those that there are.
         running: names of the tasks that run now.
         failures: of the tasks that ended and are not done.
+        jobs: on Batch, full names of those that are not known to have ended.
     """
 
     name: str
@@ -35,6 +37,7 @@ class SweepStatus:
     counts: Mapping[str, int]
     running: Sequence[str]
     failures: Sequence[TaskFailure]
+    jobs: Sequence[str] = ()
 
     @classmethod
     def read(cls, out: OutFolder) -> SweepStatus:
@@ -56,6 +59,7 @@ class SweepStatus:
             counts={status: count for status, count in counts.items() if count},
             running=list(state.running) if runs else [],
             failures=_failures(out, state),
+            jobs=[event["job"] for event in state.rounds.values()],
         )
 
     def document(self) -> dict[str, Any]:
@@ -70,6 +74,7 @@ class SweepStatus:
             "counts": dict(self.counts),
             "running": list(self.running),
             "failed": [asdict(failure) for failure in self.failures],
+            "jobs": list(self.jobs),
         }
 
 
@@ -86,6 +91,8 @@ def _state(state: State, runs: bool, counts: Mapping[str, int], total: int) -> s
         return "running"
     if state.run is None:
         return "not run"
+    if state.rounds:
+        return "on Batch"
     if state.finish is None:
         return "killed"
     return "done" if counts.get("done", 0) == total else "not done"

@@ -37,8 +37,9 @@ class PinnedImage:
     """What an image says of itself, pinned.
 
     Attributes:
-        digest: sha256:…, of the registry where it has one, else the image's own id.
-        reference: what the engine runs: the image's id on this machine.
+        digest: sha256:…, of the registry where it has one, else the image's own id; its name where nobody told it.
+        reference: what the engine runs: the image's id on this machine; on Batch what a job names.
+        environment: those of its variables that LOADER_VARIABLES names.
     """
 
     digest: str
@@ -47,6 +48,16 @@ class PinnedImage:
     command: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+# Variables that would change how a task's supervisor is loaded, which on Batch starts within the image
+LOADER_VARIABLES = ("LD_PRELOAD", "LD_AUDIT")
+
+
+def loader_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return those of an image's variables that LOADER_VARIABLES names."""
+    return {name: environment[name] for name in LOADER_VARIABLES if name in environment}
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,28 @@ class Launch:
     entrypoint: tuple[str, ...] | None
     environment: Mapping[str, str]
     values: Mapping[str, str]
+
+    def words(self, image: PinnedImage | None) -> tuple[str, ...]:
+        """Return the words that are run, put together as docker does: an entrypoint of the file's hides CMD as well."""
+        if self.entrypoint is not None:
+            return (*self.entrypoint, *self.arguments)
+        return self.arguments if image is None else (*image.entrypoint, *(self.arguments or image.command))
+
+
+def describe_task(file: SweepFile, task: SweepTask, launch: Launch) -> dict[str, object]:
+    """Return what task.json says of a task before it says how it ended."""
+    return {
+        "index": task.index,
+        "name": task.name,
+        "key": task.key,
+        "parameters": {name: value.data for name, value in task.combination.values.items()},
+        "repeat": task.combination.repeat,
+        "image": file.image,
+        "entrypoint": launch.entrypoint,
+        "arguments": launch.arguments,
+        "environment": dict(launch.environment),
+        "secrets": dict(file.secrets),
+    }
 
 
 class SweepTasks:

@@ -27,7 +27,7 @@ SECRET = "projects/local/secrets/token/versions/3"
 NFS_EXPORT = "files.example:/exports/data"
 
 
-def _do_without(reason: str) -> None:
+def do_without(reason: str) -> None:
     if os.environ.get("REQUIRE_CONTAINERS"):
         pytest.fail(f"container tests must run here, but {reason}")
     pytest.skip(reason)
@@ -36,7 +36,7 @@ def _do_without(reason: str) -> None:
 @pytest.fixture(scope="session")
 def engine() -> str:
     if reason := why_not(ENGINE):
-        _do_without(f"{ENGINE} cannot run containers: {reason}")
+        do_without(f"{ENGINE} cannot run containers: {reason}")
     return ENGINE
 
 
@@ -47,7 +47,7 @@ def image(engine: str) -> Iterator[str]:
         with as_python_slim(engine):
             yield "python:3.11-slim"
     except MissingBase as error:
-        _do_without(str(error))
+        do_without(str(error))
 
 
 @pytest.fixture(scope="session")

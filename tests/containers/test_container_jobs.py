@@ -7,7 +7,9 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +20,9 @@ from container_jobs import ContainerJobs, bucket_of, container_jobs, containers_
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.containers.cleanup import FOLDER_PREFIX
+from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
+from covalent_parallel_plugin.emulator.runtimes.container import VmShare
 
 pytestmark = pytest.mark.containers
 
@@ -149,6 +153,19 @@ def test_a_secret_is_a_variable_and_no_process_shows_its_value(jobs: ContainerJo
     commands = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     jobs.client.delete_job(name=job.name)
     assert "covalent-parallel-emulator" in commands and "s3cret" not in commands
+
+
+def test_a_machines_volume_is_there_before_a_container_asks_for_it(engine: str, tmp_path: Path) -> None:
+    # else podman refuses those of several containers that did not come first
+    own = ContainerEngine(engine)
+    share = VmShare(own, tmp_path, f"covalent-parallel-test-{uuid.uuid4().hex[:12]}")
+    with ThreadPoolExecutor(4) as threads:
+        (name,) = set(threads.map(share.volume, ["shared"] * 4))
+    try:
+        assert own.call("volume", "inspect", name).returncode == 0
+    finally:
+        removed = own.call("volume", "rm", name)
+    assert removed.returncode == 0, removed.stderr
 
 
 def test_a_secret_that_is_not_there_fails_the_task_before_it_runs(jobs: ContainerJobs) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,7 +75,7 @@ def strike(on_emulator: Emulator) -> Iterator[Callable[..., None]]:
     on_emulator.faults.set(Faults())
 
 
-@pytest.mark.parametrize(
+FAILED_UPLOADS = pytest.mark.parametrize(
     "fault",
     [
         Fault("storage.error", request="uploads.chunk", code=503, first=1),
@@ -87,6 +88,9 @@ def strike(on_emulator: Emulator) -> Iterator[Callable[..., None]]:
     ],
     ids=str,
 )
+
+
+@FAILED_UPLOADS
 def test_pieces_arrive_although_a_request_failed(
     store: ObjectStore, name: str, strike: Callable[..., None], fault: Fault
 ) -> None:
@@ -94,6 +98,29 @@ def test_pieces_arrive_although_a_request_failed(
     strike(fault)
     store.put(name, [data[:1000], data[1000:]])
     assert content(store, name) == data
+
+
+@FAILED_UPLOADS
+def test_a_file_arrives_although_a_request_failed(
+    store: ObjectStore, name: str, tmp_path: Path, strike: Callable[..., None], fault: Fault
+) -> None:
+    data = os.urandom(20_000_000)
+    (tmp_path / "file").write_bytes(data)
+    strike(fault)
+    store.put_file(name, tmp_path / "file")
+    assert content(store, name) == data
+
+
+@pytest.mark.parametrize("size", [0, 6, 9_000_000])
+def test_a_file_is_written_once(store: ObjectStore, name: str, tmp_path: Path, size: int) -> None:
+    (tmp_path / "file").write_bytes(bytes(size))
+    assert store.put_file(name, tmp_path / "file") is True
+    assert content(store, name) == bytes(size)
+    (tmp_path / "file").write_bytes(b"x" * size)
+    assert store.put_file(name, tmp_path / "file") is False
+    assert content(store, name) == bytes(size)
+    with pytest.raises(FileNotFoundError):
+        store.put_file(name, tmp_path / "gone")
 
 
 @pytest.mark.parametrize("code", [404, 410])

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from covalent_parallel_plugin.batch.download_buffer import DownloadBuffer
 from covalent_parallel_plugin.cloud.session import READ_BYTES
 from covalent_parallel_plugin.cloud.storage import CorruptObjectError, ObjectStore
-from covalent_parallel_plugin.electron.download_buffer import DownloadBuffer
 from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import OutcomeError

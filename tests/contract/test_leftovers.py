@@ -429,3 +429,32 @@ def test_a_bucket_that_is_not_given_is_asked_for_by_this_commands_own_option(tmp
     )
     assert ended.returncode == 1
     assert "give --bucket-name or set it under [executors.gcpbatch]" in ended.stderr
+
+
+SWEEP = "covalent-sweeps/pi/0123456789ab"
+
+
+def test_sweeps_are_listed_apart_and_never_removed(place: Place) -> None:
+    call = place.object(f"{CALL}/call")
+    names = ("round-0/setup", "round-0/output/0000000-ff/a/b", "content/x")
+    sweep = [place.object(f"{SWEEP}/{name}") for name in names]
+    shown = command()
+    line = f"gs://{BUCKET}/{SWEEP}  3 objects of 21 bytes; `covalent-parallel sweep clean pi` removes it"
+    assert line in shown.output and "0 unfinished jobs, 1 objects of 7 bytes" in shown.output
+    cleaned = command("--older-than", "0s", "--yes")
+    assert cleaned.exit_code == 0 and line in cleaned.output
+    assert place.objects == {*sweep} and call not in place.objects
+
+
+def test_a_bucket_with_nothing_but_sweeps_has_nothing_to_clean(place: Place) -> None:
+    stored = place.object(f"{SWEEP}/round-0/setup")
+    result = command("--older-than", "0s", "--yes")
+    assert (result.exit_code, result.output.splitlines()[0]) == (0, "0 unfinished jobs, 0 objects of 0 bytes")
+    assert place.objects == {stored}
+
+
+def test_the_job_of_a_sweep_is_left_alone(place: Place) -> None:
+    job = place.job("d1", name="covalent-sweep-pi-0123456789ab-0", **{"covalent-sweep": "pi"})
+    result = command("--older-than", "0s", "--yes")
+    assert result.exit_code == 0 and job not in result.output
+    assert place.state(job) in ("QUEUED", "SCHEDULED", "RUNNING")

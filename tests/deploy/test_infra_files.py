@@ -17,6 +17,7 @@ from make_schema import SCHEMA, resource_types
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
 from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA, MARK
 from covalent_parallel_plugin.protocol.object_names import PREFIX
+from covalent_parallel_plugin.protocol.sweep_objects import SWEEPS_PREFIX
 from covalent_parallel_plugin.settings import OPTIONS
 from covalent_parallel_plugin.settings.infrastructure_variables import VARIABLES
 
@@ -187,6 +188,10 @@ def test_the_lifecycle_rule_takes_in_the_objects_of_every_dispatch() -> None:
 
 def test_the_lifecycle_rule_leaves_the_runners_archive() -> None:
     assert not runner_archive().object_name.startswith(tuple(call_prefixes()))
+
+
+def test_the_lifecycle_rule_leaves_sweeps() -> None:
+    assert not f"{SWEEPS_PREFIX}/".startswith(tuple(call_prefixes()))
 
 
 def bucket() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from covalent_parallel_plugin.containers.engine import ContainerEngine, registry
 from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
 from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
 from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
-from covalent_parallel_plugin.emulator.runtimes.container import JobShare, exported_folder
+from covalent_parallel_plugin.emulator.runtimes.container import VmShare, exported_folder
 from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, resolve_volumes
 from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
 
@@ -264,7 +264,7 @@ def test_neither_an_export_nor_a_jobs_disk_leads_out_of_its_folder(tmp_path: Pat
         with pytest.raises(StartFailed, match="cannot be mounted"):
             exported_folder(f"server:/data{path}", {"server:/data": inside})
         with pytest.raises(StartFailed, match="cannot be mounted"):
-            JobShare(inside, "place").disk(path)
+            VmShare(inside, "place").disk(path)
     assert list(outside.iterdir()) == []
     assert outside.stat().st_mode & 0o777 == 0o700
 

@@ -197,6 +197,29 @@ def test_the_metadata_of_an_upload_is_kept(bucket: storage.Bucket) -> None:
     assert (found.metadata, found.cache_control, found.content_type) == ({"who": "me"}, "no-store", "text/x-own")
 
 
+@pytest.mark.parametrize("size", [0, 9_000_000], ids=["in one request", "in several"])
+def test_a_list_has_the_custom_metadata_of_each_object(bucket: storage.Bucket, size: int) -> None:
+    for name in ("a/1", "a/2", "b/1"):
+        blob = bucket.blob(name, chunk_size=4 * 2**20)
+        blob.metadata = {"row": f'{{"of": "{name}", "é": "\\ud83d"}}', "seal": "x" * 4096}
+        blob.upload_from_file(io.BytesIO(bytes(size)))
+    found = {blob.name: blob.metadata["row"] for blob in bucket.list_blobs(prefix="a/", start_offset="a/2")}
+    assert found == {"a/2": '{"of": "a/2", "é": "\\ud83d"}'}
+    assert [len(blob.metadata["seal"]) for blob in bucket.list_blobs()] == [4096] * 3
+
+
+@pytest.mark.parametrize("metadata", [{"a": "x" * 4097}, {"a": "é" * 2049}, {str(n): "x" * 4000 for n in range(3)}])
+@pytest.mark.parametrize("size", [0, 9_000_000], ids=["in one request", "in several"])
+def test_custom_metadata_above_googles_limits_is_refused(
+    bucket: storage.Bucket, metadata: dict[str, str], size: int
+) -> None:
+    blob = bucket.blob("x")
+    blob.metadata = metadata
+    with pytest.raises(exceptions.BadRequest, match="custom metadata is too large"):
+        blob.upload_from_file(io.BytesIO(bytes(size)))
+    assert not list(bucket.list_blobs())
+
+
 def test_a_patch_merges_metadata_and_counts_metagenerations(bucket: storage.Bucket) -> None:
     blob = bucket.blob("x")
     blob.metadata = {"a": "1", "b": "2"}

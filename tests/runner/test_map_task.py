@@ -29,7 +29,7 @@ from covalent_parallel_plugin.protocol.identity import task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
 from covalent_parallel_plugin.runner import bucket_http as runner_bucket
-from covalent_parallel_plugin.runner.map_delivery import Delivery
+from covalent_parallel_plugin.runner.map_delivery import MapDelivery
 from covalent_parallel_plugin.runner.map_items import ItemShare, NotesReader, run_items, write_share
 from covalent_parallel_plugin.runner.output_capture import Stream
 
@@ -441,12 +441,12 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     """A task's delivery, in this process, whose items were run here as well."""
     folder = tmp_path / "work"
     folder.mkdir()
-    opened: list[Delivery] = []
+    opened: list[MapDelivery] = []
     results = make_map(square, range(10))
 
-    def make(**limits: Any) -> tuple[Delivery, Results, Any]:
+    def make(**limits: Any) -> tuple[MapDelivery, Results, Any]:
         address = emulator.environment["STORAGE_EMULATOR_HOST"]
-        made = Delivery(
+        made = MapDelivery(
             results.task.identity.task(), str(folder), lambda: runner_bucket.BucketClient("covalent", address), **limits
         )
         opened.append(made)
@@ -461,7 +461,7 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     yield make
 
 
-def ticked(delivery: Delivery) -> None:
+def ticked(delivery: MapDelivery) -> None:
     """One tick, and the end of what it began."""
     delivery.send_due_chunk([])
     delivery.unsent(NotesReader(delivery._folder).read())

@@ -17,7 +17,7 @@ import cloudpickle
 import pytest
 from answering_storage import Oddity, OddStorage, body, drop, stall, status, trickle, trickle_body
 
-from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, STORAGE_EMULATOR_HOST
+from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, ENV_RUNNER, STORAGE_EMULATOR_HOST
 from covalent_parallel_plugin.protocol.exit_codes import (
     EXIT_BAD_RUNNER,
     EXIT_BUCKET_UNREACHABLE,
@@ -44,6 +44,16 @@ FETCHING = """
 import sys
 from covalent_parallel_plugin.runner import bootstrap
 sys.stdout.buffer.write(bootstrap.fetched("name", sys.argv[1], patience=float(sys.argv[2]), most_seconds=1.5))
+"""
+
+# What a process of the same number in another container is writing meanwhile
+BESIDE = """
+import os, sys
+from pathlib import Path
+from covalent_parallel_plugin.runner import bootstrap
+beside = Path(bootstrap.private_folder(), "%s.zip.%d" % (sys.argv[1], os.getpid()))
+beside.write_text("half")
+print(Path(bootstrap.archive(sys.argv[1])).read_text(), beside.read_text())
 """
 
 
@@ -140,6 +150,20 @@ def fetching(url: str, expected: bytes, patience: float) -> subprocess.Completed
         check=False,
         timeout=60,
     )
+
+
+def test_containers_that_share_a_folder_do_not_write_into_the_same_file(store: ObjectStore, tmp_path: Path) -> None:
+    content = b"the runner"
+    digest, name = hashlib.sha256(content).hexdigest(), f"beside/{tmp_path.name}"
+    assert store.put(name, content)
+    ended = subprocess.run(
+        [sys.executable, "-c", BESIDE, digest],
+        env={**os.environ, "TMPDIR": str(tmp_path), ENV_BUCKET: "covalent", ENV_RUNNER: name},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"the runner half\n"), ended.stderr
 
 
 class Clock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main(prog_name='covalent-parallel')")
+MAIN = "from covalent_parallel_plugin.cli import main; main(prog_name='covalent-parallel')"
+COMMAND = (sys.executable, "-c", MAIN)
+# As a shell starts a command in the foreground
+FOREGROUND = (sys.executable, "-c", f"import signal; signal.signal(2, signal.default_int_handler); {MAIN}")
 SECONDS = 60
 
 
@@ -53,15 +55,13 @@ class SweepCommand:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command in the background."""
         return subprocess.Popen(
-            [*COMMAND, "sweep", *words],
+            [*FOREGROUND, "sweep", *words],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # As a shell starts a command in the foreground
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
         )
 
     def rows(self, out: str = "art") -> list[dict[str, Any]]:

@@ -243,11 +243,6 @@ def test_another_sweeps_folder_is_refused(sweep: SweepCommand) -> None:
         assert sweep(*words, "--out", "art", status=2).stderr == message
 
 
-def test_batch_is_not_there_yet(sweep: SweepCommand) -> None:
-    sweep.write(FILE)
-    assert "give --local" in sweep("run", "art.yaml", status=2).stderr
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_cancel_where_is_no_terminal(sweep: SweepCommand, number: int) -> None:
     sweep.write(SLOW)

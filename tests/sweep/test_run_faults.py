@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sweep_command import COMMAND, SECONDS, SweepCommand
 
-from covalent_parallel_plugin.sweep.run_sweep import choose_engine
+from covalent_parallel_plugin.sweep.local.image import choose_engine
 
 
 @pytest.fixture

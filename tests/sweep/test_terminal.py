@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from sweep_command import COMMAND, SweepCommand
 
+from covalent_parallel_plugin.protocol.environment import SERVICES
+
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 WIDTH, HEIGHT = 80, 20
@@ -40,8 +42,9 @@ class Terminal:
 
     def sweep(self, *words: str) -> None:
         """Start a command in the terminal, whose exit status is shown after it."""
-        variables = ("HOME", "XDG_STATE_HOME", "COVALENT_CONFIG_DIR")
-        given = shlex.join(f"{name}={self._sweep.environment[name]}" for name in variables)
+        variables = ("HOME", "XDG_STATE_HOME", "COVALENT_CONFIG_DIR", *SERVICES)
+        there = self._sweep.environment
+        given = shlex.join(f"{name}={there[name]}" for name in variables if name in there)
         line = f"clear; env {given} {shlex.join([*COMMAND, 'sweep', *words])}; echo status $?"
         script = self._sweep.folder / "line.sh"
         script.write_text(f"cd {shlex.quote(str(self._sweep.folder))}\n{line}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.electron.download_buffer import DownloadBuffer
+from covalent_parallel_plugin.batch.download_buffer import DownloadBuffer
 from covalent_parallel_plugin.electron.outcome import read_outcome
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.protocol import envelope

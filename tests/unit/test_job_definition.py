@@ -5,7 +5,6 @@ UPDATE_GOLDEN=1 writes the golden files anew; look at what changed before you co
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import replace
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_jobs import readable
 from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin import settings
-from covalent_parallel_plugin.batch import job_definition, runner_archive
-from covalent_parallel_plugin.batch.job_names import LABEL_SERVER, LABEL_VERSION, SERVER, job_id_for, label_value
+from covalent_parallel_plugin.batch import job_definition
+from covalent_parallel_plugin.batch.job_names import job_id_for, label_value
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.electron.electron_job import electron_job
 from covalent_parallel_plugin.errors import SettingsError
@@ -115,23 +115,6 @@ def test_what_is_smaller_in_binary_than_in_json_is_measured_in_json() -> None:
 
 def test_a_job_that_is_just_small_enough_is_taken() -> None:
     assert job(environment={"V": "x" * 900_000})
-
-
-def readable(made: batch_v1.Job) -> str:
-    """The job as JSON, without what changes with every line of the runner, or with every server."""
-    text = batch_v1.Job.to_json(
-        made, always_print_fields_with_no_presence=False, use_integers_for_enums=False, sort_keys=True, indent=2
-    )
-    runner = runner_archive.runner_archive()
-    fields = json.loads(text.replace(runner.object_name, "RUNNER.zip"))
-    commands = fields["taskGroups"][0]["taskSpec"]["runnables"][0]["container"]["commands"]
-    assert commands == runner_archive.command()
-    commands[1:] = ["BOOTSTRAP", "VERSION", "SHA256"]
-    for labels in (fields["labels"], fields["allocationPolicy"]["labels"]):
-        labels[LABEL_VERSION] = "VERSION"
-        assert labels[LABEL_SERVER] == SERVER
-        labels[LABEL_SERVER] = "SERVER"
-    return json.dumps(fields, sort_keys=True, indent=2) + "\n"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

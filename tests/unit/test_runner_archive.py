@@ -11,10 +11,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from covalent_parallel_plugin import __version__
 from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.protocol import exit_codes
 from covalent_parallel_plugin.runner import bootstrap
+
+# These run on machines whose Python is the dispatcher's
 
 
 def test_the_bytes_are_the_same_whenever_they_are_made() -> None:
@@ -47,6 +51,12 @@ def test_the_command_pins_version_and_digest() -> None:
     ]
 
 
+def test_a_sweeps_command_names_another_module_of_a_larger_archive() -> None:
+    archive = runner_archive.runner_archive(for_sweeps=True)
+    assert runner_archive.command(for_sweeps=True)[2:] == [__version__, archive.sha256, "runner.sweep.prepare"]
+    assert len(archive.data) > len(runner_archive.runner_archive().data)
+
+
 def test_the_bootstrap_has_no_docstring_and_reads_on_old_pythons() -> None:
     source = runner_archive.bootstrap_source()
     assert ast.get_docstring(ast.parse(source)) is None
@@ -61,25 +71,30 @@ def test_the_bootstraps_exit_statuses_are_the_packages() -> None:
     assert {exit_codes.EXIT_NO_RUNNER, exit_codes.EXIT_BAD_RUNNER} < found <= defined
 
 
-def test_what_travels_reads_on_python_3_7() -> None:
+def test_what_travels_for_electrons_reads_on_python_3_7() -> None:
     with zipfile.ZipFile(io.BytesIO(runner_archive.runner_archive().data)) as runner:
         ours = [name for name in runner.namelist() if name.endswith(".py") and not name.startswith("cloudpickle/")]
         for name in ours:
             ast.parse(runner.read(name), name, feature_version=(3, 7))
 
 
-def test_every_module_of_the_runner_travels() -> None:
+@pytest.mark.parametrize(
+    ("for_sweeps", "rooms"), [(False, ("runner",)), (True, ("runner", "runner/sweep", "programs"))]
+)
+def test_every_module_of_the_runner_travels(for_sweeps: bool, rooms: tuple[str, ...]) -> None:
     folder = Path(runner_archive.__file__).parent.parent
-    expected = {f"runner/{path.name}" for path in (folder / "runner").glob("*.py")} - {"runner/bootstrap.py"}
-    with zipfile.ZipFile(io.BytesIO(runner_archive.runner_archive().data)) as runner:
+    expected = {str(path.relative_to(folder)) for room in rooms for path in (folder / room).glob("*.py")}
+    expected.remove("runner/bootstrap.py")
+    with zipfile.ZipFile(io.BytesIO(runner_archive.runner_archive(for_sweeps).data)) as runner:
         prefix = f"{runner_archive.ARCHIVED_PACKAGE}/"
         names = {name.removeprefix(prefix) for name in runner.namelist() if name.startswith(prefix)}
-    assert expected == {name for name in names if name.startswith("runner/") and name.endswith(".py")}
+    assert expected == {name for name in names if name.startswith(rooms) and name.endswith(".py")}
 
 
-def test_the_archive_can_be_imported_without_anything_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("for_sweeps", [False, True])
+def test_the_archive_can_be_imported_without_anything_else(for_sweeps: bool, tmp_path: Path) -> None:
     path = tmp_path / "runner.zip"
-    path.write_bytes(runner_archive.runner_archive().data)
+    path.write_bytes(runner_archive.runner_archive(for_sweeps).data)
     with zipfile.ZipFile(path) as runner:
         modules = [
             name.removesuffix(".py").replace("/", ".")

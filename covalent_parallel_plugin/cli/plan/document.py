@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from ...batch import job_definition
+from ...batch.job_json import to_json
 from ...errors import without_passwords
 from .lattice_nodes import LatticeNode, by_executor, listed
-from .planned_jobs import PlannedJob, to_json
+from .planned_jobs import PlannedJob
 
 
 class _Dumper(yaml.SafeDumper):

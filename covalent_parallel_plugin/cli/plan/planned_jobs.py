@@ -9,10 +9,10 @@ from importlib.metadata import version
 
 from google.cloud import batch_v1
 
-from ...batch.job_names import LABEL_SERVER
+from ...batch.job_json import fill_placeholders, to_json
 from ...electron.call import Call
 from ...electron.electron_job import electron_job, tasks_for
-from ...errors import ParallelError, SettingsError
+from ...errors import SettingsError
 from ...protocol.identity import CallIdentity
 from ...settings import Settings
 from ...settings import options as options
@@ -24,10 +24,6 @@ EXECUTOR = "gcpbatch"
 HERE = "the server (service_nodes)"
 # Stands where a dispatch puts ids of its own: legal in a label and in an object's name
 PLACEHOLDER = "made-at-dispatch"
-
-
-class UnreadableJobError(ParallelError):
-    """The Job does not survive its own JSON: a mistake in this package."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +114,6 @@ def merge_equal_jobs(jobs: Iterable[PlannedJob]) -> list[PlannedJob]:
     return list(found.values())
 
 
-def to_json(job: batch_v1.Job) -> str:
-    """The Job in protobuf's JSON mapping, as `gcloud batch jobs submit --config` takes it.
-
-    Raises:
-        UnreadableJobError: a strict reader makes another Job of it.
-    """
-    text = str(
-        batch_v1.Job.to_json(
-            job, use_integers_for_enums=False, always_print_fields_with_no_presence=False, sort_keys=True, indent=2
-        )
-    )
-    if batch_v1.Job.from_json(text, ignore_unknown_fields=False) != job:
-        raise UnreadableJobError("the Job changes when it is written as JSON and read again; please report it")
-    return text
-
-
 def _planned(node: LatticeNode, values: Mapping[str, object], tasks: int, lattice: str, option: str) -> PlannedJob:
     def way(name: str) -> str:
         # An instance carries its own options, so that the configuration file does not reach it here.
@@ -159,10 +139,5 @@ def _job(settings: Settings, node: LatticeNode, tasks: int, lattice: str) -> bat
     )
     identity = CallIdentity(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
     job = electron_job(settings, call, identity, tasks)
-    for labels in (job.labels, job.allocation_policy.labels):
-        labels[LABEL_SERVER] = PLACEHOLDER
-    variables = job.task_groups[0].task_spec.environment.variables
-    for name, value in variables.items():
-        if value == identity.key.hex():
-            variables[name] = PLACEHOLDER
+    fill_placeholders(job, identity.key, PLACEHOLDER)
     return job

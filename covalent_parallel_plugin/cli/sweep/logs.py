@@ -23,7 +23,13 @@ _CHUNK_BYTES = 1 << 20
 def logs(words: tuple[str, ...], is_stderr: bool, follow: bool) -> None:
     """Print what a task has written."""
     out, task = _task_that_began(words)
-    _print(out.task_folder(task) / ("stderr.txt" if is_stderr else "stdout.txt"), out, task, follow)
+    path = out.task_folder(task) / ("stderr.txt" if is_stderr else "stdout.txt")
+    end = State.read(out.journal_path).ends.get(task)
+    if end is not None and not end.is_here and not path.exists():
+        raise OutFolderError(
+            f"what {task} has written is in the bucket: `covalent-parallel sweep gather {out.path}` brings it"
+        )
+    _print(path, out, task, follow)
 
 
 def _task_that_began(words: tuple[str, ...]) -> tuple[OutFolder, str]:
@@ -36,7 +42,9 @@ def _task_that_began(words: tuple[str, ...]) -> tuple[OutFolder, str]:
         names = [*state.ends, *state.running]
         near = nearest(task, names)
         hint = f": did you mean {near}?" if near else f": it has {' '.join(names[:8]) or 'none yet'}"
-        raise OutFolderError(f"no task {task!r} of {out.path} has begun{hint}")
+        # One on Batch tells of itself when it has ended
+        has = "has ended, as far as is known here (`sweep gather` brings what has)" if state.rounds else "has begun"
+        raise OutFolderError(f"no task {task!r} of {out.path} {has}{hint}")
     return out, task
 
 

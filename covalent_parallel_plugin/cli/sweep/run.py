@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,29 @@ from covalent_parallel_plugin.programs.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
+from covalent_parallel_plugin.sweep.local.run import RunEnd
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
 from covalent_parallel_plugin.sweep.records.table import CSV_FILE
-from covalent_parallel_plugin.sweep.run_sweep import RunOutcome, SweepRun
+from covalent_parallel_plugin.sweep.run_base import RunOutcome
+from covalent_parallel_plugin.sweep.run_sweep import SweepRun
 
 if TYPE_CHECKING:
+    from covalent_parallel_plugin.sweep.batch.run_on_batch import BatchSweepRun
     from covalent_parallel_plugin.sweep.local.observer import RunObserver
+    from covalent_parallel_plugin.sweep.records.journal import Journal
+
+# Above this bound a terminal is asked
+ASKED_HOURS = 10
 
 
 @click.command()
 @file_options
 @click.option("--keep-image", is_flag=True, help="Stay with the image of the last run, wherever its tag has moved.")
 @click.option("--follow", is_flag=True, help="Print every line of output after its task's name.")
-@click.option("--yes", is_flag=True, help="Do not ask before what is done runs again.")
+@click.option("--yes", is_flag=True, help="Do not ask before what is done runs again, or before many machine-hours.")
+@click.option("--detach", is_flag=True, help="On Batch: end as soon as the tasks are submitted.")
+@click.option("--no-download", is_flag=True, help="On Batch: leave outputs in the bucket, for `gather`.")
 def run(
     file: Path,
     out: Path | None,
@@ -42,31 +52,63 @@ def run(
     keep_image: bool,
     follow: bool,
     yes: bool,
+    detach: bool,
+    no_download: bool,
 ) -> None:
     """Run the tasks that are missing or failed, and write OUT/results.csv and OUT/results.json.
 
+    On Google Batch, or with --local on this machine.
+
     Ends with 0 if all are done, 1 if some are not, 2 for mistakes, 130 if it was interrupted.
     """
+    _check_options(is_local, {"--detach": detach, "--no-download": no_download}, follow)
+    opened = OpenedSweep.open(FileRequest(file, overrides, out, is_local), os.environ, SavedInput())
     if not is_local:
-        raise click.UsageError("give --local: a sweep runs on this machine only")
-    opened = OpenedSweep.open(FileRequest(file, overrides, out), os.environ, SavedInput())
+        # Here, so that a run on this machine loads no client of Google's
+        from covalent_parallel_plugin.cloud.emulator_runtime import require_containers
+
+        require_containers(os.environ)
     for warning in opened.warnings:
         click.echo(f"warning: {warning}", err=True)
     try:
         with opened.out.hold(opened.file.name) as journal:
-            sweep = SweepRun(opened, journal, os.environ)
+            sweep = _sweep_run(opened, journal, not no_download)
             sweep.prepare(RunRequest(only, first, again == "all"), keep_image)
             _announce(sweep, yes)
             if warning := sweep.begin():
                 click.echo(f"warning: {warning}", err=True)
-            outcome = _run(sweep, opened, follow)
+            outcome, end = _run(sweep, opened, follow, detach)
     except OSError as error:
         remedy = FULL_REMEDY if is_full(error) else ""
         raise click.ClickException(f"{error.filename or opened.out.path}: {error.strerror or error}{remedy}") from error
-    _print(_summary(outcome, sweep, opened))
+    _print(_summary(outcome, sweep, opened, end.detached))
     if outcome.is_interrupted:
         sys.exit(INTERRUPTED_STATUS)
-    sys.exit(1 if outcome.not_done else 0)
+    is_left = end.detached and not end.stopped
+    if is_left:
+        for line in _detached_lines(opened.out.path):
+            _print(line)
+    sys.exit(1 if outcome.not_done and not is_left else 0)
+
+
+def _check_options(is_local: bool, for_batch: Mapping[str, bool], follow: bool) -> None:
+    """Raise UsageError for options that mean nothing where the tasks run."""
+    wrong = [name for name, is_given in for_batch.items() if is_given and is_local]
+    if wrong:
+        raise click.UsageError(f"{wrong[0]} is for runs on Batch: leave it out, or --local")
+    if follow and not is_local:
+        raise click.UsageError(
+            "--follow prints what tasks on this machine write: leave it out, or give --local; what a task on Batch has"
+            " written comes when it has ended, for `sweep logs`"
+        )
+
+
+def _sweep_run(opened: OpenedSweep, journal: Journal, download: bool) -> SweepRun | BatchSweepRun:
+    if opened.file.is_local:
+        return SweepRun(opened, journal, os.environ)
+    from covalent_parallel_plugin.sweep.batch.run_on_batch import BatchSweepRun
+
+    return BatchSweepRun(opened, journal, os.environ, download)
 
 
 def is_terminal() -> bool:
@@ -81,26 +123,38 @@ def _print(line: str) -> None:
         raise click.ClickException(f"standard output cannot be written to: {error.strerror}") from error
 
 
-def _announce(sweep: SweepRun, yes: bool) -> None:
-    """Say what runs and why; at a terminal ask before what was done runs again."""
+def _announce(sweep: SweepRun | BatchSweepRun, yes: bool) -> None:
+    """Say what runs and why; at a terminal ask before what was done runs again, or before many machine-hours."""
     for line in (*sweep.moved, *reason_lines(sweep.plan)):
         _print(line)
-    repeated = sum(map(len, sweep.plan.repeats.values()))
-    if repeated and not yes and is_terminal() and not click.confirm(f"Run {repeated} that were done again?"):
+    questions = []
+    if repeated := sum(map(len, sweep.plan.repeats.values())):
+        questions.append(f"Run {repeated} that were done again?")
+    if not isinstance(sweep, SweepRun) and sweep.bound.hours > ASKED_HOURS:
+        questions.append(f"At most {sweep.bound} on Batch. Go on?")
+    if not yes and is_terminal() and not all(map(click.confirm, questions)):
         raise click.ClickException("nothing was started")
 
 
-def _run(sweep: SweepRun, opened: OpenedSweep, follow: bool) -> RunOutcome:
+def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, follow: bool, detach: bool) -> tuple[RunOutcome, RunEnd]:
     if not sweep.plan.to_run:
-        return sweep.finish(False, "")
+        return sweep.finish(False, ""), RunEnd(False, "")
     progress = RunProgress(opened.file.name, sweep.plan.to_run, sweep.plan.done, opened.out.task_folder)
     asks = is_terminal()
     interruption = Interruption(asks)
     with interruption, _shown(progress, interruption, asks and not follow, follow) as observer:
-        local_run = sweep.local_run(observer)
-        interruption.cancel = local_run.cancel
-        end = local_run.run()
-    return sweep.finish(end.cancelled, end.stopped)
+        if isinstance(sweep, SweepRun):
+            local_run = sweep.local_run(observer)
+            interruption.cancel = local_run.cancel
+            end = local_run.run()
+        else:
+            runner = sweep.runner(observer)
+            interruption.cancel, interruption.detach = runner.cancel, runner.detach
+            progress.elsewhere = lambda: runner.running
+            if detach:
+                runner.detach()
+            end = runner.run()
+    return sweep.finish(end.cancelled, end.stopped, end.detached), end
 
 
 @contextlib.contextmanager
@@ -116,8 +170,15 @@ def _shown(progress: RunProgress, interruption: Interruption, is_live: bool, fol
         yield (FollowedOutput if follow else PlainLines)(progress, interruption, click.echo)
 
 
-def _summary(outcome: RunOutcome, sweep: SweepRun, opened: OpenedSweep) -> str:
+def _summary(outcome: RunOutcome, sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, is_detached: bool) -> str:
     counts = sweep.state.counts()
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    why = "interrupted: " if outcome.is_interrupted else f"stopped: {outcome.stopped}: " if outcome.stopped else ""
+    why = f"stopped: {outcome.stopped}: " if outcome.stopped else "detached: " if is_detached else ""
+    why = "interrupted: " if outcome.is_interrupted else why
     return f"{opened.file.name}: {why}{shown or 'no tasks'}; {opened.out.path / CSV_FILE}"
+
+
+def _detached_lines(out: Path) -> Iterator[str]:
+    """Say how to go on with what runs on Batch."""
+    for what, command in (("look", "status"), ("gather", "gather"), ("end it", "cancel")):
+        yield f"{what:<8}covalent-parallel sweep {command} {shlex.quote(str(out))}"

@@ -3,30 +3,122 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
+from covalent_parallel_plugin.cli.sweep.elsewhere import SweepElsewhere, find_elsewhere, place_options
+from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.sweep.records.journal import State
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
+from covalent_parallel_plugin.sweep.records.sweeps_index import UnknownSweepError
 from covalent_parallel_plugin.sweep.sweep_status import SweepStatus
 
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.sweep.batch.waiting_jobs import WaitingJob
+
 SHOWN_FAILURES = 20
+# Its jobs have, and what they delivered is not all here
+ENDED_ON_BATCH = "ended on Batch"
 
 
 @click.command()
 @click.argument("sweep", required=False, metavar=NAME_OR_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every failure.")
-def status(sweep: str | None, as_json: bool) -> None:
-    """Show how far a sweep is, what runs and what failed."""
-    found = SweepStatus.read(find_sweep(sweep))
+@place_options
+def status(
+    sweep: str | None, as_json: bool, project_id: str | None, region: str | None, bucket_name: str | None
+) -> None:
+    """Show how far a sweep is, what runs and what failed.
+
+    Of one on Batch that no run waits for, Batch is asked; so it is of one that was run on another machine.
+    """
+    try:
+        out = find_sweep(sweep)
+    except UnknownSweepError as unknown:
+        place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
+        document = _document_elsewhere(find_elsewhere(sweep, place, unknown))
+    else:
+        document = _document_here(out)
     if as_json:
-        click.echo(json.dumps(found.document(), indent=2))
-        return
-    click.echo(f"{found.name}: {found.state}" + (f", process {found.pid}" if found.pid else ""))
-    click.echo(f"folder   {found.folder}")
-    click.echo(f"tasks    {found.total}: " + ", ".join(f"{count} {name}" for name, count in found.counts.items()))
-    if found.running:
-        click.echo(f"running  {' '.join(found.running)}")
-    for failure in found.failures[:SHOWN_FAILURES]:
-        click.echo(str(failure))
-    if len(found.failures) > SHOWN_FAILURES:
-        click.echo(f"and {len(found.failures) - SHOWN_FAILURES} more: --json names them all")
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print(document)
+
+
+def _document_here(out: OutFolder) -> dict[str, Any]:
+    found = SweepStatus.read(out)
+    document = found.document()
+    if found.jobs and found.state == "on Batch":
+        try:
+            jobs = _jobs_as_told(out, found.jobs)
+        except ParallelError as error:
+            click.echo(f"warning: {error}", err=True)
+        else:
+            document["jobs"] = list(map(str, jobs))
+            if not any(job.may_run for job in jobs):
+                document["state"] = ENDED_ON_BATCH
+    return document
+
+
+def _jobs_as_told(out: OutFolder, names: Sequence[str]) -> list[WaitingJob]:
+    """Return what Batch tells of jobs. Raises CloudError, SettingsError."""
+    from covalent_parallel_plugin.sweep.batch.sweep_place import settings_at
+    from covalent_parallel_plugin.sweep.batch.waiting_jobs import look_at_jobs
+
+    return look_at_jobs(settings_at(State.read(out.journal_path).place or {}), names)
+
+
+def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
+    """Describe a sweep as its jobs and the rows in the bucket tell of it, as far as they do."""
+    from covalent_parallel_plugin.cloud.storage import ObjectStore
+    from covalent_parallel_plugin.sweep.batch.rows import RowReader
+    from covalent_parallel_plugin.sweep.batch.setup import read_setup
+    from covalent_parallel_plugin.sweep.batch.waiting_jobs import WaitingJob
+
+    settings, identity = sweep.settings, sweep.found.identity
+    store = ObjectStore.shared(settings.project_id, settings.bucket_name)
+    statuses: dict[int, str] = {}
+    count = 0
+    for job in sweep.found.jobs:
+        setup = read_setup(store, identity, job.round)
+        count = max(count, setup["sweep"]["count"] if setup else 0)
+        statuses |= {row.index: row.end.status for row in RowReader(store, identity, job.round).read()}
+    counts = Counter(statuses.values())
+    counts["waiting"] = max(count - counts.total(), 0)
+    runs = any(not job.status.is_terminal for job in sweep.found.jobs)
+    for note in sweep.found.unused:
+        click.echo(f"warning: {note}", err=True)
+    return {
+        "name": sweep.name,
+        "id": identity.sweep_id,
+        "folder": f"gs://{settings.bucket_name}/{identity.folder}",
+        "state": "on Batch" if runs else "done" if counts["done"] == count else "not done",
+        "pid": None,
+        "tasks": count,
+        "counts": dict(+counts),
+        "running": [],
+        "failed": [],
+        "jobs": [str(WaitingJob(job.status.name, job.status)) for job in sweep.found.jobs],
+    }
+
+
+def _print(document: dict[str, Any]) -> None:
+    pid, failures = document["pid"], document["failed"]
+    click.echo(f"{document['name']}: {document['state']}" + (f", process {pid}" if pid else ""))
+    click.echo(f"folder   {document['folder']}")
+    counts = ", ".join(f"{count} {name}" for name, count in document["counts"].items())
+    click.echo(f"tasks    {document['tasks']}: {counts}")
+    for job in document["jobs"]:
+        click.echo(f"job      {job}")
+    if document["running"]:
+        click.echo(f"running  {' '.join(document['running'])}")
+    for failure in failures[:SHOWN_FAILURES]:
+        click.echo(f"{failure['task']}: {failure['ending']}" + (f": {failure['line']}" if failure["line"] else ""))
+    if len(failures) > SHOWN_FAILURES:
+        click.echo(f"and {len(failures) - SHOWN_FAILURES} more: --json names them all")
+    if document["state"] in ("on Batch", ENDED_ON_BATCH):
+        click.echo(f"`covalent-parallel sweep gather {document['name']}` brings what has come")

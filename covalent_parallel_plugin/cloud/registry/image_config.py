@@ -12,7 +12,8 @@ class ImageConfig:
     """An image as its configuration describes it.
 
     `digest` is the manifest's, "" where an engine's own store was asked; `size_bytes` is what is downloaded (a
-    registry's compressed layers) or stored (an engine's). `entrypoint` is not used by jobs, which name their own.
+    registry's compressed layers) or stored (an engine's). Electrons' jobs use neither `entrypoint` nor `command`: they
+    name their own.
     """
 
     uri: str
@@ -24,6 +25,8 @@ class ImageConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
     size_bytes: int = 0
+    command: tuple[str, ...] = ()
+    workdir: str = ""
 
     @property
     def is_root(self) -> bool:
@@ -48,4 +51,6 @@ def image_config(uri: str, digest: str, config: Mapping[str, Any], size_bytes: i
         env={name: value for name, _, value in pairs},
         entrypoint=tuple(map(str, inner.get("Entrypoint") or ())),
         size_bytes=size_bytes,
+        command=tuple(map(str, inner.get("Cmd") or ())),
+        workdir=str(inner.get("WorkingDir") or ""),
     )

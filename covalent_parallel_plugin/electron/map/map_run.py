@@ -10,6 +10,7 @@ import aiofiles.os
 from google.cloud import batch_v1
 
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
@@ -23,7 +24,6 @@ from ...settings import Settings
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import Collector
-from ..download_buffer import DownloadBuffer
 from ..electron_job import map_job, owner_of
 from ..traceback_source import SourceText
 from ..value_buffer import IN_MEMORY_BYTES

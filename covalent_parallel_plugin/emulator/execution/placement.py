@@ -29,6 +29,10 @@ class Placement:
     def assign(self, scheduled: ScheduledJob, index: int) -> None:
         """The task runs there now."""
 
+    def vm_name(self, scheduled: ScheduledJob, index: int) -> str:
+        """Name the VM whose disk and volumes a task has; "" where all tasks of a job share them."""
+        return ""
+
     def release(self, scheduled: ScheduledJob, index: int) -> None:
         """The task runs no more; its job may have ended."""
 

@@ -10,7 +10,7 @@ from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
 from ..model.job import Task
 from ..model.log_store import LogStore
-from ..model.runtime_interface import CANNOT_START, Runtime
+from ..model.runtime_interface import CANNOT_START, Runtime, VmSpec
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
@@ -47,6 +47,7 @@ class RunningAttempts:
         scheduled: ScheduledJob,
         task: Task,
         drawn: ArmedFault | None,
+        vm: VmSpec,
         *,
         ended: Callable[[int], None],
         struck: Callable[[Fault], None],
@@ -54,12 +55,12 @@ class RunningAttempts:
         """Start a task's attempt, which a fault may strike; `ended` gets its exit code."""
         attempt: RunningAttempt | None
         if drawn is None:
-            attempt = self._make(scheduled, task, ended)
+            attempt = self._make(scheduled, task, vm, ended)
         else:
             attempt = FaultyAttempt(
                 self._loop,
                 drawn,
-                functools.partial(self._make_wrapped, scheduled, task),
+                functools.partial(self._make_wrapped, scheduled, task, vm),
                 image=scheduled.plan.steps[0].command.image,
                 write=scheduled.line_writer(self._logs, task.index),
                 ended=ended,
@@ -102,12 +103,12 @@ class RunningAttempts:
         if scheduled.job.ended is not None and uid not in self._running and uid not in self._wrapped.values():
             self._runtime.release(uid)
 
-    def _make(self, scheduled: ScheduledJob, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
         write = scheduled.line_writer(self._logs, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
-            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, plan.vm)
+            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
         except SecretDenied as error:
             write("ERROR", str(error))
             ended(CANNOT_START)
@@ -126,7 +127,9 @@ class RunningAttempts:
             ended=ended,
         )
 
-    def _make_wrapped(self, scheduled: ScheduledJob, task: Task, ended: Callable[[int], None]) -> Attempt | None:
+    def _make_wrapped(
+        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]
+    ) -> Attempt | None:
         def gone(exit_code: int) -> None:
             if attempt is not None:
                 self._wrapped.pop(attempt, None)
@@ -134,7 +137,7 @@ class RunningAttempts:
             ended(exit_code)
 
         attempt: Attempt | None = None
-        attempt = self._make(scheduled, task, gone)
+        attempt = self._make(scheduled, task, vm, gone)
         if attempt is not None:
             self._wrapped[attempt] = scheduled.plan.uid
         return attempt

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..faults.fault import Fault
 from ..faults.plan import FaultPlan
@@ -181,7 +181,12 @@ class Scheduler:
         # in a later turn of the loop: an attempt that cannot start ends at once
         ended = functools.partial(self._finish_soon, scheduled, task)
         self._attempts.start(
-            scheduled, task, drawn, ended=ended, struck=functools.partial(self._lose_vm, scheduled, task)
+            scheduled,
+            task,
+            drawn,
+            replace(scheduled.plan.vm, name=self._placement.vm_name(scheduled, task.index)),
+            ended=ended,
+            struck=functools.partial(self._lose_vm, scheduled, task),
         )
 
     def _lose_vm(self, scheduled: ScheduledJob, task: Task, fault: Fault) -> None:

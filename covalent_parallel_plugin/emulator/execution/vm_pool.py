@@ -111,6 +111,9 @@ class VmPool(Placement):
             share.ready.popleft()
         self._rebalance(share)
 
+    def vm_name(self, scheduled: ScheduledJob, index: int) -> str:
+        return str(self._shares[scheduled.plan.uid].places[index].number)
+
     def release(self, scheduled: ScheduledJob, index: int) -> None:
         share = self._shares.get(scheduled.plan.uid)
         vm = None if share is None else share.places.pop(index, None)

@@ -68,10 +68,14 @@ class Mount:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What a task's VM brings along: the uid of the one job it serves, and what is mounted."""
+    """What a task's VM brings along: the uid of the one job it serves, and what is mounted.
+
+    `name` is "" where no VMs are modelled: then all tasks of a job are on one.
+    """
 
     job_uid: str = ""
     mounts: tuple[Mount, ...] = ()
+    name: str = ""
 
 
 BARE_VM = VmSpec()

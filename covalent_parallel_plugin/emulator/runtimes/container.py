@@ -34,8 +34,8 @@ class ContainerRuntime:
 
     Memory (without swap) and CPU are limited to what the task asked for. A task's volumes are folders: a bucket's
     objects, laid out before the task and written back after it; the folder that `nfs` gives for SERVER:/PATH; an empty
-    one for a local disk. Volumes that have a name belong to the job. Containers of emulators that died are removed
-    at the start, the own ones at `close`. Raises ValueError if the engine is not installed.
+    one for a local disk. Volumes that have a name belong to the VM, as its disk does. Containers of emulators that died
+    are removed at the start, the own ones at `close`. Raises ValueError if the engine is not installed.
     """
 
     def __init__(self, engine: str = "podman", nfs: Mapping[str, Path] | None = None) -> None:
@@ -49,7 +49,7 @@ class ContainerRuntime:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._root: Path | None = None
-        self._shares: dict[str, JobShare] = {}
+        self._shares: dict[str, dict[str, VmShare]] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
         self._later(cleanup.remove_leftovers, self.engine)
 
@@ -60,18 +60,19 @@ class ContainerRuntime:
                 self._root = Path(tempfile.mkdtemp(prefix=f"{cleanup.FOLDER_PREFIX}{self.owner}="))
             folder = self._root / str(next(self._numbers))
             folder.mkdir()
-            share = self._shares.get(vm.job_uid)
+            shares = self._shares.setdefault(vm.job_uid, {})
+            share = shares.get(vm.name)
             if share is None:
                 place = f"{cleanup.NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
-                share = self._shares[vm.job_uid] = JobShare(self._root / f"vm{next(self._numbers)}", place)
+                share = shares[vm.name] = VmShare(self.engine, self._root / f"vm{next(self._numbers)}", place)
         scripts = self._processes.open(attempt, limits, vm)
         return ContainerWorkspace(self, folder, limits, vm, share, scripts.start, self._leave(folder, scripts.close))
 
     def release(self, job_uid: str) -> None:
-        """Remove the job's own volumes and its VM's disk, in the background."""
+        """Remove the volumes and disks of the job's VMs, in the background."""
         with self._lock:
-            share = self._shares.pop(job_uid, None)
-        if share is not None:
+            shares = self._shares.pop(job_uid, {})
+        for share in shares.values():
             self._later(self._remove_share, share)
 
     def task_users(self) -> Collection[int]:
@@ -103,7 +104,7 @@ class ContainerRuntime:
     def _later(self, act: Callable[..., None], *arguments: object) -> None:
         self._pool.submit(act, *arguments).add_done_callback(_log_failure)
 
-    def _remove_share(self, share: JobShare) -> None:
+    def _remove_share(self, share: VmShare) -> None:
         for name in sorted(share.volumes):
             self.engine.call("volume", "rm", name)
         cleanup.remove_folder(self.engine, share.folder)
@@ -114,18 +115,26 @@ def _log_failure(done: Future[None]) -> None:
         _log.error("a clean-up of containers failed", exc_info=error)
 
 
-class JobShare:
-    """What the tasks of a job share, as if on one VM: a disk, and volumes, whose names begin with `place`."""
+class VmShare:
+    """What the tasks on one VM share: a disk, and volumes, whose names begin with `place`."""
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, engine: ContainerEngine, folder: Path, place: str) -> None:
+        self._engine = engine
         self.folder = folder
         self._place = place
+        self._lock = threading.Lock()
         self.volumes: set[str] = set()
 
     def volume(self, name: str) -> str:
-        """Give the engine's name for a volume of the job's."""
+        """Give the engine's name for a volume of the VM's, which is there then.
+
+        Of containers that start at the same time podman would let one make it, and refuse the others.
+        """
         own = f"{self._place}-{name}"
-        self.volumes.add(own)
+        with self._lock:
+            if own not in self.volumes:
+                self.volumes.add(own)
+                self._engine.call("volume", "create", own)
         return own
 
     def disk(self, path: str) -> Path:
@@ -148,7 +157,7 @@ class ContainerWorkspace:
         folder: Path,
         limits: ResourceLimits,
         vm: VmSpec,
-        share: JobShare,
+        share: VmShare,
         start_script: Callable[[Command], LocalProcess],
         close: Callable[[], None],
     ) -> None:

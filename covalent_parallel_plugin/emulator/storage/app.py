@@ -28,8 +28,8 @@ from .request_body import IncomingRequest
 from .routes import Reply, StorageRequest, error_reply, identify, parse_json
 from .uploads import Uploads
 
-# The emulator's own addresses, /_emulator/counts and /_emulator/faults
-_CONTROL = frozenset({"emulator.counts", "emulator.faults", "emulator.set_faults"})
+# The emulator's own addresses, /_emulator/counts, /_emulator/faults and /_emulator/runtime
+_CONTROL = frozenset({"emulator.counts", "emulator.faults", "emulator.set_faults", "emulator.runtime"})
 
 
 class StorageApp:
@@ -46,8 +46,10 @@ class StorageApp:
         connections: Connections,
         other_counts: Callable[[], Mapping[str, Any]],
         known: ProjectResources,
+        runs_images: bool,
     ) -> None:
         self._known = known
+        self._runs_images = runs_images
         self._store = store
         self._counts = counts
         self._plan = plan
@@ -119,9 +121,11 @@ class StorageApp:
         return _response(reply)
 
     def _answer_control(self, kind: str, body: bytes) -> Reply:
-        """Return the counters, or the faults, which a PUT replaces first. Raises StorageRefusal: 400."""
+        """Return the counters, the runtime, or the faults, which a PUT replaces first. Raises StorageRefusal: 400."""
         if kind == "emulator.counts":
             return Reply(200, {**self._other_counts(), **self._counts})
+        if kind == "emulator.runtime":
+            return Reply(200, {"runs_images": self._runs_images})
         if kind == "emulator.set_faults":
             try:
                 self._plan.set(Faults.from_text(body.decode()))

@@ -36,6 +36,10 @@ _BUCKET_OUTPUT_FIELDS = frozenset(
 )
 
 
+# https://cloud.google.com/storage/quotas#objects: custom metadata, one value and all keys and values of an object
+MOST_VALUE_BYTES, MOST_CUSTOM_BYTES = 4096, 8192
+
+
 def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     """What the user may set, out of an object's resource. Raises StorageRefusal: 400."""
     fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS and value is not None}
@@ -44,6 +48,10 @@ def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
         raise StorageRefusal(400, "invalid", "Invalid value for 'metadata': a map of strings is wanted")
     if not is_utf8(json.dumps(fields, ensure_ascii=False)):
         raise StorageRefusal(400, "invalid", "Invalid value: text that is not UTF-8")
+    values = [len(value.encode()) for value in metadata.values()]
+    total = sum(values) + sum(len(key.encode()) for key in metadata)
+    if total > MOST_CUSTOM_BYTES or max(values, default=0) > MOST_VALUE_BYTES:
+        raise StorageRefusal(400, "invalid", f"The custom metadata is too large: {total} bytes")
     return fields
 
 

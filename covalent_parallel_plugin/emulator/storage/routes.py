@@ -64,6 +64,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
         ("GET", "/_emulator/counts", "emulator.counts"),
         ("GET", "/_emulator/faults", "emulator.faults"),
         ("PUT", "/_emulator/faults", "emulator.set_faults"),
+        ("GET", "/_emulator/runtime", "emulator.runtime"),
     ]
 ]
 

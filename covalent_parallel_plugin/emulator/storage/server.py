@@ -50,6 +50,7 @@ class StorageServer(LocalService):
         known: what exists in the project, told under the paths of Google's other JSON APIs; how the buckets are set
             up, and what the caller may do with them.
         callers: whose requests are answered.
+        runs_images: what /_emulator/runtime answers: whether tasks run what is in their images.
 
     Raises:
         StorageRefusal: a bucket's name is not legal.
@@ -64,7 +65,9 @@ class StorageServer(LocalService):
         other_counts: Callable[[], Mapping[str, Any]] = dict,
         known: ProjectResources | None = None,
         callers: Callers | None = None,
+        runs_images: bool = True,
     ) -> None:
+        self._runs_images = runs_images
         self._known = known
         self._callers = Callers() if callers is None else callers
         self._port = port
@@ -107,7 +110,9 @@ class StorageServer(LocalService):
             for name in self._bucket_names:
                 store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
             known = ProjectResources() if self._known is None else self._known
-            app = StorageApp(store, self._counts, self._faults, self._connections, self._other_counts, known)
+            app = StorageApp(
+                store, self._counts, self._faults, self._connections, self._other_counts, known, self._runs_images
+            )
             admission = Admission(app, self._callers, self._connections)
             self._server = _Server(_configuration(admission, self._connections))
             self._thread = threading.Thread(

@@ -1,4 +1,7 @@
-"""What ends a run early: at a terminal Ctrl-C asks, and a second one cancels; other signals and lost output cancel."""
+"""What ends a run early: at a terminal Ctrl-C asks, and a second one cancels; other signals and lost output cancel.
+
+A run on Batch can also be left to itself.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 QUESTION = "Cancel everything (c) or go on (g)? A second Ctrl-C cancels."
+QUESTION_ON_BATCH = "Cancel everything (c), go on (g) or detach (d)? A second Ctrl-C cancels."
 CANCELLING = "Cancelling: what runs is being ended."
+DETACHING = "Detaching: what is on Batch goes on."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -20,13 +25,15 @@ class Interruption:
     """Takes the signals while it is entered.
 
     Attributes:
-        note: what is to be shown now: the question, that all is being cancelled, or "".
+        note: what is to be shown now: the question, that all is being cancelled or left to itself, or "".
         cancel: ends the run, safely from a signal's handler; None before there is one.
+        detach: leaves the run to itself; None where it would not go on.
     """
 
     def __init__(self, can_ask: bool) -> None:
         self.note = ""
         self.cancel: Callable[[], None] | None = None
+        self.detach: Callable[[], None] | None = None
         self._can_ask = can_ask
         self._handlers: dict[int, Any] = {}
         self._terminal: Any = None
@@ -47,7 +54,7 @@ class Interruption:
 
     def poll(self) -> None:
         """Take the answer, if there is one."""
-        if self.note != QUESTION:
+        if not self._is_asking:
             return
         self._take_keys()
         if select.select([sys.stdin], [], [], 0)[0]:
@@ -56,6 +63,9 @@ class Interruption:
                 self._end()
             elif answer in (b"g", b"n", b"\n"):
                 self._end_question("")
+            elif answer == b"d" and self.detach is not None:
+                self._end_question(DETACHING)
+                self.detach()
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[None]:
@@ -71,9 +81,13 @@ class Interruption:
                 print(f"standard output cannot be written to: {error.strerror}. {CANCELLING}", file=sys.stderr)
             self._end()
 
+    @property
+    def _is_asking(self) -> bool:
+        return self.note in (QUESTION, QUESTION_ON_BATCH)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._can_ask and not self.note:
-            self.note = QUESTION
+            self.note = QUESTION if self.detach is None else QUESTION_ON_BATCH
         else:
             self._end()
 

@@ -44,6 +44,9 @@ class RunProgress:
         done_before: tasks that were done already.
         folder: gives a task's folder.
         clock: s, from any start.
+
+    Attributes:
+        elsewhere: gives how many run whose names are not known, on Batch.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RunProgress:
         self.running: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.failures: deque[TaskFailure] = deque(maxlen=SHOWN_FAILURES)
+        self.elsewhere: Callable[[], int] = int
         self._folder = folder
         self._clock = clock
         self._began = clock()
@@ -91,7 +95,12 @@ class RunProgress:
     @property
     def waiting(self) -> int:
         """How many have not begun."""
-        return self.total - self.ended - len(self.running)
+        return self.total - self.ended - self.running_count
+
+    @property
+    def running_count(self) -> int:
+        """How many run."""
+        return min(len(self.running) + self.elsewhere(), self.total - self.ended)
 
     @property
     def percent(self) -> int:
@@ -117,7 +126,7 @@ class RunProgress:
         """Count the tasks as they are shown, with what was done before."""
         counts = {
             "done": self.counts["done"] + self.done_before,
-            "running": len(self.running),
+            "running": self.running_count,
             "failed": self.failed,
             "cancelled": self.counts["cancelled"],
             "waiting": self.waiting,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...containers.container import CANNOT_START, Process, StartFailed
 from ...errors import ParallelError
+from ...programs.command_line import refuse_zero_bytes
 from ...programs.kept_output import KeptOutput, StreamName, last_lines
 from ...programs.program_watch import DEATH_SECONDS, AttemptLimits, ProgramWatch, WatchedEnd
 from ...programs.result_values import MissingResult, read_result
@@ -27,9 +28,9 @@ from ...programs.task_folder import (
     tidy_files,
     write_json,
 )
-from ...programs.verdict import AttemptVerdict, ProgramEnd, StopReason, TaskEnd, judge_end
+from ...programs.verdict import AttemptVerdict, ProgramEnd, StopReason, TaskEnd, judge_end, stop_text
 from ..sweep_file import SweepFile
-from ..tasks import Launch, LocalPaths, SweepTask
+from ..tasks import Launch, LocalPaths, SweepTask, describe_task
 from .interfaces import Backend, TaskFolders, TaskStart
 
 _ERROR_LINES = 5
@@ -91,13 +92,13 @@ class TaskAttempt:
             return self._task_end(verdict, began, None)
 
     def _run(self, began: float) -> TaskEnd:
-        files = make_folder(self._folder)
+        file, files = self._seams.file, make_folder(self._folder)
         launch = self._seams.launcher(self._task, self._seams.backend.paths(self._folder), self._number)
         environment = {**launch.environment, **self._seams.secrets}
         program, stopped = self._run_program(
             TaskStart(self._task, self._number, launch, self._folder, environment), files
         )
-        verdict = judge_end(program, stopped, self._stop_text(stopped))
+        verdict = judge_end(program, stopped, stop_text(stopped, file.settings.time_limit, file.idle_limit_seconds))
         end = self._task_end(verdict, began, program.peak_mb)
         restore_folder(self._folder)
         tidy_files(files, self._laid)
@@ -124,7 +125,8 @@ class TaskAttempt:
             KeptOutput(self._folder / STDERR_FILE, limit) as stderr,
         ):
             try:
-                refuse_zero_bytes(start)
+                words = (*(start.launch.entrypoint or ()), *start.launch.arguments)
+                refuse_zero_bytes(words, start.environment)
                 self._laid = self._bring_files(start, files)
                 process = self._seams.backend.start(start)
             except StartFailed as error:
@@ -160,35 +162,5 @@ class TaskAttempt:
         except MissingResult as error:
             return replace(end, status="no-result", reason=str(error))
 
-    def _stop_text(self, stopped: StopReason | None) -> str:
-        file = self._seams.file
-        texts: Mapping[StopReason | None, str] = {
-            "timeout": f"ran longer than time_limit, {file.settings.time_limit:g} s",
-            "idle": f"printed nothing for idle_limit, {file.idle_limit_seconds or 0:g} s",
-            "cancelled": "cancelled",
-        }
-        return texts.get(stopped, "")
-
     def _description(self, launch: Launch, end: TaskEnd) -> dict[str, object]:
-        task = self._task
-        return {
-            "index": task.index,
-            "name": task.name,
-            "key": task.key,
-            "parameters": {name: value.data for name, value in task.combination.values.items()},
-            "repeat": task.combination.repeat,
-            "image": self._seams.file.image,
-            "entrypoint": launch.entrypoint,
-            "arguments": launch.arguments,
-            "environment": dict(launch.environment),
-            "secrets": dict(self._seams.file.secrets),
-            **asdict(end),
-        }
-
-
-def refuse_zero_bytes(start: TaskStart) -> None:
-    """Raise StartFailed where a word or a variable has a zero byte, which ends it for every program."""
-    words = (*(start.launch.entrypoint or ()), *start.launch.arguments, *start.environment.values())
-    for word in words:
-        if "\0" in word:
-            raise StartFailed(CANNOT_START, f"{word!r} has a zero byte, which no program can be given: leave it out")
+        return {**describe_task(self._seams.file, self._task, launch), **asdict(end)}

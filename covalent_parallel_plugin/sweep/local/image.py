@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any, Literal
 
-from ...containers.engine import ContainerEngine, registry_of
+from ...containers.engine import ENGINES, ContainerEngine, registry_of
+from ...containers.engine_check import why_not
 from ...errors import ParallelError, without_passwords
-from ..tasks import PinnedImage
+from ..tasks import PinnedImage, loader_variables
 
 PLATFORM = "linux/amd64"
 PULL_SECONDS = 3600.0
@@ -16,6 +18,20 @@ _LOGIN = ("unauthorized", "authentication required", "denied", "forbidden", "no 
 
 class ImagePullError(ParallelError):
     """An image cannot be had here: it is missing, for another platform, or its registry refuses; says what to do."""
+
+
+def choose_engine() -> ContainerEngine:
+    """Return podman, or else docker; where both are installed, the first that can run a container.
+
+    Raises:
+        ParallelError: neither is installed.
+    """
+    installed = [name for name in ENGINES if shutil.which(name)]
+    if not installed:
+        raise ParallelError("an image needs podman or docker, and neither is installed, or on the PATH: install one")
+    if len(installed) > 1:
+        installed = [name for name in installed if not why_not(name)] or installed
+    return ContainerEngine(installed[0])
 
 
 def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "missing"]) -> PinnedImage:
@@ -38,6 +54,15 @@ def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "miss
     if found is None:
         raise ImagePullError(f"image {image!r} was pulled and is not there: run `{engine.name} image inspect {name}`")
     return _config(image, name, found)
+
+
+def check_is_here(engine: ContainerEngine, image: PinnedImage) -> None:
+    """Raise ImagePullError if the image of an earlier run is not on this machine any more."""
+    if engine.call("image", "inspect", image.reference).returncode:
+        raise ImagePullError(
+            f"--keep-image: the image of the last run, {image.reference}, is not on this machine any more: run"
+            " without --keep-image"
+        )
 
 
 def _is_short(image: str) -> bool:
@@ -67,6 +92,7 @@ def _config(image: str, name: str, found: dict[str, Any]) -> PinnedImage:
         command=tuple(config.get("Cmd") or ()),
         user=config.get("User") or "",
         workdir=config.get("WorkingDir") or "",
+        environment=loader_variables(dict(text.split("=", 1) for text in config.get("Env") or () if "=" in text)),
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, Process, StartFailed
+from ...containers.container import NOT_EXECUTABLE, Process, StartFailed
 from ...containers.local_process import LocalProcess
 from ...containers.ownership import started_ticks
+from ...programs.command_line import find_program
 from ...programs.task_folder import FILES, open_folder
 from ...programs.verdict import ProgramEnd
 from ..tasks import LocalPaths
@@ -38,7 +38,7 @@ class PlainCommands:
         open_folder(start.folder)
         try:
             child = subprocess.Popen(
-                [_find_program(words, start.files, environment), *words[1:]],
+                [find_program(words, start.files, environment), *words[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -94,16 +94,3 @@ def end_groups(groups: Mapping[int, int], sweep_id: str) -> None:
     for group in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-
-
-def _find_program(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
-    if not words:
-        raise StartFailed(CANNOT_START, "there is no command")
-    named = folder / words[0]
-    program = shutil.which(str(named) if "/" in words[0] else words[0], path=environment.get("PATH", os.defpath))
-    if program is None:
-        if "/" in words[0] and named.exists():
-            raise StartFailed(NOT_EXECUTABLE, f"{words[0]}: permission denied")
-        raise StartFailed(NOT_FOUND, f"{words[0]}: not found" + ("" if "/" in words[0] else " on the PATH"))
-    # relative to the task's folder if the PATH is
-    return str(Path(folder, program))

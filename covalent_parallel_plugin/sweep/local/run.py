@@ -26,10 +26,14 @@ TICK_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended; `stopped` says why not all of its tasks were started, "" if they were or it was cancelled."""
+    """How a run ended; `stopped` says why not all of its tasks were started, "" if they were or it was cancelled.
+
+    `detached` is True where a job on Batch was left running, for another run to go on with.
+    """
 
     cancelled: bool
     stopped: str
+    detached: bool = False
 
 
 class LocalRun:

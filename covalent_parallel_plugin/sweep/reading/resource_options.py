@@ -42,6 +42,8 @@ class Resources:
 
 def options_without_effect(file: SweepFile) -> list[str]:
     """Return the options in a file's `resources` that change nothing where its tasks run on this machine."""
+    if not file.is_local:
+        return []
     effective = set(_LOCAL_OF_IMAGES if file.image else _LOCAL_OF_COMMANDS)
     if file.image and file.settings.needs_gpu_drivers:
         effective.add("machine_type")

@@ -218,6 +218,7 @@ class _SweepReader(NodeReader):
             bundle=numbers["bundle"],
             after=tuple(self._field("after", lambda reader, node: reader.texts(node, "after"), [])),
             locations={key: location_of(node) for key, node in self._fields.items()},
+            is_local=self._is_local,
         )
 
     def _field(self, key: str, read: Callable[[NodeReader, yaml.Node], _Read], default: _Read) -> _Read:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from ...programs.result_values import ResultSource
+from ...protocol.sweep_machine import SHARED_FOLDER, TASKS_FOLDER
 from ...settings.container_rules import secret
 from ...settings.validators import bucket_name, truth, variable_problem
 from ..mistakes import LocatedText, Location
@@ -174,6 +175,9 @@ def read_outputs(reader: NodeReader, node: yaml.Node) -> str:
     if text and (not _OUTPUTS.fullmatch(text) or posixpath.normpath(text) == "/"):
         reader.mistake(node, f"outputs = {shown(text)} cannot be a task's folder: use one such as /mnt/data")
         return ""
+    for own in (SHARED_FOLDER, TASKS_FOLDER):
+        if PurePosixPath(text).is_relative_to(own):
+            reader.mistake(node, f"outputs = {shown(text)} is below {own}, the sweep's own folder: use another one")
     return posixpath.normpath(text) if text else ""
 
 

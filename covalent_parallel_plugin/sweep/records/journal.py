@@ -43,6 +43,21 @@ def end_event(task: SweepTask, end: TaskEnd, parts: Mapping[str, str]) -> dict[s
     return event | asdict(end)
 
 
+def open_event(sweep_id: str, name: str) -> dict[str, Any]:
+    """Return the event of this process's beginning with a sweep."""
+    return {"event": "open", "id": sweep_id, "name": name, "pid": os.getpid()}
+
+
+def round_event(round: int, job: str, made: float, **more: object) -> dict[str, Any]:
+    """Return the event of a round on Batch, before anything of it is there; `made` in seconds since 1970."""
+    return {"event": "round", "round": round, "job": job, "made": made, **more}
+
+
+def round_end_event(round: int, state: str) -> dict[str, Any]:
+    """Return the event of a round's end: nothing of it runs, and all that it delivered was read."""
+    return {"event": "round-end", "round": round, "state": state}
+
+
 def task_end(event: Mapping[str, Any]) -> TaskEnd:
     """Return how a task ended, from its event."""
     known = {field.name: event[field.name] for field in fields(TaskEnd) if field.name in event}
@@ -56,11 +71,17 @@ def pinned_event(pinned: Pinned) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RecordedEnd:
-    """A task's last end: under which key, with which status, and where the journal has the whole of it (bytes)."""
+    """A task's last end: under which key, with which status, and where the journal has the whole of it (bytes).
+
+    Of a task that ran on Batch, `at` is its round and its index there; `is_here` is False where its outputs are in the
+    bucket only.
+    """
 
     key: str
     status: Status
     offset: int
+    is_here: bool = True
+    at: tuple[int, int] | None = None
 
 
 class State:
@@ -76,6 +97,9 @@ class State:
         running: task's name -> the event of a start without an end.
         stale: names of ends that the last run's file has no more, or under another key.
         used_hours: of machines, by all runs.
+        rounds: number -> the event of a round on Batch whose job is not known to have ended, nor all it has left read.
+        next_round: the number of the round that comes next; none is used twice.
+        place: project, region and bucket of the last run on Batch; None where there was none.
     """
 
     def __init__(self) -> None:
@@ -88,6 +112,9 @@ class State:
         self.running: dict[str, Mapping[str, Any]] = {}
         self.stale: set[str] = set()
         self.used_hours = 0.0
+        self.rounds: dict[int, Mapping[str, Any]] = {}
+        self.next_round = 0
+        self.place: Mapping[str, str] | None = None
         self._attempts: dict[str, tuple[str, int]] = {}
 
     @classmethod
@@ -119,7 +146,9 @@ class State:
         """Take in an event that the journal has at this offset (bytes)."""
         kind, name = event["event"], sys.intern(event.get("task", ""))
         if kind == "end":
-            self.ends[name] = RecordedEnd(event["key"], sys.intern(event["status"]), offset)  # type: ignore[arg-type]
+            status: Status = sys.intern(event["status"])  # type: ignore[assignment]
+            at = tuple(event["at"]) if "at" in event else None
+            self.ends[name] = RecordedEnd(event["key"], status, offset, event.get("is_here", True), at)
             self.running.pop(name, None)
             self.stale.discard(name)
             self._attempts[name] = (event["key"], event["attempts"])
@@ -131,6 +160,12 @@ class State:
         elif kind == "run":
             self.run, self.finish, self.running, self.stale = event, None, {}, set(event["stale"])
             self.pinned = _pinned(event["pinned"])
+            self.place = event.get("place", self.place)
+        elif kind == "round":
+            self.rounds[event["round"]] = event
+            self.next_round = max(self.next_round, event["round"] + 1)
+        elif kind == "round-end":
+            self.rounds.pop(event["round"], None)
         elif kind == "moved":
             self._move(event["names"])
         elif kind == "finish":

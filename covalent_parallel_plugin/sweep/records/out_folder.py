@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import ParallelError
-from .journal import Journal, JournalError, JournalHeldError, State
+from .journal import Journal, JournalError, JournalHeldError, State, open_event
 
 JOURNAL = "journal.jsonl"
 COPY = "sweep.yaml"
@@ -22,6 +22,8 @@ INPUT_DIGESTS = ".input-digests.json"
 DOWNLOADS = ".inputs"
 STAGED_FILES = ".files"
 TRIALS = ".try"
+# Of the seals of all that a sweep has in the bucket: whoever knows it can forge a result
+KEY = ".key"
 MOVED_PREFIX = ".moved-"
 UNFINISHED = ".part"
 # How long a process that has just made the journal may take to write its first line
@@ -90,8 +92,27 @@ class OutFolder:
         with journal:
             self._refuse_another_sweep(journal.state, name)
             sweep_id = journal.state.sweep_id or secrets.token_hex(6)
-            journal.append({"event": "open", "id": sweep_id, "name": name, "pid": os.getpid()})
+            journal.append(open_event(sweep_id, name))
             yield journal
+
+    def key(self) -> bytes | None:
+        """Return the key of the sweep's seals; None where there is none. Raises OSError."""
+        try:
+            return bytes.fromhex((self.path / KEY).read_text("ascii"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:  # cut, or changed
+            raise OutFolderError(
+                f"{self.path / KEY} holds no key of a sweep: remove it, and run again: it is read from the sweep's job"
+            ) from error
+
+    def keep_key(self, key: bytes) -> None:
+        """Keep the key of the sweep's seals, for nobody but the owner to read. Raises OSError."""
+        unfinished = self.path / f"{KEY}{UNFINISHED}"
+        unfinished.unlink(missing_ok=True)
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key.hex())
+        unfinished.replace(self.path / KEY)
 
     @contextlib.contextmanager
     def written_aside(self, name: str) -> Iterator[BinaryIO]:

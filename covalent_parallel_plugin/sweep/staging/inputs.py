@@ -11,7 +11,8 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ParallelError
@@ -83,7 +84,7 @@ def pin_inputs(
     digests, versions = DigestCache(cache), dict[str, str]()
     for name, text in inputs.items():
         if not is_in_bucket(text):
-            versions[name] = _content_version(name, Path(text.text), cache.parent, digests)
+            versions[name] = content_version(local_files(name, Path(text.text), cache.parent, digests))
         elif last is None:
             from .bucket_inputs import BucketInput
 
@@ -123,7 +124,21 @@ def is_in_bucket(text: LocatedText) -> bool:
     return text.text.startswith(BUCKET_PREFIX)
 
 
-def _content_version(name: str, path: Path, out: Path, digests: DigestCache) -> str:
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of an input: its path in there, "" where the input is this file, its place, and its digest."""
+
+    inner: str
+    path: Path
+    digest: str
+
+
+def local_files(name: str, path: Path, out: Path, digests: DigestCache) -> list[LocalFile]:
+    """List what is in an input of this machine, but for the sweep's own folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     own = os.path.realpath(out)
 
     def is_entered(folder: Path) -> bool:
@@ -131,12 +146,19 @@ def _content_version(name: str, path: Path, out: Path, digests: DigestCache) -> 
 
     try:
         if not path.is_dir():
-            return digests.digest(path)
-        lines = [f"{inner}\0{_inner_digest(file, digests)}\n" for inner, file in files_below(path, is_entered)]
+            return [LocalFile("", path, digests.digest(path))]
+        return [LocalFile(inner, file, _inner_digest(file, digests)) for inner, file in files_below(path, is_entered)]
     except OSError as error:
         why = f"inputs: {name}: {error.filename or path} cannot be read: {error.strerror}"
         raise InputError(f"{why}: name a file or a folder that can") from error
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def content_version(files: Sequence[LocalFile]) -> str:
+    """Return the version of an input that consists of these files."""
+    if [file.inner for file in files] == [""]:
+        return files[0].digest
+    lines = "".join(f"{file.inner}\0{file.digest}\n" for file in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _inner_digest(path: Path, digests: DigestCache) -> str:

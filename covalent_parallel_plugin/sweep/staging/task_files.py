@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ...errors import ParallelError
 from ..combinations import Combination
@@ -120,10 +120,31 @@ class TaskFiles:
             OSError: the folder cannot be written to.
         """
         brought = tuple(self._bring(source, values, folder) for source in self.sources)
-        if self._config:
-            data = {name: value.data for name, value in combination.values.items()}
-            (folder / config_name(self._config)).write_bytes(config_bytes(self._config, data))
+        if config := self.config(combination):
+            (folder / config_name(self._config)).write_bytes(config)
         return brought
+
+    def config(self, combination: Combination) -> bytes:
+        """Return the file that `config` asks for, b"" where none is asked for."""
+        data = {name: value.data for name, value in combination.values.items()}
+        return config_bytes(self._config, data) if self._config else b""
+
+    def filled(self, values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return the templates, filled in, by their paths in the task's folder. Raises LayOutError."""
+        made = {}
+        for source in self.sources:
+            if source.name in self.templates:
+                status = self._contents[source.name][1]
+                text = self._filled(source, values).decode("utf-8", "surrogateescape")
+                made[source.target] = {"text": text, **_how(source, status)}
+        return made
+
+    def contents(self) -> Iterator[tuple[SourceFile, str, dict[str, Any]]]:
+        """Yield the files that are no templates, each with its SHA-256 and how it is laid out. Raises LayOutError."""
+        for source in self.sources:
+            if source.name not in self.templates:
+                sha256, status = self._contents[source.name]
+                yield source, sha256, {"size": status.st_size, **_how(source, status)}
 
     def _bring(self, source: SourceFile, values: Mapping[str, str], folder: Path) -> BroughtFile:
         text = self._filled(source, values) if source.name in self.templates else None
@@ -175,6 +196,10 @@ class TaskFiles:
     def _digest(self) -> str:
         lines = "".join(f"{name}\0{content}\n" for name, (content, _) in self._contents.items())
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _how(source: SourceFile, status: os.stat_result) -> dict[str, Any]:
+    return {"mode": status.st_mode & 0o777, "mtime_ns": status.st_mtime_ns, "keep": source.keep}
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:

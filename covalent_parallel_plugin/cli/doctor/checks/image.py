@@ -9,6 +9,7 @@ from ....cloud.registry.image_reference import parse_reference
 from ....containers.engine import names_of
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError
 from ....settings.container_rules import stock_image
+from ....sweep.batch.sweep_job import helper_image
 from ...image.check import ERROR, OK, WARNING, compare
 from ...image.inspect_image import InspectedImage, declared_versions
 from ...image.versions import versions_here
@@ -55,6 +56,23 @@ def reachable(setup: Setup, facts: Facts) -> CheckResult:
     return ok(
         f"{uri}, {config.size_bytes / 1e6:.0f} MB", facts=InspectedImage(config, declared_versions(config), "registry")
     )
+
+
+@check(
+    "image.helper",
+    "the registry has the image that makes machines ready for a sweep's tasks: the stock image of this Python",
+    "see that this machine reaches mirror.gcr.io",
+    seconds=IMAGE_SECONDS,
+)
+def helper(setup: Setup, facts: Facts) -> CheckResult:
+    uri = helper_image()
+    if setup.emulator_addresses:
+        return ok(f"not asked for: the emulator takes {uri} from an engine of this machine")
+    try:
+        config = read_image_config(uri, REGISTRY_SECONDS)
+    except CloudError as problem:
+        return warning(f"{problem}: sweeps on Batch need it", "see that the machines reach mirror.gcr.io")
+    return ok(f"{uri}, {config.size_bytes / 1e6:.0f} MB")
 
 
 @check(

@@ -135,8 +135,7 @@ def gpu_type(setup: Setup, facts: Facts) -> CheckResult:
     options=("vcpus",),
 )
 def cpu_quota(setup: Setup, facts: Facts) -> CheckResult:
-    needed = float((facts[MACHINE] or {}).get("guestCpus") or setup.settings.vcpus)
-    return _quota(setup.settings, facts[ZONES], cpu_metric(setup.settings, facts[ZONES]), needed)
+    return look_at_cpu_quota(setup.settings, facts, machines=1)
 
 
 @check(
@@ -147,10 +146,21 @@ def cpu_quota(setup: Setup, facts: Facts) -> CheckResult:
     options=("gpu_type", "gpu_count", "machine_type"),
 )
 def gpu_quota(setup: Setup, facts: Facts) -> CheckResult:
-    needed, metric = gpus_needed(setup.settings), gpu_metric(setup.settings, facts[ZONES])
-    if not needed or not metric:
-        return ok("none are asked for" if not needed else "Compute Engine tells no quota of these")
-    return _quota(setup.settings, facts[ZONES], metric, needed)
+    return look_at_gpu_quota(setup.settings, facts, machines=1)
+
+
+def look_at_cpu_quota(settings: Settings, facts: Facts, machines: int) -> CheckResult:
+    """Look whether the region's quota of vCPUs allows for so many machines at a time."""
+    each = float((facts[MACHINE] or {}).get("guestCpus") or settings.vcpus)
+    return _quota(settings, facts[ZONES], cpu_metric(settings, facts[ZONES]), each, machines)
+
+
+def look_at_gpu_quota(settings: Settings, facts: Facts, machines: int) -> CheckResult:
+    """Look whether the region's quota of GPUs allows for so many machines at a time."""
+    each, metric = gpus_needed(settings), gpu_metric(settings, facts[ZONES])
+    if not each or not metric:
+        return ok("none are asked for" if not each else "Compute Engine tells no quota of these")
+    return _quota(settings, facts[ZONES], metric, each, machines)
 
 
 def cpu_metric(settings: Settings, region: Mapping[str, Any]) -> str:
@@ -199,21 +209,28 @@ def _denied(answers: Mapping[str, RestResponse], what: str, permission: str, pro
     return None if denied is None else api_denied(denied, what, permission, COMPUTE, project_id)
 
 
-def _quota(settings: Settings, region: Mapping[str, Any], metric: str, needed: float) -> CheckResult:
+def _quota(settings: Settings, region: Mapping[str, Any], metric: str, each: float, machines: int) -> CheckResult:
     """A job past its quota does not fail: it waits in QUEUED, for two days at most (FACTS of Batch's documentation)."""
     quota = next((quota for quota in region.get("quotas", ()) if quota.get("metric") == metric), None)
     if quota is None:
         return ok(f"Compute Engine tells no {metric} of {region.get('name')}")
     limit, usage = float(quota.get("limit", 0)), float(quota.get("usage", 0))
-    found = f"{metric} in {region.get('name')}: {usage:g} of {limit:g} used, and one machine needs {needed:g}"
+    needed = each * machines
+    if machines == 1:
+        found = f"{metric} in {region.get('name')}: {usage:g} of {limit:g} used, and one machine needs {needed:g}"
+    else:
+        used = f", {usage:g} of them in use" if usage else ""
+        found = f"{machines} machines need {needed:g} {metric}, the region has {limit:g}{used}"
     remedy = (
         f"ask for more: https://console.cloud.google.com/iam-admin/quotas?project={settings.project_id}, or set another"
         " region"
     )
-    if needed > limit:
+    if each > limit:
         return warning(f"{found}: such a job waits in the queue until queue_limit", remedy)
-    if needed > limit - usage:
+    if each > limit - usage:
         return warning(f"{found}: it waits until others have ended", remedy)
+    if needed > limit - usage:
+        return warning(f"{found}: fewer run at a time", remedy)
     return ok(found)
 
 

@@ -1,0 +1,1 @@
+"""A sweep on Google Batch: its jobs, what their tasks are given, and what they deliver."""

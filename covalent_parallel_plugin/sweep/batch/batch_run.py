@@ -1,0 +1,335 @@
+"""Run a sweep's tasks on Google Batch: round after round, one job each, until all have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.runner_archive import restage_runner, stage_runner
+from ...cloud import Services, shared_services
+from ...cloud.batch import JobStatus
+from ...cloud.threads import run_stoppable
+from ...errors import CloudError, ParallelError
+from ...programs.task_folder import FULL_REMEDY, is_full
+from ...programs.verdict import TaskEnd
+from ...protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
+from ...settings import Settings
+from ..local.observer import RunObserver
+from ..local.run import RunEnd, failures_allowed
+from ..records.journal import round_end_event, round_event
+from ..sweep_file import SweepFile
+from ..tasks import SweepTask
+from .gathering import GatherSeams, RoundGathering
+from .poll_pace import PollPace
+from .round_run import RoundOwner, RoundRun
+from .round_staging import RoundStaging
+from .round_tasks import RoundTasks
+from .round_verdict import RoundJudge, RoundVerdict, lost_end, sweep_title
+from .setup import RoundShape
+from .sweep_job import job_id, sweep_job
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+# Batch takes so many tasks in a job
+MOST_JOB_TASKS = 100_000
+# Of a number that another client of the sweep has taken meanwhile, the next one is tried
+MOST_NUMBERS = 10
+GOES_ON = "its job goes on without this run: run again, and it is gathered"
+
+
+class RunStopped(Exception):
+    """The run ends before all of its tasks have; the text says why.
+
+    `keeps_job`: what runs on Batch is left there.
+    """
+
+    def __init__(self, reason: str, keeps_job: bool = False) -> None:
+        super().__init__(reason)
+        self.keeps_job = keeps_job
+
+
+@dataclass(frozen=True)
+class BatchWork:
+    """What a run is to do.
+
+    Attributes:
+        wanted: tasks that are to be done, those of open rounds among them.
+        open_rounds: whose jobs an earlier run has made, and that may still run.
+        image_uri: what jobs name.
+        count: of all tasks of the sweep.
+        seams: where deliveries go; the run adds whom it tells.
+    """
+
+    file: SweepFile
+    wanted: Sequence[SweepTask]
+    open_rounds: Sequence[RoundTasks]
+    image_uri: str
+    count: int
+    staging: RoundStaging
+    seams: GatherSeams
+
+
+@dataclass(frozen=True)
+class LostTask:
+    """A task that a round has lost, why, and what to enter its end with, by its index there."""
+
+    task: SweepTask
+    index: int
+    reason: str
+    gathering: RoundGathering
+
+
+class BatchRunner:
+    """A run of tasks on Batch.
+
+    Attributes:
+        running: how many run, by the last look.
+    """
+
+    def __init__(self, work: BatchWork, observer: RunObserver) -> None:
+        self._work = work
+        self._file = work.file
+        self._observer = observer
+        self._journal = work.seams.journal
+        self._seams = replace(work.seams, ended=self._told)
+        self._most_failures = failures_allowed(work.file.stop_after, work.count)
+        self._failures = 0
+        self.running = 0
+        self._left = len(work.wanted)
+        self._was_restaged = False
+        self._error: BaseException | None = None
+        self._round: RoundRun | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_cancelled = self._is_detached = False
+        # Of all that is done / of waiting for a job, which goes on without this run
+        self._cancelled, self._interrupted = Cancellation(), Cancellation()
+
+    def run(self) -> RunEnd:
+        """Run the tasks, once; return when nothing of this run's is left on Batch, or when it was detached.
+
+        Raises:
+            Exception: what the observer raised, or an OSError of OUT other than of a full disk; the job has been ended
+                by then.
+        """
+        return asyncio.run(self._main())
+
+    def cancel(self) -> None:
+        """End all that runs, and start nothing more; may be called by any thread and by a signal's handler."""
+        self._is_cancelled = True
+        self._wake()
+
+    def detach(self) -> None:
+        """Stop waiting once all that is wanted was submitted; may be called as `cancel`, also before the run."""
+        self._is_detached = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            # The run may be over
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._take_signals)
+
+    def _take_signals(self) -> None:
+        if self._is_cancelled:
+            self._cancelled.set()
+        if self._is_cancelled or self._is_detached:
+            self._interrupted.set()
+
+    async def _main(self) -> RunEnd:
+        self._loop = asyncio.get_running_loop()
+        self._take_signals()
+        settings = self._file.settings
+        services = shared_services(settings.project_id, settings.bucket_name)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            return await self._guarded(services)
+        finally:
+            self._loop = None
+            ticking.cancel()
+            await services.batch.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self._observer.tick()
+            except BaseException as error:
+                self._error = error
+                self.cancel()
+                return
+
+    async def _guarded(self, services: Services) -> RunEnd:
+        """Run all rounds; whatever ends them early, the job is ended or left as that asks for."""
+        end = RunEnd(False, "")
+        try:
+            await self._rounds(services)
+        except CancelledCall:
+            end = RunEnd(self._is_cancelled, "", detached=not self._is_cancelled)
+        except RunStopped as stopped:
+            end = RunEnd(False, str(stopped), detached=stopped.keeps_job)
+        except OSError as error:
+            if not is_full(error):
+                await self._end_round()
+                raise
+            place = error.filename or self._work.seams.out.path
+            end = RunEnd(False, f"{place}: {error.strerror}{FULL_REMEDY}", detached=self._round is not None)
+        except ParallelError as error:
+            end = RunEnd(False, str(error), detached=self._round is not None)
+        except BaseException:
+            await self._end_round()
+            raise
+        if not end.detached:
+            await self._end_round()
+        elif end.stopped:
+            end = replace(end, stopped=f"{end.stopped}\n{GOES_ON}")
+        if self._error is not None:
+            raise self._error
+        return end
+
+    async def _end_round(self) -> None:
+        """End the job of the round that runs, if one does, and take in what it has delivered."""
+        round, self._round = self._round, None
+        if round is None:
+            return
+        # What is asked for now is that it ends: only a second time is that not waited for
+        self._is_cancelled = self._is_detached = False
+        self._cancelled, self._interrupted = Cancellation(), Cancellation()
+        await round.end_job()
+        try:
+            await round.take_rest(self._cancelled)
+            await round.gathering.take_cut_off()
+        except (CancelledCall, ParallelError, OSError) as error:
+            logger.warning("not all that round %d delivered was gathered: %s", round.tasks.number, error)
+        else:
+            self._note_end(round.tasks.number, "ended")
+
+    async def _rounds(self, services: Services) -> None:
+        waiting, settings = await self._go_on(services), self._file.settings
+        rounds_left = settings.retries
+        while waiting:
+            verdict, lost = await self._watched(services, await self._submit(services, waiting, settings))
+            is_free = await self._restages(services, verdict)
+            waiting = [one.task for one in lost]
+            if not waiting or is_free:
+                continue
+            if rounds_left:
+                rounds_left -= 1
+            elif verdict.is_machine_lost and settings.spot and settings.spot_fallback:
+                settings = replace(settings, spot=False)
+                logger.warning("Spot machines were lost as often as allowed: %d tasks run on others", len(waiting))
+            else:
+                for one in lost:
+                    await one.gathering.take_lost(one.index, lost_end(one.reason))
+                return
+
+    async def _go_on(self, services: Services) -> list[SweepTask]:
+        """Wait for the jobs that run already; return the tasks that are to be submitted."""
+        in_flight = {task.name for tasks in self._work.open_rounds for task in tasks.own.values()}
+        waiting = [task for task in self._work.wanted if task.name not in in_flight]
+        # Whoever does not wait has the others submitted beside
+        for tasks in [] if self._is_detached else self._work.open_rounds:
+            round = self._make_round(services, tasks, self._file.settings)
+            round.take_over()
+            _, lost = await self._watched(services, round)
+            waiting += [one.task for one in lost]
+        return sorted(waiting, key=lambda task: task.index)
+
+    async def _submit(self, services: Services, tasks: Sequence[SweepTask], settings: Settings) -> RoundRun:
+        """Make the job of a new round."""
+        file, identity = self._file, self._seams.identity
+        bundle = file.bundle or -(-len(tasks) // MOST_JOB_TASKS)
+        for _ in range(MOST_NUMBERS):
+            shape = RoundShape(self._journal.state.next_round, len(tasks), bundle)
+            job = sweep_job(file, settings, self._work.image_uri, identity, shape.round, len(tasks), bundle)
+            round = self._make_round(services, RoundTasks.of(shape.round, bundle, tasks), settings)
+            event = round_event(shape.round, round.job_name, time.time(), tasks=len(tasks), bundle=bundle)
+            self._journal.append(event)
+            try:
+                is_staged = await self._stage(services, shape, tasks)
+            except BaseException:
+                self._note_end(shape.round, "not submitted")
+                raise
+            if is_staged:
+                break
+            self._note_end(shape.round, "not submitted")
+        else:
+            raise RunStopped(f"another run of {sweep_title(file.name)} makes jobs as well: wait for its end")
+        self._round = round
+        try:
+            await round.create(job)
+        except CloudError as error:
+            self._note_end(shape.round, "not submitted")
+            self._round = None
+            raise RunStopped(str(error)) from error
+        return round
+
+    async def _stage(self, services: Services, shape: RoundShape, tasks: Sequence[SweepTask]) -> bool:
+        async def stage() -> bool:
+            await stage_runner(services.objects, for_sweeps=True)
+            return await run_stoppable(self._work.staging.stage, shape, tasks)
+
+        return await self._cancelled.unless(stage())
+
+    def _make_round(self, services: Services, tasks: RoundTasks, settings: Settings) -> RoundRun:
+        name, sweep_id = self._file.name, self._seams.identity.sweep_id
+        owner = RoundOwner(sweep_title(name), sweep_id, job_id(name, sweep_id, tasks.number))
+        gathering = RoundGathering(self._seams, tasks)
+        return RoundRun(services, settings, owner, tasks, gathering, self._cancelled, self._interrupted, self._check)
+
+    async def _watched(self, services: Services, round: RoundRun) -> tuple[RoundVerdict, list[LostTask]]:
+        """Wait for a round's end; return what became of its tasks from which nothing came, and which may run again."""
+        self._round = round
+        watched = await round.watch()
+        if watched.error is not None:
+            raise RunStopped(f"the job {round.job_name} was lost sight of: {watched.error}", keeps_job=True)
+        if not watched.has_ended:
+            await round.end_job()
+        await round.take_rest(self._interrupted)
+        verdict, missing = RoundVerdict(), round.gathering.missing
+        if missing:
+            judge = RoundJudge.of(services, self._file, round.settings, round.job_name)
+            verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
+        for index, end in verdict.ended.items():
+            await self._interrupted.unless(round.gathering.take_lost(index, end))
+        self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason)
+        self.running = 0
+        self._round = None
+        if verdict.stop:
+            raise RunStopped(verdict.stop)
+        own, gathering = round.tasks.own, round.gathering
+        return verdict, [LostTask(own[index], index, why, gathering) for index, why in verdict.lost.items()]
+
+    async def _restages(self, services: Services, verdict: RoundVerdict) -> bool:
+        """Put the runner into the bucket again, once, if tasks found it deleted or changed; whether that was so."""
+        if self._was_restaged or not verdict.exit_codes & {EXIT_NO_RUNNER, EXIT_BAD_RUNNER}:
+            return False
+        self._was_restaged = True
+        await restage_runner(services.objects, for_sweeps=True)
+        return True
+
+    def _told(self, task: SweepTask, end: TaskEnd) -> None:
+        self._left -= 1
+        self._failures += end.status not in ("done", "cancelled")
+        self._observer.started(task)
+        self._observer.ended(task, end)
+
+    def _check(self, status: JobStatus, pace: PollPace) -> None:
+        """Raise RunStopped once the file's limits are reached."""
+        self.running = pace.running
+        if self._most_failures is not None and self._failures >= self._most_failures and self._left:
+            raise RunStopped(f"stop_after: {self._failures} tasks have failed")
+        limit = self._file.max_machine_hours
+        assert self._round is not None
+        running_seconds = max(pace.running_seconds - self._round.gathering.seconds, 0.0)
+        used = self._journal.state.used_hours + running_seconds / 3600
+        if limit is not None and used >= limit and self._left:
+            raise RunStopped(f"max_machine_hours: {limit:g} are used up")
+
+    def _note_end(self, round: int, state: str) -> None:
+        self._journal.append(round_end_event(round, state))

@@ -1,0 +1,184 @@
+"""What rounds have delivered, taken into the journal and, with its outputs, into the sweep's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...cloud.interfaces import Bucket
+from ...cloud.threads import run_stoppable
+from ...errors import CloudError, OutcomeError
+from ...programs.verdict import TaskEnd
+from ...protocol.sweep_identity import SweepIdentity
+from ...protocol.sweep_objects import attempts_prefix, parse_delivered
+from ..records.journal import Journal, RecordedEnd, end_event
+from ..records.out_folder import OutFolder
+from ..tasks import SweepTask
+from .deliveries import Downloads
+from .round_tasks import RoundTasks
+from .rows import Delivery, RowReader
+
+logger = logging.getLogger(__name__)
+
+DOWNLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class GatherSeams:
+    """What deliveries are taken from, and into.
+
+    Attributes:
+        describe: gives what task.json says of a task beside its end, by the round that it ran in and its index there.
+        parts: gives what the journal keeps of a task's key.
+        download: whether outputs are fetched; else they stay in the bucket.
+        ended: told of each task whose end is in the journal.
+    """
+
+    store: Bucket
+    identity: SweepIdentity
+    out: OutFolder
+    journal: Journal
+    describe: Callable[[SweepTask, int, int], Mapping[str, Any]]
+    parts: Callable[[SweepTask], Mapping[str, str]]
+    download: bool
+    ended: Callable[[SweepTask, TaskEnd], None] = lambda task, end: None
+
+
+class RoundGathering:
+    """Takes in what one round delivers.
+
+    Args:
+        tasks: of the round.
+        only_done: leave out what has ended otherwise: that runs again.
+
+    Attributes:
+        missing: indices of this run's tasks from which nothing has come.
+        seconds: that the tasks have run which were taken in.
+    """
+
+    def __init__(self, seams: GatherSeams, tasks: RoundTasks, only_done: bool = False) -> None:
+        self._seams = seams
+        self._tasks = tasks
+        self._only_done = only_done
+        self._reader = RowReader(seams.store, seams.identity, tasks.number, tasks.keys)
+        self._downloads = Downloads(seams.store, seams.identity, seams.out)
+        self._read: list[Delivery] = []
+        self._told = 0
+        self._own_refusals: list[str] = []
+        # One call at a time
+        self._lock = asyncio.Lock()
+        self.missing = set(tasks.own)
+        self.seconds = 0.0
+
+    @property
+    def refused(self) -> list[str]:
+        """A sentence for each outcome that is not used."""
+        return [*self._reader.refused, *self._own_refusals]
+
+    async def take(self) -> None:
+        """Take in what is new; what fails here, or is given up, is taken in by the next call.
+
+        Raises:
+            CloudError: of the bucket. OSError: of the folder or the journal.
+        """
+        async with self._lock:
+            self._read += await run_stoppable(self._reader.read)
+            self._tell_refused()
+            gate = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+            taking = [asyncio.create_task(self._take_at(gate, delivery)) for delivery in self._read]
+            try:
+                await asyncio.gather(*taking)
+            finally:
+                # The next call must find all of them at rest
+                for task in taking:
+                    task.cancel()
+                if taking:
+                    await asyncio.wait(taking)
+
+    async def take_cut_off(self) -> None:
+        """Take in tasks that were told to end, as far as they came: what they had written was delivered then.
+
+        Raises:
+            CloudError: of the bucket. OSError: of the folder or the journal.
+        """
+        store, folder = self._seams.store, self._seams.identity.folder
+        names = await run_stoppable(store.names, attempts_prefix(folder, self._tasks.number))
+        begun = {found.task for found in (parse_delivered(folder, name) for name in names) if found is not None}
+        for index in sorted(begun & self.missing):
+            await self.take_lost(index, TaskEnd("cancelled", None, None, 0.0, 1, None, "", 0.0, 0.0, "cancelled"))
+
+    async def take_lost(self, index: int, end: TaskEnd) -> None:
+        """Take in the end of a task from which no outcome came, with what its last attempt has left.
+
+        Raises:
+            OSError: of the folder or the journal.
+        """
+        seams, task = self._seams, self._tasks.own[index]
+        end = replace(end, attempts=seams.journal.state.attempts(task.name, task.key) + end.attempts)
+        if seams.download:
+            try:
+                end = await run_stoppable(self._fetch_lost, index, task, end)
+            except (CloudError, OutcomeError) as error:
+                logger.warning("what %s has left is not gathered: %s", task.name, error)
+        seams.journal.append(end_event(task, end, seams.parts(task)))
+        seams.ended(task, end)
+
+    def _fetch_lost(self, index: int, task: SweepTask, end: TaskEnd) -> TaskEnd:
+        number = self._tasks.number
+        description = self._seams.describe(task, number, index)
+        return self._downloads.fetch_lost(number, index, task.name, task.key, end, description)
+
+    async def _take_at(self, gate: asyncio.Semaphore, delivery: Delivery) -> None:
+        async with gate:
+            await self._take(delivery)
+            self._read.remove(delivery)
+
+    async def _take(self, delivery: Delivery) -> None:
+        seams, task = self._seams, self._tasks.own.get(delivery.index)
+        if task is None or (self._only_done and delivery.end.status != "done"):
+            return
+        at = (delivery.round, delivery.index)
+        known = seams.journal.state.ends.get(task.name)
+        if known is not None and known.key != task.key:
+            known = None
+        is_known = known is not None and known.at == at
+        if known is not None and (_is_later(known, delivery.round) or (is_known and self._has_outputs(known))):
+            self.missing.discard(delivery.index)
+            return
+        end = delivery.end
+        try:
+            end = await run_stoppable(self._fetch, replace(delivery, name=task.name), task)
+        except OutcomeError as error:
+            self._own_refusals.append(str(error))
+            self._tell_refused()
+            return
+        earlier = seams.journal.state.attempts(task.name, task.key)
+        end = replace(end, attempts=earlier if is_known else earlier + end.attempts)
+        event = end_event(task, end, seams.parts(task)) | {"at": at, "is_here": seams.download}
+        seams.journal.append(event | ({"is_read_again": True} if is_known else {}))
+        self.missing.discard(delivery.index)
+        self.seconds += end.seconds
+        if not is_known:
+            seams.ended(task, end)
+
+    def _has_outputs(self, known: RecordedEnd) -> bool:
+        return known.is_here or not self._seams.download
+
+    def _fetch(self, delivery: Delivery, task: SweepTask) -> TaskEnd:
+        if not self._seams.download:
+            return self._downloads.result(delivery)
+        return self._downloads.fetch(delivery, self._seams.describe(task, delivery.round, delivery.index))
+
+    def _tell_refused(self) -> None:
+        refused = self.refused
+        for text in refused[self._told :]:
+            logger.warning("%s", text)
+        self._told = len(refused)
+
+
+def _is_later(known: RecordedEnd, round: int) -> bool:
+    """Whether an end that the journal has is of a later round than this, or was reached on this machine."""
+    return known.status == "done" if known.at is None else known.at[0] > round

@@ -1,0 +1,73 @@
+"""How often a job is looked at, and its outcomes are listed: seldom where little can be new."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ...cloud.batch import JobStatus
+
+MOST_PAUSE_SECONDS = 60.0
+# The next look is due after this part of the time that the rest will take
+SHARE_OF_REST = 1 / 3
+# Outcomes are listed each time that so large a part of them is new
+SHARE_OF_TASKS = 1 / 16
+# Fewer new ones are not listed again within this time, which grows with that of the run
+LEAST_LIST_SECONDS = 20.0
+SHARE_OF_TIME = 1 / 8
+
+
+class PollPace:
+    """The pace for one job.
+
+    Args:
+        total: how many tasks the job has.
+        least_seconds: between looks.
+
+    Attributes:
+        ended: how many of them have ended, by the last look.
+        running: how many ran then.
+        running_seconds: of all of them together so far.
+    """
+
+    def __init__(self, total: int, least_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._least = least_seconds
+        self._clock = clock
+        self._began = self._looked = clock()
+        self._has_run = False
+        self._listed = 0
+        self._next_list = 0.0
+        self.ended = self.running = 0
+        self.running_seconds = 0.0
+
+    def note(self, status: JobStatus) -> None:
+        """Take note of a look."""
+        now = self._clock()
+        if not self._has_run and status.state == "RUNNING":
+            self._has_run, self._began = True, now
+        self.running_seconds += self.running * (now - self._looked)
+        self._looked = now
+        self.running = status.counts.get("RUNNING", 0)
+        self.ended = status.counts.get("SUCCEEDED", 0) + status.counts.get("FAILED", 0)
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long to wait before the next look.
+
+        The rest takes as long as the pace so far says; before a task has ended, as long as it has taken already.
+        """
+        elapsed = self._clock() - self._began
+        rest = elapsed * (self._total - self.ended) / self.ended if self.ended else elapsed
+        return max(self._least, min(rest * SHARE_OF_REST, MOST_PAUSE_SECONDS))
+
+    def is_list_due(self) -> bool:
+        """Whether enough tasks have ended since the last list."""
+        new = self.ended - self._listed
+        return new > 0 and (new >= self._total * SHARE_OF_TASKS or self._clock() >= self._next_list)
+
+    def note_list(self) -> None:
+        """Take note that outcomes were listed."""
+        now = self._clock()
+        self._listed = self.ended
+        self._next_list = now + max(LEAST_LIST_SECONDS, (now - self._began) * SHARE_OF_TIME)

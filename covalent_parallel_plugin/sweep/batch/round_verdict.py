@@ -1,0 +1,142 @@
+"""What a round's tasks come to from which nothing came: lost and to be run again, ended, or a reason to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from ...batch.failure_message import FailureContext, format_failure
+from ...batch.job_evidence import EvidenceReader, JobEvidence
+from ...batch.job_verdict import CANCELLED_STATES, Explanation, explain_job
+from ...batch.job_watch import WatchResult
+from ...cloud import Services
+from ...cloud.batch import TaskStatus
+from ...errors import ImageError, MachineLostError, TaskKilledError, TimeLimitError
+from ...programs.verdict import TaskEnd
+from ...settings import Settings
+from ..sweep_file import SweepFile
+from .round_tasks import RoundTasks
+
+# In place of what an electron's message says of its image
+_NOT_STARTED = "its container could not be started"
+_CONTAINER_CODES = {
+    125: (
+        f"{_NOT_STARTED}: `image` or the helper image could not be pulled, or a secret, a volume or one of"
+        " container_options could not be used",
+        "The last lines of its output say which. For an image: check its name, and that the service account may read"
+        " it; `covalent-parallel doctor` checks the helper image.",
+    ),
+    **dict.fromkeys(
+        (126, 127),
+        (
+            f"{_NOT_STARTED}: its `workdir` is not in the image, or the image is not one for linux/amd64",
+            "The last lines of its output say which. Correct `workdir` or `image`.",
+        ),
+    ),
+}
+# Of so many tasks without an outcome Batch is asked how they ended; the others run again
+ASKED_TASKS = 20
+
+
+@dataclass
+class RoundVerdict:
+    """What became of the tasks from which nothing came, by their indices.
+
+    Attributes:
+        lost: why, of those that may run again.
+        ended: of those that do not.
+        stop: why no other round may follow, a whole message; "" if one may.
+        exit_codes: of the tasks that Batch was asked about.
+        is_machine_lost: whether machines were lost as often as allowed.
+    """
+
+    lost: dict[int, str] = field(default_factory=dict)
+    ended: dict[int, TaskEnd] = field(default_factory=dict)
+    stop: str = ""
+    exit_codes: set[int] = field(default_factory=set)
+    is_machine_lost: bool = False
+
+
+@dataclass(frozen=True)
+class RoundJudge:
+    """Judges what one round's ended job has left undelivered.
+
+    Attributes:
+        settings: of the round.
+        retried: exit statuses that are tried again.
+    """
+
+    services: Services
+    settings: Settings
+    title: str
+    job_name: str
+    retried: Collection[int] = ()
+
+    @classmethod
+    def of(cls, services: Services, file: SweepFile, settings: Settings, job_name: str) -> RoundJudge:
+        """Return the judge of a round of a sweep."""
+        return cls(services, settings, sweep_title(file.name), job_name, file.retry_on)
+
+    async def judge(self, watched: WatchResult, tasks: RoundTasks, missing: Iterable[int]) -> RoundVerdict:
+        """Ask Batch how some of the tasks have ended, and decide on all of `missing`, given by their indices."""
+        verdict, bundles = RoundVerdict(), tasks.bundles(missing)
+        job = watched.job
+        if watched.reason or job is None or job.state in CANCELLED_STATES:
+            found = JobEvidence(job, reason=watched.reason)
+            verdict.stop = self._message(found, explain_job(self.settings, found))
+            return verdict
+        is_anything_delivered = sum(map(len, bundles.values())) < len(tasks.own)
+        reader = EvidenceReader(self.services, self.job_name)
+        asked = await reader.tasks(list(bundles)[:ASKED_TASKS])
+        verdict.exit_codes = {task.exit_code for task in asked.values() if task.exit_code is not None}
+        for number, indices in bundles.items():
+            found = JobEvidence(job, asked.get(number))
+            explained = _explain(self.settings, found)
+            kind, what, remedy = explained
+            reason = f"{what} {remedy}".rstrip()
+            verdict.lost.update(dict.fromkeys(indices, reason))
+            verdict.is_machine_lost |= kind is MachineLostError
+            if kind in (TaskKilledError, TimeLimitError) and found.task is not None:
+                # The others of its bundle had not begun
+                if found.exit_code not in self.retried:
+                    del verdict.lost[indices[0]]
+                    verdict.ended[indices[0]] = _ended(kind is TimeLimitError, found.task, reason)
+            elif kind is not MachineLostError and not is_anything_delivered and not verdict.stop:
+                lines = await reader.last_lines(job.uid, number if tasks.job_tasks > 1 else None)
+                verdict.stop = self._message(JobEvidence(job, found.task, lines=lines), explained)
+        return verdict
+
+    def _message(self, found: JobEvidence, explained: Explanation) -> str:
+        _, what, remedy = explained
+        context = FailureContext(self.title, self.settings, self.job_name, found.job, found.task)
+        return format_failure(context, what, remedy, lines=found.lines)
+
+
+def _explain(settings: Settings, found: JobEvidence) -> Explanation:
+    kind, what, remedy = explain_job(settings, found)
+    code = found.exit_code
+    if kind is ImageError and code in _CONTAINER_CODES:
+        meaning, remedy = _CONTAINER_CODES[code]
+        what = f"ended with exit code {code}: {meaning}."
+    return kind, what, remedy
+
+
+def sweep_title(name: str) -> str:
+    """Return what a sweep is called in messages."""
+    return f"sweep {name!r}"
+
+
+def lost_end(reason: str) -> TaskEnd:
+    """Return the end of a task that was lost as often as allowed."""
+    return TaskEnd("lost", None, None, 0.0, 1, None, "", 0.0, 0.0, reason)
+
+
+def _ended(is_timeout: bool, task: TaskStatus, reason: str) -> TaskEnd:
+    code = task.exit_code or 0
+    attempts = max(1, sum(event.exit_code is not None for event in task.events))
+    ended = task.events[-1].seconds if task.events else 0.0
+    if is_timeout:
+        return TaskEnd("timeout", None, None, 0.0, attempts, None, "", 0.0, ended, reason)
+    number = code - 128 if 128 < code <= 128 + signal.NSIG else None
+    return TaskEnd("killed", code, number, 0.0, attempts, None, "", 0.0, ended, reason)

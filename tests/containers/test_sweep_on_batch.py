@@ -1,0 +1,128 @@
+"""The examples of a sweep through the emulator's Batch, beside the same on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from container_jobs import containers_of, volumes_of, waited
+from google.cloud import storage  # type: ignore[attr-defined]  # the package has no types
+from test_sweep_examples import EXAMPLES, in_place_of, rows, sweep
+
+from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
+
+pytestmark = pytest.mark.containers
+
+PLACE = ("--set", "resources.project_id=local", "--set", "resources.bucket_name=covalent")
+OWN = {"task.seconds", "task.machine", "task.started", "task.ended", "task.peak_mb"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built(engine: str, image: str, names: Callable[[str], str]) -> Callable[[str], str]:
+    made: dict[str, str] = {}
+
+    def build(example: str) -> str:
+        if example not in made:
+            made[example] = names(f"batch-{example.replace('_', '-')}")
+            words = [engine, "build", "--network=host", "--tag", made[example], str(EXAMPLES / example)]
+            subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+        return made[example]
+
+    return build
+
+
+def same(out: Path) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in OWN} for row in rows(out)]
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize(
+    ("example", "name", "change"),
+    [("pi", "pi", ("localhost/pi:1", "")), ("pixel_art", "art", ("localhost/art:1", "g: 10, i: {start: 1, stop: 10}"))],
+)
+def test_an_example_gives_the_same_table_here_and_on_batch(
+    services: Emulator,
+    runtime: ContainerRuntime,
+    built: Callable[[str], str],
+    home: Path,
+    example: str,
+    name: str,
+    change: tuple[str, str],
+) -> None:
+    text = in_place_of((EXAMPLES / example / "sweep.yaml").read_text(), (change[0], built(example)))
+    if change[1]:
+        # One that the program refuses, and fewer of all
+        text = in_place_of(text, (change[1], "g: 10, i: [1, five]"), ("{start: 1, stop: 10}", "[1, 2]"))
+    (home / "sweep.yaml").write_text(text)
+    here = sweep("run", "sweep.yaml", "--local", "--out", "here", cwd=home)
+    there = sweep("run", "sweep.yaml", "--out", "there", *PLACE, cwd=home)
+    assert here.returncode == there.returncode == bool(change[1]), here.stderr + there.stdout + there.stderr
+    assert same(home / "here") == same(home / "there") != []
+    for task in rows(home / "here"):
+        folder = task["task.folder"]
+        assert written(home / "here" / folder / "files") == written(home / "there" / folder / "files")
+        for stream in ("stdout.txt", "stderr.txt"):
+            assert (home / "here" / folder / stream).read_text() == (home / "there" / folder / stream).read_text()
+    waited(lambda: volumes_of(runtime) + containers_of(runtime), lambda found: not found)
+    ended = sweep("clean", "there", "--yes", cwd=home)
+    left = [blob.name for blob in storage.Client(project="local").list_blobs("covalent", prefix="covalent-sweeps/")]
+    assert (ended.returncode, left) == (0, []), ended.stderr
+
+
+def test_a_killed_client_goes_on_in_another_folder_and_nothing_delivered_runs_again(
+    services: Emulator, built: Callable[[str], str], home: Path
+) -> None:
+    (home / "sweep.yaml").write_text(
+        f"name: again\nimage: {built('pi')}\nentrypoint: [sh, -c]\n"
+        "command: ['echo {i}; sleep 2; echo ran > $SWEEP_FOLDER/out']\n"
+        "parameters: {i: {start: 0, stop: 8}}\nresources: {vcpus: 1, memory: 64, poll_freq: 0.2}\n"
+    )
+    program = "from covalent_parallel_plugin.cli import main; main()"
+    words = [sys.executable, "-c", program, "sweep", "run", "sweep.yaml", "--out", "first", *PLACE]
+    before = services.counts
+    with subprocess.Popen(words, cwd=home, stdout=subprocess.DEVNULL) as client:
+        waited(lambda: services.counts["tasks"], lambda count: count > before["tasks"])
+        client.kill()
+    ended = sweep("run", "sweep.yaml", "--out", "second", *PLACE, cwd=home)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = rows(home / "second")
+    assert [(row["i"], row["task.status"], row["task.attempts"]) for row in found] == [(i, "done", 1) for i in range(8)]
+    assert all((home / "second" / f"i={i}" / "files" / "out").read_text() == "ran\n" for i in range(8))
+    assert services.counts["attempts"] - before["attempts"] == 8
+
+
+def test_what_a_cancelled_task_had_written_comes_back(
+    services: Emulator, built: Callable[[str], str], home: Path
+) -> None:
+    (home / "sweep.yaml").write_text(
+        f"name: ended\nimage: {built('pi')}\nentrypoint: [sh, -c]\n"
+        "command: ['echo begun {i}; echo half > $SWEEP_FOLDER/out; sleep 60']\n"
+        "parameters: {i: [7]}\nresources: {vcpus: 1, memory: 64, poll_freq: 0.2}\n"
+    )
+    program = "from covalent_parallel_plugin.cli import main; main()"
+    words = [sys.executable, "-c", program, "sweep", "run", "sweep.yaml", *PLACE]
+    with subprocess.Popen(words, cwd=home, stdout=subprocess.DEVNULL) as client:
+        waited(
+            lambda: subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True).stdout,
+            lambda shown: "echo begun 7; echo half" in shown,
+        )
+        ended = sweep("cancel", "ended", cwd=home)
+        assert (client.wait(60), ended.returncode) == (130, 0), ended.stderr
+    (row,) = rows(home / "ended")
+    assert (row["task.status"], bool(row["task.started"])) == ("cancelled", True)
+    assert (home / "ended" / "ended" / "stdout.txt").read_text() == "begun 7\n"
+    assert written(home / "ended" / "ended" / "files") == {"out": b"half\n"}
