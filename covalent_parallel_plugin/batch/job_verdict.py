@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
 
 from ..errors import (
     ImageError,
@@ -108,8 +109,13 @@ NO_OUTCOME: Explanation = (
 _CODE_IN_TEXT = re.compile(r"\bexit code (\d{1,5})\b")
 
 
-def explain_job(settings: Settings, found: JobEvidence) -> Explanation:
-    """Return why a job ended of which nothing came: its state first, then its task's, then the latest event."""
+def explain_job(
+    settings: Settings, found: JobEvidence, codes: Mapping[int, tuple[str, str]] = EXIT_CODES
+) -> Explanation:
+    """Return why a job ended of which nothing came: its state first, then its task's, then the latest event.
+
+    `codes`: what exit codes say, and what to do.
+    """
     if found.reason == job_watch.QUEUE_LIMIT:
         return _waited_too_long(settings, found)
     if found.reason == job_watch.OVERDUE:
@@ -124,7 +130,7 @@ def explain_job(settings: Settings, found: JobEvidence) -> Explanation:
         return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
     if found.job.state == "SUCCEEDED":
         return NO_OUTCOME
-    return _failed(found)
+    return _failed(found, codes)
 
 
 def _waited_too_long(settings: Settings, found: JobEvidence) -> Explanation:
@@ -136,7 +142,7 @@ def _waited_too_long(settings: Settings, found: JobEvidence) -> Explanation:
     return NoCapacityError, f"{what}: {known[0].meaning}.", f"To do: {known[0].remedy}."
 
 
-def _failed(found: JobEvidence) -> Explanation:
+def _failed(found: JobEvidence, codes: Mapping[int, tuple[str, str]]) -> Explanation:
     if found.task is not None and found.task.state == "SUCCEEDED":
         # Its events may hold the exit codes of earlier attempts: they mean nothing any more.
         return NO_OUTCOME
@@ -158,14 +164,14 @@ def _failed(found: JobEvidence) -> Explanation:
         kind = ImageError
     elif code == 128 + signal.SIGKILL:
         kind = TaskKilledError
-    if 128 < code < 128 + 65 and code not in EXIT_CODES:
+    if 128 < code < 128 + 65 and code not in codes:
         return (
             TaskKilledError,
             f"ended with exit code {code}: its container was ended by {signal_name(code - 128)}.",
             "",
         )
     unknown = ("which none of Batch, the container or this package explains", "Look at the job's page and logs.")
-    meaning, remedy = EXIT_CODES.get(code, unknown)
+    meaning, remedy = codes.get(code, unknown)
     return kind, f"ended with exit code {code}: {meaning}.", remedy
 
 

@@ -84,4 +84,4 @@ class Interruptible(LazyGroup):
 @click.group(cls=Interruptible)
 @click.version_option(package_name="covalent-parallel-plugin")
 def main() -> None:
-    """Covalent electrons as Google Batch jobs, and an emulator of Google's services on this machine."""
+    """Covalent electrons and sweeps as Google Batch jobs, and an emulator of Google's services on this machine."""

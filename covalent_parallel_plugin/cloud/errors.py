@@ -75,9 +75,9 @@ def _local_hint() -> str:
     if not found:
         return ""
     return (
-        f"\nThat was the emulator ({', '.join(found)}): see that `covalent-parallel emulator` runs, and start"
-        " the Covalent server anew with the variables that it prints, which are others each time unless its ports are"
-        " given."
+        f"\nThat was the emulator ({', '.join(found)}): see that `covalent-parallel emulator` runs, and use"
+        " the variables that it prints, which are others each time unless its ports are given; a Covalent server is"
+        " started anew with them."
     )
 
 

@@ -16,7 +16,8 @@ from covalent_parallel_plugin.containers.cleanup import list_containers, list_vo
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
 
 PARENT = "projects/local/locations/us-east1"
-SECONDS = 60
+# So long may a busy machine take
+SECONDS = 300
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 

@@ -65,6 +65,13 @@ def test_a_run_is_on_batch_unless_it_is_local(tmp_path: Path, on_machines: Start
     assert json.loads(sweep("status", "art", "--json").stdout)["state"] == "done"
 
 
+def test_a_run_that_stops_says_why_on_lines_of_their_own(tmp_path: Path, on_machines: Start) -> None:
+    on_machines(by_value({}, Answer(container_exit=125)))
+    told = made(tmp_path / "a")("run", "art.yaml", status=1).stdout.splitlines()
+    assert any(line.startswith("Logs: https://") and line.endswith("project=local") for line in told)
+    assert told[-1] == f"art: 6 waiting; {tmp_path}/a/art/results.csv"
+
+
 def test_an_emulator_whose_tasks_are_processes_is_refused_before_anything_is_uploaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,7 @@ def test_an_image_that_does_not_start_stops_the_run_and_tasks_stay_waiting(
     sweep = BatchSweep(write_file(tmp_path, tasks=3), tmp_path / "out")
     end = sweep.run()
     assert sweep.statuses() == {"waiting": 3}
-    assert f"sweep 'art' ended with exit code {code}: its container could not be started" in end.stopped
+    assert f"sweep 'art' ended with exit code {code}: the container could not be started" in end.stopped
     assert key in end.stopped
     # of electrons alone
     assert "container_image_uri" not in end.stopped and "python3" not in end.stopped
@@ -198,8 +198,10 @@ def test_max_machine_hours_counts_what_runs(tmp_path: Path, on_machines: Start) 
 def test_cancel_ends_the_job_and_keeps_what_was_delivered(tmp_path: Path, on_machines: Start) -> None:
     machines = on_machines(by_value({"0": Answer(), "1": Answer()}, Answer(seconds=60)))
     sweep = BatchSweep(write_file(tmp_path), tmp_path / "out")
+    runners: list[BatchRunner] = []
 
     def ready(runner: BatchRunner) -> None:
+        runners.append(runner)
         cancels = [runner.cancel]
         sweep.observer.on_tick = lambda: cancels.pop()() if cancels and len(sweep.observer.ends) == 2 else None
 
@@ -207,6 +209,7 @@ def test_cancel_ends_the_job_and_keeps_what_was_delivered(tmp_path: Path, on_mac
     assert (end.cancelled, end.detached) == (True, False)
     assert sweep.statuses() == {"done": 2, "cancelled": 4}
     assert set(machines.job_states()) == {"CANCELLED"}
+    assert runners[0].running == 0
     assert sweep.events("round-end")
 
 

@@ -19,9 +19,9 @@ class SweepGroup(LazyGroup):
 
     rows = {  # noqa: RUF012  # click's classes are configured so
         "cancel": (".cancel:cancel", "End a run, and wait until it has."),
-        "clean": (".clean:clean", "List, and with --yes remove, the folders of sweeps."),
-        "gather": (".gather:gather", "Write the tables of a sweep anew from its journal."),
-        "list": (".list:list_sweeps", "List the sweeps of this machine."),
+        "clean": (".clean:clean", "List, and with --yes remove, what sweeps have left."),
+        "gather": (".gather:gather", "Bring what a sweep on Batch has delivered, and write its tables anew."),
+        "list": (".list:list_sweeps", "List all sweeps of this user."),
         "logs": (".logs:logs", "Print what a task has written."),
         "plan": (".plan:plan", "Show what would run and why; nothing is started."),
         "run": (".run:run", "Run what is missing or failed."),

@@ -13,7 +13,7 @@ from covalent_parallel_plugin.sweep.sweep_status import SweepStatus
 
 @click.command(name="list")
 def list_sweeps() -> None:
-    """List the sweeps of this machine."""
+    """List all sweeps of this user."""
     known = SweepsIndex.of(os.environ).known()
     for out in known:
         try:

@@ -173,9 +173,14 @@ def _shown(progress: RunProgress, interruption: Interruption, is_live: bool, fol
 def _summary(outcome: RunOutcome, sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, is_detached: bool) -> str:
     counts = sweep.state.counts()
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    name = opened.file.name
+    told = f"{shown or 'no tasks'}; {opened.out.path / CSV_FILE}"
+    if outcome.is_interrupted:
+        return f"{name}: interrupted: {told}"
+    if "\n" in outcome.stopped:
+        return f"{name}: stopped: {outcome.stopped}\n{name}: {told}"
     why = f"stopped: {outcome.stopped}: " if outcome.stopped else "detached: " if is_detached else ""
-    why = "interrupted: " if outcome.is_interrupted else why
-    return f"{opened.file.name}: {why}{shown or 'no tasks'}; {opened.out.path / CSV_FILE}"
+    return f"{name}: {why}{told}"
 
 
 def _detached_lines(out: Path) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
+import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from ...containers.container import StartFailed
 from ...programs.core_schema import json_value
@@ -37,6 +39,7 @@ from .task_delivery import TaskDelivery
 
 # Of what is uploaded while a machine is being taken away
 _HURRY_SECONDS = 10.0
+_LOCK_PAUSE_SECONDS = 0.2
 _TAKEN_AWAY = "SIGTERM ended it: its machine was taken away, or its job cancelled"
 
 
@@ -68,9 +71,22 @@ class TaskRun:
     def run(self) -> bool:
         """Run it and deliver its outcome; return False if it is to be tried again.
 
+        An execution of the same task that still runs on this machine is waited for: both have the same folder.
+
         Raises:
             BucketError: what it left cannot be delivered. OSError: the disk is full; what there is was delivered.
         """
+        # Never removed, so that whoever waits holds the same file
+        with open("%s.lock" % self._folder, "a") as lock:
+            has_waited = False
+            while not _has_locked(lock):
+                if self._seams.termination.has_come:
+                    return False
+                has_waited = True
+                time.sleep(_LOCK_PAUSE_SECONDS)
+            return (has_waited and self.was_delivered) or self._run_alone()
+
+    def _run_alone(self) -> bool:
         setup, job = self._seams.setup, self._seams.job
         try:
             verdict = self._run_program()
@@ -209,6 +225,14 @@ class TaskRun:
                     target.write_bytes(written.getvalue())
                     return read_result(source, own, self._folder / STDOUT_FILE)
         return read_result(source, files, self._folder / STDOUT_FILE, python=python)
+
+
+def _has_locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _BoundedFile(BytesIO):

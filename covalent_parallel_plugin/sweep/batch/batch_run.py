@@ -201,6 +201,7 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = False
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
+        self.running = 0
         try:
             await round.take_rest(self._cancelled)
             await round.gathering.take_cut_off()

@@ -8,35 +8,34 @@ from dataclasses import dataclass, field
 
 from ...batch.failure_message import FailureContext, format_failure
 from ...batch.job_evidence import EvidenceReader, JobEvidence
-from ...batch.job_verdict import CANCELLED_STATES, Explanation, explain_job
+from ...batch.job_verdict import CANCELLED_STATES, EXIT_CODES, Explanation, explain_job
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
 from ...cloud.batch import TaskStatus
-from ...errors import ImageError, MachineLostError, TaskKilledError, TimeLimitError
+from ...errors import MachineLostError, TaskKilledError, TimeLimitError
 from ...programs.verdict import TaskEnd
 from ...settings import Settings
 from ..sweep_file import SweepFile
 from .round_tasks import RoundTasks
 
-# In place of what an electron's message says of its image
-_NOT_STARTED = "its container could not be started"
-_CONTAINER_CODES = {
-    125: (
-        f"{_NOT_STARTED}: `image` or the helper image could not be pulled, or a secret, a volume or one of"
-        " container_options could not be used",
-        "The last lines of its output say which. For an image: check its name, and that the service account may read"
-        " it; `covalent-parallel doctor` checks the helper image.",
-    ),
-    **dict.fromkeys(
-        (126, 127),
-        (
-            f"{_NOT_STARTED}: its `workdir` is not in the image, or the image is not one for linux/amd64",
-            "The last lines of its output say which. Correct `workdir` or `image`.",
-        ),
-    ),
-}
 # Of so many tasks without an outcome Batch is asked how they ended; the others run again
 ASKED_TASKS = 20
+_UNFIT = (
+    "the container could not be started: its `workdir` is not in the image, or the image is not one for linux/amd64",
+    "The last lines of its output say which. Correct `workdir` or `image`, or container_options that hide the"
+    " supervisor's volume.",
+)
+# Where the words about an electron do not fit a sweep
+SWEEP_EXIT_CODES = {
+    **EXIT_CODES,
+    125: (
+        EXIT_CODES[125][0],
+        "The last lines of its output say which. For the sweep's image: check `image`, and that the machines' service"
+        " account may read it. For the helper's, of mirror.gcr.io: see that the machines reach that registry.",
+    ),
+    126: _UNFIT,
+    127: _UNFIT,
+}
 
 
 @dataclass
@@ -84,7 +83,7 @@ class RoundJudge:
         job = watched.job
         if watched.reason or job is None or job.state in CANCELLED_STATES:
             found = JobEvidence(job, reason=watched.reason)
-            verdict.stop = self._message(found, explain_job(self.settings, found))
+            verdict.stop = self._message(found, explain_job(self.settings, found, SWEEP_EXIT_CODES))
             return verdict
         is_anything_delivered = sum(map(len, bundles.values())) < len(tasks.own)
         reader = EvidenceReader(self.services, self.job_name)
@@ -92,7 +91,7 @@ class RoundJudge:
         verdict.exit_codes = {task.exit_code for task in asked.values() if task.exit_code is not None}
         for number, indices in bundles.items():
             found = JobEvidence(job, asked.get(number))
-            explained = _explain(self.settings, found)
+            explained = explain_job(self.settings, found, SWEEP_EXIT_CODES)
             kind, what, remedy = explained
             reason = f"{what} {remedy}".rstrip()
             verdict.lost.update(dict.fromkeys(indices, reason))
@@ -111,15 +110,6 @@ class RoundJudge:
         _, what, remedy = explained
         context = FailureContext(self.title, self.settings, self.job_name, found.job, found.task)
         return format_failure(context, what, remedy, lines=found.lines)
-
-
-def _explain(settings: Settings, found: JobEvidence) -> Explanation:
-    kind, what, remedy = explain_job(settings, found)
-    code = found.exit_code
-    if kind is ImageError and code in _CONTAINER_CODES:
-        meaning, remedy = _CONTAINER_CODES[code]
-        what = f"ended with exit code {code}: {meaning}."
-    return kind, what, remedy
 
 
 def sweep_title(name: str) -> str:
