@@ -130,22 +130,13 @@ def private_folder() -> str:
     return tempfile.mkdtemp()
 
 
-def archive(digest: str) -> str:
-    import hashlib
+def write(path: str, data: bytes) -> None:
     import tempfile
 
-    path = os.path.join(private_folder(), digest + ".zip")
     try:
-        with open(path, "rb") as file:
-            if hashlib.sha256(file.read()).hexdigest() == digest:
-                return path
-    except OSError:
-        pass
-    data = fetched(os.environ["COVALENT_PARALLEL_RUNNER"], digest)
-    try:
-        # Containers that share the folder number their processes alike.
+        # Containers that share the folder may all have the same process number.
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     except OSError as error:
@@ -154,6 +145,19 @@ def archive(digest: str) -> str:
             % error
         )
         sys.exit(71)
+
+
+def archive(digest: str) -> str:
+    import hashlib
+
+    path = os.path.join(private_folder(), digest + ".zip")
+    try:
+        with open(path, "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() == digest:
+                return path
+    except OSError:
+        pass
+    write(path, fetched(os.environ["COVALENT_PARALLEL_RUNNER"], digest))
     return path
 
 

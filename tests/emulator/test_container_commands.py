@@ -255,7 +255,9 @@ def test_an_exports_folder_is_found_also_for_a_path_below_it() -> None:
         exported_folder("server:/database", exports)
 
 
-def test_neither_an_export_nor_a_jobs_disk_leads_out_of_its_folder(tmp_path: Path) -> None:
+def test_neither_an_export_nor_a_jobs_disk_leads_out_of_its_folder(
+    tmp_path: Path, engine: Callable[..., ContainerEngine]
+) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir(mode=0o700)
@@ -264,7 +266,7 @@ def test_neither_an_export_nor_a_jobs_disk_leads_out_of_its_folder(tmp_path: Pat
         with pytest.raises(StartFailed, match="cannot be mounted"):
             exported_folder(f"server:/data{path}", {"server:/data": inside})
         with pytest.raises(StartFailed, match="cannot be mounted"):
-            VmShare(inside, "place").disk(path)
+            VmShare(engine("podman"), inside, "place").disk(path)
     assert list(outside.iterdir()) == []
     assert outside.stat().st_mode & 0o777 == 0o700
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
+from ended_process import Ended, ended
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.batch import runner_archive
@@ -29,17 +30,7 @@ from covalent_parallel_plugin.settings import Settings
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
 
-TASK_SECONDS = 60
 Python = Path
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A task's process that has ended."""
-
-    status: int
-    stdout: bytes
-    stderr: str
 
 
 @dataclass
@@ -118,14 +109,6 @@ class Task:
         return (
             self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{runner_archive.runner_archive().sha256}.zip"
         )
-
-
-def ended(process: subprocess.Popen[bytes]) -> Ended:
-    try:
-        stdout, stderr = process.communicate(timeout=TASK_SECONDS)
-    finally:
-        process.kill()
-    return Ended(process.returncode, stdout, stderr.decode())
 
 
 @pytest.fixture(scope="session")

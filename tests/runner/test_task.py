@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -94,6 +95,23 @@ def test_tasks_that_share_a_machine_fetch_the_runner_once(make_task: Any, emulat
         task.run()
         fetched.append(sum(emulator.request_counts.values()) - before)
     assert fetched[0] - fetched[1] == 1
+
+
+def test_containers_that_share_the_folder_may_all_have_the_same_process_number(tmp_path: Path) -> None:
+    own_numbers = ["unshare", "--map-root-user", "--pid", "--fork"]
+    if subprocess.run([*own_numbers, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs process numbers of its own")
+    code = (
+        "import os, sys; from covalent_parallel_plugin.runner.bootstrap import write\n"
+        "assert os.getpid() == 1\n"
+        "for _ in range(30): write(sys.argv[1], bytes(2**20))"
+    )
+    path = tmp_path / "runner.zip"
+    words = [*own_numbers, sys.executable, "-c", code, str(path)]
+    processes = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(6)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6, errors
+    assert path.read_bytes() == bytes(2**20) and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_runner_changed_on_the_machine_is_replaced(make_task: Any) -> None:

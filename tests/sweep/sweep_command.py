@@ -13,8 +13,9 @@ from typing import Any
 
 MAIN = "from covalent_parallel_plugin.cli import main; main(prog_name='covalent-parallel')"
 COMMAND = (sys.executable, "-c", MAIN)
-# As a shell starts a command in the foreground
-FOREGROUND = (sys.executable, "-c", f"import signal; signal.signal(2, signal.default_int_handler); {MAIN}")
+# As a shell starts a command in the foreground, whatever signals these tests were told to ignore
+HEARS = "import signal; signal.signal(1, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)"
+FOREGROUND = (sys.executable, "-c", f"{HEARS}; {MAIN}")
 SECONDS = 60
 
 
@@ -25,6 +26,8 @@ class SweepCommand:
         self.folder = folder
         self.environment = {
             **os.environ,
+            # as users have it
+            "PYTHONUNBUFFERED": "",
             "HOME": str(folder),
             "XDG_STATE_HOME": str(folder / "state"),
             "COVALENT_CONFIG_DIR": str(folder / "covalent"),

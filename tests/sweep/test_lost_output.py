@@ -56,14 +56,20 @@ def test_a_pipe_that_is_closed_ends_the_run_without_a_signal(sweep: SweepCommand
     assert "cancelled" in sweep.statuses().values()
 
 
-def test_a_full_disk_under_the_output_is_named(sweep: SweepCommand) -> None:
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("run", "art.yaml", "--local"), "standard output cannot be written to"),
+        (("list",), "standard output"),
+    ],
+)
+def test_a_full_disk_under_the_output_is_named(sweep: SweepCommand, words: tuple[str, ...], what: str) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
-            [*COMMAND, "sweep", "run", "art.yaml", "--local"],
+            [*COMMAND, "sweep", *words],
             cwd=sweep.folder, env=sweep.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
         )  # fmt: skip
-    assert ended.returncode == 1
-    assert ended.stderr == "Error: standard output cannot be written to: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, f"Error: {what}: No space left on device\n")
     assert sweep.started() == []
 
 

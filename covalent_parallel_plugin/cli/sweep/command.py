@@ -9,6 +9,7 @@ import click
 
 from covalent_parallel_plugin.cli import LazyGroup, missing_package
 from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.sweep.display.interruption import discard_output
 
 MISTAKES_STATUS = 2
 """The exit status for mistakes in the file or the command line; 1 is for tasks that are not done."""
@@ -43,6 +44,8 @@ class SweepGroup(LazyGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly then
                 raise
+            if error.filename is None:
+                discard_output()
             raise click.ClickException(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
 
 

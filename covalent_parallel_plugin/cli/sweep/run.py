@@ -15,7 +15,7 @@ import click
 from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.sweep.file_options import file_options
 from covalent_parallel_plugin.programs.task_folder import FULL_REMEDY, is_full
-from covalent_parallel_plugin.sweep.display.interruption import Interruption
+from covalent_parallel_plugin.sweep.display.interruption import Interruption, discard_output
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
 from covalent_parallel_plugin.sweep.local.run import RunEnd
@@ -120,6 +120,7 @@ def _print(line: str) -> None:
     try:
         click.echo(line)
     except OSError as error:
+        discard_output()
         raise click.ClickException(f"standard output cannot be written to: {error.strerror}") from error
 
 

@@ -21,6 +21,13 @@ DETACHING = "Detaching: what is on Batch goes on."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def discard_output() -> None:
+    """Lead standard output nowhere: what is still printed, and flushed at the end, has to go somewhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 class Interruption:
     """Takes the signals while it is entered.
 
@@ -73,10 +80,7 @@ class Interruption:
         try:
             yield
         except OSError as error:
-            # What is still printed, and flushed at the end, has to go somewhere
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+            discard_output()
             with contextlib.suppress(OSError):
                 print(f"standard output cannot be written to: {error.strerror}. {CANCELLING}", file=sys.stderr)
             self._end()
