@@ -79,7 +79,8 @@ def test_an_example_gives_the_same_table_here_and_on_batch(
             assert (home / "here" / folder / stream).read_text() == (home / "there" / folder / stream).read_text()
     waited(lambda: volumes_of(runtime) + containers_of(runtime), lambda found: not found)
     ended = sweep("clean", "there", "--yes", cwd=home)
-    left = [blob.name for blob in storage.Client(project="local").list_blobs("covalent", prefix="covalent-sweeps/")]
+    stored = storage.Client(project="local").list_blobs("covalent", prefix=f"covalent-sweeps/{name}/")
+    left = [blob.name for blob in stored]
     assert (ended.returncode, left) == (0, []), ended.stderr
 
 
