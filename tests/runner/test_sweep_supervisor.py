@@ -225,7 +225,8 @@ def test_a_machine_is_prepared_once_and_its_python_runs_from_there(make_machine:
     assert machine.staged.outcome().stdout == b"partgiven"
     made = machine.shared / "machine"
     words = [made / "loader", "--library-path", made / "lib", "--argv0", made / "bin/python3", made / "bin/python3"]
-    code = "import sys, ssl, json, ctypes, encodings.idna; print(sys.prefix, ssl.create_default_context().verify_mode)"
+    modules = "sys, ssl, json, ctypes, encodings.idna"
+    code = f"import {modules}; print(sys.prefix, int(ssl.create_default_context().verify_mode))"
     shown = subprocess.run(
         [*map(str, words), "-I", "-S", "-B", "-c", code], env={}, capture_output=True, text=True, timeout=TASK_SECONDS
     )
