@@ -75,8 +75,8 @@ def _jobs_as_told(out: OutFolder, names: Sequence[str]) -> list[WaitingJob]:
 def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
     """Describe a sweep as its jobs and the rows in the bucket tell of it, as far as they do."""
     from covalent_parallel_plugin.cloud.storage import ObjectStore
+    from covalent_parallel_plugin.sweep.batch.found_sweep import find_setup
     from covalent_parallel_plugin.sweep.batch.rows import RowReader
-    from covalent_parallel_plugin.sweep.batch.setup import read_setup
     from covalent_parallel_plugin.sweep.batch.waiting_jobs import WaitingJob
 
     settings, identity = sweep.settings, sweep.found.identity
@@ -84,7 +84,7 @@ def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
     statuses: dict[int, str] = {}
     count = 0
     for job in sweep.found.jobs:
-        setup = read_setup(store, identity, job.round)
+        setup = find_setup(store, identity, job.round)
         count = max(count, setup["sweep"]["count"] if setup else 0)
         statuses |= {row.index: row.end.status for row in RowReader(store, identity, job.round).read()}
     counts = Counter(statuses.values())

@@ -36,8 +36,6 @@ from .sweep_job import job_id, sweep_job
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# Batch takes so many tasks in a job
-MOST_JOB_TASKS = 100_000
 # Of a number that another client of the sweep has taken meanwhile, the next one is tried
 MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
@@ -244,12 +242,11 @@ class BatchRunner:
     async def _submit(self, services: Services, tasks: Sequence[SweepTask], settings: Settings) -> RoundRun:
         """Make the job of a new round."""
         file, identity = self._file, self._seams.identity
-        bundle = file.bundle or -(-len(tasks) // MOST_JOB_TASKS)
         for _ in range(MOST_NUMBERS):
-            shape = RoundShape(self._journal.state.next_round, len(tasks), bundle)
-            job = sweep_job(file, settings, self._work.image_uri, identity, shape.round, len(tasks), bundle)
-            round = self._make_round(services, RoundTasks.of(shape.round, bundle, tasks), settings)
-            event = round_event(shape.round, round.job_name, time.time(), tasks=len(tasks), bundle=bundle)
+            shape = RoundShape.of(file, self._journal.state.next_round, len(tasks))
+            job = sweep_job(file, settings, self._work.image_uri, identity, *shape)
+            round = self._make_round(services, RoundTasks.of(shape.round, shape.bundle, tasks), settings)
+            event = round_event(shape.round, round.job_name, time.time(), tasks=len(tasks), bundle=shape.bundle)
             self._journal.append(event)
             try:
                 is_staged = await self._stage(services, shape, tasks)

@@ -16,7 +16,7 @@ from ...protocol.environment import ENV_CALL_ID, ENV_FOLDER, ENV_KEY, ENV_ROUND
 from ...protocol.sweep_identity import SweepIdentity
 from ...protocol.sweep_objects import sweep_folder
 from ...settings import Settings
-from .setup import RoundShape, read_setup
+from .setup import Json, read_setup
 from .shards import ShardTask, read_shards
 
 
@@ -86,20 +86,39 @@ async def find_sweep(batch: JobService, settings: Settings, name: str) -> FoundS
     return FoundSweep(identity, sorted(jobs, key=lambda job: job.round), unused)
 
 
-def read_round(store: Bucket, identity: SweepIdentity, round: int) -> tuple[RoundShape, list[ShardTask]] | None:
-    """Return what a round was given; None if its setup is gone from the bucket.
+@dataclass(frozen=True)
+class FoundRound:
+    """What a round was given.
+
+    Attributes:
+        setup: its document.
+        bundle: how many of its tasks one task of its job runs.
+    """
+
+    setup: Json
+    bundle: int
+    tasks: Sequence[ShardTask]
+
+
+def find_setup(store: Bucket, identity: SweepIdentity, round: int) -> Json | None:
+    """Return the document of a round's setup; None if it is gone from the bucket.
 
     Raises:
         OutcomeError: what is there is not this sweep's. CloudError: of the bucket.
     """
     try:
-        document = read_setup(store, identity, round)
+        return read_setup(store, identity, round)
     except WireError as error:
         raise OutcomeError(f"the setup of round {round} in gs://{store.bucket_name} is refused: {error}") from error
-    if document is None:
+
+
+def find_round(store: Bucket, identity: SweepIdentity, round: int) -> FoundRound | None:
+    """Return what a round was given; None if its setup is gone from the bucket. Raises as `find_setup`."""
+    setup = find_setup(store, identity, round)
+    if setup is None:
         return None
-    shape = RoundShape(round, document["total"], document["bundle"])
-    return shape, list(read_shards(store, identity, round, shape.total, document["shard_size"]))
+    tasks = list(read_shards(store, identity, round, setup["total"], setup["shard_size"]))
+    return FoundRound(setup, setup["bundle"], tasks)
 
 
 def _read_variables(name: str, variables: Mapping[str, str]) -> tuple[SweepIdentity, int] | None:

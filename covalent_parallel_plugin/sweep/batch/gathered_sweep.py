@@ -8,19 +8,16 @@ from itertools import count, takewhile
 from typing import Any
 
 from ...cloud.interfaces import Bucket
-from ...errors import OutcomeError
 from ...programs.core_schema import ParameterValue
-from ...protocol.envelope import WireError
 from ...protocol.sweep_identity import SweepIdentity
 from ...settings import Settings
 from ..combinations import Combination
 from ..records.journal import Journal, pinned_event, round_end_event
 from ..records.out_folder import OutFolder
 from ..tasks import Pinned, SweepTask
-from .found_sweep import read_round
+from .found_sweep import find_round, find_setup
 from .gathering import GatherSeams, RoundGathering
 from .round_tasks import RoundTasks
-from .setup import read_setup
 from .shards import ShardTask
 from .sweep_place import place_event
 from .waiting_jobs import look_at_jobs
@@ -69,7 +66,7 @@ class SweepGathering:
             OutcomeError: what is in the bucket is not this sweep's. CloudError: of the bucket. OSError: of the folder.
         """
         rounds = self._rounds()
-        setup = self._setup(rounds[-1]) if rounds else None
+        setup = find_setup(self._store, self._identity, rounds[-1]) if rounds else None
         self._enter(setup, [])
         self.gather(rounds)
         # Under their names, earlier rounds may have had other tasks
@@ -93,11 +90,13 @@ class SweepGathering:
         Raises:
             OutcomeError: what is in the bucket is not this sweep's. CloudError: of Google. OSError: of the folder.
         """
-        for number in sorted(set(rounds)):
-            # Asked first: what comes until it has ended is there then
-            job = self._journal.state.rounds.get(number)
-            waiting = look_at_jobs(self._settings, [job["job"]])[0] if job is not None else None
+        numbers = sorted(set(rounds))
+        # Asked first: what comes until they have ended is there then
+        jobs = {number: event["job"] for number, event in self._journal.state.rounds.items() if number in numbers}
+        seen = dict(zip(jobs, look_at_jobs(self._settings, jobs.values()) if jobs else (), strict=True))
+        for number in numbers:
             self._gather_round(number)
+            waiting = seen.get(number)
             if waiting is not None and not waiting.may_run:
                 self._journal.append(round_end_event(number, waiting.status.state if waiting.status else "gone"))
         self._finish()
@@ -109,30 +108,26 @@ class SweepGathering:
 
     def _rounds(self) -> list[int]:
         """Return the numbers of all rounds that are in the bucket; raises as `gather`."""
+
+        def is_there(number: int) -> bool:
+            return find_setup(self._store, self._identity, number) is not None
+
         known = range(self._journal.state.next_round)
-        more = takewhile(lambda number: self._setup(number) is not None, count(len(known)))
-        return [*(number for number in known if self._setup(number) is not None), *more]
+        return [*filter(is_there, known), *takewhile(is_there, count(len(known)))]
 
     def _gather_round(self, number: int) -> None:
-        found = read_round(self._store, self._identity, number)
+        found = find_round(self._store, self._identity, number)
         if found is None:
             self.notes.append(f"what round {number} was given is gone from gs://{self._store.bucket_name}")
             return
-        shape, submitted = found
-        self._submitted |= {(number, task.index): task for task in submitted}
+        self._submitted |= {(number, task.index): task for task in found.tasks}
         names = {end.at: name for name, end in self._journal.state.ends.items() if end.at is not None}
-        tasks = [_task(task, names.get((number, task.index), task.name)) for task in submitted]
+        tasks = [_task(task, names.get((number, task.index), task.name)) for task in found.tasks]
         self._tasks |= {task.name: task for task in tasks}
-        known = RoundTasks.found(number, shape.bundle, submitted, tasks)
+        known = RoundTasks.found(number, found.bundle, found.tasks, tasks)
         gathering = RoundGathering(self._seams(), known)
         asyncio.run(gathering.take())
         self.notes += gathering.refused
-
-    def _setup(self, number: int) -> Mapping[str, Any] | None:
-        try:
-            return read_setup(self._store, self._identity, number)
-        except WireError as error:
-            raise OutcomeError(f"the setup of round {number} in the bucket is refused: {error}") from error
 
     def _seams(self) -> GatherSeams:
         return GatherSeams(self._store, self._identity, self._out, self._journal, self._describe, self._parts, True)

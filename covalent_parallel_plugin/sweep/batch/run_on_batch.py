@@ -21,12 +21,12 @@ from ..records.journal import Journal, open_event, round_end_event, round_event
 from ..run_base import RunBase, RunOutcome, TableWriter
 from ..tasks import PinnedImage, SweepTask, describe_task
 from .batch_run import BatchRunner, BatchWork
-from .found_sweep import FoundSweep, find_sweep, read_round
+from .found_sweep import FoundSweep, find_round, find_sweep
 from .gathering import GatherSeams, RoundGathering
 from .image_pin import kept_batch_image, pin_batch_image
 from .round_staging import RoundStaging
 from .round_tasks import RoundTasks
-from .setup import read_setup, result_document
+from .setup import result_document
 from .sweep_key import kept_identity, new_identity
 from .sweep_place import place_event
 from .task_paths import batch_paths
@@ -161,13 +161,11 @@ class BatchSweepRun(RunBase):
             self._open_rounds.append(tasks)
 
     async def _read_round(self, number: int) -> RoundTasks | None:
-        found = await asyncio.to_thread(read_round, self._store, self._identity, number)
+        found = await asyncio.to_thread(find_round, self._store, self._identity, number)
         if found is None:
             return None
-        shape, tasks = found
-        document = await asyncio.to_thread(read_setup, self._store, self._identity, number) or {}
-        self._is_result_other |= document.get("result") != result_document(self._file.result)
-        return RoundTasks.found(number, shape.bundle, tasks, self._all)
+        self._is_result_other |= found.setup["result"] != result_document(self._file.result)
+        return RoundTasks.found(number, found.bundle, found.tasks, self._all)
 
     async def _gather(self, tasks: RoundTasks, state: str, only_done: bool = False) -> None:
         gathering = RoundGathering(self._seams(self._download), tasks, only_done)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ...cloud.interfaces import Bucket
 from ...cloud.storage import StoredObject
+from ...cloud.threads import map_in_threads
 from ...protocol.sweep_objects import SWEEPS_PREFIX, sweep_folder
 
 DELETIONS_AT_ONCE = 16
@@ -55,14 +55,8 @@ def delete_stored(store: Bucket, sweep: StoredSweep) -> None:
     Raises:
         CloudError: something cannot be deleted; what was is gone.
     """
-    with ThreadPoolExecutor(DELETIONS_AT_ONCE, thread_name_prefix="covalent-parallel-clean") as threads:
-        deletions = [threads.submit(store.delete, name) for name in store.names(f"{sweep.folder}/")]
-        try:
-            for deletion in deletions:
-                deletion.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    for _ in map_in_threads(store.delete, store.names(f"{sweep.folder}/"), DELETIONS_AT_ONCE):
+        pass
 
 
 def _summed(name: str, sweep_id: str, objects: list[StoredObject]) -> StoredSweep:
