@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 from google.cloud import batch_v1
 
@@ -25,3 +27,11 @@ def readable(made: batch_v1.Job, for_sweeps: bool = False) -> str:
         assert labels[LABEL_SERVER] == SERVER
         labels[LABEL_SERVER] = "SERVER"
     return json.dumps(fields, sort_keys=True, indent=2) + "\n"
+
+
+def compare_with_golden(path: Path, made: str) -> None:
+    """Assert that a job is the one of a golden file, which UPDATE_GOLDEN=1 writes."""
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(made)
+    assert made == path.read_text()

@@ -14,15 +14,13 @@ from ..errors import CloudError
 from ..protocol.object_names import is_result, round_folder
 from .cancellation import Cancellation
 from .job_names import JobOwner
-from .trouble import Trouble, bear
+from .trouble import bear, fetch_trouble
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What tasks delivered is asked for again after so long
-FETCH_PAUSE_SECONDS = 1.0
 # A deletion that fails is tried so often, and none is begun later than that
 DELETE_TRIES = 2
 DELETE_SECONDS = 120.0
@@ -72,9 +70,6 @@ class CallObjects:
             CloudError: it failed for too long.
             CancelledCall: the user asked for the end.
         """
-        batch = self._services.batch
-        refusal_seconds = min(batch.refusal_seconds, batch.outage_seconds)
-        trouble = Trouble(batch.outage_seconds, refusal_seconds, FETCH_PAUSE_SECONDS, time.monotonic)
 
         def tell(error: CloudError) -> None:
             if not self._is_logged:
@@ -83,7 +78,7 @@ class CallObjects:
 
         return await bear(
             lambda: self.in_thread(read, *args, **kwargs),
-            trouble,
+            fetch_trouble(self._services.batch),
             lambda seconds: self._cancelled.unless(asyncio.sleep(seconds)),
             tell,
         )

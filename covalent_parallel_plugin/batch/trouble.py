@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..cloud.interfaces import JobService
 from ..errors import CloudError, UnavailableError
 
 T = TypeVar("T")
 
 LONGEST_PAUSE_SECONDS = 30.0
+# What tasks delivered is asked for again after so long
+FETCH_PAUSE_SECONDS = 1.0
 
 
 class Trouble:
@@ -58,6 +62,12 @@ class Trouble:
         if self._refused_since is not None:
             self._refusal_pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self._pause_seconds))
         return pause
+
+
+def fetch_trouble(batch: JobService) -> Trouble:
+    """Return the patience with a bucket that has what tasks delivered: as long as an outage of Batch is borne."""
+    refusal_seconds = min(batch.refusal_seconds, batch.outage_seconds)
+    return Trouble(batch.outage_seconds, refusal_seconds, FETCH_PAUSE_SECONDS, time.monotonic)
 
 
 async def bear(

@@ -5,14 +5,13 @@ UPDATE_GOLDEN=1 writes the golden files anew; look at what changed before you co
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from golden_jobs import readable
+from golden_jobs import compare_with_golden, readable
 from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,12 +118,7 @@ def test_a_job_that_is_just_small_enough_is_taken() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_job_is_the_one_of_the_golden_file(shape: str) -> None:
-    path = GOLDEN / f"{shape}.json"
-    made = readable(job(**SHAPES[shape]))
-    if os.environ.get("UPDATE_GOLDEN") == "1":
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(made)
-    assert made == path.read_text()
+    compare_with_golden(GOLDEN / f"{shape}.json", readable(job(**SHAPES[shape])))
 
 
 def test_every_golden_file_has_its_shape() -> None:

@@ -5,13 +5,12 @@ UPDATE_GOLDEN=1 writes the golden files anew; look at what changed before you co
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from golden_jobs import readable
+from golden_jobs import compare_with_golden, readable
 from google.cloud import batch_v1
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,12 +76,9 @@ def job(options: dict[str, Any], fields: dict[str, Any], round: dict[str, int]) 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_job_is_the_one_of_the_golden_file(shape: str) -> None:
-    path = GOLDEN / f"{shape}.json"
-    made = readable(job(*SHAPES[shape]), for_sweeps=True).replace(helper_image(), "HELPER")
-    if os.environ.get("UPDATE_GOLDEN") == "1":
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(made)
-    assert made == path.read_text()
+    compare_with_golden(
+        GOLDEN / f"{shape}.json", readable(job(*SHAPES[shape]), for_sweeps=True).replace(helper_image(), "HELPER")
+    )
 
 
 def test_every_golden_file_has_its_shape() -> None:

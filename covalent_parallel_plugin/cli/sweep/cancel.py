@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -30,12 +30,11 @@ LOOK_EVERY_SECONDS = 0.1
 @click.command()
 @click.argument("sweep", required=False, metavar=NAME_OR_FOLDER)
 @place_options
-def cancel(sweep: str | None, project_id: str | None, region: str | None, bucket_name: str | None) -> None:
+def cancel(sweep: str | None, place: Mapping[str, str | None]) -> None:
     """End a run, and wait until it has; on Batch the job as well, whoever waits for it."""
     try:
         out = find_sweep(sweep)
     except UnknownSweepError as unknown:
-        place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
         found = find_elsewhere(sweep, place, unknown)
         running = [job.status.name for job in found.found.jobs if not job.status.is_terminal]
         _cancel_jobs(found.name, found.settings, running, f"`covalent-parallel sweep gather {found.name}`")

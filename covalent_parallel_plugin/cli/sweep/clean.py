@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -23,14 +24,7 @@ from covalent_parallel_plugin.sweep.sweep_status import is_running
 @click.option("--older-than", type=Age(), help="Only those whose last run is longer ago, such as 30d.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
 @place_options
-def clean(
-    sweeps: tuple[str, ...],
-    older_than: float | None,
-    yes: bool,
-    project_id: str | None,
-    region: str | None,
-    bucket_name: str | None,
-) -> None:
+def clean(sweeps: tuple[str, ...], older_than: float | None, yes: bool, place: Mapping[str, str | None]) -> None:
     """List sweeps with the size and age of their folders; with --yes remove them: tables, outputs and logs.
 
     With them goes what they have in the bucket; that of a sweep of another machine by its name. What is in a folder
@@ -38,7 +32,6 @@ def clean(
     """
     if yes and not sweeps and older_than is None:
         raise click.UsageError("with --yes name the sweeps, or give --older-than, such as --older-than 30d")
-    place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
     index = SweepsIndex.of(os.environ)
     found: list[OutFolder | BucketRemoval] = []
     for sweep in sweeps:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.settings import Settings
     from covalent_parallel_plugin.sweep.batch.found_sweep import FoundSweep
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--project-id", help="Where a sweep of another machine is; else from the configuration file."),
     click.option("--region"),
@@ -25,11 +25,19 @@ _OPTIONS = (
 )
 
 
-def place_options(command: Command) -> Command:
-    """Add the options that say where on Google a sweep is."""
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where on Google a sweep is; the command gets them as one mapping, `place`."""
+
+    @functools.wraps(command)
+    def with_place(
+        *arguments: Any, project_id: str | None, region: str | None, bucket_name: str | None, **others: Any
+    ) -> Any:
+        place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
+        return command(*arguments, place=place, **others)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        with_place = option(with_place)
+    return with_place
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,12 @@ if TYPE_CHECKING:
     "--out", type=click.Path(file_okay=False, path_type=Path), help="For a sweep of another machine; else ./NAME."
 )
 @place_options
-def gather(
-    sweep: str | None, out: Path | None, project_id: str | None, region: str | None, bucket_name: str | None
-) -> None:
+def gather(sweep: str | None, out: Path | None, place: Mapping[str, str | None]) -> None:
     """Write results.csv and results.json anew, of a sweep that runs, too.
 
     Of a sweep on Batch it first brings what tasks have delivered. One that was run on another machine is found on
     Batch by its name, and gathered into a folder here.
     """
-    place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
     try:
         found = find_sweep(sweep)
     except UnknownSweepError as unknown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,9 +29,7 @@ ENDED_ON_BATCH = "ended on Batch"
 @click.argument("sweep", required=False, metavar=NAME_OR_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every failure.")
 @place_options
-def status(
-    sweep: str | None, as_json: bool, project_id: str | None, region: str | None, bucket_name: str | None
-) -> None:
+def status(sweep: str | None, as_json: bool, place: Mapping[str, str | None]) -> None:
     """Show how far a sweep is, what runs and what failed.
 
     Of one on Batch that no run waits for, Batch is asked; so it is of one that was run on another machine.
@@ -39,7 +37,6 @@ def status(
     try:
         out = find_sweep(sweep)
     except UnknownSweepError as unknown:
-        place = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
         document = _document_elsewhere(find_elsewhere(sweep, place, unknown))
     else:
         document = _document_here(out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -155,8 +157,6 @@ def fetch_tasks(bucket: BucketClient, job: JobEnvironment, setup: SweepSetup) ->
     Raises:
         BucketError: they cannot be read. WireError: they are not those that were sealed.
     """
-    import json
-
     first = job.task * setup.bundle
     last = min(first + setup.bundle, setup.total)
     shard = first // setup.shard_size
@@ -174,7 +174,5 @@ def fetch_tasks(bucket: BucketClient, job: JobEnvironment, setup: SweepSetup) ->
 
 def make_empty(folder: str) -> None:
     """Make a folder, without what an earlier try has left there. Raises OSError."""
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)

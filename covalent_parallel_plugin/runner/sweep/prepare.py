@@ -10,15 +10,12 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 
-from ...protocol import envelope as envelopes
 from ...protocol import environment as variables
 from ...protocol import exit_codes, sweep_machine
 from .. import bucket_http as storage
-from ..outcome_report import DISK_FULL
-from ..output_capture import say
+from .exit_status import exit_status
 from .machine import JobEnvironment, Json, MachinePaths, fetch_setup, make_empty
 
 READY = sweep_machine.SHARED_FOLDER + "/ready"
@@ -30,34 +27,25 @@ def main(paths: MachinePaths | None = None) -> int:
     # As a container's first process it would get none otherwise
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(exit_codes.EXIT_TERMINATED))
     os.umask(0o022)
-    try:
-        _prepare(paths or MachinePaths(), JobEnvironment.take(dict(os.environ), variables.remove_key(os.environ)))
-    except storage.BucketError as error:
-        say(str(error))
-        return error.exit_status
-    except envelopes.WireError as error:
-        say("the sweep's setup in the bucket is refused: %s" % error)
-        return exit_codes.EXIT_BAD_DIGEST
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            say("the machine's disk is full: raise boot_disk_gb: %s" % error)
-            return exit_codes.EXIT_NO_SPACE
-        say("this machine could not be prepared\n" + traceback.format_exc())
-        return exit_codes.EXIT_RUNNER_FAILED
-    return exit_codes.EXIT_DELIVERED
+    return exit_status(
+        lambda: _prepare(paths or MachinePaths()),
+        "the sweep's setup in the bucket is refused",
+        "this machine could not be prepared",
+    )
 
 
-def _prepare(paths: MachinePaths, job: JobEnvironment) -> None:
+def _prepare(paths: MachinePaths) -> int:
+    job = JobEnvironment.take(dict(os.environ), variables.remove_key(os.environ))
     done = "%s %d\n" % (job.sweep.sweep_id, job.round)
     with open(paths.here(_LOCK), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _read(paths.here(READY)) == done:
-            return
-        # Every task writes into it, whatever its user
-        os.chmod(paths.tasks, 0o1777)
-        _make_machine(paths)
-        _fetch_round(paths, job)
-        _write_aside(paths.here(READY), done)
+        if _read(paths.here(READY)) != done:
+            # Every task writes into it, whatever its user
+            os.chmod(paths.tasks, 0o1777)
+            _make_machine(paths)
+            _fetch_round(paths, job)
+            _write_aside(paths.here(READY), done)
+    return exit_codes.EXIT_DELIVERED
 
 
 def _make_machine(paths: MachinePaths) -> None:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 
-from ...protocol import envelope as envelopes
 from ...protocol import exit_codes, sweep_machine
 from .. import bucket_http as storage
-from ..outcome_report import DISK_FULL
-from ..output_capture import say
+from .exit_status import exit_status
 from .hidden_key import take_key
 from .machine import JobEnvironment, MachinePaths, MachineSeams, SweepSetup, fetch_tasks
 from .task_run import TaskRun
@@ -28,20 +25,11 @@ _OF_TLS = ("OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_DIR", "SSL_CERT_FILE")
 def main(paths: MachinePaths | None = None) -> int:
     """Return the exit status: 0 if all is delivered, whatever the programs returned (see `protocol.exit_codes`)."""
     termination = Termination()
-    try:
-        return _main(paths or MachinePaths(), termination)
-    except storage.BucketError as error:
-        say(str(error))
-        return error.exit_status
-    except envelopes.WireError as error:
-        say("the sweep's tasks in the bucket are refused: %s" % error)
-        return exit_codes.EXIT_BAD_DIGEST
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            say("the machine's disk is full: raise boot_disk_gb: %s" % error)
-            return exit_codes.EXIT_NO_SPACE
-        say("the sweep's runner failed\n" + traceback.format_exc())
-        return exit_codes.EXIT_RUNNER_FAILED
+    return exit_status(
+        lambda: _main(paths or MachinePaths(), termination),
+        "the sweep's tasks in the bucket are refused",
+        "the sweep's runner failed",
+    )
 
 
 def _main(paths: MachinePaths, termination: Termination) -> int:

@@ -29,7 +29,7 @@ from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
 from .round_staging import RoundStaging
 from .round_tasks import RoundTasks
-from .round_verdict import RoundJudge, RoundVerdict, lost_end, sweep_title
+from .round_verdict import RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
 from .sweep_job import job_id, sweep_job
 
@@ -224,7 +224,7 @@ class BatchRunner:
                 logger.warning("Spot machines were lost as often as allowed: %d tasks run on others", len(waiting))
             else:
                 for one in lost:
-                    await one.gathering.take_lost(one.index, lost_end(one.reason))
+                    await one.gathering.take_lost(one.index, unreported_end("lost", one.reason))
                 return
 
     async def _go_on(self, services: Services) -> list[SweepTask]:

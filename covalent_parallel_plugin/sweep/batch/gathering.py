@@ -19,6 +19,7 @@ from ..records.out_folder import OutFolder
 from ..tasks import SweepTask
 from .deliveries import Downloads
 from .round_tasks import RoundTasks
+from .round_verdict import unreported_end
 from .rows import Delivery, RowReader
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class RoundGathering:
         names = await run_stoppable(store.names, attempts_prefix(folder, self._tasks.number))
         begun = {found.task for found in (parse_delivered(folder, name) for name in names) if found is not None}
         for index in sorted(begun & self.missing):
-            await self.take_lost(index, TaskEnd("cancelled", None, None, 0.0, 1, None, "", 0.0, 0.0, "cancelled"))
+            await self.take_lost(index, unreported_end("cancelled", "cancelled"))
 
     async def take_lost(self, index: int, end: TaskEnd) -> None:
         """Take in the end of a task from which no outcome came, with what its last attempt has left.

@@ -16,7 +16,7 @@ from ...batch.job_names import LABEL_SWEEP_ID, label_value
 from ...batch.job_watch import WatchResult
 from ...batch.status_poller import StatusPoller
 from ...batch.submission import Submission
-from ...batch.trouble import Trouble, bear
+from ...batch.trouble import bear, fetch_trouble
 from ...cloud import Services
 from ...cloud.batch import JobStatus
 from ...errors import CloudError
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 # After its job was ended, a task's last write may still be on its way
 LATE_WRITE_SECONDS = 1.0
-# Outcomes that cannot be listed are asked for again after so long
-FETCH_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -155,12 +153,9 @@ class RoundRun:
             CloudError: the bucket could not be read for too long.
             CancelledCall: nobody waits any longer.
         """
-        batch = self._services.batch
-        refusal_seconds = min(batch.refusal_seconds, batch.outage_seconds)
-        trouble = Trouble(batch.outage_seconds, refusal_seconds, FETCH_PAUSE_SECONDS, time.monotonic)
         await bear(
             lambda: interrupted.unless(self.gathering.take()),
-            trouble,
+            fetch_trouble(self._services.batch),
             lambda seconds: interrupted.unless(asyncio.sleep(seconds)),
             lambda error: logger.warning("%s has delivered, and is asked for it again: %s", self._owner.title, error),
         )

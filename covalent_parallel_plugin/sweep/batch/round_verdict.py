@@ -13,7 +13,7 @@ from ...batch.job_watch import WatchResult
 from ...cloud import Services
 from ...cloud.batch import TaskStatus
 from ...errors import MachineLostError, TaskKilledError, TimeLimitError
-from ...programs.verdict import TaskEnd
+from ...programs.verdict import Status, TaskEnd
 from ...settings import Settings
 from ..sweep_file import SweepFile
 from .round_tasks import RoundTasks
@@ -117,9 +117,16 @@ def sweep_title(name: str) -> str:
     return f"sweep {name!r}"
 
 
-def lost_end(reason: str) -> TaskEnd:
-    """Return the end of a task that was lost as often as allowed."""
-    return TaskEnd("lost", None, None, 0.0, 1, None, "", 0.0, 0.0, reason)
+def unreported_end(
+    status: Status,
+    reason: str,
+    exit: int | None = None,
+    signal: int | None = None,
+    attempts: int = 1,
+    ended: float = 0.0,
+) -> TaskEnd:
+    """Return the end of a task that reported none itself: when it began, and where, is not known."""
+    return TaskEnd(status, exit, signal, 0.0, attempts, None, "", 0.0, ended, reason)
 
 
 def _ended(is_timeout: bool, task: TaskStatus, reason: str) -> TaskEnd:
@@ -127,6 +134,6 @@ def _ended(is_timeout: bool, task: TaskStatus, reason: str) -> TaskEnd:
     attempts = max(1, sum(event.exit_code is not None for event in task.events))
     ended = task.events[-1].seconds if task.events else 0.0
     if is_timeout:
-        return TaskEnd("timeout", None, None, 0.0, attempts, None, "", 0.0, ended, reason)
+        return unreported_end("timeout", reason, attempts=attempts, ended=ended)
     number = code - 128 if 128 < code <= 128 + signal.NSIG else None
-    return TaskEnd("killed", code, number, 0.0, attempts, None, "", 0.0, ended, reason)
+    return unreported_end("killed", reason, code, number, attempts, ended)
