@@ -40,16 +40,15 @@ class Machine:
 
     shared: Path
     tasks: Path
+    archive: Path
     services: dict[str, str]
     staged: SweepRound
 
     def start(self, module: str, **variables: str) -> subprocess.Popen[bytes]:
-        archive = self.shared.parent / "runner.zip"
-        archive.write_bytes(runner_archive.runner_archive(for_sweeps=True).data)
         code = STARTING.format(package=runner_archive.ARCHIVED_PACKAGE, module=module)
         environment = {"PATH": os.defpath, **self.services, **self.staged.environment, **variables}
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", code, str(archive), str(self.shared), str(self.tasks)],
+            [sys.executable, "-I", "-S", "-B", "-c", code, str(self.archive), str(self.shared), str(self.tasks)],
             env=environment,
             cwd=self.shared.parent,
             stdin=subprocess.DEVNULL,
@@ -71,7 +70,9 @@ MakeMachine = Callable[..., Machine]
 def make_machine(emulator: Emulator, tmp_path: Path) -> MakeMachine:
     def make(*tasks: dict[str, Any], is_ready: bool = True, **setup: Any) -> Machine:
         staged = SweepRound(bucket_at(emulator.environment["STORAGE_EMULATOR_HOST"]), setup)
-        machine = Machine(tmp_path / "shared", tmp_path / "tasks", emulator.environment, staged)
+        archive = tmp_path / "runner.zip"
+        archive.write_bytes(runner_archive.runner_archive(for_sweeps=True).data)
+        machine = Machine(tmp_path / "shared", tmp_path / "tasks", archive, emulator.environment, staged)
         for folder in (machine.shared, machine.tasks):
             folder.mkdir()
         document = staged.stage(*tasks)
@@ -216,8 +217,7 @@ def test_a_machine_is_prepared_once_and_its_python_runs_from_there(make_machine:
     machine.staged.setup.update(files=[content], inputs=[{"name": "table", "files": [entry]}])
     machine.staged.stage(shell('cat "$S/inputs/table/part"; cat "$F/given"'))
     processes = [machine.start("prepare") for _ in range(3)]
-    for process in processes:
-        done = ended(process)
+    for done in [ended(process) for process in processes]:
         assert done.status == exit_codes.EXIT_DELIVERED, done.stderr
     assert stat.S_IMODE(machine.tasks.stat().st_mode) == 0o1777
     ran = machine.run(S=str(machine.shared), F=str(machine.folder()))
