@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import NFS_EXPORT
 from container_jobs import containers_of, volumes_of, waited
 from google.cloud import storage  # type: ignore[attr-defined]  # the package has no types
 from test_sweep_examples import EXAMPLES, in_place_of, rows, sweep
 
-from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
+from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator, Fault, Faults
 
 pytestmark = pytest.mark.containers
 
@@ -25,6 +26,13 @@ OWN = {"task.seconds", "task.machine", "task.started", "task.ended", "task.peak_
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
+
+
+@pytest.fixture
+def bucket_client(services: Emulator) -> Iterator[storage.Client]:
+    client = storage.Client(project="local")
+    yield client
+    client._http.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +66,7 @@ def test_an_example_gives_the_same_table_here_and_on_batch(
     services: Emulator,
     runtime: ContainerRuntime,
     built: Callable[[str], str],
+    bucket_client: storage.Client,
     home: Path,
     example: str,
     name: str,
@@ -79,7 +88,7 @@ def test_an_example_gives_the_same_table_here_and_on_batch(
             assert (home / "here" / folder / stream).read_text() == (home / "there" / folder / stream).read_text()
     waited(lambda: volumes_of(runtime) + containers_of(runtime), lambda found: not found)
     ended = sweep("clean", "there", "--yes", cwd=home)
-    stored = storage.Client(project="local").list_blobs("covalent", prefix=f"covalent-sweeps/{name}/")
+    stored = bucket_client.list_blobs("covalent", prefix=f"covalent-sweeps/{name}/")
     left = [blob.name for blob in stored]
     assert (ended.returncode, left) == (0, []), ended.stderr
 
@@ -127,3 +136,48 @@ def test_what_a_cancelled_task_had_written_comes_back(
     assert (row["task.status"], bool(row["task.started"])) == ("cancelled", True)
     assert (home / "ended" / "ended" / "stdout.txt").read_text() == "begun 7\n"
     assert written(home / "ended" / "ended" / "files") == {"out": b"half\n"}
+
+
+CHAOS = (
+    Fault("rpc.error", rate=0.1, code="UNAVAILABLE"),
+    Fault("attempt.preempt", rate=1 / 3, attempt="0"),
+    Fault("storage.error", rate=0.05, code=503),
+)
+CHAOS_TASKS = 30
+
+
+def test_a_run_in_chaos_is_complete_and_runs_nothing_that_was_delivered(
+    services: Emulator,
+    bucket_client: storage.Client,
+    built: Callable[[str], str],
+    nfs_folder: Path,
+    home: Path,
+) -> None:
+    (nfs_folder / "ran").mkdir()
+    ran = f"nfs://{NFS_EXPORT.replace(':', '')}/ran"
+    begun = "date +%s.%N > /mnt/disks/ran/$SWEEP_INDEX-$(cat /proc/sys/kernel/random/uuid)"
+    (home / "sweep.yaml").write_text(
+        f"name: chaos\nimage: {built('pi')}\nentrypoint: [sh, -c]\n"
+        f"command: ['{begun}; echo {{i}}; echo {{i}} > $SWEEP_FOLDER/out']\n"
+        f"parameters: {{i: {{start: 0, stop: {CHAOS_TASKS}}}}}\nresult: {{stdout: '(?P<told>.+)'}}\n"
+        f"resources: {{vcpus: 1, memory: 64, poll_freq: 0.2, volumes: {{ran: '{ran}:rw'}}}}\n"
+    )
+    services.faults.set(Faults(CHAOS, seed=5))
+    try:
+        ended = sweep("run", "sweep.yaml", "--out", "out", *PLACE, cwd=home)
+    finally:
+        services.faults.set(Faults())
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = [(row["i"], row["told"], row["task.status"]) for row in rows(home / "out")]
+    assert found == [(index, index, "done") for index in range(CHAOS_TASKS)]
+    assert any(row["task.attempts"] > 1 for row in rows(home / "out")), "nothing was preempted"
+    delivered = {
+        int(blob.name.rpartition("/")[2]): blob.time_created.timestamp()
+        for blob in bucket_client.list_blobs("covalent", prefix="covalent-sweeps/chaos/")
+        if "/outcomes/" in blob.name
+    }
+    began = [(int(path.name.partition("-")[0]), float(path.read_text())) for path in (nfs_folder / "ran").iterdir()]
+    assert {index for index, _ in began} == set(range(CHAOS_TASKS)) == delivered.keys()
+    assert [index for index, second in began if second > delivered[index]] == []
+    assert sweep("clean", "out", "--yes", cwd=home).returncode == 0
+    assert list(bucket_client.list_blobs("covalent", prefix="covalent-sweeps/chaos/")) == []
