@@ -1,4 +1,4 @@
-"""Run the electrons of Covalent workflows as Google Batch jobs.
+"""Run the electrons of Covalent workflows as Google Batch jobs, and any image or command over a table of parameters.
 
 The public names are imported on first use: importing the package loads neither Covalent nor Google's clients.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .gcpbatch import GCPBatchExecutor
     from .pmap.decorator import pmap
     from .pmap.grid import grid
+    from .sweep.python_sweep import Sweep
 
 __version__ = "0.1.0"
 
@@ -22,11 +23,15 @@ _HOME_OF = {
     "ElectronError": "errors",
     "MapError": "errors",
     "ParallelError": "errors",
+    "Sweep": "sweep.python_sweep",
     "grid": "pmap.grid",
     "pmap": "pmap.decorator",
 }
 
-__all__ = ["ElectronError", "GCPBatchExecutor", "MapError", "ParallelError", "__version__", "grid", "pmap"]
+# Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made
+_AFTER_COVALENT = {"gcpbatch", "pmap.decorator"}
+
+__all__ = ["ElectronError", "GCPBatchExecutor", "MapError", "ParallelError", "Sweep", "__version__", "grid", "pmap"]
 
 
 def __getattr__(name: str) -> object:
@@ -34,8 +39,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME_OF[name] != "errors":
-        # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made.
+    if _HOME_OF[name] in _AFTER_COVALENT:
         import_module("covalent")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 

@@ -23,6 +23,7 @@
     │   └── DeployInterruptedError interrupted before that was done
     ├── CacheDirError              this machine's `cache_dir` could not take a value (also an OSError)
     ├── OutcomeError               an outcome came, and cannot be trusted or read
+    ├── SweepStoppedError          a run of a sweep ended before all tasks had; carries the records that there are
     ├── MapError                   items of a map raised or were lost; carries an error for each of them
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 # How many items of a map are named in a message
 NAMED_ITEMS = 20
@@ -135,6 +137,21 @@ class CacheDirError(ParallelError, OSError):
 
 class OutcomeError(ParallelError):
     """An outcome came that cannot be trusted or read."""
+
+
+class SweepStoppedError(ParallelError):
+    """A run of a sweep ended before all of its tasks had: stopped, or cancelled; the message says why.
+
+    Attributes:
+        records: of all tasks that were asked for, in order, as `Sweep.run` returns them.
+    """
+
+    def __init__(self, message: str, records: Sequence[Any]):
+        self.records = list(records)
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[SweepStoppedError], tuple[str, list[Any]]]:
+        return type(self), (str(self), self.records)
 
 
 class ElectronError(ParallelError):

@@ -63,6 +63,12 @@ class SweepRound:
     def put(self, name: str, data: bytes) -> None:
         self.bucket.blob(name).upload_from_string(data)
 
+    def drain(self) -> None:
+        """Take back what has not begun."""
+        self.put(sweep_objects.drain_name(self.identity.folder, self.round), b"")
+        for blob in self.bucket.list_blobs(prefix=sweep_objects.shards_prefix(self.identity.folder, self.round)):
+            blob.delete()
+
     def content(self, data: bytes, target: str, *, mode: int = 0o644, keep: bool = True) -> dict[str, Any]:
         """Put the content of one of `files`; return its entry."""
         name = sweep_objects.content_name(self.identity.folder, hashlib.sha256(data).hexdigest())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ..covalent_api.graph_inputs import UNKNOWN_LENGTH, is_electron
 from ..protocol.value_text import shortened
 
 
@@ -22,8 +22,17 @@ def grid(*unnamed: Any, **axes: Iterable[Any]) -> list[dict[str, Any]]:
         remedy = f"**{shortened(unnamed[0])}" if is_dict else ", ".join(written)
         raise TypeError(f"grid takes named lists: grid({remedy})")
     for name, values in axes.items():
-        if is_electron(values):
-            raise TypeError(f"grid({name}=...): {UNKNOWN_LENGTH}: have an electron return grid(...)")
+        _refuse_electron(name, values)
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise TypeError(f"grid({name}={values!r}): an axis is a list of values: write {name}=[{values!r}]")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _refuse_electron(name: str, values: object) -> None:
+    """Raise TypeError for an electron's result; without Covalent there is none, and it stays unloaded."""
+    if "covalent" not in sys.modules:
+        return
+    from ..covalent_api.graph_inputs import UNKNOWN_LENGTH, is_electron
+
+    if is_electron(values):
+        raise TypeError(f"grid({name}=...): {UNKNOWN_LENGTH}: have an electron return grid(...)")

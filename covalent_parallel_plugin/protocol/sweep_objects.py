@@ -34,9 +34,24 @@ def setup_name(folder: str, round: int) -> str:
     return "%s/setup" % round_folder(folder, round)
 
 
+def shards_prefix(folder: str, round: int) -> str:
+    """What the names of the objects with a round's tasks start with."""
+    return "%s/shards/" % round_folder(folder, round)
+
+
 def shard_name(folder: str, round: int, shard: int) -> str:
     """The object with some tasks of a round."""
-    return "%s/shards/%d" % (round_folder(folder, round), shard)
+    return "%s%d" % (shards_prefix(folder, round), shard)
+
+
+def drain_name(folder: str, round: int) -> str:
+    """The object that says that no task of a round is to begin any more; what is in it does not matter."""
+    return "%s/drain" % round_folder(folder, round)
+
+
+def drained_name(shard: str) -> str:
+    """Where a shard is, by its name, once its tasks are not to begin any more: machines do not find it there."""
+    return shard.replace("/shards/", "/shards-drained/")
 
 
 def outcomes_prefix(folder: str, round: int) -> str:

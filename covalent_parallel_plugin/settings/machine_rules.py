@@ -184,6 +184,11 @@ def built_in_gpus(machine: str) -> int | None:
     return None
 
 
+def gpus_per_machine(machine: str, accelerators: int) -> int:
+    """How many GPUs one machine has, built in or attached; 0 for none, or if its type's name does not tell."""
+    return built_in_gpus(machine) or 0 if has_built_in_gpus(machine) else accelerators
+
+
 def gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -> list[str]:
     """What is wrong with asking for these GPUs on this machine; `gpu_count` None is "not given"."""
     if not has_built_in_gpus(machine):

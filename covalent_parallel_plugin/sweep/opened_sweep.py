@@ -15,18 +15,26 @@ from .reading.sweep_schema import read_draft
 from .records.journal import State
 from .records.out_folder import COPY, INPUT_DIGESTS, STANDARD_INPUT_COPY, OutFolder
 from .staging.inputs import pin_inputs
+from .staging.preparation import Preparation
 from .sweep_file import SweepFile
 from .tasks import Pinned, PinnedImage, SweepTasks
 
 
 @dataclass(frozen=True)
 class FileRequest:
-    """Which file, with which `--set`, where it writes (None: in a folder of its name, here), and where tasks run."""
+    """Which file, with which `--set`, where it writes (None: in a folder of its name, here), and where tasks run.
+
+    Attributes:
+        data: what the file holds, where it is made and nowhere on a disk.
+        preparation: what is called for each task before it starts; None for nothing.
+    """
 
     path: Path
     overrides: Sequence[str] = ()
     out: Path | None = None
     is_local: bool = True
+    data: bytes | None = None
+    preparation: Preparation | None = None
 
 
 class SavedInput:
@@ -68,12 +76,12 @@ class OpenedSweep:
         Raises:
             SweepFileError: its mistakes, all of them. ParallelError: it cannot be read.
         """
-        path = request.path
+        data = request.data
         try:
-            data = path.read_bytes()
+            data = request.path.read_bytes() if data is None else data
         except OSError as error:
-            raise ParallelError(f"{path} cannot be read: {error.strerror}") from error
-        return cls._of(path, data, request.overrides, environment, stdin, request.out, request.is_local)
+            raise ParallelError(f"{request.path} cannot be read: {error.strerror}") from error
+        return cls._of(request, data, environment, stdin)
 
     @classmethod
     def reopen(cls, out: OutFolder, environment: Mapping[str, str]) -> OpenedSweep:
@@ -90,30 +98,25 @@ class OpenedSweep:
         stdin = SavedInput((out.path / STANDARD_INPUT_COPY).read_bytes)
         data = (out.path / COPY).read_bytes()
         is_local = bool(event.get("local", True))
-        return cls._of(Path(event["file"]), data, event["overrides"], environment, stdin, out.path, is_local)
+        request = FileRequest(Path(event["file"]), event["overrides"], out.path, is_local)
+        return cls._of(request, data, environment, stdin)
 
     @classmethod
-    def _of(
-        cls,
-        path: Path,
-        data: bytes,
-        overrides: Sequence[str],
-        environment: Mapping[str, str],
-        stdin: SavedInput,
-        out: Path | None,
-        is_local: bool,
-    ) -> OpenedSweep:
+    def _of(cls, request: FileRequest, data: bytes, environment: Mapping[str, str], stdin: SavedInput) -> OpenedSweep:
+        path, overrides = request.path, request.overrides
         config = read_config_file(environment)
         if config.problem:
             raise ParallelError(f"{config.path} {config.problem}: {config.remedy}")
-        draft = read_draft(path, data, is_local=is_local, overrides=overrides, configured=config.section, stdin=stdin)
+        draft = read_draft(
+            path, data, is_local=request.is_local, overrides=overrides, configured=config.section, stdin=stdin
+        )
         if draft.file is None:
             raise SweepFileError(str(path), draft.mistakes)
-        file, tasks = draft.file, SweepTasks(draft.file, Pinned())
+        file, tasks = draft.file, SweepTasks(draft.file, Pinned(), preparation=request.preparation)
         mistakes, warnings = tasks.check(draft.has_all_names, draft.has_all_values)
         if draft.mistakes or mistakes:
             raise SweepFileError(str(path), [*draft.mistakes, *mistakes])
-        folder = OutFolder(out if out is not None else Path(file.name))
+        folder = OutFolder(request.out if request.out is not None else Path(file.name))
         lines = [mistake_line(str(path), warning) for warning in warnings]
         return cls(str(path), file, folder, tasks, overrides, stdin, lines)
 

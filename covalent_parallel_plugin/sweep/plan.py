@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from ..errors import ParallelError
@@ -33,6 +34,10 @@ class RunRequest:
     def includes(self, task: SweepTask) -> bool:
         """Whether a task is what `only` asks for."""
         return not self.only or any(_is_meant(text, task) for text in self.only)
+
+    def selected(self, tasks: Iterable[SweepTask]) -> Iterator[SweepTask]:
+        """Return the tasks that are asked for."""
+        return islice(filter(self.includes, tasks), self.first)
 
 
 def _is_meant(text: str, task: SweepTask) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .combinations import count_text
 from .display.printable import shown_command
 from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
 from .local.plain_command import program_paths
+from .machine_demand import MachineDemand
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, reason_lines
 from .records.journal import State
@@ -93,6 +95,9 @@ def plan_document(
         "reasons": [{"why": why, "count": len(names), "tasks": names} for why, names in plan.reasons.items()],
         "renamed": dict(plan.moved),
         "machine_hours": round(bound.hours, 6),
+        "wanted": asdict(MachineDemand.of(opened.file, plan.to_run))
+        if not opened.file.is_local and plan.to_run
+        else None,
         "machines": machine_hint(opened.file, plan.to_run) or None,
         "warnings": list(warnings),
     }
@@ -113,6 +118,8 @@ def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> It
             yield f"         {sample['folder']}"
     if plan.to_run:
         yield f"at most  {bound}"
+    if document["wanted"]:
+        yield f"wants    {MachineDemand(**document['wanted'])}"
     if document["machines"]:
         yield f"machines {document['machines']}"
     yield from reason_lines(plan)

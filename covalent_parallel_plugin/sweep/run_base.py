@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from .mistakes import Mistake, SweepFileError
 from .opened_sweep import OpenedSweep
 from .plan import HoursBound, Plan, Planner, RunRequest
 from .preceding_sweeps import unfinished_sweeps
-from .records.journal import Journal, RecordedEnd, State, pinned_event
+from .records.journal import Journal, RecordedEnd, State, drain_event, pinned_event
 from .records.out_folder import COPY, STAGED_FILES, STANDARD_INPUT_COPY
+from .records.record import Record
 from .records.sweeps_index import SweepsIndex
-from .records.table import parameter_names, write_tables
+from .records.table import make_record, parameter_names, read_records, write_tables
 from .result_changes import has_changed, read_again, result_text
 from .tasks import Pinned, PinnedImage, SweepTask, SweepTasks
 
@@ -76,8 +77,11 @@ class RunBase:
             raise SweepFileError(opened.shown_path, missing)
         self._all: list[SweepTask] = []
         self._wanted: list[SweepTask] = []
+        self._request = RunRequest()
         # Of those: what runs again, and counts as done no longer
         self._done_before: dict[str, RecordedEnd] = {}
+        # Has what runs the tasks start nothing more
+        self._drain: Callable[[], None] | None = None
         self.pinned = Pinned()
         self.moved: list[str] = []
         self.plan = Plan()
@@ -93,6 +97,7 @@ class RunBase:
         Raises:
             ParallelError: see its message; nothing was started.
         """
+        self._request = request
         before = Pinned(self._opened.last_image(self.state), self.state.pinned.inputs)
         self.pinned = Pinned(self._pin_image(before.image, keep_image), self._opened.versions())
         self._note_moves(before)
@@ -151,6 +156,12 @@ class RunBase:
             return f"{error.filename}: {error.strerror}: commands find this sweep by its folder only"
         return ""
 
+    def take_drain(self) -> None:
+        """Have the run start nothing more if `cancel --waiting` asks for it. Raises OSError."""
+        if self._drain is not None and self._out.take_drain():
+            self._drain()
+            self._journal.append(drain_event())
+
     def finish(self, is_interrupted: bool, stopped: str, is_detached: bool = False) -> RunOutcome:
         """Write the tables, and the run's end into the journal. Raises OSError.
 
@@ -162,6 +173,23 @@ class RunBase:
         self._journal.append(event | ({"detached": True} if is_detached else {}))
         not_done = sum(not self._is_done(task) for task in self._wanted)
         return RunOutcome(is_interrupted, stopped, not_done)
+
+    def records(self) -> list[Record]:
+        """Return the records of the tasks that are asked for, in order."""
+        asked = self._request.selected(self._all)
+        return list(read_records(self._out, asked, parameter_names(self._file.grids), self.state))
+
+    def done_before(self) -> list[Record]:
+        """Return the records of those that are done already, in the order in which they have ended."""
+        wanted = {task.name for task in self._wanted}
+        done = [task for task in self._request.selected(self._all) if task.name not in wanted]
+        ends = self.state.ends
+        done.sort(key=lambda task: ends[task.name].offset)
+        return list(read_records(self._out, done, parameter_names(self._file.grids), self.state))
+
+    def record(self, task: SweepTask, end: TaskEnd) -> Record:
+        """Return the record of a task that has ended now."""
+        return make_record(self._out, task, parameter_names(self._file.grids), end)
 
     def _is_done(self, task: SweepTask) -> bool:
         """Whether a task is done by this run."""
@@ -232,8 +260,9 @@ class TableWriter:
         self._observer.ended(task, end)
 
     def tick(self) -> None:
-        """Pass it on, and write the tables if it is time."""
+        """Pass it on, start nothing more if that is asked for, and write the tables if it is time."""
         self._observer.tick()
+        self._run.take_drain()
         began = time.monotonic()
         if self._is_new and began >= self._next:
             self._is_new = False

@@ -39,7 +39,7 @@ class SweepRun(RunBase):
 
     def local_run(self, observer: RunObserver) -> LocalRun:
         """Return what runs the tasks."""
-        return LocalRun(
+        run = LocalRun(
             self._file,
             self._wanted,
             lambda task, paths, attempt: self._tasks.launch(
@@ -56,6 +56,8 @@ class SweepRun(RunBase):
             count=self.plan.total,
             used_machine_hours=self.state.used_hours,
         )
+        self._drain = run.drain
+        return run
 
     def _pin_image(self, before: PinnedImage | None, keep: bool) -> PinnedImage | None:
         if self._engine is None:

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .combinations import Combination
-from .display.run_progress import TaskFailure
+from .display.run_progress import TaskFailure, duration
 from .records.journal import State, is_held, reading_ends, task_end
 from .records.out_folder import OutFolder
+from .records.pace import Pace
 from .tasks import SweepTask
+
+
+@dataclass(frozen=True)
+class PaceReport:
+    """How fast tasks end, how long the rest may take, and what was used; None where that is not known."""
+
+    tasks_per_minute: float | None
+    left_seconds: float | None
+    machine_hours: float
+
+    @classmethod
+    def of(cls, pace: Pace, waiting: int, machine_hours: float, now: float | None) -> PaceReport:
+        """Report a pace; `waiting` tasks have not ended, and `now` (s since 1970) is None where nothing runs."""
+        rate = pace.per_minute(now)
+        left = None if now is None or rate is None else 60 * max(waiting, 0) / rate
+        return cls(rate, left, machine_hours)
+
+    def texts(self) -> tuple[str, str, str]:
+        """Write them for a terminal; "" for what is not known."""
+        rate, left, hours = self.tasks_per_minute, self.left_seconds, self.machine_hours
+        return (
+            "" if rate is None else f"{rate:,.0f} a minute" if rate >= 10 else f"{rate:.2g} a minute",
+            "" if left is None else f"{duration(left)} left",
+            # Rounded up: what was used is never nothing
+            f"{math.ceil(hours * 1000) / 1000:,.4g} machine-hours" if hours else "",
+        )
 
 
 @dataclass(frozen=True)
@@ -26,6 +55,7 @@ class SweepStatus:
         running: names of the tasks that run now.
         failures: of the tasks that ended and are not done.
         jobs: on Batch, full names of those that are not known to have ended.
+        pace: of the last run; of one on Batch that no run waits for as far as it was gathered.
     """
 
     name: str
@@ -37,7 +67,8 @@ class SweepStatus:
     counts: Mapping[str, int]
     running: Sequence[str]
     failures: Sequence[TaskFailure]
-    jobs: Sequence[str] = ()
+    jobs: Sequence[str]
+    pace: PaceReport
 
     @classmethod
     def read(cls, out: OutFolder) -> SweepStatus:
@@ -49,6 +80,7 @@ class SweepStatus:
         if not runs:
             counts["waiting"] += counts.pop("running", 0)
         total = int(state.run["count"]) if state.run else 0
+        waiting = int(state.run.get("to_run", total)) - state.pace.tasks if state.run else 0
         return cls(
             name=state.name,
             sweep_id=state.sweep_id,
@@ -60,6 +92,7 @@ class SweepStatus:
             running=list(state.running) if runs else [],
             failures=_failures(out, state),
             jobs=[event["job"] for event in state.rounds.values()],
+            pace=PaceReport.of(state.pace, waiting, state.used_hours, time.time() if runs else None),
         )
 
     def document(self) -> dict[str, Any]:
@@ -75,6 +108,7 @@ class SweepStatus:
             "running": list(self.running),
             "failed": [asdict(failure) for failure in self.failures],
             "jobs": list(self.jobs),
+            **asdict(self.pace),
         }
 
 

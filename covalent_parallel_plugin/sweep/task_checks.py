@@ -59,7 +59,8 @@ def warnings(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
     used = {name for _, text in _texts(file) for name in Template.parse(text.text).names}
     used |= files.names_in_templates
     used |= {name for grid in file.grids if grid.task_name for name in Template.parse(grid.task_name.text).names}
-    is_all_used = file.flags or file.config
+    # What a function reads is not known
+    is_all_used = file.flags or file.config or files.preparation is not None
     unused: dict[str, Location] = {}
     for grid in () if is_all_used else file.grids:
         for axis in grid.axes:

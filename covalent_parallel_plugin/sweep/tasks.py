@@ -13,6 +13,7 @@ from .mistakes import Mistake
 from .name_checks import name_mistakes
 from .names import name_patterns
 from .placeholders import Template
+from .staging.preparation import Preparation
 from .staging.task_files import BroughtFile, TaskFiles
 from .sweep_file import SweepFile
 from .task_checks import template_mistakes, text_mistakes, warnings
@@ -133,11 +134,18 @@ class SweepTasks:
         file: the sweep's.
         pinned: the image and the versions of inputs that keys are computed with.
         files: what `files` brings, where that was found already.
+        preparation: what is called for each task once its files are there, where they were not found yet.
     """
 
-    def __init__(self, file: SweepFile, pinned: Pinned, files: TaskFiles | None = None):
+    def __init__(
+        self,
+        file: SweepFile,
+        pinned: Pinned,
+        files: TaskFiles | None = None,
+        preparation: Preparation | None = None,
+    ):
         self.file, self.pinned = file, pinned
-        self.files = TaskFiles.find(file) if files is None else files
+        self.files = TaskFiles.find(file, preparation) if files is None else files
         self._names = name_patterns(file.grids, file.name)
         self._command = [Template.parse(word.text) for word in file.command]
         self._entrypoint = None if file.entrypoint is None else [Template.parse(word.text) for word in file.entrypoint]
@@ -172,7 +180,7 @@ class SweepTasks:
         return mistakes, [] if mistakes else list(warnings(self.file, self.files))
 
     def lay_out(self, task: SweepTask, launch: Launch, folder: Path) -> tuple[BroughtFile, ...]:
-        """Write what the task needs into its folder, which is empty. Raises LayOutError, OSError."""
+        """Write what the task needs into its folder, which is empty. Raises LayOutError, PreparationError, OSError."""
         return self.files.lay_out(task.combination, launch.values, folder)
 
     def launch(self, task: SweepTask, paths: LocalPaths, *, sweep_id: str, count: int, attempt: int) -> Launch:

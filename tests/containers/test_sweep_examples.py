@@ -1,4 +1,4 @@
-"""The two examples of a sweep, each in containers of its own image, which has nothing of this package."""
+"""The examples of a sweep, each in containers of its own image, which has nothing of this package."""
 
 from __future__ import annotations
 
@@ -106,6 +106,20 @@ def test_pi_has_a_column_for_what_it_prints(built: Callable[[str], str], tmp_pat
         "task.index", "task.name", "iterations", "seed", "task.status", "task.exit", "task.signal", "task.seconds",
         "task.attempts", "task.peak_mb", "task.machine", "task.started", "task.ended", "task.folder", "pi_hat",
     ]  # fmt: skip
+
+
+COMBINATIONS = [(x, y) for x in (1, 2.5, -3) for y in (2, 10)]
+
+
+@pytest.mark.parametrize(("file", "name"), [("sweep.yaml", "calculator"), ("objects.yaml", "calculator-objects")])
+def test_the_calculators_results_are_columns(built: Callable[[str], str], tmp_path: Path, file: str, name: str) -> None:
+    text = (EXAMPLES / "calculator" / file).read_text()
+    (tmp_path / file).write_text(in_place_of(text, ("localhost/calculator:1", built("calculator"))))
+    ended = sweep("run", file, "--local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [(row["x"], row["y"], row["sum"], row["product"]) for row in rows(tmp_path / name)] == [
+        (x, y, x + y, x * y) for x, y in COMBINATIONS
+    ]
 
 
 def test_pixel_art_runs_again_what_failed_and_then_what_was_edited(art: Path, engine: str, tmp_path: Path) -> None:

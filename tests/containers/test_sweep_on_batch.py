@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import NFS_EXPORT
 from container_jobs import containers_of, volumes_of, waited
@@ -60,7 +62,11 @@ def written(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("example", "name", "change"),
-    [("pi", "pi", ("localhost/pi:1", "")), ("pixel_art", "art", ("localhost/art:1", "g: 10, i: {start: 1, stop: 10}"))],
+    [
+        ("pi", "pi", ("localhost/pi:1", "")),
+        ("pixel_art", "art", ("localhost/art:1", "g: 10, i: {start: 1, stop: 10}")),
+        ("calculator", "calculator", ("localhost/calculator:1", "")),
+    ],
 )
 def test_an_example_gives_the_same_table_here_and_on_batch(
     services: Emulator,
@@ -91,6 +97,52 @@ def test_an_example_gives_the_same_table_here_and_on_batch(
     stored = bucket_client.list_blobs("covalent", prefix=f"covalent-sweeps/{name}/")
     left = [blob.name for blob in stored]
     assert (ended.returncode, left) == (0, []), ended.stderr
+
+
+def test_the_calculator_reads_and_writes_objects_of_the_bucket(
+    services: Emulator, built: Callable[[str], str], home: Path
+) -> None:
+    text = (EXAMPLES / "calculator" / "objects.yaml").read_text()
+    (home / "sweep.yaml").write_text(in_place_of(text, ("localhost/calculator:1", built("calculator"))))
+    here = sweep("run", "sweep.yaml", "--local", "--out", "here", cwd=home)
+    there = sweep("run", "sweep.yaml", "--out", "there", *PLACE, cwd=home)
+    assert here.returncode == there.returncode == 0, here.stderr + there.stdout + there.stderr
+    assert same(home / "here") == same(home / "there") != []
+    # With --local the result is a file of the task's folder
+    assert (home / "here" / "x=1,y=2" / "files" / "result.json").exists()
+    assert not (home / "there" / "x=1,y=2" / "files" / "result.json").exists()
+    stored = storage.Client(project="local").list_blobs("covalent", prefix="covalent-sweeps/calculator-objects/")
+    assert sum(blob.name.endswith("/result.json") for blob in stored) == len(rows(home / "there")) == 6
+
+
+def test_what_waits_is_taken_back_and_what_runs_goes_on(
+    services: Emulator, built: Callable[[str], str], home: Path
+) -> None:
+    # The first task goes on until its `sleep`, of a length of its own, is ended
+    sleep = ["sleep", f"{random.randrange(10**6, 10**7)}"]
+    (home / "sweep.yaml").write_text(
+        f"name: drained\nimage: {built('pi')}\nentrypoint: [sh, -c]\n"
+        f"command: ['test {{i}} != 0 || {' '.join(sleep)}; echo on']\n"
+        "parameters: {i: {start: 0, stop: 3}}\nmax_parallel: 1\nretries: 0\n"
+        "resources: {vcpus: 1, memory: 64, poll_freq: 0.2}\n"
+    )
+    program = "from covalent_parallel_plugin.cli import main; main()"
+    words = [sys.executable, "-c", program, "sweep", "run", "sweep.yaml", *PLACE]
+    with subprocess.Popen(words, cwd=home, stdout=subprocess.PIPE, text=True) as client:
+        (process,) = waited(lambda: processes_of(sleep), bool)
+        ended = sweep("cancel", "drained", "--waiting", cwd=home)
+        process.kill()
+        out, _ = client.communicate(timeout=120)
+    assert (client.returncode, ended.returncode) == (1, 0), out + ended.stdout + ended.stderr
+    assert "stopped: cancel --waiting: nothing more was started: 1 done, 2 waiting" in out
+    assert [row["task.status"] for row in rows(home / "drained")] == ["done", "waiting", "waiting"]
+    ended = sweep("run", "sweep.yaml", *PLACE, cwd=home)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [row["task.status"] for row in rows(home / "drained")] == ["done"] * 3
+
+
+def processes_of(words: list[str]) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == words]
 
 
 def test_a_killed_client_goes_on_in_another_folder_and_nothing_delivered_runs_again(

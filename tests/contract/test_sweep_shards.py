@@ -12,8 +12,15 @@ from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.errors import MissingResourceError, OutcomeError
 from covalent_parallel_plugin.protocol.envelope import envelope_chunks, seal_envelope
 from covalent_parallel_plugin.protocol.sweep_identity import SHARD, SweepIdentity
-from covalent_parallel_plugin.protocol.sweep_objects import shard_name, sweep_folder
-from covalent_parallel_plugin.sweep.batch.shards import PART, ShardError, ShardTask, read_shards, write_shards
+from covalent_parallel_plugin.protocol.sweep_objects import drain_name, shard_name, shards_prefix, sweep_folder
+from covalent_parallel_plugin.sweep.batch.shards import (
+    PART,
+    ShardError,
+    ShardTask,
+    drain_round,
+    read_shards,
+    write_shards,
+)
 
 
 @pytest.fixture
@@ -80,6 +87,20 @@ def test_a_shard_that_is_gone_is_named(store: ObjectStore, identity: SweepIdenti
     store.delete(shard_name(identity.folder, 0, 1))
     with pytest.raises(MissingResourceError, match="shards/1 is gone"):
         list(read_shards(store, identity, 0, 5, 2))
+
+
+def test_tasks_that_are_taken_back_are_where_no_machine_finds_them_and_still_read(
+    store: ObjectStore, identity: SweepIdentity
+) -> None:
+    for number in (0, 1):
+        write_shards(store, identity, number, 2, some(5))
+    for _ in range(2):
+        drain_round(store, identity.folder, 0)
+    assert store.names(shards_prefix(identity.folder, 0)) == []
+    assert store.names(drain_name(identity.folder, 0)) == [drain_name(identity.folder, 0)]
+    assert len(store.names(shards_prefix(identity.folder, 1))) == 3
+    for number in (0, 1):
+        assert list(read_shards(store, identity, number, 5, 2)) == some(5)
 
 
 @pytest.mark.parametrize("total", [4, 6])

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import warm_python
+from image_commands import Command
 from registry_server import AMD64, Registry
 from shelf import Shelf
 
 from covalent_parallel_plugin.cli.image.versions import LABELS, versions_here
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def command(shelf: Shelf, tmp_path: Path) -> Command:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        code = "from covalent_parallel_plugin.cli import main; main(prog_name='covalent-parallel')"
-        variables = {"PATH": str(shelf.folder), "HOME": str(tmp_path), "COVALENT_CONFIG_DIR": str(tmp_path)}
-        return warm_python.run(code, "image", *words, environment={**os.environ, **variables}, folder=tmp_path)
-
-    return run
 
 
 def fitting(registry: Registry, **changes: str) -> str:

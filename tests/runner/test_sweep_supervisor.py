@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 from ended_process import TASK_SECONDS, Ended, ended
-from sweep_rounds import SweepRound, bucket_at
+from sweep_rounds import BUCKET, SweepRound, bucket_at
 
 from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.containers.container import StartFailed
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.protocol import exit_codes, sweep_objects
+from covalent_parallel_plugin.runner.bucket_http import BucketClient
+from covalent_parallel_plugin.runner.sweep.drain_watch import LOOK_SECONDS, DrainWatch
 from covalent_parallel_plugin.runner.sweep.image_user import ImageUser, find_user
+from covalent_parallel_plugin.runner.sweep.machine import JobEnvironment
 from covalent_parallel_plugin.runner.sweep.outputs_link import link_outputs
 
 STARTING = """
@@ -133,6 +136,35 @@ def test_sigterm_ends_the_program_and_delivers_what_there_is(make_machine: MakeM
     (attempt,) = machine.staged.attempts()
     assert (attempt.status, attempt.stdout, attempt.files) == ("lost", b"begun\ntold\n", {"half": b"half\n"})
     assert not any(machine.staged.has_outcome(index) for index in range(2))
+
+
+def test_of_a_drained_round_nothing_more_is_begun(make_machine: MakeMachine, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    machine = make_machine(
+        shell(f"echo 0 >> {ran}; while ! test -e {ran}.go; do sleep 0.05; done"), shell(f"echo 1 >> {ran}")
+    )
+    process = machine.start("supervisor")
+    wait_for(ran)
+    machine.staged.drain()
+    Path(f"{ran}.go").touch()
+    assert ended(process).status == exit_codes.EXIT_DELIVERED
+    drained = machine.run(BATCH_TASK_INDEX="1")
+    assert drained.status == exit_codes.EXIT_DELIVERED and "cancel --waiting" in drained.stderr
+    assert [machine.staged.has_outcome(index) for index in range(2)] == [True, False]
+    assert ran.read_text().split() == ["0"]
+
+
+def test_between_tasks_of_a_bundle_the_bucket_is_asked_now_and_then(make_machine: MakeMachine) -> None:
+    machine = make_machine(shell("true"))
+    staged, bucket = machine.staged, BucketClient(BUCKET, machine.services["STORAGE_EMULATOR_HOST"])
+    job = JobEnvironment(BUCKET, staged.identity, staged.round, 0, 0)
+    now = [100.0]
+    watch = DrainWatch(bucket, job, lambda: now[0])
+    staged.drain()
+    assert not watch.has_come()
+    now[0] += LOOK_SECONDS
+    assert watch.has_come()
+    bucket.close()
 
 
 def test_the_program_sees_no_key_and_none_of_the_jobs_variables(make_machine: MakeMachine) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.api_core.exceptions import PreconditionFailed
+from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud import (
     batch_v1,  # type: ignore[attr-defined]  # the package has no types
 )
@@ -30,7 +30,7 @@ from covalent_parallel_plugin.protocol.envelope import envelope_chunks, read_hea
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_RETRY_EXCEPTION, EXIT_TERMINATED
 from covalent_parallel_plugin.protocol.sweep_identity import ATTEMPT, OUTCOME, SweepIdentity
 from covalent_parallel_plugin.protocol.sweep_machine import PREPARE_MODULE
-from covalent_parallel_plugin.protocol.sweep_objects import setup_name, shard_name
+from covalent_parallel_plugin.protocol.sweep_objects import drain_name, setup_name, shard_name
 from covalent_parallel_plugin.protocol.sweep_row import row_metadata
 
 KILLED = 137
@@ -213,7 +213,11 @@ class _Supervisor:
     def _run_task(self, setup: Mapping[str, Any], position: int) -> int:
         identity = self._identity
         shard, place = divmod(position, setup["shard_size"])
-        found = io.BytesIO(self._bucket.blob(shard_name(identity.folder, self._round, shard)).download_as_bytes())
+        try:
+            found = io.BytesIO(self._bucket.blob(shard_name(identity.folder, self._round, shard)).download_as_bytes())
+        except NotFound:
+            assert self._bucket.blob(drain_name(identity.folder, self._round)).exists()
+            return 0
         envelope = read_header(found, identity.key, identity.shard_binding(self._round, shard))
         task = json.loads(read_part(found, envelope, "tasks"))[place]
         # As the supervisor does: an earlier attempt may have delivered before its machine was taken away

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from batch_sweeps import Answer, FakeMachines, by_value, on_emulator, write_file
 from google.cloud import storage  # type: ignore[attr-defined]  # the package has no types
+from pyarrow import parquet
 from sweep_command import SweepCommand
 
 from covalent_parallel_plugin.emulator import Emulator
@@ -97,6 +98,10 @@ def test_a_detached_run_goes_on_and_is_looked_at_and_gathered(tmp_path: Path, on
     assert "on Batch     0 of 6 done" in sweep("list").stdout
     sweep.wait_for(lambda: machines.delivered.total() == 2, "delivery")
     assert "art: 2 done, 4 waiting" in (gathered := sweep("gather", "art").stdout)
+    shown = json.loads(sweep("status", "art", "--json").stdout)
+    assert shown["tasks_per_minute"] > 0
+    # As many more as are not known here may have ended
+    assert shown["left_seconds"] is None
     assert "has not ended" in gathered
     assert sweep("logs", "art", "x=1").stdout == "x is 1\n"
     assert "has ended, as far as is known here" in sweep("logs", "art", "x=5", status=2).stderr
@@ -112,7 +117,7 @@ def test_a_detached_run_goes_on_and_is_looked_at_and_gathered(tmp_path: Path, on
 
 
 def test_a_sweep_of_another_machine_is_found_by_its_name(tmp_path: Path, on_machines: Start) -> None:
-    machines = on_machines(by_value({"4": Answer(exit=3, stdout="no\n")}))
+    machines = on_machines(by_value({"4": Answer(exit=3, stdout="no\n", seconds=0.01)}))
     made(tmp_path / "a")("run", "art.yaml", "--detach")
     machines.wait_for_jobs()
     (tmp_path / "b").mkdir()
@@ -120,7 +125,13 @@ def test_a_sweep_of_another_machine_is_found_by_its_name(tmp_path: Path, on_mach
     assert "give --project-id" in other("status", "art", status=2).stderr
     shown = json.loads(other("status", "art", "--json", *PLACE).stdout)
     assert (shown["state"], shown["tasks"], shown["counts"]) == ("not done", 6, {"done": 5, "failed": 1})
-    assert "art: 5 done, 1 failed" in other("gather", "art", *PLACE).stdout
+    assert shown["tasks_per_minute"] > 0 and shown["machine_hours"] > 0 and shown["left_seconds"] is None
+    told = other("gather", "art", *PLACE, "--out", "art", "--out", "art.parquet").stdout
+    assert "art: 5 done, 1 failed" in told and "art/results.csv art.parquet" in told
+    assert parquet.read_table(tmp_path / "b" / "art.parquet").column("result.x").to_pylist() == [0, 1, 2, 3, None, 5]
+    best = json.loads(other("best", "--by", "result.x", "--max", "-n", "2", "--json").stdout)
+    assert [row["task.name"] for row in best] == ["x=5", "x=3"]
+    assert other("best", "--by", "x", "-n", "1").stdout == "task.name  x\nx=0        0\n"
     rows = table(tmp_path / "b" / "art")
     assert rows == [*DONE[:4], ("x=4", "4", "failed", ""), DONE[5]]
     assert other("logs", "art", "x=4").stdout == "no\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from batch_sweeps import FakeMachines, by_value
 from google.cloud import batch_v1
 from registry_server import AMD64, Registry, running_registry
@@ -15,6 +16,7 @@ from sweep_command import SweepCommand
 
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.emulator.project.resources import ProjectResources
+from covalent_parallel_plugin.sweep.batch.planned_job import machines_of
 
 FILE = """\
 image: {image}
@@ -52,6 +54,39 @@ def test_the_plan_shows_the_commands_of_batch_and_what_would_share_machines(swee
         ("--local",),
     ):
         assert "share machines" not in sweep("plan", "art.yaml", *words).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ((), "64 tasks at a time on 64 machines: 128 vCPUs"),
+        (("--set", "resources.vcpus=0.5"), "64 tasks at a time on 64 machines: 32 vCPUs"),
+        (("--first", "10"), "10 tasks at a time on 10 machines: 20 vCPUs"),
+        (("--only", "i=3"), "1 task on 1 machine: 2 vCPUs"),
+        (("--set", "bundle=320"), "2 tasks at a time on 2 machines: 4 vCPUs"),
+        (("--set", "resources.machine_type=e2-standard-16"), "64 tasks at a time on 8 machines: 128 vCPUs"),
+        (
+            ("--set", "resources.machine_type=e2-standard-16", "--set", "tasks_per_machine=4"),
+            "on 16 machines: 256 vCPUs",
+        ),
+        (("--set", "resources.gpu_type=nvidia-tesla-t4", "--set", "resources.gpu_count=2"), "128 vCPUs, 128 GPUs"),
+        (("--set", "resources.machine_type=g2-standard-24"), "64 machines: 1,536 vCPUs, 128 GPUs"),
+    ],
+)
+def test_the_plan_says_what_it_wants_at_a_time(sweep: SweepCommand, words: tuple[str, ...], wanted: str) -> None:
+    sweep.write(FILE.format(image="r.example/pi:1") + RESOURCES + "max_parallel: 64\n")
+    (line,) = [line for line in sweep("plan", "art.yaml", *words).stdout.splitlines() if line.startswith("wants ")]
+    assert line.endswith(wanted)
+
+
+def test_what_is_wanted_is_what_the_job_asks_for(sweep: SweepCommand) -> None:
+    sweep.write(FILE.format(image="r.example/pi:1") + RESOURCES)
+    for words in ((), ("--set", "resources.machine_type=e2-standard-16"), ("--set", "bundle=7")):
+        planned = yaml.safe_load(sweep("plan", "art.yaml", "--format", "yaml", *words).stdout)
+        job = batch_v1.Job.from_json(sweep("plan", "art.yaml", "--format", "json", *words).stdout)
+        wanted = planned["wanted"]
+        assert wanted["machines"] == machines_of(job) and wanted["tasks"] == job.task_groups[0].parallelism
+    assert json.loads(sweep("plan", "art.yaml", "--format", "json", "--local").stdout)["wanted"] is None
 
 
 def test_json_is_the_bare_job(sweep: SweepCommand) -> None:

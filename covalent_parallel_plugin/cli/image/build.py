@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
-from ...cloud.registry.image_reference import ImageReference, parse_reference
+from ...cloud.registry.image_reference import parse_reference
 from ...containers.engine import names_of
 from ...errors import ParallelError
 from .build_context import write_context
+from .build_failures import OWN_REMEDIES, REPOSITORY, explain_failure
 from .external_programs import CLOUD_BUILD, ProgramResult, Programs
 from .versions import Versions
 
 PLATFORM = "linux/amd64"
 """Batch's machines."""
-REPOSITORY = "covalent"
-"""In Artifact Registry, as assets/infra names it by default."""
 NAME = "covalent-parallel"
 """The image's own."""
 LIMIT_SECONDS = 3600.0
@@ -32,20 +32,33 @@ class BuildError(ParallelError):
     """The image was not built or not pushed; the text says why and what to do."""
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """What to build: `requirements` is the file's text; `engine_arguments` go to the engine's build command."""
+@dataclass(frozen=True, kw_only=True)
+class ImageTarget:
+    """What an image is called, for which machines and where it is built, and whether it is pushed.
+
+    `engine_arguments` go to the engine's build command.
+    """
 
     tag: str
-    base: str
-    python: str
     platform: str = PLATFORM
-    requirements: str = ""
     push: bool = False
-    pip_conf: str = ""
     engine_arguments: tuple[str, ...] = ()
     project: str = ""
     region: str = ""
+    # What else than --tag may name a registry
+    registry_hint: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions(ImageTarget):
+    """What to build from this package's own Dockerfile: `requirements` is the file's text."""
+
+    registry_hint: ClassVar[str] = ", or give --project and --region for it"
+
+    base: str
+    python: str
+    requirements: str = ""
+    pip_conf: str = ""
 
 
 def default_tag(versions: Versions, project: str, region: str) -> str:
@@ -55,31 +68,50 @@ def default_tag(versions: Versions, project: str, region: str) -> str:
 
 
 def check(options: BuildOptions, engine: str) -> None:
-    """Refuse what could only fail later. Raises BuildError with the remedy."""
+    """Refuse what could only fail later. Raises BuildError with the remedies."""
+    raise_mistakes([*_own_mistakes(options, engine), *target_mistakes(options, engine)])
+
+
+def raise_mistakes(mistakes: Sequence[str]) -> None:
+    """Raise BuildError with all mistakes, if there are any."""
+    if mistakes:
+        raise BuildError("\n".join(mistakes))
+
+
+def _own_mistakes(options: BuildOptions, engine: str) -> Iterator[str]:
     if not _PYTHON.fullmatch(options.python):
-        raise BuildError(f"--python {options.python} is no minor version of Python: write one such as 3.11")
-    if not _PLATFORM.fullmatch(options.platform):
-        raise BuildError(f"--platform {options.platform} is no platform: write {PLATFORM}, which Batch's machines are")
-    tag = _reference("--tag", options.tag)
-    _reference("--base", options.base)
-    if tag.digest:
-        raise BuildError(f"--tag {options.tag} has a digest, which only comes from building: leave @sha256:… out")
-    if options.push and engine != CLOUD_BUILD and (tag.path.startswith("library/") or tag.host == "localhost"):
-        raise BuildError(
-            f"--tag {options.tag} names no registry to push to: use one such as"
-            f" REGION-docker.pkg.dev/PROJECT/{REPOSITORY}/{NAME}:TAG, or give --project and --region for it"
-        )
+        yield f"--python {options.python} is no minor version of Python: write one such as 3.11"
+    try:
+        parse_reference(options.base)
+    except ValueError as error:
+        yield f"--base: {error}"
     if options.pip_conf and not Path(options.pip_conf).is_file():
-        raise BuildError(f"--pip-conf {options.pip_conf} is no file")
-    if engine == CLOUD_BUILD:
-        if not options.project:
-            raise BuildError(f"--engine {CLOUD_BUILD} needs --project, the project that builds and keeps the image")
-        if not tag.is_google:
-            raise BuildError(
-                f"--tag {options.tag}: Cloud Build pushes to Google's registries, *-docker.pkg.dev or gcr.io"
-            )
-        if options.pip_conf:
-            raise BuildError(f"--pip-conf is for docker and podman; {CLOUD_BUILD} has no access to this machine's file")
+        yield f"--pip-conf {options.pip_conf} is no file"
+    elif options.pip_conf and engine == CLOUD_BUILD:
+        yield f"--pip-conf is for docker and podman; {CLOUD_BUILD} has no access to this machine's file"
+
+
+def target_mistakes(target: ImageTarget, engine: str) -> Iterator[str]:
+    """Yield what is wrong with an image's name, platform and place, whatever it is built from."""
+    if not _PLATFORM.fullmatch(target.platform):
+        yield f"--platform {target.platform} is no platform: write {PLATFORM}, which Batch's machines are"
+    is_cloud = engine == CLOUD_BUILD
+    if is_cloud and not target.project:
+        yield f"--engine {CLOUD_BUILD} needs --project, the project that builds and keeps the image"
+    try:
+        tag = parse_reference(target.tag)
+    except ValueError as error:
+        yield f"--tag: {error}"
+        return
+    if tag.digest:
+        yield f"--tag {target.tag} has a digest, which only comes from building: leave @sha256:… out"
+    if is_cloud and not tag.is_google:
+        yield f"--tag {target.tag}: Cloud Build pushes to Google's registries, *-docker.pkg.dev or gcr.io"
+    if target.push and not is_cloud and (tag.path.startswith("library/") or tag.host == "localhost"):
+        yield (
+            f"--tag {target.tag} names no registry to push to: use one such as"
+            f" REGION-docker.pkg.dev/PROJECT/{REPOSITORY}/{NAME}:TAG{target.registry_hint}"
+        )
 
 
 def arguments(options: BuildOptions, versions: Versions, created: str) -> dict[str, str]:
@@ -102,8 +134,7 @@ def commands(
     if engine == CLOUD_BUILD:
         values = {**given, "PLATFORM": options.platform, "TAG": options.tag}
         substitutions = ",".join(f"_{name}={value}" for name, value in values.items())
-        places = [f"--project={options.project}", *([f"--region={options.region}"] if options.region else [])]
-        submit = ("gcloud", "builds", "submit", context, f"--config={context}/cloudbuild.yaml", *places)
+        submit = submit_command(options, context, f"{context}/cloudbuild.yaml")
         return [(*submit, f"--substitutions={substitutions}", *options.engine_arguments)]
     build = [engine, "build", f"--platform={options.platform}", f"--tag={options.tag}"]
     build += [f"--build-arg={name}={value}" for name, value in given.items()]
@@ -111,6 +142,12 @@ def commands(
         build.append(f"--secret=id=pip.conf,src={options.pip_conf}")
     made = [(*build, *options.engine_arguments, context)]
     return [*made, (engine, "push", options.tag)] if options.push else made
+
+
+def submit_command(target: ImageTarget, context: str, config: str) -> tuple[str, ...]:
+    """Return the command that has Cloud Build build a folder as a file of its own says."""
+    places = [f"--project={target.project}", *([f"--region={target.region}"] if target.region else [])]
+    return ("gcloud", "builds", "submit", context, f"--config={config}", *places)
 
 
 def build(
@@ -129,11 +166,32 @@ def build(
     options = replace(options, base=_name_here(options.base, engine, programs))
     with tempfile.TemporaryDirectory(prefix="covalent-parallel-image-") as folder:
         write_context(Path(folder), options.requirements)
-        for command in commands(engine, options, versions, folder, created):
-            tell("$ " + " ".join(command[:2]))
-            ended = programs.show(command, LIMIT_SECONDS, tell)
-            if ended.status != 0:
-                raise BuildError(diagnosis(command, ended, options))
+        run_all(
+            commands(engine, options, versions, folder, created),
+            programs,
+            tell,
+            lambda command, ended: diagnosis(command, ended, options),
+        )
+
+
+def run_all(
+    commands: Sequence[tuple[str, ...]],
+    programs: Programs,
+    tell: Callable[[str], None],
+    diagnose: Callable[[Sequence[str], ProgramResult], str],
+) -> ProgramResult:
+    """Run commands one after the other, and return how the last one ended.
+
+    Raises:
+        BuildError: a command failed; `diagnose` says why.
+    """
+    ended = ProgramResult(0, "", "")
+    for command in commands:
+        tell("$ " + " ".join(command[:2]))
+        ended = programs.show(command, LIMIT_SECONDS, tell)
+        if ended.status != 0:
+            raise BuildError(diagnose(command, ended))
+    return ended
 
 
 def _name_here(base: str, engine: str, programs: Programs) -> str:
@@ -147,64 +205,8 @@ def _name_here(base: str, engine: str, programs: Programs) -> str:
 
 def diagnosis(command: Sequence[str], ended: ProgramResult, options: BuildOptions) -> str:
     """Why a command failed, as far as its last lines tell, and what to do."""
-    step = " ".join(command[:2])
     # docker puts a step and a time before each line
     own = re.findall(r"^(?:#\d+ [\d.]+ )?covalent-parallel: (.+)$", ended.said, re.MULTILINE)
     if own:
         return f"{own[-1]}: choose another --base or --python"
-    said = ended.said.lower()
-    last = next((line for line in reversed(ended.said.splitlines()) if line.strip()), "it said nothing").strip()
-    for pattern, remedy in _REMEDIES:
-        if re.search(pattern, said):
-            return f"{step} failed: {last}\n{remedy.format(**_places(command, options))}"
-    return f"{step} ended with status {ended.status}: {last}"
-
-
-def _places(command: Sequence[str], options: BuildOptions) -> dict[str, str]:
-    tag = parse_reference(options.tag)
-    login = f"{command[0]} login {tag.host}"
-    if tag.is_google:
-        login = f"gcloud auth configure-docker {tag.host}"
-        if command[0] == "podman":
-            login = f"gcloud auth print-access-token | podman login -u oauth2accesstoken --password-stdin {tag.host}"
-    return {"login": login, "host": tag.host, "base": options.base, "tag": options.tag, "repository": REPOSITORY}
-
-
-_REMEDIES = (
-    (r"cannot connect to the docker daemon|is the docker daemon running", "Start Docker and try again."),
-    (
-        r"no matching distribution found|could not find a version",
-        "A package has no version for this Python: change --requirements or --python.",
-    ),
-    (
-        r"resolutionimpossible|conflicting dependencies",
-        "The packages of --requirements exclude one another, or this environment's Covalent or cloudpickle.",
-    ),
-    (
-        r"repository .{0,200}not found|name_unknown|name unknown",
-        "The repository does not exist: `covalent-parallel deploy up` makes one, or `gcloud artifacts repositories"
-        " create {repository} --repository-format=docker --location=REGION --project=PROJECT`.",
-    ),
-    (
-        r"denied|unauthorized|authentication required|forbidden|insufficient_scope|no basic auth",
-        "The registry {host} did not let this user in: {login}; the account needs roles/artifactregistry.writer there.",
-    ),
-    (
-        r"manifest unknown|manifest for .{0,200}not found|not found: manifest|initializing source",
-        "The base image {base} cannot be had: check --base.",
-    ),
-    (r"no space left on device", "The disk is full: the engine's `system prune` frees what it does not use."),
-    (
-        r"temporary failure in name resolution|no such host|network is unreachable|i/o timeout|connection refused"
-        r"|newconnectionerror|failed to establish a new connection",
-        "The build cannot reach the network: --engine-arg=--network=host may help, or --pip-conf for another index.",
-    ),
-)
-"""What the last lines of docker, podman, gcloud and pip contain, in lower case -> what to do about it."""
-
-
-def _reference(option: str, text: str) -> ImageReference:
-    try:
-        return parse_reference(text)
-    except ValueError as error:
-        raise BuildError(f"{option}: {error}") from error
+    return explain_failure(command, ended, ended.said, OWN_REMEDIES, options.tag, base=options.base)

@@ -19,7 +19,8 @@ class SweepGroup(LazyGroup):
     """The commands of a sweep; mistakes of any kind end with one status, and with no traceback."""
 
     rows = {  # noqa: RUF012  # click's classes are configured so
-        "cancel": (".cancel:cancel", "End a run, and wait until it has."),
+        "best": (".best:best", "Show the tasks with the least or greatest value in a column of the table."),
+        "cancel": (".cancel:cancel", "End a run, or what waits of it."),
         "clean": (".clean:clean", "List, and with --yes remove, what sweeps have left."),
         "gather": (".gather:gather", "Bring what a sweep on Batch has delivered, and write its tables anew."),
         "list": (".list:list_sweeps", "List all sweeps of this user."),

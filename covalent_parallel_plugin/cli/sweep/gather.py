@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from covalent_parallel_plugin.errors import ParallelError
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
 from covalent_parallel_plugin.sweep.records.journal import State, is_held, open_event, round_event
 from covalent_parallel_plugin.sweep.records.out_folder import COPY, OutFolder
+from covalent_parallel_plugin.sweep.records.parquet import require_pyarrow, write_parquet
 from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex, UnknownSweepError
 from covalent_parallel_plugin.sweep.records.table import CSV_FILE, parameter_names, write_tables
+from covalent_parallel_plugin.sweep.stored_records import stored_records
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.sweep.batch.gathered_sweep import SweepGathering
@@ -26,26 +28,51 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sweep", required=False, metavar=NAME_OR_FOLDER)
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="For a sweep of another machine; else ./NAME."
+    "--out",
+    "outs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="DIR|FILE.parquet",
+    help="A folder, for a sweep of another machine; else ./NAME. FILE.parquet: the table as Parquet, too.",
 )
 @place_options
-def gather(sweep: str | None, out: Path | None, place: Mapping[str, str | None]) -> None:
+def gather(sweep: str | None, outs: tuple[Path, ...], place: Mapping[str, str | None]) -> None:
     """Write results.csv and results.json anew, of a sweep that runs, too.
 
     Of a sweep on Batch it first brings what tasks have delivered. One that was run on another machine is found on
     Batch by its name, and gathered into a folder here.
     """
+    out, tables = _sorted_outs(outs)
     try:
         found = find_sweep(sweep)
     except UnknownSweepError as unknown:
         found = _gather_elsewhere(find_elsewhere(sweep, place, unknown), out)
     else:
         _gather_here(found)
+    for table in tables:
+        write_parquet(table, stored_records(found, os.environ))
     state = State.read(found.journal_path)
     counts = ", ".join(f"{count} {status}" for status, count in state.counts().items() if count)
-    click.echo(f"{state.name}: {counts or 'no tasks'}; {found.path / CSV_FILE}")
+    click.echo(f"{state.name}: {counts or 'no tasks'}; {' '.join(map(str, (found.path / CSV_FILE, *tables)))}")
     if state.rounds and not is_held(found.journal_path):
         click.echo("More comes: its job on Batch has not ended")
+
+
+def _sorted_outs(outs: Sequence[Path]) -> tuple[Path | None, list[Path]]:
+    """Return the folder among them, None without one, and the tables. Raises UsageError, ParallelError."""
+    tables = [path for path in outs if path.suffix.lower() == ".parquet"]
+    folders = [path for path in outs if path not in tables]
+    wrong = [f"--out {path} is a folder: name a file" for path in tables if path.is_dir()]
+    wrong += [f"--out {path}: there is no folder {path.parent}: make it" for path in tables if not path.parent.is_dir()]
+    wrong += [f"--out {path} is a file: name a folder, or FILE.parquet" for path in folders if path.is_file()]
+    if len(folders) > 1:
+        wrong.append(f"--out names {len(folders)} folders, {' and '.join(map(str, folders))}: give one")
+    if wrong:
+        raise click.UsageError("\n".join(wrong))
+    if tables:
+        # Before anything is brought
+        require_pyarrow()
+    return (folders[0] if folders else None), tables
 
 
 def _gather_here(out: OutFolder) -> None:

@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,10 @@ from covalent_parallel_plugin.programs.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.display.interruption import Interruption, discard_output
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
+from covalent_parallel_plugin.sweep.display.run_summary import run_summary
 from covalent_parallel_plugin.sweep.local.run import RunEnd
 from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, OpenedSweep, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest, reason_lines
-from covalent_parallel_plugin.sweep.records.table import CSV_FILE
 from covalent_parallel_plugin.sweep.run_base import RunOutcome
 from covalent_parallel_plugin.sweep.run_sweep import SweepRun
 
@@ -38,6 +40,7 @@ ASKED_HOURS = 10
 @file_options
 @click.option("--keep-image", is_flag=True, help="Stay with the image of the last run, wherever its tag has moved.")
 @click.option("--follow", is_flag=True, help="Print every line of output after its task's name.")
+@click.option("-v", "--verbose", is_flag=True, help="Lines with each task's folder, or each job's addresses; no table.")
 @click.option("--yes", is_flag=True, help="Do not ask before what is done runs again, or before many machine-hours.")
 @click.option("--detach", is_flag=True, help="On Batch: end as soon as the tasks are submitted.")
 @click.option("--no-download", is_flag=True, help="On Batch: leave outputs in the bucket, for `gather`.")
@@ -51,6 +54,7 @@ def run(
     is_local: bool,
     keep_image: bool,
     follow: bool,
+    verbose: bool,
     yes: bool,
     detach: bool,
     no_download: bool,
@@ -77,11 +81,11 @@ def run(
             _announce(sweep, yes)
             if warning := sweep.begin():
                 click.echo(f"warning: {warning}", err=True)
-            outcome, end = _run(sweep, opened, follow, detach)
+            outcome, end = _run(sweep, opened, Shown(follow, verbose), detach)
     except OSError as error:
         remedy = FULL_REMEDY if is_full(error) else ""
         raise click.ClickException(f"{error.filename or opened.out.path}: {error.strerror or error}{remedy}") from error
-    _print(_summary(outcome, sweep, opened, end.detached))
+    _print(run_summary(outcome, sweep.state, opened.out.path, end.detached))
     if outcome.is_interrupted:
         sys.exit(INTERRUPTED_STATUS)
     is_left = end.detached and not end.stopped
@@ -137,13 +141,21 @@ def _announce(sweep: SweepRun | BatchSweepRun, yes: bool) -> None:
         raise click.ClickException("nothing was started")
 
 
-def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, follow: bool, detach: bool) -> tuple[RunOutcome, RunEnd]:
+@dataclass(frozen=True)
+class Shown:
+    """What of a run is shown: each line of output, and each task's folder or job's addresses."""
+
+    follow: bool
+    verbose: bool
+
+
+def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, shown: Shown, detach: bool) -> tuple[RunOutcome, RunEnd]:
     if not sweep.plan.to_run:
         return sweep.finish(False, ""), RunEnd(False, "")
     progress = RunProgress(opened.file.name, sweep.plan.to_run, sweep.plan.done, opened.out.task_folder)
     asks = is_terminal()
     interruption = Interruption(asks)
-    with interruption, _shown(progress, interruption, asks and not follow, follow) as observer:
+    with interruption, _observer(progress, interruption, asks, shown, isinstance(sweep, SweepRun)) as observer:
         if isinstance(sweep, SweepRun):
             local_run = sweep.local_run(observer)
             interruption.cancel = local_run.cancel
@@ -152,6 +164,8 @@ def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, follow: bool, det
             runner = sweep.runner(observer)
             interruption.cancel, interruption.detach = runner.cancel, runner.detach
             progress.elsewhere = lambda: runner.running
+            if shown.verbose:
+                runner.on_round = partial(_print_round, sweep, interruption)
             if detach:
                 runner.detach()
             end = runner.run()
@@ -159,8 +173,10 @@ def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, follow: bool, det
 
 
 @contextlib.contextmanager
-def _shown(progress: RunProgress, interruption: Interruption, is_live: bool, follow: bool) -> Iterator[RunObserver]:
-    if is_live:
+def _observer(
+    progress: RunProgress, interruption: Interruption, is_live: bool, shown: Shown, is_local: bool
+) -> Iterator[RunObserver]:
+    if is_live and not shown.follow and not shown.verbose:
         from rich.console import Console
 
         from covalent_parallel_plugin.sweep.display.live_table import LiveTable
@@ -168,20 +184,15 @@ def _shown(progress: RunProgress, interruption: Interruption, is_live: bool, fol
         with LiveTable(progress, interruption, Console(highlight=False)) as table:
             yield table
     else:
-        yield (FollowedOutput if follow else PlainLines)(progress, interruption, click.echo)
+        lines = FollowedOutput if shown.follow else PlainLines
+        # A task on Batch is reported when it has ended
+        yield lines(progress, interruption, click.echo, shown.verbose and is_local)
 
 
-def _summary(outcome: RunOutcome, sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, is_detached: bool) -> str:
-    counts = sweep.state.counts()
-    shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    name = opened.file.name
-    told = f"{shown or 'no tasks'}; {opened.out.path / CSV_FILE}"
-    if outcome.is_interrupted:
-        return f"{name}: interrupted: {told}"
-    if "\n" in outcome.stopped:
-        return f"{name}: stopped: {outcome.stopped}\n{name}: {told}"
-    why = f"stopped: {outcome.stopped}: " if outcome.stopped else "detached: " if is_detached else ""
-    return f"{name}: {why}{told}"
+def _print_round(sweep: BatchSweepRun, interruption: Interruption, number: int, job_name: str) -> None:
+    with interruption.showing():
+        for line in sweep.round_lines(number, job_name):
+            click.echo(line)
 
 
 def _detached_lines(out: Path) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +16,9 @@ from covalent_parallel_plugin.cli.sweep.elsewhere import SweepElsewhere, find_el
 from covalent_parallel_plugin.errors import ParallelError
 from covalent_parallel_plugin.sweep.records.journal import State
 from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
+from covalent_parallel_plugin.sweep.records.pace import Pace
 from covalent_parallel_plugin.sweep.records.sweeps_index import UnknownSweepError
-from covalent_parallel_plugin.sweep.sweep_status import SweepStatus
+from covalent_parallel_plugin.sweep.sweep_status import PaceReport, SweepStatus
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.sweep.batch.waiting_jobs import WaitingJob
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 SHOWN_FAILURES = 20
 # Its jobs have, and what they delivered is not all here
 ENDED_ON_BATCH = "ended on Batch"
+PACE = tuple(field.name for field in fields(PaceReport))
 
 
 @click.command()
@@ -30,7 +34,7 @@ ENDED_ON_BATCH = "ended on Batch"
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every failure.")
 @place_options
 def status(sweep: str | None, as_json: bool, place: Mapping[str, str | None]) -> None:
-    """Show how far a sweep is, what runs and what failed.
+    """Show how far a sweep is, how fast, what runs and what failed.
 
     Of one on Batch that no run waits for, Batch is asked; so it is of one that was run on another machine.
     """
@@ -79,11 +83,17 @@ def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
     settings, identity = sweep.settings, sweep.found.identity
     store = ObjectStore.shared(settings.project_id, settings.bucket_name)
     statuses: dict[int, str] = {}
-    count = 0
+    count, seconds, pace = 0, 0.0, Pace()
     for job in sweep.found.jobs:
         setup = find_setup(store, identity, job.round)
         count = max(count, setup["sweep"]["count"] if setup else 0)
-        statuses |= {row.index: row.end.status for row in RowReader(store, identity, job.round).read()}
+        # Of the last round: between rounds nothing ran
+        pace = Pace()
+        for row in RowReader(store, identity, job.round).read():
+            statuses[row.index] = row.end.status
+            seconds += row.end.seconds
+            if row.end.status != "cancelled":
+                pace.add(row.end.started, row.end.ended)
     counts = Counter(statuses.values())
     counts["waiting"] = max(count - counts.total(), 0)
     runs = any(not job.status.is_terminal for job in sweep.found.jobs)
@@ -100,6 +110,7 @@ def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
         "running": [],
         "failed": [],
         "jobs": [str(WaitingJob(job.status.name, job.status)) for job in sweep.found.jobs],
+        **asdict(PaceReport.of(pace, counts["waiting"], seconds / 3600, time.time() if runs else None)),
     }
 
 
@@ -109,6 +120,8 @@ def _print(document: dict[str, Any]) -> None:
     click.echo(f"folder   {document['folder']}")
     counts = ", ".join(f"{count} {name}" for name, count in document["counts"].items())
     click.echo(f"tasks    {document['tasks']}: {counts}")
+    if pace := ", ".join(filter(None, PaceReport(**{name: document[name] for name in PACE}).texts())):
+        click.echo(f"pace     {pace}")
     for job in document["jobs"]:
         click.echo(f"job      {job}")
     if document["running"]:

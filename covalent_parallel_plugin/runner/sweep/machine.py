@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -151,8 +151,12 @@ def fetch_setup(bucket: BucketClient, job: JobEnvironment) -> Json:
     return document
 
 
-def fetch_tasks(bucket: BucketClient, job: JobEnvironment, setup: SweepSetup) -> list[Json]:
-    """Return the combinations that this task of the job runs, in order.
+def fetch_tasks(
+    bucket: BucketClient, job: JobEnvironment, setup: SweepSetup, is_drained: Callable[[], bool]
+) -> list[Json]:
+    """Return the combinations that this task of the job runs, in order; none if they were taken back.
+
+    `is_drained` is asked where they are not in the bucket, and else costs no request.
 
     Raises:
         BucketError: they cannot be read. WireError: they are not those that were sealed.
@@ -161,7 +165,11 @@ def fetch_tasks(bucket: BucketClient, job: JobEnvironment, setup: SweepSetup) ->
     last = min(first + setup.bundle, setup.total)
     shard = first // setup.shard_size
     stream = BytesIO()
-    bucket.get(sweep_objects.shard_name(job.sweep.folder, job.round, shard), stream)
+    name = sweep_objects.shard_name(job.sweep.folder, job.round, shard)
+    if not bucket.get(name, stream, is_expected=False):
+        if is_drained():
+            return []
+        bucket.get(name, stream)
     envelope = read_header(stream, job.sweep.key, job.sweep.shard_binding(job.round, shard))
     if envelope.header.get("kind") != SHARD:
         raise WireError("it is no shard of a sweep's tasks")

@@ -10,6 +10,7 @@ import os
 
 from ...protocol import exit_codes, sweep_machine
 from .. import bucket_http as storage
+from .drain_watch import DrainWatch
 from .exit_status import exit_status
 from .hidden_key import take_key
 from .machine import JobEnvironment, MachinePaths, MachineSeams, SweepSetup, fetch_tasks
@@ -23,7 +24,10 @@ _OF_TLS = ("OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
 def main(paths: MachinePaths | None = None) -> int:
-    """Return the exit status: 0 if all is delivered, whatever the programs returned (see `protocol.exit_codes`)."""
+    """Return the exit status: 0 if all that was begun is delivered, whatever the programs returned.
+
+    `protocol.exit_codes` has the others.
+    """
     termination = Termination()
     return exit_status(
         lambda: _main(paths or MachinePaths(), termination),
@@ -43,9 +47,12 @@ def _main(paths: MachinePaths, termination: Termination) -> int:
     seams = MachineSeams(job, setup, paths, bucket, environment, _leave_folder(), os.urandom(8).hex(), termination)
     is_complete = True
     try:
-        for entry in fetch_tasks(bucket, job, setup):
+        drain = DrainWatch(bucket, job)
+        for entry in fetch_tasks(bucket, job, setup, drain.look):
             if termination.has_come:
                 return exit_codes.EXIT_TERMINATED
+            if drain.has_come():
+                break
             task = TaskRun(seams, entry)
             # Where no attempt was before, there is no outcome to ask for
             if not (job.attempt and task.was_delivered):

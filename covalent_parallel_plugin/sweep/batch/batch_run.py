@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.job_watch import WatchResult
 from ...batch.runner_archive import restage_runner, stage_runner
 from ...cloud import Services, shared_services
 from ...cloud.batch import JobStatus
@@ -18,9 +19,10 @@ from ...errors import CloudError, ParallelError
 from ...programs.task_folder import FULL_REMEDY, is_full
 from ...programs.verdict import TaskEnd
 from ...protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
+from ...protocol.sweep_objects import drain_name
 from ...settings import Settings
 from ..local.observer import RunObserver
-from ..local.run import RunEnd, failures_allowed
+from ..local.run import DRAINED, RunEnd, failures_allowed
 from ..records.journal import round_end_event, round_event
 from ..sweep_file import SweepFile
 from ..tasks import SweepTask
@@ -31,6 +33,7 @@ from .round_staging import RoundStaging
 from .round_tasks import RoundTasks
 from .round_verdict import RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
+from .shards import drain_round
 from .sweep_job import job_id, sweep_job
 
 logger = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ class BatchRunner:
 
     Attributes:
         running: how many run, by the last look.
+        on_round: told a round's number and its job's name, once the job is there.
     """
 
     def __init__(self, work: BatchWork, observer: RunObserver) -> None:
@@ -99,12 +103,13 @@ class BatchRunner:
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
         self.running = 0
+        self.on_round: Callable[[int, str], None] = lambda number, job: None
         self._left = len(work.wanted)
         self._was_restaged = False
         self._error: BaseException | None = None
         self._round: RoundRun | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_cancelled = self._is_detached = False
+        self._is_cancelled = self._is_detached = self._is_draining = False
         # Of all that is done / of waiting for a job, which goes on without this run
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
 
@@ -126,6 +131,10 @@ class BatchRunner:
         """Stop waiting once all that is wanted was submitted; may be called as `cancel`, also before the run."""
         self._is_detached = True
         self._wake()
+
+    def drain(self) -> None:
+        """Submit nothing more; called by the observer's `tick`."""
+        self._is_draining = True
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -213,7 +222,7 @@ class BatchRunner:
         rounds_left = settings.retries
         while waiting:
             verdict, lost = await self._watched(services, await self._submit(services, waiting, settings))
-            is_free = await self._restages(services, verdict)
+            is_free = verdict.is_drained or await self._restages(services, verdict)
             waiting = [one.task for one in lost]
             if not waiting or is_free:
                 continue
@@ -235,12 +244,15 @@ class BatchRunner:
         for tasks in [] if self._is_detached else self._work.open_rounds:
             round = self._make_round(services, tasks, self._file.settings)
             round.take_over()
+            self.on_round(tasks.number, round.job_name)
             _, lost = await self._watched(services, round)
             waiting += [one.task for one in lost]
         return sorted(waiting, key=lambda task: task.index)
 
     async def _submit(self, services: Services, tasks: Sequence[SweepTask], settings: Settings) -> RoundRun:
         """Make the job of a new round."""
+        if self._is_draining:
+            raise RunStopped(DRAINED)
         file, identity = self._file, self._seams.identity
         for _ in range(MOST_NUMBERS):
             shape = RoundShape.of(file, self._journal.state.next_round, len(tasks))
@@ -258,6 +270,9 @@ class BatchRunner:
             self._note_end(shape.round, "not submitted")
         else:
             raise RunStopped(f"another run of {sweep_title(file.name)} makes jobs as well: wait for its end")
+        if self._is_draining:
+            self._note_end(shape.round, "not submitted")
+            raise RunStopped(DRAINED)
         self._round = round
         try:
             await round.create(job)
@@ -265,6 +280,10 @@ class BatchRunner:
             self._note_end(shape.round, "not submitted")
             self._round = None
             raise RunStopped(str(error)) from error
+        self.on_round(shape.round, round.job_name)
+        if self._is_draining:
+            # Whoever asked for it may not have seen this job yet
+            await run_stoppable(drain_round, self._seams.store, identity.folder, shape.round)
         return round
 
     async def _stage(self, services: Services, shape: RoundShape, tasks: Sequence[SweepTask]) -> bool:
@@ -290,7 +309,9 @@ class BatchRunner:
             await round.end_job()
         await round.take_rest(self._interrupted)
         verdict, missing = RoundVerdict(), round.gathering.missing
-        if missing:
+        if missing and await self._is_drained(watched, round):
+            verdict.lost, verdict.is_drained = dict.fromkeys(missing, DRAINED), True
+        elif missing:
             judge = RoundJudge.of(services, self._file, round.settings, round.job_name)
             verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
         for index, end in verdict.ended.items():
@@ -302,6 +323,14 @@ class BatchRunner:
             raise RunStopped(verdict.stop)
         own, gathering = round.tasks.own, round.gathering
         return verdict, [LostTask(own[index], index, why, gathering) for index, why in verdict.lost.items()]
+
+    async def _is_drained(self, watched: WatchResult, round: RoundRun) -> bool:
+        """Whether what a round has not delivered was not begun, by `cancel --waiting`: its job ended well then."""
+        if watched.job is None or watched.job.state != "SUCCEEDED":
+            return False
+        seams = self._seams
+        name = drain_name(seams.identity.folder, round.tasks.number)
+        return name in await self._interrupted.unless(run_stoppable(seams.store.names, name))
 
     async def _restages(self, services: Services, verdict: RoundVerdict) -> bool:
         """Put the runner into the bucket again, once, if tasks found it deleted or changed; whether that was so."""

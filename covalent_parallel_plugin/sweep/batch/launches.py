@@ -32,7 +32,7 @@ class ShardTasks:
         self._round, self._count, self._bucket_name = round, count, bucket_name
 
     def of(self, task: SweepTask) -> ShardTask:
-        """Return a task. Raises LayOutError where a template cannot be filled in."""
+        """Return a task. Raises LayOutError, PreparationError where its files cannot be made."""
         file, files = self._tasks.file, self._tasks.files
         paths = batch_paths(file, self._identity, self._round, task.index)
         launch = self._tasks.launch(task, paths, sweep_id=self._identity.sweep_id, count=self._count, attempt=0)
@@ -53,6 +53,6 @@ class ShardTasks:
             argv=launch.words(self._image.pinned),
             environment=variables,
             config=files.config(task.combination).decode() if file.config else None,
-            templates=files.filled(launch.values),
+            templates={**files.filled(launch.values), **files.prepared(task.combination, launch.values)},
             description={name: json_value(described[name]) for name in DESCRIBED},
         )

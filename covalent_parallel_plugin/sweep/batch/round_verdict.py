@@ -48,6 +48,7 @@ class RoundVerdict:
         stop: why no other round may follow, a whole message; "" if one may.
         exit_codes: of the tasks that Batch was asked about.
         is_machine_lost: whether machines were lost as often as allowed.
+        is_drained: whether those that are lost were not begun, by `cancel --waiting`.
     """
 
     lost: dict[int, str] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class RoundVerdict:
     stop: str = ""
     exit_codes: set[int] = field(default_factory=set)
     is_machine_lost: bool = False
+    is_drained: bool = False
 
 
 @dataclass(frozen=True)

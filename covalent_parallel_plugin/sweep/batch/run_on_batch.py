@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...batch import job_watch
+from ...batch.failure_message import job_address
 from ...batch.submission import UNSEEN_PAUSE_SECONDS, UNSEEN_SECONDS
 from ...cloud import Services, shared_services
 from ...cloud.batch import JobStatus
 from ...cloud.storage import ObjectStore
+from ...protocol.environment import BATCH_EMULATOR_HOST
 from ...protocol.sweep_identity import SweepIdentity
+from ...protocol.sweep_objects import round_folder
+from ...settings import Settings
 from ..local.observer import RunObserver
 from ..mistakes import Mistake
 from ..opened_sweep import OpenedSweep
@@ -77,7 +81,13 @@ class BatchSweepRun(RunBase):
         work = BatchWork(
             self._file, self._wanted, rounds, image.uri, self.plan.total, staging, self._seams(self._download)
         )
-        return BatchRunner(work, TableWriter(observer, self))
+        runner = BatchRunner(work, TableWriter(observer, self))
+        self._drain = runner.drain
+        return runner
+
+    def round_lines(self, number: int, job_name: str) -> Iterator[str]:
+        """Name a round's job and where its objects are, as `round_lines` does."""
+        return round_lines(self._file.settings, self._identity.folder, number, job_name, self._environment)
 
     def finish(self, is_interrupted: bool, stopped: str, is_detached: bool = False) -> RunOutcome:
         """Write the tables, and the run's end into the journal. Raises OSError, CloudError."""
@@ -194,6 +204,14 @@ class BatchSweepRun(RunBase):
 
     def _place(self) -> Mapping[str, Any]:
         return {"engine": "", "local": False, **place_event(self._file.settings)}
+
+
+def round_lines(
+    settings: Settings, folder: str, number: int, job_name: str, environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Name a round's job, by its page in Google's console unless it is on an emulator, and where its objects are."""
+    yield f"round {number}: {job_name if BATCH_EMULATOR_HOST in environment else job_address(settings, job_name)}"
+    yield f"round {number}: gs://{settings.bucket_name}/{round_folder(folder, number)}/"
 
 
 async def _find_job(services: Services, event: Mapping[str, Any]) -> JobStatus | None:

@@ -17,7 +17,7 @@ from ...cloud.threads import map_in_threads
 from ...errors import MissingResourceError, OutcomeError, ParallelError
 from ...protocol.envelope import WireError, envelope_chunks, read_part, seal_envelope
 from ...protocol.sweep_identity import SHARD, SweepIdentity
-from ...protocol.sweep_objects import shard_name
+from ...protocol.sweep_objects import drain_name, drained_name, shard_name, shards_prefix
 
 # Transfers at a time
 THREADS = 8
@@ -78,6 +78,24 @@ def read_shards(store: Bucket, identity: SweepIdentity, round: int, total: int, 
         yield from tasks
 
 
+def drain_round(store: Bucket, folder: str, round: int) -> None:
+    """Take back the tasks of a round that have not begun; `read_shards` still finds them.
+
+    Raises:
+        CloudError: the bucket could not be read or written to; what was not taken back may begin.
+    """
+    store.put(drain_name(folder, round), b"drain")
+    for _ in map_in_threads(partial(_drain, store), store.names(shards_prefix(folder, round)), THREADS):
+        pass
+
+
+def _drain(store: Bucket, name: str) -> None:
+    shard = io.BytesIO()
+    if store.get(name, shard):
+        store.put(drained_name(name), shard.getvalue())
+        store.delete(name)
+
+
 def _chunks(tasks: Iterable[ShardTask], size: int) -> Iterator[list[ShardTask]]:
     left = iter(tasks)
     while chunk := list(islice(left, size)):
@@ -108,7 +126,7 @@ def _read(
     title = f"gs://{store.bucket_name}/{name}"
     bound_to = identity.shard_binding(round, number)
     with DownloadBuffer(tempfile.gettempdir(), identity.key, bound_to, f"{title}, some of the sweep's tasks,") as found:
-        if not found.fetch(store, name):
+        if not found.fetch(store, name) and not found.fetch(store, drained_name(name)):
             raise MissingResourceError(f"{title} is gone: the tasks in it are not known")
         try:
             if found.envelope is None:

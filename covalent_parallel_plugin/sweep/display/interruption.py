@@ -35,12 +35,14 @@ class Interruption:
         note: what is to be shown now: the question, that all is being cancelled or left to itself, or "".
         cancel: ends the run, safely from a signal's handler; None before there is one.
         detach: leaves the run to itself; None where it would not go on.
+        heard: the last signal that came, 0 for none.
     """
 
     def __init__(self, can_ask: bool) -> None:
         self.note = ""
         self.cancel: Callable[[], None] | None = None
         self.detach: Callable[[], None] | None = None
+        self.heard = 0
         self._can_ask = can_ask
         self._handlers: dict[int, Any] = {}
         self._terminal: Any = None
@@ -58,6 +60,19 @@ class Interruption:
         self._end_question("")
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def leaving(self, number: int) -> Iterator[None]:
+        """Leave a signal to whoever had it before, as long as this is entered."""
+        handler = self._handlers.get(number)
+        if handler is None:
+            yield
+            return
+        signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            signal.signal(number, self._handle)
 
     def poll(self) -> None:
         """Take the answer, if there is one."""
@@ -90,6 +105,7 @@ class Interruption:
         return self.note in (QUESTION, QUESTION_ON_BATCH)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.heard = number
         if number == signal.SIGINT and self._can_ask and not self.note:
             self.note = QUESTION if self.detach is None else QUESTION_ON_BATCH
         else:

@@ -17,9 +17,16 @@ LONGEST_LINE_BYTES = 65536
 
 
 class PlainLines:
-    """Prints a line per percent, per failure and per minute."""
+    """Prints a line per percent, per failure and per minute; with `is_verbose` also each task's folder as it begins."""
 
-    def __init__(self, progress: RunProgress, interruption: Interruption, print_line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        progress: RunProgress,
+        interruption: Interruption,
+        print_line: Callable[[str], None],
+        is_verbose: bool = False,
+    ) -> None:
+        self._is_verbose = is_verbose
         self._progress = progress
         self._interruption = interruption
         self._print_line = print_line
@@ -30,6 +37,8 @@ class PlainLines:
     def started(self, task: SweepTask) -> None:
         """Count it."""
         self._progress.start(task)
+        if self._is_verbose:
+            self._print(f"{task.name}: begins in {self._progress.folder(task.name)}")
 
     def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
         """Leave it to the task's files."""
@@ -64,8 +73,14 @@ class PlainLines:
 class FollowedOutput(PlainLines):
     """Prints every line of output after its task's name, beside the other lines."""
 
-    def __init__(self, progress: RunProgress, interruption: Interruption, print_line: Callable[[str], None]) -> None:
-        super().__init__(progress, interruption, print_line)
+    def __init__(
+        self,
+        progress: RunProgress,
+        interruption: Interruption,
+        print_line: Callable[[str], None],
+        is_verbose: bool = False,
+    ) -> None:
+        super().__init__(progress, interruption, print_line, is_verbose)
         self._rests: dict[tuple[str, StreamName], bytes] = {}
 
     def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:

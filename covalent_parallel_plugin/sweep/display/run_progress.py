@@ -42,7 +42,7 @@ class RunProgress:
         name: the sweep's.
         total: tasks that are run now.
         done_before: tasks that were done already.
-        folder: gives a task's folder.
+        folder: gives a task's folder, by its name.
         clock: s, from any start.
 
     Attributes:
@@ -64,7 +64,7 @@ class RunProgress:
         self.counts: Counter[str] = Counter()
         self.failures: deque[TaskFailure] = deque(maxlen=SHOWN_FAILURES)
         self.elsewhere: Callable[[], int] = int
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
         self._began = clock()
 
@@ -78,7 +78,7 @@ class RunProgress:
         self.counts[end.status] += 1
         if end.status in ("done", "cancelled"):
             return None
-        failure = TaskFailure.of(task, end, self._folder(task.name))
+        failure = TaskFailure.of(task, end, self.folder(task.name))
         self.failures.append(failure)
         return failure
 

@@ -22,6 +22,7 @@ from .interfaces import Backend, EventLog, TaskFolders
 from .observer import RunObserver
 
 TICK_SECONDS = 0.25
+DRAINED = "cancel --waiting: nothing more was started"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class LocalRun:
         self._is_cancelled = True
         self._end_all()
 
+    def drain(self) -> None:
+        """Start nothing more, and let what runs go on; called by the observer's `tick`."""
+        if self._waiting:
+            self._stop(DRAINED)
+
     def _close(self) -> None:
         writer, self._cancel_writer = self._cancel_writer, -1
         os.close(writer)
@@ -156,12 +162,13 @@ class LocalRun:
     def _run_task(self, task: SweepTask) -> None:
         number = self._earlier_attempts(task)
         last = number + 1 + self._file.settings.retries
-        end = None
+        end, used_seconds = None, 0.0
         while end is None or (number < last and self._is_retried(end)):
             number += 1
             end = self._attempt(task, number)
+            used_seconds += end.seconds
         with self._lock:
-            self._journal.append(end_event(task, end, self._parts(task)))
+            self._journal.append(end_event(task, end, self._parts(task), used_seconds))
             if end.status not in ("done", "cancelled"):
                 self._failures += 1
                 if self._failures == self._most_failures and self._waiting:

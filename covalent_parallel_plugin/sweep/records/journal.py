@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, get_args
 from ...errors import ParallelError
 from ...programs.verdict import Status, TaskEnd
 from ..tasks import Pinned, PinnedImage, SweepTask
+from .pace import Pace
 
 # Longer than a look at the lock takes
 LOOK_SECONDS = 0.4
@@ -37,10 +38,15 @@ def start_event(task: SweepTask, attempt: int, pid: int = 0, started_ticks: int 
     return event | ({"pid": pid, "started_ticks": started_ticks} if pid else {})
 
 
-def end_event(task: SweepTask, end: TaskEnd, parts: Mapping[str, str]) -> dict[str, Any]:
-    """Return the event of a task's end; `parts` are the digests of what its key is made of."""
+def end_event(
+    task: SweepTask, end: TaskEnd, parts: Mapping[str, str], used_seconds: float | None = None
+) -> dict[str, Any]:
+    """Return the event of a task's end; `parts` are the digests of what its key is made of.
+
+    `used_seconds` are those of all attempts that the run made; None where only the last one's are known.
+    """
     event = {"event": "end", "task": task.name, "index": task.index, "key": task.key, "parts": dict(parts)}
-    return event | asdict(end)
+    return event | asdict(end) | ({} if used_seconds in (None, end.seconds) else {"used_seconds": used_seconds})
 
 
 def open_event(sweep_id: str, name: str) -> dict[str, Any]:
@@ -56,6 +62,11 @@ def round_event(round: int, job: str, made: float, **more: object) -> dict[str, 
 def round_end_event(round: int, state: str) -> dict[str, Any]:
     """Return the event of a round's end: nothing of it runs, and all that it delivered was read."""
     return {"event": "round-end", "round": round, "state": state}
+
+
+def drain_event() -> dict[str, Any]:
+    """Return the event of a run that starts nothing more."""
+    return {"event": "drain"}
 
 
 def task_end(event: Mapping[str, Any]) -> TaskEnd:
@@ -97,8 +108,11 @@ class State:
         running: task's name -> the event of a start without an end.
         stale: names of ends that the last run's file has no more, or under another key.
         used_hours: of machines, by all runs.
+        pace: of the last run that had tasks to run.
         rounds: number -> the event of a round on Batch whose job is not known to have ended, nor all it has left read.
         next_round: the number of the round that comes next; none is used twice.
+        hears_signals: whether SIGTERM ends the run that holds the journal, and not all of its process.
+        is_draining: whether the run starts nothing more, by `cancel --waiting`.
         place: project, region and bucket of the last run on Batch; None where there was none.
     """
 
@@ -112,8 +126,11 @@ class State:
         self.running: dict[str, Mapping[str, Any]] = {}
         self.stale: set[str] = set()
         self.used_hours = 0.0
+        self.pace = Pace()
         self.rounds: dict[int, Mapping[str, Any]] = {}
         self.next_round = 0
+        self.is_draining = False
+        self.hears_signals = True
         self.place: Mapping[str, str] | None = None
         self._attempts: dict[str, tuple[str, int]] = {}
 
@@ -152,15 +169,22 @@ class State:
             self.running.pop(name, None)
             self.stale.discard(name)
             self._attempts[name] = (event["key"], event["attempts"])
-            self.used_hours += 0 if event.get("is_read_again") else event["seconds"] / 3600
+            if not event.get("is_read_again"):
+                self.used_hours += event.get("used_seconds", event["seconds"]) / 3600
+                if status != "cancelled":
+                    self.pace.add(event.get("started", 0), event.get("ended", 0))
         elif kind == "start":
             self.running[name] = event
         elif kind == "open":
             self.sweep_id, self.name, self.pid = event["id"], event["name"], event["pid"]
+            self.is_draining = False
+            self.hears_signals = event.get("hears_signals", self.hears_signals)
         elif kind == "run":
             self.run, self.finish, self.running, self.stale = event, None, {}, set(event["stale"])
             self.pinned = _pinned(event["pinned"])
             self.place = event.get("place", self.place)
+            if event.get("to_run", 1):
+                self.pace = Pace()
         elif kind == "round":
             self.rounds[event["round"]] = event
             self.next_round = max(self.next_round, event["round"] + 1)
@@ -168,6 +192,8 @@ class State:
             self.rounds.pop(event["round"], None)
         elif kind == "moved":
             self._move(event["names"])
+        elif kind == "drain":
+            self.is_draining = True
         elif kind == "finish":
             self.finish, self.running = event, {}
 

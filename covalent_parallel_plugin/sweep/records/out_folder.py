@@ -26,6 +26,9 @@ TRIALS = ".try"
 KEY = ".key"
 MOVED_PREFIX = ".moved-"
 UNFINISHED = ".part"
+# Asks the run to start nothing more
+DRAIN = ".drain"
+CANCEL = ".cancel"
 # How long a process that has just made the journal may take to write its first line
 FIRST_LINE_SECONDS = 1.0
 
@@ -44,6 +47,24 @@ class OutFolder:
     def journal_path(self) -> Path:
         """Where the journal is."""
         return self.path / JOURNAL
+
+    @property
+    def drain_path(self) -> Path:
+        """The file that asks the run to start nothing more."""
+        return self.path / DRAIN
+
+    def take_drain(self) -> bool:
+        """Remove that file; whether it was there. Raises OSError."""
+        return _take(self.drain_path)
+
+    @property
+    def cancel_path(self) -> Path:
+        """The file that asks for the end of a run that hears no signals."""
+        return self.path / CANCEL
+
+    def take_cancel(self) -> bool:
+        """Remove that file; whether it was there. Raises OSError."""
+        return _take(self.cancel_path)
 
     def task_folder(self, name: str) -> Path:
         """Return the folder of a task."""
@@ -70,8 +91,10 @@ class OutFolder:
         return state
 
     @contextlib.contextmanager
-    def hold(self, name: str) -> Iterator[Journal]:
+    def hold(self, name: str, hears_signals: bool = True) -> Iterator[Journal]:
         """Hold the folder for the sweep of this name, made if it is not there.
+
+        `hears_signals`: whether SIGTERM ends the run, and not all of this process.
 
         Raises:
             OutFolderError: another process holds it, it belongs to another sweep, or is not a sweep's.
@@ -91,8 +114,11 @@ class OutFolder:
             raise OutFolderError(f"{self.path} cannot be used: {error.strerror}: give --out another folder") from error
         with journal:
             self._refuse_another_sweep(journal.state, name)
+            # They were meant for an earlier run
+            self.take_drain()
+            self.take_cancel()
             sweep_id = journal.state.sweep_id or secrets.token_hex(6)
-            journal.append(open_event(sweep_id, name))
+            journal.append(open_event(sweep_id, name) | {"hears_signals": hears_signals})
             yield journal
 
     def key(self) -> bytes | None:
@@ -167,3 +193,12 @@ class OutFolder:
             raise OutFolderError(
                 f"{self.path} belongs to the sweep {state.name!r}, and this one is {name!r}: give --out another folder"
             )
+
+
+def _take(path: Path) -> bool:
+    """Remove a file; whether it was there. Raises OSError."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from ..combinations import Grid
 from ..tasks import SweepTask
 from .journal import EndReader, State, reading_ends, task_end
 from .out_folder import OutFolder
+from .record import Record
 
 BEFORE = ("task.index", "task.name")
 AFTER = (
@@ -56,7 +57,8 @@ def write_tables(out: OutFolder, tasks: Iterable[SweepTask], parameters: Sequenc
         json_file = stack.enter_context(out.written_aside(JSON_FILE))
         csv_file.write(csv_line(columns))
         before = "[\n"
-        for row in _rows(tasks, parameters, reader, state, taken):
+        for task in tasks:
+            row = _row(task, parameters, _end_of(task, reader, state), taken)
             csv_file.write(csv_line([row.get(column) for column in columns]))
             json_file.write(_encoded(before + json.dumps(row, ensure_ascii=False, allow_nan=False)))
             before = ",\n"
@@ -99,19 +101,51 @@ def _result_columns(reader: EndReader, state: State, taken: Collection[str]) -> 
     return list(columns)
 
 
-def _rows(
-    tasks: Iterable[SweepTask], parameters: Sequence[str], reader: EndReader, state: State, taken: Collection[str]
-) -> Iterator[Row]:
-    for task in tasks:
-        values = task.combination.values
-        row: Row = {"task.index": task.index, "task.name": task.name}
-        row |= {name: json_value(values[name].data) if name in values else None for name in parameters}
-        recorded = state.ends.get(task.name)
-        if recorded is None or task.name in state.stale or task.name in state.running:
-            yield row | dict.fromkeys(AFTER) | {"task.status": "waiting"}
-        else:
-            end = task_end(reader.event(recorded))
-            yield row | _ending(task, end) | flatten(end.result or {}, taken)
+def read_records(
+    out: OutFolder, tasks: Iterable[SweepTask], parameters: Sequence[str], state: State
+) -> Iterator[Record]:
+    """Yield a record for each task, in order, of those that have not ended too. Raises OSError."""
+    with ExitStack() as stack:
+        # Before its first run a sweep has no journal
+        reader = stack.enter_context(reading_ends(out.journal_path)) if state.ends else None
+        for task in tasks:
+            yield make_record(out, task, parameters, _end_of(task, reader, state))
+
+
+def make_record(out: OutFolder, task: SweepTask, parameters: Sequence[str], end: TaskEnd | None) -> Record:
+    """Return a task's record; `end` is None where it has not ended."""
+    return Record(
+        index=task.index,
+        name=task.name,
+        parameters={name: value.data for name, value in task.combination.values.items()},
+        status="waiting" if end is None else end.status,
+        exit=None if end is None else end.exit,
+        signal=None if end is None else end.signal,
+        seconds=None if end is None else end.seconds,
+        attempts=0 if end is None else end.attempts,
+        machine="" if end is None else end.machine,
+        result=None if end is None else end.result,
+        reason="" if end is None else end.reason,
+        folder=out.task_folder(task.name),
+        row=_row(task, parameters, end, frozenset((*BEFORE, *parameters, *AFTER))),
+    )
+
+
+def _end_of(task: SweepTask, reader: EndReader | None, state: State) -> TaskEnd | None:
+    """Return how a task ended; None where it has not, or not under this file."""
+    recorded = state.ends.get(task.name)
+    if reader is None or recorded is None or task.name in state.stale or task.name in state.running:
+        return None
+    return task_end(reader.event(recorded))
+
+
+def _row(task: SweepTask, parameters: Sequence[str], end: TaskEnd | None, taken: Collection[str]) -> Row:
+    values = task.combination.values
+    row: Row = {"task.index": task.index, "task.name": task.name}
+    row |= {name: json_value(values[name].data) if name in values else None for name in parameters}
+    if end is None:
+        return row | dict.fromkeys(AFTER) | {"task.status": "waiting"}
+    return row | _ending(task, end) | flatten(end.result or {}, taken)
 
 
 def _ending(task: SweepTask, end: TaskEnd) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import ParallelError
+from ...programs.task_folder import walk
 from ..combinations import Combination
 from ..mistakes import Mistake
 from ..sweep_file import SweepFile
@@ -19,6 +21,7 @@ from .config_file import config_bytes, config_name
 from .file_search import MOST_BYTES, SourceFile, find_files
 from .file_templates import FileTemplate, read_template
 from .file_tree import CHUNK_BYTES, content_digest
+from .preparation import Preparation, PreparationError, TaskToPrepare, travelling
 
 
 class LayOutError(ParallelError):
@@ -49,10 +52,18 @@ class TaskFiles:
         sources: the files, by name.
         templates: those of them that are filled in, by name.
         mistakes: why some cannot be brought.
+        preparation: what is called for each task once its files are there; None for nothing.
     """
 
-    def __init__(self, sources: Sequence[SourceFile], config: str, mistakes: Sequence[Mistake] = ()):
+    def __init__(
+        self,
+        sources: Sequence[SourceFile],
+        config: str,
+        mistakes: Sequence[Mistake] = (),
+        preparation: Preparation | None = None,
+    ):
         self.sources, self._config = tuple(sources), config
+        self.preparation = preparation
         self.templates: dict[str, FileTemplate] = {}
         self.mistakes = [*mistakes]
         for source in self.sources:
@@ -67,14 +78,14 @@ class TaskFiles:
                 self.templates |= {source.name: template} if template is not None else {}
 
     @classmethod
-    def find(cls, file: SweepFile) -> TaskFiles:
+    def find(cls, file: SweepFile, preparation: Preparation | None = None) -> TaskFiles:
         """Find what a sweep's file names."""
         sources, mistakes = find_files(file.path.parent, file.files, config_name(file.config))
-        return cls(sources, file.config, mistakes)
+        return cls(sources, file.config, mistakes, preparation)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all bytes that `files` brings, and their names; "" where there are mistakes."""
+        """The SHA-256 of all bytes that `files` brings, their names, and what prepares; "" where there are mistakes."""
         return "" if self.mistakes else self._digest
 
     @cached_property
@@ -105,10 +116,14 @@ class TaskFiles:
             for source in self.sources:
                 self._write(source, unfinished / source.name, None)
             unfinished.rename(place)
-        return TaskFiles([replace(source, path=place / source.name) for source in self.sources], self._config)
+        return TaskFiles(
+            [replace(source, path=place / source.name) for source in self.sources],
+            self._config,
+            preparation=self.preparation,
+        )
 
     def lay_out(self, combination: Combination, values: Mapping[str, str], folder: Path) -> tuple[BroughtFile, ...]:
-        """Write all into a task's folder, which is empty; return what `files` brought.
+        """Write all into a task's folder, which is empty, and have it prepared; return what was brought.
 
         Args:
             combination: the task's.
@@ -116,13 +131,20 @@ class TaskFiles:
             folder: the task's.
 
         Raises:
-            LayOutError: see there.
+            LayOutError: see there. PreparationError: it could not be prepared.
             OSError: the folder cannot be written to.
         """
         brought = tuple(self._bring(source, values, folder) for source in self.sources)
         if config := self.config(combination):
             (folder / config_name(self._config)).write_bytes(config)
-        return brought
+        if self.preparation is None:
+            return brought
+        by_path = {file.path: file for file in brought}
+        for path, status in self._prepare(self.preparation, combination, values, folder):
+            name = path.relative_to(folder).as_posix()
+            keep = by_path[name].keep if name in by_path else True
+            by_path[name] = BroughtFile(name, status.st_size, status.st_mtime_ns, keep)
+        return tuple(by_path.values())
 
     def config(self, combination: Combination) -> bytes:
         """Return the file that `config` asks for, b"" where none is asked for."""
@@ -137,6 +159,35 @@ class TaskFiles:
                 status = self._contents[source.name][1]
                 text = self._filled(source, values).decode("utf-8", "surrogateescape")
                 made[source.target] = {"text": text, **_how(source, status)}
+        return made
+
+    def prepared(self, combination: Combination, values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return what a function has made for a task, by the paths in its folder, as `filled` returns templates.
+
+        Raises:
+            LayOutError: see there. PreparationError: it could not be prepared, or not for another machine.
+        """
+        if self.preparation is None:
+            return {}
+        with tempfile.TemporaryDirectory(prefix="sweep-task-") as name:
+            folder = Path(os.path.realpath(name))
+            unprepared = TaskFiles(self.sources, self._config)
+            laid = unprepared.lay_out(combination, values, folder)
+            before = {path for path, _ in walk(folder)}
+            made = self._prepare(self.preparation, combination, values, folder)
+            return travelling(folder, before, made, {file.path: file.keep for file in laid})
+
+    def _prepare(
+        self, preparation: Preparation, combination: Combination, values: Mapping[str, str], folder: Path
+    ) -> list[tuple[Path, os.stat_result]]:
+        """Call the function; return the files that it has made or changed."""
+        parameters = {name: value.data for name, value in combination.values.items()}
+        task = TaskToPrepare(values["sweep.task"], combination.index, parameters, combination.repeat)
+        made = preparation.prepare(task, folder)
+        if self._config and any(path == folder / config_name(self._config) for path, _ in made):
+            raise PreparationError(
+                f"prepare: it changed {config_name(self._config)}, which `config` writes: leave one of them out"
+            )
         return made
 
     def contents(self) -> Iterator[tuple[SourceFile, str, dict[str, Any]]]:
@@ -195,6 +246,8 @@ class TaskFiles:
     @cached_property
     def _digest(self) -> str:
         lines = "".join(f"{name}\0{content}\n" for name, (content, _) in self._contents.items())
+        if self.preparation is not None:
+            lines += f"\0{self.preparation.source}"
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 

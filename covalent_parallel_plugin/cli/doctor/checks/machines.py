@@ -178,9 +178,7 @@ def gpu_metric(settings: Settings, region: Mapping[str, Any]) -> str:
 
 def gpus_needed(settings: Settings) -> int:
     """Return how many GPUs one machine of the job has; 0 for none, or if its name does not tell."""
-    if machine_rules.has_built_in_gpus(settings.machine_type):
-        return machine_rules.built_in_gpus(settings.machine_type) or 0
-    return settings.accelerators
+    return machine_rules.gpus_per_machine(settings.machine_type, settings.accelerators)
 
 
 def _address(settings: Settings) -> str:
