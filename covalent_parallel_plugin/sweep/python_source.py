@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ NextRows = Callable[[list[Record]], Iterable[Mapping[str, Any]] | None]
 PLACE = "sweep-from-python.yaml"
 
 
+@dataclass(frozen=True)
+class SweepLook:
+    """A sweep, opened to look at what has run."""
+
+    opened: OpenedSweep
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of its tasks."""
+        return [task.name for task in self.opened.tasks]
+
+
 class SweepSource:
     """A sweep's file."""
 
@@ -42,6 +55,10 @@ class SweepSource:
         request, stdin = self.request(is_local)
         return OpenedSweep.open(request, os.environ, stdin)
 
+    def look(self) -> SweepLook:
+        """Open the sweep to look at it. Raises SweepFileError, ParallelError."""
+        return SweepLook(self.open(True))
+
     def open_for_plan(self, is_local: bool) -> tuple[OpenedSweep, list[str]]:
         """Open it for a plan, which may be one for this machine all the same; with warnings. Raises SweepFileError."""
         request, stdin = self.request(is_local)
@@ -50,7 +67,7 @@ class SweepSource:
     def place(self) -> tuple[OutFolder, str]:
         """Return the folder that it writes to, and its name. Raises SweepFileError, ParallelError."""
         with self.in_python():
-            opened = self.open(True)
+            opened = self.look().opened
         return opened.out, opened.file.name
 
     def take_up(self, begins: bool) -> bool:
@@ -107,6 +124,8 @@ class PythonSource(SweepSource):
         self._function: NextRows | None = None
         self._lines: list[str] = []
         self._names: Sequence[str] = ()
+        # With the number of its rows
+        self._look: tuple[int, SweepLook] | None = None
         self._take_parameters(parameters, mistakes)
         self._file = PythonFile.of(self._fields)
         folder = Path(str(self._fields["name"]) if out is None else out)
@@ -125,6 +144,15 @@ class PythonSource(SweepSource):
         """Return the folder that it writes to, and its name."""
         assert self._request.out is not None
         return OutFolder(self._request.out), str(self._fields["name"])
+
+    def look(self) -> SweepLook:
+        """Open the sweep to look at it, once for the rows that there are, unless they are in a file."""
+        parameters = self._fields.get("parameters", {})
+        if "grids" in self._fields or parameters.get("file", STANDARD_INPUT) != STANDARD_INPUT:
+            return super().look()
+        if self._look is None or self._look[0] != len(self._lines):
+            self._look = len(self._lines), super().look()
+        return self._look[1]
 
     def take_up(self, begins: bool) -> bool:
         """Take the rows of a function that are in the folder; with `begins` ask it for the first ones."""
@@ -146,7 +174,11 @@ class PythonSource(SweepSource):
             return False
         mistakes: list[Mistake] = []
         rows = self._function(records)
-        given, names = row_lines(() if rows is None else rows, mistakes, self._names, "parameters(records)")
+        rows = () if rows is None else rows
+        if not isinstance(rows, Iterable):
+            text = f"parameters(records) is {shortened(rows)}: return a list of rows, [] for the end"
+            raise SweepFileError(TITLE, [Mistake(text)])
+        given, names = row_lines(rows, mistakes, self._names, "parameters(records)")
         if mistakes:
             raise SweepFileError(TITLE, mistakes)
         known = set(self._lines)
@@ -168,6 +200,9 @@ class PythonSource(SweepSource):
         if isinstance(parameters, Mapping):
             self._fields |= plain_fields({"parameters": parameters}, mistakes)
             return
+        if hasattr(parameters, "columns") and callable(getattr(parameters, "to_dict", None)):
+            # A DataFrame
+            parameters = parameters.to_dict("records")
         self._fields["parameters"] = {"file": STANDARD_INPUT}
         if callable(parameters) and not isinstance(parameters, Iterable):
             self._function = parameters

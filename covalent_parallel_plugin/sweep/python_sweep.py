@@ -172,7 +172,7 @@ class Sweep:
         with self._source.in_python():
             if not self._source.take_up(begins=False):
                 return []
-            opened = self._source.open(True)
+            opened = self._source.look().opened
             state = _state(opened)
             tasks = opened.pinned_tasks(Pinned(opened.last_image(state), state.pinned.inputs))
             state.stale |= _ended_otherwise(opened, tasks, state)
@@ -221,11 +221,13 @@ class Sweep:
         """Return the folder of a task's outputs; `task` is its record, name or index. Raises ParallelError."""
         if isinstance(task, Record):
             return task.folder
-        records = self.records
-        for record in records:
-            if task in (record.name, record.index):
-                return record.folder
-        names = [record.name for record in records]
+        with self._source.in_python():
+            look = self._source.look() if self._source.take_up(begins=False) else None
+        names = look.names if look is not None else []
+        if look is not None and isinstance(task, int) and 0 <= task < len(names):
+            task = names[task]
+        if look is not None and task in names:
+            return look.opened.out.task_folder(str(task))
         near = NearNames().near(str(task), names)
         hint = f"did you mean {near!r}?" if near else f"there are {len(names)}, from 0 on"
         raise ParallelError(f"there is no task {task!r}: {hint}")

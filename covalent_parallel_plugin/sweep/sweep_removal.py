@@ -12,6 +12,7 @@ from .records.journal import State
 from .records.out_folder import (
     COPY,
     DOWNLOADS,
+    DRAIN,
     INPUT_DIGESTS,
     KEY,
     MOVED_PREFIX,
@@ -33,6 +34,7 @@ OWN = (
     DOWNLOADS,
     STAGED_FILES,
     TRIALS,
+    DRAIN,
     CLIENTS_FOLDER,
 )
 

@@ -138,6 +138,14 @@ def test_sigterm_ends_the_program_and_delivers_what_there_is(make_machine: MakeM
     assert not any(machine.staged.has_outcome(index) for index in range(2))
 
 
+def test_a_task_without_files_costs_two_requests(make_machine: MakeMachine, emulator: Emulator) -> None:
+    machine = make_machine(shell("true"))
+    before = sum(emulator.request_counts.values())
+    assert machine.run().status == exit_codes.EXIT_DELIVERED
+    # Its shard and its outcome: whether the round is drained costs none
+    assert sum(emulator.request_counts.values()) - before == 2
+
+
 def test_of_a_drained_round_nothing_more_is_begun(make_machine: MakeMachine, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     machine = make_machine(

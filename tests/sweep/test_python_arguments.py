@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pandas
 import pytest
 import yaml
 from python_sweeps import enter
@@ -69,6 +70,12 @@ def test_any_iterable_of_rows_will_do_and_is_read_once() -> None:
     sweep = Sweep(command="true {x}", parameters=({"x": x} for x in range(3)))
     assert len(sweep.records) == 3
     assert sweep.plan(local=True).plan.total == 3
+
+
+def test_a_data_frame_has_a_task_for_each_row() -> None:
+    frame = pandas.DataFrame({"x": [1, 2], "y": ["a", "b"]})
+    records = Sweep(command="true {x} {y}", parameters=frame).records
+    assert [record.parameters for record in records] == [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]
 
 
 def test_the_other_keys_are_those_of_a_file(folder: Path) -> None:

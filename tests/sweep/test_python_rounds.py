@@ -147,6 +147,8 @@ def test_what_the_function_gives_is_checked(folder: Path) -> None:
 
     with pytest.raises(SweepFileError, match="parameters: the function gave no rows: give some for the first round"):
         given(None).run(local=True, show=False)
+    with pytest.raises(SweepFileError, match=r"^Sweep: parameters\(records\) is 5: return a list of rows"):
+        given(5).run(local=True, show=False)
     with pytest.raises(SweepFileError, match=r"^Sweep: parameters\(records\)\[1\] is 5: give a mapping"):
         given([{"x": 1}, 5]).run(local=True, show=False)
     with pytest.raises(SweepFileError, match=r"^Sweep: parameters\(records\)\[0\] lacks x and has y too"):

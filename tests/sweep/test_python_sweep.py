@@ -279,6 +279,30 @@ except KeyboardInterrupt:
     assert not sleepers(folder)
 
 
+def test_ctrl_c_in_the_users_own_code_is_raised_there_and_the_run_ends(folder: Path) -> None:
+    code = """
+import time
+try:
+    for record in sweep.run_iter(local=True):
+        try:
+            print("mine", flush=True)
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("raised in here", flush=True)
+            raise
+except KeyboardInterrupt:
+    print(sorted({record.status for record in sweep.records}), flush=True)
+"""
+    run = start_python(folder, LONG + code)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "mine\n"
+    wait_for(lambda: len(events(folder / "long", "start")) >= 5)
+    run.send_signal(signal.SIGINT)
+    printed, errors = run.communicate(timeout=SECONDS)
+    assert (run.returncode, printed) == (0, "raised in here\n['cancelled', 'done', 'waiting']\n"), errors
+    assert not sleepers(folder)
+
+
 def test_the_command_cancels_a_run_of_python(folder: Path) -> None:
     code = """
 from covalent_parallel_plugin.errors import SweepStoppedError
