@@ -206,10 +206,12 @@ class Sweep:
             n: return a list of so many, the best first.
 
         Raises:
-            ParallelError: there is no such column, or no number in it.
+            ParallelError: there is no such column, or no number in it; or `n` is no number of records.
         """
         from .records.best import best_records
 
+        if n is not None:
+            _check_count("n", n, "records")
         found = best_records(self.records, by, max, 1 if n is None else n)
         if n is not None:
             return found
@@ -297,6 +299,11 @@ def _ended_otherwise(opened: OpenedSweep, tasks: SweepTasks, state: State) -> se
 
 
 def _request(only: str | Iterable[str], first: int | None, again: bool) -> RunRequest:
-    if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 1):
-        raise ParallelError(f"first = {first!r} is no number of tasks: give 1 or more, or leave it out")
+    if first is not None:
+        _check_count("first", first, "tasks")
     return RunRequest((only,) if isinstance(only, str) else tuple(only), first, again)
+
+
+def _check_count(name: str, count: Any, what: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ParallelError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")

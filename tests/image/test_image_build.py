@@ -127,7 +127,7 @@ def test_what_is_right_is_not_refused(engine: str) -> None:
     ],
 )
 def test_a_failure_is_told_with_what_to_do(said: str, remedy: str) -> None:
-    text = diagnosis(("docker", "push", WANTED.tag), ProgramResult(1, "", said), WANTED)
+    text = diagnosis(("docker", "build", WANTED.tag), ProgramResult(1, "", said), WANTED)
     assert said.splitlines()[-1] in text
     assert remedy in text
 

@@ -163,6 +163,13 @@ def test_a_failure_is_told_with_what_to_do(options: DockerfileOptions, shelf: Sh
     assert remedy in str(failed.value) and said.splitlines()[-1] in str(failed.value)
 
 
+def test_a_push_that_reaches_no_registry_is_told_its_name(options: DockerfileOptions, shelf: Shelf) -> None:
+    shelf.put("docker", 'test "$1" != push || { echo "dial tcp: lookup us-docker.pkg.dev: no such host"; exit 1; }')
+    with pytest.raises(BuildError) as failed:
+        build_dockerfile("docker", replace(options, push=True), shelf.programs, silent)
+    assert "the name us-docker.pkg.dev is right" in str(failed.value) and "--engine-arg" not in str(failed.value)
+
+
 def test_the_command_prints_the_line_for_a_sweeps_file(
     options: DockerfileOptions, shelf: Shelf, command: Command
 ) -> None:

@@ -297,6 +297,7 @@ def test_commands_for_a_run_of_another_day(sweep: SweepCommand) -> None:
     (sweep.folder / "art" / "results.json").unlink()
     assert sweep("gather", "art").stdout == f"art: 3 done, 1 failed; {sweep.folder}/art/results.csv\n"
     assert len(sweep.rows()) == 4
+    assert f"the sweep is in {sweep.folder}/art already" in sweep("gather", "art", "--out", "b", status=2).stderr
     assert "there is no sweep 'pi'" in sweep("status", "pi", status=2).stderr
 
 

@@ -435,6 +435,14 @@ def test_a_file_is_run_too_with_values_in_place_of_its(folder: Path) -> None:
         Sweep.from_file("some.yaml", overrides={"nothing": 1}).plan(local=True)
 
 
+@pytest.mark.parametrize("count", [0, -1, True, "2", 1.5])
+def test_a_count_that_is_none_is_named(count: Any) -> None:
+    sweep = doubled()
+    for ask in (lambda: sweep.best("x", n=count), lambda: sweep.plan(local=True, first=count)):
+        with pytest.raises(ParallelError, match=f"= {count!r} is no number of (records|tasks): give 1 or more"):
+            ask()
+
+
 def test_a_task_that_is_not_there_is_named_with_the_nearest() -> None:
     sweep = doubled()
     with pytest.raises(ParallelError, match=r"there is no task 'x=22': did you mean 'x=2'\?"):

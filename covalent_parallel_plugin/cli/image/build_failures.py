@@ -16,6 +16,8 @@ _NO_NETWORK = (
     r"|newconnectionerror|failed to establish a new connection"
 )
 _NOT_REACHED = "The build cannot reach the network: --engine-arg=--network=host may help"
+# Of commands that are no build, and take no such argument
+_UNREACHED_REMEDY = {_NO_NETWORK: "Check that the name {host} is right, and that this machine reaches it."}
 _COMMON = {
     r"cannot connect to the docker daemon|is the docker daemon running": "Start Docker and try again.",
     r"repository .{0,200}not found|name_unknown|name unknown": (
@@ -56,6 +58,8 @@ def explain_failure(
     """Return a failed command's last line, and the first remedy whose pattern is in the text that is searched."""
     step = " ".join(command[:2])
     last = last_line(ended)
+    if command[1] != "build":
+        remedies = {**remedies, **_UNREACHED_REMEDY}
     for pattern, remedy in remedies.items():
         if re.search(pattern, searched.lower()):
             return f"{step} failed: {last}\n{remedy.format(**_places(command, tag), base=base)}"

@@ -48,6 +48,8 @@ def gather(sweep: str | None, outs: tuple[Path, ...], place: Mapping[str, str | 
     except UnknownSweepError as unknown:
         found = _gather_elsewhere(find_elsewhere(sweep, place, unknown), out)
     else:
+        if out is not None and out.resolve() != found.path.resolve():
+            raise click.UsageError(f"--out {out}: the sweep is in {found.path} already: give none, or FILE.parquet")
         _gather_here(found)
     for table in tables:
         write_parquet(table, stored_records(found, os.environ))
