@@ -165,7 +165,11 @@ def _scalar(value: Any, where: str, mistakes: list[Mistake]) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             # Also of a subclass, whose text may be another
-            return value if kind is bool else _built_in(kind, value)
+            value = value if kind is bool else _built_in(kind, value)
+            if problem := _unwritable(value):
+                mistakes.append(Mistake(f"{where} {problem}"))
+                return None
+            return value
     if value is not None:
         mistakes.append(Mistake(f"{where} is {shortened(value)}, a {type(value).__name__}: give {PLAIN}"))
     return None
@@ -173,6 +177,17 @@ def _scalar(value: Any, where: str, mistakes: list[Mistake]) -> Any:
 
 def _built_in(kind: type, value: Any) -> Any:
     return str.__str__(value) if kind is str else kind(value)
+
+
+def _unwritable(value: Any) -> str:
+    """Return why no file holds a value of these types, or ""."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return f"is {shortened(value)}, which is no text in UTF-8: leave out what cannot be encoded"
+    except ValueError:
+        return "has more digits than Python writes: give it as text"
+    return ""
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SweepStoppedError
-from .display.interruption import Interruption
+from .display.interruption import Interruption, is_main
 from .display.plain_lines import FollowedOutput, PlainLines
 from .display.run_progress import RunProgress
 from .display.run_summary import run_summary
@@ -85,11 +85,12 @@ class PythonRun:
         """
         source = self._source
         with self._hearing(), source.in_python(), contextlib.ExitStack() as stack:
-            source.take_up(begins=True)
+            with self._interruption.leaving(signal.SIGINT):
+                source.take_up(begins=True)
             opened = source.open(self._options.is_local)
             for warning in opened.warnings:
                 logger.warning("%s", source.warning(warning))
-            journal = stack.enter_context(opened.out.hold(opened.file.name, hears_signals=_is_main()))
+            journal = stack.enter_context(opened.out.hold(opened.file.name, hears_signals=is_main()))
             _RUNS[opened.out.path] = self
             stack.callback(_RUNS.pop, opened.out.path)
             seen: set[int] = set()
@@ -101,8 +102,12 @@ class PythonRun:
                         with self._interruption.leaving(signal.SIGINT):
                             yield record
                 request = self._options.request
-                if request.only or request.first is not None or not source.go_on(self._records):
+                if request.only or request.first is not None:
                     return
+                # A function of the user's
+                with self._interruption.leaving(signal.SIGINT):
+                    if not source.go_on(self._records):
+                        return
                 opened = source.open(self._options.is_local)
 
     def _round(self, opened: OpenedSweep, journal: Journal) -> Iterator[Record]:
@@ -164,7 +169,7 @@ class PythonRun:
         elif in_notebook():
             with NotebookTable(progress, interruption) as table:
                 yield table
-        elif _is_main() and sys.stdout is not None and sys.stdout.isatty():
+        elif is_main() and sys.stdout is not None and sys.stdout.isatty():
             from rich.console import Console
 
             from .display.live_table import LiveTable
@@ -195,8 +200,4 @@ class PythonRun:
 
     def _hearing(self) -> contextlib.AbstractContextManager[object]:
         """Take the signals, where this thread may."""
-        return self._interruption if _is_main() else contextlib.nullcontext()
-
-
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
+        return self._interruption if is_main() else contextlib.nullcontext()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from ..errors import ParallelError
+from ..protocol.value_text import shortened
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep
@@ -189,7 +190,13 @@ class Sweep:
             import pandas
         except ModuleNotFoundError as error:
             raise ParallelError(TABLES_MISSING) from error
-        return pandas.DataFrame.from_records([dict(record.row) for record in self.records])
+        from .records.parquet import encodable
+
+        def clean(value: Any) -> Any:
+            return encodable(value) if isinstance(value, str) else value
+
+        rows = [{clean(name): clean(value) for name, value in record.row.items()} for record in self.records]
+        return pandas.DataFrame.from_records(rows)
 
     @overload
     def best(self, by: str, max: bool = False, n: None = None) -> Record: ...
@@ -301,7 +308,11 @@ def _ended_otherwise(opened: OpenedSweep, tasks: SweepTasks, state: State) -> se
 def _request(only: str | Iterable[str], first: int | None, again: bool) -> RunRequest:
     if first is not None:
         _check_count("first", first, "tasks")
-    return RunRequest((only,) if isinstance(only, str) else tuple(only), first, again)
+    names = (only,) if isinstance(only, str) or not isinstance(only, Iterable) else tuple(only)
+    for name in names:
+        if not isinstance(name, str):
+            raise ParallelError(f"only = {shortened(only)}: give a task's name, a pattern, or name=value; or several")
+    return RunRequest(names, first, again)
 
 
 def _check_count(name: str, count: Any, what: str) -> None:

@@ -113,6 +113,19 @@ def test_what_could_only_fail_later_is_refused(
         check_dockerfile(replace(options, **changes), engine)
 
 
+def test_another_dockerfile_of_the_context_is_found_by_its_name_there(
+    options: DockerfileOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = replace(options, dockerfile=Path("small.Dockerfile"))
+    (options.context / "small.Dockerfile").write_text("FROM scratch\n")
+    check_dockerfile(own, "docker")
+    assert own.file == options.context / "small.Dockerfile"
+    # As docker has it, that of the working folder comes first
+    (tmp_path / "small.Dockerfile").write_text("FROM scratch\n")
+    assert own.file == Path("small.Dockerfile")
+
+
 def test_a_folder_without_a_dockerfile_is_refused(options: DockerfileOptions) -> None:
     (options.context / "Dockerfile").unlink()
     with pytest.raises(BuildError, match="code/Dockerfile is no file: give one with --dockerfile"):

@@ -43,7 +43,7 @@ def test_the_least_come_first_and_equal_ones_stay_in_order() -> None:
     assert names(records, count=2) == ["d", "b"]
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), "nan", "3", True, [1], {}])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), float("-inf"), "nan", "3", True, [1], {}])
 def test_what_is_no_number_does_not_count(value: object) -> None:
     assert names([record("a", x=value), record("b"), record("c", x=1)]) == ["c"]
 

@@ -42,6 +42,8 @@ def record(row: dict[str, Any]) -> Record:
         (["a", "ü☃", None], "string", ["a", "ü☃", None]),
         ([True, 1], "string", ["true", "1"]),
         ([1.5, "nan"], "string", ["1.5", "nan"]),
+        ([2, float("inf"), 0.5], "double", [2.0, float("inf"), 0.5]),
+        ([float("nan"), "x", [float("nan")]], "string", ["nan", "x", '["nan"]']),
         ([[1, {"a": None}], []], "string", ['[1, {"a": null}]', "[]"]),
         ([{}, "x"], "string", ["{}", "x"]),
         ([2**63, 1], "string", ["9223372036854775808", "1"]),

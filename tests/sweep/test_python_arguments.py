@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,18 @@ def test_a_folder_of_another_sweep_is_refused_with_what_to_do(folder: Path) -> N
         with pytest.raises(Exception, match="belongs to the sweep 'true', and this one is 'false': give out= another"):
             ask()
     json.loads((folder / "one" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("give", [lambda value: [{"x": value}], lambda value: {"x": [value]}])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\ud800", r"is 'a\ud800', which is no text in UTF-8: leave out what cannot be encoded"),
+        (10**5000, "has more digits than Python writes: give it as text"),
+    ],
+    ids=["surrogate", "digits"],
+)
+def test_values_that_cannot_be_written(give: Callable[[Any], Any], value: Any, text: str) -> None:
+    (line,) = mistakes_of(parameters=give(value))
+    assert line.endswith(text)
+    assert line.startswith("Sweep: parameters")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def test_halving_keeps_the_best_half(folder: Path) -> None:
 def test_a_run_that_was_killed_goes_on_with_the_rows_that_there_are(folder: Path) -> None:
     code = f"""
 import random
+import signal
 from covalent_parallel_plugin import Sweep
 def more(records):
     # Another answer each time: what was drawn is kept
@@ -174,3 +176,22 @@ def test_a_folder_whose_rows_are_no_such_rows_is_refused(folder: Path) -> None:
     SweepCommand(folder)("run", "file.yaml", "--local", stdin="x\n1\n")
     with pytest.raises(ParallelError, match="has rows of another sweep, which are no JSON lines: give out= another"):
         Sweep(command="true {x}", parameters=halving, name="given").run(local=True, show=False)
+
+
+def test_ctrl_c_ends_the_function_too(folder: Path) -> None:
+    code = """
+import time
+from covalent_parallel_plugin import Sweep
+def rows(records):
+    if records:
+        print("thinks", flush=True)
+        time.sleep(600)
+    return [{"x": 1}]
+Sweep(command="echo {x}", parameters=rows, name="slow").run(local=True, show=False)
+"""
+    run = start_python(folder, code)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "thinks\n"
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=SECONDS)
+    assert run.returncode == -signal.SIGINT

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +142,9 @@ def test_only_and_first_run_some_and_return_these(folder: Path) -> None:
         sweep.run(local=True, only="y", show=False)
     with pytest.raises(ParallelError, match="first = 0 is no number of tasks"):
         sweep.run(local=True, first=0, show=False)
+    for only in (3, None, ["x=1", None]):
+        with pytest.raises(ParallelError, match=r"^only = .*: give a task's name"):
+            sweep.run(local=True, only=only, show=False)  # type: ignore[arg-type]
 
 
 def test_records_come_as_tasks_end_and_those_that_are_done_first(folder: Path) -> None:
@@ -459,3 +465,64 @@ def wait_for(is_so: Any) -> None:
     while not is_so():
         assert time.monotonic() < until, "it does not become so"
         time.sleep(0.02)
+
+
+def test_numbers_that_json_does_not_have_stay_numbers(folder: Path) -> None:
+    rows = [{"x": 1.5}, {"x": float("nan")}, {"x": float("-inf")}]
+    sweep = Sweep(command=["echo", "value={x}"], parameters=rows, config="yaml", result=RESULT, name="odd")
+    records = sweep.run(local=True, show=False)
+    assert [(record.folder / "stdout.txt").read_text() for record in records] == [
+        "value=1.5\n", "value=NaN\n", "value=-Infinity\n",
+    ]  # fmt: skip
+    assert math.isnan(records[1].parameters["x"]) and records[2].parameters["x"] == float("-inf")
+    assert [row["x"] for row in json.loads((folder / "odd" / "results.json").read_text())] == [1.5, "nan", "-inf"]
+    assert sweep.to_pandas()["x"].dtype == "float64"
+    assert sweep.best("x", n=9) == records[:1]
+
+
+def test_a_result_with_what_is_no_text_is_in_the_data_frame() -> None:
+    words = ["sh", "-c", """printf '%s' '{"s": "\\ud800", "loss": NaN}' >r.json""", "{x}"]
+    sweep = Sweep(command=words, parameters=grid(x=[1]), result="r.json", name="odd")
+    sweep.run(local=True, show=False)
+    frame = sweep.to_pandas()
+    assert frame["s"].tolist() == ["\\ud800"]
+    assert frame["loss"].dtype == "float64"
+
+
+@pytest.mark.parametrize("count", [0, -1, True, 1.5, "2"])
+def test_how_many_of_the_best_is_a_number(count: Any) -> None:
+    with pytest.raises(ParallelError, match=r"^n = .* is no number of records"):
+        doubled().best("value", n=count)
+
+
+def in_a_thread(call: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(SECONDS)
+
+
+def test_an_iterator_may_go_on_in_another_thread() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    iterator = doubled(max_parallel=1).run_iter(local=True)
+    found = [next(iterator), in_a_thread(lambda: next(iterator)), *iterator]
+    assert [record.index for record in found] == list(range(4))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_iterator_that_another_thread_closes_leaves_signals_to_the_program(folder: Path) -> None:
+    code = """
+import threading
+kept = sweep.run_iter(local=True)
+next(kept)
+thread = threading.Thread(target=kept.close)
+thread.start()
+thread.join()
+print("closed", flush=True)
+threading.Event().wait()
+"""
+    run = start_python(folder, LONG + code)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "closed\n"
+    run.terminate()
+    _, errors = run.communicate(timeout=SECONDS)
+    assert (run.returncode, errors) == (-signal.SIGTERM, "")
+    assert not sleepers(folder)

@@ -30,7 +30,10 @@ _PUSHED = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})\b")
 
 @dataclass(frozen=True, kw_only=True)
 class DockerfileOptions(ImageTarget):
-    """What to build: `dockerfile` is the context's own if it is None; `arguments` are the build's, NAME=VALUE."""
+    """What to build: `dockerfile` is the context's own if it is None, and is looked for in the context too.
+
+    `arguments` are the build's, NAME=VALUE.
+    """
 
     context: Path
     dockerfile: Path | None = None
@@ -39,7 +42,10 @@ class DockerfileOptions(ImageTarget):
     @property
     def file(self) -> Path:
         """The Dockerfile."""
-        return self.context / DOCKERFILE if self.dockerfile is None else self.dockerfile
+        if self.dockerfile is None:
+            return self.context / DOCKERFILE
+        inside = self.context / self.dockerfile
+        return inside if inside.is_file() and not self.dockerfile.is_file() else self.dockerfile
 
 
 def check_dockerfile(options: DockerfileOptions, engine: str) -> None:

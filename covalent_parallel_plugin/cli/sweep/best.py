@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
+from covalent_parallel_plugin.programs.core_schema import json_value
 from covalent_parallel_plugin.sweep.display.printable import printable
 from covalent_parallel_plugin.sweep.records.best import best_records
 from covalent_parallel_plugin.sweep.records.record import Record
@@ -28,7 +29,7 @@ def best(sweep: str | None, by: str, is_max: bool, count: int, as_json: bool) ->
     if not records:
         raise click.ClickException(f"no task that is done has a number in {by!r}")
     if as_json:
-        click.echo(json.dumps([record.row for record in records], indent=2))
+        click.echo(json.dumps(json_value([dict(record.row) for record in records]), indent=2))
     else:
         for line in _lines(records, by):
             click.echo(line)
@@ -45,4 +46,5 @@ def _lines(records: Sequence[Record], by: str) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
+    value = json_value(value)
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -45,6 +46,8 @@ class Interruption:
         self.heard = 0
         self._can_ask = can_ask
         self._handlers: dict[int, Any] = {}
+        # Left in a thread that may not restore the handlers: the next signal does
+        self._is_left = False
         self._terminal: Any = None
 
     def __enter__(self) -> Interruption:
@@ -58,21 +61,23 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_question("")
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._is_left = not is_main()
+        if not self._is_left:
+            self._restore()
 
     @contextlib.contextmanager
     def leaving(self, number: int) -> Iterator[None]:
         """Leave a signal to whoever had it before, as long as this is entered."""
         handler = self._handlers.get(number)
-        if handler is None:
+        if handler is None or not is_main():
             yield
             return
         signal.signal(number, handler)
         try:
             yield
         finally:
-            signal.signal(number, self._handle)
+            if is_main():
+                signal.signal(number, self._handle)
 
     def poll(self) -> None:
         """Take the answer, if there is one."""
@@ -105,11 +110,19 @@ class Interruption:
         return self.note in (QUESTION, QUESTION_ON_BATCH)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._is_left:
+            self._restore()
+            signal.raise_signal(number)
+            return
         self.heard = number
         if number == signal.SIGINT and self._can_ask and not self.note:
             self.note = QUESTION if self.detach is None else QUESTION_ON_BATCH
         else:
             self._end()
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _end(self) -> None:
         self._end_question(CANCELLING)
@@ -135,3 +148,8 @@ class Interruption:
             # It may be gone
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
+
+
+def is_main() -> bool:
+    """Whether this is the main thread, which alone hears signals and sets their handlers."""
+    return threading.current_thread() is threading.main_thread()

@@ -175,7 +175,12 @@ def _json_value(value: Any) -> Any:
     return ParameterValue(value, value) if isinstance(value, str) else value
 
 
+def _constant(text: str) -> ParameterValue:
+    """Return what is no JSON, and written by many: NaN, Infinity, -Infinity."""
+    return ParameterValue(text, float(text))
+
+
 # Numbers as they are written: 1e-3 stays this text
 _PAIRS = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=core_value, parse_float=core_value, parse_constant=core_value
+    object_pairs_hook=_object, parse_int=core_value, parse_float=core_value, parse_constant=_constant
 )

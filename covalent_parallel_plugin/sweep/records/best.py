@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from ...errors import ParallelError
+from ..display.printable import printable
 from .record import Record
 
 _SHOWN_NAMES = 8
@@ -16,7 +17,7 @@ class UnknownColumnError(ParallelError):
     """The table has no such column; the message names the nearest ones."""
 
     def __init__(self, column: str, known: Iterable[str]) -> None:
-        names = list(known)
+        names = [printable(name) for name in known]
         near = difflib.get_close_matches(column, names, n=3, cutoff=0.5)
         if near:
             hint = f"did you mean {' or '.join(map(repr, near))}?"
@@ -52,5 +53,5 @@ def best_records(records: Iterable[Record], by: str, is_max: bool, count: int) -
 
 def is_number(value: object) -> bool:
     """Whether a value of a row can be compared."""
-    # Not-a-number does not equal itself
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    # Neither not-a-number nor an infinity
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ParallelError
+from ...programs.core_schema import json_value
 from .record import Record
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _table(records: Iterable[Record]) -> pyarrow.Table:
             column.append(value)
     for column in columns.values():
         column += [None] * (count - len(column))
-    return pyarrow.table({_encodable(name): _array(name, values) for name, values in columns.items()})
+    return pyarrow.table({encodable(name): _array(name, values) for name, values in columns.items()})
 
 
 def _array(name: str, values: Sequence[Any]) -> pyarrow.Array:
@@ -99,15 +100,16 @@ def _kind(values: Iterable[Any]) -> str:
 
 def _is_float(value: float) -> bool:
     try:
-        return float(value) == value
+        return float(value) == value or value != value
     except OverflowError:
         return False
 
 
 def _text(value: Any) -> str:
-    return _encodable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    value = json_value(value)
+    return encodable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _encodable(text: str) -> str:
-    # As in the other tables
+def encodable(text: str) -> str:
+    """Return a text as the other tables have it, without what is none in UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -26,7 +26,7 @@ class Record:
         result: what it reported; None where it reported nothing.
         reason: why it is not done, in a sentence; "" if it is.
         folder: of its outputs.
-        row: its row of the table, as results.json has it.
+        row: its row of the table, as results.json has it, but for not-a-number and infinities, which are numbers.
     """
 
     index: int

@@ -60,7 +60,7 @@ def write_tables(out: OutFolder, tasks: Iterable[SweepTask], parameters: Sequenc
         for task in tasks:
             row = _row(task, parameters, _end_of(task, reader, state), taken)
             csv_file.write(csv_line([row.get(column) for column in columns]))
-            json_file.write(_encoded(before + json.dumps(row, ensure_ascii=False, allow_nan=False)))
+            json_file.write(_encoded(before + json.dumps(json_value(row), ensure_ascii=False, allow_nan=False)))
             before = ",\n"
         json_file.write(b"[]\n" if before == "[\n" else b"\n]\n")
 
@@ -81,7 +81,7 @@ def flatten(result: Mapping[str, Any], taken: Collection[str]) -> Row:
     for name, value in _leaves(result, ""):
         while name in taken or name in row:
             name = f"result.{name}"
-        row[name] = json_value(value)
+        row[name] = value
     return row
 
 
@@ -142,7 +142,7 @@ def _end_of(task: SweepTask, reader: EndReader | None, state: State) -> TaskEnd 
 def _row(task: SweepTask, parameters: Sequence[str], end: TaskEnd | None, taken: Collection[str]) -> Row:
     values = task.combination.values
     row: Row = {"task.index": task.index, "task.name": task.name}
-    row |= {name: json_value(values[name].data) if name in values else None for name in parameters}
+    row |= {name: values[name].data if name in values else None for name in parameters}
     if end is None:
         return row | dict.fromkeys(AFTER) | {"task.status": "waiting"}
     return row | _ending(task, end) | flatten(end.result or {}, taken)
@@ -172,7 +172,7 @@ def _time(seconds: float | None) -> str | None:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, (bool, list, dict)):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(json_value(value), ensure_ascii=False)
     return "" if value is None else value
 
 
