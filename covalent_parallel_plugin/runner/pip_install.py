@@ -149,6 +149,11 @@ def _pip(requirements: Sequence[str], folder: str, options: List[str], variables
 
         if "No module named pip" in output:
             output += "\nThe image has no pip: leave container_image_uri out, or use an image that has it."
+        if "Cannot find command 'git'" in output:
+            output += (
+                "\nThe image has no git: name an archive, such as https://github.com/OWNER/NAME/archive/BRANCH.zip, or"
+                " use an image that has it."
+            )
         raise InstallFailed(
             "pip could not install the requirements (%s); it ended with status %d and said:\n%s"
             % (without_passwords(", ".join(requirements)), ended.returncode, without_passwords(output))

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .machine_rules import LOCAL_SSD
-from .validators import RESERVED_VARIABLES, bucket_name, list_of_text, mapping_of_text, text, variable_problem
+from .validators import (
+    RESERVED_VARIABLES,
+    bucket_name,
+    list_of_text,
+    mapping_of_text,
+    readable_bucket_name,
+    text,
+    variable_problem,
+)
 
 # Batch's own recommendation for mount points, and all that Container-Optimized OS allows:
 # https://cloud.google.com/batch/docs/create-run-job-storage
@@ -23,7 +32,8 @@ _SECRET = re.compile(
     r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
 )
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/[^:\s]*)?(:rw|:ro)?")
+# https://cloud.google.com/storage/docs/objects#naming: a prefix may hold blanks and colons, and no line breaks
+_VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/.*?)?(:rw|:ro)?")
 # What would keep Batch from seeing how the container ends, or its program from being the runner
 _JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm", "--help")
 _VOLUME_OPTIONS = ("-v", "--volume", "--volumes-from", "--mount")
@@ -40,6 +50,10 @@ _PIP_OPTIONS = (
     "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--no-binary",
     "--only-binary", "--prefer-binary", "--pre", "--require-hashes", "--use-feature",
 )  # fmt: skip
+
+_EDITABLE = re.compile(r"(-e|--editable)\s*=?\s*")
+# https://pip.pypa.io/en/stable/topics/vcs-support/: pip does not take git's own user@host:path
+_GIT_ADDRESS = re.compile(r"(?:git\+)?(?:ssh://)?([\w.-]+@[\w.-]+):(?!\d+/)([^/\s][^\s]*)")
 
 
 @dataclass(frozen=True)
@@ -139,13 +153,15 @@ def volume(name: str, source: str) -> Volume:
             f"{source!r} is no source of a volume: use gs://BUCKET/PREFIX or nfs://SERVER/PATH, with :rw to write there"
         )
     kind, host, path, mode = found.groups()
+    if any(unicodedata.category(character) == "Cc" for character in source):
+        raise ValueError(f"{source!r} holds a control character: leave it out")
     if kind == "nfs" and not path:
         raise ValueError(f"{source!r} lacks the exported path: use nfs://SERVER/PATH")
     if {".", ".."} & set((path or "").split("/")):
         raise ValueError(f"{source!r} holds '.' or '..': name the folder itself")
     if kind == "gs":
         try:
-            bucket_name(host)
+            (bucket_name if mode == ":rw" else readable_bucket_name)(host)
         except ValueError as error:
             raise ValueError(f"the bucket {host!r} of {source!r} {error}") from error
         path = (path or "").strip("/")
@@ -212,11 +228,22 @@ def requirements(value: object) -> list[str]:
     if isinstance(value, str):
         value = value.splitlines()
     lines = [line.strip() for line in list_of_text(value)]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = [_as_installed(line) for line in lines if line and not line.startswith("#")]
     problems = [problem for line in lines if (problem := _requirement_problem(line))]
     if problems:
         raise ValueError(f"cannot be used: {'; '.join(problems)}")
     return lines
+
+
+def _as_installed(line: str) -> str:
+    """An editable requirement that comes from elsewhere, as one to install: in a job's container nobody edits it.
+
+    Those without an address are folders of this machine, not names of packages
+    (https://pip.pypa.io/en/stable/cli/pip_install/#cmdoption-e).
+    """
+    found = _EDITABLE.match(line)
+    rest = line[found.end() :].strip("\"' ") if found else ""
+    return rest if "://" in rest else line
 
 
 def _requirement_problem(line: str) -> str:
@@ -235,8 +262,10 @@ def _requirement_problem(line: str) -> str:
         return (
             "" if option in _PIP_OPTIONS else f"{line!r} is none of pip's options for requirements: use one of {known}"
         )
-    if line.startswith((".", "/", "~", "file:")) or re.search(r"@\s*file:", line):
+    if line.startswith((".", "/", "~", "file:", "git+file:")) or re.search(r"@\s*(git\+)?file:", line):
         return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
+    if found := _GIT_ADDRESS.match(line):
+        return f"{line!r} is an address for git alone: use git+ssh://{found[1]}/{found[2]}"
     if "://" in line.split("@", 1)[0]:
         return ""
     try:

@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import re
 
-from .validators import list_of_text, plain_name, text
+from .machine_limits import LOCAL_SSD_GB, attached_gpu_counts, local_ssd_problems
+from .machine_names import BUILT_IN_GPUS
+from .validators import list_of_text, text
 
 # https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
 BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
-# Same page: accelerators that exist only inside those families, and a machine type that has one
-BUILT_IN_GPUS = {
-    "nvidia-l4": "g2-standard-4",
-    "nvidia-tesla-a100": "a2-highgpu-1g",
-    "nvidia-a100-80gb": "a2-ultragpu-1g",
-    "nvidia-h100-80gb": "a3-highgpu-8g",
-    "nvidia-h100-mega-80gb": "a3-megagpu-8g",
-    "nvidia-h200-141gb": "a3-ultragpu-8g",
-    "nvidia-b200": "a4-highgpu-8g",
-    "nvidia-gb200": "a4x-highgpu-4g",
-    "nvidia-rtx-pro-6000": "g4-standard-48",
-}
-# Same page, "N1 machine types": how many of each one machine may have
-ATTACHED_GPU_COUNTS = {
-    "nvidia-tesla-t4": (1, 2, 4),
-    "nvidia-tesla-p4": (1, 2, 4),
-    "nvidia-tesla-p100": (1, 2, 4),
-    "nvidia-tesla-v100": (1, 2, 4, 8),
-}
 # Same page: GPUs of the G2 types, whose names tell vCPUs only
 G2_GPUS = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 # https://cloud.google.com/compute/docs/disks/local-ssd: families that take none
-WITHOUT_LOCAL_SSD = ("e2-", "t2d-", "t2a-", "n4-", "n4a-", "n4d-", "m1-megamem-96", "m2-", "m4-", "x4-", "h3-", "f1-")
+WITHOUT_LOCAL_SSD = (
+    "e2-",
+    "t2d-",
+    "t2a-",
+    "n4-",
+    "n4a-",
+    "n4d-",
+    "m1-ultramem-",
+    "n1-ultramem-",
+    "m2-",
+    "m4-",
+    "x4-",
+    "h3-",
+    "f1-",
+)
 # Same page: families in which only the types that end in -lssd have local SSDs
 LOCAL_SSD_TYPES_ONLY = ("c3-", "c3d-", "c4-", "c4a-", "c4d-", "h4d-")
 # https://cloud.google.com/compute/docs/disks/hyperdisks: families that take no Persistent Disk
@@ -43,16 +40,18 @@ HYPERDISK_ONLY = ("n4-", "n4a-", "n4d-", "c4-", "c4a-", "c4d-", "m4-", "x4-", "a
 MAX_FLEX_START_SECONDS = 7 * 24 * 3600
 
 LOCAL_SSD = "local-ssd"
-# https://cloud.google.com/compute/docs/disks/local-ssd: a local SSD has 375 GB, a machine 24 of them at most
-LOCAL_SSD_GB = 375
-MOST_LOCAL_SSDS = 24
+# https://cloud.google.com/compute/docs/disks/local-ssd: 36 TiB at most, of a Z3 machine
+MOST_LOCAL_SSDS = 96
 # google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
 NO_RESERVATION = "NO_RESERVATION"
 
 _GPUS_IN_NAME = re.compile(r"-(\d+)g$")
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
-_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
-_COMPUTE = r"(?:(?:https://www\.googleapis\.com/compute/v1/)?projects/[a-z0-9.:-]+/)?"
+# https://cloud.google.com/compute/docs/regions-zones/ai-zones: AI zones have names such as us-south1-ai1b
+_ZONE = re.compile(r"[a-z]+(-[a-z]+)+\d+-(ai\d+)?[a-z]")
+# What the API's own answers, gcloud and the console put before a resource's partial URL
+_API = re.compile(r"(https://(www|compute)\.googleapis\.com/compute/(v1|beta|alpha)/|//compute\.googleapis\.com/)")
+_COMPUTE = r"(?:projects/[a-z0-9.:-]+/)?"
 _COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
 _SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
@@ -75,7 +74,7 @@ def zones(value: object) -> list[str]:
     """A list of zones, or their names with commas between them."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
-    names = list_of_text(value)
+    names = [re.sub(r"(projects/[^/]+/)?zones/", "", partial_url(name), count=1) for name in list_of_text(value)]
     wrong = [name for name in names if not _ZONE.fullmatch(name)]
     if wrong:
         raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
@@ -89,9 +88,14 @@ def region_of(zone: str) -> str:
     return zone.rsplit("-", 1)[0]
 
 
+def partial_url(url: str) -> str:
+    """A resource's URL without the address of Compute Engine's API; any other text as it is."""
+    return _API.sub("", url, count=1) if _API.match(url) else url
+
+
 def network(value: object) -> str:
     """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
-    name = text(value)
+    name = partial_url(text(value))
     if not _NETWORK.fullmatch(name):
         raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
     return name if "/" in name else f"global/networks/{name}"
@@ -99,7 +103,7 @@ def network(value: object) -> str:
 
 def subnetwork(value: object) -> str:
     """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
-    name = text(value)
+    name = partial_url(text(value))
     if not _SUBNETWORK.fullmatch(name):
         raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
     return name
@@ -122,7 +126,9 @@ def boot_disk_type(value: object) -> str:
 
 
 def local_ssd_gb(value: object) -> int:
-    """A multiple of 375 up to 9000, or 0 for none."""
+    """A multiple of 375 that the machine type takes, or 0 for none."""
+    if isinstance(value, str):
+        value = re.sub(r"\s*gi?b?$", "", value.strip(), flags=re.IGNORECASE)
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, float) and value.is_integer():
@@ -157,16 +163,6 @@ def reservation_zone(value: str) -> str:
     """The zone that a reservation's full name has; "" where it has none."""
     found = re.search(r"zones/([a-z0-9-]+)/reservations/", value)
     return found[1] if found else ""
-
-
-def machine_type(value: object) -> str:
-    """A Compute Engine machine type's name."""
-    return plain_name(value, "machine type", "n2-standard-4 (gcloud compute machine-types list)")
-
-
-def gpu_type(value: object) -> str:
-    """A Compute Engine accelerator type's name."""
-    return plain_name(value, "accelerator type", "nvidia-tesla-t4 (gcloud compute accelerator-types list)")
 
 
 def has_built_in_gpus(machine: str) -> bool:
@@ -218,7 +214,7 @@ def _attached_gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -
     if gpu_count == 0:
         return [f"gpu_count = 0 contradicts gpu_type = {gpu_type!r}: leave one of the two out"]
     found = []
-    counts = ATTACHED_GPU_COUNTS.get(model)
+    counts = attached_gpu_counts(gpu_type)
     if counts and gpu_count is not None and gpu_count not in counts:
         found.append(f"gpu_count = {gpu_count} is no number of {gpu_type} that a machine may have: use one of {counts}")
     if machine and not machine.startswith(("n1-", "custom-")):
@@ -244,16 +240,18 @@ def disk_problems(machine: str, boot_disk_type: str, local_ssd_gb: int) -> list[
             f"local_ssd_gb = {local_ssd_gb} needs machine_type, since not every machine that Batch may choose takes"
             " local SSDs: name one, such as n2-standard-4"
         )
-    elif machine.startswith(WITHOUT_LOCAL_SSD) or machine in ("g1-small", "n1-ultramem-160"):
+    elif machine.startswith(WITHOUT_LOCAL_SSD) or machine == "g1-small":
         found.append(
             f"local_ssd_gb = {local_ssd_gb} cannot be had with machine_type = {machine!r}, whose family has no local"
             " SSDs: use another one, such as n2-standard-4"
         )
-    elif machine.startswith(LOCAL_SSD_TYPES_ONLY) and not machine.endswith("-lssd"):
+    elif machine.startswith(LOCAL_SSD_TYPES_ONLY) and "-lssd" not in machine:
         found.append(
             f"local_ssd_gb = {local_ssd_gb} cannot be had with machine_type = {machine!r}: in its family only the"
             f" types that end in -lssd have local SSDs, such as {machine}-lssd"
         )
+    else:
+        found += local_ssd_problems(machine, local_ssd_gb)
     return found
 
 

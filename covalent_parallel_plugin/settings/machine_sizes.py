@@ -21,6 +21,9 @@ _GB_PER_VCPU: dict[str, tuple[float, ...]] = {
     "c4d": (3.875, 7.875, 1.875),
     "c4n": (3.75, 7.75, 2),
     "e2": (4, 8, 1),
+    # https://cloud.google.com/compute/docs/accelerator-optimized-machines
+    "g2": (4,),
+    "g4": (3.75,),
     "h3": (4,),
     "h4d": (3.75, 7.75),
     "n1": (3.75, 6.5, 0.9),
@@ -90,13 +93,28 @@ def machine_size(machine_type: str) -> MachineSize | None:
     if custom := _CUSTOM.fullmatch(machine_type):
         return MachineSize(int(custom[1]) if custom[1].isdecimal() else 2, int(custom[2]))
     predefined = _PREDEFINED.fullmatch(machine_type)
-    if predefined is None:
+    return None if predefined is None else _predefined_size(predefined, _gb_per_vcpu(predefined) or _LEAST_GB_PER_VCPU)
+
+
+def known_memory_mib(machine_type: str) -> int | None:
+    """The memory that the name tells, in MiB; None where `machine_size` has but the least of any family."""
+    predefined = _PREDEFINED.fullmatch(machine_type)
+    if predefined is not None and not _CUSTOM.fullmatch(machine_type) and _gb_per_vcpu(predefined) is None:
         return None
-    name, family, kind, vcpus = predefined[1], predefined[2], predefined[3], int(predefined[4])
+    size = machine_size(machine_type)
+    return None if size is None else size.memory_mib
+
+
+def _gb_per_vcpu(predefined: re.Match[str]) -> float | None:
+    name, family, kind = predefined[1], predefined[2], predefined[3]
     ratios = dict(zip(_KINDS, _GB_PER_VCPU.get(family, ()), strict=False))
-    per_vcpu = ratios.get(kind, _LARGE_GB_PER_VCPU.get(name, _LEAST_GB_PER_VCPU))
-    gb = _LESS_GB.get(f"{name}-{vcpus}", round(vcpus * per_vcpu, 3))
-    return MachineSize(vcpus, int(gb * 1024) if family == "n1" else int(gb) * 1024)
+    return ratios.get(kind, _LARGE_GB_PER_VCPU.get(name))
+
+
+def _predefined_size(predefined: re.Match[str], gb_per_vcpu: float) -> MachineSize:
+    vcpus = int(predefined[4])
+    gb = _LESS_GB.get(f"{predefined[1]}-{vcpus}", round(vcpus * gb_per_vcpu, 3))
+    return MachineSize(vcpus, int(gb * 1024) if predefined[2] == "n1" else int(gb) * 1024)
 
 
 def tasks_per_machine(machine_type: str, cpu_milli: int, memory_mib: int) -> int:

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from ..errors import SettingsError, without_passwords
 from . import container_rules as containers
+from . import machine_limits as limits
+from . import machine_names, quantities
 from . import machine_rules as machines
 from . import validators as rules
 from .container_rules import stock_image
@@ -72,11 +74,14 @@ class Settings:
     project_id: str = _option("", rules.project_id, "Google Cloud project that runs and pays", required=True)
     region: str = _option("us-east1", machines.region, "region of the jobs")
     vcpus: float = _option(2, rules.number(above=0, most=1000), "virtual CPUs per electron, fractions allowed", "vCPU")
-    memory: int = _option(512, rules.whole_number(least=1), "memory per electron", "MB")
+    memory: int = _option(512, quantities.size("MB", least=1), "memory per electron", "MB")
     time_limit: float = _option(
-        300, rules.number(above=0, most=rules.MAX_TIME_LIMIT_SECONDS), "longest run of one attempt, queue excluded", "s"
+        300,
+        quantities.seconds(above=0, most=rules.MAX_TIME_LIMIT_SECONDS),
+        "longest run of one attempt, queue excluded",
+        "s",
     )
-    poll_freq: float = _option(5, rules.number(above=0, most=3600), "pause between two looks at the job", "s")
+    poll_freq: float = _option(5, quantities.seconds(above=0, most=3600), "pause between two looks at the job", "s")
     retries: int = _option(
         3,
         rules.whole_number(least=0, most=rules.MAX_RETRIES),
@@ -85,11 +90,11 @@ class Settings:
     cache_dir: str = _option("/tmp/covalent", rules.text, "folder for large values on their way; nothing stays there")
     machine_type: str = _option(
         "",
-        machines.machine_type,
+        machine_names.machine_type,
         "Compute Engine machine type; empty: Batch chooses. A map's tasks share machines of a named type, as many at a"
         " time as `vcpus` and `memory` let fit",
     )
-    gpu_type: str = _option("", machines.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
+    gpu_type: str = _option("", machine_names.gpu_type, "accelerator, such as nvidia-tesla-t4; drivers are installed")
     gpu_count: int | None = _option(
         None, rules.whole_number(least=0, most=16), "accelerators per machine; not given: 1 where gpu_type is"
     )
@@ -103,7 +108,7 @@ class Settings:
         "how machines are had: FLEX_START (cheaper, once there is capacity), or by a reservation; empty: as they come",
     )
     boot_disk_gb: int = _option(
-        30, rules.whole_number(least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
+        30, quantities.size("GB", least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
     )
     boot_disk_type: str = _option("", machines.boot_disk_type, "type of the boot disk; empty: Batch chooses")
     local_ssd_gb: int = _option(
@@ -146,7 +151,10 @@ class Settings:
         False, rules.truth, "let `retries` also count for electrons that raise, crash or are killed"
     )
     queue_limit: float = _option(
-        86400, rules.number(above=0, most=rules.MAX_QUEUE_SECONDS), "longest wait for a machine before giving up", "s"
+        86400,
+        quantities.seconds(above=0, most=rules.MAX_QUEUE_SECONDS),
+        "longest wait for a machine before giving up",
+        "s",
     )
     service_nodes: str = _option(
         "local",
@@ -298,6 +306,14 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
             known[name] = option.default
     return [
         *machines.gpu_problems(known["machine_type"], known["gpu_type"], known["gpu_count"]),
+        *limits.size_problems(known["machine_type"], known["vcpus"], known["memory"]),
+        *limits.gpu_size_problems(
+            known["machine_type"],
+            known["gpu_type"],
+            1 if known["gpu_count"] is None else known["gpu_count"],
+            known["vcpus"],
+            known["memory"],
+        ),
         *machines.disk_problems(known["machine_type"], known["boot_disk_type"], known["local_ssd_gb"]),
         *machines.provisioning_problems(
             known["machine_type"], known["provisioning"], known["spot"], known["time_limit"], rules.GRACE_SECONDS

@@ -6,6 +6,7 @@ The error's text follows "option = value" in a sentence, and ends with the remed
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -40,7 +41,8 @@ _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # Google's have no underscores; the replaced plugin's documentation does, and the emulator takes any
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# https://cloud.google.com/iam/docs/service-account-types: the domain of all of them
+_SERVICE_ACCOUNT = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9-]+\.)+gserviceaccount\.com")
 # The grammar of https://github.com/distribution/reference: host and port, path, tag, digest
 _IMAGE = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"
@@ -49,8 +51,8 @@ _IMAGE = re.compile(
     r"(?:@sha256:[0-9a-f]{64})?"
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+# https://cloud.google.com/compute/docs/labeling-resources#requirements
+MAX_LABEL_CHARACTERS = 63
 
 
 def text(value: object) -> str:
@@ -107,6 +109,14 @@ def service_nodes(value: object) -> str:
 
 def bucket_name(value: object) -> str:
     """A bucket's name, as https://cloud.google.com/storage/docs/buckets#naming has it."""
+    name = readable_bucket_name(value)
+    if name.startswith("goog") or "google" in name:
+        raise ValueError("is a name that Google reserves: use one without 'goog'")
+    return name
+
+
+def readable_bucket_name(value: object) -> str:
+    """The name of a bucket that is only read: also one of Google's own, such as its public data."""
     name = text(value)
     if name.startswith("gs://"):
         raise ValueError(f"has a scheme: write {name[5:].strip('/')!r}")
@@ -123,8 +133,6 @@ def bucket_name(value: object) -> str:
             "is no legal bucket name: use 3 to 63 lowercase letters, digits, '-', '_' and '.', with a letter or digit"
             " at both ends"
         )
-    if name.startswith("goog") or "google" in name:
-        raise ValueError("is a name that Google reserves: use one without 'goog'")
     return name
 
 
@@ -151,27 +159,42 @@ def image_uri(value: object) -> str:
 def service_account_email(value: object) -> str:
     """A service account's address."""
     name = text(value)
-    if not _EMAIL.fullmatch(name):
-        raise ValueError("is no e-mail address: use one such as NAME@PROJECT.iam.gserviceaccount.com")
-    return name
+    if _SERVICE_ACCOUNT.fullmatch(name):
+        return name
+    # An IAM policy's member (serviceAccount:ADDRESS), or a resource's name (projects/-/serviceAccounts/ADDRESS)
+    address = re.split(r"[:/]", name)[-1].strip()
+    remedy = (
+        repr(address) if _SERVICE_ACCOUNT.fullmatch(address) else "one such as NAME@PROJECT.iam.gserviceaccount.com"
+    )
+    raise ValueError(f"is no e-mail address of a service account: use {remedy}")
 
 
 def labels(value: object) -> dict[str, str]:
-    """Labels, as google.cloud.batch_v1.Job.labels has them: lowercase, at most 63 characters, no `goog` prefix."""
+    """Labels, as Compute Engine has them: lowercase letters of any alphabet, digits, _ and -, no `goog` prefix."""
     result = mapping_of_text(value)
     problems = []
     for key, entry in result.items():
         if key.startswith(("goog-", "google-", OWN_LABEL_PREFIX)) or key in ("goog", "google"):
             problems.append(f"{key!r} has a prefix that is reserved")
-        elif not _LABEL_KEY.fullmatch(key):
-            problems.append(f"the key {key!r} is not made of 1 to 63 of a-z, 0-9, _ and -, a letter first")
-        if not _LABEL_VALUE.fullmatch(entry):
-            problems.append(f"the value {entry!r} is not made of at most 63 of a-z, 0-9, _ and -")
+        elif not _is_label_text(key) or not key[:1].isalpha():
+            problems.append(
+                f"the key {key!r} is not made of 1 to 63 lowercase letters, digits, _ and -, a letter first"
+            )
+        if not _is_label_text(entry):
+            problems.append(f"the value {entry!r} is not made of at most 63 lowercase letters, digits, _ and -")
     if len(result) > MAX_LABELS:
         problems.append(f"{len(result)} are more than the {MAX_LABELS} allowed")
     if problems:
         raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
     return result
+
+
+def _is_label_text(entry: str) -> bool:
+    """Whether these are lowercase letters (or of an alphabet without case), their marks, digits, _ and -."""
+    return len(entry) <= MAX_LABEL_CHARACTERS and all(
+        character in "_-" or (character == character.lower() and unicodedata.category(character)[0] in "LMN")
+        for character in entry
+    )
 
 
 def environment(value: object) -> dict[str, str]:

@@ -85,10 +85,12 @@ def test_machines_and_gpus_are_looked_for_where_there_are_zones_though_another_i
     wanted = {"zones": ["us-east1-z"], "machine_type": "n2-standard-5"}
     with standing() as environment:
         found = examine_here(options=wanted, environment=environment)
-        gpu = examine_here(options={"zones": ["us-east1-z"], "gpu_type": "nvidia-t4"}, environment=environment)
+        gpu = examine_here(
+            options={"zones": ["us-east1-z"], "gpu_type": "nvidia-tesla-t4-vws"}, environment=environment
+        )
     assert found["zones.known"]["status"] == "error"
     assert "no machine type 'n2-standard-5' in us-east1-b,us-east1-c" in found["machine.known"]["found"]
-    assert "no accelerator 'nvidia-t4' in us-east1-b, us-east1-c" in gpu["gpu.known"]["found"]
+    assert "no accelerator 'nvidia-tesla-t4-vws' in us-east1-b, us-east1-c" in gpu["gpu.known"]["found"]
 
 
 def test_a_machine_type_is_looked_for_in_those_of_the_zones_that_there_are(examine_here: Diagnose) -> None:

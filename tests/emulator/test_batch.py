@@ -411,6 +411,18 @@ def test_a_job_that_breaks_a_rule_is_refused(
         create(client, _changed(change))
 
 
+def test_labels_of_other_alphabets_and_ai_zones_are_taken(client: batch_v1.BatchServiceClient) -> None:
+    labels = {"équipe": "bleu", "チーム": "青", "दल": "नीला"}
+    job = job_of(script("exit 0"))
+    job.labels = labels
+    job.allocation_policy.location.allowed_locations = ["zones/us-south1-ai1b"]
+    parent = PARENT.replace("us-east1", "us-south1")
+    made = client.create_job(batch_v1.CreateJobRequest(parent=parent, job=job))
+    assert made.labels == labels
+    assert list(made.allocation_policy.location.allowed_locations) == ["zones/us-south1-ai1b"]
+    assert wait_for(client, made, lambda job: job.status.state in ENDED).status.state.name == "SUCCEEDED"
+
+
 @pytest.mark.parametrize(
     ("runnable", "reason"),
     [

@@ -78,7 +78,7 @@ MACHINES = st.sampled_from(
         {"machine_type": "n2-standard-4", "local_ssd_gb": 750},
         {"machine_type": "e2-standard-2"},
         {"machine_type": "custom-4-8192"},
-        {"machine_type": "c3-standard-8-lssd", "local_ssd_gb": 375},
+        {"machine_type": "c3-standard-8-lssd", "local_ssd_gb": 750},
         {"gpu_type": "nvidia-tesla-t4"},
         {"machine_type": "n1-standard-8", "gpu_type": "nvidia-tesla-v100", "gpu_count": 8},
         {"machine_type": "a2-highgpu-8g"},
@@ -87,6 +87,19 @@ MACHINES = st.sampled_from(
         {"machine_type": "g2-standard-4", "local_ssd_gb": 375},
     ]
 )
+# vCPUs and MiB of memory: no task is larger than its machine, nor than one that takes such a GPU
+SIZES = {
+    "n2-standard-96": (96, 393216),
+    "n2-standard-4": (4, 16384),
+    "e2-standard-2": (2, 8192),
+    "custom-4-8192": (4, 8192),
+    "c3-standard-8-lssd": (8, 32768),
+    "n1-standard-8": (8, 30720),
+    "a2-highgpu-8g": (96, 696320),
+    "a2-highgpu-1g": (12, 87040),
+    "a3-highgpu-8g": (208, 1916928),
+    "g2-standard-4": (4, 16384),
+}
 WAYS = st.sampled_from(
     [
         {},
@@ -119,6 +132,11 @@ def wishes(draw: st.DrawFn) -> dict[str, Any]:
     values: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=ALWAYS))
     for part in (MACHINES, WAYS, PLACES, REGISTRIES):
         values |= draw(part)
+    if "machine_type" in values or "gpu_type" in values:
+        vcpus, memory = SIZES.get(values.get("machine_type", ""), (48, 312 * 1024))
+        for name, most in (("vcpus", vcpus), ("memory", memory)):
+            if name in values:
+                values[name] = min(values[name], most)
     return values
 
 

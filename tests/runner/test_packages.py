@@ -112,6 +112,13 @@ def test_requirements_that_pip_cannot_install_are_told_with_pips_words(
     assert "does not exist" in outcome.message
 
 
+def test_an_image_without_git_is_named_as_the_reason(make_task: Any, venv_python: Path, tmp_path: Path) -> None:
+    wanted = {"requirements": ["git+https://127.0.0.1:9/a/b.git#egg=b"], "environment": {"PATH": str(tmp_path)}}
+    task = make_task(answer, python=venv_python, settings=wanted)
+    task.run()
+    assert "The image has no git: name an archive" in task.outcome().message
+
+
 def test_an_image_without_pip_is_named_as_the_reason(make_task: Any, tmp_path: Path) -> None:
     task = make_task(answer, settings={"requirements": [str(make_wheel(tmp_path))]})
     task.run()

@@ -58,6 +58,16 @@ def test_a_name_that_does_not_tell_its_vcpus_tells_nothing(machine: str) -> None
     assert tasks_per_machine(machine, 1, 1) == 1
 
 
+@pytest.mark.parametrize("machine", SIZES)
+def test_every_type_of_the_tables_is_a_name_and_holds_a_task_of_its_size(machine: str) -> None:
+    vcpus, memory = SIZES[machine]
+    assert settings.OPTIONS["machine_type"].rule(machine) == machine
+    asked = {"machine_type": machine, "vcpus": vcpus, "memory": memory}
+    assert settings.contradictions(settings.resolve(asked, {})) == []
+    too_large = {**asked, "memory": memory + 1}
+    assert len(settings.contradictions(settings.resolve(too_large, {}))) == 1
+
+
 @given(st.sampled_from(sorted(SIZES)), st.integers(1, 500_000), st.integers(1, 12_000_000))
 def test_as_many_tasks_share_a_machine_as_fit_and_no_more(machine: str, cpu_milli: int, memory_mib: int) -> None:
     vcpus, memory = SIZES[machine]
@@ -81,13 +91,12 @@ def test_as_many_tasks_share_a_machine_as_fit_and_no_more(machine: str, cpu_mill
         ({"machine_type": "n2-standard-8", "vcpus": 1, "memory": 8192}, 4),
         ({"machine_type": "n2-standard-8", "vcpus": 0.5, "memory": 1024}, 16),
         ({"machine_type": "n2-standard-8", "vcpus": 8, "memory": 32768}, 1),
-        ({"machine_type": "n2-standard-8", "vcpus": 16, "memory": 65536}, 1),
         ({"machine_type": "n2-highcpu-8", "vcpus": 1, "memory": 2048}, 4),
         ({"machine_type": "n1-highcpu-96", "vcpus": 1, "memory": 4000}, 20),
         ({"machine_type": "n2-standard-96", "vcpus": 1}, 20),
         ({"machine_type": "e2-micro", "vcpus": 0.25}, 2),
         ({"machine_type": "x9-standard-8", "vcpus": 1, "memory": 3584}, 2),
-        ({"machine_type": "something"}, 1),
+        ({"machine_type": "x4-480-8t-metal"}, 1),
         ({"machine_type": "n1-standard-32", "gpu_type": "nvidia-tesla-t4"}, 1),
         ({"machine_type": "g2-standard-96"}, 1),
         ({"machine_type": "a2-highgpu-8g"}, 1),

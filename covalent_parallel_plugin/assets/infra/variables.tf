@@ -20,7 +20,7 @@ variable "region" {
   validation {
     condition = (
       can(regex("^[a-z]+(-[a-z]+)*-?[a-z]*[0-9]*$", var.region))
-      && !can(regex("^[a-z]+-[a-z]+[0-9]+-[a-z]$", var.region))
+      && !can(regex("^[a-z]+-[a-z]+[0-9]+-(ai[0-9]+)?[a-z]$", var.region))
     )
     error_message = "region is no region: use one such as us-east1 or europe-west4, not a zone."
   }

@@ -8,6 +8,7 @@ encrypted variables.
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -24,11 +25,10 @@ MAX_RETRIES = 10
 MAX_TASK_ENVIRONMENTS = 200
 MAX_PRIORITY = 99
 MAX_LABELS = 64
+MAX_LABEL_CHARACTERS = 63
 
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/[^/]+/locations/[a-z0-9-]+")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _CONTAINER_VOLUME = re.compile(r"[^:]+:/[^:]*(:[^:]*)?")
 _LOCATION = re.compile(r"(regions|zones)/([a-z0-9-]+)")
 
@@ -77,12 +77,20 @@ def _label_mistakes(where: str, labels: Mapping[str, str]) -> Iterator[str]:
     if len(labels) > MAX_LABELS:
         yield f"{where} has {len(labels)} entries, the limit is {MAX_LABELS}"
     for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key):
-            yield f"{where} key {key!r} must match ^{_LABEL_KEY.pattern}$"
+        if not _is_label_text(key) or not key[:1].isalpha():
+            yield f"{where} key {key!r} must be 1 to 63 lowercase letters, digits, _ and -, a letter first"
         if key.startswith(("goog-", "google-")):
             yield f"{where} key {key!r} starts with a reserved prefix"
-        if not _LABEL_VALUE.fullmatch(value):
-            yield f"{where} value {value!r} of {key!r} must match ^{_LABEL_VALUE.pattern}$"
+        if not _is_label_text(value):
+            yield f"{where} value {value!r} of {key!r} must be at most 63 lowercase letters, digits, _ and -"
+
+
+def _is_label_text(entry: str) -> bool:
+    """Tell whether a label's key or value is legal (https://cloud.google.com/compute/docs/labeling-resources)."""
+    return len(entry) <= MAX_LABEL_CHARACTERS and all(
+        character in "_-" or (character == character.lower() and unicodedata.category(character)[0] in "LMN")
+        for character in entry
+    )
 
 
 def _allocation_mistakes(policy: batch_v1.AllocationPolicy, region: str) -> Iterator[str]:

@@ -30,7 +30,12 @@ _ZONES = {
     "us-west2": "abc",
     "us-west4": "abc",
 }
-REGIONS = {region: tuple(f"{region}-{letter}" for letter in letters) for region, letters in _ZONES.items()}
+# https://cloud.google.com/compute/docs/regions-zones/ai-zones
+_AI_ZONES = {"us-central1": ("us-central1-ai1a",), "us-south1": ("us-south1-ai1b",)}
+REGIONS = {
+    region: (*(f"{region}-{letter}" for letter in letters), *_AI_ZONES.get(region, ()))
+    for region, letters in _ZONES.items()
+}
 
 ACCELERATORS = frozenset(
     {

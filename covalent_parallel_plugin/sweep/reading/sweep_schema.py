@@ -16,6 +16,7 @@ import yaml
 
 from ...settings import OPTIONS
 from ...settings.machine_sizes import MAX_TASKS_PER_MACHINE
+from ...settings.quantities import seconds
 from ...settings.validators import MAX_TIME_LIMIT_SECONDS, Rule, number, whole_number
 from ..combinations import Grid, count, size_text, unmatched
 from ..mistakes import LocatedText, Mistake, SweepFileError
@@ -48,7 +49,7 @@ _FLAGS = {"true": "joined", "false": "", "separate": "separate"}
 _IMAGE_ONLY = ("entrypoint", "workdir", "outputs", "pull")
 # Numbers with their rule, unit and default
 _NUMBERS: dict[str, tuple[Rule, str, int | None]] = {
-    "idle_limit": (number(above=0, most=MAX_TIME_LIMIT_SECONDS), "s", None),
+    "idle_limit": (seconds(above=0, most=MAX_TIME_LIMIT_SECONDS), "s", None),
     "log_limit": (number(above=0, most=1024 * 1024), "MiB", 1024),
     "max_machine_hours": (number(above=0, most=1e9), "h", None),
     "tasks_per_machine": (whole_number(least=1, most=MAX_TASKS_PER_MACHINE), "", None),

@@ -14,7 +14,7 @@ import yaml
 from ...programs.result_values import ResultSource
 from ...protocol.sweep_machine import SHARED_FOLDER, TASKS_FOLDER
 from ...settings.container_rules import secret
-from ...settings.validators import bucket_name, truth, variable_problem
+from ...settings.validators import readable_bucket_name, truth, variable_problem
 from ..mistakes import LocatedText, Location
 from ..sweep_file import FileEntry
 from ..values import shown
@@ -154,7 +154,7 @@ def _input_source(reader: NodeReader, text: LocatedText, folder: Path) -> str:
             )
             return text.text
         try:
-            bucket_name(rest.partition("/")[0])
+            readable_bucket_name(rest.partition("/")[0])
         except ValueError as error:
             reader.mistake(text.location, f"inputs: the bucket of {shown(text.text)} {error}")
         return text.text

@@ -1,0 +1,142 @@
+"""Names of Compute Engine's machine types and accelerators: which of them can exist, and the nearest that does.
+
+A machine series of a generation that is not complete yet is taken to exist, so that a new one works before this file
+knows it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from .validators import text
+
+_COMMON = ("standard", "highmem", "highcpu")
+# https://cloud.google.com/compute/docs/machine-resource: the series of generations that are complete, with their kinds
+_SERIES: Mapping[str, Sequence[str]] = {
+    "a2": ("highgpu", "megagpu", "ultragpu"),
+    "a3": ("highgpu", "megagpu", "ultragpu", "edgegpu"),
+    "c2": ("standard",),
+    "c2d": _COMMON,
+    "c3": _COMMON,
+    "c3d": _COMMON,
+    "e2": (*_COMMON, "custom", "micro", "small", "medium"),
+    "f1": ("micro",),
+    "g1": ("small",),
+    "g2": ("standard", "custom"),
+    "h3": ("standard",),
+    "m1": ("megamem", "ultramem"),
+    "m2": ("hypermem", "megamem", "ultramem"),
+    "m3": ("megamem", "ultramem"),
+    "n1": (*_COMMON, "custom", "megamem", "ultramem"),
+    "n2": (*_COMMON, "custom"),
+    "n2d": (*_COMMON, "custom"),
+    "t2a": ("standard",),
+    "t2d": ("standard",),
+    "z3": ("standard", "highmem"),
+}
+# Those of the newest generation that are known; what else there is of it, and of later ones, is not refused
+_NEWEST: Mapping[str, Sequence[str]] = {
+    "a4": ("highgpu",),
+    "a4x": ("highgpu", "maxgpu"),
+    "c4": _COMMON,
+    "c4a": _COMMON,
+    "c4d": _COMMON,
+    "c4n": _COMMON,
+    "g4": ("standard",),
+    "h4d": ("standard", "highmem"),
+    "m4": ("hypermem", "megamem", "ultramem"),
+    "m4n": ("hypermem", "megamem", "ultramem"),
+    "n4": (*_COMMON, "custom"),
+    "n4a": (*_COMMON, "custom"),
+    "n4d": (*_COMMON, "custom"),
+    "x4": ("megamem",),
+}
+_IN_NEW_SERIES = re.compile(r"[a-z][4-9][a-z]?|ct\d+[a-z]*")
+_SHARED_CORE = ("e2-micro", "e2-small", "e2-medium", "f1-micro", "g1-small")
+_KNOWN = [f"{series}-{kind}" for series, kinds in {**_SERIES, **_NEWEST}.items() for kind in kinds] + ["custom"]
+_KINDS = sorted({kind for kinds in (*_SERIES.values(), *_NEWEST.values()) for kind in kinds})
+_NAME = re.compile(r"([a-z](?:[a-z0-9]|-(?![0-9]))*)((?:-[a-z0-9]+)*)")
+
+# https://cloud.google.com/compute/docs/gpus: what N1 machines take, and the virtual workstations' names of these
+ATTACHED_GPUS = ("nvidia-tesla-t4", "nvidia-tesla-p4", "nvidia-tesla-p100", "nvidia-tesla-v100")
+# Same page: accelerators that exist only inside machines of a family of their own, and a machine type that has one
+BUILT_IN_GPUS = {
+    "nvidia-l4": "g2-standard-4",
+    "nvidia-tesla-a100": "a2-highgpu-1g",
+    "nvidia-a100-80gb": "a2-ultragpu-1g",
+    "nvidia-h100-80gb": "a3-highgpu-8g",
+    "nvidia-h100-mega-80gb": "a3-megagpu-8g",
+    "nvidia-h200-141gb": "a3-ultragpu-8g",
+    "nvidia-b200": "a4-highgpu-8g",
+    "nvidia-gb200": "a4x-highgpu-4g",
+    "nvidia-gb300": "a4x-maxgpu-4g-metal",
+    "nvidia-rtx-pro-6000": "g4-standard-48",
+}
+# https://cloud.google.com/compute/docs/eol/k80-eol
+_RETIRED_GPUS = ("nvidia-tesla-k80",)
+
+
+def machine_type(value: object) -> str:
+    """A Compute Engine machine type's name."""
+    name = text(value)
+    if not _is_machine_type(name):
+        near = nearest_machine_type(name) or "n2-standard-4"
+        raise ValueError(f"is no machine type: use a name such as {near} (gcloud compute machine-types list)")
+    return name
+
+
+def _is_machine_type(name: str) -> bool:
+    found = _NAME.fullmatch(name)
+    if found is None or len(name) > 63:
+        return False
+    head, size = found.groups()
+    if head in _SHARED_CORE:
+        return not size
+    if not size:
+        return False
+    series, _, kind = head.partition("-")
+    kind = kind.partition("-")[0]
+    if series in _SERIES:
+        return kind in _SERIES[series]
+    if head == "custom":
+        return True
+    # A kind that looks like one there is, and is not that one, is a slip of the hand
+    is_known = kind in (*_KINDS, "") or not difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.7)
+    return _IN_NEW_SERIES.fullmatch(series) is not None and is_known
+
+
+def nearest_machine_type(name: str) -> str | None:
+    """The machine type that a mistyped name most likely means; None where none is near."""
+    found = _NAME.match(re.sub(r"[\s_]+", "-", name.strip().lower()))
+    if found is None:
+        return None
+    head, size = found.groups()
+    near = difflib.get_close_matches(head, _KNOWN, n=1, cutoff=0.6)
+    if not near:
+        return None
+    return near[0] if near[0] in _SHARED_CORE else near[0] + (size or "-4")
+
+
+def gpu_type(value: object) -> str:
+    """A Compute Engine accelerator type's name."""
+    name = text(value)
+    known = (*ATTACHED_GPUS, *BUILT_IN_GPUS)
+    if name.removesuffix("-vws") in known:
+        return name
+    if name in _RETIRED_GPUS:
+        raise ValueError("is an accelerator type that Google has retired: use nvidia-tesla-t4")
+    near = _nearest_gpu(name, known) or "nvidia-tesla-t4"
+    raise ValueError(
+        f"is no accelerator type that machines take: use a name such as {near} (gcloud compute accelerator-types list);"
+        " for GPUs that come with their machine, leave it out and set machine_type"
+    )
+
+
+def _nearest_gpu(name: str, known: Iterable[str]) -> str | None:
+    """The type that a name most likely means: also a short one, such as t4 or A100."""
+    plain = re.sub(r"[\s_]+", "-", name.strip().lower())
+    short = [full for full in known if full.endswith(f"-{plain}") or f"-{plain}-" in full]
+    near = short or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
+    return near[0] if near else None
