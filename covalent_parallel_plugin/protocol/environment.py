@@ -18,6 +18,8 @@ ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
 ENV_RUNNER = ENV_PREFIX + "RUNNER"
 ENV_ROUND = ENV_PREFIX + "ROUND"
 ENV_ITEMS = ENV_PREFIX + "ITEMS"
+# A folder for what has to have a name, which the bootstrap found
+ENV_PLACE = ENV_PREFIX + "PLACE"
 
 # Where the services are, if not at Google: http://host:port for Cloud Storage (Google's own variable), host:port else
 STORAGE_EMULATOR_HOST = "STORAGE_EMULATOR_HOST"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import traceback
 from types import CodeType, TracebackType
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 from .limits import DEEPEST_ARGUMENT
 
@@ -18,34 +18,103 @@ LONGEST_MESSAGE = 100 * 1024
 LONGEST_TRACEBACK = 1024 * 1024
 LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
+# So many causes and contexts are shown
+LONGEST_CHAIN = 100
+# What Python's own tracebacks say of a class whose module is no text
+UNKNOWN = "<unknown>"
+
+
+# What an exception's class may override, as BaseException and type themselves have it; taken now, before user code runs
+_cause_of, _context_of, _suppresses_context, _traceback_of = (
+    vars(BaseException)[name].__get__ for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__")
+)
+_qualname_of, _module_of, _flags_of = (vars(type)[name].__get__ for name in ("__qualname__", "__module__", "__flags__"))
+_write = os.write
+# CPython, Include/object.h, Py_TPFLAGS_HEAPTYPE: the class was made by a class statement
+HEAP_TYPE = 1 << 9
+
+T = TypeVar("T")
 
 
 def describe(error: BaseException) -> Dict[str, object]:
-    """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on."""
-    _strip_own_frames(error)
-    _show_tool_output(error)
+    """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on.
+
+    Whatever the exception's class and attributes do, all that can be had is in it; nothing is raised.
+    """
     kind = type(error)
-    text = _cut("".join(traceback.format_exception(kind, error, error.__traceback__)), LONGEST_TRACEBACK)
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        text += "Note: %s\n" % missing_module_text(error.name.split(".")[0])
+    _attempt(_strip_own_frames, error)
+    _attempt(_show_tool_output, error)
     return {
-        "type": kind.__qualname__,
-        "module": str(kind.__module__),
+        "type": _type_name(kind),
+        "module": _module_name(kind),
         "message": _message(error),
-        "args": _arguments(error),
-        "import_name": error.name if isinstance(error, ImportError) else None,
-        "traceback": text,
-        "chain": _chain(error),
-        "frames": _frames(error),
+        "args": _attempt(_arguments, error),
+        "import_name": _attempt(_import_name, error),
+        "traceback": _cut(_traceback_text(error), LONGEST_TRACEBACK),
+        "chain": _attempt(_chain, error) or [],
+        "frames": _attempt(_frames, error) or [],
     }
+
+
+def _attempt(part: Callable[[BaseException], T], error: BaseException) -> Optional[T]:
+    """Return what `part` finds of the exception, or None where code of the exception's own raises."""
+    try:
+        return part(error)
+    except BaseException:
+        # SystemExit too: the exception is reported all the same.
+        return None
+
+
+def _exact(text: object, otherwise: str) -> str:
+    """Return a text without what a class derived from str may add, `otherwise` for anything else."""
+    return str.__str__(text) if issubclass(type(text), str) else otherwise
+
+
+def _type_name(kind: type) -> str:
+    return _exact(_qualname_of(kind), "")
+
+
+def _module_name(kind: type) -> str:
+    try:
+        return _exact(_module_of(kind), UNKNOWN)
+    except AttributeError:
+        return UNKNOWN
 
 
 def _message(error: BaseException) -> str:
     try:
-        return _cut(str(error), LONGEST_MESSAGE)
+        return _cut(_exact(str(error), ""), LONGEST_MESSAGE)
     except BaseException as broken:
         # Whatever the user's __str__ raises, SystemExit too, the exception is still told.
-        return "<its str() raised %s>" % type(broken).__name__
+        return "<its str() raised %s>" % _type_name(type(broken))
+
+
+def _import_name(error: BaseException) -> Optional[str]:
+    """The module that an ImportError is about; None where its `name` is no text."""
+    name: object = error.name if issubclass(type(error), ImportError) else None  # type: ignore[attr-defined]  # it has it
+    return _exact(name, "") or None
+
+
+def _traceback_text(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(type(error), error, _traceback_of(error)))
+    except BaseException as broken:
+        # Python reads attributes that an exception may lack, or have of any type.
+        text = "".join(map(_plain_traceback, reversed(_with_causes(error))))
+        text += "Note: Python's own traceback of it raised %s\n" % _type_name(type(broken))
+    name = _attempt(_import_name, error)
+    if name and issubclass(type(error), ModuleNotFoundError):
+        text += "Note: %s\n" % missing_module_text(name.split(".")[0])
+    return text
+
+
+def _plain_traceback(error: BaseException) -> str:
+    """Return a traceback of frames alone, read from the frames themselves."""
+    lines = [
+        '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(_traceback_of(error))
+    ]
+    title = "%s.%s: %s\n" % (_module_name(type(error)), _type_name(type(error)), _message(error))
+    return "".join(["Traceback (most recent call last):\n", *lines, title.replace("builtins.", "", 1)])
 
 
 def _cut(text: str, longest: int) -> str:
@@ -60,11 +129,12 @@ def _cut(text: str, longest: int) -> str:
 
 def _arguments(error: BaseException) -> Optional[List[object]]:
     """What a builtin exception is made from again, where JSON can carry it exactly, else None."""
-    if type(error).__module__ != "builtins":
+    kind = type(error)
+    if _module_name(kind) != "builtins" or _flags_of(kind) & HEAP_TYPE:
         return None
     try:
         # Not `args`, which lack an OSError's file names
-        carried = [_carried(argument, 0) for argument in error.__reduce__()[1]]
+        carried = [_carried(argument, 0) for argument in kind.__reduce__(error)[1]]
     except (ValueError, TypeError, IndexError, RecursionError):
         return None
     return carried if len(repr(carried)) <= LONGEST_ARGUMENTS else None
@@ -92,19 +162,19 @@ def _with_causes(error: BaseException) -> List[BaseException]:
     current: Optional[BaseException] = error
     while current is not None and all(current is not other for other in shown_errors):
         shown_errors.append(current)
-        if current.__cause__ is not None or current.__suppress_context__:
-            current = current.__cause__
-        else:
-            current = current.__context__
+        if len(shown_errors) == LONGEST_CHAIN:
+            break
+        cause: Optional[BaseException] = _cause_of(current)
+        current = cause if cause is not None or _suppresses_context(current) else _context_of(current)
     return shown_errors
 
 
 def _chain(error: BaseException) -> List[Dict[str, str]]:
     return [
         {
-            "relation": "cause" if earlier.__cause__ is later else "context",
-            "type": type(later).__qualname__,
-            "module": str(type(later).__module__),
+            "relation": "cause" if _cause_of(earlier) is later else "context",
+            "type": _type_name(type(later)),
+            "module": _module_name(type(later)),
             "message": _message(later),
         }
         for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])
@@ -119,7 +189,7 @@ def _frames(error: BaseException) -> List[List[object]]:
     """
     found: List[List[object]] = []
     for shown_error in reversed(_with_causes(error)):
-        found += _frames_of(shown_error.__traceback__)
+        found += _frames_of(_traceback_of(shown_error))
         for member in getattr(shown_error, "exceptions", ()) if _is_group(shown_error) else ():
             found += _frames(member)
     return found
@@ -155,20 +225,29 @@ def _strip_own_frames(error: BaseException) -> None:
     """Have the traceback begin with the user's first frame, behind those of the runner and of this folder."""
     here = os.path.dirname(describe.__code__.co_filename)
     own = (here, os.path.join(os.path.dirname(here), "runner"))
-    trace = error.__traceback__
+    trace = _traceback_of(error)
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in own:
         trace = trace.tb_next
-    error.__traceback__ = trace
+    vars(BaseException)["__traceback__"].__set__(error, trace)
 
 
 def _show_tool_output(error: BaseException) -> None:
     """Print what a failed tool of a hook (pip, a shell command) had printed: its exception does not say it."""
     for shown_error in _with_causes(error):
-        if isinstance(shown_error, subprocess.CalledProcessError):
-            for output in (shown_error.stdout, shown_error.stderr):
+        if issubclass(type(shown_error), subprocess.CalledProcessError):
+            for output in (shown_error.stdout, shown_error.stderr):  # type: ignore[attr-defined]  # it has both
                 if output:
                     text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
-                    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+                    _print_error(text if text.endswith("\n") else text + "\n")
+
+
+def _print_error(text: str) -> None:
+    """Write to stderr; to the process's own where the user has closed `sys.stderr`, or put something else there."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BaseException:
+        _write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def missing_module_text(name: str) -> str:

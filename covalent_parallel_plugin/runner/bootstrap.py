@@ -115,18 +115,22 @@ def private_folder() -> str:
     import tempfile
 
     # One folder per user and machine, so that the tasks that share a machine fetch the runner once. It is used only
-    # if nobody else can write there.
-    folder = os.path.join(tempfile.gettempdir(), "covalent-parallel-%d" % os.getuid())
-    try:
-        os.mkdir(folder, 0o700)
-    except OSError:
-        pass
-    try:
-        status = os.lstat(folder)
-        if status.st_uid == os.getuid() and status.st_mode & 0o170777 == 0o040700 and os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
+    # if nobody else can write there. Programs clean their temporary folder: it is out of that, where there is a choice.
+    temporary = tempfile.gettempdir()
+    for place in (os.path.expanduser("~/.cache"), "/var/tmp", temporary):
+        if place != temporary and (os.path.realpath(place) + "/").startswith(os.path.realpath(temporary) + "/"):
+            continue
+        folder = os.path.join(place, "covalent-parallel-%d" % os.getuid())
+        try:
+            os.makedirs(folder, 0o700)
+        except OSError:
+            pass
+        try:
+            status = os.lstat(folder)
+            if status.st_uid == os.getuid() and status.st_mode & 0o170777 == 0o040700 and os.access(folder, os.W_OK):
+                return folder
+        except OSError:
+            pass
     return tempfile.mkdtemp()
 
 
@@ -147,10 +151,10 @@ def write(path: str, data: bytes) -> None:
         sys.exit(71)
 
 
-def archive(digest: str) -> str:
+def archive(folder: str, digest: str) -> str:
     import hashlib
 
-    path = os.path.join(private_folder(), digest + ".zip")
+    path = os.path.join(folder, digest + ".zip")
     try:
         with open(path, "rb") as file:
             if hashlib.sha256(file.read()).hexdigest() == digest:
@@ -167,12 +171,16 @@ def start(version: str, digest: str, module: str = "") -> None:
         sys.exit(78)
     # The working folder, whose files would stand in for modules of the standard library: the electron gets it back.
     sys.path[:] = [entry for entry in sys.path if entry]
+    # So would the files of PYTHONPATH's folders: they come last until the electron begins.
+    named = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    sys.path.sort(key=named.__contains__)
     find_temporary_folder()
     package = "covalent_parallel_plugin"
+    os.environ["COVALENT_PARALLEL_PLACE"] = folder = private_folder()
     # What a machine is prepared with comes out of the archive.
     if module or not installed(version):
         # First: the call was pickled by the cloudpickle that travels along, and the image may have an older one.
-        sys.path.insert(0, archive(digest))
+        sys.path.insert(0, archive(folder, digest))
         package = "covalent_parallel_runner"
     import importlib
 

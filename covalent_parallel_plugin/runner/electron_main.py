@@ -1,31 +1,41 @@
-"""The electron's process: load a call, run its hooks and its function, leave a report in the work folder.
+"""The electron's process: load a call, run its hooks and its function, leave a report.
 
-A report is written last and under its final name only, so that a process that dies on the way leaves none.
+A report is written last, so that a process that dies on the way leaves none.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
+import inspect
 import os
 import sys
 import time
+import traceback
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
 
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import shown_text
-from .outcome_report import DISK_FULL, ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
+from .electron_files import ElectronFiles
+from .outcome_report import DISK_FULL
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
+from .unpicklable import explanation
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
 # Its exceptions may be among what another electron returned
 OWN_PACKAGE = "covalent_parallel_plugin"
-# Space on the disk that is kept for the report, for when the electron has used up the rest
-RESERVE_FILE = "reserve"
-RESERVE_BYTES = 64 * 1024
+# The report of last resort; made of constants, since making another one has failed
+UNREPORTED = {
+    "type": "RuntimeError",
+    "module": "builtins",
+    "message": "how the electron ended could not be reported; its stderr shows why, and its own exception",
+    "args": None,
+    "traceback": "",
+}
+# Taken now: the electron may put something else in their places.
+_exit, _getpid, _monotonic, _write = os._exit, os.getpid, time.monotonic, os.write
 
 
 class CallRefusal(Exception):
@@ -43,45 +53,40 @@ class Hook(NamedTuple):
     keyword: str
 
 
-def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
-    """Run the call and leave value, shown string and report in `folder`."""
+def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> None:
+    """Run the call and leave value, shown string and report in `files`."""
     clock = _Stopwatch()
     report: Dict[str, object] = {}
     try:
-        _reserve(folder)
-        report = _outcome(call, envelope, folder, clock)
+        report = _outcome(call, envelope, files, clock)
     except CallRefusal as refusal:
         report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": EXCEPTION, "exception": describe(error)}
     report["seconds"] = clock.laps
-    _remove(folder, RESERVE_FILE)
-    temporary = os.path.join(folder, REPORT_FILE + ".new")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(report, file)
-    os.replace(temporary, os.path.join(folder, REPORT_FILE))
+    try:
+        files.report.write(report)
+    except BaseException as error:
+        # SystemExit too, as from an alarm of the user's.
+        text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
+        _write(2, text.encode("utf-8", "backslashreplace"))
+        files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
 
 
-def _reserve(folder: str) -> None:
-    with open(os.path.join(folder, RESERVE_FILE), "wb") as file:
-        file.write(bytes(RESERVE_BYTES))
-
-
-def _remove(folder: str, *names: str) -> None:
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.exists(path):
-            os.remove(path)
-
-
-def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch") -> Dict[str, object]:
-    header = envelope.header
+def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:
+    header, folder = envelope.header, files.folder
     try:
         import cloudpickle
     except ImportError as error:
         raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     restore_files(cloudpickle)
+    if os.environ.get("PYTHONPATH"):
+        from .python_path import restore_python_path
+
+        hidden = restore_python_path()
+        if hidden:
+            raise CallRefusal("hidden_modules", hidden)
     make_home(folder)
     add_user_site()
     requirements = cast(List[str], header.get("requirements", []))
@@ -97,11 +102,16 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         # The bootstrap took it out.
         sys.path.insert(0, "")
 
-    def load(name: str, loads: Callable[[Any], Any] = cloudpickle.loads) -> Any:
+    def fetch(name: str) -> Any:
         try:
-            data = view_part(call, envelope, name)
+            return view_part(call, envelope, name)
         except WireError as error:
             raise CallRefusal("changed_call", "the call in the bucket was changed on its way: %s" % error) from error
+
+    fetched: Dict[str, Any] = {}
+
+    def load(name: str, loads: Callable[[Any], Any] = cloudpickle.loads) -> Any:
+        data = fetched.pop(name) if name in fetched else fetch(name)
         try:
             try:
                 return loads(data)
@@ -140,32 +150,41 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
 
         # The function of a map knows the one that takes an item.
         each = getattr(function, MAPPED_FUNCTION, function)
-    with open(os.path.join(folder, ORIGIN_FILE), "w", encoding="utf-8") as file:
-        json.dump(origin_of(each), file)
+    if _is_async(each):
+        raise CallRefusal(
+            "async", "it is an async function: write a plain one that calls asyncio.run(...), and returns its result"
+        )
+    files.origin.write(origin_of(each))
+    if header.get("after"):
+        # All of this before the electron can close or delete it
+        from . import hooks  # noqa: F401
+
+        fetched.update((name, fetch(name)) for name in _hook_parts(header, "after"))
     clock.lap("load")
 
-    if header.get("map"):
+    if files.share is not None:
         from .map_items import run_items
 
-        report = run_items(each, kwargs.pop(MAPPED_ITEMS) if not args else args[0], kwargs, folder, cloudpickle.dumps)
+        items = kwargs.pop(MAPPED_ITEMS) if not args else args[0]
+        report = run_items(each, items, kwargs, files.share, files, cloudpickle.dumps)
         _run_after_hooks(header, load, folder, clock)
         return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
-    process = os.getpid()
+    process = _getpid()
     try:
         value = function(*args, **kwargs)
     finally:
-        if os.getpid() != process:
+        if _getpid() != process:
             # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
-            os._exit(0)
+            _exit(0)
     _run_after_hooks(header, load, folder, clock)
 
     try:
-        _write_value(value, header, folder, cloudpickle)
+        _write_value(value, header, files, cloudpickle)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        _remove(folder, VALUE_FILE, STRING_FILE)
+        files.value.discard()
         told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
         raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
     clock.lap("pack")
@@ -177,21 +196,19 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     }
 
 
-def _write_value(value: object, header: Json, folder: str, cloudpickle: Any) -> None:
-    path = os.path.join(folder, VALUE_FILE)
+def _write_value(value: object, header: Json, files: ElectronFiles, cloudpickle: Any) -> None:
+    file = files.value.appended()
     try:
-        with open(path, "wb") as file:
-            cloudpickle.dump(value, file)
+        cloudpickle.dump(value, file)
+        file.flush()
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
-        # Loaded here only: hardly an electron needs it.
-        from .unpicklable import explanation
-
         raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
-    text = shown_text(value, os.path.getsize(path), whole=bool(header.get("whole_string")))
-    with open(os.path.join(folder, STRING_FILE), "w", encoding="utf-8", errors="replace") as text_file:
-        text_file.write(text)
+    text = shown_text(value, file.tell(), whole=bool(header.get("whole_string")))
+    text_file = files.text.appended()
+    text_file.write(text.encode("utf-8", "replace"))
+    text_file.flush()
 
 
 def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
@@ -206,16 +223,30 @@ class _Stopwatch:
 
     def __init__(self) -> None:
         self.laps: Dict[str, float] = {}
-        self._last = time.monotonic()
+        self._last = _monotonic()
 
     def lap(self, name: str) -> None:
-        now = time.monotonic()
+        now = _monotonic()
         self.laps[name] = round(now - self._last, 6)
         self._last = now
 
 
 def _hooks(header: Json, when: str) -> List[Hook]:
     return [Hook(str(name), str(keyword)) for name, keyword in cast(List[List[str]], header.get(when, []))]
+
+
+def _hook_parts(header: Json, when: str) -> List[str]:
+    hooks = range(len(_hooks(header, when)))
+    return ["%s%d.%s" % (when, index, part) for index in hooks for part in ("function", "args", "kwargs")]
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    try:
+        kinds = (function, vars(type(function)).get("__call__"))
+        return any(inspect.iscoroutinefunction(kind) or inspect.isasyncgenfunction(kind) for kind in kinds)
+    except Exception:
+        # Whatever the attributes of a callable object raise: it is called all the same.
+        return False
 
 
 def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:

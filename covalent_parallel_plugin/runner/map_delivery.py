@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, NamedTuple, Opt
 from ..protocol import envelope
 from ..protocol.identity import TaskAddress
 from . import bucket_http as storage
-from .map_items import VALUES_FILE, Note, Notes, NotesReader, table_of
+from .electron_files import ElectronFiles
+from .map_items import Note, Notes, NotesReader, table_of
 from .outcome_report import Ending, Packed, head_and_tail, outcome_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ROW_BYTES = 400
 
 
 class MapDelivery:
-    """Delivers what a task's items left in `folder`, part by part.
+    """Delivers what a task's items left in `files`, part by part.
 
     Args:
         open_bucket: makes a connection of its own: chunks are sent from another thread than the outcome.
@@ -42,14 +42,14 @@ class MapDelivery:
     def __init__(
         self,
         address: TaskAddress,
-        folder: str,
+        files: ElectronFiles,
         open_bucket: Callable[[], storage.BucketClient],
         chunk_seconds: float = CHUNK_SECONDS,
         chunk_bytes: int = CHUNK_BYTES,
     ):
         self._address = address
-        self._folder = folder
-        self._notes = NotesReader(folder)
+        self._files = files
+        self._notes = NotesReader(files.text.path)
         self._open_bucket = open_bucket
         self._chunk_seconds = chunk_seconds
         self._chunk_bytes = chunk_bytes
@@ -75,7 +75,7 @@ class MapDelivery:
         """Send a chunk from a thread, where there is enough for one."""
         if self._thread is not None and self._thread.is_alive():
             return
-        size = os.path.getsize(os.path.join(self._folder, VALUES_FILE)) if self._has_values() else 0
+        size = os.path.getsize(self._files.value.path)
         if time.monotonic() - self._sent_at >= self._chunk_seconds or size - self._sent_bytes >= self._chunk_bytes:
             self._sent_at = time.monotonic()
             fresh = self._notes.read().ended[self._sent_items :]
@@ -120,7 +120,7 @@ class MapDelivery:
     def values(self, notes: Sequence[Note]) -> envelope.FilePart:
         """The values of these notes, which follow those that were sent."""
         size = sum(note.size for note in notes)
-        return envelope.span_part(os.path.join(self._folder, VALUES_FILE), self._sent_bytes, size)
+        return envelope.span_part(self._files.value.path, self._sent_bytes, size)
 
     def _send(self, fresh: "List[Note]", output: "Printed") -> None:
         bucket = self._open_bucket()
@@ -147,8 +147,8 @@ class MapDelivery:
             "streams": [end[0] - start[0], end[1] - start[1]],
         }  # type: Dict[str, object]
         parts: Dict[str, envelope.Part] = {"values": self.values(fresh)}
-        for index, name in enumerate(("stdout", "stderr")):
-            parts[name] = head_and_tail(os.path.join(self._folder, name), start[index], end[index])
+        for index, (name, path) in enumerate(_streams_of(self._files)):
+            parts[name] = head_and_tail(path, start[index], end[index])
         prefix = envelope.seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
         name = address.chunk_name(number)
         count = len(fresh)
@@ -171,18 +171,21 @@ class MapDelivery:
     def _items_in_chunk(self, bucket: storage.BucketClient, number: int) -> Optional[int]:
         """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
         address = self._address
-        with tempfile.TemporaryFile(dir=self._folder) as file:
-            if not bucket.get(address.chunk_name(number), file, is_expected=False):
-                return None
-            try:
-                header = envelope.read_header(file, address.call.key, address.chunk_binding(number)).header
-            except envelope.WireError:
-                # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
-                return 0
+        found = self._files.scratch
+        found.seek(0)
+        found.truncate()
+        if not bucket.get(address.chunk_name(number), found, is_expected=False):
+            return None
+        try:
+            header = envelope.read_header(found, address.call.key, address.chunk_binding(number)).header
+        except envelope.WireError:
+            # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
+            return 0
         return len(cast(Dict[str, List[int]], header["table"])["index"])
 
-    def _has_values(self) -> bool:
-        return os.path.exists(os.path.join(self._folder, VALUES_FILE))
+
+def _streams_of(files: ElectronFiles) -> "Tuple[Tuple[str, str], Tuple[str, str]]":
+    return ("stdout", files.stdout.path), ("stderr", files.stderr.path)
 
 
 class Printed(NamedTuple):
@@ -227,9 +230,11 @@ def _counted_from(start: Tuple[int, int], output: Mapping[int, "List[int]"]) -> 
     return {index: [max(0, offset - first) for offset, first in zip(span, both)] for index, span in output.items()}
 
 
-def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", delivery: MapDelivery) -> Packed:
+def outcome_of_items(
+    files: ElectronFiles, ending: Ending, streams: "Sequence[Stream]", delivery: MapDelivery
+) -> Packed:
     """Header and parts of a task's outcome: the items that ended, and how the process did if it did not end well."""
-    header, parts = outcome_of(folder, ending)
+    header, parts = outcome_of(files, ending)
     notes = delivery.notes()
     if notes.total is None and header["outcome"] != envelope.KILLED:
         # It never came to the items: a hook raised, a module is missing.
@@ -240,7 +245,7 @@ def outcome_of_items(folder: str, ending: Ending, streams: "Sequence[Stream]", d
     whole["table"] = table_of(rest, output.items)
     whole["outside"] = output.outside
     whole["peak_memory_bytes"] = header.pop("peak_memory_bytes")
-    whole["streams"] = [os.path.getsize(os.path.join(folder, name)) for name in ("stdout", "stderr")]
+    whole["streams"] = [os.path.getsize(path) for _, path in _streams_of(files)]
     if header["outcome"] != envelope.VALUE:
         running = None if notes.running is None else [*notes.running, output.items.get(notes.running[0], [0, 0, 0, 0])]
         whole["ended"] = {**header, "running": running}

@@ -14,10 +14,11 @@ from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
 from ..protocol.item_call import call_with, listed
 from ..protocol.value_text import shortened
+from .electron_files import ElectronFiles, KeptFile, encode_json
+from .unpicklable import explanation
 
-VALUES_FILE = "items.values"
-NOTES_FILE = "items.notes"
-SHARE_FILE = "share.json"
+# Taken now: an item may put something else in their places.
+_exit, _getpid, _write = os._exit, os.getpid, os.write
 # The values that are shown for the whole list
 SHOWN_ITEMS = 20
 
@@ -37,21 +38,12 @@ class ItemShare(NamedTuple):
         return list(every[self.task :: self.tasks])[self.position :]
 
 
-def write_share(folder: str, share: ItemShare) -> None:
-    with open(os.path.join(folder, SHARE_FILE), "w") as file:
-        json.dump(share, file)
-
-
-def read_share(folder: str) -> ItemShare:
-    with open(os.path.join(folder, SHARE_FILE)) as file:
-        return ItemShare(*json.load(file))
-
-
 def run_items(
     function: Callable[..., Any],
     items: Iterable[Any],
     constants: Mapping[str, Any],
-    folder: str,
+    share: ItemShare,
+    files: ElectronFiles,
     dump: Callable[[Any], bytes],
 ) -> Dict[str, object]:
     """Call the function with each item of this task's share, and note how each one ended.
@@ -66,17 +58,14 @@ def run_items(
             " or list(...) of it"
         )
     held = listed(items)
-    share = read_share(folder)
     marker = share.marker.encode()
-    values_path, notes_path = os.path.join(folder, VALUES_FILE), os.path.join(folder, NOTES_FILE)
-    with open(values_path, "ab") as values, open(notes_path, "a", encoding="utf-8") as notes:
-        _note(notes, {"count": len(held)})
-        for index in share.indices(len(held)):
-            _mark(marker, index)
-            _note(notes, {"begun": index, "arguments": shortened(held[index])})
-            note = _ended(function, held[index], constants, dump, values, index)
-            _mark(marker, -1)
-            _note(notes, note)
+    _note(files.text, {"count": len(held)})
+    for index in share.indices(len(held)):
+        _mark(marker, index)
+        _note(files.text, {"begun": index, "arguments": shortened(held[index])})
+        note = _ended(function, held[index], constants, dump, files.value, index)
+        _mark(marker, -1)
+        _note(files.text, note)
     return {"count": len(held)}
 
 
@@ -85,21 +74,22 @@ def _ended(
     item: Any,
     constants: Mapping[str, Any],
     dump: Callable[[Any], bytes],
-    values: Any,
+    kept: KeptFile,
     index: int,
 ) -> Dict[str, object]:
-    process = os.getpid()
+    process = _getpid()
     try:
         try:
             value = call_with(function, item, constants)
         finally:
-            if os.getpid() != process:
+            if _getpid() != process:
                 # The function forked, and this is the copy: only the original goes on.
-                os._exit(0)
+                _exit(0)
         data = _dumped(value, dump, getattr(function, "__name__", "the function"))
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
+    values = kept.appended()
     values.write(data)
     values.flush()
     note = {"ended": index, "size": len(data)}  # type: Dict[str, object]
@@ -112,13 +102,12 @@ def _dumped(value: Any, dump: Callable[[Any], bytes], name: str) -> bytes:
     try:
         return dump(value)
     except Exception as error:
-        from .unpicklable import explanation
-
         raise TypeError(explanation(name, value, error, dump)) from None
 
 
-def _note(notes: Any, note: Mapping[str, object]) -> None:
-    notes.write(json.dumps(note) + "\n")
+def _note(kept: KeptFile, note: Mapping[str, object]) -> None:
+    notes = kept.appended()
+    notes.write(encode_json(note) + b"\n")
     notes.flush()
 
 
@@ -131,7 +120,7 @@ def _mark(marker: bytes, index: int) -> None:
             # The user has closed it, or put something else in its place: what that holds back is the user's affair.
             pass
         try:
-            os.write(descriptor, b"%s %d\n" % (marker, index))
+            _write(descriptor, b"%s %d\n" % (marker, index))
         except OSError:
             # Closed below as well: then nothing of this item comes that way.
             continue
@@ -158,8 +147,8 @@ class Notes(NamedTuple):
 class NotesReader:
     """Reads what the electron's process notes, each line once, however often that is asked for."""
 
-    def __init__(self, folder: str):
-        self._path = os.path.join(folder, NOTES_FILE)
+    def __init__(self, path: str):
+        self._path = path
         self._offset = 0
         self._count = None  # type: Optional[int]
         self._ended = []  # type: List[Note]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from ..protocol.envelope import EXCEPTION, KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
 from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
+from .electron_files import ElectronFiles
 
 # Of the output of a pip that does not end
 PIP_BYTES = 16 * 1024
 
-REPORT_FILE = "report.json"
-# Where the electron's function was written, noted before it runs
-ORIGIN_FILE = "origin.json"
-VALUE_FILE = "value"
-STRING_FILE = "string"
 # What pip says while it runs
 PIP_FILE = "pip"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -40,12 +35,12 @@ class Ending(NamedTuple):
     peak_bytes: int = 0
 
 
-def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
-    """Header and parts of the outcome of an electron that ended so, with its files in `folder`."""
-    report = dict(outcome=REFUSED, **refusal) if refusal is not None else _read_json(folder, REPORT_FILE)
+def outcome_of(files: ElectronFiles, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
+    """Header and parts of the outcome of an electron that ended so, and left these files."""
+    report = dict(outcome=REFUSED, **refusal) if refusal is not None else files.report.read()
     parts = {
-        "stdout": head_and_tail(os.path.join(folder, "stdout")),
-        "stderr": head_and_tail(os.path.join(folder, "stderr")) + _pip_tail(folder),
+        "stdout": head_and_tail(files.stdout.path),
+        "stderr": head_and_tail(files.stderr.path) + _pip_tail(files.folder),
     }  # type: Dict[str, Part]
     if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
         report = {
@@ -55,18 +50,18 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
             "reason": ending.reason,
             "memory_limit_bytes": _cgroup_number("memory.max"),
             "out_of_memory_kills": out_of_memory_kills(),
-            "origin": _read_json(folder, ORIGIN_FILE),
+            "origin": files.origin.read(),
         }
     elif report["outcome"] == EXCEPTION:
-        report["exception"] = dict(report["exception"], origin=_read_json(folder, ORIGIN_FILE))  # type: ignore[call-overload]  # it is one
+        report["exception"] = dict(report["exception"], origin=files.origin.read())  # type: ignore[call-overload]  # it is one
     elif report["outcome"] == VALUE and "count" not in report:
-        parts["string"] = file_part(os.path.join(folder, STRING_FILE))
-        parts["value"] = file_part(os.path.join(folder, VALUE_FILE))
+        parts["string"] = file_part(files.text.path)
+        parts["value"] = file_part(files.value.path)
     report["peak_memory_bytes"] = ending.peak_bytes
     return report, parts
 
 
-def partial_of(folder: str, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
+def partial_of(files: ElectronFiles, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
     """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
     header = {
         "kind": PARTIAL,
@@ -75,8 +70,8 @@ def partial_of(folder: str, address: TaskAddress, attempt: int, since: Tuple[int
         "attempt": attempt,
     }  # type: Dict[str, object]
     return header, {
-        "stdout": head_and_tail(os.path.join(folder, "stdout"), since[0]),
-        "stderr": head_and_tail(os.path.join(folder, "stderr"), since[1]) + _pip_tail(folder),
+        "stdout": head_and_tail(files.stdout.path, since[0]),
+        "stderr": head_and_tail(files.stderr.path, since[1]) + _pip_tail(files.folder),
     }
 
 
@@ -109,16 +104,6 @@ def _pip_tail(folder: str) -> bytes:
     from ..errors import without_passwords
 
     return ("\ncovalent-parallel: pip was still installing; its last words:\n" + without_passwords(said)).encode()
-
-
-def _read_json(folder: str, name: str) -> Optional[Dict[str, object]]:
-    """Return what the electron's process left under this name; None if it left nothing, or was killed meanwhile."""
-    try:
-        with open(os.path.join(folder, name), encoding="utf-8") as file:
-            found: Dict[str, object] = json.load(file)
-            return found
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _cgroup_number(name: str) -> Optional[int]:

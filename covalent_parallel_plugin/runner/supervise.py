@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..protocol.envelope import Envelope
+from .electron_files import ElectronFiles
 from .outcome_report import Ending
 from .output_capture import Stream
 
@@ -22,10 +23,12 @@ STACK_DUMP_SECONDS = 0.5
 # Of processes that the electron has left behind, if it leaves them faster than they can be reaped
 REAPS_PER_TURN = 100
 PR_SET_PDEATHSIG = 1
+# Taken now: the electron may put something else in its place.
+_exit = os._exit
 
 
 class Supervised(NamedTuple):
-    """How the electron's process ended, and its stdout and stderr, which are in files of these names."""
+    """How the electron's process ended, and its stdout and stderr."""
 
     ending: Ending
     streams: Tuple[Stream, Stream]
@@ -34,12 +37,12 @@ class Supervised(NamedTuple):
 def supervise(
     call: BinaryIO,
     envelope: Envelope,
-    folder: str,
+    files: ElectronFiles,
     time_limit_seconds: float,
     marker: bytes = b"",
     tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
 ) -> Supervised:
-    """Fork the electron and stay with it until it has ended, whichever way; its files are in `folder` then.
+    """Fork the electron and stay with it until it has ended, whichever way; what it left is in `files` then.
 
     `marker` begins the lines between items; `tick` is called every now and then where there is one.
     """
@@ -58,11 +61,11 @@ def supervise(
     child = os.fork()
     if child == 0:
         _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
-                         call, envelope, folder)  # fmt: skip
+                         call, envelope, files)  # fmt: skip
     os.close(stdout_write)
     os.close(stderr_write)
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
-    with open(os.path.join(folder, "stdout"), "wb", 0) as out, open(os.path.join(folder, "stderr"), "wb", 0) as err:
+    with open(files.stdout.path, "wb", 0) as out, open(files.stderr.path, "wb", 0) as err:
         streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
         ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
     signal.set_wakeup_fd(-1)
@@ -206,7 +209,7 @@ def _send(child: int, number: int) -> None:
 
 def _become_electron(
     parent: int, stdout: int, stderr: int, unneeded: "tuple[int, ...]",
-    call: BinaryIO, envelope: Envelope, folder: str,
+    call: BinaryIO, envelope: Envelope, files: ElectronFiles,
 ) -> None:  # fmt: skip
     """In the forked child: own process group, streams into the pipes, then the electron; never returns."""
     status = 1
@@ -232,13 +235,13 @@ def _become_electron(
         sys.argv = [sys.argv[0]]
         from .electron_main import run
 
-        run(call, envelope, folder)
+        run(call, envelope, files)
         sys.stdout.flush()
         sys.stderr.flush()
         _flush_c_streams()
         status = 0
     finally:
-        os._exit(status)
+        _exit(status)
 
 
 def _flush_c_streams() -> None:

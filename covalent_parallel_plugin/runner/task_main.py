@@ -19,6 +19,7 @@ from ..protocol import exit_codes
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
+from .electron_files import ElectronFiles
 from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
 from .output_capture import say
 from .supervise import supervise
@@ -35,6 +36,7 @@ class TaskEnvironment(NamedTuple):
     attempt: int
     last_attempt: int
     items: Optional[str]
+    place: Optional[str]
 
 
 def main() -> int:
@@ -52,9 +54,10 @@ def main() -> int:
 def _main(started: float) -> int:
     task = _read_environment()
     bucket = storage.from_environment(task.bucket)
-    folder = tempfile.mkdtemp(prefix="covalent-parallel-")
+    folder = tempfile.mkdtemp(prefix="covalent-parallel-", dir=task.place)
+    files = ElectronFiles(folder)
     try:
-        return _run_task(task, bucket, folder, started)
+        return _run_task(task, bucket, files, started)
     except storage.BucketError as error:
         say(str(error))
         return error.exit_status
@@ -63,6 +66,7 @@ def _main(started: float) -> int:
         return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
+        files.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -82,6 +86,7 @@ def _read_environment() -> TaskEnvironment:
         attempt=int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
         last_attempt=int(environment.get(variables.ENV_LAST_ATTEMPT, "0")),
         items=environment.get(variables.ENV_ITEMS),
+        place=environment.get(variables.ENV_PLACE),
     )
     for name in list(environment):
         if name.startswith(variables.ENV_PREFIX):
@@ -89,30 +94,31 @@ def _read_environment() -> TaskEnvironment:
     return task
 
 
-def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, started: float) -> int:
+def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: ElectronFiles, started: float) -> int:
     identity = task.address.call
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
-    with open(os.path.join(folder, "call"), "w+b") as call:
+    with tempfile.TemporaryFile() as file:
+        call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
         envelope = envelopes.read_header(call, identity.key, identity.binding)
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         refusal = _refusal(envelope.header)
         if refusal is not None:
             ending = Ending(exit_status=None, signal=None, reason="refused")
-            header, parts = outcome_of(folder, ending, refusal)
+            header, parts = outcome_of(files, ending, refusal)
         elif envelope.header.get("map"):
-            ending, header, parts = _run_items(task, bucket, folder, call, envelope)
+            ending, header, parts = _run_items(task, bucket, files, call, envelope)
         else:
-            ending = supervise(call, envelope, folder, task.time_limit_seconds).ending
-            header, parts = outcome_of(folder, ending)
+            ending = supervise(call, envelope, files, task.time_limit_seconds).ending
+            header, parts = outcome_of(files, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated":
-        _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
+        _deliver_partial(bucket, task, files, cast(Tuple[int, int], header.get("since", (0, 0))))
         return exit_codes.EXIT_TERMINATED
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
         say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
-        _deliver_partial(bucket, task, folder)
+        _deliver_partial(bucket, task, files)
         return exit_codes.EXIT_RETRY_EXCEPTION
     header.update(
         kind=envelopes.OUTCOME,
@@ -124,28 +130,32 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
         seconds={**seconds, **header.get("seconds", {})},  # type: ignore[dict-item]
     )
     if task.keep_objects:
-        _deliver_long_streams(bucket, task, folder)
+        _deliver_long_streams(bucket, task, files)
     if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
         say("another attempt of this task has delivered its outcome before")
     return exit_codes.EXIT_DELIVERED
 
 
 def _run_items(
-    task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: envelopes.Envelope
+    task: TaskEnvironment,
+    bucket: storage.BucketClient,
+    files: ElectronFiles,
+    call: BinaryIO,
+    envelope: envelopes.Envelope,
 ) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part]]:
     """Run this task's share of a map's items."""
     # Loaded here only: a lone electron does without.
     from ..protocol.item_call import parse_indices
     from . import map_delivery
-    from .map_items import ItemShare, write_share
+    from .map_items import ItemShare
 
-    delivery = map_delivery.MapDelivery(task.address, folder, lambda: storage.from_environment(task.bucket))
+    delivery = map_delivery.MapDelivery(task.address, files, lambda: storage.from_environment(task.bucket))
     position = delivery.skip_delivered(bucket) if task.attempt else 0
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
     chosen = parse_indices(task.items) if task.items is not None else None
-    write_share(folder, ItemShare(task.address.task, task.tasks, position, chosen, marker))
+    files.share = ItemShare(task.address.task, task.tasks, position, chosen, marker)
     ending, streams = supervise(
-        call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
+        call, envelope, files, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
     )
     if ending.reason == "terminated":
         try:
@@ -154,7 +164,7 @@ def _run_items(
             say(str(error))
         # The output of what was sent is with it.
         return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}
-    header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
+    header, parts = map_delivery.outcome_of_items(files, ending, streams, delivery)
     return ending, header, parts
 
 
@@ -171,10 +181,10 @@ def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
 
 
 def _deliver_partial(
-    bucket: storage.BucketClient, task: TaskEnvironment, folder: str, since: Tuple[int, int] = (0, 0)
+    bucket: storage.BucketClient, task: TaskEnvironment, files: ElectronFiles, since: Tuple[int, int] = (0, 0)
 ) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
-    header, parts = partial_of(folder, task.address, task.attempt, since)
+    header, parts = partial_of(files, task.address, task.attempt, since)
     name = task.address.partial_name(task.attempt)
     try:
         _deliver(bucket, name, header, parts, task, envelopes.PARTIAL)
@@ -194,10 +204,9 @@ def _deliver(
     return bucket.put(name, envelopes.envelope_size(prefix, parts), lambda: envelopes.envelope_chunks(prefix, parts))
 
 
-def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, folder: str) -> None:
-    for stream in ("stdout", "stderr"):
-        path = os.path.join(folder, stream)
-        if os.path.exists(path) and os.path.getsize(path) > 2 * KEPT_BYTES:
+def _deliver_long_streams(bucket: storage.BucketClient, task: TaskEnvironment, files: ElectronFiles) -> None:
+    for stream, path in (("stdout", files.stdout.path), ("stderr", files.stderr.path)):
+        if os.path.getsize(path) > 2 * KEPT_BYTES:
             part = envelopes.file_part(path)
             name = task.address.stream_name(stream)
             try:

@@ -387,5 +387,5 @@ def test_a_python_with_nothing_installed_runs_the_archive_and_imports_it_once(de
     first, second = deliver(ForkRuntime(tmp_path / "bare" / "bin" / "python"), electron)
     assert first.kind == second.kind == VALUE
     assert all("/covalent_parallel_runner/" in printed(outcome)[1] for outcome in (first, second))
-    # the first task's archive is in its own temporary folder, what is kept is not
-    assert "/tmp/covalent-parallel-" in printed(first)[1] and "/covalent-parallel-" not in printed(second)[1]
+    # the first task's archive is in its own home, what is kept is not
+    assert "/home/.cache/covalent-parallel-" in printed(first)[1] and "/covalent-parallel-" not in printed(second)[1]

@@ -102,13 +102,14 @@ class Task:
 
     @property
     def left_on_the_machine(self) -> list[str]:
-        return sorted(path.name for path in (self.machine / "tmp").iterdir())
+        """What is in the temporary folder, and beside the runner."""
+        folders = self.machine / "tmp", self.runner_on_the_machine.parent
+        return sorted(path.name for folder in folders if folder.exists() for path in folder.iterdir())
 
     @property
     def runner_on_the_machine(self) -> Path:
-        return (
-            self.machine / "tmp" / f"covalent-parallel-{os.getuid()}" / f"{runner_archive.runner_archive().sha256}.zip"
-        )
+        folder = self.machine / ".cache" / f"covalent-parallel-{os.getuid()}"
+        return folder / f"{runner_archive.runner_archive().sha256}.zip"
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +153,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         *args: Any,
         before: Sequence[tuple[bytes, str]] = (),
         before_args: Sequence[Any] = (),
+        after: Sequence[bytes] = (),
         python: Path | None = None,
         call: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -160,10 +162,12 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
         pickles: Pickles = {"function": function if isinstance(function, bytes) else cloudpickle.dumps(function)}
         pickles.update({f"arg{index}": cloudpickle.dumps(value) for index, value in enumerate(args)})
         pickles.update({f"kwarg:{name}": cloudpickle.dumps(value) for name, value in kwargs.items()})
-        for index, (pickle, _) in enumerate(before):
-            pickles[f"before{index}.function"] = pickle
-            pickles[f"before{index}.args"] = cloudpickle.dumps(list(before_args))
-            pickles[f"before{index}.kwargs"] = cloudpickle.dumps({})
+        hooks = {f"before{index}": (pickle, list(before_args)) for index, (pickle, _) in enumerate(before)}
+        hooks.update((f"after{index}", (pickle, [])) for index, pickle in enumerate(after))
+        for name, (pickle, taken) in hooks.items():
+            pickles[f"{name}.function"] = pickle
+            pickles[f"{name}.args"] = cloudpickle.dumps(taken)
+            pickles[f"{name}.kwargs"] = cloudpickle.dumps({})
         electron = Call(
             dispatch_id=str(uuid.uuid4()),
             node_id=0,
@@ -173,6 +177,7 @@ def make_task(store: ObjectStore, emulator: Emulator, bare_python: Path, tmp_pat
             args=len(args),
             kwargs=tuple(kwargs),
             before=tuple(("hook", keyword) for _, keyword in before),
+            after=tuple(("hook", "") for _ in after),
         )
         electron = replace(electron, **(call or {}))
         options = Settings(bucket_name="covalent", project_id="local", time_limit=30)

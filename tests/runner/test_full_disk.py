@@ -104,7 +104,7 @@ def test_an_electron_that_fills_the_disk_leaves_a_report(make_task: Any, with_mo
 
 def test_a_runner_that_does_not_fit_on_the_disk_is_told_so(make_task: Any, with_mounts: Any) -> None:
     task = make_task(len, [])
-    task.python = with_mounts(task.python, 'mount -t tmpfs -o size=8k none "$TMPDIR"')
+    task.python = with_mounts(task.python, 'mkdir "$HOME/.cache"', 'mount -t tmpfs -o size=8k none "$HOME/.cache"')
     ended = task.run()
     assert ended.status == EXIT_NO_SPACE
     assert "the runner cannot be written" in ended.stderr

@@ -29,8 +29,9 @@ from covalent_parallel_plugin.protocol.identity import task_binding
 from covalent_parallel_plugin.protocol.item_call import format_indices
 from covalent_parallel_plugin.protocol.object_names import chunk_name, outcome_name, partial_name
 from covalent_parallel_plugin.runner import bucket_http as runner_bucket
+from covalent_parallel_plugin.runner.electron_files import ElectronFiles
 from covalent_parallel_plugin.runner.map_delivery import MapDelivery
-from covalent_parallel_plugin.runner.map_items import ItemShare, NotesReader, run_items, write_share
+from covalent_parallel_plugin.runner.map_items import ItemShare, run_items
 from covalent_parallel_plugin.runner.output_capture import Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -439,32 +440,32 @@ def test_an_attempt_that_was_taken_away_before_any_item_ended_leaves_no_chunk(ma
 @pytest.fixture
 def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
     """A task's delivery, in this process, whose items were run here as well."""
-    folder = tmp_path / "work"
-    folder.mkdir()
+    files = ElectronFiles(str(tmp_path))
     opened: list[MapDelivery] = []
     results = make_map(square, range(10))
 
     def make(**limits: Any) -> tuple[MapDelivery, Results, Any]:
         address = emulator.environment["STORAGE_EMULATOR_HOST"]
         made = MapDelivery(
-            results.task.identity.task(), str(folder), lambda: runner_bucket.BucketClient("covalent", address), **limits
+            results.task.identity.task(), files, lambda: runner_bucket.BucketClient("covalent", address), **limits
         )
         opened.append(made)
 
         def run(position: int, end: int, total: int = 10) -> None:
             """Run the items from one position up to another."""
-            write_share(str(folder), ItemShare(0, 1, 0, list(range(position, end)), "mark"))
-            run_items(lambda item: b"x" * item, range(total), {}, str(folder), cloudpickle.dumps)
+            share = ItemShare(0, 1, 0, list(range(position, end)), "mark")
+            run_items(lambda item: b"x" * item, range(total), {}, share, files, cloudpickle.dumps)
 
         return made, results, run
 
     yield make
+    files.close()
 
 
 def ticked(delivery: MapDelivery) -> None:
     """One tick, and the end of what it began."""
     delivery.send_due_chunk([])
-    delivery.unsent(NotesReader(delivery._folder).read())
+    delivery.unsent(delivery.notes())
 
 
 def test_a_chunk_is_sent_after_its_time(delivery: Any, capfd: Any) -> None:
@@ -494,7 +495,7 @@ def test_what_is_in_a_chunk_is_not_in_the_rest(delivery: Any, capfd: Any) -> Non
     run(0, 4)
     ticked(made)
     run(4, 6)
-    rest = made.unsent(NotesReader(made._folder).read())
+    rest = made.unsent(made.notes())
     assert [note.item for note in rest] == [4, 5]
     part = made.values(rest)
     data = Path(part.path).read_bytes()[part.offset : part.offset + part.size]
@@ -537,13 +538,12 @@ def test_a_later_attempt_counts_the_items_of_all_chunks_before(delivery: Any, ca
 def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(delivery: Any, tmp_path: Path) -> None:
     """A chunk has the output of its own items only, counted from where the last one ended."""
     made, results, run = delivery(chunk_seconds=0)
-    folder = tmp_path / "work"
     marker = b"mark"
     spools = []
     for name in ("stdout", "stderr"):
         (tmp_path / name).mkdir()
         spool = Spool(tmp_path / name, marker)
-        (folder / name).symlink_to(spool.path)
+        getattr(made._files, name).path = str(spool.path)
         spools.append(spool)
     streams = [spool.stream for spool in spools]
 
@@ -558,7 +558,7 @@ def test_the_output_of_a_chunks_items_travels_with_it_also_if_it_is_long(deliver
         prints(index, b"%d" % index * 3_000_000)
         run(index, index + 1)
         made.send_due_chunk(streams)
-        made.unsent(NotesReader(str(folder)).read())
+        made.unsent(made.notes())
     prints(2, b"short\n")
     run(2, 3)
     made.send_unsent(streams)
@@ -652,4 +652,4 @@ def test_nothing_is_left_on_the_machine(make_map: Any) -> None:
     results = make_map(square, range(3))
     results.task.run()
     # The runner itself stays, for the next task on the machine.
-    assert results.task.left_on_the_machine == [f"covalent-parallel-{os.getuid()}"]
+    assert results.task.left_on_the_machine == [results.task.runner_on_the_machine.name]

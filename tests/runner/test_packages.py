@@ -95,7 +95,7 @@ def test_requirements_are_there_for_the_electrons_own_processes(
 def test_requirements_leave_the_machine_with_the_task(make_task: Any, plain_python: Path, tmp_path: Path) -> None:
     task = make_task(answer, python=plain_python, settings={"requirements": [str(make_wheel(tmp_path))]})
     task.run()
-    assert task.left_on_the_machine == [f"covalent-parallel-{os.getuid()}"]
+    assert task.left_on_the_machine == [task.runner_on_the_machine.name]
     assert not (task.machine / ".local").exists()
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import pytest
 
+from covalent_parallel_plugin.electron.call import Map
 from covalent_parallel_plugin.protocol.envelope import REFUSED, VALUE
 from covalent_parallel_plugin.protocol.environment import ENV_BUCKET, ENV_RUNNER
 from covalent_parallel_plugin.protocol.exit_codes import (
@@ -145,4 +148,64 @@ def test_no_work_folder_is_left_on_the_machine(make_task: Any, refused: bool) ->
     if refused:
         task.store.delete(call_name(task.identity.folder))
     task.run()
-    assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]
+    assert task.left_on_the_machine == [task.runner_on_the_machine.name]
+
+
+@pytest.mark.parametrize("name", ["json", "http", "random", "tempfile", "types"])
+@pytest.mark.parametrize("text", ["raise RuntimeError('on purpose')", "import sys; sys.exit(3)", ""])
+def test_a_module_on_pythonpath_that_hides_a_standard_one_is_named(
+    make_task: Any, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / f"{name}.py").write_text(text)
+    task = make_task(len, [])
+    ended = task.run(PYTHONPATH=str(tmp_path / "mine"))
+    outcome = task.outcome()
+    assert outcome is not None, ended.stderr
+    assert (outcome.kind, outcome.reason) == (REFUSED, "hidden_modules")
+    assert f"{tmp_path}/mine/{name}.py (hides {name})" in outcome.message
+
+
+def test_modules_on_pythonpath_that_hide_nothing_that_is_used_come_first(make_task: Any, tmp_path: Path) -> None:
+    for name in ("turtle.py", "mine.py", "cloudpickle.py"):
+        (tmp_path / name).write_text("text = 'mine'")
+
+    def electron() -> tuple[str, str]:
+        import turtle
+
+        import mine  # type: ignore[import-not-found]
+
+        return mine.text, turtle.text  # type: ignore[attr-defined]
+
+    task = make_task(electron)
+    ended = task.run(PYTHONPATH=f"{tmp_path}:{Path(os.__file__).parent}")
+    outcome = task.outcome()
+    assert outcome.kind == VALUE, (outcome, ended.stderr)
+    assert cloudpickle.loads(outcome.pickle) == ("mine", "mine")
+
+
+async def coroutine_function() -> int:
+    return 1
+
+
+async def async_generator() -> Any:
+    yield 1
+
+
+class AsyncCallable:
+    async def __call__(self) -> int:
+        return 1
+
+
+ASYNC = [coroutine_function, async_generator, AsyncCallable(), partial(coroutine_function)]
+
+
+@pytest.mark.parametrize("function", ASYNC)
+@pytest.mark.parametrize("call", [{}, {"map": Map()}])
+def test_an_async_electron_is_refused_in_one_line(make_task: Any, function: Any, call: dict[str, Any]) -> None:
+    task = make_task(function, *([[1]] if call else []), call=call)
+    ended = task.run()
+    outcome = task.outcome()
+    assert (outcome.kind, outcome.reason, outcome.stderr) == (REFUSED, "async", ""), ended.stderr
+    assert "asyncio.run" in outcome.message
+    assert "\n" not in outcome.message

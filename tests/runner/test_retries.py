@@ -107,7 +107,7 @@ def test_with_retry_exceptions_only_the_last_attempt_delivers(make_task: Any, el
     outcome = task.outcome()
     assert (outcome.kind, outcome.attempt, outcome.stdout) == (kind, 2, "attempt 2\n")
     assert names(task) == ["attempt-0/partial-0", "attempt-1/partial-0", "call", "outcome-0"]
-    assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]
+    assert task.left_on_the_machine == [task.runner_on_the_machine.name]
 
 
 @pytest.mark.parametrize("attempt", ["0", "1"])
@@ -159,7 +159,7 @@ def test_a_notice_to_stop_writes_no_outcome_also_with_retry_exceptions(make_task
     assert process.returncode == EXIT_TERMINATED == 143
     assert partial(task, 2) == ("halfway\n", "warned\n")
     assert names(task) == ["attempt-2/partial-0", "call"]
-    assert task.left_on_the_machine == [task.runner_on_the_machine.parent.name]
+    assert task.left_on_the_machine == [task.runner_on_the_machine.name]
 
 
 def test_a_notice_to_stop_ends_an_electron_that_ignores_it(make_task: Any) -> None:

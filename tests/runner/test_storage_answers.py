@@ -51,9 +51,10 @@ BESIDE = """
 import os, sys
 from pathlib import Path
 from covalent_parallel_plugin.runner import bootstrap
-beside = Path(bootstrap.private_folder(), "%s.zip.%d" % (sys.argv[1], os.getpid()))
+folder = bootstrap.private_folder()
+beside = Path(folder, "%s.zip.%d" % (sys.argv[1], os.getpid()))
 beside.write_text("half")
-print(Path(bootstrap.archive(sys.argv[1])).read_text(), beside.read_text())
+print(Path(bootstrap.archive(folder, sys.argv[1])).read_text(), beside.read_text())
 """
 
 
@@ -158,7 +159,7 @@ def test_containers_that_share_a_folder_do_not_write_into_the_same_file(store: O
     assert store.put(name, content)
     ended = subprocess.run(
         [sys.executable, "-c", BESIDE, digest],
-        env={**os.environ, "TMPDIR": str(tmp_path), ENV_BUCKET: "covalent", ENV_RUNNER: name},
+        env={**os.environ, "HOME": str(tmp_path), ENV_BUCKET: "covalent", ENV_RUNNER: name},
         capture_output=True,
         check=False,
         timeout=60,

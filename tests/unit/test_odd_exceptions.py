@@ -1,0 +1,143 @@
+"""Whatever an exception's class and attributes do, it is described, and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covalent_parallel_plugin.electron.outcome import raised_of
+from covalent_parallel_plugin.electron.verdict import exception_of
+from covalent_parallel_plugin.errors import ElectronError
+from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, describe
+
+
+def refuses(*arguments: Any, **named: Any) -> Any:
+    raise RuntimeError("not this one")
+
+
+def leaves(*arguments: Any, **named: Any) -> Any:
+    raise SystemExit(3)
+
+
+class Text(str):
+    """A text that refuses to be one."""
+
+    __len__ = __getitem__ = __str__ = __add__ = refuses
+
+
+class RefusingMeta(type):
+    __getattribute__ = refuses
+
+
+def of_class(_base: type[BaseException] = ValueError, _meta: type = type, **members: Any) -> BaseException:
+    return _meta("OddError", (_base,), {"__module__": "lab", **members})("my own error")  # type: ignore[no-any-return]
+
+
+def with_attributes(error: BaseException, **attributes: Any) -> BaseException:
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+ODD = {
+    "import name is a path": lambda: ImportError("my own error", name=Path("/p")),  # type: ignore[arg-type]
+    "import name is a number": lambda: ModuleNotFoundError("my own error", name=7),  # type: ignore[arg-type]
+    "import name refuses": lambda: ModuleNotFoundError("my own error", name=Text("x")),
+    "name refuses": lambda: of_class(ImportError, name=property(refuses)),
+    "a name error's name": lambda: NameError("my own error", name=object()),  # type: ignore[arg-type]
+    "an attribute error's object": lambda: AttributeError("my own error", name="a", obj=of_class(__dir__=refuses)),
+    "a syntax error's places": lambda: with_attributes(
+        SyntaxError("my own error"), filename=Path("/p"), lineno="x", text=7, offset=object()
+    ),
+    "notes": lambda: with_attributes(ValueError("my own error"), __notes__=[object(), 7, Text("x")]),
+    "notes that are no list": lambda: with_attributes(ValueError("my own error"), __notes__=7),
+    "its own reduce": lambda: with_attributes(ValueError("my own error"), __reduce__=refuses),
+    "class reduce": lambda: of_class(__reduce__=leaves, __reduce_ex__=leaves),
+    "repr": lambda: of_class(__repr__=leaves),
+    "class": lambda: of_class(__class__=property(refuses)),
+    "getattribute": lambda: of_class(__getattribute__=refuses),
+    "cause": lambda: of_class(__cause__=property(refuses)),
+    "context is a number": lambda: of_class(__context__=7, __suppress_context__=property(leaves)),
+    "traceback": lambda: of_class(__traceback__=property(refuses)),
+    "module is a number": lambda: of_class(__module__=7),
+    "metaclass": lambda: of_class(_meta=RefusingMeta),
+    "hash and equality": lambda: of_class(__hash__=refuses, __eq__=refuses, __bool__=refuses),
+    "tool output": lambda: subprocess.CalledProcessError(4, "my own error", output=of_class(__str__=refuses)),
+    "lone surrogates": lambda: ValueError("my own error \udcff"),
+}
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    try:
+        raise error
+    except BaseException as caught:
+        found: dict[str, Any] = json.loads(json.dumps(describe(caught)))
+        return found
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_an_odd_exception_keeps_its_message_and_place(make: Callable[[], BaseException]) -> None:
+    found = described(make())
+    assert "my own error" in found["message"]
+    assert "my own error" in found["traceback"]
+    assert "in described" in found["traceback"]
+    assert isinstance(exception_of(raised_of(found)), Exception)
+
+
+@pytest.mark.parametrize("method", [refuses, leaves, lambda self: 7, lambda self: Text("x")])
+def test_an_exception_that_cannot_be_shown_keeps_its_type_and_place(method: Any) -> None:
+    found = described(of_class(__str__=method, __repr__=method))
+    assert found["type"] == "OddError"
+    assert "lab.OddError" in found["traceback"]
+    assert "in described" in found["traceback"]
+
+
+def test_the_frames_are_those_of_the_text_also_where_python_cannot_make_it() -> None:
+    error = of_class(__getattribute__=refuses)
+    error.__cause__ = of_class(__getattribute__=refuses)
+    found = described(error)
+    assert [f'File "{frame[0]}", line {frame[2]}, in {frame[1]}' in found["traceback"] for frame in found["frames"]]
+
+
+def test_a_class_that_poses_as_a_builtin_is_not_made_again_as_one() -> None:
+    error = exception_of(raised_of(described(of_class(__module__="builtins", __qualname__="KeyError"))))
+    assert isinstance(error, ElectronError)
+    assert (error.type_name, "my own error" in str(error)) == ("KeyError", True)
+
+
+def test_a_long_chain_of_causes_is_cut() -> None:
+    error: BaseException | None = None
+    for number in range(1000):
+        outer = ValueError(number)
+        outer.__cause__ = error
+        error = outer
+    assert len(described(outer)["chain"]) == LONGEST_CHAIN - 1
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO(), object()], ids=["none", "closed", "object"])
+def test_a_tools_output_is_shown_whatever_stands_for_stderr(
+    stream: Any, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(stream, io.StringIO):
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    found = described(subprocess.CalledProcessError(4, "tool", stderr=b"cannot read input"))
+    monkeypatch.undo()
+    assert "returned non-zero exit status 4" in found["message"]
+    assert capfd.readouterr().err == "cannot read input\n"
+
+
+def test_a_patched_os_does_not_matter(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", refuses)
+    monkeypatch.setattr(sys, "stderr", None)
+    described(subprocess.CalledProcessError(4, "tool", stderr=b"cannot read input"))
+    monkeypatch.undo()
+    assert capfd.readouterr().err == "cannot read input\n"
