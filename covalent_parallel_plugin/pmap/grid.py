@@ -24,7 +24,8 @@ def grid(*unnamed: Any, **axes: Iterable[Any]) -> list[dict[str, Any]]:
     for name, values in axes.items():
         _refuse_electron(name, values)
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-            raise TypeError(f"grid({name}={values!r}): an axis is a list of values: write {name}=[{values!r}]")
+            shown = shortened(values)
+            raise TypeError(f"grid({name}={shown}): an axis is a list of values: write {name}=[{shown}]")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 

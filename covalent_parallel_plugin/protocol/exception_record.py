@@ -11,6 +11,7 @@ import traceback
 from types import CodeType, TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
+from .bounded_exception import bounded
 from .limits import DEEPEST_ARGUMENT
 
 # More of a message or a traceback than this helps nobody, and all of it travels in the outcome's header
@@ -36,6 +37,7 @@ HEAP_TYPE = 1 << 9
 T = TypeVar("T")
 
 
+@bounded
 def describe(error: BaseException) -> Dict[str, object]:
     """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable, List, Mapping, Sequence
 
+from .value_text import shortened
+
 # Covalent makes lists of the tuples that electrons are in: such an item travels as a dict with this one key
 POSITIONAL = "covalent_parallel_positional"
 
@@ -18,7 +20,9 @@ def listed(items: Iterable[Any]) -> Sequence[Any]:
         return [_unwrapped(item) for item in items] if any(map(_is_wrapped, items)) else items
     kind = type(items).__name__
     if isinstance(items, (str, bytes, bytearray)):
-        raise TypeError("the items of a map are a list, and this is of type %s: write [%.40r]" % (kind, items))
+        raise TypeError(
+            "the items of a map are a list, and this is of type %s: write [%.40s]" % (kind, shortened(items))
+        )
     if kind == "DataFrame":
         raise TypeError(
             "a DataFrame is iterated by its columns: for one call a row, with its columns as keyword arguments, give"

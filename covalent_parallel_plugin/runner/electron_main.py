@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, ca
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
-from ..protocol.value_text import shown_text
+from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles
 from .outcome_report import DISK_FULL
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
@@ -188,12 +188,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
         raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
     clock.lap("pack")
-    name = getattr(value, "__name__", "")
-    return {
-        "outcome": VALUE,
-        "cloudpickle": cloudpickle.__version__,
-        "name": name if isinstance(name, str) else "",
-    }
+    return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, "name": name_of(value)}
 
 
 def _write_value(value: object, header: Json, files: ElectronFiles, cloudpickle: Any) -> None:
@@ -205,7 +200,7 @@ def _write_value(value: object, header: Json, files: ElectronFiles, cloudpickle:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
         raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
-    text = shown_text(value, file.tell(), whole=bool(header.get("whole_string")))
+    text = shown_text(value, whole=bool(header.get("whole_string")))
     text_file = files.text.appended()
     text_file.write(text.encode("utf-8", "replace"))
     text_file.flush()

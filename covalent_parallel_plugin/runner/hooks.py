@@ -1,16 +1,16 @@
-"""Covalent's own hooks, DepsPip and DepsBash, for an image without Covalent.
+"""Covalent's own hooks, DepsPip and DepsBash, for images with and without Covalent.
 
 Their pickles name two functions of Covalent's, and nothing else of it: under those names stand the ones here, which do
-the same. Covalent's own are taken wherever it is installed.
+the same, and read requirements that have blanks or a marker.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,12 +23,32 @@ def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> 
     """Install packages into this interpreter, as `DepsPip` asks; CalledProcessError has pip's output."""
     command = [sys.executable, "-m", "pip", "install", "--no-input"]
     if not requirements_content:
-        _run([*command, *" ".join(pkgs).split()])
+        _run([*command, *(word for entry in pkgs for word in pip_words(entry))])
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(requirements_content)
         file.flush()
         _run([*command, "-r", file.name])
+
+
+def pip_words(entry: str) -> List[str]:
+    """The arguments for pip of one entry of `DepsPip(packages=...)`: requirements, and options as on its command line.
+
+    Blanks separate requirements, but those within one do not: around a version's operator, extras, an address, a marker
+    (PEP 508), or in the path of a file that is there.
+    """
+    if os.path.exists(entry):
+        return [entry]
+    entry = re.sub(r"(^|\s)#.*", "", entry)
+    # In an address a semicolon is a marker's only behind a blank.
+    head, *marker = re.split(r"\s;" if "://" in entry else ";", entry, maxsplit=1)
+    head = re.sub(r"\s*(===|[<>=!~]=|[<>]|,|\(|\[)\s*", r"\1", head)
+    head = re.sub(r"\s+(?=[])])", "", head)
+    head = re.sub(r"\s+@\s*|@\s+", "@", head)
+    words = head.split()
+    if words and marker:
+        words[-1] += " ; " + marker[0].strip()
+    return words
 
 
 def apply_bash_commands(commands: Sequence[str]) -> None:
@@ -69,13 +89,10 @@ STAND_INS: Dict["tuple[str, str]", Any] = {
 
 
 def load(data: bytes) -> Any:
-    """Load a hook's pickle, with the stand-ins where there is no Covalent."""
+    """Load a hook's pickle, with the functions here in the place of Covalent's."""
     return _Unpickler(io.BytesIO(data)).load()
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        stand_in = STAND_INS.get((module, name))
-        if stand_in is not None and importlib.util.find_spec("covalent") is None:
-            return stand_in
-        return super().find_class(module, name)
+        return STAND_INS.get((module, name)) or super().find_class(module, name)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
 from ..protocol.item_call import call_with, listed
-from ..protocol.value_text import shortened
+from ..protocol.value_text import name_of, shortened
 from .electron_files import ElectronFiles, KeptFile, encode_json
 from .unpicklable import explanation
 
@@ -85,7 +85,7 @@ def _ended(
             if _getpid() != process:
                 # The function forked, and this is the copy: only the original goes on.
                 _exit(0)
-        data = _dumped(value, dump, getattr(function, "__name__", "the function"))
+        data = _dumped(value, dump, name_of(function, "the function"))
     except BaseException as error:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, List, Tuple
 
+from ..protocol.value_text import shortened
+
 # A value is looked into so deep, and at so many parts of each of its parts
 DEEPEST = 6
 MOST_PARTS = 200
@@ -54,7 +56,7 @@ def culprit(value: object, dumps: Callable[[Any], bytes]) -> Tuple[str, object]:
 
 def _parts(value: object) -> List[Tuple[str, object]]:
     if isinstance(value, dict):
-        return [("[%.50r]" % (key,), part) for key, part in list(value.items())[:MOST_PARTS]]
+        return [("[%.50s]" % shortened(key), part) for key, part in list(value.items())[:MOST_PARTS]]
     if isinstance(value, (list, tuple)):
         return [("[%d]" % index, part) for index, part in enumerate(value[:MOST_PARTS])]
     attributes = getattr(value, "__dict__", None)

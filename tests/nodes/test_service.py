@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import cloudpickle
+import covalent as ct
 import pytest
 from covalent._workflow.depspip import DepsPip
+from covalent._workflow.electron import Electron
 from covalent._workflow.transportable_object import TransportableObject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.covalent_api.builtin_nodes import run_node
+from covalent_parallel_plugin.covalent_api.builtin_nodes.postprocess import without_lattice
+from covalent_parallel_plugin.covalent_api.transportable import CovalentCall
 from covalent_parallel_plugin.electron.verdict import Failure, Value
 from covalent_parallel_plugin.errors import RemoteTraceback
 
@@ -241,3 +247,49 @@ def test_the_value_has_the_name_that_covalent_gives_it(function_of: Any, run: An
     ended = run(function_of("item"), [len], 0)
     assert isinstance(ended, Value)
     assert ended.outcome.name == "len"
+
+
+def shared_list() -> list[Any]:
+    """A pickle of 500 bytes; whoever goes through it is at it for ever."""
+    shared: list[Any] = [0]
+    for _ in range(60):
+        shared = [shared, shared]
+    return shared
+
+
+def unpickled_here() -> NoReturn:
+    raise AssertionError
+
+
+class NotHere:
+    def __reduce__(self) -> Any:
+        return unpickled_here, ()
+
+
+@pytest.mark.parametrize("made", [shared_list(), [NotHere()], {"a": (NotHere(), 1)}], ids=["shared", "list", "dict"])
+def test_a_result_without_electrons_is_what_came(function_of: Any, run: Any, made: Any) -> None:
+    value = TransportableObject("its text")
+    value._object = base64.b64encode(cloudpickle.dumps(made)).decode()
+    ended = run(function_of("postprocess"), value, **{"node:0": value})
+    assert isinstance(ended, Value)
+    assert (ended.outcome.pickle, ended.outcome.shown) == (cloudpickle.dumps(made), "its text")
+
+
+def test_a_result_with_electrons_is_made_without_the_lattices_inputs(run: Any) -> None:
+    @ct.electron
+    def length(data: bytes) -> int:
+        return len(data)
+
+    @ct.lattice
+    def study(data: bytes) -> Any:
+        return length(data)
+
+    study.build_graph(bytes(10**6))
+    functions = [node["function"] for _, node in study.transport_graph._graph.nodes(data=True)]
+    function = next(each for each in functions if each and each.attrs["name"] == "_postprocess_recursively")
+    call, pickles = CovalentCall.parse(function, [], {}).read("dispatch", 1)
+    call = replace(call, name="_postprocess_recursively")
+    assert len(pickles["function"]) > 10**6 > 10**4 > len(without_lattice(call, pickles)["function"])
+    ended = run(function, [Electron(len, node_id=0), 1], **{"node:0": 7})
+    assert isinstance(ended, Value)
+    assert cloudpickle.loads(ended.outcome.pickle) == [7, 1]

@@ -73,6 +73,10 @@ def outer(x=1):
 """
 )
 
+DECORATED_TWICE = SUBLATTICE.replace(
+    "@ct.lattice(executor=small)", "@ct.electron\n@ct.lattice(executor=small)"
+).replace("ct.electron(inner)", "inner")
+
 
 def names(job: dict[str, Any]) -> list[str]:
     return [node["name"] for node in job["nodes"]]
@@ -190,6 +194,13 @@ def test_a_sublattice_is_one_node_and_its_electrons_are_not_planned(plan: Planne
 
 def test_a_sublattice_can_be_planned_by_itself(plan: Planner) -> None:
     plan.write("workflow.py", SUBLATTICE)
+    jobs = plan("workflow.py:inner", "--arg", "x=1", "--format", "json").jobs
+    assert machine(next(job for job in jobs if "inside" in names(job))) == "n2-standard-32"
+
+
+def test_a_lattice_that_is_an_electron_as_well_can_be_planned_by_itself(plan: Planner) -> None:
+    plan.write("workflow.py", DECORATED_TWICE)
+    assert "plan it by itself" in plan("workflow.py", "--arg", "x=1").stderr
     jobs = plan("workflow.py:inner", "--arg", "x=1", "--format", "json").jobs
     assert machine(next(job for job in jobs if "inside" in names(job))) == "n2-standard-32"
 

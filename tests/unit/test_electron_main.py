@@ -1,8 +1,10 @@
-"""How the electron's process shows a value and describes an exception."""
+"""How the electron's process describes an exception."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import Any
 
 import pytest
@@ -11,37 +13,12 @@ from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.electron.verdict import exception_of
 from covalent_parallel_plugin.protocol.exception_record import describe
 from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
-from covalent_parallel_plugin.protocol.value_text import SHOWN_CHARACTERS, WHOLE_STRING_BYTES, shown_text
 from covalent_parallel_plugin.runner import outcome_report
-
-
-class Unshowable:
-    def __str__(self) -> str:
-        raise RuntimeError("no")
 
 
 class UnshowableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")
-
-
-@pytest.mark.parametrize("value", [7, None, "text", [1, 2], {"a": 1}, b"\xff"])
-def test_a_small_value_is_shown_as_str_does(value: object) -> None:
-    assert shown_text(value, 100, whole=False) == str(value)
-
-
-@pytest.mark.parametrize("value", ["x" * 10**6, b"x" * 10**6, list(range(10**5)), {n: n for n in range(10**5)}])
-def test_a_large_value_is_shown_in_short(value: object) -> None:
-    for pickle_bytes in (100, WHOLE_STRING_BYTES + 1):
-        assert len(shown_text(value, pickle_bytes, whole=False)) <= SHOWN_CHARACTERS + 3
-
-
-def test_a_whole_text_is_not_shortened() -> None:
-    assert shown_text("x" * 10**6, 10**6, whole=True) == "x" * 10**6
-
-
-def test_a_value_that_cannot_show_itself_is_named() -> None:
-    assert shown_text(Unshowable(), 100, whole=False) == "<Unshowable, whose str() raised RuntimeError>"
 
 
 def described(error: BaseException) -> dict[str, Any]:
@@ -132,3 +109,34 @@ def test_of_a_long_stream_both_ends_are_kept(tmp_path: Any) -> None:
     path.write_bytes(b"a" * KEPT_BYTES + b"-" * 5 + b"z" * KEPT_BYTES)
     kept = outcome_report.head_and_tail(str(path))
     assert kept == b"a" * KEPT_BYTES + b"\n... 5 bytes left out ...\n" + b"z" * KEPT_BYTES
+
+
+class Told(Exception):
+    """An exception whose text a function makes."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]())
+
+
+def endless() -> list[Any]:
+    shared: list[Any] = [0]
+    for _ in range(60):
+        shared = [shared, shared]
+    return shared
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Told(lambda: time.sleep(100)), Told(lambda: "x" * 10**11), Told(lambda: os._exit(3)), ValueError(endless())],
+    ids=["slow", "large", "ends", "shared"],
+)
+def test_an_exception_is_described_whatever_its_text_costs(error: Exception) -> None:
+    found = described(error)
+    assert found["type"] == type(error).__name__
+    assert found["message"].startswith("<its str() ")
+    assert "in described" in found["traceback"]
+
+
+def test_an_exception_with_a_text_of_its_own_is_described_as_it_tells() -> None:
+    found = described(Told(lambda: "told"))
+    assert (found["message"], found["type"]) == ("told", "Told")

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from covalent._shared_files.defaults import parameter_prefix, postprocess_prefix, sublattice_prefix
+from covalent._workflow.electron import Electron
 from covalent._workflow.lattice import Lattice
 from covalent.executor import _executor_manager
 
@@ -118,11 +119,13 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     Raises:
         RequestError: naming the lattices that there are.
     """
-    lattices = {key: value for key, value in vars(module).items() if isinstance(value, Lattice)}
+    found = {key: _lattice_in(value) for key, value in vars(module).items()}
+    lattices = {key: value for key, value in found.items() if value is not None}
     if not lattices:
         raise RequestError(f"{path} has no lattice: decorate a function with @ct.lattice")
-    if not name and len({id(value) for value in lattices.values()}) == 1:
-        name = next(iter(lattices))
+    own = [key for key in lattices if isinstance(vars(module)[key], Lattice)] or list(lattices)
+    if not name and len({id(lattices[key]) for key in own}) == 1:
+        name = own[0]
     if name in lattices:
         return lattices[name]
     there = ", ".join(f"{path.name}:{key}" for key in lattices)
@@ -133,6 +136,13 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     near = nearest(name, lattices)
     meant = f" (did you mean {near!r}?)" if near else ""
     raise RequestError(f"{name!r} {what} of {path}{meant}; there are: {there}")
+
+
+def _lattice_in(value: object) -> Lattice | None:
+    """A lattice, also the one that `@ct.electron` has made a sublattice of."""
+    electron = vars(value).get("electron_object") if inspect.isfunction(value) else None
+    lattice = electron.function if isinstance(electron, Electron) else value
+    return lattice if isinstance(lattice, Lattice) else None
 
 
 def nodes_of(lattice: Lattice, path: Path, args: Sequence[object], kwargs: Mapping[str, object]) -> list[LatticeNode]:

@@ -23,7 +23,7 @@ from ...electron.verdict import Failure, Value, Verdict, exception_of
 from ...protocol import pickle_list
 from ...protocol.envelope import VALUE, python_minor
 from ...protocol.value_text import SHOWN_CHARACTERS, cut_text
-from . import pickle_collections, worker_main
+from . import pickle_collections, postprocess, worker_main
 from .classify import NodeKind, kind_of
 from .worker_pool import WorkerPool
 from .worker_process import NodeRequest, WorkerFailed
@@ -69,6 +69,9 @@ async def run_node(
         return None
     if cancelled.is_set():
         raise CancelledCall
+    if postprocess.is_result(call, pickles):
+        return Value(await run_in_thread(_taken, cast(bytes, pickles["arg0"]), arguments[0], folder))
+    pickles = postprocess.without_lattice(call, pickles)
     size = sum(map(len, _values(pickles)))
     if kind is not NodeKind.NEEDS_UNPICKLING:
         put_together = partial(_put_together, kind, call, pickles, arguments, folder)
@@ -136,6 +139,12 @@ def _take_item(call: Call, pickles: Pickles, folder: str) -> Outcome | None:
     else:
         chunks, text, size = (taken,), pickle_collections.text_in(taken), len(taken)
     return _value(join_to_buffer(chunks, size, folder), cut_text(text), cloudpickle.__version__)
+
+
+def _taken(data: bytes, argument: object, folder: str) -> Outcome:
+    """A value that is an argument as it came, with the text that Covalent shows for that."""
+    text, name = str(getattr(argument, "object_string", "...")), str(getattr(argument, "attrs", {}).get("name") or "")
+    return _value(join_to_buffer((data,), len(data), folder), cut_text(text), cloudpickle.__version__, name=name)
 
 
 def _keys_and_values(given: Sequence[bytes]) -> tuple[Entries, Entries] | None:

@@ -19,7 +19,7 @@ from typing import IO, Any, BinaryIO
 from ...protocol.code_files import restore_files
 from ...protocol.exception_record import describe
 from ...protocol.limits import KEPT_BYTES
-from ...protocol.value_text import shown_text
+from ...protocol.value_text import name_of, shown_text
 from .worker_protocol import Buffer, frame_head, read_frame
 
 # How a node ended: with a value, with an exception of its own, or in a way that another place may do better
@@ -57,11 +57,10 @@ def answer_to(header: dict[str, Any], parts: dict[str, bytes]) -> Answer:
         return {"kind": RAISED, "exception": describe(error)}, {}
     try:
         data = cloudpickle.dumps(value)
-        name = getattr(value, "__name__", "")
     except BaseException as error:
         return _run_on_batch("has a value that was not packed", error)
-    told = {"kind": VALUE, "cloudpickle": cloudpickle.__version__, "name": name if isinstance(name, str) else ""}
-    text = shown_text(value, len(data), whole=False).encode("utf-8", "replace")
+    told = {"kind": VALUE, "cloudpickle": cloudpickle.__version__, "name": name_of(value)}
+    text = shown_text(value, whole=False).encode("utf-8", "replace")
     return told, {"value": data, "shown": text}
 
 

@@ -1,0 +1,78 @@
+"""The record of an exception in bounded time and memory: foreign code that it needs runs in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import json
+from subprocess import CalledProcessError
+from typing import Callable, Dict, List
+
+from .value_text import TEXT_BYTES, TEXT_SECONDS, is_short_and_plain
+
+Record = Dict[str, object]
+
+# With more errors behind one another, or more text in one, a process of its own is worth while
+MOST_ERRORS = 50
+PLAIN_CHARACTERS = 16 * 1024
+# What a class can have of its own that is called for a record
+FOREIGN = ("__str__", "__repr__", "__reduce__", "__reduce_ex__", "__getattribute__", "__getattr__", "__getstate__")
+# Py_TPFLAGS_HEAPTYPE (Include/object.h): classes that Python code has made, whatever module they name
+MADE_BY_CODE = 1 << 9
+
+
+def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseException], Record]:
+    """Make of a function that describes an exception one that takes two seconds and 256 MB at most."""
+
+    @functools.wraps(describe)
+    def describe_bounded(error: BaseException) -> Record:
+        if _is_plain(error):
+            return describe(error)
+        # Loaded here only: most exceptions are plain.
+        from .bounded_text import NoText, TextRaised, text_in_child
+
+        try:
+            text = text_in_child(lambda: json.dumps(describe(error)), TEXT_SECONDS, TEXT_BYTES)
+            found: Record = json.loads(text)
+        except (OSError, TextRaised):
+            return describe(error)
+        except NoText as failure:
+            return describe(_without_text(error, "<its str() %s>" % failure))
+        return found
+
+    return describe_bounded
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether no foreign code is called for the record, and what it shows is short."""
+    pending: List[BaseException] = [error]
+    seen: List[BaseException] = []
+    while pending:
+        current = pending.pop()
+        if any(current is other for other in seen):
+            continue
+        seen.append(current)
+        if len(seen) > MOST_ERRORS or any(map(_has_foreign_code, type(current).__mro__)):
+            return False
+        shown = (current.args, vars(current).get("__notes__"), getattr(current, "filename", None))
+        if not is_short_and_plain(shown, PLAIN_CHARACTERS):
+            return False
+        pending += [each for each in (current.__cause__, current.__context__) if each is not None]
+        members = getattr(current, "exceptions", ())
+        pending += [each for each in members if isinstance(each, BaseException)] if type(members) is tuple else []
+    return True
+
+
+def _has_foreign_code(kind: type) -> bool:
+    return (
+        bool(kind.__flags__ & MADE_BY_CODE)
+        and kind is not CalledProcessError
+        and any(name in kind.__dict__ for name in FOREIGN)
+    )
+
+
+def _without_text(error: BaseException, text: str) -> BaseException:
+    """An exception of a class of the same name, with this text and the same traceback."""
+    kind = type(error)
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    stand_in: BaseException = type(kind.__name__, (Exception,), names)(text)
+    return stand_in.with_traceback(error.__traceback__)
