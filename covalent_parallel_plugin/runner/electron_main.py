@@ -16,7 +16,7 @@ from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import shown_text
-from .outcome_report import DISK_FULL, ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE
+from .outcome_report import DISK_FULL, ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
@@ -43,9 +43,15 @@ class Hook(NamedTuple):
     keyword: str
 
 
-def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
-    """Run the call and leave value, shown string and report in `folder`."""
+def run(call: BinaryIO, envelope: Envelope, folder: str) -> int:
+    """Run the call, leave value, shown string and report in `folder`, and return the program's exit status.
+
+    Raises:
+        BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
+    """
     clock = _Stopwatch()
+    process = os.getpid()
+    status = 0
     report: Dict[str, object] = {}
     try:
         _reserve(folder)
@@ -53,14 +59,18 @@ def run(call: BinaryIO, envelope: Envelope, folder: str) -> None:
     except CallRefusal as refusal:
         report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
     except BaseException as error:
+        if os.getpid() != process:
+            raise
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": EXCEPTION, "exception": describe(error)}
+        status = exit_status(error)
     report["seconds"] = clock.laps
     _remove(folder, RESERVE_FILE)
     temporary = os.path.join(folder, REPORT_FILE + ".new")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(report, file)
     os.replace(temporary, os.path.join(folder, REPORT_FILE))
+    return status
 
 
 def _reserve(folder: str) -> None:
@@ -152,12 +162,10 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
         return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
     process = os.getpid()
-    try:
-        value = function(*args, **kwargs)
-    finally:
-        if os.getpid() != process:
-            # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
-            os._exit(0)
+    value = function(*args, **kwargs)
+    if os.getpid() != process:
+        # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
+        raise SystemExit
     _run_after_hooks(header, load, folder, clock)
 
     try:

@@ -12,8 +12,10 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 
 from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
+from ..protocol.exit_codes import EXIT_TERMINATED
 from ..protocol.item_call import call_with, listed
 from ..protocol.value_text import shortened
+from .outcome_report import TERMINATED_FILE
 
 VALUES_FILE = "items.values"
 NOTES_FILE = "items.notes"
@@ -72,12 +74,21 @@ def run_items(
     with open(values_path, "ab") as values, open(notes_path, "a", encoding="utf-8") as notes:
         _note(notes, {"count": len(held)})
         for index in share.indices(len(held)):
+            _stop_if_terminated(folder)
             _mark(marker, index)
             _note(notes, {"begun": index, "arguments": shortened(held[index])})
             note = _ended(function, held[index], constants, dump, values, index)
+            if "exception" in note:
+                # Where the task is to end, that is why it raised: another attempt runs it again.
+                _stop_if_terminated(folder)
             _mark(marker, -1)
             _note(notes, note)
     return {"count": len(held)}
+
+
+def _stop_if_terminated(folder: str) -> None:
+    if os.path.exists(os.path.join(folder, TERMINATED_FILE)):
+        raise SystemExit(EXIT_TERMINATED)
 
 
 def _ended(
@@ -90,14 +101,14 @@ def _ended(
 ) -> Dict[str, object]:
     process = os.getpid()
     try:
-        try:
-            value = call_with(function, item, constants)
-        finally:
-            if os.getpid() != process:
-                # The function forked, and this is the copy: only the original goes on.
-                os._exit(0)
+        value = call_with(function, item, constants)
+        if os.getpid() != process:
+            # The function forked, and this is the copy: only the original goes on.
+            raise SystemExit
         data = _dumped(value, dump, getattr(function, "__name__", "the function"))
     except BaseException as error:
+        if os.getpid() != process:
+            raise
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
     values.write(data)

@@ -19,6 +19,8 @@ REPORT_FILE = "report.json"
 ORIGIN_FILE = "origin.json"
 VALUE_FILE = "value"
 STRING_FILE = "string"
+# There once the task was asked to end
+TERMINATED_FILE = "terminated"
 # What pip says while it runs
 PIP_FILE = "pip"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -31,13 +33,20 @@ class Ending(NamedTuple):
     """How the electron's process ended.
 
     `reason` is "" for an ending of its own, else "time_limit", "terminated" or "refused"; `peak_bytes` is its largest
-    resident set.
+    resident set; `left_behind` are the processes of its own that still ran, and were killed.
     """
 
     exit_status: Optional[int]
     signal: Optional[int]
     reason: str = ""
     peak_bytes: int = 0
+    left_behind: Tuple[str, ...] = ()
+
+
+def exit_status(error: BaseException) -> int:
+    """The status with which Python ends a program that raised this."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    return 0 if code is None else code if isinstance(code, int) else 1
 
 
 def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
@@ -47,7 +56,7 @@ def outcome_of(folder: str, ending: Ending, refusal: Optional[Dict[str, object]]
         "stdout": head_and_tail(os.path.join(folder, "stdout")),
         "stderr": head_and_tail(os.path.join(folder, "stderr")) + _pip_tail(folder),
     }  # type: Dict[str, Part]
-    if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
+    if report is None:
         report = {
             "outcome": KILLED,
             "signal": ending.signal,

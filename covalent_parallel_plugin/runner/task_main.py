@@ -53,6 +53,7 @@ def _main(started: float) -> int:
     task = _read_environment()
     bucket = storage.from_environment(task.bucket)
     folder = tempfile.mkdtemp(prefix="covalent-parallel-")
+    process = os.getpid()
     try:
         return _run_task(task, bucket, folder, started)
     except storage.BucketError as error:
@@ -63,7 +64,9 @@ def _main(started: float) -> int:
         return exit_codes.EXIT_BAD_DIGEST
     finally:
         bucket.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == process:
+            # And not the electron's, which ends by way of here, nor a copy of it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_environment() -> TaskEnvironment:
@@ -107,7 +110,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
             ending = supervise(call, envelope, folder, task.time_limit_seconds).ending
             header, parts = outcome_of(folder, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
-    if ending.reason == "terminated":
+    if ending.reason == "terminated" and header["outcome"] not in (envelopes.VALUE, envelopes.ITEMS):
         _deliver_partial(bucket, task, folder, cast(Tuple[int, int], header.get("since", (0, 0))))
         return exit_codes.EXIT_TERMINATED
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
@@ -147,7 +150,7 @@ def _run_items(
     ending, streams = supervise(
         call, envelope, folder, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
     )
-    if ending.reason == "terminated":
+    if ending.reason == "terminated" and outcome_of(folder, ending)[0]["outcome"] != envelopes.VALUE:
         try:
             delivery.send_unsent(streams)
         except storage.BucketError as error:
