@@ -5,6 +5,7 @@ A report is written last and under its final name only, so that a process that d
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import shown_text
 from .outcome_report import DISK_FULL, ORIGIN_FILE, REPORT_FILE, STRING_FILE, VALUE_FILE, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
+from .script_module import loads_script, new_main
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
@@ -92,6 +94,9 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     except ImportError as error:
         raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     restore_files(cloudpickle)
+    # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it.
+    gc.freeze()
+    gc.enable()
     make_home(folder)
     add_user_site()
     requirements = cast(List[str], header.get("requirements", []))
@@ -139,7 +144,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, folder: str, clock: "_Stopwatch
     importlib.invalidate_caches()
     clock.lap("hooks_before")
 
-    function = load("function")
+    new_main()
+    function = load("function", loads_script(cloudpickle))
     args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
     kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
     for name, values in injected.items():

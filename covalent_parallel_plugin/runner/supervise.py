@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -70,6 +71,7 @@ def supervise(
     if child == 0:
         _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
                          call, envelope, folder)  # fmt: skip
+    gc.enable()
     os.close(stdout_write)
     os.close(stderr_write)
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
