@@ -1,6 +1,7 @@
 """GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
 
-Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done.
+Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done
+but that cloudpickle learns of functions with a cache, which electrons may call.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import cloudpickle
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 from covalent._shared_files.schemas.asset import AssetUpdate
 from covalent._shared_files.util_classes import RESULT_STATUS
@@ -30,6 +32,7 @@ from .covalent_api import gc_freeze
 from .covalent_api.config_file import configured_options
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .errors import ParallelError
+from .protocol.cached_functions import carry_cached_functions
 from .settings import options
 from .settings.resolve_options import refuse_unknown, resolve_options
 
@@ -46,6 +49,8 @@ _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
 _nodes = RunningNodes()
+
+carry_cached_functions(cloudpickle)
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):

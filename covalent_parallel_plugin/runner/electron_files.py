@@ -10,13 +10,13 @@ import json
 import mmap
 import os
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, Dict, List, Mapping, Optional, cast
+from typing import TYPE_CHECKING, BinaryIO, Dict, Mapping, Optional, cast
 
 if TYPE_CHECKING:
     from .map_items import ItemShare
 
 # Taken now: the electron may put something else in their places.
-_fstat, _open = os.fstat, io.open
+_fstat, _open, _open_descriptor = os.fstat, io.open, os.open
 # More than the longest message and traceback take as JSON; pages that nobody writes to cost nothing
 REPORT_BYTES = 32 * 1024 * 1024
 ORIGIN_BYTES = 64 * 1024
@@ -42,16 +42,19 @@ def encode_json(value: Mapping[str, object]) -> bytes:
 class KeptFile:
     """A file without a name, which both processes have open: it is below no folder, and lasts until both have ended.
 
+    The electron's process ends with all its objects: none of them closes its number, which may be another file's.
+
     Attributes:
         path: where the process that made it can open it again.
     """
 
     def __init__(self) -> None:
-        self._file = cast(BinaryIO, tempfile.TemporaryFile())
+        with tempfile.TemporaryFile() as file:
+            self._descriptor = os.dup(file.fileno())
+        self._file = _appended(self._descriptor)
         self._identity = _identity_of(self._file)
-        self._closed: "List[BinaryIO]" = []
-        self.path = "/proc/self/fd/%d" % self._file.fileno()
-        self._path_for_others = "/proc/%d/fd/%d" % (os.getpid(), self._file.fileno())
+        self.path = "/proc/self/fd/%d" % self._descriptor
+        self._path_for_others = "/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
 
     def appended(self) -> BinaryIO:
         """Return the file, to be appended to; opened anew where the electron has closed its descriptor.
@@ -64,10 +67,8 @@ class KeptFile:
                 return self._file
         except (OSError, ValueError):
             pass
-        # Its number may be another file's by now, which ends with an object that is let go.
-        self._closed.append(self._file)
         try:
-            self._file = cast(BinaryIO, _open(self._path_for_others, "ab"))
+            self._file = _appended(_open_descriptor(self._path_for_others, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         except OSError as error:
             told = (
                 "the runner's own files were closed and cannot be opened again (%s): close those that you have opened"
@@ -76,12 +77,16 @@ class KeptFile:
         return self._file
 
     def close(self) -> None:
-        """Close it in this process."""
-        self._file.close()
+        """Close it in the process that made it."""
+        os.close(self._descriptor)
 
     def discard(self) -> None:
         """Free its room on the disk."""
         os.ftruncate(self._file.fileno(), 0)
+
+
+def _appended(descriptor: int) -> BinaryIO:
+    return _open(descriptor, "ab", closefd=False)
 
 
 def _identity_of(file: BinaryIO) -> "tuple[int, int]":
@@ -108,16 +113,48 @@ class SharedRecord:
         self._memory[LENGTH_BYTES : LENGTH_BYTES + len(data)] = data
         self._memory[:LENGTH_BYTES] = len(data).to_bytes(LENGTH_BYTES, "big")
 
+    @property
+    def is_written(self) -> bool:
+        """Whether a whole record was written."""
+        return self._length() > 0
+
     def read(self) -> Optional[Dict[str, object]]:
         """Read what was written; None if nothing was."""
-        length = int.from_bytes(self._memory[:LENGTH_BYTES], "big")
-        if not 0 < length <= self._room:
+        length = self._length()
+        if not length:
             return None
         try:
             found: Dict[str, object] = json.loads(self._memory[LENGTH_BYTES : LENGTH_BYTES + length].decode())
             return found
         except ValueError:
             return None
+
+    def _length(self) -> int:
+        length = int.from_bytes(self._memory[:LENGTH_BYTES], "big")
+        return length if length <= self._room else 0
+
+
+class SharedFlag:
+    """A yes or no in memory that both processes see."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        self._memory[0] = 1
+
+    @property
+    def is_set(self) -> bool:
+        return self._memory[0] != 0
+
+
+def leave_shared(file: BinaryIO) -> None:
+    """Close in one of two processes a file whose position both share, without moving that, as `close` may do."""
+    try:
+        file.raw.close()  # type: ignore[attr-defined]  # a buffered file has it
+    except OSError:
+        # The electron has closed its number.
+        return
 
 
 class ElectronFiles:
@@ -126,6 +163,7 @@ class ElectronFiles:
     Attributes:
         folder: for what has to have a name: a home, packages, what pip says.
         report: how the electron ended; origin: where its function was written, noted before it runs.
+        terminated: set once the task was asked to end.
         value, text: the value's pickle, and its text; of a map the values of all items, and the notes on them.
         stdout, stderr: what it printed.
         scratch: of the supervisor alone, since the electron may delete the folder for such files.
@@ -137,6 +175,7 @@ class ElectronFiles:
         self.share: "Optional[ItemShare]" = None
         self.report = SharedRecord(REPORT_BYTES)
         self.origin = SharedRecord(ORIGIN_BYTES)
+        self.terminated = SharedFlag()
         self.value = KeptFile()
         self.text = KeptFile()
         self.stdout = KeptFile()
@@ -144,6 +183,6 @@ class ElectronFiles:
         self.scratch = cast(BinaryIO, tempfile.TemporaryFile())
 
     def close(self) -> None:
-        """Give back what they take."""
+        """Give back what they take, in the process that made them."""
         for kept in (self.value, self.text, self.stdout, self.stderr, self.scratch):
             kept.close()

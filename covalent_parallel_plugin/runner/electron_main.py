@@ -5,6 +5,7 @@ A report is written last, so that a process that dies on the way leaves none.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import os
@@ -13,13 +14,16 @@ import time
 import traceback
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
 
+# Loaded now, for `describe` and `shown_text`: the electron may delete what it is loaded from.
+from ..protocol import bounded_text  # noqa: F401
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
 from ..protocol.value_text import name_of, shown_text
-from .electron_files import ElectronFiles
-from .outcome_report import DISK_FULL
+from .electron_files import ElectronFiles, leave_shared
+from .outcome_report import DISK_FULL, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
+from .script_module import loads_script, new_main
 from .unpicklable import explanation
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
@@ -35,7 +39,7 @@ UNREPORTED = {
     "traceback": "",
 }
 # Taken now: the electron may put something else in their places.
-_exit, _getpid, _monotonic, _write = os._exit, os.getpid, time.monotonic, os.write
+_getpid, _monotonic, _write = os.getpid, time.monotonic, os.write
 
 
 class CallRefusal(Exception):
@@ -53,25 +57,37 @@ class Hook(NamedTuple):
     keyword: str
 
 
-def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> None:
-    """Run the call and leave value, shown string and report in `files`."""
+def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
+    """Run the call, leave value, shown string and report in `files`, and return the program's exit status.
+
+    Raises:
+        BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
+    """
     clock = _Stopwatch()
+    process = _getpid()
+    status = 0
     report: Dict[str, object] = {}
     try:
         report = _outcome(call, envelope, files, clock)
     except CallRefusal as refusal:
         report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
     except BaseException as error:
+        if _getpid() != process:
+            raise
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": EXCEPTION, "exception": describe(error)}
+        status = exit_status(error)
     report["seconds"] = clock.laps
     try:
         files.report.write(report)
     except BaseException as error:
         # SystemExit too, as from an alarm of the user's.
-        text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
-        _write(2, text.encode("utf-8", "backslashreplace"))
-        files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
+        status = exit_status(error)
+        if not files.report.is_written:
+            text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
+            _write(2, text.encode("utf-8", "backslashreplace"))
+            files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
+    return status
 
 
 def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:
@@ -81,6 +97,9 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     except ImportError as error:
         raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     restore_files(cloudpickle)
+    # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it.
+    gc.freeze()
+    gc.enable()
     if os.environ.get("PYTHONPATH"):
         from .python_path import restore_python_path
 
@@ -139,7 +158,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     importlib.invalidate_caches()
     clock.lap("hooks_before")
 
-    function = load("function")
+    new_main()
+    function = load("function", loads_script(cloudpickle))
     args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
     kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
     for name, values in injected.items():
@@ -160,6 +180,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         from . import hooks  # noqa: F401
 
         fetched.update((name, fetch(name)) for name in _hook_parts(header, "after"))
+    leave_shared(call)
     clock.lap("load")
 
     if files.share is not None:
@@ -171,12 +192,10 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
 
     process = _getpid()
-    try:
-        value = function(*args, **kwargs)
-    finally:
-        if _getpid() != process:
-            # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
-            _exit(0)
+    value = function(*args, **kwargs)
+    if _getpid() != process:
+        # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
+        raise SystemExit
     _run_after_hooks(header, load, folder, clock)
 
     try:

@@ -12,13 +12,14 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 
 from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
+from ..protocol.exit_codes import EXIT_TERMINATED
 from ..protocol.item_call import call_with, listed
 from ..protocol.value_text import name_of, shortened
 from .electron_files import ElectronFiles, KeptFile, encode_json
 from .unpicklable import explanation
 
 # Taken now: an item may put something else in their places.
-_exit, _getpid, _write = os._exit, os.getpid, os.write
+_getpid, _write = os.getpid, os.write
 # The values that are shown for the whole list
 SHOWN_ITEMS = 20
 
@@ -61,12 +62,21 @@ def run_items(
     marker = share.marker.encode()
     _note(files.text, {"count": len(held)})
     for index in share.indices(len(held)):
+        _stop_if_terminated(files)
         _mark(marker, index)
         _note(files.text, {"begun": index, "arguments": shortened(held[index])})
         note = _ended(function, held[index], constants, dump, files.value, index)
+        if "exception" in note:
+            # Where the task is to end, that is why it raised: another attempt runs it again.
+            _stop_if_terminated(files)
         _mark(marker, -1)
         _note(files.text, note)
     return {"count": len(held)}
+
+
+def _stop_if_terminated(files: ElectronFiles) -> None:
+    if files.terminated.is_set:
+        raise SystemExit(EXIT_TERMINATED)
 
 
 def _ended(
@@ -79,14 +89,14 @@ def _ended(
 ) -> Dict[str, object]:
     process = _getpid()
     try:
-        try:
-            value = call_with(function, item, constants)
-        finally:
-            if _getpid() != process:
-                # The function forked, and this is the copy: only the original goes on.
-                _exit(0)
+        value = call_with(function, item, constants)
+        if _getpid() != process:
+            # The function forked, and this is the copy: only the original goes on.
+            raise SystemExit
         data = _dumped(value, dump, name_of(function, "the function"))
     except BaseException as error:
+        if _getpid() != process:
+            raise
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
     values = kept.appended()

@@ -18,6 +18,7 @@ PIP_BYTES = 16 * 1024
 PIP_FILE = "pip"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CGROUP_FOLDER = "/sys/fs/cgroup"
+_code_of = vars(SystemExit)["code"].__get__
 
 Packed = Tuple[Dict[str, object], Dict[str, Part]]
 
@@ -26,13 +27,21 @@ class Ending(NamedTuple):
     """How the electron's process ended.
 
     `reason` is "" for an ending of its own, else "time_limit", "terminated" or "refused"; `peak_bytes` is its largest
-    resident set.
+    resident set; `left_behind` are the processes of its own that still ran, and were killed.
     """
 
     exit_status: Optional[int]
     signal: Optional[int]
     reason: str = ""
     peak_bytes: int = 0
+    left_behind: Tuple[str, ...] = ()
+
+
+def exit_status(error: BaseException) -> int:
+    """The status with which Python ends a program that raised this."""
+    # Not what the exception's class may put in their places
+    code = _code_of(error) if issubclass(type(error), SystemExit) else 1
+    return 0 if code is None else code if issubclass(type(code), int) else 1
 
 
 def outcome_of(files: ElectronFiles, ending: Ending, refusal: Optional[Dict[str, object]] = None) -> Packed:
@@ -42,7 +51,7 @@ def outcome_of(files: ElectronFiles, ending: Ending, refusal: Optional[Dict[str,
         "stdout": head_and_tail(files.stdout.path),
         "stderr": head_and_tail(files.stderr.path) + _pip_tail(files.folder),
     }  # type: Dict[str, Part]
-    if report is None or (ending.reason == "time_limit" and ending.exit_status != 0):
+    if report is None:
         report = {
             "outcome": KILLED,
             "signal": ending.signal,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -10,21 +11,25 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..protocol.envelope import Envelope
-from .electron_files import ElectronFiles
-from .outcome_report import Ending
+from .electron_files import ElectronFiles, leave_shared
+from .left_behind import ending_note, running_processes
+from .outcome_report import Ending, exit_status
 from .output_capture import Stream
 
 if TYPE_CHECKING:
     import resource
 
 DRAIN_SECONDS = 2.0
+# Processes of the electron that still run when it has ended are waited for this long
+LEFT_BEHIND_SECONDS = 5.0
+LEFT_BEHIND_TICK_SECONDS = 0.05
+# Of the 30 seconds that Compute Engine gives a Spot VM ("Spot VMs", preemption process), 10 are for the report
+TERMINATION_SECONDS = 20.0
 TICK_SECONDS = 1.0
 STACK_DUMP_SECONDS = 0.5
 # Of processes that the electron has left behind, if it leaves them faster than they can be reaped
 REAPS_PER_TURN = 100
 PR_SET_PDEATHSIG = 1
-# Taken now: the electron may put something else in its place.
-_exit = os._exit
 
 
 class Supervised(NamedTuple):
@@ -41,10 +46,12 @@ def supervise(
     time_limit_seconds: float,
     marker: bytes = b"",
     tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
+    release: Callable[[], None] = lambda: None,
 ) -> Supervised:
     """Fork the electron and stay with it until it has ended, whichever way; what it left is in `files` then.
 
-    `marker` begins the lines between items; `tick` is called every now and then where there is one.
+    `marker` begins the lines between items; `tick` is called every now and then where there is one. `release` closes in
+    the electron's process what else it has of its supervisor's: by its end the numbers may be those of its own files.
     """
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
@@ -54,20 +61,29 @@ def supervise(
     terminated: List[int] = []
     signal.set_wakeup_fd(notice_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
+
+    def terminate(number: int, frame: object) -> None:
+        # Before the electron has the signal: a map's items that it ends are not their own failures.
+        files.terminated.set()
+        terminated.append(number)
+
+    signal.signal(signal.SIGTERM, terminate)
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
-                         call, envelope, files)  # fmt: skip
+                         call, envelope, files, release)  # fmt: skip
+    gc.enable()
     os.close(stdout_write)
     os.close(stderr_write)
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
     with open(files.stdout.path, "wb", 0) as out, open(files.stderr.path, "wb", 0) as err:
         streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
         ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
+        if ending.left_behind or ending.reason or ending.signal is not None:
+            streams[1].add(ending_note(ending, files.report.is_written, time_limit_seconds))
     signal.set_wakeup_fd(-1)
     for descriptor in (stdout, stderr, notice, notice_write):
         os.close(descriptor)
@@ -84,10 +100,13 @@ def _watch(
 ) -> Ending:
     output = _OutputPump(streams, notice)
     reason = ""
+    left: Tuple[str, ...] = ()
     deadline = time.monotonic() + time_limit_seconds
     status = usage = None
     while True:
         wait = max(0.0, deadline - time.monotonic())
+        if status is not None:
+            wait = min(wait, LEFT_BEHIND_TICK_SECONDS)
         output.turn(wait if tick is None else min(wait, TICK_SECONDS))
         if tick is not None and status is None:
             tick(streams)
@@ -96,15 +115,17 @@ def _watch(
             if status is not None:
                 # What the electron left in the pipes is read, and shown; what a process it left behind writes is
                 # waited for this long only, as is whoever reads the task's own streams.
-                deadline = time.monotonic() + DRAIN_SECONDS
+                seconds = DRAIN_SECONDS if reason or not _left_behind(child) else LEFT_BEHIND_SECONDS
+                deadline = time.monotonic() + seconds
         if status is not None:
-            if output.is_done or time.monotonic() >= deadline:
+            _reap(-1)
+            if time.monotonic() >= deadline or (output.is_done and not _left_behind(child)):
                 break
-        elif terminated:
+        elif terminated and not reason:
+            # The electron may have a handler for it, and is given the time to save what it has.
             reason = "terminated"
-            _kill_group(child)
-            deadline = time.monotonic() + DRAIN_SECONDS
-            terminated.clear()
+            _send(child, signal.SIGTERM)
+            deadline = min(deadline, time.monotonic() + TERMINATION_SECONDS)
         elif time.monotonic() >= deadline:
             # First the electron shows where it stands (faulthandler is registered for SIGUSR2), then it is killed.
             reason = reason or "time_limit"
@@ -112,14 +133,16 @@ def _watch(
             until = time.monotonic() + STACK_DUMP_SECONDS
             while time.monotonic() < until:
                 output.turn(max(0.0, until - time.monotonic()))
+            left = left or _left_behind(child)
             _kill_group(child)
             deadline = time.monotonic() + DRAIN_SECONDS
+    left = left or _left_behind(child)
     _kill_group(child)
     output.close()
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
     peak = usage.ru_maxrss * 1024 if usage is not None else 0
-    return Ending(exit_status, killed_by, reason, peak)
+    return Ending(exit_status, killed_by, reason, peak, left)
 
 
 class _OutputPump:
@@ -185,6 +208,15 @@ def _reap(child: int) -> Tuple[Optional[int], Optional[resource.struct_rusage]]:
     return None, None
 
 
+def _left_behind(child: int) -> Tuple[str, ...]:
+    """The processes of the electron's group that still run, beside itself, such as "123 (sleep 45)"."""
+    try:
+        os.killpg(child, 0)
+    except (ProcessLookupError, PermissionError):
+        return ()
+    return running_processes(child)
+
+
 def _empty(descriptor: int) -> None:
     try:
         while os.read(descriptor, 512):
@@ -209,9 +241,14 @@ def _send(child: int, number: int) -> None:
 
 def _become_electron(
     parent: int, stdout: int, stderr: int, unneeded: "tuple[int, ...]",
-    call: BinaryIO, envelope: Envelope, files: ElectronFiles,
+    call: BinaryIO, envelope: Envelope, files: ElectronFiles, release: Callable[[], None],
 ) -> None:  # fmt: skip
-    """In the forked child: own process group, streams into the pipes, then the electron; never returns."""
+    """In the forked child: own process group, streams into the pipes, then the electron.
+
+    Raises:
+        SystemExit: always, so that the interpreter ends as a program's does: threads are waited for, handlers of
+            `atexit` are called, and open files are written out.
+    """
     status = 1
     try:
         os.setsid()
@@ -220,6 +257,8 @@ def _become_electron(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in unneeded:
             os.close(descriptor)
+        release()
+        leave_shared(files.scratch)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
@@ -235,23 +274,15 @@ def _become_electron(
         sys.argv = [sys.argv[0]]
         from .electron_main import run
 
-        run(call, envelope, files)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        _flush_c_streams()
-        status = 0
-    finally:
-        _exit(status)
-
-
-def _flush_c_streams() -> None:
-    """Write out what C code has printed: _exit(2), unlike exit(3), leaves it in stdio's buffers."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).fflush(None)
-    except (ImportError, OSError, AttributeError):
-        return
+        status = run(call, envelope, files)
+    except SystemExit as end:
+        # Of a copy of this process that the electron has forked
+        status = exit_status(end)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    leave_shared(call)
+    # Not in a handler above: the exception would keep the electron's frames, and what they hold, until the very end.
+    raise SystemExit(status)
 
 
 def _die_with(parent: int) -> None:

@@ -5,6 +5,7 @@ It loads nothing of the user's, so it lives on when the electron is killed, leav
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -24,6 +25,9 @@ from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
 from .output_capture import say
 from .supervise import supervise
 
+# Taken now: the electron, which ends by way of `_main`, may put something else in its place.
+_getpid = os.getpid
+
 
 class TaskEnvironment(NamedTuple):
     """What the job's environment says of this task."""
@@ -41,6 +45,8 @@ class TaskEnvironment(NamedTuple):
 
 def main() -> int:
     """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
+    # Until the electron runs hardly any garbage comes up, and looking for it takes time (`supervise`, `electron_main`).
+    gc.disable()
     try:
         return _main(time.time())
     except Exception as error:
@@ -56,6 +62,7 @@ def _main(started: float) -> int:
     bucket = storage.from_environment(task.bucket)
     folder = tempfile.mkdtemp(prefix="covalent-parallel-", dir=task.place)
     files = ElectronFiles(folder)
+    process = _getpid()
     try:
         return _run_task(task, bucket, files, started)
     except storage.BucketError as error:
@@ -65,9 +72,11 @@ def _main(started: float) -> int:
         say("the call in the bucket is refused: %s" % error)
         return exit_codes.EXIT_BAD_DIGEST
     finally:
-        bucket.close()
-        files.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if _getpid() == process:
+            # And not the electron's, which ends by way of here, nor a copy of it
+            bucket.close()
+            files.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_environment() -> TaskEnvironment:
@@ -110,10 +119,10 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         elif envelope.header.get("map"):
             ending, header, parts = _run_items(task, bucket, files, call, envelope)
         else:
-            ending = supervise(call, envelope, files, task.time_limit_seconds).ending
+            ending = supervise(call, envelope, files, task.time_limit_seconds, release=bucket.close).ending
             header, parts = outcome_of(files, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
-    if ending.reason == "terminated":
+    if ending.reason == "terminated" and header["outcome"] not in (envelopes.VALUE, envelopes.ITEMS):
         _deliver_partial(bucket, task, files, cast(Tuple[int, int], header.get("since", (0, 0))))
         return exit_codes.EXIT_TERMINATED
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
@@ -155,9 +164,9 @@ def _run_items(
     chosen = parse_indices(task.items) if task.items is not None else None
     files.share = ItemShare(task.address.task, task.tasks, position, chosen, marker)
     ending, streams = supervise(
-        call, envelope, files, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk
+        call, envelope, files, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk, bucket.close
     )
-    if ending.reason == "terminated":
+    if ending.reason == "terminated" and outcome_of(files, ending)[0]["outcome"] != envelopes.VALUE:
         try:
             delivery.send_unsent(streams)
         except storage.BucketError as error:

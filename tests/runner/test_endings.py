@@ -256,15 +256,3 @@ def test_output_that_is_no_text_arrives_readable(make_task: Any) -> None:
     task = make_task(lambda: os.write(1, b"\xff\xfe ok\n"))
     task.run()
     assert task.outcome().stdout == "\ufffd\ufffd ok\n"
-
-
-def test_a_thread_that_runs_on_does_not_hold_the_task_back(make_task: Any) -> None:
-    def electron() -> str:
-        import threading
-
-        threading.Thread(target=time.sleep, args=(60,)).start()
-        return "done"
-
-    task = make_task(electron)
-    assert task.run().status == EXIT_DELIVERED
-    assert loaded(task.outcome()) == "done"

@@ -403,6 +403,20 @@ def test_a_notice_to_stop_sends_what_ended_and_the_next_attempt_goes_on_after_it
     assert (report.chunks, report.total) == (1, 5)
 
 
+def test_an_item_that_a_handler_of_sigterm_ends_has_not_failed_and_runs_again(make_map: Any) -> None:
+    def f(item: int) -> tuple[int, str]:
+        if item == 2 and os.environ["BATCH_TASK_RETRY_ATTEMPT"] == "0":
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+            print("item 2", flush=True)
+            time.sleep(60)
+        return item, os.environ["BATCH_TASK_RETRY_ATTEMPT"]
+
+    results = make_map(f, range(4))
+    terminated(results)
+    results.task.run(BATCH_TASK_RETRY_ATTEMPT="1")
+    assert results.values(results.outcome()) == {2: (2, "1"), 3: (3, "1")}
+
+
 def test_what_was_printed_since_the_last_delivery_is_left_as_the_output_so_far(make_map: Any) -> None:
     """Also by a task of a later job, under a name and a seal of its own."""
     results = make_map(waits_in_item_two, range(5))

@@ -11,7 +11,7 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.electron.call import Map
-from covalent_parallel_plugin.protocol.envelope import EXCEPTION, VALUE
+from covalent_parallel_plugin.protocol.envelope import EXCEPTION, KILLED, VALUE
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -117,6 +117,7 @@ def test_the_value_arrives(make_task: Any, deed: Any) -> None:
     assert outcome is not None, ended.stderr
     assert outcome.kind == VALUE, outcome
     assert cloudpickle.loads(outcome.pickle) == b"x" * 100_000
+    assert outcome.stderr == ""
 
 
 @each_deed
@@ -202,6 +203,111 @@ def test_a_hook_after_the_electron_runs(make_task: Any, deed: Any) -> None:
     ended = task.run()
     outcome = task.outcome()
     assert (outcome.kind, outcome.stdout) == (VALUE, "the hook ran\n"), (outcome, ended.stderr)
+
+
+@each_deed
+def test_files_that_it_opens_afterwards_are_written_out_at_its_end(make_task: Any, deed: Any, tmp_path: Path) -> None:
+    if deed is use_up_descriptors:
+        pytest.skip("it can open none")
+    (tmp_path / "rows").mkdir()
+    paths = [str(tmp_path / "rows" / f"{number}.txt") for number in range(40)]
+
+    def electron() -> None:
+        files = [open(path, "w") for path in paths] if deed is become_nobody else []  # noqa: SIM115
+        deed()
+        sys.left_open = files or [open(path, "w") for path in paths]  # type: ignore[attr-defined]  # noqa: SIM115
+        for file in sys.left_open:  # type: ignore[attr-defined]
+            file.write("a row")
+
+    task = make_task(electron)
+    ended = task.run()
+    assert task.outcome().kind == VALUE, ended.stderr
+    assert {Path(path).read_text() for path in paths} == {"a row"}
+
+
+@pytest.mark.parametrize("ending", ["killed", "limit", "left"])
+def test_how_it_ended_is_told_though_it_deleted_the_runner(make_task: Any, ending: str) -> None:
+    def electron() -> str:
+        import signal
+        import subprocess
+        import time
+
+        delete_home()
+        if ending == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if ending == "limit":
+            time.sleep(60)
+        subprocess.Popen(["sleep", "45"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=2)
+        return "returned"
+
+    task = make_task(electron, settings={"time_limit": 3})
+    ended = task.run()
+    outcome = task.outcome()
+    assert outcome is not None, ended.stderr
+    if ending == "left":
+        assert (outcome.kind, cloudpickle.loads(outcome.pickle)) == (VALUE, "returned")
+        assert "(sleep 45)" in outcome.stderr
+    else:
+        assert outcome.kind == KILLED
+
+
+@pytest.mark.parametrize("deed", [delete_home, close_descriptors, patch_modules], ids=lambda deed: deed.__name__)
+def test_sigterm_reaches_it_and_its_value_is_kept(make_task: Any, deed: Any) -> None:
+    def electron() -> str:
+        import signal
+        from time import sleep
+
+        asked: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+        deed()
+        print("begun", flush=True)
+        while not asked:
+            sleep(0.05)
+        return "whole"
+
+    task = make_task(electron)
+    process = task.start()
+    process.stdout.readline()
+    process.terminate()
+    told = process.communicate(timeout=60)
+    assert task.outcome() is not None, told
+    assert cloudpickle.loads(task.outcome().pickle) == "whole"
+
+
+def test_a_process_pool_works_though_the_runner_was_deleted(make_task: Any) -> None:
+    def electron() -> list[int]:
+        delete_home()
+        import multiprocessing
+
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            return pool.map(abs, [-1, 2])
+
+    task = make_task(electron)
+    task.run()
+    assert task.outcome().raised is None, task.outcome().raised
+    assert cloudpickle.loads(task.outcome().pickle) == [1, 2]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_class_with_a_text_of_its_own_is_shown_though_the_runner_was_deleted(make_task: Any, raises: bool) -> None:
+    def electron() -> object:
+        class Odd(Exception):
+            def __str__(self) -> str:
+                return "odd"
+
+        delete_home()
+        if raises:
+            raise Odd
+        return Odd()
+
+    task = make_task(electron)
+    ended = task.run()
+    outcome = task.outcome()
+    assert outcome is not None, ended.stderr
+    if raises:
+        assert outcome.raised.message == "odd"
+    else:
+        assert (outcome.kind, outcome.shown) == (VALUE, "odd")
 
 
 def test_nothing_is_below_the_temporary_folder(make_task: Any) -> None:
