@@ -11,16 +11,17 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, cast
+from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol import envelope as envelopes
 from ..protocol import environment as variables
 from ..protocol import exit_codes
+from ..protocol.ending_event import SUCCESSES, ending_line
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
-from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
-from .output_capture import say
+from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outcome_of, partial_of
+from .output_capture import say, write_soon
 from .supervise import supervise
 
 
@@ -93,6 +94,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
     identity = task.address.call
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
+    raised: "Sequence[Mapping[str, object]]" = ()
     with open(os.path.join(folder, "call"), "w+b") as call:
         bucket.get(identity.object_name, call)
         envelope = envelopes.read_header(call, identity.key, identity.binding)
@@ -102,7 +104,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
             ending = Ending(exit_status=None, signal=None, reason="refused")
             header, parts = outcome_of(folder, ending, refusal)
         elif envelope.header.get("map"):
-            ending, header, parts = _run_items(task, bucket, folder, call, envelope)
+            ending, header, parts, raised = _run_items(task, bucket, folder, call, envelope)
         else:
             ending = supervise(call, envelope, folder, task.time_limit_seconds).ending
             header, parts = outcome_of(folder, ending)
@@ -127,13 +129,25 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, folder: str, 
         _deliver_long_streams(bucket, task, folder)
     if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
         say("another attempt of this task has delivered its outcome before")
+    else:
+        _report_ending(envelope.header, header, raised)
     return exit_codes.EXIT_DELIVERED
+
+
+def _report_ending(call: envelopes.Json, header: envelopes.Json, raised: Sequence[Mapping[str, object]]) -> None:
+    """Report how the electron ended, for the history of the job; `raised` are exceptions of a map's items."""
+    text = ending_text(header)
+    has_failed = text not in SUCCESSES or (bool(raised) and not call.get("return_exceptions"))
+    if raised:
+        text += ", of which %d raised, the first %s" % (len(raised), exception_text(raised[0]))
+    line = ending_line("electron %r (node %s) %s" % (call["name"], call["node_id"], text), has_failed)
+    write_soon(2, line.encode())
 
 
 def _run_items(
     task: TaskEnvironment, bucket: storage.BucketClient, folder: str, call: BinaryIO, envelope: envelopes.Envelope
-) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part]]:
-    """Run this task's share of a map's items."""
+) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part], Sequence[Mapping[str, object]]]:
+    """Run this task's share of a map's items; returns also the exceptions of those that raised."""
     # Loaded here only: a lone electron does without.
     from ..protocol.item_call import parse_indices
     from . import map_delivery
@@ -153,9 +167,10 @@ def _run_items(
         except storage.BucketError as error:
             say(str(error))
         # The output of what was sent is with it.
-        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}
+        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}, ()
     header, parts = map_delivery.outcome_of_items(folder, ending, streams, delivery)
-    return ending, header, parts
+    raised = [note.exception for note in delivery.notes().ended if note.exception is not None]
+    return ending, header, parts, raised
 
 
 def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
