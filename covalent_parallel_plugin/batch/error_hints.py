@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from ..protocol.environment import is_on_emulator
 
 
 @dataclass(frozen=True)
 class Hint:
-    """A kind of hint: its name, what it means, what to do, and whether it may pass while a job waits."""
+    """A kind of hint: its name, what it means, what to do, and whether it may pass while a job waits.
+
+    `emulator_remedy` is what to do on an emulator, where that is another thing.
+    """
 
     kind: str
     meaning: str
     remedy: str
     may_pass: bool = False
+    emulator_remedy: str = ""
 
 
 QUOTA = "quota"
@@ -30,6 +36,7 @@ _KNOWN: tuple[tuple[str, Hint], ...] = (
             "wait for other jobs to end, ask for more (console: IAM & Admin, Quotas), or use smaller machines or"
             " another region",
             may_pass=True,
+            emulator_remedy="wait for other jobs to end, or give the emulator more --vms",
         ),
     ),
     (
@@ -47,6 +54,7 @@ _KNOWN: tuple[tuple[str, Hint], ...] = (
             "machine_type",
             "the region has no such machine type",
             "check machine_type with `gcloud compute machine-types list --filter=zone~REGION`",
+            emulator_remedy="check machine_type against the types in the emulator's --known file",
         ),
     ),
     (
@@ -73,6 +81,7 @@ _KNOWN: tuple[tuple[str, Hint], ...] = (
             "an API is not enabled in the project",
             "run `gcloud services enable batch.googleapis.com compute.googleapis.com logging.googleapis.com"
             " storage.googleapis.com`",
+            emulator_remedy="take it out of disabled_apis in the emulator's --known file, or end the fault",
         ),
     ),
     (
@@ -110,7 +119,7 @@ def find_hint(text: str) -> Hint | None:
     """The kind of hint that a text speaks of, or None."""
     for pattern, hint in _KNOWN:
         if re.search(pattern, text):
-            return hint
+            return replace(hint, remedy=hint.emulator_remedy or hint.remedy) if is_on_emulator() else hint
     return None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from ..cloud.batch import JobStatus, TaskStatus
+from ..protocol.environment import BATCH_EMULATOR_HOST, is_on_emulator
 from ..settings import Settings
 
 TAIL_LINES = 20
@@ -36,7 +38,7 @@ class FailureContext:
     def addresses(self) -> str:
         """Where to look further, one line each."""
         lines = [f"Job: {job_address(self.settings, self.job_name)}"]
-        if self.job is not None and self.job.uid:
+        if self.job is not None and self.job.uid and not is_on_emulator():
             lines.append(f"Logs: {logs_address(self.settings, self.job.uid)}")
         return "\n".join(lines)
 
@@ -62,7 +64,9 @@ def format_failure(
 
 
 def job_address(settings: Settings, job_name: str) -> str:
-    """The job's page in Google's console."""
+    """The job's page in Google's console; on an emulator, which has none, its name and where that is."""
+    if is_on_emulator():
+        return f"{job_name} on the emulator at {os.environ[BATCH_EMULATOR_HOST]}"
     name = job_name.rsplit("/", 1)[-1]
     return (
         f"https://console.cloud.google.com/batch/jobsDetail/regions/{settings.region}/jobs/{name}/details"

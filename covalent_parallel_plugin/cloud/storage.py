@@ -292,9 +292,13 @@ class ObjectStore:
     def _failure(self, error: Exception, what: str) -> CloudError:
         failure = to_package_error(error, what)
         if isinstance(failure, MissingResourceError) and _is_bucket_missing(error):
+            how = (
+                f"start the emulator with --bucket {self.bucket_name}"
+                if os.environ.get(STORAGE_EMULATOR_HOST)
+                else f"make it with `gcloud storage buckets create gs://{self.bucket_name}`"
+            )
             return MissingResourceError(
-                f"the bucket {self.bucket_name!r} does not exist (bucket_name): make it with"
-                f" `gcloud storage buckets create gs://{self.bucket_name}`, or name another one"
+                f"the bucket {self.bucket_name!r} does not exist (bucket_name): {how}, or name another one"
             )
         if isinstance(failure, PermissionDeniedError) and "gs://" in what:
             return PermissionDeniedError(

@@ -89,6 +89,7 @@ class Call:
             "whole_string": self.whole_string,
             "requirements": list(requirements),
             "map": self.map is not None,
+            **({"return_exceptions": True} if self.map is not None and self.map.return_exceptions else {}),
         }
 
     def folder(self, call_id: str) -> str:

@@ -31,6 +31,11 @@ SERVICES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST, LOGGING_EMULATOR_HOST)
 PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
 
 
+def is_on_emulator() -> bool:
+    """Whether Batch is an emulator here: Google's console and gcloud know nothing of it then."""
+    return bool(os.environ.get(BATCH_EMULATOR_HOST))
+
+
 def remove_key(environment: "os._Environ[str]") -> bytes:
     """Take the call's key out of the environment, before anything of the user's can read it there."""
     return bytes.fromhex(environment.pop(ENV_KEY))

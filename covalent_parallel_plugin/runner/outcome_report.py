@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple, cast
 
-from ..protocol.envelope import EXCEPTION, KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
+from ..protocol.ending_event import RAN_ITEMS, RETURNED
+from ..protocol.envelope import EXCEPTION, ITEMS, KILLED, PARTIAL, REFUSED, VALUE, Part, file_part
 from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from .electron_files import ElectronFiles
@@ -16,6 +17,8 @@ PIP_BYTES = 16 * 1024
 
 # What pip says while it runs
 PIP_FILE = "pip"
+# Of an exception's message in a status event
+LONGEST_ENDING = 200
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CGROUP_FOLDER = "/sys/fs/cgroup"
 _code_of = vars(SystemExit)["code"].__get__
@@ -68,6 +71,32 @@ def outcome_of(files: ElectronFiles, ending: Ending, refusal: Optional[Dict[str,
         parts["value"] = file_part(files.value.path)
     report["peak_memory_bytes"] = ending.peak_bytes
     return report, parts
+
+
+def ending_text(header: Mapping[str, object]) -> str:
+    """Return how an electron ended, continuing "electron 'f' (node 1) ...", in one line."""
+    kind = header["outcome"]
+    if kind == VALUE:
+        return RETURNED
+    if kind == EXCEPTION:
+        return "raised " + exception_text(cast(Dict[str, object], header["exception"]))
+    if kind == REFUSED:
+        return "was not run: %s" % header.get("message", "")
+    if kind == ITEMS:
+        ended = header.get("ended")
+        return ending_text(cast(Dict[str, object], ended)) if ended else RAN_ITEMS
+    if header.get("reason") == "time_limit":
+        return "ran past its time_limit"
+    if header.get("out_of_memory_kills"):
+        return "was killed: it took more memory than it has"
+    signal = header.get("signal")
+    return "was killed by signal %s" % signal if signal else "left Python with exit status %s" % header["exit_status"]
+
+
+def exception_text(exception: Mapping[str, object]) -> str:
+    """Return an exception's type and the first line of its message."""
+    lines = str(exception["message"]).strip().splitlines()
+    return "%s: %s" % (exception["type"], lines[0][:LONGEST_ENDING]) if lines else str(exception["type"])
 
 
 def partial_of(files: ElectronFiles, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:

@@ -12,17 +12,18 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, cast
+from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol import envelope as envelopes
 from ..protocol import environment as variables
 from ..protocol import exit_codes
+from ..protocol.ending_event import SUCCESSES, ending_line
 from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
 from .electron_files import ElectronFiles
-from .outcome_report import DISK_FULL, Ending, outcome_of, partial_of
-from .output_capture import say
+from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outcome_of, partial_of
+from .output_capture import say, write_soon
 from .supervise import supervise
 
 # Taken now: the electron, which ends by way of `_main`, may put something else in its place.
@@ -107,6 +108,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     identity = task.address.call
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
+    raised: "Sequence[Mapping[str, object]]" = ()
     with tempfile.TemporaryFile() as file:
         call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
@@ -117,7 +119,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
             ending = Ending(exit_status=None, signal=None, reason="refused")
             header, parts = outcome_of(files, ending, refusal)
         elif envelope.header.get("map"):
-            ending, header, parts = _run_items(task, bucket, files, call, envelope)
+            ending, header, parts, raised = _run_items(task, bucket, files, call, envelope)
         else:
             ending = supervise(call, envelope, files, task.time_limit_seconds, release=bucket.close).ending
             header, parts = outcome_of(files, ending)
@@ -142,7 +144,19 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         _deliver_long_streams(bucket, task, files)
     if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
         say("another attempt of this task has delivered its outcome before")
+    else:
+        _report_ending(envelope.header, header, raised)
     return exit_codes.EXIT_DELIVERED
+
+
+def _report_ending(call: envelopes.Json, header: envelopes.Json, raised: Sequence[Mapping[str, object]]) -> None:
+    """Report how the electron ended, for the history of the job; `raised` are exceptions of a map's items."""
+    text = ending_text(header)
+    has_failed = text not in SUCCESSES or (bool(raised) and not call.get("return_exceptions"))
+    if raised:
+        text += ", of which %d raised, the first %s" % (len(raised), exception_text(raised[0]))
+    line = ending_line("electron %r (node %s) %s" % (call["name"], call["node_id"], text), has_failed)
+    write_soon(2, line.encode())
 
 
 def _run_items(
@@ -151,8 +165,8 @@ def _run_items(
     files: ElectronFiles,
     call: BinaryIO,
     envelope: envelopes.Envelope,
-) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part]]:
-    """Run this task's share of a map's items."""
+) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part], Sequence[Mapping[str, object]]]:
+    """Run this task's share of a map's items; returns also the exceptions of those that raised."""
     # Loaded here only: a lone electron does without.
     from ..protocol.item_call import parse_indices
     from . import map_delivery
@@ -172,9 +186,10 @@ def _run_items(
         except storage.BucketError as error:
             say(str(error))
         # The output of what was sent is with it.
-        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}
+        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}, ()
     header, parts = map_delivery.outcome_of_items(files, ending, streams, delivery)
-    return ending, header, parts
+    raised = [note.exception for note in delivery.notes().ended if note.exception is not None]
+    return ending, header, parts, raised
 
 
 def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..protocol.environment import is_on_emulator
+
 Rule = Callable[[object], Any]
 
 # https://cloud.google.com/batch/quotas: a job runs 14 days at most; a minute of it is the supervisor's
@@ -140,7 +142,8 @@ def project_id(value: object) -> str:
     """A project's id (or number)."""
     name = text(value)
     if not _PROJECT.fullmatch(name):
-        raise ValueError("is no project id: use the id, not the name, such as my-project-123 (gcloud projects list)")
+        command = "" if is_on_emulator() else " (gcloud projects list)"
+        raise ValueError(f"is no project id: use the id, not the name, such as my-project-123{command}")
     return name
 
 

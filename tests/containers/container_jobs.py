@@ -30,13 +30,15 @@ class ContainerJobs:
         self._emulator = emulator
         self._image = image
 
-    def create(self, shell: str = "", *, tasks: int = 1, spec: Any = None, **container: Any) -> batch_v1.Job:
-        """Make a job of one shell command, with further fields of the container and of the task."""
+    def create(
+        self, shell: str = "", *, tasks: int = 1, spec: Any = None, group: Any = None, **container: Any
+    ) -> batch_v1.Job:
+        """Make a job of one shell command, with further fields of the container, the task and the task group."""
         fields = {"image_uri": self._image, "entrypoint": "sh", "commands": ["-c", shell], **container}
         runnable = batch_v1.Runnable(container=batch_v1.Runnable.Container(**fields))
         task_spec = batch_v1.TaskSpec(runnables=[runnable], **(spec or {}))
         job = batch_v1.Job(
-            task_groups=[batch_v1.TaskGroup(task_spec=task_spec, task_count=tasks, parallelism=tasks)],
+            task_groups=[batch_v1.TaskGroup(task_spec=task_spec, task_count=tasks, parallelism=tasks, **(group or {}))],
             logs_policy=batch_v1.LogsPolicy(destination="CLOUD_LOGGING"),
         )
         return self.client.create_job(parent=PARENT, job=job)

@@ -224,6 +224,12 @@ def test_nothing_else_of_the_outer_environment_reaches_a_container(
     assert "OUTER_VARIABLE" not in names and {"HTTPS_PROXY", "NO_PROXY", "STORAGE_EMULATOR_HOST"} <= names
 
 
+def test_the_hosts_file_is_where_batch_has_it_and_for_every_user(jobs: ContainerJobs) -> None:
+    shell = 'echo "$BATCH_HOSTS_FILE"; cat "$BATCH_HOSTS_FILE"'
+    told = jobs.run(shell, group={"require_hosts_file": True}, options="--user 4711")
+    assert told == ("SUCCEEDED", ["/etc/cloudbatch-taskgroup-hosts", "127.0.0.1"])
+
+
 def test_pip_finds_its_index_in_a_container(jobs: ContainerJobs) -> None:
     state, lines = jobs.run("python3 -m pip download --no-deps --no-binary=:none: -d /tmp/x six")
     assert (state, any("six" in line for line in lines)) == ("SUCCEEDED", True), lines

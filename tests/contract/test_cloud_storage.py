@@ -182,7 +182,7 @@ def test_a_missing_bucket_is_named_with_what_to_do(on_emulator: Emulator, action
         "get": lambda: store.get("x", io.BytesIO()),
         "names": lambda: store.names("x"),
     }
-    with pytest.raises(MissingResourceError, match=r"'not-there' .*gcloud storage buckets create gs://not-there"):
+    with pytest.raises(MissingResourceError, match=r"'not-there' .*start the emulator with --bucket not-there"):
         actions[action]()
 
 

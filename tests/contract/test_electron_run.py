@@ -156,6 +156,38 @@ def test_a_call_comes_back_and_leaves_nothing(way: Way) -> None:
     assert way.left == []
 
 
+def raises() -> None:
+    raise ValueError("no such thing\nat all")
+
+
+def leaves() -> None:
+    import os
+
+    os._exit(4)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda: 7, "returned a value"),
+        (raises, "raised ValueError: no such thing"),
+        (leaves, "left Python with exit status 4"),
+    ],
+)
+def test_the_history_of_its_task_says_how_the_electron_ended(way: Way, function: Callable[[], Any], told: str) -> None:
+    way.go(function)
+
+    async def history() -> list[str]:
+        batch = BatchApi(connect(way.address))
+        try:
+            task = await batch.task(way.job_name)
+            return [event.description for event in task.events] if task is not None else []
+        finally:
+            await batch.close()
+
+    assert f"electron 'electron' (node 0) {told}" in asyncio.run(history())
+
+
 def test_a_creation_whose_answer_was_lost_makes_one_job(way: Way, proxy: BatchProxy, fault: type[Fault]) -> None:
     proxy.faults = [
         fault("CreateJob", grpc.StatusCode.UNAVAILABLE, after=True),

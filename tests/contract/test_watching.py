@@ -33,7 +33,7 @@ from covalent_parallel_plugin.batch.job_names import (
     job_id_for,
     label_value,
 )
-from covalent_parallel_plugin.cli.watch.command import item_counts, table, task_counts
+from covalent_parallel_plugin.cli.watch.command import exit_status, item_counts, table, task_counts
 from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
 from covalent_parallel_plugin.cli.watch.job_locations import find_locations
 from covalent_parallel_plugin.cli.watch.snapshot import ItemCounts, JobView, Snapshot, job_view
@@ -42,6 +42,7 @@ from covalent_parallel_plugin.cloud.errors import to_package_error
 from covalent_parallel_plugin.covalent_api.server_client import ElectronRecord, ServerClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
+from covalent_parallel_plugin.protocol.ending_event import ending_line
 
 PARENT = "projects/local/locations/us-east1"
 OTHER_PARENT = "projects/another/locations/europe-west4"
@@ -177,6 +178,7 @@ class Covalent(BaseHTTPRequestHandler):
 
     states: dict[str, list[str]]
     options: dict[str, object]
+    statuses: dict[str, str]
 
     def do_GET(self) -> None:
         path = urlsplit(self.path)
@@ -189,7 +191,7 @@ class Covalent(BaseHTTPRequestHandler):
             answer: Any = {"dispatches": found, "metadata": {"count": len(found)}}
         else:
             made = {"attributes": self.options} if self.options else {}
-            known = enumerate((("train", "FAILED"), ("score", "COMPLETED")))
+            known = enumerate((name, self.statuses.get(name, "COMPLETED")) for name in ("train", "score"))
             nodes = [
                 {"id": at, "metadata": {"name": name, "status": status, "executor": "gcpbatch", "executor_data": made}}
                 for at, (name, status) in known
@@ -212,10 +214,18 @@ def executor_options() -> dict[str, object]:
 
 
 @pytest.fixture
-def covalent(executor_options: dict[str, object]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def statuses() -> dict[str, str]:
+    """Those of the electrons that have not completed."""
+    return {}
+
+
+@pytest.fixture
+def covalent(
+    executor_options: dict[str, object], statuses: dict[str, str]
+) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """A server's address, and the states it tells of each dispatch, one after the other."""
     states: dict[str, list[str]] = {}
-    told = type("Told", (Covalent,), {"states": states, "options": executor_options})
+    told = type("Told", (Covalent,), {"states": states, "options": executor_options, "statuses": statuses})
     server = ThreadingHTTPServer(("127.0.0.1", 0), told)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -255,7 +265,9 @@ class Place:
             task_count=tasks, parallelism=tasks, task_spec=batch_v1.TaskSpec(runnables=[runnable])
         )
         made = batch_v1.Job(
-            task_groups=[group], labels={**own, **{f"covalent-{key}": text for key, text in labels.items()}}
+            task_groups=[group],
+            labels={**own, **{f"covalent-{key}": text for key, text in labels.items()}},
+            logs_policy=batch_v1.LogsPolicy(destination="CLOUD_LOGGING"),
         )
         job_id = job_id_for(self.dispatch_id, node)
         return str(self.ask(lambda batch: batch.create(parent, made, job_id, str(uuid.uuid4()))).name)
@@ -302,14 +314,84 @@ def test_a_look_shows_every_job_of_the_dispatch_and_no_other(place: Place) -> No
 
 
 def test_a_look_is_one_request_to_batch(place: Place) -> None:
-    for node in range(5):
-        place.job(node)
+    names = [place.job(node, "sleep 60") for node in range(5)]
     before = place.emulator.rpc_counts
     place.look()
     after = place.emulator.rpc_counts
     assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)} == {
         "ListJobs": 1
     }
+    for name in names:
+        place.ask(lambda batch, name=name: batch.cancel(name))
+
+
+RAISED = "electron 'train' (node 0) raised ValueError: no data"
+
+
+def reporting(text: str = RAISED, has_failed: bool = True) -> str:
+    """The script of a task that reports this ending of its electron, and ends with exit code 0."""
+    return f"cat >&2 <<'END'\n{ending_line(text, has_failed)}END\n"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "RUNNING"])
+def test_an_electron_that_failed_is_not_called_succeeded_and_how_it_failed_is_shown(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str], status: str
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = ["RUNNING"], status
+    place.until(place.job(0, reporting()), lambda status: status.is_terminal)
+    (view,) = place.look(address).jobs
+    assert (view.electron, view.state, view.event) == ("train", "FAILED", RAISED)
+
+
+def test_without_covalents_server_an_electron_that_failed_is_not_called_succeeded(place: Place) -> None:
+    place.until(place.job(0, reporting()), lambda status: status.is_terminal)
+    (view,) = place.look().jobs
+    assert (view.state, view.event) == ("FAILED", RAISED)
+
+
+def test_a_job_whose_electron_may_still_fail_is_not_called_succeeded(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = ["RUNNING"], "RUNNING"
+    place.until(place.job(0), lambda status: status.is_terminal)
+    (view,) = place.look(address).jobs
+    assert (view.state, view.event) == ("ENDED", "")
+
+
+@pytest.mark.parametrize(
+    ("state", "jobs", "status"),
+    [
+        ("COMPLETED", ["SUCCEEDED"], 0),
+        ("COMPLETED", ["FAILED", "SUCCEEDED"], 0),
+        ("FAILED", ["SUCCEEDED"], 1),
+        ("CANCELLED", [], 3),
+        ("RUNNING", ["RUNNING"], 0),
+        ("", ["SUCCEEDED"], 0),
+        ("", ["SUCCEEDED", "FAILED"], 1),
+    ],
+)
+def test_the_exit_status_is_the_dispatchs(state: str, jobs: list[str], status: int) -> None:
+    assert exit_status(Snapshot("d", state, [viewed(one, {}) for one in jobs])) == status
+
+
+@pytest.mark.parametrize(("state", "status"), [("FAILED", 1), ("CANCELLED", 3)])
+def test_the_command_ends_with_the_exit_status_of_the_dispatch(
+    place: Place,
+    environment: dict[str, str],
+    covalent: tuple[str, dict[str, list[str]]],
+    statuses: dict[str, str],
+    state: str,
+    status: int,
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = [state], state
+    configured(environment, address)
+    place.until(place.job(0, reporting()), lambda status: status.is_terminal)
+    ended = command(environment, place.dispatch_id, "--every", "0.2")
+    assert (ended.returncode, ended.stderr) == (status, "")
+    assert "SUCCEEDED" not in ended.stdout and f"FAILED  {RAISED}" in ended.stdout
 
 
 def test_a_map_shows_its_tasks_and_items(place: Place) -> None:
@@ -358,8 +440,9 @@ def test_a_dispatch_without_jobs_says_where_they_were_looked_for(
 
 
 def test_a_map_that_failed_while_its_job_did_not_says_where_its_exceptions_are(
-    place: Place, covalent: tuple[str, dict[str, list[str]]]
+    place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
 ) -> None:
+    statuses["train"] = "FAILED"
     address, states = covalent
     states[place.dispatch_id] = ["RUNNING", "FAILED"]
     jobs = [place.job(node, items="6") for node in (0, 1)]

@@ -137,7 +137,7 @@ def test_lines_for_people_tell_the_same(covalent_server: PrivateCovalentServer) 
     assert ended.returncode == 1
     assert any(line.startswith("ok       bucket.writable ") for line in lines)
     at = next(index for index, line in enumerate(lines) if line.startswith("error    machine.known "))
-    assert lines[at + 1].startswith("         mend: set machine_type to one of: gcloud compute machine-types list")
+    assert lines[at + 1].startswith("         mend: set machine_type to another one, or change the emulator")
     assert "\x1b" not in ended.stdout
 
 

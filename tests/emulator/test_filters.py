@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from operator import itemgetter
 from typing import Any
 
@@ -123,3 +123,17 @@ def test_a_filter_that_makes_no_sense_is_refused(text: str) -> None:
 def test_a_time_without_offset_is_utc() -> None:
     expected = datetime(2024, 5, 1, 12, 0, 0, 500_000, tzinfo=timezone.utc)
     assert parse_time("2024-05-01T12:00:00.5") == nanoseconds_of(expected)
+
+
+@pytest.mark.parametrize(
+    ("offset", "hours"), [("+0000", 12), ("-0000", 12), ("+0200", 10), ("-0330", 15.5), ("+02:00", 10)]
+)
+def test_an_offset_may_lack_its_colon_as_google_cloud_logging_writes_it(offset: str, hours: float) -> None:
+    expected = datetime(2024, 5, 1, tzinfo=timezone.utc) + timedelta(hours=hours)
+    assert parse_time(f"2024-05-01T12:00:00.000000{offset}") == nanoseconds_of(expected)
+
+
+@pytest.mark.parametrize("offset", ["+00", "+0", "+000", "+00:0", "+2500"])
+def test_another_offset_is_refused(offset: str) -> None:
+    with pytest.raises(FilterError):
+        parse_time(f"2024-05-01T12:00:00{offset}")

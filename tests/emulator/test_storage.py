@@ -440,7 +440,7 @@ def test_a_missing_object_is_an_error_in_googles_form(plain: Plain) -> None:
 
 def test_an_unknown_path_is_404(plain: Plain) -> None:
     assert plain("GET", "/storage/v1/b/stage/o/a/b")[0].status == 404
-    assert plain("GET", "/nowhere")[0].status == 404
+    assert plain("GET", "/storage/v1/nowhere")[0].status == 404
 
 
 def test_an_address_that_is_not_utf_8_is_refused(plain: Plain) -> None:
@@ -465,7 +465,7 @@ def test_an_illegal_object_name_is_refused(plain: Plain) -> None:
 
 
 def test_an_unknown_listing_parameter_is_refused_not_ignored(plain: Plain) -> None:
-    assert plain("GET", "/storage/v1/b/stage/o?matchGlob=a*")[0].status == 400
+    assert plain("GET", "/storage/v1/b/stage/o?matchglob=a*")[0].status == 400
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\n"])

@@ -49,7 +49,7 @@ REQUESTS: dict[str, Case] = {
         seven,
         [Fault("rpc.api_disabled", method="CreateJob")],
         error=PermissionDeniedError,
-        words=["gcloud services enable batch.googleapis.com"],
+        words=["disabled_apis in the emulator's --known file"],
         jobs=[],
     ),
     "machine-refused-at-once": Case(
@@ -57,14 +57,14 @@ REQUESTS: dict[str, Case] = {
         [Fault("rpc.machine_type")],
         {"machine_type": "e2-nonsense-4"},
         error=CloudError,
-        words=["machine type", "gcloud compute machine-types list"],
+        words=["machine type", "the emulator's --known file"],
         jobs=[],
     ),
     "bucket-missing": Case(
         seven,
         [Fault("storage.no_bucket", request="writes")],
         error=MissingResourceError,
-        words=[BUCKET, "bucket_name", "gcloud storage buckets create"],
+        words=[BUCKET, "bucket_name", "start the emulator with --bucket"],
         jobs=[],
     ),
     "bucket-not-writable": Case(

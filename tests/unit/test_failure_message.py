@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.batch.error_hints import find_hint
 from covalent_parallel_plugin.batch.failure_message import (
     LINE_CHARACTERS,
     TAIL_LINES,
@@ -16,9 +17,11 @@ from covalent_parallel_plugin.batch.failure_message import (
     job_address,
     logs_address,
 )
+from covalent_parallel_plugin.cli.doctor.results import error, on_emulator
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.electron.call import Call
 from covalent_parallel_plugin.settings import Settings
+from covalent_parallel_plugin.settings.validators import project_id
 
 CALL = Call("d", 7, "train", "3.11.7", "0.240.0")
 SETTINGS = Settings(bucket_name="some-bucket", project_id="example.com:my-project", region="europe-west4")
@@ -105,3 +108,41 @@ def test_the_logs_address_asks_for_this_job_whatever_its_uid(uid: str) -> None:
     page = urlsplit(logs_address(SETTINGS, uid))
     assert (page.netloc, page.query) == ("console.cloud.google.com", "project=example.com:my-project")
     assert unquote(page.path) == f'/logs/query;query=labels.job_uid="{uid}"'
+
+
+def test_on_an_emulator_there_is_no_console_and_no_gcloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_EMULATOR_HOST", "127.0.0.1:9")
+    text = format_failure(place(JOB, TASK), "was lost.")
+    assert text.endswith(f"Job: {JOB_NAME} on the emulator at 127.0.0.1:9")
+    assert "console" not in text and "Logs:" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["CODE_MACHINE_TYPE_NOT_FOUND", "SERVICE_DISABLED", "CODE_GCE_QUOTA_EXCEEDED", "PERMISSION_DENIED"]
+)
+def test_the_remedies_on_an_emulator_are_its_own(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    google = find_hint(text)
+    monkeypatch.setenv("BATCH_EMULATOR_HOST", "127.0.0.1:9")
+    local = find_hint(text)
+    assert google is not None and local is not None and google.meaning == local.meaning
+    assert local.remedy and "gcloud" not in local.remedy and "console" not in local.remedy
+
+
+def test_a_project_that_is_none_is_refused_on_an_emulator_without_gcloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_EMULATOR_HOST", "127.0.0.1:9")
+    with pytest.raises(ValueError, match="my-project-123") as caught:
+        project_id("My Project")
+    assert "gcloud" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "told"),
+    [
+        ("gcloud services enable batch.googleapis.com", "change the emulator's --known file"),
+        ("set machine_type to one of: gcloud compute machine-types list", "set machine_type to another one, or change"),
+        ("set bucket_name", "set bucket_name"),
+    ],
+)
+def test_doctors_remedies_on_an_emulator_are_its_own(remedy: str, told: str) -> None:
+    shown = on_emulator(error("wrong", remedy)).remedy
+    assert shown.startswith(told) and "gcloud" not in shown

@@ -26,7 +26,7 @@ ALSO = {
     "sweep": {"programs", "batch", "cloud", "containers", "settings", "protocol", "errors", ""},
     "programs": {"containers", "protocol", "errors"},
     "containers": set(),
-    "emulator": {"containers"},
+    "emulator": {"containers", "protocol"},
 }
 # What these may import is all there is; the others may import the protocol and the package's version as well
 CLOSED = {"", "protocol", "runner", "pmap", "sweep", "programs", "containers", "emulator"}

@@ -43,6 +43,7 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
     from covalent_parallel_plugin.cli.doctor import report
     from covalent_parallel_plugin.cli.doctor.check_runner import run_checks
     from covalent_parallel_plugin.cli.doctor.checks import all_checks
+    from covalent_parallel_plugin.cli.doctor.results import on_emulator
     from covalent_parallel_plugin.cli.doctor.setup import read_setup
 
     setup = read_setup(os.environ, _read(changes))
@@ -58,6 +59,7 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
     except KeyboardInterrupt:
         click.echo("Stopped; nothing is left running", err=True)
         sys.exit(INTERRUPTED_STATUS)
+    results = [on_emulator(result) for result in results] if setup.emulator_addresses else results
     if as_json:
         click.echo(report.as_json(results, setup, phases))
     else:

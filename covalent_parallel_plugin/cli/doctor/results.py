@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 OK = "ok"
@@ -56,3 +56,12 @@ def error(found: str, remedy: str, facts: Any = None, details: Sequence[str] = (
 
 def skipped(why: str, blocks: bool = True) -> CheckResult:
     return CheckResult(SKIPPED, why, blocks=blocks)
+
+
+def on_emulator(result: CheckResult) -> CheckResult:
+    """Give the remedy of an emulator in place of one of Google's command or console, which know nothing of it."""
+    if not any(word in result.remedy for word in ("gcloud ", "console.cloud.google.com")):
+        return result
+    option = result.remedy.partition(" to ")[0] if result.remedy.startswith("set ") else ""
+    remedy = "change the emulator's --known file, which says what exists and what is granted"
+    return replace(result, remedy=f"{option} to another one, or {remedy}" if option else remedy)

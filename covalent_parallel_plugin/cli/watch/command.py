@@ -25,6 +25,8 @@ STOPPED = "stopped watching; the dispatch goes on (ct.cancel ends it)"
 CANCELLED_STATES = frozenset({"CANCELLED", "CANCELLATION_IN_PROGRESS"})
 LOST_STATES = frozenset({"FAILED", "UNEXECUTED"})
 COLOURS = {"SUCCEEDED": "green", "FAILED": "red", "RUNNING": "cyan", "CANCELLED": "yellow"}
+# By Covalent's state of a dispatch; 2 is that of a wrong command line
+EXIT_STATUSES = {"FAILED": 1, "CANCELLED": 3}
 Show = Callable[["Snapshot"], None]
 
 
@@ -42,7 +44,8 @@ def watch(
 ) -> None:
     """Show the Batch jobs of a dispatch: state, tasks, and of a map how many items are done.
 
-    Ends with the dispatch, or with Ctrl-C, which cancels nothing.
+    Ends with the dispatch, or with Ctrl-C, which cancels nothing. The exit status is 0 for a dispatch that COMPLETED or
+    goes on, 1 for one that FAILED, 3 for one that was CANCELLED; without Covalent's server, 1 where a job failed.
     """
     try:
         # Here, so that `--help` does not wait for Covalent.
@@ -50,7 +53,7 @@ def watch(
 
         given = {"project_id": project_id, "region": region}
         with _shown(as_json) as show:
-            asyncio.run(_watch(dispatch_id, given, configured_options(), show, once, every))
+            last = asyncio.run(_watch(dispatch_id, given, configured_options(), show, once, every))
     except KeyboardInterrupt:
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
@@ -61,6 +64,14 @@ def watch(
         raise click.ClickException(str(error).split("\n", 1)[0]) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    sys.exit(exit_status(last))
+
+
+def exit_status(last: Snapshot) -> int:
+    """Return what the command ends with after this look."""
+    if not last.state:
+        return int(any(job.state == "FAILED" for job in last.jobs))
+    return EXIT_STATUSES.get(last.state, 0)
 
 
 async def _watch(
@@ -70,7 +81,7 @@ async def _watch(
     show: Show,
     once: bool,
     every: float,
-) -> None:
+) -> Snapshot:
     from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
     from covalent_parallel_plugin.cloud.batch import BatchApi
     from covalent_parallel_plugin.covalent_api.server_client import ServerClient
@@ -79,11 +90,13 @@ async def _watch(
     try:
         status = DispatchStatus(batch, ServerClient.configured(), dispatch_id, given, configured)
         if once:
-            show(await status.fetch())
+            last = await status.fetch()
+            show(last)
         else:
-            await follow(status, show, every, batch.outage_seconds)
+            last = await follow(status, show, every, batch.outage_seconds)
     finally:
         await batch.close()
+    return last
 
 
 @contextlib.contextmanager

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
-from ...batch.job_names import LABEL_DISPATCH, is_plain_id, label_value
+from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE, is_plain_id, label_value
+from ...cloud.batch import JobStatus
 from ...cloud.interfaces import JobService
 from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
+from ...protocol.ending_event import SUCCESSES, reports_failure
 from ...settings import options as options
 from .job_locations import CONFIGURED, EXECUTOR, JobLocations, find_locations, is_on_batch
 from .snapshot import OVER, JobView, Snapshot, job_view
@@ -18,6 +21,10 @@ from .snapshot import OVER, JobView, Snapshot, job_view
 PATIENCE_SECONDS = 20.0
 # A server that did not tell the electrons so often is not asked again
 TRIES = 3
+# A job that has ended, whose electron may still fail: Covalent's server reads its outcome
+ENDED = "ENDED"
+# Of a dispatch of very many electrons the endings of those beyond are not asked for
+MOST_ENDINGS = 1000
 RAISED = "items that raised are named in the electron's stderr"
 
 
@@ -54,12 +61,14 @@ class DispatchStatus:
         self._nodes: Mapping[str, ElectronRecord] | None = None
         self._tries = 0
         self._is_final = False
+        self._endings: dict[str, str] = {}
 
     async def fetch(self) -> Snapshot:
         """Fetch the status: a request to Batch for each project and region, and one to Covalent's server.
 
-        The first time, another one asks Covalent's server for the electrons and their executors; so does the first one
-        after the dispatch failed, for which of them did.
+        The first time, another one asks Covalent's server for the electrons and their executors; so do those at which
+        jobs have ended whose electrons had not, and the first one after the dispatch failed. How such an electron ended
+        is asked of Batch once, as its task reports it.
 
         Raises:
             MissingResourceError: neither has anything of such a dispatch, or no project is known.
@@ -77,13 +86,16 @@ class DispatchStatus:
                 f"project_id is not known: give --project-id, or set it under [{options.SECTION}] in Covalent's"
                 " configuration file"
             )
+        filter = f'labels."{LABEL_DISPATCH}"="{label_value(self._dispatch_id)}"'
+        listed: list[tuple[str, JobStatus]] = []
+        for parent in locations.parents:
+            found = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)
+            listed += [(parent, job) for job in found]
+        if state and not self._is_final and self._tries < TRIES and any(self._is_open(job) for _, job in listed):
+            await asyncio.to_thread(self._fetch_electrons)
         now = self._clock()
         names = {number: node.name for number, node in (self._nodes or {}).items()}
-        filter = f'labels."{LABEL_DISPATCH}"="{label_value(self._dispatch_id)}"'
-        jobs: list[JobView] = []
-        for parent in locations.parents:
-            listed = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)
-            jobs += [job_view(job, now, names, parent) for job in listed]
+        jobs = [await self._view(job, job_view(job, now, names, parent), state) for parent, job in listed]
         if not jobs and not state:
             raise MissingResourceError(
                 f"no jobs of a dispatch {self._dispatch_id} are under {locations}, and {unknown}: check the id, and"
@@ -93,10 +105,37 @@ class DispatchStatus:
             self._dispatch_id, state, sorted(jobs, key=_order), unknown or self._note(state, jobs, locations)
         )
 
+    def _status(self, job: JobStatus) -> str:
+        """The status of a job's electron as Covalent's server last told it, "" if it did not."""
+        node = (self._nodes or {}).get(job.labels.get(LABEL_NODE, ""))
+        return "" if node is None else node.status
+
+    def _is_open(self, job: JobStatus) -> bool:
+        """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
+        return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
+
+    async def _view(self, job: JobStatus, view: JobView, state: str) -> JobView:
+        """What is shown of a job: Batch calls it SUCCEEDED also where its electron failed, or may still fail."""
+        status = self._status(job)
+        if job.state != "SUCCEEDED" or status == "COMPLETED" or state == "COMPLETED":
+            return view
+        ending = await self._ending(job)
+        if status == "FAILED" or reports_failure(ending):
+            return replace(view, state="FAILED", event=ending)
+        return view if status == "" or ending.endswith(SUCCESSES) else replace(view, state=ENDED)
+
+    async def _ending(self, job: JobStatus) -> str:
+        """How a job's electron ended, as its first task reports it; "" where it does not. Asked once."""
+        if job.name not in self._endings and len(self._endings) < MOST_ENDINGS:
+            task = await self._batch.task(job.name, patience_seconds=PATIENCE_SECONDS)
+            texts = [event.description for event in task.events] if task is not None else []
+            self._endings[job.name] = next((text for text in reversed(texts) if text.startswith("electron ")), "")
+        return self._endings.get(job.name, "")
+
     def _note(self, state: str, jobs: Sequence[JobView], locations: JobLocations) -> str:
         if state == "FAILED":
             nodes = self._nodes or {}
-            maps = {job.node for job in jobs if job.is_map and job.state == "SUCCEEDED"}
+            maps = {job.node for job in jobs if job.is_map and not job.event}
             failed = [node for node in sorted(maps & nodes.keys()) if nodes[node].status == "FAILED"]
             if failed:
                 named = ", ".join(f"{nodes[node].name} (node {node})" for node in failed)

@@ -118,6 +118,7 @@ def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
             spec.compute_resource.cpu_milli,
             group.task_count_per_node,
         ),
+        has_hosts_file=group.require_hosts_file,
         keeps_logs=job.logs_policy.destination == batch_v1.LogsPolicy.Destination.CLOUD_LOGGING,
     )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping
 
 from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
+from ..model.custom_events import read_custom_event
 from ..model.job import Task
+from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
 from ..model.runtime_interface import CANNOT_START, Runtime, VmSpec
 from ..project.secrets import SecretDenied, Secrets
@@ -18,7 +21,10 @@ from .scheduled_job import ScheduledJob
 
 
 class RunningAttempts:
-    """All attempts; its methods are called on the loop's thread, its length is the number of those that run."""
+    """All attempts; its methods are called on the loop's thread, its length is the number of those that run.
+
+    `noted` gets the status events that tasks report of themselves.
+    """
 
     def __init__(
         self,
@@ -28,7 +34,9 @@ class RunningAttempts:
         grace_seconds: float,
         services: Mapping[str, str],
         secrets: Secrets,
+        noted: Callable[[ScheduledJob, int, StatusEvent], None],
     ) -> None:
+        self._noted = noted
         self._loop = loop
         self._runtime = runtime
         self._logs = logs
@@ -105,7 +113,7 @@ class RunningAttempts:
 
     def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
-        write = scheduled.line_writer(self._logs, index)
+        write = self._writer(scheduled, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
@@ -126,6 +134,18 @@ class RunningAttempts:
             write=write,
             ended=ended,
         )
+
+    def _writer(self, scheduled: ScheduledJob, index: int) -> Callable[[str, str], None]:
+        """Return what takes a task's lines: the log, and of custom status events the task's history."""
+        write_log = scheduled.line_writer(self._logs, index)
+
+        def write(severity: str, line: str) -> None:
+            write_log(severity, line)
+            event = read_custom_event(line, time.time()) if scheduled.plan.keeps_logs else None
+            if event is not None:
+                self._noted(scheduled, index, event)
+
+        return write
 
     def _make_wrapped(
         self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ..faults.fault import Fault
 from ..faults.plan import FaultPlan
 from ..model.job import JobState, Task
+from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
 from ..model.runtime_interface import Runtime
 from ..project.machine_types import MAX_TASKS_PER_VM
@@ -82,7 +83,7 @@ class Scheduler:
         self._loop = asyncio.new_event_loop()
         known_secrets = Secrets() if secrets is None else secrets
         self._attempts = RunningAttempts(
-            self._loop, runtime, logs, self._timing.grace_seconds, self.services, known_secrets
+            self._loop, runtime, logs, self._timing.grace_seconds, self.services, known_secrets, self._note_of_task
         )
         self._faults = FaultPlan() if faults is None else faults
         self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
@@ -139,6 +140,10 @@ class Scheduler:
     def _note_quota(self, machines: VmModel, scheduled: ScheduledJob) -> None:
         with self.lock:
             scheduled.job.note(quota_text(machines.vms, scheduled.plan.zone), self._clock())
+
+    def _note_of_task(self, scheduled: ScheduledJob, index: int, event: StatusEvent) -> None:
+        with self.lock:
+            scheduled.job.note_of_task(index, event)
 
     def _make_ready(self, scheduled: ScheduledJob) -> None:
         scheduled.may_start = True

@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     rf"(?P<space>\s+)|(?P<comment>--[^\n]*)|(?P<operator>!=|>=|<=|=~|!~|[=<>:])|(?P<mark>[()])"
     rf"|(?P<operand>{_PART}(?:\.{_PART})*)"
 )
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?)?")
 COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -99,9 +99,10 @@ def parse_time(text: str) -> int:
     match = _TIME.fullmatch(text.strip())
     if match is None:
         raise FilterError(f"{text!r} in the filter is not a time in RFC 3339 form")
-    # Python 3.10's fromisoformat takes neither "Z" nor nine digits.
+    # Python 3.10's fromisoformat takes neither "Z" nor nine digits, nor an offset without a colon.
     day, clock, fraction, zone = match.groups()
-    zone = "+00:00" if zone is None or zone in "Zz" else zone
+    # Google's own client for Logging writes offsets without a colon, which RFC 3339 does not have.
+    zone = "+00:00" if zone is None or zone in "Zz" else f"{zone[:3]}:{zone[-2:]}"
     try:
         whole = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}{zone}")
     except ValueError as error:

@@ -157,6 +157,11 @@ class Job:
         self.events.append(StatusEvent(now, text, kind="OPERATIONAL_INFO"))
         self._changed(now)
 
+    def note_of_task(self, index: int, event: StatusEvent) -> None:
+        """Write down what a task's runnable reports of itself."""
+        self.tasks[index].events.append(event)
+        self._changed(event.time)
+
     def refuse(self, why: str, now: float) -> bool:
         """End a job that waits for its VMs as FAILED, with no task ever listed; return whether it did wait."""
         if self.state not in (JobState.QUEUED, JobState.SCHEDULED) or self.active:

@@ -39,13 +39,17 @@ STOPPING = frozenset({JobState.CANCELLATION_IN_PROGRESS, JobState.DELETION_IN_PR
 
 @dataclass(frozen=True, slots=True)
 class StatusEvent:
-    """One entry of a job's or task's `status_events`; `exit_code` only where a task's attempt failed."""
+    """One entry of a job's or task's `status_events`; `exit_code` only where a task's attempt failed.
+
+    `has_failed` is what a task of this package reports of its electron, None for every other event.
+    """
 
     time: float
     text: str
     task_state: TaskState | None = None
     exit_code: int | None = None
     kind: str = "STATUS_CHANGED"
+    has_failed: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from .job_states import ENDED, TaskState
 class JobSummary:
     """One job at its end; `state` is DELETED for one that was deleted before it ended.
 
-    `seconds` since its creation; `exit_code` that of the first task that failed; `why` it failed before any task.
+    `seconds` since its creation; `exit_code` that of the first task that failed; `why` it failed before any task, or
+    how its electron ended. A job whose electron failed is shown as FAILED, though Batch calls it SUCCEEDED.
     """
 
     job_id: str
@@ -23,6 +24,7 @@ class JobSummary:
     attempts: int
     exit_code: int | None = None
     why: str = ""
+    has_electron_failed: bool = False
 
     def __str__(self) -> str:
         parts = [f"{self.seconds:.1f} s", _counted(self.tasks, "task")]
@@ -31,7 +33,8 @@ class JobSummary:
         parts.append(_counted(self.attempts, "attempt"))
         if self.exit_code is not None:
             parts.append(f"exit code {self.exit_code}")
-        return f"{self.state:<9} {self.job_id}  {', '.join(parts)}{': ' if self.why else ''}{self.why}"
+        state = "FAILED" if self.has_electron_failed and self.state == "SUCCEEDED" else self.state
+        return f"{state:<9} {self.job_id}  {', '.join(parts)}{': ' if self.why else ''}{self.why}"
 
 
 def summarize(job_id: str, job: Job) -> JobSummary:
@@ -39,6 +42,9 @@ def summarize(job_id: str, job: Job) -> JobSummary:
     failed = [task for task in job.tasks if task.state is TaskState.FAILED]
     begun = [task for task in job.tasks if task.instance]
     last = job.events[-1].text if job.events else ""
+    why = "" if begun or job.state.name != "FAILED" else last.partition(f"{job.full_name}. ")[2]
+    endings = [event for task in job.tasks for event in task.events if event.has_failed is not None]
+    ending = next((event for event in endings if event.has_failed), endings[0] if endings else None)
     return JobSummary(
         job_id,
         job.state.name if job.state in ENDED else "DELETED",
@@ -47,7 +53,8 @@ def summarize(job_id: str, job: Job) -> JobSummary:
         len(failed),
         sum(task.attempt + 1 for task in begun),
         next((event.exit_code for task in failed for event in reversed(task.events) if event.exit_code), None),
-        "" if begun or job.state.name != "FAILED" else last.partition(f"{job.full_name}. ")[2],
+        why if ending is None else ending.text,
+        has_electron_failed=ending is not None and bool(ending.has_failed),
     )
 
 

@@ -23,6 +23,11 @@ __all__ = [
     "Workspace",
 ]
 
+# google.cloud.batch.v1.TaskGroup.require_hosts_file: the variable, and where Batch's agent puts the file on its VMs
+HOSTS_VARIABLE, HOSTS_FILE = "BATCH_HOSTS_FILE", "/etc/cloudbatch-taskgroup-hosts"
+# All VMs of a job are this machine
+HOSTS_TEXT = "127.0.0.1\n"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -44,6 +49,11 @@ class Command:
     script: str = ""
     script_path: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def has_hosts_file(self) -> bool:
+        """Whether the job asked for the file that lists its VMs."""
+        return self.environment.get(HOSTS_VARIABLE) == HOSTS_FILE
 
 
 @dataclass(frozen=True)

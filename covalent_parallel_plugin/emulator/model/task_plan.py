@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .runtime_interface import Command, Mount, ResourceLimits, VmSpec
+from .runtime_interface import HOSTS_FILE, HOSTS_VARIABLE, Command, Mount, ResourceLimits, VmSpec
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class TaskPlan:
     provisioning: str = "STANDARD"
     tasks_per_vm: int = 1
     keeps_logs: bool = False
+    has_hosts_file: bool = False
 
     def task_id(self, index: int) -> str:
         """Name a task as its log entries' labels do."""
@@ -81,6 +82,8 @@ class TaskPlan:
             "BATCH_JOB_UID": self.uid,
             "BATCH_JOB_ID": self.job_id,
         }
+        if self.has_hosts_file:
+            batch[HOSTS_VARIABLE] = HOSTS_FILE
         steps = []
         for number, step in enumerate(self.steps):
             own = {**step.command.environment, **_values(secrets.steps[number] if secrets.steps else {}, secret)}

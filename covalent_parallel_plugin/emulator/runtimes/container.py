@@ -19,7 +19,17 @@ from ...containers.local_process import LocalProcess
 from ...containers.ownership import new_owner, users_below
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import credentials_json, run_arguments, sort_variables
-from ..model.runtime_interface import BARE_VM, CANNOT_START, Command, Mount, ResourceLimits, StartFailed, VmSpec
+from ..model.runtime_interface import (
+    BARE_VM,
+    CANNOT_START,
+    HOSTS_FILE,
+    HOSTS_TEXT,
+    Command,
+    Mount,
+    ResourceLimits,
+    StartFailed,
+    VmSpec,
+)
 from .container_volumes import ContainerVolume, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, storage_client
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
@@ -193,6 +203,11 @@ class ContainerWorkspace:
         pip = {"PIP_CONFIG_FILE": SETTINGS_PATH} if self._runtime.pip.text else {}
         environment = {**inherited(outer), **pip, **command.environment}
         binds = [*self._pip_binds(files), *self._binds(command, environment)]
+        if command.has_hosts_file:
+            hosts = files / "hosts"
+            hosts.write_text(HOSTS_TEXT)
+            hosts.chmod(0o644)
+            binds.append(Bind(str(hosts), HOSTS_FILE, "ro"))
         variables = sort_variables(environment, outer)
         variables_file = _private_file(files / "variables", "".join(f"{line}\n" for line in variables.lines))
         credentials_file = ""

@@ -19,6 +19,8 @@ from ..model.own_folders import OwnFolder, remove_dead_folders, remove_tree
 from ..model.runtime_interface import (
     BARE_VM,
     CANNOT_START,
+    HOSTS_TEXT,
+    HOSTS_VARIABLE,
     NOT_EXECUTABLE,
     NOT_FOUND,
     Command,
@@ -125,6 +127,10 @@ class ProcessWorkspace:
         refuse_volumes(command, self._vm)
         default = self._runtime.interpreter(command.image)
         environment = process_environment(self._folder, default[0], command.environment, os.environ)
+        if command.has_hosts_file:
+            hosts = self._folder / "hosts"
+            hosts.write_text(HOSTS_TEXT)
+            environment[HOSTS_VARIABLE] = str(hosts)
         words = self._words(command, default)
         if words[0] in ("python", "python3"):
             words[0] = default[0]

@@ -10,11 +10,13 @@ from .object_store import BucketStore, ObjectRecord
 from .refusals import StorageRefusal
 from .request_body import IncomingRequest
 from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
+from .unsupported import check_fields
 
 
 async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:
     """Join up to 32 objects of one bucket into a new one. Raises StorageRefusal: 400, 404, 412."""
     body = parse_json(await incoming.read_limited())
+    check_fields(body, {"destination", "sourceObjects"}, {"kind"})
     entries = body.get("sourceObjects")
     if not isinstance(entries, list) or not 1 <= len(entries) <= 32:
         raise StorageRefusal(400, "invalid", "The number of source components must be from 1 to 32")
@@ -45,6 +47,7 @@ async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRe
 def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise StorageRefusal(400, "required", "Every source object needs a name")
+    check_fields(entry, {"name", "generation", "objectPreconditions"}, ())
     source = store.find(bucket, entry["name"], number(entry, "generation"))
     conditions = entry.get("objectPreconditions")
     if isinstance(conditions, dict):

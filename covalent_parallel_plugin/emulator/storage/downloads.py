@@ -69,7 +69,7 @@ def _download_headers(stored: ObjectRecord) -> dict[str, str]:
         "X-Goog-Hash": hashes,
         "X-Goog-Generation": str(stored.generation),
         "X-Goog-Metageneration": str(stored.metageneration),
-        "X-Goog-Storage-Class": "STANDARD",
+        "X-Goog-Storage-Class": str(fields.get("storageClass", "STANDARD")),
         "X-Goog-Stored-Content-Encoding": str(fields.get("contentEncoding", "identity")),
         "X-Goog-Stored-Content-Length": str(stored.body.size),
     }

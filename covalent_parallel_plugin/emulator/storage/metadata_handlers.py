@@ -12,9 +12,17 @@ from typing import Any
 from urllib.parse import quote
 
 from ..model.storage_names import is_utf8
+from .glob import compile_glob
 from .object_store import BucketRecord, BucketStore, ObjectRecord
 from .refusals import StorageRefusal
-from .routes import Reply, StorageRequest, number, preconditions_of
+from .routes import Reply, StorageRequest, flag, number, preconditions_of
+from .unsupported import (
+    BUCKET_FIELDS,
+    BUCKET_OUTPUT,
+    OBJECT_OUTPUT,
+    check_fields,
+    check_storage_class,
+)
 
 # What the user may set on an object; everything else in a metadata resource is the service's own.
 OBJECT_FIELDS = frozenset(
@@ -26,13 +34,8 @@ OBJECT_FIELDS = frozenset(
         "cacheControl",
         "customTime",
         "metadata",
-        "temporaryHold",
-        "eventBasedHold",
-        "acl",
+        "storageClass",
     ]
-)
-_BUCKET_OUTPUT_FIELDS = frozenset(
-    ["kind", "id", "name", "selfLink", "timeCreated", "updated", "metageneration", "etag"]
 )
 
 
@@ -42,6 +45,8 @@ MOST_VALUE_BYTES, MOST_CUSTOM_BYTES = 4096, 8192
 
 def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     """What the user may set, out of an object's resource. Raises StorageRefusal: 400."""
+    check_fields(resource, OBJECT_FIELDS, OBJECT_OUTPUT)
+    check_storage_class(resource)
     fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS and value is not None}
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
@@ -141,6 +146,8 @@ def _delete_object(store: BucketStore, call: StorageRequest, body: dict[str, Any
 
 def _patch_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
+    check_fields(body, OBJECT_FIELDS, OBJECT_OUTPUT)
+    _refuse_new_class(stored, body)
     changes = {key: value for key, value in body.items() if key in OBJECT_FIELDS}
     fields = {**stored.fields, **changes}
     if isinstance(changes.get("metadata"), dict):
@@ -151,13 +158,34 @@ def _patch_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]
 
 def _update_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
-    return Reply(200, object_resource(store.set_fields(stored, object_fields(body)), call.base))
+    _refuse_new_class(stored, body)
+    kept = {"storageClass": stored.fields["storageClass"]} if "storageClass" in stored.fields else {}
+    return Reply(200, object_resource(store.set_fields(stored, {**object_fields(body), **kept}), call.base))
+
+
+def _refuse_new_class(stored: ObjectRecord, body: Mapping[str, Any]) -> None:
+    now = stored.fields.get("storageClass", "STANDARD")
+    if body.get("storageClass", now) not in (now, None):
+        raise StorageRefusal(400, "invalid", "The storage class of an object is changed by rewriting it")
+
+
+def _move_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
+    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
+    if call.name == call.target_name:
+        raise StorageRefusal(400, "invalid", "Source and destination of a move must differ")
+    moved = store.copy(source, call.bucket, call.target_name, source.fields, preconditions_of(call.query))
+    store.delete(source)
+    return Reply(200, object_resource(moved, call.base))
 
 
 def _copy(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> ObjectRecord:
     source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
     preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
-    fields = object_fields(body) if body else source.fields
+    fields = object_fields(body)
+    if not fields.keys() - {"storageClass"}:
+        # A class alone is the new one of the same object.
+        fields = {**source.fields, **fields}
     wanted = preconditions_of(call.query)
     return store.copy(source, call.target_bucket, call.target_name, fields, wanted)
 
@@ -181,9 +209,9 @@ def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, An
 
 def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     query = call.query
-    for key in ("matchGlob", "softDeleted", "filter"):
-        if key in query:
-            raise StorageRefusal(400, "invalid", f"This emulator does not know the parameter '{key}'")
+    glob = query.get("matchGlob")
+    if glob and query.get("delimiter", "/") != "/":
+        raise StorageRefusal(400, "invalid", "With 'matchGlob' the delimiter can only be '/'")
     page = store.list_page(
         call.bucket,
         prefix=query.get("prefix", ""),
@@ -192,7 +220,8 @@ def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]
         end=query.get("endOffset") or None,
         token=query.get("pageToken") or None,
         limit=_page_size(query),
-        with_trailing_delimiter=query.get("includeTrailingDelimiter") == "true",
+        matches=None if not glob else compile_glob(glob).fullmatch,
+        with_trailing_delimiter=flag(query, "includeTrailingDelimiter"),
     )
     content: dict[str, Any] = {"kind": "storage#objects"}
     if page.objects:
@@ -229,8 +258,14 @@ def _insert_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any
     name = body.get("name")
     if not isinstance(name, str) or not name:
         raise StorageRefusal(400, "required", "Required")
-    fields = {key: value for key, value in body.items() if key not in _BUCKET_OUTPUT_FIELDS}
-    return Reply(200, bucket_resource(store.create_bucket(name, fields), call.base))
+    return Reply(200, bucket_resource(store.create_bucket(name, _bucket_fields(body)), call.base))
+
+
+def _bucket_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user may set on a bucket, out of its resource. Raises StorageRefusal: 400."""
+    check_fields(resource, BUCKET_FIELDS, BUCKET_OUTPUT)
+    check_storage_class(resource)
+    return {key: value for key, value in resource.items() if key in BUCKET_FIELDS}
 
 
 def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
@@ -242,9 +277,34 @@ def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) 
 def _patch_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     bucket = store.bucket(call.bucket)
     preconditions_of(call.query).check(0, bucket.metageneration)
-    changes = {key: value for key, value in body.items() if key not in _BUCKET_OUTPUT_FIELDS}
-    merged = {**bucket.fields, **changes}
-    bucket.fields = {key: value for key, value in merged.items() if value is not None}
+    return _with_bucket_fields(bucket, _merged(bucket.fields, _bucket_fields(body)), call)
+
+
+def _merged(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a patch makes of a resource (RFC 7396): maps are merged, None removes."""
+    merged = dict(before)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _update_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
+    bucket = store.bucket(call.bucket)
+    preconditions_of(call.query).check(0, bucket.metageneration)
+    fields = _bucket_fields(body)
+    # Where a bucket is cannot be changed
+    return _with_bucket_fields(bucket, {**_merged({}, fields), **_location(bucket.fields)}, call)
+
+
+def _location(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: fields[key] for key in ("location", "customPlacementConfig") if key in fields}
+
+
+def _with_bucket_fields(bucket: BucketRecord, fields: Mapping[str, Any], call: StorageRequest) -> Reply:
+    if fields.get("location", "US") != bucket.fields.get("location", "US"):
+        raise StorageRefusal(400, "invalid", "The location of a bucket cannot be changed")
+    bucket.fields = fields
     bucket.metageneration += 1
     return Reply(200, bucket_resource(bucket, call.base))
 
@@ -262,10 +322,12 @@ ANSWERS: Mapping[str, Callable[[BucketStore, StorageRequest, dict[str, Any]], Re
     "objects.update": _update_object,
     "objects.copy": _copy_object,
     "objects.rewrite": _rewrite_object,
+    "objects.move": _move_object,
     "objects.list": _list_objects,
     "buckets.list": _list_buckets,
     "buckets.insert": _insert_bucket,
     "buckets.get": _get_bucket,
     "buckets.patch": _patch_bucket,
+    "buckets.update": _update_bucket,
     "buckets.delete": _delete_bucket,
 }

@@ -132,6 +132,8 @@ class BucketStore:
         now = self._clock_ns()
         # Google's generations look like microseconds of the clock; two in the same one must still increase.
         self._last_generation = max(now // 1000, self._last_generation + 1)
+        if "storageClass" not in fields and "storageClass" in home.fields:
+            fields = {**fields, "storageClass": home.fields["storageClass"]}
         stored = ObjectRecord(bucket, name, self._last_generation, 1, body, now, now, fields, component_count)
         before = home.objects.get(name)
         home.objects[name] = stored
@@ -181,12 +183,14 @@ class BucketStore:
         end: str | None = None,
         token: str | None = None,
         limit: int = 1000,
+        matches: Callable[[str], object] | None = None,
         with_trailing_delimiter: bool = False,
     ) -> Page:
         """One page in name order, of at most `limit` objects and prefixes together.
 
         Args:
             start: first name to list, inclusive. end: first name not to list. token: from the page before.
+            matches: which objects are listed, and which prefixes, also those with such an object below.
 
         Raises:
             StorageRefusal: 404 for the bucket, 400 for a token that no page gave out.
@@ -203,20 +207,24 @@ class BucketStore:
             name = names[place]
             if end is not None and name >= end:
                 break
-            if len(objects) + len(prefixes) == limit:
-                return Page(objects, prefixes, base64.urlsafe_b64encode(last.encode()).decode("ascii"))
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
+            group = name if cut < 0 else name[: cut + len(delimiter)]
+            after = place + 1 if cut < 0 else _end_of_group(names, place, group)
+            if matches is not None and not any(map(matches, {group, *names[place:after]})):
+                place = after
+                continue
+            if len(objects) + len(prefixes) >= limit:
+                return Page(objects, prefixes, base64.urlsafe_b64encode(last.encode()).decode("ascii"))
             if cut < 0:
                 objects.append(home.objects[name])
                 last = f"o{name}"
                 place += 1
                 continue
-            group = name[: cut + len(delimiter)]
             prefixes.append(group)
-            if with_trailing_delimiter and group in home.objects:
+            if with_trailing_delimiter and name == group:
                 objects.append(home.objects[group])
             last = f"p{group}"
-            place = _end_of_group(names, place, group)
+            place = after
         return Page(objects, prefixes, None)
 
 

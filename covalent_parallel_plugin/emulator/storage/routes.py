@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from ..model.errors import BODILESS
 from .refusals import Preconditions, StorageRefusal
+from .unsupported import check_headers, check_parameters, unknown_call
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
         ("POST", _OBJECT + "/compose", "objects.compose"),
         ("POST", _OBJECT + "/copyTo/b/(?P<target_bucket>[^/]+)/o/(?P<target_name>[^/]+)", "objects.copy"),
         ("POST", _OBJECT + "/rewriteTo/b/(?P<target_bucket>[^/]+)/o/(?P<target_name>[^/]+)", "objects.rewrite"),
+        ("POST", _OBJECT + "/moveTo/o/(?P<target_name>[^/]+)", "objects.move"),
         ("GET", _BUCKET + "/iam/testPermissions", "buckets.testPermissions"),
         ("GET", _BUCKET, "buckets.get"),
         ("PATCH", _BUCKET, "buckets.patch"),
+        ("PUT", _BUCKET, "buckets.update"),
         ("DELETE", _BUCKET, "buckets.delete"),
         ("GET", "/storage/v1/b", "buckets.list"),
         ("POST", "/storage/v1/b", "buckets.insert"),
@@ -70,14 +73,15 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 
 
 def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping[str, str]) -> StorageRequest:
-    """Find out what a request asks for; `kind` is "unknown" for what no route matches.
+    """Find out what a request asks for.
 
     Args:
         raw_path: percent-encoded, since a "/" inside an object's name is told from one outside by its encoding.
         base: scheme and host for the links in answers.
 
     Raises:
-        StorageRefusal: 400 for an address that is not percent-encoded UTF-8.
+        StorageRefusal: 400 for an address that is not percent-encoded UTF-8, and for parameters and headers that this
+            emulator does not act on; 404 or 501 for what no route matches.
     """
     try:
         parameters = dict(parse_qsl(query, keep_blank_values=True, errors="strict")) if query else {}
@@ -91,8 +95,11 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
         if match is None:
             continue
         parts = {key: unquote(value) for key, value in match.groupdict().items()}
+        refined = _refined(kind, parameters)
+        check_parameters(refined, parameters)
+        check_headers(refined, headers)
         return StorageRequest(
-            kind=_refined(kind, parameters),
+            kind=refined,
             bucket=parts.get("bucket", ""),
             name=parts.get("name", ""),
             query=parameters,
@@ -102,7 +109,7 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
             target_bucket=parts.get("target_bucket", ""),
             target_name=parts.get("target_name", ""),
         )
-    return StorageRequest("unknown", "", "", parameters, base)
+    raise unknown_call(method, raw_path)
 
 
 def _refined(kind: str, query: Mapping[str, str]) -> str:
@@ -124,6 +131,14 @@ def number(query: Mapping[str, Any], key: str) -> int | None:
     if not re.fullmatch(r"-?\d{1,19}", text):
         raise StorageRefusal(400, "invalid", f"Invalid value for '{key}': {text!r}")
     return int(text)
+
+
+def flag(query: Mapping[str, str], key: str) -> bool:
+    """A parameter that is true or false, false if absent; clients differ in its case. Raises StorageRefusal: 400."""
+    text = query.get(key, "false").lower()
+    if text not in ("true", "false"):
+        raise StorageRefusal(400, "invalid", f"Invalid value for '{key}': {query[key]!r}")
+    return text == "true"
 
 
 def preconditions_of(query: Mapping[str, Any], prefix: str = "if") -> Preconditions:

@@ -64,6 +64,8 @@ class Uploads:
             raise StorageRefusal(400, "invalid", f"Upload requests must have a known uploadType, not {kind!r}")
         if content_type is not None:
             resource.setdefault("contentType", content_type)
+        if "contentEncoding" in call.query:
+            resource["contentEncoding"] = call.query["contentEncoding"]
         name = call.query.get("name") or str(resource.get("name") or "")
         wanted = preconditions_of(call.query)
         fields = object_fields(resource)
@@ -87,6 +89,8 @@ class Uploads:
         content_type = incoming.headers.get("x-upload-content-type")
         if content_type is not None:
             resource.setdefault("contentType", content_type)
+        if "contentEncoding" in call.query:
+            resource["contentEncoding"] = call.query["contentEncoding"]
         name = call.query.get("name") or str(resource.get("name") or "")
         wanted = preconditions_of(call.query)
         object_fields(resource)

@@ -1,0 +1,264 @@
+"""What requests to the Cloud Storage emulator ask for: done, or refused in words, and never forgotten."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from covalent_parallel_plugin.emulator.storage.glob import compile_glob
+from covalent_parallel_plugin.emulator.storage.refusals import StorageRefusal
+from covalent_parallel_plugin.emulator.storage.server import StorageServer
+
+OBJECT = "/storage/v1/b/stage/o/x"
+UPLOAD = "/upload/storage/v1/b/stage/o?uploadType=media&name=new"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StorageServer]:
+    with StorageServer(buckets=["stage", "empty"]) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: StorageServer) -> Iterator[storage.Client]:
+    made = storage.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
+    )
+    for blob in list(made.bucket("stage").list_blobs()):
+        blob.delete()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bucket(client: storage.Client) -> storage.Bucket:
+    found = client.bucket("stage")
+    found.blob("x").upload_from_string(b"1")
+    return found
+
+
+def ask(
+    server: StorageServer, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=30)
+    try:
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        connection.request(method, path, data, headers or {})
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else {}
+    finally:
+        connection.close()
+
+
+def names(bucket: storage.Bucket, **options: Any) -> tuple[list[str], list[str]]:
+    listed = bucket.list_blobs(**options)
+    return [blob.name for blob in listed], sorted(listed.prefixes)
+
+
+# --- what is refused, and in which words
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "told"),
+    [
+        ("GET", OBJECT + "?nonsense=1", None, {}, "parameter 'nonsense'"),
+        ("GET", "/storage/v1/b/stage/o?filter=a", None, {}, "parameter 'filter'"),
+        ("GET", "/storage/v1/b/stage/o?softDeleted=true", None, {}, "soft deletion"),
+        ("POST", UPLOAD + "&predefinedAcl=publicRead", b"1", {}, "ACLs"),
+        ("POST", UPLOAD + "&kmsKeyName=k", b"1", {}, "keys"),
+        ("POST", OBJECT + "/rewriteTo/b/stage/o/y?destinationKmsKeyName=k", None, {}, "keys"),
+        ("PATCH", OBJECT, {"temporaryHold": True}, {}, "object holds"),
+        ("PATCH", OBJECT, {"eventBasedHold": True}, {}, "object holds"),
+        ("PATCH", OBJECT, {"acl": [{"entity": "allUsers"}]}, {}, "ACLs"),
+        ("PATCH", OBJECT, {"retention": {"mode": "Locked"}}, {}, "retention policies"),
+        ("PATCH", OBJECT, {"contenttype": "text/plain"}, {}, "field 'contenttype'"),
+        ("PUT", OBJECT, {"contexts": {"custom": {"a": {"value": "b"}}}}, {}, "field 'contexts'"),
+        ("POST", OBJECT + "/rewriteTo/b/stage/o/y", {"nonsense": 1}, {}, "field 'nonsense'"),
+        ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x"}], "nonsense": 1}, {}, "field 'nonsense'"),
+        ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x", "part": 1}]}, {}, "field 'part'"),
+        ("PATCH", "/storage/v1/b/stage", {"versioning": {"enabled": True}}, {}, "object versioning"),
+        ("PATCH", "/storage/v1/b/stage", {"encryption": {"defaultKmsKeyName": "k"}}, {}, "keys"),
+        ("PATCH", "/storage/v1/b/stage", {"billing": {"requesterPays": True}}, {}, "field 'billing'"),
+        ("POST", "/storage/v1/b", {"name": "other", "hierarchicalNamespace": {"enabled": True}}, {}, "namespaces"),
+        ("GET", OBJECT, None, {"x-goog-encryption-algorithm": "AES256"}, "keys"),
+        ("POST", UPLOAD, b"1", {"x-goog-encryption-key": "k"}, "keys"),
+        ("POST", UPLOAD, b"1", {"x-goog-meta-a": "b"}, "XML API"),
+        ("POST", UPLOAD, b"1", {"x-goog-acl": "private"}, "ACLs"),
+        ("POST", UPLOAD, b"1", {"content-encoding": "gzip"}, "contentEncoding"),
+        ("GET", OBJECT, None, {"if-modified-since": "Mon, 01 Jan 2024 00:00:00 GMT"}, "header 'if-modified-since'"),
+        ("DELETE", OBJECT, None, {"if-match": "abc"}, "header 'if-match'"),
+    ],
+)
+def test_what_would_be_forgotten_is_refused_in_words(
+    server: StorageServer,
+    bucket: storage.Bucket,
+    method: str,
+    path: str,
+    body: Any,
+    headers: dict[str, str],
+    told: str,
+) -> None:
+    status, answer = ask(server, method, path, body, headers)
+    assert status == 400
+    assert told in answer["error"]["message"]
+    assert names(bucket)[0] == ["x"], "nothing was done"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("GET", "/storage/v1/b/stage/acl", "ACLs"),
+        ("GET", OBJECT + "/acl/allUsers", "ACLs"),
+        ("GET", "/storage/v1/b/stage/defaultObjectAcl", "ACLs"),
+        ("GET", "/storage/v1/b/stage/iam", "IAM policies"),
+        ("PUT", "/storage/v1/b/stage/iam", "IAM policies"),
+        ("GET", "/storage/v1/b/stage/notificationConfigs", "notifications"),
+        ("POST", "/storage/v1/b/stage/lockRetentionPolicy", "retention policies"),
+        ("POST", OBJECT + "/restore", "soft deletion"),
+        ("POST", "/stage/x?uploads", "XML API"),
+        ("PUT", "/stage/x", "XML API"),
+        ("GET", "/stage", "XML API"),
+    ],
+)
+def test_a_part_of_cloud_storage_that_is_not_here_is_named(
+    server: StorageServer, method: str, path: str, told: str
+) -> None:
+    status, answer = ask(server, method, path)
+    assert (status, answer["error"]["errors"][0]["reason"]) == (501, "notImplemented")
+    assert told in answer["error"]["message"]
+
+
+def test_what_is_off_or_sent_back_is_no_request(server: StorageServer, bucket: storage.Bucket) -> None:
+    blob = bucket.get_blob("x")
+    blob.content_type = "text/plain"
+    blob.temporary_hold = False
+    blob.update()
+    again = bucket.get_blob("x")
+    assert again.content_type == "text/plain"
+    found = bucket.client.get_bucket("stage")
+    found.versioning_enabled = False
+    found.labels = {"a": "b"}
+    found.update()
+    assert found.labels == {"a": "b"}
+
+
+# --- lists
+
+
+@pytest.mark.parametrize(
+    ("glob", "matched"),
+    [
+        ("a/*.csv", ["a/1.csv"]),
+        ("**.csv", ["a/1.csv", "a/b/2.csv"]),
+        ("a/**", ["a/1.csv", "a/1.txt", "a/b/2.csv"]),
+        ("a/**/*.csv", ["a/1.csv", "a/b/2.csv"]),
+        ("a/?.{csv,txt}", ["a/1.csv", "a/1.txt"]),
+        ("[a-b]/1*", ["a/1.csv", "a/1.txt"]),
+        ("[!a]", ["x"]),
+        ("a.1", []),
+    ],
+)
+def test_a_glob_chooses_what_is_listed(bucket: storage.Bucket, glob: str, matched: list[str]) -> None:
+    for name in ("a/1.csv", "a/1.txt", "a/b/2.csv"):
+        bucket.blob(name).upload_from_string(b"")
+    assert names(bucket, match_glob=glob)[0] == matched
+    assert names(bucket, match_glob=glob, page_size=1)[0] == matched
+
+
+@pytest.mark.parametrize("glob", ["[a", "{a", "[z-a]"])
+def test_a_glob_without_an_end_is_refused(glob: str) -> None:
+    with pytest.raises(StorageRefusal):
+        compile_glob(glob)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_objects_named_as_their_prefix_are_listed_where_that_is_asked_for(bucket: storage.Bucket, size: int) -> None:
+    for name in ("a/", "a/1", "b/2"):
+        bucket.blob(name).upload_from_string(b"")
+    assert names(bucket, delimiter="/", page_size=size) == (["x"], ["a/", "b/"])
+    with_them = names(bucket, delimiter="/", include_trailing_delimiter=True, page_size=size)
+    assert with_them == (["a/", "x"], ["a/", "b/"])
+
+
+# --- moves, buckets, classes
+
+
+def move(server: StorageServer, source: str, target: str, query: str = "") -> tuple[int, dict[str, Any]]:
+    path = f"/storage/v1/b/stage/o/{quote(source, safe='')}/moveTo/o/{quote(target, safe='')}{query}"
+    return ask(server, "POST", path, {})
+
+
+def test_a_moved_object_is_a_new_one_with_the_same_bytes_and_fields(
+    server: StorageServer, bucket: storage.Bucket
+) -> None:
+    blob = bucket.blob("a/b")
+    blob.metadata = {"k": "v"}
+    blob.upload_from_string(b"bytes", content_type="text/plain")
+    status, moved = move(server, "a/b", "c/d")
+    assert (status, moved["name"], moved["metadata"]) == (200, "c/d", {"k": "v"})
+    assert int(moved["generation"]) > blob.generation
+    assert bucket.blob("c/d").download_as_bytes() == b"bytes"
+    assert names(bucket)[0] == ["c/d", "x"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "query", "status"),
+    [
+        ("nothing", "y", "", 404),
+        ("x", "x", "", 400),
+        ("x", "other", "?ifGenerationMatch=0", 412),
+        ("x", "y", "?ifSourceGenerationMatch=1", 412),
+    ],
+)
+def test_a_move_that_is_refused_moves_nothing(
+    server: StorageServer, bucket: storage.Bucket, source: str, target: str, query: str, status: int
+) -> None:
+    bucket.blob("other").upload_from_string(b"2")
+    assert move(server, source, target, query)[0] == status
+    assert names(bucket)[0] == ["other", "x"]
+    assert bucket.blob("x").download_as_bytes() == b"1"
+
+
+def test_a_put_of_a_bucket_replaces_what_a_patch_would_merge(server: StorageServer) -> None:
+    path = "/storage/v1/b/empty"
+    assert ask(server, "PATCH", path, {"labels": {"a": "1"}, "cors": [{"origin": ["*"]}]})[0] == 200
+    assert ask(server, "PATCH", path, {"labels": {"b": "2"}})[1]["labels"] == {"a": "1", "b": "2"}
+    status, answer = ask(server, "PUT", path, {"labels": {"c": "3"}})
+    assert (status, answer["labels"], "cors" in answer) == (200, {"c": "3"}, False)
+    assert ask(server, "PUT", path, {"location": "EU"})[0] == 400
+    assert ask(server, "PUT", path + "?ifMetagenerationMatch=1", {})[0] == 412
+
+
+def test_objects_have_the_class_of_their_bucket_or_their_own(client: storage.Client) -> None:
+    bucket = client.bucket("cold")
+    bucket.storage_class = "NEARLINE"
+    bucket.create()
+    own = bucket.blob("own")
+    own.storage_class = "ARCHIVE"
+    for blob in (own, bucket.blob("plain")):
+        blob.upload_from_string(b"1")
+    assert [(blob.name, blob.storage_class) for blob in bucket.list_blobs()] == [
+        ("own", "ARCHIVE"),
+        ("plain", "NEARLINE"),
+    ]
+    own.update_storage_class("COLDLINE")
+    assert bucket.get_blob("own").storage_class == "COLDLINE"
+    bucket.delete(force=True)
+
+
+def test_a_class_that_is_none_and_a_patch_of_one_are_refused(server: StorageServer, bucket: storage.Bucket) -> None:
+    blob = bucket.blob("y")
+    blob.storage_class = "FROZEN"
+    with pytest.raises(exceptions.BadRequest, match="not a storage class"):
+        blob.upload_from_string(b"1")
+    status, answer = ask(server, "PATCH", OBJECT, {"storageClass": "COLDLINE"})
+    assert (status, "rewriting" in answer["error"]["message"]) == (400, True)
