@@ -18,6 +18,9 @@ PLAIN_CHARACTERS = 16 * 1024
 FOREIGN = ("__str__", "__repr__", "__reduce__", "__reduce_ex__", "__getattribute__", "__getattr__", "__getstate__")
 # Py_TPFLAGS_HEAPTYPE (Include/object.h): classes that Python code has made, whatever module they name
 MADE_BY_CODE = 1 << 9
+# What a class may override, as type and BaseException themselves have it
+_name_of, _qualname_of, _module_of = (vars(type)[name].__get__ for name in ("__name__", "__qualname__", "__module__"))
+_traceback_of = vars(BaseException)["__traceback__"].__get__
 
 
 def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseException], Record]:
@@ -44,6 +47,14 @@ def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseExcept
 
 def _is_plain(error: BaseException) -> bool:
     """Whether no foreign code is called for the record, and what it shows is short."""
+    try:
+        return _looks_plain(error)
+    except BaseException:
+        # Whatever the attributes of its class raise, SystemExit too
+        return False
+
+
+def _looks_plain(error: BaseException) -> bool:
     pending: List[BaseException] = [error]
     seen: List[BaseException] = []
     while pending:
@@ -73,6 +84,11 @@ def _has_foreign_code(kind: type) -> bool:
 def _without_text(error: BaseException, text: str) -> BaseException:
     """An exception of a class of the same name, with this text and the same traceback."""
     kind = type(error)
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    stand_in: BaseException = type(kind.__name__, (Exception,), names)(text)
-    return stand_in.with_traceback(error.__traceback__)
+    names = {"__qualname__": _qualname_of(kind)}
+    try:
+        names["__module__"] = _module_of(kind)
+    except AttributeError:
+        # Deleted: the stand-in's is this one.
+        pass
+    stand_in: BaseException = type(_name_of(kind), (Exception,), names)(text)
+    return stand_in.with_traceback(_traceback_of(error))

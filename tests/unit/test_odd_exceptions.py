@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,13 @@ def test_an_exception_that_cannot_be_shown_keeps_its_type_and_place(method: Any)
     found = described(of_class(__str__=method, __repr__=method))
     assert found["type"] == "OddError"
     assert "lab.OddError" in found["traceback"]
+    assert "in described" in found["traceback"]
+
+
+@pytest.mark.parametrize("members", [{"_meta": RefusingMeta}, {"__traceback__": property(refuses)}, {"__module__": 7}])
+def test_a_text_that_takes_too_long_costs_neither_type_nor_place(members: dict[str, Any]) -> None:
+    found = described(of_class(**members, __str__=lambda self: time.sleep(60)))
+    assert (found["type"], found["message"]) == ("OddError", "<its str() took more than 2 s>")
     assert "in described" in found["traceback"]
 
 
