@@ -590,7 +590,7 @@ def test_a_job_that_finds_no_machine_within_queue_limit_is_cancelled_and_told(wa
     ended = has_lost_its_machines(way, emulator, Struck("job.quota"))
     assert isinstance(ended, Failure)
     assert type(ended.error) is NoCapacityError
-    for part in ("queue_limit of 0.5 s", "quota", "CODE_GCE_QUOTA_EXCEEDED", "another region"):
+    for part in ("queue_limit of 0.5 s", "quota", "CODE_GCE_QUOTA_EXCEEDED", "give the emulator more --vms"):
         assert part in str(ended.error)
     assert way.left == []
     assert states_of(way) == ["CANCELLED"]
