@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..protocol.environment import is_on_emulator
 from .validators import text
 
 _COMMON = ("standard", "highmem", "highcpu")
@@ -83,7 +84,8 @@ def machine_type(value: object) -> str:
     name = text(value)
     if not _is_machine_type(name):
         near = nearest_machine_type(name) or "n2-standard-4"
-        raise ValueError(f"is no machine type: use a name such as {near} (gcloud compute machine-types list)")
+        command = "" if is_on_emulator() else " (gcloud compute machine-types list)"
+        raise ValueError(f"is no machine type: use a name such as {near}{command}")
     return name
 
 
