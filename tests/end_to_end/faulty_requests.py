@@ -55,7 +55,7 @@ REQUESTS: dict[str, Case] = {
     "machine-refused-at-once": Case(
         seven,
         [Fault("rpc.machine_type")],
-        {"machine_type": "e2-standard-4"},
+        {"machine_type": "e2-standard-5"},
         error=CloudError,
         words=["machine type", "the emulator's --known file"],
         jobs=[],
