@@ -20,7 +20,6 @@ from .python_file import TITLE
 from .python_run import PythonRun
 from .python_source import NextRows, PythonSource, SweepSource, make_preparation
 from .records.journal import State, reading_ends
-from .records.out_folder import OutFolder
 from .records.record import Record
 from .records.table import parameter_names, read_records
 from .run_cancellation import CancellationError, cancel_sweep
@@ -174,7 +173,7 @@ class Sweep:
             if not self._source.take_up(begins=False):
                 return []
             opened = self._source.look().opened
-            state = _state(opened)
+            state = opened.out.state(opened.file.name)
             tasks = opened.pinned_tasks(Pinned(opened.last_image(state), state.pinned.inputs))
             state.stale |= _ended_otherwise(opened, tasks, state)
             return list(read_records(opened.out, tasks, parameter_names(opened.file.grids), state))
@@ -215,7 +214,7 @@ class Sweep:
         Raises:
             ParallelError: there is no such column, or no number in it; or `n` is no number of records.
         """
-        from .records.best import best_records
+        from .records.best import best_records, no_number
 
         if n is not None:
             _check_count("n", n, "records")
@@ -223,7 +222,7 @@ class Sweep:
         if n is not None:
             return found
         if not found:
-            raise ParallelError(f"no task that is done has a number in {by!r}")
+            raise ParallelError(no_number(by))
         return found[0]
 
     def folder(self, task: Record | str | int) -> Path:
@@ -244,7 +243,7 @@ class Sweep:
     @property
     def id(self) -> str:
         """What `{sweep.id}` stands for, made by the first run; "" before it."""
-        out, name = self._out()
+        out, name = self._source.place()
         return out.state(name).sweep_id
 
     def cancel(self) -> None:
@@ -253,7 +252,7 @@ class Sweep:
         Raises:
             CancellationError: something has not ended in time. CloudError: Batch refused, or could not be reached.
         """
-        out, name = self._out()
+        out, name = self._source.place()
         run = PythonRun.find(out.path)
         if run is not None:
             run.cancel()
@@ -279,14 +278,6 @@ class Sweep:
             raise ParallelError("follow=True prints what tasks on this machine write: leave it out, or give local=True")
         request = _request(only, first, again)
         return PythonRun(self._source, RunOptions(request, local, keep_image, download, follow, show))
-
-    def _out(self) -> tuple[OutFolder, str]:
-        """Return the folder, and the sweep's name."""
-        return self._source.place()
-
-
-def _state(opened: OpenedSweep) -> State:
-    return opened.out.state(opened.file.name)
 
 
 def _ended_otherwise(opened: OpenedSweep, tasks: SweepTasks, state: State) -> set[str]:

@@ -6,31 +6,14 @@ import io
 from pathlib import Path
 
 import pytest
+from reported_tasks import DONE, FAILED, Clock, task
 from rich.console import Console
 
-from covalent_parallel_plugin.programs.verdict import TaskEnd
-from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.display.interruption import Interruption
 from covalent_parallel_plugin.sweep.display.live_table import LiveTable, rendered
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
-from covalent_parallel_plugin.sweep.tasks import SweepTask
-
-DONE = TaskEnd("done", 0, None, 1, 1, None, "here", 1, 2)
-FAILED = TaskEnd("failed", 2, None, 1, 1, None, "here", 1, 2, "exit status 2")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def task(name: str) -> SweepTask:
-    return SweepTask(Combination(0, 0, {}, None), name, "k")
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ def test_a_pipe_that_is_closed_ends_the_run_without_a_signal(sweep: SweepCommand
     running.stdout.close()
     with running.stderr:
         assert running.wait(60) == 130
-    assert "cancelled" in sweep.statuses().values()
+    # The first task's end is where a line is printed next; one that had begun by then was ended
+    assert sweep.events("finish")
+    assert set(list(sweep.statuses().values())[2:]) <= {"cancelled", "waiting"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import click
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
 from covalent_parallel_plugin.programs.core_schema import json_value
 from covalent_parallel_plugin.sweep.display.printable import printable
-from covalent_parallel_plugin.sweep.records.best import best_records
+from covalent_parallel_plugin.sweep.records.best import best_records, no_number
 from covalent_parallel_plugin.sweep.records.record import Record
 from covalent_parallel_plugin.sweep.stored_records import stored_records
 
@@ -27,7 +27,7 @@ def best(sweep: str | None, by: str, is_max: bool, count: int, as_json: bool) ->
     """Show the tasks that are done with the least values in a column, the best first, and their parameters."""
     records = best_records(stored_records(find_sweep(sweep), os.environ), by, is_max, count)
     if not records:
-        raise click.ClickException(f"no task that is done has a number in {by!r}")
+        raise click.ClickException(no_number(by))
     if as_json:
         click.echo(json.dumps(json_value([dict(record.row) for record in records]), indent=2))
     else:

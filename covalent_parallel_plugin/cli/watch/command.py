@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ def watch(
         given = {"project_id": project_id, "region": region}
         with _shown(as_json) as show:
             last = asyncio.run(_watch(dispatch_id, given, configured_options(), show, once, every))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
     except UnavailableError as error:
@@ -87,6 +88,10 @@ async def _watch(
     from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
     batch = BatchApi.shared()
+    task = asyncio.current_task()
+    assert task is not None  # this is one
+    # Python 3.10 would raise KeyboardInterrupt wherever it is, and leave what is waited for half done
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     try:
         status = DispatchStatus(batch, ServerClient.configured(), dispatch_id, given, configured)
         if once:

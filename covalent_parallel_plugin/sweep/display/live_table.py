@@ -20,12 +20,30 @@ SHOWN_RUNNING = 4
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow"}
 
 
-class LiveTable:
+class RunTable:
+    """Counts what a run reports; how the table is drawn is its subclasses'."""
+
+    def __init__(self, progress: RunProgress, interruption: Interruption) -> None:
+        self._progress = progress
+        self._interruption = interruption
+
+    def started(self, task: SweepTask) -> None:
+        """Count it."""
+        self._progress.start(task)
+
+    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
+        """Leave it to the task's files."""
+
+    def ended(self, task: SweepTask, end: TaskEnd) -> None:
+        """Count it."""
+        self._progress.end(task, end)
+
+
+class LiveTable(RunTable):
     """Shows a run while it is entered."""
 
     def __init__(self, progress: RunProgress, interruption: Interruption, console: Console) -> None:
-        self._progress = progress
-        self._interruption = interruption
+        super().__init__(progress, interruption)
         # Refreshed by ticks only, in one write each
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
@@ -41,17 +59,6 @@ class LiveTable:
         self._show()
         with self._interruption.showing():
             self._live.stop()
-
-    def started(self, task: SweepTask) -> None:
-        """Count it."""
-        self._progress.start(task)
-
-    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
-        """Leave it to the task's files."""
-
-    def ended(self, task: SweepTask, end: TaskEnd) -> None:
-        """Count it."""
-        self._progress.end(task, end)
 
     def tick(self) -> None:
         """Draw it anew."""

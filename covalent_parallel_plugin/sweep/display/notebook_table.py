@@ -10,11 +10,8 @@ from types import TracebackType
 
 from rich.console import Console
 
-from ...programs.kept_output import StreamName
-from ...programs.verdict import TaskEnd
-from ..tasks import SweepTask
 from .interruption import Interruption
-from .live_table import rendered
+from .live_table import RunTable, rendered
 from .run_progress import RunProgress
 
 LEAST_SECONDS = 0.25
@@ -36,7 +33,7 @@ def in_notebook() -> bool:
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
-class NotebookTable:
+class NotebookTable(RunTable):
     """Shows a run while it is entered: once, then in place of that, now and then and where something has changed.
 
     Args:
@@ -51,8 +48,7 @@ class NotebookTable:
         show: Callable[[Bundle], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._progress = progress
-        self._interruption = interruption
+        super().__init__(progress, interruption)
         self._show_bundle = show if show is not None else in_place()
         self._clock = clock
         self._next = 0.0
@@ -66,17 +62,6 @@ class NotebookTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._show()
-
-    def started(self, task: SweepTask) -> None:
-        """Count it."""
-        self._progress.start(task)
-
-    def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
-        """Leave it to the task's files."""
-
-    def ended(self, task: SweepTask, end: TaskEnd) -> None:
-        """Count it."""
-        self._progress.end(task, end)
 
     def tick(self) -> None:
         """Show it anew, if it is time."""

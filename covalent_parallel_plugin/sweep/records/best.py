@@ -51,6 +51,11 @@ def best_records(records: Iterable[Record], by: str, is_max: bool, count: int) -
     return found
 
 
+def no_number(by: str) -> str:
+    """Say that `best_records` found none."""
+    return f"no task that is done has a number in {by!r}"
+
+
 def is_number(value: object) -> bool:
     """Whether a value of a row can be compared."""
     # Neither not-a-number nor an infinity
