@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -55,6 +56,16 @@ class BatchJobs:
         )
         # retry=None is the client's own default for create: none
         return self.client.create_job(batch_v1.CreateJobRequest(parent=PARENT, job=job, job_id=job_id))
+
+    def create_from_json(self, *runnables: Mapping[str, Any], job: Any = None, spec: Any = None, **group: Any) -> Any:
+        """Make a job as a JSON file has it, with further fields of the job, its task and its task group."""
+        task = {"runnables": list(runnables), **(spec or {})}
+        fields = {
+            "taskGroups": [{"taskSpec": task, **group}],
+            "logsPolicy": {"destination": "CLOUD_LOGGING"},
+            **(job or {}),
+        }
+        return self.client.create_job(parent=PARENT, job=batch_v1.Job.from_json(json.dumps(fields)))
 
     def get(self, job: batch_v1.Job) -> batch_v1.Job:
         return self.client.get_job(name=job.name, retry=None)

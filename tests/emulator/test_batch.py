@@ -426,11 +426,10 @@ def test_labels_of_other_alphabets_and_ai_zones_are_taken(client: batch_v1.Batch
 @pytest.mark.parametrize(
     ("runnable", "reason"),
     [
-        (batch_v1.Runnable(), "container or a script"),
+        (batch_v1.Runnable(), "container, a script"),
         (batch_v1.Runnable(container=batch_v1.Runnable.Container(entrypoint="sh")), "image_uri"),
         (batch_v1.Runnable(script=batch_v1.Runnable.Script()), "text or a path"),
-        (batch_v1.Runnable(barrier=batch_v1.Runnable.Barrier(name="b")), "barriers"),
-        (script("exit 0", background=True), "background"),
+        (batch_v1.Runnable(barrier=batch_v1.Runnable.Barrier(name="b"), background=True), "background"),
         (script("exit 0", timeout="-1s"), "timeout"),
     ],
 )

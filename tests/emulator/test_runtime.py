@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from covalent_parallel_plugin.emulator.execution.attempt import LINE_BYTES, LineSplitter
+from covalent_parallel_plugin.emulator.execution.running_step import LINE_BYTES, LineSplitter
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command, Process, ResourceLimits, StartFailed
 from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 from covalent_parallel_plugin.emulator.runtimes.task_environment import pip_settings, process_environment

@@ -193,6 +193,8 @@ def _step(runnable: batch_v1.Runnable) -> Step:
         timeout_seconds=_seconds(runnable.timeout),
         ignores_exit_status=runnable.ignore_exit_status,
         always_runs=runnable.always_run,
+        is_background=runnable.background,
+        barrier=runnable.barrier.name if "barrier" in runnable else None,
     )
 
 

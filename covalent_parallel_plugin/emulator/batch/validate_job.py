@@ -1,8 +1,8 @@
 """Validate a CreateJobRequest against the limits of Batch: pure checks.
 
 The limits are those of Batch's quota page and of the comments in google.cloud.batch.v1. What Batch
-would take and the emulator cannot do is refused too, never passed over: background runnables, barriers and
-encrypted variables.
+would take and the emulator cannot do is refused too, never passed over: encrypted variables, and barriers of tasks
+that may not all run at a time.
 """
 
 from __future__ import annotations
@@ -111,6 +111,10 @@ def _allocation_mistakes(policy: batch_v1.AllocationPolicy, region: str) -> Iter
 def _group_mistakes(group: batch_v1.TaskGroup) -> Iterator[str]:
     if not 0 <= group.task_count <= MAX_TASKS:
         yield f"task_count {group.task_count} must be between 1 and {MAX_TASKS}"
+    tasks, at_once = len(group.task_environments) or group.task_count or 1, group.parallelism or MAX_PARALLELISM
+    if at_once < tasks and any("barrier" in runnable for runnable in group.task_spec.runnables):
+        remedy = f"make it {tasks}" if tasks <= MAX_PARALLELISM else f"run at most {MAX_PARALLELISM}"
+        yield f"a barrier waits for all {tasks} tasks, and parallelism lets {at_once} run at a time: {remedy}"
     if not 0 <= group.parallelism <= MAX_PARALLELISM:
         yield f"parallelism {group.parallelism} must be between 1 and {MAX_PARALLELISM}"
     if not 0 <= group.task_count_per_node <= MAX_TASKS_PER_VM:
@@ -149,9 +153,9 @@ def _spec_mistakes(spec: batch_v1.TaskSpec) -> Iterator[str]:
 def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
     kind = batch_v1.Runnable.pb(runnable).WhichOneof("executable")
     if kind is None:
-        yield "needs a container or a script"
+        yield "needs a container, a script or a barrier"
     elif kind == "barrier":
-        yield "this emulator has no barriers"
+        yield from _barrier_mistakes(runnable)
     elif kind == "container":
         if not runnable.container.image_uri:
             yield "container.image_uri must not be empty"
@@ -162,11 +166,14 @@ def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
             yield "container.username and container.password go together"
     elif not (runnable.script.text or runnable.script.path):
         yield "script needs a text or a path"
-    if runnable.background:
-        yield "this emulator does not run background runnables"
     yield from _duration_mistakes("timeout", batch_v1.Runnable.pb(runnable).timeout)
     yield from _environment_mistakes("environment", runnable.environment)
     yield from _label_mistakes("labels", runnable.labels)
+
+
+def _barrier_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
+    if runnable.background:
+        yield "a barrier cannot be in the background"
 
 
 def _environment_mistakes(where: str, environment: batch_v1.Environment) -> Iterator[str]:

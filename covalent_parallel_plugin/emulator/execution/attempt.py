@@ -1,54 +1,38 @@
-"""Run one attempt of a task: its runnables one after another, with their clocks and their output."""
+"""Run one attempt of a task: its runnables one after another, and beside them those in the background."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
-from ..model.runtime_interface import Process, StartFailed, Workspace
+from ..model.runtime_interface import StartFailed, Workspace
 from ..model.task_plan import Step
+from .barriers import Arrival
+from .running_step import RunningStep
 
-LINE_BYTES = 200_000
-"""A longer line becomes several entries: Cloud Logging takes 256 KB for one."""
-_CHUNK_BYTES = 1 << 16
-_DRAIN_BYTES = 1 << 22
-_POLL_SECONDS = 0.02
+_BROKEN_BARRIER = 1
+_TOLD_TO_END = 143
 
 
-class LineSplitter:
-    """Cuts what a process wrote into lines."""
+class Rendezvous(Protocol):
+    """Where the attempts of a job's tasks wait for one another."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def reach(self, number: int, name: str, arrival: Arrival) -> None:
+        """Have an attempt wait at the barrier that is the runnable with this number."""
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Give the lines that are complete with this data."""
-        *complete, self._rest = (self._rest + data).split(b"\n")
-        for line in complete:
-            yield from self._cut(line)
-        if len(self._rest) >= LINE_BYTES:
-            yield from self.flush()
-
-    def flush(self) -> Iterator[str]:
-        """Give the line that no newline ended, if there is one."""
-        rest, self._rest = self._rest, b""
-        if rest:
-            yield from self._cut(rest)
-
-    @staticmethod
-    def _cut(line: bytes) -> Iterator[str]:
-        for start in range(0, max(len(line), 1), LINE_BYTES):
-            yield line[start : start + LINE_BYTES].decode("utf-8", errors="replace")
+    def leave(self, arrival: Arrival) -> None:
+        """An attempt waits no more."""
 
 
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
     `write(severity, line)` gets the output. `ended(exit_code)` is called once, when nothing runs any more. Past
-    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005.
+    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index`
+    at `barriers`. Background runnables have `grace_seconds` after the foreground's end before they are told to end.
     """
 
     def __init__(
@@ -57,6 +41,8 @@ class Attempt:
         workspace: Workspace,
         steps: Sequence[Step],
         *,
+        index: int,
+        barriers: Rendezvous,
         max_run_seconds: float | None,
         grace_seconds: float,
         write: Callable[[str, str], None],
@@ -64,17 +50,18 @@ class Attempt:
     ) -> None:
         self._loop = loop
         self._workspace = workspace
-        self._steps = deque(steps)
+        self._steps = deque(enumerate(steps))
+        self._index = index
+        self._barriers = barriers
         self._grace_seconds = grace_seconds
         self._write = write
         self._ended = ended
         self._exit_code = 0
         self._is_stopping = False
-        self._step: Step | None = None
-        self._step_exit_code: int | None = None
-        self._process: Process | None = None
-        self._outputs: dict[int, tuple[str, LineSplitter]] = {}
-        self._timers: list[asyncio.TimerHandle] = []
+        self._foreground: RunningStep | None = None
+        self._background: list[RunningStep] = []
+        self._waiting: tuple[Step, Arrival] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         if max_run_seconds is not None:
             self._deadline = loop.call_later(max_run_seconds, self.stop, TIME_LIMIT_EXIT_CODE)
@@ -89,100 +76,93 @@ class Attempt:
         The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
         """
         notice = self._grace_seconds if notice_seconds is None else notice_seconds
-        if self._is_stopping:
-            if self._process is not None:
-                self._timers.append(self._loop.call_later(notice, self._process.kill))
-            return
-        self._is_stopping = True
+        is_first, self._is_stopping = not self._is_stopping, True
         self._steps.clear()
-        self._end_step(exit_code, notice)
-
-    def _end_step(self, exit_code: int | None, notice_seconds: float) -> None:
-        if self._process is None or self._step_exit_code is not None:
-            return
-        self._step_exit_code = exit_code
-        if notice_seconds:
-            self._process.terminate()
-            self._timers.append(self._loop.call_later(notice_seconds, self._process.kill))
-        else:
-            self._process.kill()
+        if self._foreground is None and self._waiting is None and exit_code and is_first:
+            self._exit_code = self._exit_code or exit_code
+        for running in [*self._background, *filter(None, [self._foreground])]:
+            running.end(exit_code if is_first else None, notice)
+        self._leave_barrier(_TOLD_TO_END if exit_code is None else exit_code)
 
     def _next(self) -> None:
         while self._steps:
-            step = self._steps.popleft()
+            number, step = self._steps.popleft()
             if self._exit_code and not step.always_runs:
                 continue
-            try:
-                process = self._workspace.start(step.command)
-            except StartFailed as error:
-                self._write("ERROR", str(error))
-                self._settle(step, error.exit_code)
+            if step.barrier is not None:
+                self._wait_at_barrier(number, step)
+                return
+            running = self._started(step)
+            if running is None:
                 continue
-            self._watch(step, process)
-            return
+            if not step.is_background:
+                self._foreground = running
+                return
+            self._background.append(running)
         if self._deadline is not None:
             self._deadline.cancel()
-        self._workspace.close()
-        self._ended(self._exit_code)
+        if not self._background:
+            self._workspace.close()
+            self._ended(self._exit_code)
+        elif not self._is_stopping:
+            # "a short time after all foreground runnables have completed", says google.cloud.batch.v1.Runnable
+            self._timer = self._loop.call_later(self._grace_seconds, self._end_background)
+
+    def _started(self, step: Step) -> RunningStep | None:
+        try:
+            process = self._workspace.start(step.command)
+        except StartFailed as error:
+            self._write("ERROR", str(error))
+            self._settle(step, error.exit_code)
+            return None
+        return RunningStep(
+            self._loop, step, process, grace_seconds=self._grace_seconds, write=self._write, ended=self._step_ended
+        )
+
+    def _step_ended(self, running: RunningStep, exit_code: int) -> None:
+        self._settle(running.step, exit_code)
+        if running is self._foreground:
+            self._foreground = None
+            self._next()
+            return
+        self._background.remove(running)
+        if self._foreground is None and self._waiting is None and not self._background:
+            self._cancel_timer()
+            self._next()
+
+    def _end_background(self) -> None:
+        for running in self._background:
+            running.end(None, self._grace_seconds)
 
     def _settle(self, step: Step, exit_code: int) -> None:
-        if exit_code and not self._exit_code and (self._is_stopping or not step.ignores_exit_status):
+        is_counted = not step.is_background and (self._is_stopping or not step.ignores_exit_status)
+        if exit_code and not self._exit_code and is_counted:
             self._exit_code = exit_code
 
-    def _watch(self, step: Step, process: Process) -> None:
-        self._step, self._process, self._step_exit_code = step, process, None
-        self._outputs = {process.stdout: ("INFO", LineSplitter()), process.stderr: ("ERROR", LineSplitter())}
-        for descriptor in self._outputs:
-            self._loop.add_reader(descriptor, self._read, descriptor)
-        if process.ending is not None:
-            self._loop.add_reader(process.ending, self._finish)
-        else:
-            self._poll()
+    def _wait_at_barrier(self, number: int, step: Step) -> None:
+        arrival = Arrival(self._index, lambda why_not: self._loop.call_soon(self._pass_barrier, arrival, why_not))
+        self._waiting = (step, arrival)
         if step.timeout_seconds is not None:
-            self._timers.append(
-                self._loop.call_later(step.timeout_seconds, self._end_step, TIME_LIMIT_EXIT_CODE, self._grace_seconds)
-            )
+            self._timer = self._loop.call_later(step.timeout_seconds, self._leave_barrier, TIME_LIMIT_EXIT_CODE)
+        self._barriers.reach(number, step.barrier or "", arrival)
 
-    def _poll(self) -> None:
-        if self._process is not None and not self._finish():
-            self._timers[:] = [timer for timer in self._timers if timer.when() > self._loop.time()]
-            self._timers.append(self._loop.call_later(_POLL_SECONDS, self._poll))
+    def _pass_barrier(self, arrival: Arrival, why_not: str) -> None:
+        # it may have been left meanwhile
+        if self._waiting is not None and self._waiting[1] is arrival:
+            if why_not:
+                self._write("ERROR", why_not)
+            self._leave_barrier(_BROKEN_BARRIER if why_not else 0)
 
-    def _read(self, descriptor: int) -> int:
-        """Pass on what can be read now; return the number of bytes, 0 at the end or when there is nothing."""
-        severity, lines = self._outputs[descriptor]
-        try:
-            data = os.read(descriptor, _CHUNK_BYTES)
-        except BlockingIOError:
-            return 0
-        if not data:
-            self._loop.remove_reader(descriptor)
-        for line in lines.feed(data):
-            self._write(severity, line)
-        return len(data)
-
-    def _finish(self) -> bool:
-        process, step = self._process, self._step
-        if process is None or step is None:
-            return True
-        exit_code = process.poll()
-        if exit_code is None:
-            return False
-        for descriptor, (severity, lines) in self._outputs.items():
-            # bounded: a process that left the group may hold the pipe and write for ever
-            left = _DRAIN_BYTES
-            while left > 0 and (count := self._read(descriptor)):
-                left -= count
-            self._loop.remove_reader(descriptor)
-            for line in lines.flush():
-                self._write(severity, line)
-        if process.ending is not None:
-            self._loop.remove_reader(process.ending)
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        process.close()
-        self._process = None
-        self._settle(step, exit_code if self._step_exit_code is None else self._step_exit_code)
+    def _leave_barrier(self, exit_code: int) -> None:
+        if self._waiting is None:
+            return
+        (step, arrival), self._waiting = self._waiting, None
+        self._cancel_timer()
+        self._barriers.leave(arrival)
+        self._settle(step, exit_code)
         self._next()
-        return True
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -17,6 +17,7 @@ from ..model.runtime_interface import CANNOT_START, Runtime, VmSpec
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
+from .barriers import Barriers
 from .scheduled_job import ScheduledJob
 
 
@@ -44,6 +45,7 @@ class RunningAttempts:
         self._services = services
         self._secrets = secrets
         self._running: dict[str, dict[int, RunningAttempt]] = {}
+        self._with_barriers: dict[str, Barriers] = {}
         # attempts below struck ones: some run on after their task has gone on without them
         self._wrapped: dict[Attempt, str] = {}
 
@@ -76,6 +78,8 @@ class RunningAttempts:
             )
         if attempt is not None:
             self._running.setdefault(scheduled.plan.uid, {})[task.index] = attempt
+            if scheduled.plan.has_barriers:
+                self._with_barriers[scheduled.plan.uid] = scheduled.barriers
             attempt.start()
 
     def forget(self, scheduled: ScheduledJob, task: Task) -> None:
@@ -84,6 +88,11 @@ class RunningAttempts:
         attempts.pop(task.index, None)
         if not attempts:
             self._running.pop(scheduled.plan.uid, None)
+            self._with_barriers.pop(scheduled.plan.uid, None)
+
+    def waiting(self) -> int:
+        """Count the tasks that run and wait at a barrier for others."""
+        return sum(len(self._running[uid].keys() & barriers.waiting) for uid, barriers in self._with_barriers.items())
 
     def stop_one(self, scheduled: ScheduledJob, index: int, exit_code: int, notice_seconds: float) -> None:
         """End the attempt of one task, if it runs."""
@@ -129,6 +138,8 @@ class RunningAttempts:
             self._loop,
             workspace,
             steps,
+            index=index,
+            barriers=scheduled.barriers,
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._grace_seconds,
             write=write,

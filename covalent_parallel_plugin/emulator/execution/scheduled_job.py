@@ -6,11 +6,12 @@ Scheduler, placement, attempts and faults share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..model.job import Job
 from ..model.log_store import LogStore
 from ..model.task_plan import TaskPlan
+from .barriers import Barriers
 
 
 @dataclass
@@ -27,6 +28,10 @@ class ScheduledJob:
     is_stuck: bool = False
     refusal: str = ""
     may_start: bool = False
+    barriers: Barriers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.barriers = Barriers(self.plan.task_count)
 
     def line_writer(self, logs: LogStore | None, index: int) -> Callable[[str, str], None]:
         """Return what writes a task's lines, by severity, with the labels that Batch gives them."""

@@ -25,7 +25,7 @@ from .job_faults import JobFaults
 from .placement import Placement
 from .running_attempts import RunningAttempts
 from .scheduled_job import ScheduledJob
-from .vm_pool import VmModel, VmPool, quota_text
+from .vm_pool import VmModel, VmPool, barrier_refusal, quota_text
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
@@ -38,7 +38,7 @@ class Timing:
     """How long the emulator takes, in seconds.
 
     A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least; a process that is told to end has
-    `grace_seconds` before it is killed.
+    `grace_seconds` before it is killed. As many seconds background runnables go on after the foreground.
     """
 
     queue_seconds: float = 0.05
@@ -87,6 +87,7 @@ class Scheduler:
         )
         self._faults = FaultPlan() if faults is None else faults
         self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
+        self._machines = machines
         self._placement = Placement()
         if machines is not None:
             refused = functools.partial(self._note_quota, machines)
@@ -124,6 +125,9 @@ class Scheduler:
         self._loop.call_soon_threadsafe(self._end, scheduled)
 
     def _accept(self, scheduled: ScheduledJob) -> None:
+        scheduled.barriers.has_come = functools.partial(self._loop.call_soon, self._start_ready)
+        if scheduled.plan.has_barriers:
+            scheduled.refusal = scheduled.refusal or barrier_refusal(self._machines, scheduled.plan)
         self._job_faults.expect_ending(scheduled, JobState.QUEUED)
         leave = functools.partial(self._job_faults.unless_held, scheduled, JobState.QUEUED, self._schedule)
         self._loop.call_later(self._timing.queue_seconds, leave)
@@ -161,7 +165,8 @@ class Scheduler:
             self._ready.append(scheduled)
 
     def _start_ready(self) -> None:
-        while self._ready and self._running < self._slots and not self._is_stopping:
+        # a task that waits at a barrier leaves its place to those that it waits for
+        while self._ready and self._running - self._attempts.waiting() < self._slots and not self._is_stopping:
             scheduled = self._ready.popleft()
             self._ready_uids.discard(scheduled.plan.uid)
             with self.lock:
@@ -211,6 +216,8 @@ class Scheduler:
         with self.lock:
             is_again = scheduled.job.finish(task, exit_code, self._clock())
             self._counts["tasks"] += not is_again
+            if not is_again:
+                scheduled.barriers.task_ended(task.index)
             stops_siblings = bool(exit_code) and not is_again and self._job_faults.stop_siblings(scheduled, task)
             self._settle(scheduled)
         if stops_siblings:

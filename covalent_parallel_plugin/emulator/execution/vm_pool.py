@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..model.task_plan import TaskPlan
 from .placement import Placement
 from .scheduled_job import ScheduledJob
 
@@ -240,6 +241,18 @@ def quota_text(vms: int | None, zone: str) -> str:
     return (
         "VM in Managed Instance Group meets error: Batch Error: code - CODE_GCE_QUOTA_EXCEEDED, description - "
         f"Quota 'INSTANCES' exceeded. Limit: {vms}.0 in region {region}."
+    )
+
+
+def barrier_refusal(machines: VmModel | None, plan: TaskPlan) -> str:
+    """Say why a job's tasks cannot wait for one another, "" if there may be VMs for all of them at a time."""
+    needed = math.ceil(plan.task_count / plan.tasks_per_vm)
+    if machines is None or machines.vms is None or needed <= machines.vms:
+        return ""
+    return (
+        f"A barrier waits for all {plan.task_count} tasks: they need {needed} VMs at a time, at {plan.tasks_per_vm} a "
+        f"VM, and at most {machines.vms} exist here. Run fewer tasks, or more on each VM, or start the emulator with "
+        f"--vms {needed}."
     )
 
 

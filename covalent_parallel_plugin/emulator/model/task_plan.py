@@ -10,12 +10,17 @@ from .runtime_interface import HOSTS_FILE, HOSTS_VARIABLE, Command, Mount, Resou
 
 @dataclass(frozen=True)
 class Step:
-    """One runnable of a task; a `timeout_seconds` of None is no limit."""
+    """One runnable of a task; a `timeout_seconds` of None is no limit.
+
+    A runnable that is a barrier has its name in `barrier`, which may be ""; None is any other.
+    """
 
     command: Command
     timeout_seconds: float | None = None
     ignores_exit_status: bool = False
     always_runs: bool = False
+    is_background: bool = False
+    barrier: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class TaskPlan:
     def instance(self, slot: int) -> str:
         """Name the VM with this number."""
         return f"zones/{self.zone}/instances/{self.uid}-group0-0-{slot:04x}"
+
+    @property
+    def has_barriers(self) -> bool:
+        """Whether tasks wait for one another, so that all of them must be able to run at a time."""
+        return any(step.barrier is not None for step in self.steps)
 
     @property
     def vm(self) -> VmSpec:

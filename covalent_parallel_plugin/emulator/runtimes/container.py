@@ -181,6 +181,8 @@ class ContainerWorkspace:
         self._runnables = itertools.count()
         self._buckets: dict[str, BucketFolder] = {}
         self._written: set[str] = set()
+        # containers in the background start and end beside others
+        self._buckets_lock = threading.Lock()
 
     def start(self, command: Command) -> ContainerProcess | LocalProcess:
         """Start a runnable; what keeps a container from starting is told by the process itself. Raises StartFailed."""
@@ -233,7 +235,8 @@ class ContainerWorkspace:
 
     def _clear_up(self, files: Path) -> list[str]:
         shutil.rmtree(files, ignore_errors=True)
-        return [line for path in sorted(self._written) for line in self._buckets[path].put_back()]
+        with self._buckets_lock:
+            return [line for path in sorted(self._written) for line in self._buckets[path].put_back()]
 
     def _pip_binds(self, files: Path) -> Iterator[Bind]:
         pip = self._runtime.pip
@@ -261,9 +264,10 @@ class ContainerWorkspace:
         elif mount.kind == "nfs":
             folder = exported_folder(mount.source, self._runtime.nfs)
         else:
-            folder = self._bucket(mount, environment)
-            if "ro" not in wanted.options.split(","):
-                self._written.add(mount.path)
+            with self._buckets_lock:
+                folder = self._bucket(mount, environment)
+                if "ro" not in wanted.options.split(","):
+                    self._written.add(mount.path)
         folder = place_below(folder, wanted.below)
         folder.mkdir(parents=True, exist_ok=True)
         return Bind(str(folder), wanted.target, wanted.options)

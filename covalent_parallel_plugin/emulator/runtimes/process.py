@@ -171,7 +171,8 @@ class ProcessWorkspace:
             return list(command.arguments or default)
         if command.script_path:
             return ["/bin/sh", "-c", 'exec "$0"', command.script_path]
-        script = self._folder / "script"
+        # one file each: a runnable in the background may read its own while the next one starts
+        script = self._folder / f"script{len(self._processes)}"
         script.write_text(command.script)
         script.chmod(0o700)
         return [str(script)] if command.script.startswith("#!") else ["/bin/sh", str(script)]
