@@ -158,6 +158,13 @@ class ProcessWorkspace:
         self._processes.append(LocalProcess(child, self._runtime.watchdog.end))
         return self._processes[-1]
 
+    def log_folder(self, path: str, task: str) -> None:
+        """Give none: a process sees this machine's own folders, which are not for its logs."""
+
+    def deliver_logs(self, services: Mapping[str, str]) -> Sequence[str]:
+        """Do nothing: there are none."""
+        return ()
+
     def close(self) -> None:
         """Remove the folder, in the background."""
         # one that ended by itself had the time to end what it moved out of its group
