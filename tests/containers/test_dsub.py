@@ -24,13 +24,19 @@ from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
 pytestmark = pytest.mark.containers
 
 HERE = Path(__file__).parent
-DOCKERFILE = "FROM {base}\nCOPY --chmod=755 gcloud_program.py /usr/local/bin/gcloud\n"
+PAGE = (HERE.parents[1] / "docs" / "other-programs.md").read_text()
 WHERE = ("--provider", "google-batch", "--project", "local", "--location", "us-central1")
 
 
 def job_of(ended: subprocess.CompletedProcess[str]) -> str:
     """The last line of what `dsub` prints, however the job ended."""
     return ended.stdout.strip().splitlines()[-1]
+
+
+def page_block(start: str) -> str:
+    """The lines of the page's code that begins with this."""
+    (block,) = re.findall(rf"^( +){re.escape(start)}(.*\n(?:\1.*\n)*)", PAGE, re.M)
+    return start + block[1].replace(f"\n{block[0]}", "\n")
 
 
 class Dsub:
@@ -69,11 +75,19 @@ class Dsub:
         """Run `ddel`."""
         return self._run("ddel", "--jobs", job, "--users", "*")
 
+    def run_line(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of a shell, where these programs are found."""
+        path = f"{self._programs}{os.pathsep}{os.environ['PATH']}"
+        return self._run_words(["sh", "-c", line], PATH=path)
+
     def _run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return self._run_words([str(self._programs / program), *WHERE, *words])
+
+    def _run_words(self, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self._programs / program), *WHERE, *words],
+            words,
             cwd=self._folder,
-            env=self._environment,
+            env={**self._environment, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -97,7 +111,7 @@ def cloud_sdk_image(engine: str, image: str, names: Callable[[str], str]) -> str
     name = names("cloud-sdk")
     built = subprocess.run(
         [engine, "build", "--quiet", f"--tag={name}", "--file=-", str(HERE)],
-        input=DOCKERFILE.format(base=image),
+        input=page_block("FROM "),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -133,6 +147,13 @@ def test_a_job_with_input_and_output_runs_to_its_end(dsub: Dsub, emulator: Emula
     (task,) = dsub.statuses(job)
     assert (task["status"], task["job-name"], task["labels"]) == ("SUCCESS", "sorting", {"kind": "test"})
     assert [event["name"] for event in task["events"]][-3:] == ["scheduled", "start", "ok"]
+
+
+def test_the_pages_command_runs_as_it_stands(dsub: Dsub, emulator: Emulator) -> None:
+    bucket_of(emulator, "data").blob("in.txt").upload_from_string("b\na\n")
+    ended = dsub.run_line(page_block("dsub "))
+    assert ended.returncode == 0, ended.stderr
+    assert object_text(emulator, "out.txt") == "a\nb\n"
 
 
 def test_what_a_job_printed_is_where_its_logging_says(dsub: Dsub, emulator: Emulator) -> None:

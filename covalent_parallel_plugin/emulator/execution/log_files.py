@@ -21,6 +21,7 @@ class TaskLogFiles:
 
     def __init__(self, folder: Path, task_id: str, attempt: int) -> None:
         self._task_id = task_id
+        self._has_lost = False
         self._prefix = f"[task_id:task/{task_id}/{attempt}/0,runnable_index:"
         self._files: dict[str, BinaryIO] = {}
         try:
@@ -33,13 +34,15 @@ class TaskLogFiles:
     def write(self, runnable: int, severity: str, line: str) -> None:
         """Write a line of the runnable with this number: INFO for standard output, ERROR for standard error."""
         now = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime())
-        text = f"[batch_task_logs]{now} {severity}: {self._prefix}{runnable}] {line}\n".encode()
+        text = f"[batch_task_logs]{now} {severity}: {self._prefix}{runnable}] {line}\n".encode(errors="replace")
         try:
             for name in ("output", _STREAMS[severity]):
                 self._files[name].write(text)
         except OSError as error:
             # the task goes on, as with a VM's full disk
-            _log.warning("%s: a line of its log is lost: %s", self._task_id, error)
+            if not self._has_lost:
+                _log.warning("lines of the log of %s are lost: %s", self._task_id, error)
+            self._has_lost = True
 
     def close(self) -> None:
         """Close the files."""
