@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from ...containers.run_command import STOP_SECONDS, stop_timeout_seconds
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
 from ..model.runtime_interface import Process, StartFailed, Workspace
 from ..model.task_plan import Step
@@ -48,7 +49,8 @@ class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
     `write(severity, line)` gets the output. `ended(exit_code)` is called once, when nothing runs any more. Past
-    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005.
+    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. `grace_seconds` is between SIGTERM and
+    SIGKILL; where it is None, it is the container's own --stop-timeout, else that of `docker stop`.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Attempt:
         steps: Sequence[Step],
         *,
         max_run_seconds: float | None,
-        grace_seconds: float,
+        grace_seconds: float | None,
         write: Callable[[str, str], None],
         ended: Callable[[int], None],
     ) -> None:
@@ -88,7 +90,7 @@ class Attempt:
 
         The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
         """
-        notice = self._grace_seconds if notice_seconds is None else notice_seconds
+        notice = self._grace() if notice_seconds is None else notice_seconds
         if self._is_stopping:
             if self._process is not None:
                 self._timers.append(self._loop.call_later(notice, self._process.kill))
@@ -97,9 +99,18 @@ class Attempt:
         self._steps.clear()
         self._end_step(exit_code, notice)
 
-    def _end_step(self, exit_code: int | None, notice_seconds: float) -> None:
+    def _grace(self) -> float:
+        if self._grace_seconds is not None:
+            return self._grace_seconds
+        command = None if self._step is None else self._step.command
+        # A script has no option of its own: docker's default stands for what the agent gives it.
+        seconds = None if command is None or not command.image else stop_timeout_seconds(command.options)
+        return STOP_SECONDS if seconds is None else seconds
+
+    def _end_step(self, exit_code: int | None, notice_seconds: float | None = None) -> None:
         if self._process is None or self._step_exit_code is not None:
             return
+        notice_seconds = self._grace() if notice_seconds is None else notice_seconds
         self._step_exit_code = exit_code
         if notice_seconds:
             self._process.terminate()
@@ -139,9 +150,7 @@ class Attempt:
         else:
             self._poll()
         if step.timeout_seconds is not None:
-            self._timers.append(
-                self._loop.call_later(step.timeout_seconds, self._end_step, TIME_LIMIT_EXIT_CODE, self._grace_seconds)
-            )
+            self._timers.append(self._loop.call_later(step.timeout_seconds, self._end_step, TIME_LIMIT_EXIT_CODE))
 
     def _poll(self) -> None:
         if self._process is not None and not self._finish():
