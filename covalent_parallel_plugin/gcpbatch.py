@@ -138,6 +138,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         try:
             return await self._run(function, args, kwargs, node, cancelled)
         except CancelledCall as error:
+            self._show(error.stdout, error.stderr)
             raise TaskCancelledError(str(error)) from None
         except ParallelError as error:
             if self.task_stderr is None:
