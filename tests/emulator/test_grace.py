@@ -15,11 +15,12 @@ from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 
 IMAGE = "saves"
 SAVES = """
-import signal, sys, time
+import os, signal, sys, time
 def save(number, frame):
-    print("asked", flush=True)
+    # not by print: the signal may come while that still writes "begun"
+    os.write(1, b"asked\\n")
     time.sleep(3)
-    print("saved", flush=True)
+    os.write(1, b"saved\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
 print("begun", flush=True)
