@@ -1,4 +1,4 @@
-"""Run a container: the engine's client, with a thread that prepares it, waits for it and clears up."""
+"""Run what takes its time to prepare, such as a container: a thread prepares it, waits for it and clears up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ _DEATH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class PreparedClient:
-    """The arguments, environment, folder and descriptors that the engine's client is started with.
+    """The arguments, environment, folder and descriptors that a program, such as the engine's client, is started with.
 
     The descriptors are closed here once it has been started, or will not be.
     """
@@ -33,21 +34,16 @@ class PreparedClient:
     descriptors: Sequence[int] = ()
 
 
-class ContainerProcess:
-    """A container from its preparation to its end; its methods return at once.
+class PreparedProcess(ABC):
+    """A process from its preparation to its end; its methods return at once.
 
-    `prepare` and `clear_up` run in the container's own thread and may take their time. `prepare` may raise StartFailed;
-    `clear_up`, which runs after the container's end or where it never started, gives lines that say what went wrong.
+    `prepare` and `clear_up` run in a thread of its own and may take their time. `prepare` may raise StartFailed;
+    `clear_up`, which runs after its end or where it never started, gives lines that say what went wrong.
     """
 
-    def __init__(
-        self,
-        engine: ContainerEngine,
-        name: str,
-        prepare: Callable[[], PreparedClient],
-        clear_up: Callable[[], Sequence[str]],
-    ) -> None:
-        self._engine = engine
+    _what: str
+
+    def __init__(self, name: str, prepare: Callable[[], PreparedClient], clear_up: Callable[[], Sequence[str]]) -> None:
         self._name = name
         self._prepare = prepare
         self._clear_up = clear_up
@@ -61,21 +57,19 @@ class ContainerProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._told: signal.Signals | None = None
         self._exit_code: int | None = None
-        self.was_lost = False
-        """Whether the engine's client or monitor was killed by somebody else; known after the container's end."""
         self._has_ended = threading.Event()
-        threading.Thread(target=self._live, name=f"container-{name}", daemon=True).start()
+        threading.Thread(target=self._live, name=name, daemon=True).start()
 
     def poll(self) -> int | None:
-        """Give the exit code once nothing of the container is left."""
+        """Give the exit code once nothing of it is left."""
         return self._exit_code
 
     def terminate(self) -> None:
-        """Have SIGTERM sent to the container's first process, as soon as it runs."""
+        """Have SIGTERM sent to its first process, as soon as that runs."""
         self._tell(signal.SIGTERM, self._send_term)
 
     def kill(self) -> None:
-        """Have the container killed, whatever state it is in."""
+        """Have it killed, whatever state it is in."""
         self._tell(signal.SIGKILL, self._end_it)
 
     def close(self) -> None:
@@ -85,6 +79,22 @@ class ContainerProcess:
                 os.close(descriptor)
         self.ending = None
 
+    @abstractmethod
+    def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
+        """Start what has been prepared. Raises OSError."""
+
+    @abstractmethod
+    def _await(self, child: subprocess.Popen[bytes]) -> int:
+        """Wait for its end, see to it that nothing is left, and give the exit code."""
+
+    @abstractmethod
+    def _send_term(self) -> None:
+        """Send SIGTERM to its first process; in a thread of its own."""
+
+    @abstractmethod
+    def _end_it(self) -> None:
+        """Kill it; in a thread of its own."""
+
     def _tell(self, number: signal.Signals, deliver: Callable[[], None]) -> None:
         with self._lock:
             if self._told in (number, signal.SIGKILL):
@@ -92,24 +102,7 @@ class ContainerProcess:
             self._told = number
             if self._child is None:  # it will not be started then
                 return
-        threading.Thread(target=deliver, name=f"container-{number.name}-{self._name}", daemon=True).start()
-
-    def _send_term(self) -> None:
-        # Not through the client: podman's, told while it sets a container up, exits with 0 and leaves it there
-        deadline = time.monotonic() + _SIGNAL_SECONDS
-        while self._told is signal.SIGTERM and time.monotonic() < deadline:
-            if self._engine.call("kill", "--signal=TERM", self._name).returncode == 0:
-                return
-            if self._has_ended.wait(_RETRY_SECONDS):
-                return
-
-    def _end_it(self) -> None:
-        killed = self._engine.call("kill", self._name)
-        if killed.returncode == 0 and self._has_ended.wait(_DEATH_SECONDS):
-            return
-        # No container yet, or one whose monitor has died; once the client is dead, nothing starts any more.
-        if self._child is not None:
-            self._child.kill()
+        threading.Thread(target=deliver, name=f"{number.name}-{self._name}", daemon=True).start()
 
     def _live(self) -> None:
         exit_code = CANNOT_START
@@ -132,7 +125,7 @@ class ContainerProcess:
             self._say(str(error))
             return error.exit_code
         except OSError as error:
-            self._say(f"the container could not be started: {error}")
+            self._say(f"{self._what} could not be started: {error}")
             return CANNOT_START
 
     def _run(self) -> int:
@@ -141,17 +134,40 @@ class ContainerProcess:
             with self._lock:
                 if self._told is not None:
                     return 128 + self._told
-                child = self._child = self._engine.start(
-                    list(prepared.words),
-                    prepared.environment,
-                    prepared.folder,
-                    self._out,
-                    self._err,
-                    prepared.descriptors,
-                )
+                child = self._child = self._start(prepared)
         finally:
             for descriptor in prepared.descriptors:
                 os.close(descriptor)
+        return self._await(child)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # whoever reads it has gone
+            os.write(self._err, f"{text}\n".encode())
+
+
+class ContainerProcess(PreparedProcess):
+    """A container, run by the engine's client."""
+
+    _what = "the container"
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        name: str,
+        prepare: Callable[[], PreparedClient],
+        clear_up: Callable[[], Sequence[str]],
+    ) -> None:
+        self._engine = engine
+        self.was_lost = False
+        """Whether the engine's client or monitor was killed by somebody else; known after the container's end."""
+        super().__init__(name, prepare, clear_up)
+
+    def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
+        return self._engine.start(
+            list(prepared.words), prepared.environment, prepared.folder, self._out, self._err, prepared.descriptors
+        )
+
+    def _await(self, child: subprocess.Popen[bytes]) -> int:
         status = child.wait()
         # podman, whose client removes the container, says so too where a container's monitor is gone
         is_left = status == NOT_FOUND and self._engine.is_there(self._name)
@@ -160,6 +176,19 @@ class ContainerProcess:
             self._engine.remove(self._name)
         return 128 + signal.SIGKILL if status < 0 or is_left else status
 
-    def _say(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # whoever reads it has gone
-            os.write(self._err, f"{text}\n".encode())
+    def _send_term(self) -> None:
+        # Not through the client: podman's, told while it sets a container up, exits with 0 and leaves it there
+        deadline = time.monotonic() + _SIGNAL_SECONDS
+        while self._told is signal.SIGTERM and time.monotonic() < deadline:
+            if self._engine.call("kill", "--signal=TERM", self._name).returncode == 0:
+                return
+            if self._has_ended.wait(_RETRY_SECONDS):
+                return
+
+    def _end_it(self) -> None:
+        killed = self._engine.call("kill", self._name)
+        if killed.returncode == 0 and self._has_ended.wait(_DEATH_SECONDS):
+            return
+        # No container yet, or one whose monitor has died; once the client is dead, nothing starts any more.
+        if self._child is not None:
+            self._child.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,13 +29,13 @@ class ContainerJobs:
         self.client = client
         self.engine = ""
         self._emulator = emulator
-        self._image = image
+        self.image = image
 
     def create(
         self, shell: str = "", *, tasks: int = 1, spec: Any = None, group: Any = None, **container: Any
     ) -> batch_v1.Job:
         """Make a job of one shell command, with further fields of the container, the task and the task group."""
-        fields = {"image_uri": self._image, "entrypoint": "sh", "commands": ["-c", shell], **container}
+        fields = {"image_uri": self.image, "entrypoint": "sh", "commands": ["-c", shell], **container}
         runnable = batch_v1.Runnable(container=batch_v1.Runnable.Container(**fields))
         task_spec = batch_v1.TaskSpec(runnables=[runnable], **(spec or {}))
         job = batch_v1.Job(
@@ -42,6 +43,17 @@ class ContainerJobs:
             logs_policy=batch_v1.LogsPolicy(destination="CLOUD_LOGGING"),
         )
         return self.client.create_job(parent=PARENT, job=job)
+
+    def create_json(self, *runnables: Any, spec: Any = None, job: Any = None, **group: Any) -> batch_v1.Job:
+        """Make a job as a JSON file has it, with further fields of the task, the job and the task group."""
+        groups = [{"taskSpec": {"runnables": list(runnables), **(spec or {})}, **group}]
+        fields = {"taskGroups": groups, "logsPolicy": {"destination": "CLOUD_LOGGING"}, **(job or {})}
+        return self.client.create_job(parent=PARENT, job=batch_v1.Job.from_json(json.dumps(fields)))
+
+    def run_json(self, *runnables: Any, **fields: Any) -> tuple[str, list[str]]:
+        """Run such a job to its end; give its state and the lines of its log."""
+        job = self.wait(self.create_json(*runnables, **fields))
+        return job.status.state.name, self.output(job)
 
     def wait(self, job: batch_v1.Job, states: tuple[str, ...] = ENDED) -> batch_v1.Job:
         """Wait until the job is in one of the states."""

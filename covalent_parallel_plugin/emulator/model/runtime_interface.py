@@ -81,12 +81,14 @@ class Mount:
 class VmSpec:
     """What a task's VM brings along: the uid of the one job it serves, and what is mounted.
 
-    `name` is "" where no VMs are modelled: then all tasks of a job are on one.
+    `name` is "" where no VMs are modelled: then all tasks of a job are on one. `volumes` are those of all containers of
+    a task, in docker's form: a script, which runs on the VM itself, finds their paths there.
     """
 
     job_uid: str = ""
     mounts: tuple[Mount, ...] = ()
     name: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 BARE_VM = VmSpec()

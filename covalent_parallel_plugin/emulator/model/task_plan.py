@@ -74,7 +74,8 @@ class TaskPlan:
     @property
     def vm(self) -> VmSpec:
         """What the job's VMs bring along."""
-        return VmSpec(self.uid, self.mounts)
+        volumes = tuple(volume for step in self.steps for volume in step.command.volumes)
+        return VmSpec(self.uid, self.mounts, volumes=volumes)
 
     def attempt_steps(
         self, index: int, attempt: int, services: Mapping[str, str], secret: Callable[[str], str]

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ...containers.container import Bind, ContainerIdentity, ContainerSpec
 from ...containers.engine import ContainerEngine
 from ...containers.local_process import LocalProcess
 from ...containers.ownership import new_owner, users_below
-from ...containers.process import ContainerProcess, PreparedClient
+from ...containers.process import ContainerProcess, PreparedClient, PreparedProcess
 from ...containers.run_command import credentials_json, run_arguments, sort_variables
 from ..model.runtime_interface import (
     BARE_VM,
@@ -31,10 +31,11 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
-from .container_volumes import ContainerVolume, place_below, resolve_volumes
+from .container_volumes import ContainerVolume, place_below, resolve_volumes, script_volumes
 from .gcsfuse_folder import BucketFolder, storage_client
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
-from .process import ProcessRuntime
+from .process import ProcessRuntime, ProcessWorkspace
+from .script_process import OWN_PYTHON, refuse_elsewhere, with_folders
 from .task_environment import inherited
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 class ContainerRuntime:
     """Runs each runnable that names an image as a container on this machine's network, and scripts as processes.
+
+    Scripts see the task's volumes, and the folders of the VM that its containers have, at the same paths.
 
     Memory (without swap) and CPU are limited to what the task asked for. A task's volumes are folders: a bucket's
     objects, laid out before the task and written back after it; the folder that `nfs` gives for SERVER:/PATH; an empty
@@ -76,8 +79,8 @@ class ContainerRuntime:
             if share is None:
                 place = f"{cleanup.NAME_PREFIX}-{self.owner}-{next(self._numbers)}"
                 share = shares[vm.name] = VmShare(self.engine, self._root / f"vm{next(self._numbers)}", place)
-        scripts = self._processes.open(attempt, limits, vm)
-        return ContainerWorkspace(self, folder, limits, vm, share, scripts.start, self._leave(folder, scripts.close))
+        scripts = self._processes.open(attempt, limits)
+        return ContainerWorkspace(self, folder, limits, vm, share, scripts, self._leave(folder, scripts.close))
 
     def release(self, job_uid: str) -> None:
         """Remove the volumes and disks of the job's VMs, in the background."""
@@ -169,7 +172,7 @@ class ContainerWorkspace:
         limits: ResourceLimits,
         vm: VmSpec,
         share: VmShare,
-        start_script: Callable[[Command], LocalProcess],
+        scripts: ProcessWorkspace,
         close: Callable[[], None],
     ) -> None:
         self._runtime = runtime
@@ -177,7 +180,7 @@ class ContainerWorkspace:
         self._limits = limits
         self._vm = vm
         self._share = share
-        self._start_script = start_script
+        self._scripts = scripts
         self.close = close
         self._runnables = itertools.count()
         self._buckets: dict[str, BucketFolder] = {}
@@ -186,7 +189,7 @@ class ContainerWorkspace:
         # containers in the background start and end beside others
         self._buckets_lock = threading.Lock()
 
-    def start(self, command: Command) -> ContainerProcess | LocalProcess:
+    def start(self, command: Command) -> PreparedProcess | LocalProcess:
         """Start a runnable; what keeps a container from starting is told by the process itself. Raises StartFailed."""
         if not command.image:
             return self._start_script(command)
@@ -223,13 +226,27 @@ class ContainerWorkspace:
         except StartFailed as error:
             return [str(error)]
 
+    def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
+        volumes = script_volumes(self._vm.mounts, self._vm.volumes)
+        if not volumes:
+            return self._scripts.start(command)
+        refuse_elsewhere(volumes[0].target)
+
+        def prepare() -> PreparedClient:
+            client = self._scripts.prepare(command)
+            folders = self._binds(volumes, client.environment)
+            return with_folders(client, self._share.folder, folders, (str(self._scripts.folder), *OWN_PYTHON))
+
+        return self._scripts.start_later(prepare, self._put_back)
+
     def _prepare(self, command: Command, identity: ContainerIdentity, files: Path) -> PreparedClient:
         engine = self._runtime.engine
         files.mkdir(mode=0o700)
         outer = dict(os.environ)
         pip = {"PIP_CONFIG_FILE": SETTINGS_PATH} if self._runtime.pip.text else {}
         environment = {**inherited(outer), **pip, **command.environment}
-        binds = [*self._pip_binds(files), *self._binds(command, environment)]
+        volumes = resolve_volumes(self._vm.mounts, command.volumes)
+        binds = [*self._pip_binds(files), *self._binds(volumes, environment)]
         if command.has_hosts_file:
             hosts = files / "hosts"
             hosts.write_text(HOSTS_TEXT)
@@ -260,6 +277,9 @@ class ContainerWorkspace:
 
     def _clear_up(self, files: Path) -> list[str]:
         shutil.rmtree(files, ignore_errors=True)
+        return self._put_back()
+
+    def _put_back(self) -> list[str]:
         with self._buckets_lock:
             return [line for path in sorted(self._written) for line in self._buckets[path].put_back()]
 
@@ -273,9 +293,9 @@ class ContainerWorkspace:
         for local in pip.paths:
             yield Bind(local, local, "ro")
 
-    def _binds(self, command: Command, environment: Mapping[str, str]) -> Iterator[Bind]:
+    def _binds(self, volumes: Sequence[ContainerVolume], environment: Mapping[str, str]) -> Iterator[Bind]:
         mounts = {mount.path: mount for mount in self._vm.mounts}
-        for wanted in resolve_volumes(self._vm.mounts, command.volumes):
+        for wanted in volumes:
             if wanted.kind == "name":
                 yield Bind(self._share.volume(wanted.source), wanted.target, wanted.options)
             elif wanted.kind == "disk":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..model.runtime_interface import CANNOT_START, Mount, StartFailed
+
+_SYSTEM_FOLDERS = ("", "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[Con
                 place = f"{target.rstrip('/')}/{mount.path[len(source.rstrip('/')) :].strip('/')}"
                 found.append(ContainerVolume("mount", mount.path, "", place, _narrowed(options, mount)))
     return found
+
+
+def script_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[ContainerVolume]:
+    """Tell what a script sees: all mounts, and the folders of the VM that containers of its task have.
+
+    Folders of the system stay this machine's. Raises StartFailed for paths with "..".
+    """
+    of_vm = [volume for volume in resolve_volumes(mounts, volumes) if volume.kind == "disk"] if volumes else []
+    shared = {volume.source for volume in of_vm if volume.source.split("/")[1] not in _SYSTEM_FOLDERS}
+    return [
+        *(replace(volume, target=volume.source) for volume in resolve_volumes(mounts, ())),
+        *(ContainerVolume("disk", source, "", source, "") for source in sorted(shared)),
+    ]
 
 
 def place_below(root: Path, below: str) -> Path:

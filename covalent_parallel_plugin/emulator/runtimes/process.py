@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...containers.engine import names_of
 from ...containers.local_process import LocalProcess
+from ...containers.process import PreparedClient
 from ..model.own_folders import OwnFolder, remove_dead_folders, remove_tree
 from ..model.runtime_interface import (
     BARE_VM,
@@ -28,6 +29,7 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
+from .script_process import ScriptProcess
 from .task_environment import process_environment
 from .watchdog import Watchdog
 
@@ -118,13 +120,43 @@ class ProcessWorkspace:
 
     def __init__(self, runtime: ProcessRuntime, folder: Path, vm: VmSpec = BARE_VM) -> None:
         self._runtime = runtime
-        self._folder = folder
+        self.folder = self._folder = folder
         self._vm = vm
-        self._processes: list[LocalProcess] = []
+        self._processes: list[LocalProcess | ScriptProcess] = []
+        self._scripts = itertools.count()
 
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
         refuse_volumes(command, self._vm)
+        prepared = self.prepare(command)
+        try:
+            child = subprocess.Popen(
+                prepared.words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=prepared.folder,
+                env=prepared.environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartFailed(NOT_EXECUTABLE, f'exec: "{prepared.words[0]}": {error.strerror}') from error
+        self._runtime.watchdog.begin(child.pid)
+        process = LocalProcess(child, self._runtime.watchdog.end)
+        self._processes.append(process)
+        return process
+
+    def start_later(
+        self, prepare: Callable[[], PreparedClient], clear_up: Callable[[], Sequence[str]]
+    ) -> ScriptProcess:
+        """Start a program once it has been prepared."""
+        name = f"script-{self.folder.name}-{len(self._processes)}"
+        process = ScriptProcess(name, self._runtime.watchdog, prepare, clear_up)
+        self._processes.append(process)
+        return process
+
+    def prepare(self, command: Command) -> PreparedClient:
+        """Find the program that a runnable is, with its environment. Raises StartFailed."""
         default = self._runtime.interpreter(command.image)
         environment = process_environment(self._folder, default[0], command.environment, os.environ)
         if command.has_hosts_file:
@@ -142,21 +174,7 @@ class ProcessWorkspace:
                 NOT_EXECUTABLE if exists else NOT_FOUND,
                 f'exec: "{words[0]}": {"permission denied" if exists else "executable file not found in $PATH"}',
             )
-        try:
-            child = subprocess.Popen(
-                [program, *words[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=self._folder / "work",
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise StartFailed(NOT_EXECUTABLE, f'exec: "{words[0]}": {error.strerror}') from error
-        self._runtime.watchdog.begin(child.pid)
-        self._processes.append(LocalProcess(child, self._runtime.watchdog.end))
-        return self._processes[-1]
+        return PreparedClient([program, *words[1:]], environment, str(self._folder / "work"))
 
     def log_folder(self, path: str, task: str) -> None:
         """Give none: a process sees this machine's own folders, which are not for its logs.
@@ -188,7 +206,7 @@ class ProcessWorkspace:
         if command.script_path:
             return ["/bin/sh", "-c", 'exec "$0"', command.script_path]
         # one file each: a runnable in the background may read its own while the next one starts
-        script = self._folder / f"script{len(self._processes)}"
+        script = self._folder / f"script{next(self._scripts)}"
         script.write_text(command.script)
         script.chmod(0o700)
         return [str(script)] if command.script.startswith("#!") else ["/bin/sh", str(script)]

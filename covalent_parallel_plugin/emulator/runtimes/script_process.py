@@ -1,0 +1,97 @@
+"""Run a script that sees the folders of its VM at their own paths, as the leader of its own session."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ...containers.container import Bind
+from ...containers.process import PreparedClient, PreparedProcess
+from ..model.runtime_interface import CANNOT_START, StartFailed
+from . import vm_folders
+from .watchdog import Watchdog
+
+OWN_PYTHON = tuple({os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)})
+"""Where the interpreter is that scripts run: not to be hidden from them."""
+
+
+class ScriptProcess(PreparedProcess):
+    """A script, from the preparation of its folders until they have been written back."""
+
+    _what = "the script"
+
+    def __init__(
+        self,
+        name: str,
+        watchdog: Watchdog,
+        prepare: Callable[[], PreparedClient],
+        clear_up: Callable[[], Sequence[str]],
+    ) -> None:
+        self._watchdog = watchdog
+        super().__init__(name, prepare, clear_up)
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether it was told to end."""
+        return self._told is not None
+
+    def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            prepared.words,
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=self._err,
+            cwd=prepared.folder,
+            env=prepared.environment,
+            start_new_session=True,
+        )
+        self._watchdog.begin(child.pid)
+        return child
+
+    def _await(self, child: subprocess.Popen[bytes]) -> int:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        # before the leader is reaped: until then its number cannot belong to another group
+        self._signal_group(child, signal.SIGKILL)
+        status = child.wait()
+        self._watchdog.end(child.pid)
+        return status if status >= 0 else 128 - status
+
+    def _send_term(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            os.kill(self._child.pid, signal.SIGTERM)
+
+    def _end_it(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            self._signal_group(self._child, signal.SIGKILL)
+
+    @staticmethod
+    def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+
+
+def refuse_elsewhere(path: str) -> None:
+    """Raise StartFailed where no program can have a folder at a path of its own."""
+    if sys.platform != "linux":
+        raise StartFailed(
+            CANNOT_START,
+            f"{path} cannot be mounted: scripts see volumes on Linux only. Give the task a container image.",
+        )
+
+
+def with_folders(client: PreparedClient, disk: Path, folders: Iterable[Bind], own: Sequence[str]) -> PreparedClient:
+    """Have a program see folders of this machine at other paths.
+
+    What has to be made on the way to them is in `disk`, which has the VM's own folders; the paths in `own` stay as they
+    are here, whatever lies over them.
+    """
+    listed = [(bind.source, bind.target, "ro" in bind.options.split(",")) for bind in folders]
+    request = json.dumps({"disk": str(disk), "folders": listed, "own": own})
+    launcher = [sys.executable, "-I", "-S", vm_folders.__file__, request]
+    return PreparedClient([*launcher, *client.words], client.environment, client.folder)
