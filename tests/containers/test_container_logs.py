@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import NFS_EXPORT
-from container_jobs import ContainerJobs, bucket_of, container_jobs
+from container_jobs import PARENT, ContainerJobs, bucket_of, container_jobs
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.emulator import Emulator
@@ -30,7 +30,7 @@ def run(jobs: ContainerJobs, image: str, path: str, *shells: str, retries: int =
         task_groups=[{"task_spec": {"runnables": runnables, "max_retry_count": retries, **spec}}],
         logs_policy={"destination": "PATH", "logs_path": path},
     )
-    return jobs.wait(jobs.client.create_job(parent="projects/local/locations/us-east1", job=job))
+    return jobs.wait(jobs.client.create_job(parent=PARENT, job=job))
 
 
 def texts(log: str) -> list[str]:
@@ -51,7 +51,7 @@ def test_logs_on_the_vms_own_disk_are_a_folder_of_its_tasks(jobs: ContainerJobs,
         task_groups=[{"task_spec": {"runnables": [runnable]}}],
         logs_policy={"destination": "PATH", "logs_path": "/var/own"},
     )
-    made = jobs.client.create_job(parent="projects/local/locations/us-east1", job=job)
+    made = jobs.client.create_job(parent=PARENT, job=job)
     assert jobs.wait(made).status.state.name == "SUCCEEDED"
 
 
@@ -78,6 +78,17 @@ def test_logs_in_a_bucket_are_objects_once_the_job_has_ended(
     stdout = bucket.blob(f"study/logs/stdout-{job.uid}-group0-0.log").download_as_text()
     assert texts(stdout) == ["one", "two"]
     assert bucket.blob("study/kept").exists()
+
+
+def test_a_script_has_its_logs_there_too(jobs: ContainerJobs, emulator: Emulator) -> None:
+    volume = batch_v1.Volume(gcs={"remote_path": "data/scripts"}, mount_path="/mnt/disks/bucket")
+    job = batch_v1.Job(
+        task_groups=[{"task_spec": {"runnables": [{"script": {"text": "echo one"}}], "volumes": [volume]}}],
+        logs_policy={"destination": "PATH", "logs_path": "/mnt/disks/bucket"},
+    )
+    made = jobs.wait(jobs.client.create_job(parent=PARENT, job=job))
+    stdout = bucket_of(emulator, "data").blob(f"scripts/stdout-{made.uid}-group0-0.log").download_as_text()
+    assert (made.status.state.name, texts(stdout)) == ("SUCCEEDED", ["one"])
 
 
 def test_a_link_that_leads_out_of_the_volume_fails_the_task(

@@ -203,19 +203,6 @@ class ContainerWorkspace:
             lambda: self._clear_up(files),
         )
 
-    def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
-        volumes = script_volumes(self._vm.mounts, self._vm.volumes)
-        if not volumes:
-            return self._scripts.start(command)
-        refuse_elsewhere(volumes[0].target)
-
-        def prepare() -> PreparedClient:
-            client = self._scripts.prepare(command)
-            folders = self._binds(volumes, client.environment)
-            return with_folders(client, self._share.folder, folders, (str(self._scripts.folder), *OWN_PYTHON))
-
-        return self._scripts.start_later(prepare, self._put_back)
-
     def log_folder(self, path: str, task: str) -> Path:
         """Make the folder on this machine for a task's logs at a path of the VM. Raises StartFailed, OSError."""
         volume = resolve_volumes(self._vm.mounts, [f"{path}:/logs"])[0]
@@ -238,6 +225,19 @@ class ContainerWorkspace:
             return BucketFolder(bucket_client(source, services), source, folder).put_back()
         except StartFailed as error:
             return [str(error)]
+
+    def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
+        volumes = script_volumes(self._vm.mounts, self._vm.volumes)
+        if not volumes:
+            return self._scripts.start(command)
+        refuse_elsewhere(volumes[0].target)
+
+        def prepare() -> PreparedClient:
+            client = self._scripts.prepare(command)
+            folders = self._binds(volumes, client.environment)
+            return with_folders(client, self._share.folder, folders, (str(self._scripts.folder), *OWN_PYTHON))
+
+        return self._scripts.start_later(prepare, self._put_back)
 
     def _prepare(self, command: Command, identity: ContainerIdentity, files: Path) -> PreparedClient:
         engine = self._runtime.engine

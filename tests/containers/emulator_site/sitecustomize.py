@@ -34,6 +34,6 @@ with contextlib.suppress(ImportError):
 
     def emulator_api(service: str, version: str, **options: Any) -> Any:
         address = f"{os.environ[f'{service.upper()}_EMULATOR_HOST']}/{service}/{version}/"
-        return build(service, version, **options, client_options={"api_endpoint": address})
+        return build(service, version, **{**options, "client_options": {"api_endpoint": address}})
 
     discovery.build = emulator_api
