@@ -30,6 +30,7 @@ from covalent.executor.schemas import TaskUpdate
 from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
 from .covalent_api.config_file import configured_options
+from .covalent_api.result_node import leave_lattice_out
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions
@@ -113,6 +114,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         refuse_unknown(unknown, configured)
         own = resolve_options(given, configured)
         super().__init__()
+        leave_lattice_out()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
     async def run(
@@ -136,6 +138,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         try:
             return await self._run(function, args, kwargs, node, cancelled)
         except CancelledCall as error:
+            self._show(error.stdout, error.stderr)
             raise TaskCancelledError(str(error)) from None
         except ParallelError as error:
             if self.task_stderr is None:

@@ -10,7 +10,12 @@ T = TypeVar("T")
 
 
 class CancelledCall(Exception):
-    """The user asked for this call's end."""
+    """The user asked for this call's end; `stdout` and `stderr` are what its tasks had printed by their end."""
+
+    def __init__(self, text: str = "", stdout: str = "", stderr: str = "") -> None:
+        super().__init__(text)
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class Cancellation:

@@ -26,6 +26,10 @@ from .machine_policy import machine_policy
 # was rebooted, was recreated. Nothing of the electron's own doing is among them.
 RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
 GRACE_SECONDS = validators.GRACE_SECONDS
+# Docker gives a container 10 seconds between SIGTERM and SIGKILL (`docker stop`, and the daemon's end when the machine
+# shuts down), and Compute Engine gives a Spot VM 30 in all:
+# https://docs.docker.com/reference/cli/docker/container/run/ and https://cloud.google.com/compute/docs/instances/spot
+STOP_TIMEOUT_SECONDS = 30
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
 MAX_JOB_BYTES = 1_000_000
@@ -202,7 +206,8 @@ def job_container(
         entrypoint=entrypoint,
         commands=commands,
         volumes=volumes,
-        options=settings.container_options,
+        # The last one counts: the user's own
+        options=f"--stop-timeout={STOP_TIMEOUT_SECONDS} {settings.container_options}".strip(),
     )
     if settings.registry_username:
         container.username = settings.registry_username

@@ -86,6 +86,12 @@ class JobRun:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
 
+    async def end_cancelled(self) -> None:
+        """End the job of a call that was cancelled; what its tasks had printed by their end is in the bucket then."""
+        self._hurry(True)
+        await self._end_job(self._delete_call)
+        self.objects.outlive_cancellation()
+
     def check_cancelled(self) -> None:
         """Raise CancelledCall if the user asked for the end."""
         if self._cancelled.is_set():

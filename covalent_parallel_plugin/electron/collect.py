@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ..batch.call_objects import CallObjects
 from ..batch.download_buffer import DownloadBuffer
 from ..batch.job_evidence import EvidenceReader
+from ..batch.job_verdict import join_text
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.threads import run_stoppable
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 LARGEST_PARTIAL_BYTES = 5 * 1024 * 1024
 # A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
 OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+# Whoever cancelled waits no longer than that for the output
+LAST_OUTPUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,25 @@ class Collector:
             return replace(found, stdout=stdout, stderr=stderr)
         only = index if sum(job.counts.values()) > 1 else None
         return replace(found, lines=await reader.last_lines(job.uid, only))
+
+    async def last_output(self, index: int = 0, round: int = 0) -> tuple[str, str]:
+        """Stdout and stderr of a task whose job was cancelled, as far as it came to report them in time."""
+        try:
+            return await asyncio.wait_for(run_stoppable(self._read_last, index, round), LAST_OUTPUT_SECONDS)
+        except (CloudError, OSError, asyncio.TimeoutError) as error:
+            logger.debug("the last output of %s is not read: %s", self.job_name, error)
+            return "", ""
+
+    def _read_last(self, index: int, round: int) -> tuple[str, str]:
+        streams = self._read_partial(index, round)
+        if any(streams) or (index, round) != (0, 0):
+            return streams
+        # It had ended just before.
+        outcome = self._read_once()
+        if not isinstance(outcome, Outcome):
+            return "", ""
+        traceback = outcome.raised.traceback if outcome.raised is not None else ""
+        return outcome.stdout, join_text(outcome.stderr, traceback)
 
     def _read_outcome(self) -> Outcome | OutcomeError | None:
         """What is there, or the error if it is refused twice: once it may have been changed on its way."""

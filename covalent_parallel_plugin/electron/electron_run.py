@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from google.cloud import batch_v1
 
-from ..batch.cancellation import Cancellation
+from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..cloud import Services
@@ -69,7 +69,14 @@ class ElectronRun:
             await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements))
             pickles.clear()
             on_staged()
-            return await self._run_jobs(definitions)
+            try:
+                return await self._run_jobs(definitions)
+            except CancelledCall:
+                await jobs.end_cancelled()
+                if not jobs.job_name:
+                    raise
+                collector = Collector(jobs.services, settings, identity, jobs.job_name)
+                raise CancelledCall("", *await collector.last_output()) from None
 
     async def _run_jobs(self, definitions: list[batch_v1.Job]) -> Verdict:
         """Run the job, and if that was asked for once more on other machines.

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, ca
 
 # Loaded now, for `describe` and `shown_text`: the electron may delete what it is loaded from.
 from ..protocol import bounded_text  # noqa: F401
+from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, missing_module_text
@@ -159,9 +160,11 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     clock.lap("hooks_before")
 
     new_main()
-    function = load("function", loads_script(cloudpickle))
-    args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
-    kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
+    carry_cached_functions(cloudpickle)
+    loads = loads_script(cloudpickle)
+    function = load("function", loads)
+    args = [load("arg%d" % index, loads) for index in range(cast(int, header["args"]))]
+    kwargs = {name: load("kwarg:" + name, loads) for name in cast(List[str], header["kwargs"])}
     for name, values in injected.items():
         kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
     each = function

@@ -120,6 +120,9 @@ def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
         ),
         has_hosts_file=group.require_hosts_file,
         keeps_logs=job.logs_policy.destination == batch_v1.LogsPolicy.Destination.CLOUD_LOGGING,
+        logs_path=job.logs_policy.logs_path
+        if job.logs_policy.destination == batch_v1.LogsPolicy.Destination.PATH
+        else "",
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ...containers.run_command import STOP_SECONDS, stop_timeout_seconds
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
-from ..model.runtime_interface import StartFailed, Workspace
+from ..model.runtime_interface import Command, StartFailed, Workspace
 from ..model.task_plan import Step
 from .barriers import Arrival
 from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
 _TOLD_TO_END = 143
+# How long background runnables go on after the foreground
+_BACKGROUND_SECONDS = 2.0
 
 
 class Rendezvous(Protocol):
@@ -30,9 +34,10 @@ class Rendezvous(Protocol):
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(severity, line)` gets the output. `ended(exit_code)` is called once, when nothing runs any more. Past
-    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index`
-    at `barriers`. Background runnables have `grace_seconds` after the foreground's end before they are told to end.
+    `write(number, severity, line)` gets the output of the runnable with this number. `ended(exit_code)` is called once,
+    when nothing runs any more. Past `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. It is
+    the attempt of the task `index` at `barriers`. `grace_seconds` is between SIGTERM and SIGKILL; None: the container's
+    own --stop-timeout, else that of `docker stop`.
     """
 
     def __init__(
@@ -44,8 +49,8 @@ class Attempt:
         index: int,
         barriers: Rendezvous,
         max_run_seconds: float | None,
-        grace_seconds: float,
-        write: Callable[[str, str], None],
+        grace_seconds: float | None,
+        write: Callable[[int, str, str], None],
         ended: Callable[[int], None],
     ) -> None:
         self._loop = loop
@@ -75,14 +80,20 @@ class Attempt:
 
         The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
         """
-        notice = self._grace_seconds if notice_seconds is None else notice_seconds
         is_first, self._is_stopping = not self._is_stopping, True
         self._steps.clear()
         if self._foreground is None and self._waiting is None and exit_code and is_first:
             self._exit_code = self._exit_code or exit_code
         for running in [*self._background, *filter(None, [self._foreground])]:
-            running.end(exit_code if is_first else None, notice)
+            running.end(exit_code if is_first else None, notice_seconds)
         self._leave_barrier(_TOLD_TO_END if exit_code is None else exit_code)
+
+    def _grace(self, command: Command) -> float:
+        if self._grace_seconds is not None:
+            return self._grace_seconds
+        # A script has no option of its own: docker's default stands for what the agent gives it.
+        seconds = stop_timeout_seconds(command.options) if command.image else None
+        return STOP_SECONDS if seconds is None else seconds
 
     def _next(self) -> None:
         while self._steps:
@@ -92,7 +103,7 @@ class Attempt:
             if step.barrier is not None:
                 self._wait_at_barrier(number, step)
                 return
-            running = self._started(step)
+            running = self._started(number, step)
             if running is None:
                 continue
             if not step.is_background:
@@ -106,17 +117,23 @@ class Attempt:
             self._ended(self._exit_code)
         elif not self._is_stopping:
             # "a short time after all foreground runnables have completed", says google.cloud.batch.v1.Runnable
-            self._timer = self._loop.call_later(self._grace_seconds, self._end_background)
+            seconds = _BACKGROUND_SECONDS if self._grace_seconds is None else self._grace_seconds
+            self._timer = self._loop.call_later(seconds, self._end_background)
 
-    def _started(self, step: Step) -> RunningStep | None:
+    def _started(self, number: int, step: Step) -> RunningStep | None:
         try:
             process = self._workspace.start(step.command)
         except StartFailed as error:
-            self._write("ERROR", str(error))
+            self._write(number, "ERROR", str(error))
             self._settle(step, error.exit_code)
             return None
         return RunningStep(
-            self._loop, step, process, grace_seconds=self._grace_seconds, write=self._write, ended=self._step_ended
+            self._loop,
+            step,
+            process,
+            grace_seconds=self._grace(step.command),
+            write=functools.partial(self._write, number),
+            ended=self._step_ended,
         )
 
     def _step_ended(self, running: RunningStep, exit_code: int) -> None:
@@ -132,7 +149,7 @@ class Attempt:
 
     def _end_background(self) -> None:
         for running in self._background:
-            running.end(None, self._grace_seconds)
+            running.end(None)
 
     def _settle(self, step: Step, exit_code: int) -> None:
         is_counted = not step.is_background and (self._is_stopping or not step.ignores_exit_status)
@@ -140,17 +157,19 @@ class Attempt:
             self._exit_code = exit_code
 
     def _wait_at_barrier(self, number: int, step: Step) -> None:
-        arrival = Arrival(self._index, lambda why_not: self._loop.call_soon(self._pass_barrier, arrival, why_not))
+        arrival = Arrival(
+            self._index, lambda why_not: self._loop.call_soon(self._pass_barrier, number, arrival, why_not)
+        )
         self._waiting = (step, arrival)
         if step.timeout_seconds is not None:
             self._timer = self._loop.call_later(step.timeout_seconds, self._leave_barrier, TIME_LIMIT_EXIT_CODE)
         self._barriers.reach(number, step.barrier or "", arrival)
 
-    def _pass_barrier(self, arrival: Arrival, why_not: str) -> None:
+    def _pass_barrier(self, number: int, arrival: Arrival, why_not: str) -> None:
         # it may have been left meanwhile
         if self._waiting is not None and self._waiting[1] is arrival:
             if why_not:
-                self._write("ERROR", why_not)
+                self._write(number, "ERROR", why_not)
             self._leave_barrier(_BROKEN_BARRIER if why_not else 0)
 
     def _leave_barrier(self, exit_code: int) -> None:

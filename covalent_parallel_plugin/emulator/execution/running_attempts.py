@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
@@ -13,12 +14,16 @@ from ..model.custom_events import read_custom_event
 from ..model.job import Task
 from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
-from ..model.runtime_interface import CANNOT_START, Runtime, VmSpec
+from ..model.runtime_interface import CANNOT_START, Runtime, StartFailed, VmSpec, Workspace
+from ..model.task_plan import TaskPlan
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
 from .barriers import Barriers
+from .log_files import TaskLogFiles
 from .scheduled_job import ScheduledJob
+
+_log = logging.getLogger(__name__)
 
 
 class RunningAttempts:
@@ -32,7 +37,7 @@ class RunningAttempts:
         loop: asyncio.AbstractEventLoop,
         runtime: Runtime,
         logs: LogStore | None,
-        grace_seconds: float,
+        grace_seconds: float | None,
         services: Mapping[str, str],
         secrets: Secrets,
         noted: Callable[[ScheduledJob, int, StatusEvent], None],
@@ -107,12 +112,12 @@ class RunningAttempts:
         for below in [attempt for attempt, uid in self._wrapped.items() if uid == scheduled.plan.uid]:
             below.stop()
 
-    def stop_all(self) -> None:
-        """End all that runs."""
+    def stop_all(self, notice_seconds: float) -> None:
+        """End all that runs, since the emulator ends itself."""
         for attempt in [attempt for attempts in self._running.values() for attempt in attempts.values()]:
-            attempt.stop()
+            attempt.stop(notice_seconds=notice_seconds)
         for below in list(self._wrapped):
-            below.stop()
+            below.stop(notice_seconds=notice_seconds)
 
     def release(self, scheduled: ScheduledJob) -> None:
         """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
@@ -125,15 +130,13 @@ class RunningAttempts:
         write = self._writer(scheduled, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
-            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
-        except SecretDenied as error:
-            write("ERROR", str(error))
+            workspace, files = self._open(plan, task, vm)
+        except (SecretDenied, StartFailed) as error:
+            write(0, "ERROR", str(error))
             ended(CANNOT_START)
             return None
-        except OSError as error:
-            write("ERROR", f"the task's workspace cannot be made: {error}")
-            ended(CANNOT_START)
-            return None
+        if files is not None:
+            write, ended = files.write, functools.partial(self._deliver_logs, files, workspace, ended)
         return Attempt(
             self._loop,
             workspace,
@@ -146,11 +149,43 @@ class RunningAttempts:
             ended=ended,
         )
 
-    def _writer(self, scheduled: ScheduledJob, index: int) -> Callable[[str, str], None]:
+    def _open(self, plan: TaskPlan, task: Task, vm: VmSpec) -> tuple[Workspace, TaskLogFiles | None]:
+        """Make an attempt's workspace, and its log's files, if the job's logs have a path. Raises StartFailed."""
+        name = plan.task_id(task.index)
+        try:
+            workspace = self._runtime.open(f"{name}-{task.attempt}", plan.limits, vm)
+        except OSError as error:
+            raise StartFailed(CANNOT_START, f"the task's workspace cannot be made: {error}") from error
+        if not plan.logs_path:
+            return workspace, None
+        try:
+            folder = workspace.log_folder(plan.logs_path, name)
+            return workspace, TaskLogFiles(folder, name, task.attempt) if folder is not None else None
+        except (StartFailed, OSError) as error:
+            # no log of the job's could say so
+            _log.error("the logs of %s cannot be written to %s: %s", name, plan.logs_path, error)
+            workspace.close()
+            raise StartFailed(CANNOT_START, str(error)) from error
+
+    def _deliver_logs(
+        self, files: TaskLogFiles, workspace: Workspace, ended: Callable[[int], None], exit_code: int
+    ) -> None:
+        """Close an attempt's logs, and have it end once they are where they belong."""
+
+        def end(delivered: asyncio.Future[Sequence[str]]) -> None:
+            error = delivered.exception()
+            for problem in delivered.result() if error is None else [error]:
+                _log.error("the logs of a task are not where they belong: %s", problem)
+            ended(exit_code)
+
+        files.close()
+        self._loop.run_in_executor(None, workspace.deliver_logs, self._services).add_done_callback(end)
+
+    def _writer(self, scheduled: ScheduledJob, index: int) -> Callable[[int, str, str], None]:
         """Return what takes a task's lines: the log, and of custom status events the task's history."""
         write_log = scheduled.line_writer(self._logs, index)
 
-        def write(severity: str, line: str) -> None:
+        def write(runnable: int, severity: str, line: str) -> None:
             write_log(severity, line)
             event = read_custom_event(line, time.time()) if scheduled.plan.keeps_logs else None
             if event is not None:

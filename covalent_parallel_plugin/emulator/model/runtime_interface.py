@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, Process, ResourceLimits, StartFailed
@@ -98,6 +99,15 @@ class Workspace(Protocol):
 
     def start(self, command: Command) -> Process:
         """Start a runnable. Raises StartFailed."""
+
+    def log_folder(self, path: str, task: str) -> Path | None:
+        """Make the folder that stands for one of the VM's, for the logs of a task; None where there is none.
+
+        Raises StartFailed, OSError.
+        """
+
+    def deliver_logs(self, services: Mapping[str, str]) -> Sequence[str]:
+        """Bring the logs into the bucket that they belong to, if any; give what went wrong. May take its time."""
 
     def close(self) -> None:
         """Remove what the attempt left; call after its last process is closed."""

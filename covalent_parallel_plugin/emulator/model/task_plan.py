@@ -34,7 +34,10 @@ class SecretVariables:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A job's tasks. `steps` carry the environment of their own runnable only; durations are seconds."""
+    """A job's tasks. `steps` carry the environment of their own runnable only; durations are seconds.
+
+    `keeps_logs` says that output goes to Cloud Logging, `logs_path` to which folder of the VM it goes instead.
+    """
 
     project: str
     job_id: str
@@ -52,6 +55,7 @@ class TaskPlan:
     provisioning: str = "STANDARD"
     tasks_per_vm: int = 1
     keeps_logs: bool = False
+    logs_path: str = ""
     has_hosts_file: bool = False
 
     def task_id(self, index: int) -> str:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ...containers import cleanup
 from ...containers.container import Bind, ContainerIdentity, ContainerSpec
@@ -183,6 +184,7 @@ class ContainerWorkspace:
         self.close = close
         self._runnables = itertools.count()
         self._buckets: dict[str, BucketFolder] = {}
+        self._log_bucket: tuple[str, Path] | None = None
         self._written: set[str] = set()
         # containers in the background start and end beside others
         self._buckets_lock = threading.Lock()
@@ -200,6 +202,29 @@ class ContainerWorkspace:
             lambda: self._prepare(command, ContainerIdentity(name, self._runtime.owner), files),
             lambda: self._clear_up(files),
         )
+
+    def log_folder(self, path: str, task: str) -> Path:
+        """Make the folder on this machine for a task's logs at a path of the VM. Raises StartFailed, OSError."""
+        volume = resolve_volumes(self._vm.mounts, [f"{path}:/logs"])[0]
+        if volume.kind == "disk":
+            return self._share.disk(volume.source)
+        mount = next(mount for mount in self._vm.mounts if mount.path == volume.source)
+        if mount.kind != "gcs":
+            return _made_below(self._shared(mount), volume.below)
+        # what attempts before this one wrote is there; other tasks' files are theirs to upload
+        folder = self._share.disk(f"/.logs/{task}")
+        self._log_bucket = (f"{mount.source}/{volume.below}", folder)
+        return folder
+
+    def deliver_logs(self, services: Mapping[str, str]) -> list[str]:
+        """Make objects of the log's files, where the logs belong into a bucket; give what went wrong."""
+        if self._log_bucket is None:
+            return []
+        source, folder = self._log_bucket
+        try:
+            return BucketFolder(bucket_client(source, services), source, folder).put_back()
+        except StartFailed as error:
+            return [str(error)]
 
     def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
         volumes = script_volumes(self._vm.mounts, self._vm.volumes)
@@ -279,27 +304,26 @@ class ContainerWorkspace:
                 yield self._bind_mount(mounts[wanted.source], wanted, environment)
 
     def _bind_mount(self, mount: Mount, wanted: ContainerVolume, environment: Mapping[str, str]) -> Bind:
-        if mount.kind == "disk":
-            folder = self._share.disk(mount.path)
-        elif mount.kind == "nfs":
-            folder = exported_folder(mount.source, self._runtime.nfs)
+        if mount.kind != "gcs":
+            folder = self._shared(mount)
         else:
             with self._buckets_lock:
                 folder = self._bucket(mount, environment)
                 if "ro" not in wanted.options.split(","):
                     self._written.add(mount.path)
-        folder = place_below(folder, wanted.below)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made_below(folder, wanted.below)
         return Bind(str(folder), wanted.target, wanted.options)
+
+    def _shared(self, mount: Mount) -> Path:
+        if mount.kind == "disk":
+            return self._share.disk(mount.path)
+        return exported_folder(mount.source, self._runtime.nfs)
 
     def _bucket(self, mount: Mount, environment: Mapping[str, str]) -> Path:
         folder = self._folder / f"mount{len(self._buckets)}"
         if mount.path in self._buckets:
             return self._buckets[mount.path].folder
-        address = environment.get("STORAGE_EMULATOR_HOST")
-        if not address:
-            raise StartFailed(CANNOT_START, f"gs://{mount.source} cannot be mounted: there is no Cloud Storage here")
-        made = BucketFolder(storage_client(address), mount.source, folder, mount.options)
+        made = BucketFolder(bucket_client(mount.source, environment), mount.source, folder, mount.options)
         made.fill()
         self._buckets[mount.path] = made
         return folder
@@ -315,6 +339,20 @@ def exported_folder(source: str, exports: Mapping[str, Path]) -> Path:
         )
     export = max(over, key=len)
     return place_below(exports[export], source[len(export) :])
+
+
+def bucket_client(source: str, environment: Mapping[str, str]) -> Any:
+    """Make a client of the Cloud Storage that has this bucket. Raises StartFailed."""
+    address = environment.get("STORAGE_EMULATOR_HOST")
+    if not address:
+        raise StartFailed(CANNOT_START, f"gs://{source} cannot be mounted: there is no Cloud Storage here")
+    return storage_client(address)
+
+
+def _made_below(folder: Path, below: str) -> Path:
+    place = place_below(folder, below)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _private_file(path: Path, text: str) -> str:

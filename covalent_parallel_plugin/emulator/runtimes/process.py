@@ -176,6 +176,22 @@ class ProcessWorkspace:
             )
         return PreparedClient([program, *words[1:]], environment, str(self._folder / "work"))
 
+    def log_folder(self, path: str, task: str) -> None:
+        """Give none: a process sees this machine's own folders, which are not for its logs.
+
+        Raises StartFailed for a job with volumes, as its runnables would, whose reason no log could show.
+        """
+        if self._vm.mounts:
+            raise StartFailed(
+                CANNOT_START,
+                f"{self._vm.mounts[0].path} cannot be mounted for processes, and volumes need containers. Start the "
+                "emulator with --runtime podman or docker.",
+            )
+
+    def deliver_logs(self, services: Mapping[str, str]) -> Sequence[str]:
+        """Do nothing: there are none."""
+        return ()
+
     def close(self) -> None:
         """Remove the folder, in the background."""
         # one that ended by itself had the time to end what it moved out of its group
