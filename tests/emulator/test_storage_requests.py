@@ -87,7 +87,7 @@ def names(bucket: storage.Bucket, **options: Any) -> tuple[list[str], list[str]]
         ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x", "part": 1}]}, {}, "field 'part'"),
         ("PATCH", "/storage/v1/b/stage", {"versioning": {"enabled": True}}, {}, "object versioning"),
         ("PATCH", "/storage/v1/b/stage", {"encryption": {"defaultKmsKeyName": "k"}}, {}, "keys"),
-        ("PATCH", "/storage/v1/b/stage", {"billing": {"requesterPays": True}}, {}, "field 'billing'"),
+        ("PATCH", "/storage/v1/b/stage", {"billing": {"requesterPays": True}}, {}, "requester pays"),
         ("POST", "/storage/v1/b", {"name": "other", "hierarchicalNamespace": {"enabled": True}}, {}, "namespaces"),
         ("GET", OBJECT, None, {"x-goog-encryption-algorithm": "AES256"}, "keys"),
         ("POST", UPLOAD, b"1", {"x-goog-encryption-key": "k"}, "keys"),
