@@ -8,14 +8,12 @@ from .metadata_handlers import object_fields, object_resource
 from .object_files import Body, read_blocks
 from .object_store import BucketStore, ObjectRecord
 from .refusals import StorageRefusal
-from .request_body import IncomingRequest
-from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
+from .routes import Reply, StorageRequest, number, preconditions_of
 from .unsupported import check_fields
 
 
-async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:
+async def compose(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     """Join up to 32 objects of one bucket into a new one. Raises StorageRefusal: 400, 404, 412."""
-    body = parse_json(await incoming.read_limited())
     check_fields(body, {"destination", "sourceObjects"}, {"kind"})
     entries = body.get("sourceObjects")
     if not isinstance(entries, list) or not 1 <= len(entries) <= 32:

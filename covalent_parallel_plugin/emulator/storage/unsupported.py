@@ -1,7 +1,7 @@
 """Refuse what a request to Cloud Storage asks for and this emulator would forget: parameters, headers and fields.
 
 Names are those of the JSON API's reference ("Buckets", "Objects"). What is only about the form of an answer, such as
-`fields` and `projection`, is let through: the answer has all that there is, and no ACLs.
+`prettyPrint` and `projection`, is let through: no answer has ACLs.
 """
 
 from __future__ import annotations
