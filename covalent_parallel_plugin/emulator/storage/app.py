@@ -18,6 +18,7 @@ from ..faults.plan import FaultPlan, FaultTarget
 from ..project.resources import ProjectResources
 from ..resource_apis.router import PREFIXES, json_apis
 from .compose import compose
+from .copies import COPIES
 from .downloads import download
 from .faults import Connections, StorageFaults
 from .metadata_handlers import ANSWERS
@@ -133,7 +134,7 @@ class StorageApp:
 
     async def _answer_metadata(self, call: StorageRequest, query: str, body: bytes) -> Reply:
         """Answer a call that carries metadata only, alone or in a batch. Raises StorageRefusal."""
-        answer = ANSWERS.get(call.kind)
+        answer = ANSWERS.get(call.kind) or COPIES.get(call.kind)
         if call.kind == "objects.compose":
             reply = await compose(self._store, call, parse_json(body))
         elif call.kind == "buckets.testPermissions":

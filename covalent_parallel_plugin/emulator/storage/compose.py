@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .metadata_handlers import object_fields, object_resource
@@ -21,8 +22,7 @@ async def compose(store: BucketStore, call: StorageRequest, body: dict[str, Any]
     wanted = preconditions_of(call.query)
     store.check_write(call.bucket, call.name, wanted)
     sources = [_compose_source(store, call.bucket, entry) for entry in entries]
-    destination = body.get("destination")
-    fields = object_fields(destination if isinstance(destination, dict) else {})
+    fields = object_fields(_map_of(body, "destination"))
     writer = store.new_body()
     files = [source.body.path.open("rb") for source in sources]
     try:
@@ -47,7 +47,14 @@ def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord
         raise StorageRefusal(400, "required", "Every source object needs a name")
     check_fields(entry, {"name", "generation", "objectPreconditions"}, ())
     source = store.find(bucket, entry["name"], number(entry, "generation"))
-    conditions = entry.get("objectPreconditions")
-    if isinstance(conditions, dict):
-        preconditions_of(conditions).check(source.generation, source.metageneration)
+    conditions = _map_of(entry, "objectPreconditions")
+    check_fields(conditions, {"ifGenerationMatch"}, ())
+    preconditions_of(conditions).check(source.generation, source.metageneration)
     return source
+
+
+def _map_of(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = resource.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise StorageRefusal(400, "invalid", f"Invalid value for '{name}': a map is wanted")
+    return value or {}

@@ -1,6 +1,6 @@
 """Answer the requests of Cloud Storage's JSON API that carry metadata only: pure functions.
 
-Uploads, downloads and composition, which move bytes, have modules of their own.
+Uploads, downloads, composition and copies have modules of their own.
 """
 
 from __future__ import annotations
@@ -97,15 +97,15 @@ def readable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
     """The object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
     stored = store.find(call.bucket, call.name, number(call.query, "generation"))
     preconditions_of(call.query).check(stored.generation, stored.metageneration, reading=True)
-    if call.etag_match is not None and stored.etag not in _etags(call.etag_match):
+    if call.etag_match is not None and not _is_named(stored.etag, call.etag_match):
         raise StorageRefusal(412, "conditionNotMet", "The If-Match pre-condition did not hold.")
-    if call.etag_not_match is not None and stored.etag in _etags(call.etag_not_match):
+    if call.etag_not_match is not None and _is_named(stored.etag, call.etag_not_match):
         raise StorageRefusal(304, "notModified", "Not Modified")
     return stored
 
 
-def _etags(header: str) -> list[str]:
-    return [etag.strip().strip('"') for etag in header.split(",")]
+def _is_named(etag: str, header: str) -> bool:
+    return header.strip() == "*" or etag in [named.strip().strip('"') for named in header.split(",")]
 
 
 def _changeable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
@@ -151,47 +151,11 @@ def _refuse_new_class(stored: ObjectRecord, body: Mapping[str, Any]) -> None:
         raise StorageRefusal(400, "invalid", "The storage class of an object is changed by rewriting it")
 
 
-def _move_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
-    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
-    if call.name == call.target_name:
-        raise StorageRefusal(400, "invalid", "Source and destination of a move must differ")
-    moved = store.copy(source, call.bucket, call.target_name, source.fields, preconditions_of(call.query))
-    store.delete(source)
-    return Reply(200, object_resource(moved, call.base))
-
-
-def _copy(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> ObjectRecord:
-    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
-    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
-    fields = object_fields(body)
-    if not fields.keys() - {"storageClass"}:
-        # A class alone is the new one of the same object.
-        fields = {**source.fields, **fields}
-    wanted = preconditions_of(call.query)
-    return store.copy(source, call.target_bucket, call.target_name, fields, wanted)
-
-
-def _copy_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    return Reply(200, object_resource(_copy(store, call, body), call.base))
-
-
-def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    copied = _copy(store, call, body)
-    size = str(copied.body.size)
-    content = {
-        "kind": "storage#rewriteResponse",
-        "totalBytesRewritten": size,
-        "objectSize": size,
-        "done": True,
-        "resource": object_resource(copied, call.base),
-    }
-    return Reply(200, content)
-
-
 def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     query = call.query
     glob = query.get("matchGlob")
+    # Every version that there is is live
+    flag(query, "versions")
     if glob and query.get("delimiter", "/") != "/":
         raise StorageRefusal(400, "invalid", "With 'matchGlob' the delimiter can only be '/'")
     page = store.list_page(
@@ -304,9 +268,6 @@ ANSWERS: Mapping[str, Callable[[BucketStore, StorageRequest, dict[str, Any]], Re
     "objects.delete": _delete_object,
     "objects.patch": _patch_object,
     "objects.update": _update_object,
-    "objects.copy": _copy_object,
-    "objects.rewrite": _rewrite_object,
-    "objects.move": _move_object,
     "objects.list": _list_objects,
     "buckets.list": _list_buckets,
     "buckets.insert": _insert_bucket,

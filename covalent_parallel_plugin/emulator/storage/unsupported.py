@@ -24,6 +24,7 @@ _FEATURES = {
     "restore": "soft deletion",
     "notification": "notifications",
     "folder": "managed folders and hierarchical namespaces",
+    "storagelayout": "managed folders and hierarchical namespaces",
     "hierarchical": "managed folders and hierarchical namespaces",
     "hmac": "HMAC keys",
     "requesterpays": "requester pays",
@@ -133,6 +134,9 @@ def check_parameters(kind: str, query: Mapping[str, str]) -> None:
         return
     if query.get("alt", "json") not in ("json", "media"):
         raise StorageRefusal(400, "invalid", f"Invalid value for 'alt': {query['alt'][:100]!r} is not json or media")
+    if query.get("projection", "full") not in ("full", "noAcl"):
+        value = query["projection"][:100]
+        raise StorageRefusal(400, "invalid", f"Invalid value for 'projection': {value!r} is not full or noAcl")
     for name, value in query.items():
         is_own_acl = kind == "buckets.insert" and value in _OWN_ACLS.get(name, ())
         if name not in known and name not in _FORM and not is_own_acl and not asks_for_nothing(value):
