@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -49,9 +48,6 @@ def main() -> int:
     """Run this task; the exit status says whether an outcome was delivered (see `protocol.exit_codes`)."""
     # Until the electron runs hardly any garbage comes up, and looking for it takes time (`supervise`, `electron_main`).
     gc.disable()
-    # As the first process of a container this one would not hear it otherwise. Once the electron runs, it is the
-    # supervisor's; what was asked to end before has nothing to report.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(exit_codes.EXIT_TERMINATED))
     try:
         return _main(time.time())
     except Exception as error:
