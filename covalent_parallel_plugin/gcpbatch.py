@@ -32,6 +32,7 @@ from .covalent_api import gc_freeze
 from .covalent_api.config_file import configured_options
 from .covalent_api.result_node import leave_lattice_out
 from .covalent_api.running_nodes import NodeId, RunningNodes
+from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions
 from .settings import options
@@ -50,6 +51,7 @@ _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
 _nodes = RunningNodes()
+_server_end = ServerEnd(_nodes)
 
 carry_cached_functions(cloudpickle)
 
@@ -133,6 +135,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         """
         # Before the first await, so that a cancellation from here on finds it.
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
+        if self.task_stderr is not None:
+            _server_end.watch()
         cancelled = _nodes.begin(node)
         gc_freeze.begin()
         try:

@@ -64,8 +64,9 @@ class JobRun:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        is_users = kind is not None and issubclass(kind, CancelledCall)
-        if is_users or (kind is not None and issubclass(kind, asyncio.CancelledError)):
+        is_cancelled = kind is not None and issubclass(kind, CancelledCall)
+        is_users = is_cancelled and not self._cancelled.keeps_results
+        if is_cancelled or (kind is not None and issubclass(kind, asyncio.CancelledError)):
             self._hurry(is_users)
         try:
             await self._clean_up()
@@ -88,7 +89,7 @@ class JobRun:
 
     async def end_cancelled(self) -> None:
         """End the job of a call that was cancelled; what its tasks had printed by their end is in the bucket then."""
-        self._hurry(True)
+        self._hurry(not self._cancelled.keeps_results)
         await self._end_job(self._delete_call)
         self.objects.outlive_cancellation()
 

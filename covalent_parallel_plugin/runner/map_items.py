@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
@@ -66,8 +66,11 @@ def run_items(
         _mark(marker, index)
         _note(files.text, {"begun": index, "arguments": shortened(held[index])})
         note = _ended(function, held[index], constants, dump, files.value, index)
-        if "exception" in note:
-            # Where the task is to end, that is why it raised: another attempt runs it again.
+        if "exception" in note and files.terminated.is_set:
+            # That is why it raised: another attempt runs it again.
+            raised = cast(Mapping[str, object], note["exception"])
+            if raised["type"] != "SystemExit":
+                _write(2, str(raised["traceback"]).encode("utf-8", "backslashreplace"))
             _stop_if_terminated(files)
         _mark(marker, -1)
         _note(files.text, note)

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..protocol.environment import is_on_emulator
+from ..protocol.environment import for_google
 from .validators import text
 
 _COMMON = ("standard", "highmem", "highcpu")
@@ -84,7 +84,7 @@ def machine_type(value: object) -> str:
     name = text(value)
     if not _is_machine_type(name):
         near = nearest_machine_type(name) or "n2-standard-4"
-        command = "" if is_on_emulator() else " (gcloud compute machine-types list)"
+        command = for_google(" (gcloud compute machine-types list)")
         raise ValueError(f"is no machine type: use a name such as {near}{command}")
     return name
 
@@ -130,8 +130,9 @@ def gpu_type(value: object) -> str:
     if name in _RETIRED_GPUS:
         raise ValueError("is an accelerator type that Google has retired: use nvidia-tesla-t4")
     near = _nearest_gpu(name, known) or "nvidia-tesla-t4"
+    command = for_google(" (gcloud compute accelerator-types list)")
     raise ValueError(
-        f"is no accelerator type that machines take: use a name such as {near} (gcloud compute accelerator-types list);"
+        f"is no accelerator type that machines take: use a name such as {near}{command};"
         " for GPUs that come with their machine, leave it out and set machine_type"
     )
 

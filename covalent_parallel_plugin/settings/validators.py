@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..protocol.environment import is_on_emulator
+from ..protocol.environment import for_google
 
 Rule = Callable[[object], Any]
 
@@ -142,7 +142,7 @@ def project_id(value: object) -> str:
     """A project's id (or number)."""
     name = text(value)
     if not _PROJECT.fullmatch(name):
-        command = "" if is_on_emulator() else " (gcloud projects list)"
+        command = for_google(" (gcloud projects list)")
         raise ValueError(f"is no project id: use the id, not the name, such as my-project-123{command}")
     return name
 

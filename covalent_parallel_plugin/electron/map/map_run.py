@@ -12,6 +12,7 @@ from google.cloud import batch_v1
 from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
+from ...batch.job_verdict import join_text
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
@@ -122,7 +123,10 @@ class MapRun:
         collector = Collector(jobs.services, settings, self._identity, jobs.job_name)
         for task in sorted(silent)[:OUTSIDE_TASKS]:
             progress.add_interrupted(round, task, await collector.last_output(task, round))
-        return CancelledCall("", *await run_in_thread(self._result.output))
+        stdout, stderr = await run_in_thread(self._result.output)
+        if progress.returned and not jobs.objects.may_delete_results:
+            stderr = join_text(stderr, await jobs.objects.location(f"{progress.returned} values stay") + "\n")
+        return CancelledCall("", stdout, stderr)
 
     async def _run_jobs(self, job: batch_v1.Job) -> Verdict:
         """Run the job, and others for what was lost, until there is nothing more to do."""
