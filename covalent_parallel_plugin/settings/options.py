@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from ..errors import SettingsError, without_passwords
 from . import container_rules as containers
+from . import disk_types, machine_names, quantities
 from . import machine_limits as limits
-from . import machine_names, quantities
 from . import machine_rules as machines
 from . import validators as rules
 from .container_rules import stock_image
@@ -73,7 +73,9 @@ class Settings:
     )
     project_id: str = _option("", rules.project_id, "Google Cloud project that runs and pays", required=True)
     region: str = _option("us-east1", machines.region, "region of the jobs")
-    vcpus: float = _option(2, rules.number(above=0, most=1000), "virtual CPUs per electron, fractions allowed", "vCPU")
+    vcpus: float = _option(
+        2, rules.number(above=0, most=limits.MOST_VCPUS), "virtual CPUs per electron, fractions allowed", "vCPU"
+    )
     memory: int = _option(512, quantities.size("MB", least=1), "memory per electron", "MB")
     time_limit: float = _option(
         300,
@@ -110,7 +112,7 @@ class Settings:
     boot_disk_gb: int = _option(
         30, quantities.size("GB", least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
     )
-    boot_disk_type: str = _option("", machines.boot_disk_type, "type of the boot disk; empty: Batch chooses")
+    boot_disk_type: str = _option("", disk_types.boot_disk_type, "type of the boot disk; empty: Batch chooses")
     local_ssd_gb: int = _option(
         0,
         machines.local_ssd_gb,
