@@ -7,6 +7,7 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
@@ -297,16 +298,18 @@ def check(values: Mapping[str, object], way: Callable[[str], str] = in_python) -
 
 
 def contradictions(values: Mapping[str, object]) -> list[str]:
-    """One sentence for each pair of options that cannot stand together; values that are wrong by themselves are left
-    to `mistakes_in`, and count here as not given."""
+    """One sentence for each pair of options that cannot stand together; those with a value that is wrong by itself are
+    left out, since only `mistakes_in` knows what is wrong there."""
     known: dict[str, Any] = {}
+    wrong = set()
     for name, option in OPTIONS.items():
         value = values.get(name)
         try:
             known[name] = option.rule(value) if is_given(value) else option.default
         except (ValueError, RecursionError):
             known[name] = option.default
-    return [
+            wrong.add(name)
+    found = [
         *machines.gpu_problems(known["machine_type"], known["gpu_type"], known["gpu_count"]),
         *limits.size_problems(known["machine_type"], known["vcpus"], known["memory"]),
         *limits.gpu_size_problems(
@@ -322,6 +325,7 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         ),
         *_other_contradictions(known),
     ]
+    return [problem for problem in found if wrong.isdisjoint(re.findall(r"\w+", problem))]
 
 
 def _other_contradictions(known: Mapping[str, Any]) -> list[str]:

@@ -235,6 +235,14 @@ def test_options_that_cannot_stand_together_are_told(options: dict[str, Any], na
         {"external_ip": False, "network": "n", "subnetwork": "s"},
         {"zones": ["us-east1-b"], "region": "us-east1"},
         {"memory": "much", "zones": [7]},
+        # Only the value that is wrong by itself is one
+        {"local_ssd_gb": 375, "machine_type": "n2-standrad-4"},
+        {"provisioning": "RESERVATION:mine", "machine_type": "n2-standard-5"},
+        {"gpu_count": 2, "gpu_type": "t4"},
+        {"region": "eu-west1", "zones": ["europe-west1-b"]},
+        {"external_ip": False, "network": "My Net", "subnetwork": "s"},
+        {"spot_fallback": True, "spot": "yes"},
+        {"registry_username": "me", "registry_password": "to ken"},
     ],
 )
 def test_options_that_can_stand_together_are_left_in_peace(options: dict[str, Any]) -> None:
