@@ -15,7 +15,7 @@ from ..protocol import environment
 from ..protocol.envelope import python_minor
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
-from ..settings import Settings, container_rules, machine_rules, validators
+from ..settings import Settings, container_rules, disk_types, validators
 from ..settings.container_rules import stock_image
 from ..settings.machine_sizes import tasks_per_machine
 from . import runner_archive
@@ -37,7 +37,7 @@ MAX_JOB_BYTES = 1_000_000
 # character takes six bytes there, and the rest of a job some thousands
 SURELY_SMALL_BYTES = 150_000
 MOST_TEMPLATES = 256
-LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{machine_rules.LOCAL_SSD}"
+LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{disk_types.LOCAL_SSD}"
 # Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
 PACKAGES_VOLUME = "covalent-parallel-packages"
 # https://cloud.google.com/storage/docs/gcsfuse-cli: folders without objects of their own are seen; not only root may
@@ -232,7 +232,7 @@ def _volumes(settings: Settings) -> list[batch_v1.Volume]:
         made.mount_path = volume.mount_path
         volumes.append(made)
     if settings.local_ssd_gb:
-        volumes.append(batch_v1.Volume(device_name=machine_rules.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
+        volumes.append(batch_v1.Volume(device_name=disk_types.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
     return volumes
 
 

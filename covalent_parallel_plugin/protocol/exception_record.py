@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import traceback
-from types import CodeType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 from .bounded_exception import bounded
@@ -21,6 +21,10 @@ LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
 # So many causes and contexts are shown
 LONGEST_CHAIN = 100
+NOT_BROUGHT = (
+    "of the script, an electron brings what its code names, not what text names (eval, annotations); name it in the"
+    " electron, or write it in a module that the image has or DepsModule brings"
+)
 # What Python's own tracebacks say of a class whose module is no text
 UNKNOWN = "<unknown>"
 
@@ -105,9 +109,21 @@ def _traceback_text(error: BaseException) -> str:
         text = "".join(map(_plain_traceback, reversed(_with_causes(error))))
         text += "Note: Python's own traceback of it raised %s\n" % _type_name(type(broken))
     name = _attempt(_import_name, error)
-    if name and issubclass(type(error), ModuleNotFoundError):
+    hidden = _attempt(hidden_module, error)
+    if hidden:
+        text += "Note: %s\n" % hidden
+    elif name and issubclass(type(error), ModuleNotFoundError):
         text += "Note: %s\n" % missing_module_text(name.split(".")[0])
+    if _attempt(_is_about_the_script, error):
+        text += "Note: %s.\n" % NOT_BROUGHT
     return text
+
+
+def _is_about_the_script(error: BaseException) -> bool:
+    """Whether a name was looked for that only text has (eval, an annotation, an import of `__main__`)."""
+    if issubclass(type(error), NameError):
+        return [frame[0] for frame in _frames_of(_traceback_of(error))[-1:]] == ["<string>"]
+    return not issubclass(type(error), ModuleNotFoundError) and _import_name(error) == "__main__"
 
 
 def _plain_traceback(error: BaseException) -> str:
@@ -250,6 +266,32 @@ def _print_error(text: str) -> None:
         sys.stderr.flush()
     except BaseException:
         _write(2, text.encode("utf-8", "backslashreplace"))
+
+
+def hidden_module(error: BaseException) -> str:
+    """Say which file stands in for a module of the standard library that lacks what was looked for; "" if none does."""
+    name = _import_name(error) or ""
+    if issubclass(type(error), AttributeError):
+        module = getattr(error, "obj", None)
+        name = _exact(vars(module).get("__name__"), "") if type(module) is ModuleType else ""
+    name = name.split(".")[0]
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name not in getattr(sys, "stdlib_module_names", ()) or not file:
+        return ""
+    # Packages that stand in for modules that Python gave up are installed for that.
+    if is_of_the_standard_library(file) or "-packages" in file:
+        return ""
+    return (
+        "%s hides the module %r of Python's standard library: rename it, or take its folder out of PYTHONPATH and"
+        " sys.path." % (file, name)
+    )
+
+
+def is_of_the_standard_library(file: str) -> bool:
+    """Whether a file is one of Python's own; those of installed packages are below the same folder."""
+    standard = os.path.dirname(os.path.realpath(os.__file__))
+    path = os.path.realpath(file)
+    return path.startswith(standard + os.sep) and "-packages" not in path[len(standard) :]
 
 
 def missing_module_text(name: str) -> str:

@@ -19,7 +19,7 @@ from ..protocol import bounded_text  # noqa: F401
 from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
-from ..protocol.exception_record import describe, missing_module_text
+from ..protocol.exception_record import describe, hidden_module, missing_module_text
 from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles, leave_shared
 from .outcome_report import DISK_FULL, exit_status
@@ -287,7 +287,7 @@ def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
             " use an image with `pip install covalent==%s`, or an electron without them."
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
-    return CallRefusal("missing_module", missing_module_text(name))
+    return CallRefusal("missing_module", hidden_module(error) or missing_module_text(name))
 
 
 def _foreign_pickle(error: Exception, header: Json, cloudpickle: Any) -> Optional[CallRefusal]:

@@ -11,13 +11,11 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, Dict, List
 
+from ..protocol.exception_record import NOT_BROUGHT
+
 POOLS = "multiprocessing.reduction"
 # What cloudpickle makes of the script's functions and classes with
 _MAKERS = ("_make_function", "_make_skeleton_class", "_make_skeleton_enum")
-_NOT_BROUGHT = (
-    ": of the script, an electron brings what its code names; name it in the electron, or write it in a module that the"
-    " image has or DepsModule brings"
-)
 
 
 def new_main() -> None:
@@ -67,7 +65,7 @@ class _FurtherNames:
     def __call__(self, name: str) -> Any:
         if name in self._found:
             return self._found[name]
-        hint = "" if name.startswith("__") else _NOT_BROUGHT
+        hint = "" if name.startswith("__") else ": " + NOT_BROUGHT
         raise AttributeError("module '__main__' has no attribute %r%s" % (name, hint))
 
     def add(self, value: Any) -> None:

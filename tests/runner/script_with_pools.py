@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import pickle
+import typing
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -186,6 +187,17 @@ def unnamed(name: str) -> str:
         return str(error)
 
 
+def hinted(point: Point) -> None:
+    """Has a class of the script in its annotations only."""
+
+
+def in_text(text: str) -> object:
+    """Have a text looked at, which names what no code of the electron does."""
+    if text == "hints":
+        return typing.get_type_hints(hinted)
+    return eval(text) if text != "import" else exec("from __main__ import moved")  # noqa: S102  # its own
+
+
 def refused(method: str) -> str:
     import multiprocessing
     import threading
@@ -203,7 +215,7 @@ ELECTRONS: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(pool, executor, initializer, executor_initializer, process, pool_after_forks, classes, cached_in_a_pool),
-        *(dispatched, cached, pickled, pickled_arguments, returned, unnamed, refused),
+        *(dispatched, cached, pickled, pickled_arguments, returned, unnamed, in_text, refused),
     )
 }
 # Not named by an electron: what comes as an argument

@@ -82,3 +82,14 @@ def test_what_did_not_come_along_is_missing_with_the_remedy(make_task: Any, elec
     told = result(make_task, electrons["unnamed"], "moved")
     assert told.startswith("module '__main__' has no attribute 'moved'")
     assert "name it in the electron" in told
+
+
+@pytest.mark.parametrize("text", ["hints", "moved", "import"])
+def test_what_only_text_names_is_missing_with_the_remedy(
+    make_task: Any, electrons: dict[str, bytes], text: str
+) -> None:
+    task = make_task(electrons["in_text"], text)
+    task.run()
+    raised = task.outcome().raised
+    assert raised.type_name in ("NameError", "ImportError")
+    assert "name it in the electron" in raised.traceback
