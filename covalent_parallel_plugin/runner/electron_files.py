@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .map_items import ItemShare
 
 # Taken now: the electron may put something else in their places.
-_fstat, _open, _open_descriptor = os.fstat, io.open, os.open
+_fstat, _open, _open_descriptor, _close_descriptor = os.fstat, io.open, os.open, os.close
 # More than the longest message and traceback take as JSON; pages that nobody writes to cost nothing
 REPORT_BYTES = 32 * 1024 * 1024
 ORIGIN_BYTES = 64 * 1024
@@ -52,7 +52,7 @@ class KeptFile:
         with tempfile.TemporaryFile() as file:
             self._descriptor = os.dup(file.fileno())
         self._file = _appended(self._descriptor)
-        self._identity = _identity_of(self._file)
+        self._identity = identity_of(self._descriptor)
         self.path = "/proc/self/fd/%d" % self._descriptor
         self._path_for_others = "/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
 
@@ -62,13 +62,10 @@ class KeptFile:
         Raises:
             OSError: it cannot be opened, since the electron changed its user as well.
         """
+        if identity_of(self._file.fileno()) == self._identity:
+            return self._file
         try:
-            if _identity_of(self._file) == self._identity:
-                return self._file
-        except (OSError, ValueError):
-            pass
-        try:
-            self._file = _appended(_open_descriptor(self._path_for_others, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+            self._file = _appended(_open_above_streams(self._path_for_others))
         except OSError as error:
             told = (
                 "the runner's own files were closed and cannot be opened again (%s): close those that you have opened"
@@ -89,8 +86,23 @@ def _appended(descriptor: int) -> BinaryIO:
     return _open(descriptor, "ab", closefd=False)
 
 
-def _identity_of(file: BinaryIO) -> "tuple[int, int]":
-    status = _fstat(file.fileno())
+def _open_above_streams(path: str) -> int:
+    """Open to append, under a number above those of the standard streams, which the electron prints to."""
+    descriptor = _open_descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    if descriptor > 2:
+        return descriptor
+    try:
+        return _open_above_streams(path)
+    finally:
+        _close_descriptor(descriptor)
+
+
+def identity_of(descriptor: int) -> "Optional[tuple[int, int]]":
+    """What tells the file that a descriptor stands for from others; None for a closed one."""
+    try:
+        status = _fstat(descriptor)
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
 
 

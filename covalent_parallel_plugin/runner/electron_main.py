@@ -5,6 +5,7 @@ A report is written last, so that a process that dies on the way leaves none.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import inspect
@@ -25,7 +26,8 @@ from .electron_files import ElectronFiles, leave_shared
 from .outcome_report import DISK_FULL, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 from .script_module import loads_script, new_main
-from .unpicklable import explanation
+from .unpicklable import refusal
+from .user_call import call_user, give_back, hold_signals, release_signals
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
@@ -64,31 +66,55 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     Raises:
         BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
     """
+    try:
+        return _reported(call, envelope, files)
+    finally:
+        # What the user has set is there again for the program's end.
+        try:
+            release_signals()
+        finally:
+            give_back()
+
+
+def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     clock = _Stopwatch()
     process = _getpid()
     status = 0
     report: Dict[str, object] = {}
     try:
-        report = _outcome(call, envelope, files, clock)
-    except CallRefusal as refusal:
-        report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
+        try:
+            report = _outcome(call, envelope, files, clock)
+        except CallRefusal as refusal:
+            report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
+        except BaseException as error:
+            if _getpid() != process:
+                raise
+            # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+            hold_signals()
+            status = exit_status(error)
+            report = {"outcome": EXCEPTION, "exception": describe(error)}
+        hold_signals()
+        report["seconds"] = clock.laps
+        files.report.write(report)
     except BaseException as error:
         if _getpid() != process:
             raise
-        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
-        report = {"outcome": EXCEPTION, "exception": describe(error)}
-        status = exit_status(error)
-    report["seconds"] = clock.laps
-    try:
-        files.report.write(report)
-    except BaseException as error:
         # SystemExit too, as from an alarm of the user's.
+        hold_signals()
         status = exit_status(error)
         if not files.report.is_written:
-            text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
-            _write(2, text.encode("utf-8", "backslashreplace"))
+            _write_unreported(report, error)
             files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
     return status
+
+
+def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
+    """Write to stderr why there is no report, and the traceback that it would have had."""
+    try:
+        text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
+    except BaseException as broken:
+        text = "%s, %s" % (name_of(type(error)), name_of(type(broken)))
+    _write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:
@@ -98,6 +124,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     except ImportError as error:
         raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     restore_files(cloudpickle)
+    # Taken now, as above
+    dump, dumps, version = cloudpickle.dump, cloudpickle.dumps, str(cloudpickle.__version__)
     # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it.
     gc.freeze()
     gc.enable()
@@ -190,38 +218,42 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         from .map_items import run_items
 
         items = kwargs.pop(MAPPED_ITEMS) if not args else args[0]
-        report = run_items(each, items, kwargs, files.share, files, cloudpickle.dumps)
+        report = run_items(each, items, kwargs, files.share, files, dumps)
         _run_after_hooks(header, load, folder, clock)
-        return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
+        return {"outcome": VALUE, "cloudpickle": version, **report}
 
     process = _getpid()
-    value = function(*args, **kwargs)
+    value = call_user(function, *args, **kwargs)
     if _getpid() != process:
         # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
         raise SystemExit
     _run_after_hooks(header, load, folder, clock)
 
     try:
-        _write_value(value, header, files, cloudpickle)
+        _write_value(value, header, files, dump, dumps)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in (*DISK_FULL, errno.EFBIG):
             raise
         files.value.discard()
-        told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
-        raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
+        why = "the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs"
+        if error.errno == errno.EFBIG:
+            why = "it is larger than any file that the process may write (RLIMIT_FSIZE)"
+        raise OSError(error.errno, "the value of %s could not be written, %s" % (header["name"], why)) from None
     clock.lap("pack")
-    return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, "name": name_of(value)}
+    return {"outcome": VALUE, "cloudpickle": version, "name": name_of(value)}
 
 
-def _write_value(value: object, header: Json, files: ElectronFiles, cloudpickle: Any) -> None:
+def _write_value(
+    value: object, header: Json, files: ElectronFiles, dump: Callable[..., None], dumps: Callable[..., bytes]
+) -> None:
     file = files.value.appended()
     try:
-        cloudpickle.dump(value, file)
+        dump(value, file)
         file.flush()
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
+    except BaseException as error:
+        if files.terminated.is_set or (isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EFBIG)):
             raise
-        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
+        raise refusal(str(header["name"]), value, error, dumps) from None
     text = shown_text(value, whole=bool(header.get("whole_string")))
     text_file = files.text.appended()
     text_file.write(text.encode("utf-8", "replace"))
@@ -273,7 +305,7 @@ def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
     hook = load(part + ".function", hooks.load)
     args, kwargs = load(part + ".args"), load(part + ".kwargs")
     with hooks.capture_pip_log(folder):
-        return hook(*args, **kwargs)
+        return call_user(hook, *args, **kwargs)
 
 
 def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:

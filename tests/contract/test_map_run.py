@@ -298,6 +298,8 @@ def test_without_retries_a_kill_is_told_with_what_did_not_end(way: MapWay) -> No
     error = way.error(item_of(way.ran), range(12), deadly=[4])
     assert isinstance(error, TaskKilledError)
     assert "3 of its 12 items did not end (4, 7, 10)." in str(error)
+    assert "its memory peaked at " in str(error)
+    assert "peaked at 0 MB" not in str(error)
 
 
 def test_at_the_time_limit_nothing_runs_again_and_the_item_is_named(way: MapWay) -> None:

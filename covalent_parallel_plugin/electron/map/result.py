@@ -10,6 +10,7 @@ import cloudpickle
 from ...batch.failure_message import FailureContext
 from ...batch.job_verdict import join_text
 from ...cloud.batch import JobStatus
+from ...errors import JobError, OutcomeError
 from ...protocol.envelope import VALUE
 from ...protocol.pickle_list import pickle_of_list
 from ...settings import Settings
@@ -73,8 +74,11 @@ class MapResult:
             text = f"None of its items ended.{more}"
         stdout, stderr = self.output()
         where = f"task {found.task.index}, which was lost" if found.task is not None else "a task that was lost"
+        error = failure.error
+        if isinstance(error, JobError | OutcomeError):
+            error = type(error)(f"{error}\n{text}")
         return Failure(
-            type(failure.error)(f"{failure.error}\n{text}"),
+            error,
             join_text(section(where, found.stdout), stdout),
             join_text(join_text(section(where, found.stderr), stderr), join_text(told, f"{text}\n")),
         )
