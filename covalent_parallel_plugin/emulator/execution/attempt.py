@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -30,9 +31,10 @@ class Rendezvous(Protocol):
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(severity, line)` gets the output. `ended(exit_code)` is called once, when nothing runs any more. Past
-    `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index`
-    at `barriers`. Background runnables have `grace_seconds` after the foreground's end before they are told to end.
+    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what becomes of
+    runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
+    (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
+    Background runnables have `grace_seconds` after the foreground's end before they are told to end.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Attempt:
         barriers: Rendezvous,
         max_run_seconds: float | None,
         grace_seconds: float,
-        write: Callable[[str, str], None],
+        write: Callable[[int, str, str], None],
+        noted: Callable[[str], None],
         ended: Callable[[int], None],
     ) -> None:
         self._loop = loop
@@ -55,6 +58,7 @@ class Attempt:
         self._barriers = barriers
         self._grace_seconds = grace_seconds
         self._write = write
+        self._noted = noted
         self._ended = ended
         self._exit_code = 0
         self._is_stopping = False
@@ -92,7 +96,7 @@ class Attempt:
             if step.barrier is not None:
                 self._wait_at_barrier(number, step)
                 return
-            running = self._started(step)
+            running = self._started(number, step)
             if running is None:
                 continue
             if not step.is_background:
@@ -108,15 +112,21 @@ class Attempt:
             # "a short time after all foreground runnables have completed", says google.cloud.batch.v1.Runnable
             self._timer = self._loop.call_later(self._grace_seconds, self._end_background)
 
-    def _started(self, step: Step) -> RunningStep | None:
+    def _started(self, number: int, step: Step) -> RunningStep | None:
+        self._note(step, "started")
         try:
             process = self._workspace.start(step.command)
         except StartFailed as error:
-            self._write("ERROR", str(error))
+            self._write(number, "ERROR", str(error))
             self._settle(step, error.exit_code)
             return None
         return RunningStep(
-            self._loop, step, process, grace_seconds=self._grace_seconds, write=self._write, ended=self._step_ended
+            self._loop,
+            step,
+            process,
+            grace_seconds=self._grace_seconds,
+            write=functools.partial(self._write, number),
+            ended=self._step_ended,
         )
 
     def _step_ended(self, running: RunningStep, exit_code: int) -> None:
@@ -134,23 +144,34 @@ class Attempt:
         for running in self._background:
             running.end(None, self._grace_seconds)
 
+    def _note(self, step: Step, what: str) -> None:
+        if step.display_name:
+            self._noted(f"Runnable {step.display_name!r} {what}.")
+
     def _settle(self, step: Step, exit_code: int) -> None:
+        if step.barrier is None:
+            self._note(step, f"finished with exit code {exit_code}")
         is_counted = not step.is_background and (self._is_stopping or not step.ignores_exit_status)
         if exit_code and not self._exit_code and is_counted:
             self._exit_code = exit_code
 
     def _wait_at_barrier(self, number: int, step: Step) -> None:
-        arrival = Arrival(self._index, lambda why_not: self._loop.call_soon(self._pass_barrier, arrival, why_not))
+        def go_on(why_not: str) -> None:
+            self._loop.call_soon(self._pass_barrier, number, arrival, why_not)
+
+        arrival = Arrival(self._index, go_on)
+        if step.display_name:
+            self._noted(f"Barrier {step.display_name!r} reached.")
         self._waiting = (step, arrival)
         if step.timeout_seconds is not None:
             self._timer = self._loop.call_later(step.timeout_seconds, self._leave_barrier, TIME_LIMIT_EXIT_CODE)
         self._barriers.reach(number, step.barrier or "", arrival)
 
-    def _pass_barrier(self, arrival: Arrival, why_not: str) -> None:
+    def _pass_barrier(self, number: int, arrival: Arrival, why_not: str) -> None:
         # it may have been left meanwhile
         if self._waiting is not None and self._waiting[1] is arrival:
             if why_not:
-                self._write("ERROR", why_not)
+                self._write(number, "ERROR", why_not)
             self._leave_barrier(_BROKEN_BARRIER if why_not else 0)
 
     def _leave_barrier(self, exit_code: int) -> None:

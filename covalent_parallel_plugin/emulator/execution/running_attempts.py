@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Callable, Mapping
 
 from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
-from ..model.custom_events import read_custom_event
 from ..model.job import Task
 from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
-from ..model.runtime_interface import CANNOT_START, Runtime, VmSpec
+from ..model.runtime_interface import CANNOT_START, Runtime, StartFailed, VmSpec
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
 from .barriers import Barriers
 from .scheduled_job import ScheduledJob
+from .task_output import TaskOutput
 
 
 class RunningAttempts:
@@ -122,16 +121,21 @@ class RunningAttempts:
 
     def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
-        write = self._writer(scheduled, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
-        except SecretDenied as error:
-            write("ERROR", str(error))
+        except (SecretDenied, OSError) as error:
+            is_denied = isinstance(error, SecretDenied)
+            text = str(error) if is_denied else f"the task's workspace cannot be made: {error}"
+            scheduled.line_writer(self._logs, index)("ERROR", text)
             ended(CANNOT_START)
             return None
-        except OSError as error:
-            write("ERROR", f"the task's workspace cannot be made: {error}")
+        output = TaskOutput(scheduled, task, self._logs, functools.partial(self._noted, scheduled, index))
+        try:
+            output.open_files(workspace, self._services)
+        except (StartFailed, OSError) as error:
+            output.note(f"Logs cannot be written to {plan.logs_path}: {error}")
+            workspace.close()
             ended(CANNOT_START)
             return None
         return Attempt(
@@ -142,21 +146,10 @@ class RunningAttempts:
             barriers=scheduled.barriers,
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._grace_seconds,
-            write=write,
-            ended=ended,
+            write=output.write,
+            noted=output.note,
+            ended=lambda exit_code: output.close(self._loop, exit_code, ended),
         )
-
-    def _writer(self, scheduled: ScheduledJob, index: int) -> Callable[[str, str], None]:
-        """Return what takes a task's lines: the log, and of custom status events the task's history."""
-        write_log = scheduled.line_writer(self._logs, index)
-
-        def write(severity: str, line: str) -> None:
-            write_log(severity, line)
-            event = read_custom_event(line, time.time()) if scheduled.plan.keeps_logs else None
-            if event is not None:
-                self._noted(scheduled, index, event)
-
-        return write
 
     def _make_wrapped(
         self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ...containers.container import CANNOT_START, NOT_EXECUTABLE, NOT_FOUND, Process, ResourceLimits, StartFailed
@@ -14,6 +15,7 @@ __all__ = [
     "NOT_EXECUTABLE",
     "NOT_FOUND",
     "Command",
+    "LogFolder",
     "Mount",
     "Process",
     "ResourceLimits",
@@ -93,8 +95,22 @@ class VmSpec:
 BARE_VM = VmSpec()
 
 
+@dataclass(frozen=True)
+class LogFolder:
+    """The folder of this machine in which a task's log files are, while they are written.
+
+    `deliver`, which may take its time, brings them to where they belong, and gives what went wrong.
+    """
+
+    path: Path
+    deliver: Callable[[], Sequence[str]] = tuple
+
+
 class Workspace(Protocol):
     """What the runnables of one attempt share."""
+
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give the folder for the log files that a job wants at this path of its VM. Raises StartFailed, OSError."""
 
     def start(self, command: Command) -> Process:
         """Start a runnable. Raises StartFailed."""

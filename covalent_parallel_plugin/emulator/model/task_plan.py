@@ -21,6 +21,7 @@ class Step:
     always_runs: bool = False
     is_background: bool = False
     barrier: str | None = None
+    display_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class TaskPlan:
     provisioning: str = "STANDARD"
     tasks_per_vm: int = 1
     keeps_logs: bool = False
+    logs_path: str = ""
     has_hosts_file: bool = False
 
     def task_id(self, index: int) -> str:

@@ -25,6 +25,7 @@ from ..model.runtime_interface import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     Command,
+    LogFolder,
     ResourceLimits,
     StartFailed,
     VmSpec,
@@ -125,6 +126,10 @@ class ProcessWorkspace:
         self._processes: list[LocalProcess | ScriptProcess] = []
         self._scripts = itertools.count()
 
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give this machine's own folder: that is what a process finds at a path."""
+        return LogFolder(Path(path))
+
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
         refuse_volumes(command, self._vm)
@@ -204,7 +209,7 @@ def refuse_volumes(command: Command, vm: VmSpec) -> None:
         raise StartFailed(
             CANNOT_START,
             f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
-            "emulator with --runtime podman or docker, and give the task a container image.",
+            "emulator with --runtime podman or docker.",
         )
 
 
