@@ -20,6 +20,7 @@ from covalent_parallel_plugin.emulator.model.runtime_interface import (
     BARE_VM,
     CANNOT_START,
     Command,
+    LogFolder,
     ResourceLimits,
     StartFailed,
     VmSpec,
@@ -110,6 +111,10 @@ class ForkWorkspace:
         self._folder = folder
         self._other: ProcessWorkspace | None = None
         self._forked: list[ForkedProcess] = []
+
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give this machine's own folder."""
+        return LogFolder(Path(path))
 
     def start(self, command: Command) -> ForkedProcess | LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""

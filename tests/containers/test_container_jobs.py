@@ -22,7 +22,7 @@ from google.cloud import batch_v1
 from covalent_parallel_plugin.containers.cleanup import FOLDER_PREFIX
 from covalent_parallel_plugin.containers.engine import ContainerEngine
 from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
-from covalent_parallel_plugin.emulator.runtimes.container import VmShare
+from covalent_parallel_plugin.emulator.runtimes.vm_share import VmShare
 
 pytestmark = pytest.mark.containers
 

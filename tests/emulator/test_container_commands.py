@@ -24,9 +24,10 @@ from covalent_parallel_plugin.containers.engine import ContainerEngine, registry
 from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
 from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
 from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
-from covalent_parallel_plugin.emulator.runtimes.container import VmShare, exported_folder
+from covalent_parallel_plugin.emulator.runtimes.container import exported_folder
 from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, resolve_volumes
 from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
+from covalent_parallel_plugin.emulator.runtimes.vm_share import VmShare
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
 READ_ONLY = Mount("/mnt/disks/fixed", "nfs", "server:/x", ("ro",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from google.cloud import batch_v1
 from covalent_parallel_plugin.emulator.batch.validate_job import validate_create_job
 from covalent_parallel_plugin.emulator.execution.log_files import TaskLogFiles
 from covalent_parallel_plugin.emulator.model.errors import RpcError
-from covalent_parallel_plugin.emulator.model.runtime_interface import Mount, ResourceLimits, StartFailed, VmSpec
-from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 
 TASK = "job-uid-group0-0"
 PREFIX = (
@@ -60,24 +57,8 @@ def test_a_path_that_is_none_of_the_vm_is_refused(path: str) -> None:
         validate_create_job(batch_v1.CreateJobRequest(parent="projects/p/locations/us-east1", job=job))
 
 
-def test_a_file_that_takes_no_more_costs_lines_and_not_the_task(tmp_path: Path) -> None:
-    reader = tmp_path / f"stdout-{TASK}.log"
-    os.mkfifo(reader)
-    descriptor = os.open(reader, os.O_RDONLY | os.O_NONBLOCK)
+def test_a_text_that_is_no_utf8_is_written_all_the_same(tmp_path: Path) -> None:
     files = TaskLogFiles(tmp_path, TASK, 0)
-    os.close(descriptor)
-    files.write(0, "INFO", "lost")
     files.write(0, "ERROR", "kept \udcff")
     files.close()
     assert (tmp_path / f"stderr-{TASK}.log").read_text().endswith("] kept ?\n")
-
-
-def test_where_tasks_are_processes_only_logs_in_a_volume_are_refused() -> None:
-    runtime = ProcessRuntime()
-    volume = VmSpec("uid", (Mount("/mnt/disks/work", "disk", "work"),))
-    try:
-        assert runtime.open("one-0", ResourceLimits()).log_folder("/var/logs", "one") is None
-        with pytest.raises(StartFailed, match="--runtime podman"):
-            runtime.open("two-0", ResourceLimits(), volume).log_folder("/mnt/disks/work", "two")
-    finally:
-        runtime.close()

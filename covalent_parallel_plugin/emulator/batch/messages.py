@@ -21,6 +21,7 @@ from .validate_job import MAX_PARALLELISM
 
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/jobs/([^/]+)")
 _TASKS = re.compile(r"(projects/[^/]+/locations/[^/]+/jobs/[^/]+)/taskGroups/([^/]+)(?:/tasks/([^/]+))?")
+_TO_PATH = batch_v1.LogsPolicy.Destination.PATH
 DEFAULT_CPU_MILLI = 2000
 DEFAULT_MEMORY_MIB = 2000
 
@@ -119,11 +120,14 @@ def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
             group.task_count_per_node,
         ),
         has_hosts_file=group.require_hosts_file,
+        logs_path=job.logs_policy.logs_path if job.logs_policy.destination == _TO_PATH else "",
         keeps_logs=job.logs_policy.destination == batch_v1.LogsPolicy.Destination.CLOUD_LOGGING,
-        logs_path=job.logs_policy.logs_path
-        if job.logs_policy.destination == batch_v1.LogsPolicy.Destination.PATH
-        else "",
     )
+
+
+def tasks_at_once(group: batch_v1.TaskGroup) -> int:
+    """Read how many tasks may run at a time; in order is one after another."""
+    return 1 if group.scheduling_policy == batch_v1.TaskGroup.SchedulingPolicy.IN_ORDER else group.parallelism
 
 
 def retry_rule(spec: batch_v1.TaskSpec) -> RetryRule:
@@ -197,6 +201,7 @@ def _step(runnable: batch_v1.Runnable) -> Step:
         ignores_exit_status=runnable.ignore_exit_status,
         always_runs=runnable.always_run,
         is_background=runnable.background,
+        display_name=runnable.display_name,
         barrier=runnable.barrier.name if "barrier" in runnable else None,
     )
 

@@ -22,7 +22,16 @@ from ..model.job import Job
 from ..model.job_summary import JobSummary, summarize
 from ..project.resources import ProjectResources
 from .job_table import JOB_FILTERS, JobRecord, JobTable, in_order, page
-from .messages import TASK_FILTERS, JobName, parse_job_name, parse_tasks_name, retry_rule, task_plan, with_defaults
+from .messages import (
+    TASK_FILTERS,
+    JobName,
+    parse_job_name,
+    parse_tasks_name,
+    retry_rule,
+    task_plan,
+    tasks_at_once,
+    with_defaults,
+)
 from .operations import OPERATION_FILTERS, Operation, Operations, operation_message
 from .project_checks import machine_error
 from .response_cache import list_response, message_type
@@ -76,7 +85,7 @@ class BatchService:
             job = Job(
                 name.numbered,
                 task_count=group.task_count,
-                parallelism=group.parallelism,
+                parallelism=tasks_at_once(group),
                 retry=retry_rule(group.task_spec),
                 now=now,
                 on_end=lambda job: self._on_job_end(summarize(name.job, job)),

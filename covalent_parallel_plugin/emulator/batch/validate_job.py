@@ -67,6 +67,8 @@ def _job_mistakes(job: batch_v1.Job, region: str) -> Iterator[str]:
         yield f"job.priority {job.priority} must be between 0 and {MAX_PRIORITY}"
     yield from _label_mistakes("job.labels", job.labels)
     yield from _allocation_mistakes(job.allocation_policy, region)
+    if job.notifications:
+        yield "this emulator publishes no notifications: leave job.notifications out"
     if len(job.task_groups) != 1:
         yield f"job.task_groups has {len(job.task_groups)} entries: exactly one task group is supported"
         return
@@ -118,10 +120,7 @@ def _allocation_mistakes(policy: batch_v1.AllocationPolicy, region: str) -> Iter
 def _group_mistakes(group: batch_v1.TaskGroup) -> Iterator[str]:
     if not 0 <= group.task_count <= MAX_TASKS:
         yield f"task_count {group.task_count} must be between 1 and {MAX_TASKS}"
-    tasks, at_once = len(group.task_environments) or group.task_count or 1, group.parallelism or MAX_PARALLELISM
-    if at_once < tasks and any("barrier" in runnable for runnable in group.task_spec.runnables):
-        remedy = f"make it {tasks}" if tasks <= MAX_PARALLELISM else f"run at most {MAX_PARALLELISM}"
-        yield f"a barrier waits for all {tasks} tasks, and parallelism lets {at_once} run at a time: {remedy}"
+    yield from _barrier_mistakes(group)
     if not 0 <= group.parallelism <= MAX_PARALLELISM:
         yield f"parallelism {group.parallelism} must be between 1 and {MAX_PARALLELISM}"
     if not 0 <= group.task_count_per_node <= MAX_TASKS_PER_VM:
@@ -161,26 +160,36 @@ def _runnable_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
     kind = batch_v1.Runnable.pb(runnable).WhichOneof("executable")
     if kind is None:
         yield "needs a container, a script or a barrier"
-    elif kind == "barrier":
-        yield from _barrier_mistakes(runnable)
     elif kind == "container":
         if not runnable.container.image_uri:
             yield "container.image_uri must not be empty"
         for volume in runnable.container.volumes:
             if not _CONTAINER_VOLUME.fullmatch(volume):
                 yield f"container.volumes {volume!r} must be SOURCE:/PATH or SOURCE:/PATH:OPTIONS"
+        if runnable.container.block_external_network:
+            yield "container.block_external_network: this emulator blocks no network"
         if bool(runnable.container.username) != bool(runnable.container.password):
             yield "container.username and container.password go together"
-    elif not (runnable.script.text or runnable.script.path):
+    elif kind == "script" and not (runnable.script.text or runnable.script.path):
         yield "script needs a text or a path"
     yield from _duration_mistakes("timeout", batch_v1.Runnable.pb(runnable).timeout)
     yield from _environment_mistakes("environment", runnable.environment)
     yield from _label_mistakes("labels", runnable.labels)
 
 
-def _barrier_mistakes(runnable: batch_v1.Runnable) -> Iterator[str]:
-    if runnable.background:
+def _barrier_mistakes(group: batch_v1.TaskGroup) -> Iterator[str]:
+    barriers = [runnable for runnable in group.task_spec.runnables if "barrier" in runnable]
+    if not barriers:
+        return
+    if any(runnable.background for runnable in barriers):
         yield "a barrier cannot be in the background"
+    tasks, at_once = len(group.task_environments) or group.task_count or 1, group.parallelism or MAX_PARALLELISM
+    why = f"a barrier waits for all {tasks} tasks"
+    if group.scheduling_policy == batch_v1.TaskGroup.SchedulingPolicy.IN_ORDER and tasks > 1:
+        yield f"{why}, and scheduling_policy IN_ORDER runs one at a time: leave it out"
+    elif at_once < tasks:
+        remedy = f"make it {tasks}" if tasks <= MAX_PARALLELISM else f"run at most {MAX_PARALLELISM}"
+        yield f"{why}, and parallelism lets {at_once} run at a time: {remedy}"
 
 
 def _environment_mistakes(where: str, environment: batch_v1.Environment) -> Iterator[str]:

@@ -34,10 +34,10 @@ class Rendezvous(Protocol):
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(number, severity, line)` gets the output of the runnable with this number. `ended(exit_code)` is called once,
-    when nothing runs any more. Past `max_run_seconds` (None: no limit) the attempt is ended with exit code 50005. It is
-    the attempt of the task `index` at `barriers`. `grace_seconds` is between SIGTERM and SIGKILL; None: the container's
-    own --stop-timeout, else that of `docker stop`.
+    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what becomes of
+    runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
+    (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
+    `grace_seconds` is between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else `docker stop`'s.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Attempt:
         max_run_seconds: float | None,
         grace_seconds: float | None,
         write: Callable[[int, str, str], None],
+        noted: Callable[[str], None],
         ended: Callable[[int], None],
     ) -> None:
         self._loop = loop
@@ -60,6 +61,7 @@ class Attempt:
         self._barriers = barriers
         self._grace_seconds = grace_seconds
         self._write = write
+        self._noted = noted
         self._ended = ended
         self._exit_code = 0
         self._is_stopping = False
@@ -121,6 +123,7 @@ class Attempt:
             self._timer = self._loop.call_later(seconds, self._end_background)
 
     def _started(self, number: int, step: Step) -> RunningStep | None:
+        self._note(step, "started")
         try:
             process = self._workspace.start(step.command)
         except StartFailed as error:
@@ -151,15 +154,24 @@ class Attempt:
         for running in self._background:
             running.end(None)
 
+    def _note(self, step: Step, what: str) -> None:
+        if step.display_name:
+            self._noted(f"Runnable {step.display_name!r} {what}.")
+
     def _settle(self, step: Step, exit_code: int) -> None:
+        if step.barrier is None:
+            self._note(step, f"finished with exit code {exit_code}")
         is_counted = not step.is_background and (self._is_stopping or not step.ignores_exit_status)
         if exit_code and not self._exit_code and is_counted:
             self._exit_code = exit_code
 
     def _wait_at_barrier(self, number: int, step: Step) -> None:
-        arrival = Arrival(
-            self._index, lambda why_not: self._loop.call_soon(self._pass_barrier, number, arrival, why_not)
-        )
+        def go_on(why_not: str) -> None:
+            self._loop.call_soon(self._pass_barrier, number, arrival, why_not)
+
+        arrival = Arrival(self._index, go_on)
+        if step.display_name:
+            self._noted(f"Barrier {step.display_name!r} reached.")
         self._waiting = (step, arrival)
         if step.timeout_seconds is not None:
             self._timer = self._loop.call_later(step.timeout_seconds, self._leave_barrier, TIME_LIMIT_EXIT_CODE)

@@ -6,48 +6,39 @@ Names and lines are those that programs read which use them: dsub's `providers/g
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import time
 from pathlib import Path
 from typing import BinaryIO
 
-_log = logging.getLogger(__name__)
 _STREAMS = {"INFO": "stdout", "ERROR": "stderr"}
 
 
 class TaskLogFiles:
-    """The files of one task, which each of its attempts goes on with. Raises OSError if they cannot be opened."""
+    """The files of one task, which each of its attempts goes on with. Raises OSError if they cannot be made."""
 
     def __init__(self, folder: Path, task_id: str, attempt: int) -> None:
-        self._task_id = task_id
-        self._has_lost = False
         self._prefix = f"[task_id:task/{task_id}/{attempt}/0,runnable_index:"
-        self._files: dict[str, BinaryIO] = {}
-        try:
-            for name in ("output", *_STREAMS.values()):
-                self._files[name] = _open(folder / f"{name}-{task_id}.log")
-        except OSError:
-            self.close()
-            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as opened:
+            names = ("output", *_STREAMS.values())
+            self._files = {name: opened.enter_context(_open(folder / f"{name}-{task_id}.log")) for name in names}
+            self._opened = opened.pop_all()
 
     def write(self, runnable: int, severity: str, line: str) -> None:
-        """Write a line of the runnable with this number: INFO for standard output, ERROR for standard error."""
+        """Write a line of the runnable with this number: INFO for standard output, ERROR for standard error.
+
+        Raises OSError.
+        """
         now = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime())
         text = f"[batch_task_logs]{now} {severity}: {self._prefix}{runnable}] {line}\n".encode(errors="replace")
-        try:
-            for name in ("output", _STREAMS[severity]):
-                self._files[name].write(text)
-        except OSError as error:
-            # the task goes on, as with a VM's full disk
-            if not self._has_lost:
-                _log.warning("lines of the log of %s are lost: %s", self._task_id, error)
-            self._has_lost = True
+        for name in ("output", _STREAMS[severity]):
+            self._files[name].write(text)
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files.values():
-            file.close()
+        self._opened.close()
 
 
 def _open(path: Path) -> BinaryIO:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ..faults.fault import Fault
 from ..faults.plan import ArmedFault
-from ..model.custom_events import read_custom_event
 from ..model.job import Task
 from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
-from ..model.runtime_interface import CANNOT_START, Runtime, StartFailed, VmSpec, Workspace
-from ..model.task_plan import TaskPlan
+from ..model.runtime_interface import CANNOT_START, Runtime, StartFailed, VmSpec
 from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
 from .barriers import Barriers
-from .log_files import TaskLogFiles
 from .scheduled_job import ScheduledJob
-
-_log = logging.getLogger(__name__)
+from .task_output import TaskOutput
 
 
 class RunningAttempts:
@@ -127,16 +121,23 @@ class RunningAttempts:
 
     def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
-        write = self._writer(scheduled, index)
         try:
             steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
-            workspace, files = self._open(plan, task, vm)
-        except (SecretDenied, StartFailed) as error:
-            write(0, "ERROR", str(error))
+            workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
+        except (SecretDenied, OSError) as error:
+            is_denied = isinstance(error, SecretDenied)
+            text = str(error) if is_denied else f"the task's workspace cannot be made: {error}"
+            scheduled.line_writer(self._logs, index)("ERROR", text)
             ended(CANNOT_START)
             return None
-        if files is not None:
-            write, ended = files.write, functools.partial(self._deliver_logs, files, workspace, ended)
+        output = TaskOutput(scheduled, task, self._logs, functools.partial(self._noted, scheduled, index))
+        try:
+            output.open_files(workspace, self._services)
+        except (StartFailed, OSError) as error:
+            output.note(f"Logs cannot be written to {plan.logs_path}: {error}")
+            workspace.close()
+            ended(CANNOT_START)
+            return None
         return Attempt(
             self._loop,
             workspace,
@@ -145,53 +146,10 @@ class RunningAttempts:
             barriers=scheduled.barriers,
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._grace_seconds,
-            write=write,
-            ended=ended,
+            write=output.write,
+            noted=output.note,
+            ended=lambda exit_code: output.close(self._loop, exit_code, ended),
         )
-
-    def _open(self, plan: TaskPlan, task: Task, vm: VmSpec) -> tuple[Workspace, TaskLogFiles | None]:
-        """Make an attempt's workspace, and its log's files, if the job's logs have a path. Raises StartFailed."""
-        name = plan.task_id(task.index)
-        try:
-            workspace = self._runtime.open(f"{name}-{task.attempt}", plan.limits, vm)
-        except OSError as error:
-            raise StartFailed(CANNOT_START, f"the task's workspace cannot be made: {error}") from error
-        if not plan.logs_path:
-            return workspace, None
-        try:
-            folder = workspace.log_folder(plan.logs_path, name)
-            return workspace, TaskLogFiles(folder, name, task.attempt) if folder is not None else None
-        except (StartFailed, OSError) as error:
-            # no log of the job's could say so
-            _log.error("the logs of %s cannot be written to %s: %s", name, plan.logs_path, error)
-            workspace.close()
-            raise StartFailed(CANNOT_START, str(error)) from error
-
-    def _deliver_logs(
-        self, files: TaskLogFiles, workspace: Workspace, ended: Callable[[int], None], exit_code: int
-    ) -> None:
-        """Close an attempt's logs, and have it end once they are where they belong."""
-
-        def end(delivered: asyncio.Future[Sequence[str]]) -> None:
-            error = delivered.exception()
-            for problem in delivered.result() if error is None else [error]:
-                _log.error("the logs of a task are not where they belong: %s", problem)
-            ended(exit_code)
-
-        files.close()
-        self._loop.run_in_executor(None, workspace.deliver_logs, self._services).add_done_callback(end)
-
-    def _writer(self, scheduled: ScheduledJob, index: int) -> Callable[[int, str, str], None]:
-        """Return what takes a task's lines: the log, and of custom status events the task's history."""
-        write_log = scheduled.line_writer(self._logs, index)
-
-        def write(runnable: int, severity: str, line: str) -> None:
-            write_log(severity, line)
-            event = read_custom_event(line, time.time()) if scheduled.plan.keeps_logs else None
-            if event is not None:
-                self._noted(scheduled, index, event)
-
-        return write
 
     def _make_wrapped(
         self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ __all__ = [
     "NOT_EXECUTABLE",
     "NOT_FOUND",
     "Command",
+    "LogFolder",
     "Mount",
     "Process",
     "ResourceLimits",
@@ -94,20 +95,25 @@ class VmSpec:
 BARE_VM = VmSpec()
 
 
+@dataclass(frozen=True)
+class LogFolder:
+    """The folder of this machine in which a task's log files are, while they are written.
+
+    `deliver`, which may take its time, brings them to where they belong, and gives what went wrong.
+    """
+
+    path: Path
+    deliver: Callable[[], Sequence[str]] = tuple
+
+
 class Workspace(Protocol):
     """What the runnables of one attempt share."""
 
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give the folder for the log files that a job wants at this path of its VM. Raises StartFailed, OSError."""
+
     def start(self, command: Command) -> Process:
         """Start a runnable. Raises StartFailed."""
-
-    def log_folder(self, path: str, task: str) -> Path | None:
-        """Make the folder that stands for one of the VM's, for the logs of a task; None where there is none.
-
-        Raises StartFailed, OSError.
-        """
-
-    def deliver_logs(self, services: Mapping[str, str]) -> Sequence[str]:
-        """Bring the logs into the bucket that they belong to, if any; give what went wrong. May take its time."""
 
     def close(self) -> None:
         """Remove what the attempt left; call after its last process is closed."""

@@ -21,6 +21,7 @@ class Step:
     always_runs: bool = False
     is_background: bool = False
     barrier: str | None = None
+    display_name: str = ""
 
 
 @dataclass(frozen=True)

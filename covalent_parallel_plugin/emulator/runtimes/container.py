@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from ...containers import cleanup
 from ...containers.container import Bind, ContainerIdentity, ContainerSpec
@@ -26,17 +25,19 @@ from ..model.runtime_interface import (
     HOSTS_FILE,
     HOSTS_TEXT,
     Command,
+    LogFolder,
     Mount,
     ResourceLimits,
     StartFailed,
     VmSpec,
 )
 from .container_volumes import ContainerVolume, place_below, resolve_volumes, script_volumes
-from .gcsfuse_folder import BucketFolder, storage_client
+from .gcsfuse_folder import BucketFolder, mounted_bucket
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
 from .process import ProcessRuntime, ProcessWorkspace
 from .script_process import OWN_PYTHON, refuse_elsewhere, with_folders
 from .task_environment import inherited
+from .vm_share import VmShare
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class ContainerRuntime:
         self._lock = threading.Lock()
         self._root: Path | None = None
         self._shares: dict[str, dict[str, VmShare]] = {}
+        self._log_buckets: dict[str, BucketFolder] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="emulator-containers")
         self._later(cleanup.remove_leftovers, self.engine)
 
@@ -82,10 +84,22 @@ class ContainerRuntime:
         scripts = self._processes.open(attempt, limits)
         return ContainerWorkspace(self, folder, limits, vm, share, scripts, self._leave(folder, scripts.close))
 
+    def log_bucket(self, job_uid: str, remote_path: str, services: Mapping[str, str]) -> BucketFolder:
+        """Give the folder of a job's log files that belong into a bucket. Raises StartFailed."""
+        with self._lock:
+            if job_uid not in self._log_buckets:
+                assert self._root is not None
+                folder = self._root / f"logs{next(self._numbers)}"
+                self._log_buckets[job_uid] = mounted_bucket(remote_path, folder, services)
+            return self._log_buckets[job_uid]
+
     def release(self, job_uid: str) -> None:
         """Remove the volumes and disks of the job's VMs, in the background."""
         with self._lock:
             shares = self._shares.pop(job_uid, {})
+            logs = self._log_buckets.pop(job_uid, None)
+        if logs is not None:
+            self._later(cleanup.remove_folder, self.engine, logs.folder)
         for share in shares.values():
             self._later(self._remove_share, share)
 
@@ -129,39 +143,6 @@ def _log_failure(done: Future[None]) -> None:
         _log.error("a clean-up of containers failed", exc_info=error)
 
 
-class VmShare:
-    """What the tasks on one VM share: a disk, and volumes, whose names begin with `place`."""
-
-    def __init__(self, engine: ContainerEngine, folder: Path, place: str) -> None:
-        self._engine = engine
-        self.folder = folder
-        self._place = place
-        self._lock = threading.Lock()
-        self.volumes: set[str] = set()
-
-    def volume(self, name: str) -> str:
-        """Give the engine's name for a volume of the VM's, which is there then.
-
-        Of containers that start at the same time podman would let one make it, and refuse the others.
-        """
-        own = f"{self._place}-{name}"
-        with self._lock:
-            if own not in self.volumes:
-                self.volumes.add(own)
-                self._engine.call("volume", "create", own)
-        return own
-
-    def disk(self, path: str) -> Path:
-        """Make a folder that stands for one of the VM's, at first empty, and to be written to by everyone.
-
-        Raises StartFailed.
-        """
-        folder = place_below(self.folder, path)
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
-        return folder
-
-
 class ContainerWorkspace:
     """What the runnables of one attempt share: their mounts."""
 
@@ -184,10 +165,20 @@ class ContainerWorkspace:
         self.close = close
         self._runnables = itertools.count()
         self._buckets: dict[str, BucketFolder] = {}
-        self._log_bucket: tuple[str, Path] | None = None
         self._written: set[str] = set()
         # containers in the background start and end beside others
         self._buckets_lock = threading.Lock()
+
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give the folder that the VM has there; for a bucket one whose files are written to it in the end."""
+        wanted = resolve_volumes(self._vm.mounts, [f"{path}:{path}"])[0]
+        if "ro" in wanted.options.split(","):
+            raise StartFailed(CANNOT_START, "it is mounted read-only")
+        mount = next((mount for mount in self._vm.mounts if mount.path == wanted.source), None)
+        if mount is None or mount.kind != "gcs":
+            return LogFolder(Path(next(iter(self._binds([wanted], services))).source))
+        bucket = self._runtime.log_bucket(self._vm.job_uid, f"{mount.source}/{wanted.below}", services)
+        return LogFolder(bucket.folder, bucket.put_back)
 
     def start(self, command: Command) -> PreparedProcess | LocalProcess:
         """Start a runnable; what keeps a container from starting is told by the process itself. Raises StartFailed."""
@@ -202,29 +193,6 @@ class ContainerWorkspace:
             lambda: self._prepare(command, ContainerIdentity(name, self._runtime.owner), files),
             lambda: self._clear_up(files),
         )
-
-    def log_folder(self, path: str, task: str) -> Path:
-        """Make the folder on this machine for a task's logs at a path of the VM. Raises StartFailed, OSError."""
-        volume = resolve_volumes(self._vm.mounts, [f"{path}:/logs"])[0]
-        if volume.kind == "disk":
-            return self._share.disk(volume.source)
-        mount = next(mount for mount in self._vm.mounts if mount.path == volume.source)
-        if mount.kind != "gcs":
-            return _made_below(self._shared(mount), volume.below)
-        # what attempts before this one wrote is there; other tasks' files are theirs to upload
-        folder = self._share.disk(f"/.logs/{task}")
-        self._log_bucket = (f"{mount.source}/{volume.below}", folder)
-        return folder
-
-    def deliver_logs(self, services: Mapping[str, str]) -> list[str]:
-        """Make objects of the log's files, where the logs belong into a bucket; give what went wrong."""
-        if self._log_bucket is None:
-            return []
-        source, folder = self._log_bucket
-        try:
-            return BucketFolder(bucket_client(source, services), source, folder).put_back()
-        except StartFailed as error:
-            return [str(error)]
 
     def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
         volumes = script_volumes(self._vm.mounts, self._vm.volumes)
@@ -323,7 +291,7 @@ class ContainerWorkspace:
         folder = self._folder / f"mount{len(self._buckets)}"
         if mount.path in self._buckets:
             return self._buckets[mount.path].folder
-        made = BucketFolder(bucket_client(mount.source, environment), mount.source, folder, mount.options)
+        made = mounted_bucket(mount.source, folder, environment, mount.options)
         made.fill()
         self._buckets[mount.path] = made
         return folder
@@ -339,14 +307,6 @@ def exported_folder(source: str, exports: Mapping[str, Path]) -> Path:
         )
     export = max(over, key=len)
     return place_below(exports[export], source[len(export) :])
-
-
-def bucket_client(source: str, environment: Mapping[str, str]) -> Any:
-    """Make a client of the Cloud Storage that has this bucket. Raises StartFailed."""
-    address = environment.get("STORAGE_EMULATOR_HOST")
-    if not address:
-        raise StartFailed(CANNOT_START, f"gs://{source} cannot be mounted: there is no Cloud Storage here")
-    return storage_client(address)
 
 
 def _made_below(folder: Path, below: str) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def storage_client(address: str) -> Any:
     return storage.Client(project="emulator", credentials=credentials, client_options=options, _http=session)
 
 
+def mounted_bucket(
+    remote_path: str, folder: Path, environment: Mapping[str, str], options: Sequence[str] = ()
+) -> BucketFolder:
+    """Have a folder stand for a bucket of the Cloud Storage that a task's environment names. Raises StartFailed."""
+    address = environment.get("STORAGE_EMULATOR_HOST")
+    if not address:
+        raise StartFailed(CANNOT_START, f"gs://{remote_path} cannot be mounted: there is no Cloud Storage here")
+    return BucketFolder(storage_client(address), remote_path, folder, options)
+
+
 class BucketFolder:
     """The objects of `remote_path`, BUCKET or BUCKET/PREFIX, in `folder`; of gcsfuse's `options` its modes count."""
 
@@ -43,6 +54,7 @@ class BucketFolder:
         self._file_mode = _mode(options, "file-mode", _FILE_MODE)
         self._folder_mode = _mode(options, "dir-mode", _FOLDER_MODE)
         self._stamps: dict[str, _Stamp] = {}
+        self._lock = threading.Lock()
 
     def fill(self) -> None:
         """Make the folder with a file for each object; names that no file can have are left out.
@@ -61,7 +73,8 @@ class BucketFolder:
         """
         problems: list[str] = []
         try:
-            self._try("write", lambda: self._upload(problems))
+            with self._lock:
+                self._try("write", lambda: self._upload(problems))
         except StartFailed as error:
             problems.append(str(error))
         return problems

@@ -25,6 +25,7 @@ from ..model.runtime_interface import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     Command,
+    LogFolder,
     ResourceLimits,
     StartFailed,
     VmSpec,
@@ -125,6 +126,10 @@ class ProcessWorkspace:
         self._processes: list[LocalProcess | ScriptProcess] = []
         self._scripts = itertools.count()
 
+    def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
+        """Give this machine's own folder: that is what a process finds at a path."""
+        return LogFolder(Path(path))
+
     def start(self, command: Command) -> LocalProcess:
         """Start a runnable as the leader of its own session. Raises StartFailed."""
         refuse_volumes(command, self._vm)
@@ -176,22 +181,6 @@ class ProcessWorkspace:
             )
         return PreparedClient([program, *words[1:]], environment, str(self._folder / "work"))
 
-    def log_folder(self, path: str, task: str) -> None:
-        """Give none: a process sees this machine's own folders, which are not for its logs.
-
-        Raises StartFailed for a job with volumes, as its runnables would, whose reason no log could show.
-        """
-        if self._vm.mounts:
-            raise StartFailed(
-                CANNOT_START,
-                f"{self._vm.mounts[0].path} cannot be mounted for processes, and volumes need containers. Start the "
-                "emulator with --runtime podman or docker.",
-            )
-
-    def deliver_logs(self, services: Mapping[str, str]) -> Sequence[str]:
-        """Do nothing: there are none."""
-        return ()
-
     def close(self) -> None:
         """Remove the folder, in the background."""
         # one that ended by itself had the time to end what it moved out of its group
@@ -220,7 +209,7 @@ def refuse_volumes(command: Command, vm: VmSpec) -> None:
         raise StartFailed(
             CANNOT_START,
             f"{places[0]} cannot be mounted: this {what} runs as a process, and volumes need containers. Start the "
-            "emulator with --runtime podman or docker, and give the task a container image.",
+            "emulator with --runtime podman or docker.",
         )
 
 
