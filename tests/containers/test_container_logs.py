@@ -81,13 +81,13 @@ def test_logs_in_a_bucket_are_objects_once_the_job_has_ended(
 
 
 def test_a_script_has_its_logs_there_too(jobs: ContainerJobs, emulator: Emulator) -> None:
-    volume = batch_v1.Volume(gcs={"remote_path": "data/scripts"}, mount_path="/mnt/disks/bucket")
+    volume = batch_v1.Volume(gcs={"remote_path": "data/of-scripts"}, mount_path="/mnt/disks/bucket")
     job = batch_v1.Job(
         task_groups=[{"task_spec": {"runnables": [{"script": {"text": "echo one"}}], "volumes": [volume]}}],
         logs_policy={"destination": "PATH", "logs_path": "/mnt/disks/bucket"},
     )
     made = jobs.wait(jobs.client.create_job(parent=PARENT, job=job))
-    stdout = bucket_of(emulator, "data").blob(f"scripts/stdout-{made.uid}-group0-0.log").download_as_text()
+    stdout = bucket_of(emulator, "data").blob(f"of-scripts/stdout-{made.uid}-group0-0.log").download_as_text()
     assert (made.status.state.name, texts(stdout)) == ("SUCCEEDED", ["one"])
 
 
