@@ -86,6 +86,28 @@ def test_what_a_script_leaves_on_its_vm_is_there_for_a_container(jobs: Container
     assert folder == "/tmp" or not Path(folder).exists()
 
 
+def test_a_file_that_a_script_makes_is_a_volume_of_its_own(jobs: ContainerJobs) -> None:
+    file = "/tmp/workdir-of-a-test/deep/settings"
+    steps = [
+        script(f"mkdir -p {Path(file).parent}; echo settings > {file}"),
+        container(jobs, "cat /etc/settings; echo changed > /etc/settings", f"{file}:/etc/settings:rw"),
+        script(f"cat {file}"),
+    ]
+    assert jobs.run_json(*steps) == ("SUCCEEDED", ["settings", "changed"])
+
+
+def test_a_file_of_the_system_is_this_machines_and_read_only(jobs: ContainerJobs) -> None:
+    text = "cmp /x /etc/passwd || wc -l < /x; echo >> /x || echo refused"
+    state, lines = jobs.run_json(container(jobs, text, "/etc/passwd:/x"))
+    assert state == "SUCCEEDED" and str(len(Path("/etc/passwd").read_text().splitlines())) in lines
+    assert lines[-1] == "refused"
+
+
+def test_a_service_of_the_vm_is_refused_in_words(jobs: ContainerJobs) -> None:
+    state, lines = jobs.run_json(container(jobs, "true", "/dev/null:/x"))
+    assert (state, lines) == ("FAILED", ["/dev/null cannot be mounted: the VMs of this emulator have no services"])
+
+
 def test_the_next_job_finds_nothing_of_it(jobs: ContainerJobs) -> None:
     look = container(jobs, "ls /tmp/workdir-of-a-test | wc -l", "/tmp/workdir-of-a-test:/tmp/workdir-of-a-test")
     for _ in range(2):
@@ -175,7 +197,8 @@ def test_whoever_is_not_root_sees_folders_too_where_there_are_user_namespaces() 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         Path(folder, "x").write_text("read\n")
-        asked = {"disk": f"{folder}/disk", "folders": [[folder, "/mnt/disks/of-a-test", True]], "own": []}
+        asked = {"disk": f"{folder}/disk", "folders": [[folder, "/mnt/disks/of-a-test", True]]}
+        asked |= {"paths": [], "own": []}
         shell = "cat /mnt/disks/of-a-test/x; touch /mnt/disks/of-a-test/y || echo refused"
         program = [shutil.which("python3", path=os.defpath), "-I", "-S", vm_folders.__file__, json.dumps(asked)]
         ended = subprocess.run([*as_nobody, *program, "/bin/sh", "-c", shell], capture_output=True, text=True)
@@ -185,7 +208,8 @@ def test_whoever_is_not_root_sees_folders_too_where_there_are_user_namespaces() 
 def test_who_may_not_mount_is_told_so(tmp_path: Path) -> None:
     # a path above which a file is cannot be there for anybody
     (tmp_path / "file").touch()
-    asked = {"disk": f"{tmp_path}/disk", "folders": [[str(tmp_path), f"{tmp_path}/file/below", False]], "own": []}
+    asked = {"disk": f"{tmp_path}/disk", "folders": [[str(tmp_path), f"{tmp_path}/file/below", False]]}
+    asked |= {"paths": [], "own": []}
     words = [sys.executable, "-I", "-S", vm_folders.__file__, json.dumps(asked), "/bin/true"]
     ended = subprocess.run(words, capture_output=True, text=True)
     assert ended.returncode == 125

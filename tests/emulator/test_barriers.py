@@ -157,6 +157,15 @@ def test_tasks_on_more_vms_than_there_are_do_not_wait_for_ever() -> None:
         assert state(run(jobs, BARRIER, taskCount=4, taskCountPerNode=2)) == "SUCCEEDED"
 
 
+def test_an_emulator_stops_while_tasks_wait() -> None:
+    with Emulator(timing=Timing(0.0, 0.0, grace_seconds=0.2)) as emulator, batch_jobs(emulator) as jobs:
+        job = jobs.create_from_json(
+            script("echo up; [ $BATCH_TASK_INDEX = 0 ] || exec sleep 600"), BARRIER, taskCount=2
+        )
+        wait_until(lambda: output(emulator, job) == ["up"] * 2)
+    assert emulator.counts["tasks"] == 0
+
+
 def test_an_attempt_that_left_does_not_count() -> None:
     barriers, passed = Barriers(2), []
     first = Arrival(0, lambda why_not: passed.append(("first", why_not)))

@@ -25,8 +25,9 @@ from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
 from covalent_parallel_plugin.containers.run_command import credentials_json, run_arguments, sort_variables
 from covalent_parallel_plugin.emulator.model.runtime_interface import Mount
 from covalent_parallel_plugin.emulator.runtimes.container import exported_folder
-from covalent_parallel_plugin.emulator.runtimes.container_volumes import place_below, resolve_volumes
+from covalent_parallel_plugin.emulator.runtimes.container_volumes import paths_of_vm, place_below, resolve_volumes
 from covalent_parallel_plugin.emulator.runtimes.pip_settings import read_pip_settings
+from covalent_parallel_plugin.emulator.runtimes.script_process import refuse_elsewhere
 from covalent_parallel_plugin.emulator.runtimes.vm_share import VmShare
 
 BUCKET = Mount("/mnt/disks/data", "gcs", "bucket/prefix")
@@ -224,6 +225,19 @@ def test_a_volume_by_way_of_two_dots_is_exit_code_125(mounts: list[Mount], volum
     with pytest.raises(StartFailed, match=r"'\.\.'") as caught:
         resolve_volumes(mounts, [volume])
     assert caught.value.exit_code == 125
+
+
+def test_a_script_has_the_paths_of_its_vm_that_containers_have_but_not_those_of_the_system() -> None:
+    mounts = [Mount("/mnt/disks/data", "disk", "data")]
+    volumes = ["/tmp/work:/x", "/mnt/disks/data/in:/in", "packages:/p", "/etc/ssl:/ssl", "/:/host", "/opt/a:/a:ro"]
+    assert paths_of_vm(mounts, volumes) == ["/opt/a", "/tmp/work"]
+    assert paths_of_vm(mounts, []) == []
+
+
+def test_a_script_with_volumes_is_refused_in_words_where_there_is_no_linux() -> None:
+    with pytest.raises(StartFailed, match=r"^/mnt/disks/x cannot be mounted: scripts see volumes on Linux only"):
+        refuse_elsewhere("/mnt/disks/x", "darwin")
+    refuse_elsewhere("/mnt/disks/x", "linux")
 
 
 def test_a_place_below_a_folder_is_found_whether_it_is_there_or_not(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
-from .container_volumes import ContainerVolume, place_below, resolve_volumes, script_volumes
+from .container_volumes import ContainerVolume, is_of_system, paths_of_vm, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, mounted_bucket
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
 from .process import ProcessRuntime, ProcessWorkspace
-from .script_process import OWN_PYTHON, refuse_elsewhere, with_folders
+from .script_process import OWN_PYTHON, VmView, refuse_elsewhere
 from .task_environment import inherited
 from .vm_share import VmShare
 
@@ -195,15 +195,21 @@ class ContainerWorkspace:
         )
 
     def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
-        volumes = script_volumes(self._vm.mounts, self._vm.volumes)
-        if not volumes:
+        volumes = resolve_volumes(self._vm.mounts, ())
+        paths = paths_of_vm(self._vm.mounts, self._vm.volumes)
+        if not volumes and not paths:
             return self._scripts.start(command)
-        refuse_elsewhere(volumes[0].target)
+        refuse_elsewhere([*(volume.target for volume in volumes), *paths][0])
 
         def prepare() -> PreparedClient:
             client = self._scripts.prepare(command)
-            folders = self._binds(volumes, client.environment)
-            return with_folders(client, self._share.folder, folders, (str(self._scripts.folder), *OWN_PYTHON))
+            view = VmView(
+                disk=str(self._share.folder),
+                folders=tuple(self._binds(volumes, client.environment)),
+                paths=tuple(paths),
+                own=(str(self._scripts.folder), *OWN_PYTHON),
+            )
+            return view.seen_by(client)
 
         return self._scripts.start_later(prepare, self._put_back)
 
@@ -266,10 +272,21 @@ class ContainerWorkspace:
         for wanted in volumes:
             if wanted.kind == "name":
                 yield Bind(self._share.volume(wanted.source), wanted.target, wanted.options)
+            elif wanted.kind == "disk" and is_of_system(wanted.source) and Path(wanted.source).exists():
+                yield self._system_bind(wanted)
             elif wanted.kind == "disk":
                 yield Bind(str(self._share.disk(wanted.source)), wanted.target, wanted.options)
             else:
                 yield self._bind_mount(mounts[wanted.source], wanted, environment)
+
+    def _system_bind(self, wanted: ContainerVolume) -> Bind:
+        """Bind a file of the system, such as /etc/localtime, as it is here; of folders an empty one is there."""
+        path = Path(wanted.source)
+        if path.is_dir():
+            return Bind(str(self._share.disk(wanted.source)), wanted.target, wanted.options)
+        if not path.is_file():
+            raise StartFailed(CANNOT_START, f"{path} cannot be mounted: the VMs of this emulator have no services")
+        return Bind(str(path), wanted.target, "ro")
 
     def _bind_mount(self, mount: Mount, wanted: ContainerVolume, environment: Mapping[str, str]) -> Bind:
         if mount.kind != "gcs":

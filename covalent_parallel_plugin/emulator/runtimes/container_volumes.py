@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -56,17 +56,18 @@ def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[Con
     return found
 
 
-def script_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[ContainerVolume]:
-    """Tell what a script sees: all mounts, and the folders of the VM that containers of its task have.
+def paths_of_vm(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[str]:
+    """List the paths of the VM's own disk that containers have as volumes, but for those of the system.
 
-    Folders of the system stay this machine's. Raises StartFailed for paths with "..".
+    Raises StartFailed for paths with "..".
     """
-    of_vm = [volume for volume in resolve_volumes(mounts, volumes) if volume.kind == "disk"] if volumes else []
-    shared = {volume.source for volume in of_vm if volume.source.split("/")[1] not in _SYSTEM_FOLDERS}
-    return [
-        *(replace(volume, target=volume.source) for volume in resolve_volumes(mounts, ())),
-        *(ContainerVolume("disk", source, "", source, "") for source in sorted(shared)),
-    ]
+    found = resolve_volumes(mounts, volumes) if volumes else []
+    return sorted({each.source for each in found if each.kind == "disk" and not is_of_system(each.source)})
+
+
+def is_of_system(path: str) -> bool:
+    """Tell whether a path of the VM belongs to its operating system."""
+    return path.split("/")[1] in _SYSTEM_FOLDERS
 
 
 def place_below(root: Path, below: str) -> Path:

@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ...containers.container import Bind
 from ...containers.process import PreparedClient, PreparedProcess
@@ -76,22 +76,34 @@ class ScriptProcess(PreparedProcess):
             os.killpg(child.pid, number)
 
 
-def refuse_elsewhere(path: str) -> None:
+def refuse_elsewhere(path: str, platform: str = sys.platform) -> None:
     """Raise StartFailed where no program can have a folder at a path of its own."""
-    if sys.platform != "linux":
+    if platform != "linux":
         raise StartFailed(
             CANNOT_START,
             f"{path} cannot be mounted: scripts see volumes on Linux only. Give the task a container image.",
         )
 
 
-def with_folders(client: PreparedClient, disk: Path, folders: Iterable[Bind], own: Sequence[str]) -> PreparedClient:
-    """Have a program see folders of this machine at other paths.
+@dataclass(frozen=True)
+class VmView:
+    """What a script sees of its VM in place of this machine's.
 
-    What has to be made on the way to them is in `disk`, which has the VM's own folders; the paths in `own` stay as they
-    are here, whatever lies over them.
+    Attributes:
+        disk: the folder that has the VM's own disk, by its paths.
+        folders: those that are mounted.
+        paths: those of the VM's disk that are not this machine's.
+        own: those that stay this machine's, whatever lies over them.
     """
-    listed = [(bind.source, bind.target, "ro" in bind.options.split(",")) for bind in folders]
-    request = json.dumps({"disk": str(disk), "folders": listed, "own": own})
-    launcher = [sys.executable, "-I", "-S", vm_folders.__file__, request]
-    return PreparedClient([*launcher, *client.words], client.environment, client.folder)
+
+    disk: str
+    folders: Sequence[Bind]
+    paths: Sequence[str]
+    own: Sequence[str]
+
+    def seen_by(self, client: PreparedClient) -> PreparedClient:
+        """Have a program see it."""
+        folders = [(bind.source, bind.target, "ro" in bind.options.split(",")) for bind in self.folders]
+        request = json.dumps({"disk": self.disk, "folders": folders, "paths": self.paths, "own": self.own})
+        launcher = [sys.executable, "-I", "-S", vm_folders.__file__, request]
+        return PreparedClient([*launcher, *client.words], client.environment, client.folder)

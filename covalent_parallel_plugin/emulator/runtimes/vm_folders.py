@@ -1,6 +1,6 @@
 """Show a script folders at the paths that they have on its VM: run as a program, in a mount namespace of its own.
 
-Its arguments are a request as `script_process.with_folders` writes it, and the program with its arguments, which takes
+Its arguments are a request as `script_process.VmView` writes it, and the program with its arguments, which takes
 its place. Nothing outside of the namespace changes (mount_namespaces(7)); whoever is not root gets one with a user
 namespace, in which it is root, as scripts are on Batch.
 """
@@ -25,9 +25,9 @@ def main(request: str, program: list[str]) -> None:
     """Lay the folders out and become the program."""
     given = json.loads(request)
     try:
-        _lay_out(Path(given["disk"]), given["folders"], given["own"])
+        _lay_out(Path(given["disk"]), given["folders"], given["paths"], given["own"])
     except OSError as error:
-        place = error.filename or ", ".join(path for _, path, _ in given["folders"])
+        place = error.filename or ", ".join([*(path for _, path, _ in given["folders"]), *given["paths"]])
         _fail(
             _CANNOT_START,
             f"{place} cannot be mounted for this script: {error.strerror}. Give the task a container image, or let the "
@@ -39,20 +39,27 @@ def main(request: str, program: list[str]) -> None:
         _fail(_NOT_EXECUTABLE, f'exec: "{program[0]}": {error.strerror}')
 
 
-def _lay_out(disk: Path, folders: list[tuple[str, str, bool]], own: list[str]) -> None:
+def _lay_out(disk: Path, folders: list[tuple[str, str, bool]], paths: list[str], own: list[str]) -> None:
     working = Path.cwd()
     _enter_namespace()
+    disk.mkdir(parents=True, exist_ok=True)
     # held open: they may be hidden by what is mounted over them
-    sources = [(os.open(source, os.O_PATH), path, is_read_only) for source, path, is_read_only in folders]
-    kept = [(os.open(path, os.O_PATH), path) for path in own]
-    for source, path, is_read_only in sorted(sources, key=lambda folder: folder[1].count("/")):
-        _make_place(disk, Path(path))
-        _bind(f"/proc/self/fd/{source}", path)
-        if is_read_only:
-            # whoever is not root may not take away the other options of the mount below
-            _mount(None, path, _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _KEPT_OPTIONS)
-    hiding = tuple(path.rstrip("/") + "/" for _, path, _ in folders)
-    for source, path in kept:
+    sources = {path: os.open(source, os.O_PATH) for source, path, _ in folders}
+    kept = {path: os.open(path, os.O_PATH) for path in own}
+    own_place = Path(f"/proc/self/fd/{os.open(disk, os.O_PATH)}")
+    for path in sorted([*sources, *paths], key=lambda path: path.count("/")):
+        if path not in sources:
+            _show_disk(own_place, Path(path))
+            continue
+        if not Path(path).is_dir():
+            _lay_over_parent(own_place, Path(path))
+            Path(path).mkdir(parents=True, exist_ok=True)
+        _bind(f"/proc/self/fd/{sources[path]}", path)
+    for path in (path for _, path, is_read_only in folders if is_read_only):
+        # whoever is not root may not take away the other options of the mount below
+        _mount(None, path, _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _KEPT_OPTIONS)
+    hiding = tuple(path.rstrip("/") + "/" for path in [*sources, *paths])
+    for path, source in kept.items():
         if path.startswith(hiding):
             Path(path).mkdir(parents=True, exist_ok=True)
             _bind(f"/proc/self/fd/{source}", path)
@@ -70,11 +77,18 @@ def _enter_namespace() -> None:
     _mount(None, "/", _RECURSIVE | _PRIVATE)
 
 
-def _make_place(disk: Path, path: Path) -> None:
-    """Have a path be there, as a folder of the VM's disk, without a change to this machine's."""
-    if not path.is_dir():
-        _lay_over(disk, next(above for above in path.parents if above.is_dir()))
-        path.mkdir(parents=True, exist_ok=True)
+def _show_disk(disk: Path, path: Path) -> None:
+    """Have a path be the VM's: a folder of its own, or whatever a script makes there."""
+    if path.is_dir():
+        place = disk / path.relative_to("/")
+        place.mkdir(parents=True, exist_ok=True)
+        _bind(str(place), str(path))
+    elif not path.exists():
+        _lay_over_parent(disk, path)
+
+
+def _lay_over_parent(disk: Path, path: Path) -> None:
+    _lay_over(disk, next(above for above in path.parents if above.is_dir()))
 
 
 def _lay_over(disk: Path, folder: Path) -> None:

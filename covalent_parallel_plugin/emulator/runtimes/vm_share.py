@@ -32,11 +32,12 @@ class VmShare:
         return own
 
     def disk(self, path: str) -> Path:
-        """Make a folder that stands for one of the VM's, at first empty, and to be written to by everyone.
+        """Give what stands for a path of the VM: a file that is there, or a folder, at first empty, and for everyone.
 
         Raises StartFailed.
         """
-        folder = place_below(self.folder, path)
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
-        return folder
+        place = place_below(self.folder, path)
+        if not place.is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o777)
+        return place
