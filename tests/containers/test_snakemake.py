@@ -1,6 +1,6 @@
 """snakemake, unchanged from the package index, with its executor googlebatch on the emulator, in containers.
 
-Packages, image and command are those of docs/snakemake.md. One thing is the tests' own, as the page says too:
+Packages, image and command are those of docs/other-programs.md. One thing is the tests' own, as the page says too:
 `emulator_site/sitecustomize.py`, since the executor has no option for an endpoint.
 """
 
@@ -34,10 +34,11 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 PARENT = "projects/local/locations/us-central1"
-PAGE = (HERE.parents[1] / "docs" / "snakemake.md").read_text()
-(REQUIREMENTS,) = re.findall(r"^    pip install (.+)$", PAGE, re.MULTILINE)
-(DOCKERFILE,) = re.findall(r"^```dockerfile\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-(COMMAND,) = re.findall(r"^    snakemake (.+?[^\\])$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = (HERE.parents[1] / "docs" / "other-programs.md").read_text()
+(SECTION,) = re.findall(r"^## Snakemake\n(.+?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+(REQUIREMENTS,) = re.findall(r"^    pip install (.+)$", SECTION, re.MULTILINE)
+(DOCKERFILE,) = re.findall(r"^```dockerfile\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+(COMMAND,) = re.findall(r"^    snakemake (.+?[^\\])$", SECTION, re.MULTILINE | re.DOTALL)
 IMAGE, PREFIX = "localhost/snakemake", "gs://data/flow"
 TWO_RULES = """
 rule all:
@@ -185,6 +186,7 @@ def test_a_workflow_of_two_rules_runs_to_its_end(
         ((), "FAILED", r"Google Batch job '.*/jobs/only-\w+' failed"),
         (("--precommand", ""), "SUCCEEDED", r"gs://data/flow-\w+/out/only.txt \(missing in storage\)"),
     ],
+    ids=["with set -e", "without"],
 )
 def test_a_rule_that_fails_is_reported_with_its_log(
     snakemake: Snakemake,
