@@ -26,6 +26,8 @@ pytestmark = pytest.mark.containers
 
 HERE = Path(__file__).parent
 SECONDS = 300
+# Else gcsfs asks for a bucket's layout over gRPC with TLS first, at the same address, and waits for that
+GCSFS = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
 # One that names no credentials: "Google Cloud Connection" in the documentation of Airflow's provider
 ANONYMOUS = '{"conn_type": "google_cloud_platform", "extra": {"is_anonymous": true}}'
 
@@ -70,8 +72,7 @@ def environment(*requirements: str) -> Path:
 
 def test_gcsfs_with_fsspec_and_pandas(local_emulator: Emulator, tmp_path: Path) -> None:
     python = environment("gcsfs==2026.10.1", "pandas==3.1.1", "pyarrow==26.0.1") / "python"
-    # Else it asks for a bucket's layout over gRPC with TLS first, at the same address, and waits for that
-    done = outcome(local_emulator, tmp_path, "gcsfs_files.py", str(python), GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false")
+    done = outcome(local_emulator, tmp_path, "gcsfs_files.py", str(python), **GCSFS)
     bucket = "gcsfs-files/"
     assert done["mv"] == [bucket + name for name in ("a/0.txt", "a/2.txt", "a/3.txt", "b/moved.txt")]
     assert done["mv of a folder"] == [bucket + name for name in ("b/moved.txt", "c/0.txt", "c/2.txt", "c/3.txt")]
@@ -115,6 +116,21 @@ def test_the_file_system_of_pyarrow(local_emulator: Emulator, tmp_path: Path) ->
     assert done["move"] == [["data/arrow/moved", "File", 20 << 20]]
     assert (done["parquet"], done["dataset"], done["address"]) == (1000, 1000, 1000)
     assert (done["deleted"], done["emptied"], done["bucket"]) == ("not found", [], "NotFound")
+
+
+def test_zarr_and_dask_over_gcsfs(local_emulator: Emulator, tmp_path: Path) -> None:
+    python = environment("zarr==3.1.6", "gcsfs==2026.10.1", "dask[array]==2026.8.0") / "python"
+    done = outcome(local_emulator, tmp_path, "zarr_arrays.py", str(python), **GCSFS)
+    assert (done["dask"], done["zarr"]) == (49_995_000, [10, "v", ["a"]])
+
+
+def test_tensorstore(local_emulator: Emulator, tmp_path: Path) -> None:
+    python = environment("tensorstore==0.1.86") / "python"
+    address = local_emulator.environment["STORAGE_EMULATOR_HOST"]
+    done = outcome(local_emulator, tmp_path, "tensorstore_arrays.py", str(python), TENSORSTORE_GCS_HTTP_URL=address)
+    assert (done["conditional"], done["stale"], done["missing"]) == ("three", "", "missing")
+    assert (done["keys"], done["left"]) == (["b/c"], ["b/c"])
+    assert done["array"] == [49_995_000, [1005, 1105]]
 
 
 def test_smart_open(local_emulator: Emulator, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ _FORM = frozenset(
         "uploadType",
         "project",
         "provider",
+        # TensorStore makes every address another one with it, so that no cache answers
+        "tensorstore",
     ]
 )
 _MATCH = frozenset(["ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch"])
