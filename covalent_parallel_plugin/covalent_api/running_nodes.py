@@ -50,9 +50,9 @@ class RunningNodes:
             remember(self._ended, node, None)
 
     @property
-    def are_running(self) -> bool:
-        """Whether any node runs."""
-        return bool(self._running)
+    def count(self) -> int:
+        """How many nodes run."""
+        return len(self._running)
 
     def cancel_all(self) -> set[str]:
         """Have all nodes cancelled that run, or begin from here on, since the server ends: results stay.

@@ -20,7 +20,7 @@ from .running_nodes import RunningNodes
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# An electron has 30 seconds, and its job a while to be cancelled and read
+# Until the next electron has ended: each has 30 seconds, and its job a while to be cancelled and read
 END_SECONDS = 75.0
 # How long Covalent may take to note that electrons, and with them their dispatches, have ended
 NOTED_SECONDS = 10.0
@@ -48,7 +48,7 @@ class ServerEnd:
         loop = asyncio.get_running_loop()
 
         def hold(number: int, frame: FrameType | None) -> None:
-            if self._ending is not None or loop.is_closed() or not self._nodes.are_running:
+            if self._ending is not None or loop.is_closed() or not self._nodes.count:
                 self._pass_on(number)
             else:
                 loop.call_soon_threadsafe(self._begin, number)
@@ -67,13 +67,23 @@ class ServerEnd:
         try:
             logger.warning("the server is to end: its electrons are cancelled first; a second signal ends it at once")
             dispatches = self._nodes.cancel_all()
-            await _wait(self._are_nodes_running, END_SECONDS)
+            await self._wait_for_nodes()
             await _wait(lambda: server_data.any_running(dispatches), NOTED_SECONDS)
         finally:
             self._pass_on(number)
 
-    async def _are_nodes_running(self) -> bool:
-        return self._nodes.are_running
+    async def _wait_for_nodes(self) -> None:
+        """Wait until none runs, or none has ended for too long."""
+        count = self._nodes.count
+
+        async def none_has_ended() -> bool:
+            return self._nodes.count >= count
+
+        while count:
+            await _wait(none_has_ended, END_SECONDS)
+            if self._nodes.count >= count:
+                return
+            count = self._nodes.count
 
     def _pass_on(self, number: int) -> None:
         """Give the signals back to the server, and this one to it."""

@@ -121,6 +121,7 @@ class ElectronRun:
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
         jobs.objects.is_single_attempt = outcome.attempt == 0 and settings is self._settings
+        outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))
         if outcome.kind in (EXCEPTION, KILLED):
             outcome = await run_in_thread(with_source_lines, outcome, await self._source())
         return ElectronEvidence(watched.job, outcome=outcome)

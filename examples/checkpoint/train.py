@@ -51,4 +51,7 @@ if __name__ == "__main__":
     workflow = ct.lattice(lambda folder, epochs: electron(folder, epochs))
     dispatch_id = ct.dispatch(workflow)("/mnt/disks/state" if is_bucket else place, EPOCHS)
     result = ct.get_result(dispatch_id, wait=True)
+    for node in result.get_all_node_results():
+        if node["node_name"] == "train":
+            print(node["stdout"])
     print(result.status, result.result)

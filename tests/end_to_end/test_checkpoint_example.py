@@ -49,3 +49,10 @@ def test_it_continues_after_what_it_saved_when_its_machine_was_preempted(
     result = ast.literal_eval(value)
     assert (result["epoch"], result["machines"]) == (40, 3)
     assert result["loss"] == pytest.approx(0.9**40)
+    stdout, stderr = ended.stdout, ended.stderr
+    assert [line for line in stdout.splitlines() if line.startswith("---")] == [
+        "--- attempt 0, which was run again ---",
+        "--- attempt 1, which was run again ---",
+        "--- attempt 2 ---",
+    ]
+    assert stdout.count("saved epoch") == stdout.count("continued after epoch") == 2, stderr
