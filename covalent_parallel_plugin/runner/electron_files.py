@@ -5,6 +5,7 @@ All of it is made before the electron's process begins. Nothing that the electro
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import mmap
@@ -73,6 +74,22 @@ class KeptFile:
             raise OSError(error.errno, told % error.strerror) from None
         return self._file
 
+    def append(self, data: bytes) -> None:
+        """Write at its end.
+
+        Raises:
+            OSError: there is no room, or the electron has limited the size of files.
+        """
+        file = self.appended()
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            told = "the runner's own files may not grow as far as they have to: the electron has set RLIMIT_FSIZE"
+            raise OSError(error.errno, told) from None
+
     def close(self) -> None:
         """Close it in the process that made it."""
         os.close(self._descriptor)
@@ -119,7 +136,10 @@ class SharedRecord:
         Raises:
             ValueError: it is longer than its room.
         """
-        data = encode_json(record)
+        self.write_encoded(encode_json(record))
+
+    def write_encoded(self, data: bytes) -> None:
+        """Write a record that is JSON already. Raises ValueError."""
         if len(data) > self._room:
             raise ValueError("a record of %d bytes is more than the %d allowed" % (len(data), self._room))
         self._memory[LENGTH_BYTES : LENGTH_BYTES + len(data)] = data

@@ -22,25 +22,30 @@ from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
 from ..protocol.exception_record import describe, hidden_module, missing_module_text
 from ..protocol.value_text import name_of, shown_text
-from .electron_files import ElectronFiles, leave_shared
+from .electron_files import ElectronFiles, encode_json, leave_shared
 from .outcome_report import DISK_FULL, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 from .script_module import loads_script, new_main
 from .unpicklable import refusal
-from .user_call import call_user, give_back, hold_signals, release_signals
+from .user_call import call_user, give_back, hold_signals
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
 # Its exceptions may be among what another electron returned
 OWN_PACKAGE = "covalent_parallel_plugin"
-# The report of last resort; made of constants, since making another one has failed
-UNREPORTED = {
-    "type": "RuntimeError",
-    "module": "builtins",
-    "message": "how the electron ended could not be reported; its stderr shows why, and its own exception",
-    "args": None,
-    "traceback": "",
-}
+# The report of last resort; made now, since making another one has failed
+UNREPORTED = encode_json(
+    {
+        "outcome": EXCEPTION,
+        "exception": {
+            "type": "RuntimeError",
+            "module": "builtins",
+            "message": "how the electron ended could not be reported; its stderr shows why, and its own exception",
+            "args": None,
+            "traceback": "",
+        },
+    }
+)
 # Taken now: the electron may put something else in their places.
 _getpid, _monotonic, _write = os.getpid, time.monotonic, os.write
 
@@ -69,11 +74,8 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     try:
         return _reported(call, envelope, files)
     finally:
-        # What the user has set is there again for the program's end.
-        try:
-            release_signals()
-        finally:
-            give_back()
+        # For the program's end
+        give_back()
 
 
 def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
@@ -104,7 +106,7 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         status = exit_status(error)
         if not files.report.is_written:
             _write_unreported(report, error)
-            files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
+            files.report.write_encoded(UNREPORTED)
     return status
 
 
@@ -255,9 +257,7 @@ def _write_value(
             raise
         raise refusal(str(header["name"]), value, error, dumps) from None
     text = shown_text(value, whole=bool(header.get("whole_string")))
-    text_file = files.text.appended()
-    text_file.write(text.encode("utf-8", "replace"))
-    text_file.flush()
+    files.text.append(text.encode("utf-8", "replace"))
 
 
 def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:

@@ -110,9 +110,7 @@ def _ended(
         hold_signals()
         return {"ended": index, "exception": describe(error)}
     hold_signals()
-    values = kept.appended()
-    values.write(data)
-    values.flush()
+    kept.append(data)
     note = {"ended": index, "size": len(data)}  # type: Dict[str, object]
     if index < SHOWN_ITEMS:
         note["shown"] = shortened(value)
@@ -127,9 +125,7 @@ def _dumped(value: Any, dump: Callable[[Any], bytes], name: str) -> bytes:
 
 
 def _note(kept: KeptFile, note: Mapping[str, object]) -> None:
-    notes = kept.appended()
-    notes.write(encode_json(note) + b"\n")
-    notes.flush()
+    kept.append(encode_json(note) + b"\n")
 
 
 class Marks:

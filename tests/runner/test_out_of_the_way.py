@@ -130,6 +130,16 @@ def patch_builtins() -> None:
     vars(builtins).update(dict.fromkeys(names, refuses))
 
 
+def delete_what_modules_have() -> None:
+    import json
+    import json.encoder
+    import traceback
+
+    for module in (json, json.encoder, traceback):
+        for name in [name for name in vars(module) if not name.startswith("__")]:
+            delattr(module, name)
+
+
 def patch_modules() -> None:
     import json
     import socket
@@ -165,6 +175,7 @@ DEEDS = [
     trace_with_a_function_that_raises,
     have_alarms_that_raise,
     patch_builtins,
+    delete_what_modules_have,
     patch_modules,
 ]
 each_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
