@@ -192,6 +192,12 @@ def test_a_sublattice_is_one_node_and_its_electrons_are_not_planned(plan: Planne
     assert "inner (sublattice) [node 0]: builds a graph of its own when it runs" in ended.stderr
 
 
+def test_a_sublattice_that_builds_its_graph_elsewhere_may_have_jobs_all_the_same(plan: Planner) -> None:
+    text = "import covalent as ct\n@ct.electron\n@ct.lattice\ndef inner():\n    pass\n"
+    ended = planned(plan, f"{text}@ct.lattice\ndef flow():\n    return inner()\n")
+    assert "inner (sublattice) [node 0]: builds a graph of its own when it runs" in ended.stderr
+
+
 def test_a_sublattice_can_be_planned_by_itself(plan: Planner) -> None:
     plan.write("workflow.py", SUBLATTICE)
     jobs = plan("workflow.py:inner", "--arg", "x=1", "--format", "json").jobs

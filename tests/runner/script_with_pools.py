@@ -106,7 +106,7 @@ def pool_after_forks(method: str) -> list[int]:
 
     with multiprocessing.get_context("fork").Pool(1) as workers:
         forked = workers.map(square, [1])
-        return forked + executor(method)
+        return forked + executor_initializer(method)
 
 
 def classes(method: str) -> list[object]:

@@ -18,7 +18,7 @@ POOLS = {
     "initializer": [11, 12],
     "executor_initializer": [11, 12],
     "process": [2, True],
-    "pool_after_forks": [1, 1, 4, 9],
+    "pool_after_forks": [1, 11, 12],
     "dispatched": ["point", "object", "point", 4, "by 1", "by an object"],
     "classes": [2, True],
     "cached_in_a_pool": [55, 6765],

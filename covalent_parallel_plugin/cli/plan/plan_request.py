@@ -192,9 +192,8 @@ def _remarks(nodes: Sequence[lattice_nodes.LatticeNode]) -> list[str]:
         near = nearest(executor, installed)
         unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"
         found.append(f"without a Job, on {executor}{'' if executor in installed else unknown}: {names}")
-    if lattices := lattice_nodes.listed(
-        [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.kind == lattice_nodes.SUBLATTICE]
-    ):
+    # Its own electrons may be Batch's wherever the one runs that builds its graph.
+    if lattices := lattice_nodes.listed([node for node in nodes if node.kind == lattice_nodes.SUBLATTICE]):
         found.append(f"{lattices}: builds a graph of its own when it runs; plan it by itself to see its Jobs")
     by_name = [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.options is None and node.name]
     if by_name:
