@@ -30,7 +30,9 @@ from covalent.executor.schemas import TaskUpdate
 from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
 from .covalent_api.config_file import configured_options
+from .covalent_api.result_node import leave_lattice_out
 from .covalent_api.running_nodes import NodeId, RunningNodes
+from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions
 from .settings import options
@@ -49,6 +51,7 @@ _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
 _nodes = RunningNodes()
+_server_end = ServerEnd(_nodes)
 
 carry_cached_functions(cloudpickle)
 
@@ -113,6 +116,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         refuse_unknown(unknown, configured)
         own = resolve_options(given, configured)
         super().__init__()
+        leave_lattice_out()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
     async def run(
@@ -131,11 +135,14 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         """
         # Before the first await, so that a cancellation from here on finds it.
         node = (str(task_metadata["dispatch_id"]), int(task_metadata["node_id"]))
+        if self.task_stderr is not None:
+            _server_end.watch()
         cancelled = _nodes.begin(node)
         gc_freeze.begin()
         try:
             return await self._run(function, args, kwargs, node, cancelled)
         except CancelledCall as error:
+            self._show(error.stdout, error.stderr)
             raise TaskCancelledError(str(error)) from None
         except ParallelError as error:
             if self.task_stderr is None:

@@ -47,6 +47,10 @@ class CallObjects:
         self.is_single_attempt = False
         self.may_delete_results = False
 
+    def outlive_cancellation(self) -> None:
+        """Have what is read from now on be read although the user asked for the end."""
+        self._cancelled = Cancellation()
+
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that blocks; it is waited for no longer once the user asks for the end.
 

@@ -10,7 +10,12 @@ T = TypeVar("T")
 
 
 class CancelledCall(Exception):
-    """The user asked for this call's end."""
+    """The user asked for this call's end; `stdout` and `stderr` are what its tasks had printed by their end."""
+
+    def __init__(self, text: str = "", stdout: str = "", stderr: str = "") -> None:
+        super().__init__(text)
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class Cancellation:
@@ -18,18 +23,23 @@ class Cancellation:
 
     An `asyncio.Event` would need a task for whoever waits for it and for something else. A call waits nearly all of
     its life, and thousands of them are what a server's memory and its garbage collector notice.
+
+    Attributes:
+        keeps_results: whether what the call has computed is to stay in the bucket, since it is not the user who asked.
     """
 
     def __init__(self) -> None:
         self._is_set = False
+        self.keeps_results = False
         self._wakes: set[Callable[[], None]] = set()
 
     def is_set(self) -> bool:
         """Whether it was asked for."""
         return self._is_set
 
-    def set(self) -> None:
+    def set(self, keeps_results: bool = False) -> None:
         """Ask for the call's end."""
+        self.keeps_results = keeps_results
         self._is_set = True
         for wake in tuple(self._wakes):
             wake()

@@ -38,8 +38,9 @@ class FailureContext:
     def addresses(self) -> str:
         """Where to look further, one line each."""
         lines = [f"Job: {job_address(self.settings, self.job_name)}"]
-        if self.job is not None and self.job.uid and not is_on_emulator():
-            lines.append(f"Logs: {logs_address(self.settings, self.job.uid)}")
+        logs = logs_address(self.settings, self.job.uid) if self.job is not None and self.job.uid else ""
+        if logs:
+            lines.append(f"Logs: {logs}")
         return "\n".join(lines)
 
 
@@ -75,6 +76,8 @@ def job_address(settings: Settings, job_name: str) -> str:
 
 
 def logs_address(settings: Settings, job_uid: str) -> str:
-    """The job's logs in Google's console."""
+    """The job's logs in Google's console; "" on an emulator, which has none."""
+    if is_on_emulator():
+        return ""
     query = quote(f'labels.job_uid="{job_uid}"', safe="")
     return f"https://console.cloud.google.com/logs/query;query={query}?project={settings.project_id}"

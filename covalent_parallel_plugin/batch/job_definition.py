@@ -15,7 +15,7 @@ from ..protocol import environment
 from ..protocol.envelope import python_minor
 from ..protocol.exit_codes import EXIT_RETRY_EXCEPTION
 from ..protocol.identity import CallIdentity
-from ..settings import Settings, container_rules, machine_rules, validators
+from ..settings import Settings, container_rules, disk_types, validators
 from ..settings.container_rules import stock_image
 from ..settings.machine_sizes import tasks_per_machine
 from . import runner_archive
@@ -26,6 +26,10 @@ from .machine_policy import machine_policy
 # was rebooted, was recreated. Nothing of the electron's own doing is among them.
 RETRIED_EXIT_CODES = (50001, 50002, 50003, 50006)
 GRACE_SECONDS = validators.GRACE_SECONDS
+# Docker gives a container 10 seconds between SIGTERM and SIGKILL (`docker stop`, and the daemon's end when the machine
+# shuts down), and Compute Engine gives a Spot VM 30 in all:
+# https://docs.docker.com/reference/cli/docker/container/run/ and https://cloud.google.com/compute/docs/instances/spot
+STOP_TIMEOUT_SECONDS = 30
 
 # https://cloud.google.com/batch/quotas: "Size of the job definition", 1 MB
 MAX_JOB_BYTES = 1_000_000
@@ -33,7 +37,7 @@ MAX_JOB_BYTES = 1_000_000
 # character takes six bytes there, and the rest of a job some thousands
 SURELY_SMALL_BYTES = 150_000
 MOST_TEMPLATES = 256
-LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{machine_rules.LOCAL_SSD}"
+LOCAL_SSD_PATH = f"{container_rules.MOUNT_ROOT}/{disk_types.LOCAL_SSD}"
 # Where the tasks that share a machine keep what `requirements` installed: a volume of the machine's Docker
 PACKAGES_VOLUME = "covalent-parallel-packages"
 # https://cloud.google.com/storage/docs/gcsfuse-cli: folders without objects of their own are seen; not only root may
@@ -202,7 +206,8 @@ def job_container(
         entrypoint=entrypoint,
         commands=commands,
         volumes=volumes,
-        options=settings.container_options,
+        # The last one counts: the user's own
+        options=f"--stop-timeout={STOP_TIMEOUT_SECONDS} {settings.container_options}".strip(),
     )
     if settings.registry_username:
         container.username = settings.registry_username
@@ -227,7 +232,7 @@ def _volumes(settings: Settings) -> list[batch_v1.Volume]:
         made.mount_path = volume.mount_path
         volumes.append(made)
     if settings.local_ssd_gb:
-        volumes.append(batch_v1.Volume(device_name=machine_rules.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
+        volumes.append(batch_v1.Volume(device_name=disk_types.LOCAL_SSD, mount_path=LOCAL_SSD_PATH))
     return volumes
 
 

@@ -64,8 +64,9 @@ class JobRun:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        is_users = kind is not None and issubclass(kind, CancelledCall)
-        if is_users or (kind is not None and issubclass(kind, asyncio.CancelledError)):
+        is_cancelled = kind is not None and issubclass(kind, CancelledCall)
+        is_users = is_cancelled and not self._cancelled.keeps_results
+        if is_cancelled or (kind is not None and issubclass(kind, asyncio.CancelledError)):
             self._hurry(is_users)
         try:
             await self._clean_up()
@@ -85,6 +86,12 @@ class JobRun:
     def job_name(self) -> str:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
+
+    async def end_cancelled(self) -> None:
+        """End the job of a call that was cancelled; what its tasks had printed by their end is in the bucket then."""
+        self._hurry(not self._cancelled.keeps_results)
+        await self._end_job(self._delete_call)
+        self.objects.outlive_cancellation()
 
     def check_cancelled(self) -> None:
         """Raise CancelledCall if the user asked for the end."""

@@ -31,6 +31,12 @@ from .job_evidence import JobEvidence
 # What an exit code says and what to do, from https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes,
 # from the shell's and container engines' conventions, and from this package's own (protocol.exit_codes)
 EXIT_CODES = {
+    # Of Python itself: the runner ends with others.
+    1: (
+        "its Python ended before it had come to the runner, or could not start",
+        "The last lines of its output say why: see PYTHONPATH, PYTHONHOME and other such variables in `environment`,"
+        " and the sitecustomize module of the image.",
+    ),
     50000: ("the task failed for a reason that Batch does not classify", "Look at the job's page."),
     50001: ("its Spot machine was preempted", "Raise `retries`, set spot_fallback=True, or use spot=False."),
     50002: ("its machine stopped reporting to Batch", "Raise `retries`; if it always happens, raise `memory`."),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from google.cloud import batch_v1
 
-from ..settings import Settings, machine_rules
+from ..settings import Settings, disk_types, machine_rules
 
 
 def machine_policy(settings: Settings, labels: Mapping[str, str]) -> batch_v1.AllocationPolicy:
@@ -18,8 +18,8 @@ def machine_policy(settings: Settings, labels: Mapping[str, str]) -> batch_v1.Al
         boot_disk=batch_v1.AllocationPolicy.Disk(size_gb=settings.boot_disk_gb, type_=settings.boot_disk_type),
     )
     if settings.local_ssd_gb:
-        ssd = batch_v1.AllocationPolicy.Disk(type_=machine_rules.LOCAL_SSD, size_gb=settings.local_ssd_gb)
-        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=machine_rules.LOCAL_SSD)]
+        ssd = batch_v1.AllocationPolicy.Disk(type_=disk_types.LOCAL_SSD, size_gb=settings.local_ssd_gb)
+        policy.disks = [batch_v1.AllocationPolicy.AttachedDisk(new_disk=ssd, device_name=disk_types.LOCAL_SSD)]
     if settings.gpu_type:
         policy.accelerators = [
             batch_v1.AllocationPolicy.Accelerator(type_=settings.gpu_type, count=settings.accelerators)

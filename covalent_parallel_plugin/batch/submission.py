@@ -17,13 +17,16 @@ from ..errors import CloudError, PermissionDeniedError, UnavailableError
 from ..settings import Settings
 from .cancellation import Cancellation
 from .error_hints import find_hint
+from .job_definition import STOP_TIMEOUT_SECONDS
 from .job_names import JobMaker
 from .job_watch import ENDING_STATES, GONE, WatchResult
 
 logger = logging.getLogger(__name__)
 
-# How long a job that was cancelled is waited for, so that no task writes after its objects are deleted
+# How long the request to cancel is tried, and then the job's end waited for: a task may take `STOP_TIMEOUT_SECONDS` to
+# save and report what it has, and is not to write after its objects are deleted
 CANCEL_SECONDS = 15.0
+CANCELLED_END_SECONDS = STOP_TIMEOUT_SECONDS + 10.0
 # The same for a job that somebody else is ending
 OTHERS_CANCEL_SECONDS = 5.0
 # Batch may not find a job for a while after it was made: so long it is asked again whether one is there, and whose
@@ -144,7 +147,7 @@ class Submission:
         for outcome in (is_ours, failed):
             if isinstance(outcome, BaseException):
                 raise outcome
-        until = time.monotonic() + (CANCEL_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
+        until = time.monotonic() + (CANCELLED_END_SECONDS if is_ours else OTHERS_CANCEL_SECONDS)
         pause = 0.2
         while time.monotonic() < until:
             try:

@@ -9,7 +9,7 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 
 from ..errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
-from ..protocol.environment import BATCH_EMULATOR_HOST, STORAGE_EMULATOR_HOST
+from ..protocol.environment import BATCH_EMULATOR_HOST, STORAGE_EMULATOR_HOST, for_google
 
 # Seen to pass by itself on Batch; the client retries UNAVAILABLE alone, and only reads (batch_v1's default_retry)
 TRANSIENT = (
@@ -24,10 +24,15 @@ TRANSIENT = (
     google.Unknown,
 )
 
-LOGIN = (
+_LOGIN = (
     "no Google credentials were found: run `gcloud auth application-default login`, or set"
     " GOOGLE_APPLICATION_CREDENTIALS to a key file, for the user who runs the Covalent server or this"
     " command; for the emulator, start either with the three variables that `covalent-parallel emulator` prints"
+)
+# Of the services, only those whose variable is set are an emulator's.
+_ALL_VARIABLES = (
+    "no Google credentials were found, and only some of the services are the emulator's: set all three variables that"
+    " `covalent-parallel emulator` prints, or none"
 )
 LOCAL_VARIABLES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST)
 
@@ -52,9 +57,11 @@ def to_package_error(error: Exception, what: str) -> CloudError:
             f"{_whose()} could not {what}, however often it was asked: {_text(cause)}{_local_hint()}"
         )
     if isinstance(error, auth.DefaultCredentialsError):
-        return PermissionDeniedError(f"could not {what}: {LOGIN}")
+        return PermissionDeniedError(f"could not {what}: {for_google(_LOGIN, _ALL_VARIABLES)}")
     if isinstance(error, auth.RefreshError):
-        return PermissionDeniedError(f"could not {what}: the Google credentials have expired: {error}: {LOGIN}")
+        return PermissionDeniedError(
+            f"could not {what}: the Google credentials have expired: {error}: {for_google(_LOGIN, _ALL_VARIABLES)}"
+        )
     if isinstance(error, (google.PermissionDenied, google.Forbidden, google.Unauthorized)):
         return PermissionDeniedError(f"Google does not permit to {what}: {_text(error)}")
     if isinstance(error, google.NotFound):

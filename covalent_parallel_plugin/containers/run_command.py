@@ -14,6 +14,8 @@ from .engine import registry_of
 _LINE_BYTES = 60_000
 _CLIENTS_OWN = ("CONTAINER", "DOCKER", "XDG_", "STORAGE_", "BUILDAH_", "REGISTRY_", "LD_", "GODEBUG", "TMPDIR", "HOME")
 _NETWORKS = ("--net", "--network")
+# Between SIGTERM and SIGKILL: https://docs.docker.com/reference/cli/docker/container/stop/
+STOP_SECONDS = 10.0
 
 
 def run_arguments(
@@ -62,6 +64,21 @@ def run_arguments(
 def network_words(options: Sequence[str]) -> list[str]:
     """Return the option for this machine's network, as Batch has it, unless the container's own options name one."""
     return [] if any(word.split("=", 1)[0] in _NETWORKS for word in options) else ["--network=host"]
+
+
+def stop_timeout_seconds(options: str) -> float | None:
+    """Return the --stop-timeout among docker's options, of several the last one; None where there is none."""
+    try:
+        words = shlex.split(options)
+    except ValueError:
+        return None
+    found = None
+    for position, word in enumerate(words, start=1):
+        name, _, value = word.partition("=")
+        if name == "--stop-timeout":
+            text = value or "".join(words[position : position + 1])
+            found = float(text) if text.isdecimal() else found
+    return found
 
 
 def split_options(options: str) -> list[str]:

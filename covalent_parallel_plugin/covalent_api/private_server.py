@@ -36,7 +36,8 @@ from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+# Electrons that run are cancelled first, and may save what they have
+STOP_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 40
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.job_verdict import join_text
 from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
@@ -107,8 +108,9 @@ async def run_electron(
             result = await run.run(pickles, on_staged)
         else:
             on_staged()
-    except CancelledCall:
-        raise CancelledCall(f"{title} was cancelled") from None
+    except CancelledCall as error:
+        text = f"{title} was cancelled"
+        raise CancelledCall(text, error.stdout, join_text(error.stderr, f"{text}\n")) from None
     finally:
         slot.end()
     if isinstance(result, Failure):

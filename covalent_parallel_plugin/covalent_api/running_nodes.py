@@ -26,6 +26,7 @@ class RunningNodes:
         self._cancelled_early: OrderedDict[NodeId, None] = OrderedDict()
         # Covalent cancels nodes that have run, too.
         self._ended: OrderedDict[NodeId, None] = OrderedDict()
+        self._is_ending = False
         # By their ids; a dispatch is one process's
         self._dispatches: OrderedDict[str, None] = OrderedDict()
 
@@ -37,6 +38,8 @@ class RunningNodes:
         if node in self._cancelled_early:
             del self._cancelled_early[node]
             cancelled.set()
+        if self._is_ending:
+            cancelled.set(keeps_results=True)
         return cancelled
 
     def end(self, node: NodeId, cancelled: Cancellation) -> None:
@@ -45,6 +48,23 @@ class RunningNodes:
         if not self._running[node]:
             del self._running[node]
             remember(self._ended, node, None)
+
+    @property
+    def count(self) -> int:
+        """How many nodes run."""
+        return len(self._running)
+
+    def cancel_all(self) -> set[str]:
+        """Have all nodes cancelled that run, or begin from here on, since the server ends: results stay.
+
+        Returns:
+            The ids of the dispatches whose nodes run.
+        """
+        self._is_ending = True
+        for cancelled in [each for node in self._running.values() for each in node]:
+            if not cancelled.is_set():
+                cancelled.set(keeps_results=True)
+        return {node[0] for node in self._running}
 
     def cancel(self, node: NodeId) -> bool:
         """Have a node cancelled that runs, or that has not run yet.

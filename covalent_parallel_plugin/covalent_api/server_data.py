@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 
 from .running_nodes import NodeId, remember
 
@@ -41,3 +42,19 @@ async def source_text(node: NodeId) -> str:
     except Exception as error:
         logger.debug("no source text of node %s: %s", node, error)
         return ""
+
+
+async def any_running(dispatch_ids: Collection[str]) -> bool:
+    """Whether any of these dispatches, or of those that they are sublattices of, is RUNNING by Covalent's record."""
+    try:
+        from covalent_dispatcher._core.data_modules import dispatch
+
+        for dispatch_id in dispatch_ids:
+            known = await dispatch.get(dispatch_id, ["status", "root_dispatch_id"])
+            root_id = str(known["root_dispatch_id"] or dispatch_id)
+            root = known if root_id == dispatch_id else await dispatch.get(root_id, ["status"])
+            if "RUNNING" in (str(known["status"]), str(root["status"])):
+                return True
+    except Exception as error:
+        logger.debug("Covalent does not tell which dispatches run: %s", error)
+    return False

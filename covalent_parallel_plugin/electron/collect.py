@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..batch.call_objects import CallObjects
 from ..batch.download_buffer import DownloadBuffer
 from ..batch.job_evidence import EvidenceReader
+from ..batch.job_verdict import join_text
 from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.threads import run_stoppable
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 LARGEST_PARTIAL_BYTES = 5 * 1024 * 1024
 # A job has ended and its outcome is not there: Cloud Storage is consistent, so this is for the unforeseen
 OUTCOME_GRACE_SECONDS = (0.5, 1.5, 3.0)
+# Of each stream of an attempt that was run again
+EARLIER_CHARACTERS = 64 * 1024
+# Whoever cancelled waits no longer than that for the output
+LAST_OUTPUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,41 @@ class Collector:
         only = index if sum(job.counts.values()) > 1 else None
         return replace(found, lines=await reader.last_lines(job.uid, only))
 
+    async def with_earlier_output(self, outcome: Outcome) -> Outcome:
+        """The outcome with what attempts before its own had printed until they were stopped, as far as they left it."""
+        if not outcome.attempt:
+            return outcome
+        try:
+            earlier = await asyncio.wait_for(run_stoppable(self._read_earlier, outcome.attempt), LAST_OUTPUT_SECONDS)
+        except (CloudError, OSError, asyncio.TimeoutError) as error:
+            logger.debug("the output of earlier attempts of %s is not read: %s", self.job_name, error)
+            return outcome
+        stdout = _earlier(earlier, 0, outcome.stdout, outcome.attempt)
+        stderr = _earlier(earlier, 1, outcome.stderr, outcome.attempt)
+        return replace(outcome, stdout=stdout, stderr=stderr)
+
+    def _read_earlier(self, attempts: int) -> list[tuple[int, tuple[str, str]]]:
+        return list(self._partials(0, 0, range(min(attempts, self.settings.retries + 1))))
+
+    async def last_output(self, index: int = 0, round: int = 0) -> tuple[str, str]:
+        """Stdout and stderr of a task whose job was cancelled, as far as it came to report them in time."""
+        try:
+            return await asyncio.wait_for(run_stoppable(self._read_last, index, round), LAST_OUTPUT_SECONDS)
+        except (CloudError, OSError, asyncio.TimeoutError) as error:
+            logger.debug("the last output of %s is not read: %s", self.job_name, error)
+            return "", ""
+
+    def _read_last(self, index: int, round: int) -> tuple[str, str]:
+        streams = self._read_partial(index, round)
+        if any(streams) or (index, round) != (0, 0):
+            return streams
+        # It had ended just before.
+        outcome = self._read_once()
+        if not isinstance(outcome, Outcome):
+            return "", ""
+        traceback = outcome.raised.traceback if outcome.raised is not None else ""
+        return outcome.stdout, join_text(outcome.stderr, traceback)
+
     def _read_outcome(self) -> Outcome | OutcomeError | None:
         """What is there, or the error if it is refused twice: once it may have been changed on its way."""
         found = self._read_once()
@@ -93,24 +133,41 @@ class Collector:
                 return error
 
     def _read_partial(self, index: int, round: int) -> tuple[str, str]:
-        """Stdout and stderr of the task's latest attempt that was taken away and left them; empty if none did.
+        """Stdout and stderr of the task's latest attempt that was taken away and left them; empty if none did."""
+        attempts = range(self.settings.retries, -1, -1)
+        return next((streams for _, streams in self._partials(index, round, attempts)), ("", ""))
+
+    def _partials(self, index: int, round: int, attempts: Iterable[int]) -> Iterator[tuple[int, tuple[str, str]]]:
+        """Those of these attempts that left their output so far, each with its stdout and stderr.
 
         Only objects that are an attempt's and have its seal count, whatever else lies there.
         """
         store, address = self.services.objects, self.identity.task(index, round)
         try:
-            attempts = f"{round_folder(self.identity.folder, round)}/attempt-"
-            there = {stored.name: stored.size for stored in store.list(attempts)}
-            for attempt in range(self.settings.retries, -1, -1):
+            prefix = f"{round_folder(self.identity.folder, round)}/attempt-"
+            there = {stored.name: stored.size for stored in store.list(prefix)}
+            for attempt in attempts:
                 name = address.partial_name(attempt)
                 if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
                     continue
                 with io.BytesIO() as stream:
                     store.get(name, stream)
                     try:
-                        return read_streams(stream, address.call.key, address.binding(PARTIAL))
+                        yield attempt, read_streams(stream, address.call.key, address.binding(PARTIAL))
                     except OutcomeError as error:
                         logger.debug("%s is passed over: %s", name, error)
         except CloudError as error:
             logger.debug("no output so far of %s: %s", self.job_name, error)
-        return "", ""
+
+
+def _earlier(attempts: Sequence[tuple[int, tuple[str, str]]], stream: int, last: str, number: int) -> str:
+    """One stream of all attempts, under their titles; of earlier ones the end, if they are long."""
+    parts = []
+    for attempt, streams in attempts:
+        text = streams[stream]
+        if len(text) > EARLIER_CHARACTERS:
+            text = f"... {len(text) - EARLIER_CHARACTERS} characters left out ...\n{text[-EARLIER_CHARACTERS:]}"
+        if text:
+            end = "" if text.endswith("\n") else "\n"
+            parts.append(f"--- attempt {attempt}, which was run again ---\n{text}{end}")
+    return "".join([*parts, f"--- attempt {number} ---\n", last]) if parts else last

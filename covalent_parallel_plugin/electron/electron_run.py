@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from google.cloud import batch_v1
 
-from ..batch.cancellation import Cancellation
+from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..cloud import Services
@@ -69,7 +69,14 @@ class ElectronRun:
             await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements))
             pickles.clear()
             on_staged()
-            return await self._run_jobs(definitions)
+            try:
+                return await self._run_jobs(definitions)
+            except CancelledCall:
+                await jobs.end_cancelled()
+                if not jobs.job_name:
+                    raise
+                collector = Collector(jobs.services, settings, identity, jobs.job_name)
+                raise CancelledCall("", *await collector.last_output()) from None
 
     async def _run_jobs(self, definitions: list[batch_v1.Job]) -> Verdict:
         """Run the job, and if that was asked for once more on other machines.
@@ -114,6 +121,7 @@ class ElectronRun:
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
         jobs.objects.is_single_attempt = outcome.attempt == 0 and settings is self._settings
+        outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))
         if outcome.kind in (EXCEPTION, KILLED):
             outcome = await run_in_thread(with_source_lines, outcome, await self._source())
         return ElectronEvidence(watched.job, outcome=outcome)

@@ -140,7 +140,7 @@ def _reported(settings: Settings, outcome: Outcome) -> Explanation:
         return (
             TaskKilledError,
             f"left the interpreter with exit status {outcome.exit_status} before it returned; {used}.",
-            "Look for os._exit or a library that calls exit().",
+            "Look for os._exit, for os.exec, or for a library that calls exit().",
         )
     name = signal_name(outcome.signal)
     if outcome.signal != signal.SIGKILL:

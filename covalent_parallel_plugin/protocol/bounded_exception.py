@@ -14,6 +14,8 @@ Record = Dict[str, object]
 # With more errors behind one another, or more text in one, a process of its own is worth while
 MOST_ERRORS = 50
 PLAIN_CHARACTERS = 16 * 1024
+# Of a text where not all of an exception can be described
+MOST_CHARACTERS = 100 * 1024
 # What a class can have of its own that is called for a record
 FOREIGN = ("__str__", "__repr__", "__reduce__", "__reduce_ex__", "__getattribute__", "__getattr__", "__getstate__")
 # Py_TPFLAGS_HEAPTYPE (Include/object.h): classes that Python code has made, whatever module they name
@@ -21,6 +23,8 @@ MADE_BY_CODE = 1 << 9
 # What a class may override, as type and BaseException themselves have it
 _name_of, _qualname_of, _module_of = (vars(type)[name].__get__ for name in ("__name__", "__qualname__", "__module__"))
 _traceback_of = vars(BaseException)["__traceback__"].__get__
+# Taken now: the electron may put something else in their places.
+_dumps, _loads = json.dumps, json.loads
 
 
 def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseException], Record]:
@@ -34,12 +38,22 @@ def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseExcept
         from .bounded_text import NoText, TextRaised, text_in_child
 
         try:
-            text = text_in_child(lambda: json.dumps(describe(error)), TEXT_SECONDS, TEXT_BYTES)
-            found: Record = json.loads(text)
-        except (OSError, TextRaised):
+            found: Record = _loads(text_in_child(lambda: _dumps(describe(error)), TEXT_SECONDS, TEXT_BYTES))
+        except TextRaised:
             return describe(error)
         except NoText as failure:
-            return describe(_without_text(error, "<its str() %s>" % failure))
+            note = "Note: its causes, notes and members are left out, since to describe it all %s\n" % failure
+        except BaseException:
+            # There can be no more processes or files, or what makes them was patched.
+            return describe(error)
+        else:
+            return found
+        try:
+            text = text_in_child(lambda: str(error)[:MOST_CHARACTERS], TEXT_SECONDS, TEXT_BYTES)
+        except NoText as failure:
+            text = "<its str() %s>" % failure
+        found = describe(_stand_in(error, text))
+        found["traceback"] = "%s%s" % (found["traceback"], note)
         return found
 
     return describe_bounded
@@ -81,7 +95,7 @@ def _has_foreign_code(kind: type) -> bool:
     )
 
 
-def _without_text(error: BaseException, text: str) -> BaseException:
+def _stand_in(error: BaseException, text: str) -> BaseException:
     """An exception of a class of the same name, with this text and the same traceback."""
     kind = type(error)
     names = {"__qualname__": _qualname_of(kind)}

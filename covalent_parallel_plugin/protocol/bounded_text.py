@@ -16,13 +16,16 @@ import warnings
 from typing import Callable, Iterator
 
 try:
-    import resource
+    import resource as resource
 except ImportError:  # Python without it has no limits to set
     resource = None  # type: ignore[assignment]
 
 LENGTH_BYTES = 8
 READ_BYTES = 64 * 1024
 MADE, RAISED, NO_MEMORY = b"m", b"r", b"n"
+# Taken now: the electron may put something else in their places.
+_pipe, _fork, _close, _write, _read = os.pipe, os.fork, os.close, os.write, os.read
+_kill, _waitpid, _exit = os.kill, os.waitpid, os._exit
 
 
 class NoText(Exception):
@@ -41,26 +44,26 @@ def text_in_child(make: Callable[[], str], seconds: float, extra_bytes: int) -> 
         NoText: it took too long or too much memory, or ended its process.
         OSError: there can be no more processes, or files.
     """
-    ours, theirs = os.pipe()
+    ours, theirs = _pipe()
     try:
         with _no_fork_warnings():
-            child = os.fork()
+            child = _fork()
         if child == 0:
             _answer(make, theirs, seconds, extra_bytes)
-        os.close(theirs)
+        _close(theirs)
         theirs = -1
         try:
             return _text_from(ours, time.monotonic() + seconds, seconds, extra_bytes)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                _kill(child, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 # Gone where the user's own code waits for every process.
-                os.waitpid(child, 0)
+                _waitpid(child, 0)
     finally:
         for descriptor in (ours, theirs):
             if descriptor >= 0:
-                os.close(descriptor)
+                _close(descriptor)
 
 
 @contextlib.contextmanager
@@ -74,7 +77,11 @@ def _no_fork_warnings() -> Iterator[None]:
 def _answer(make: Callable[[], str], descriptor: int, seconds: float, extra_bytes: int) -> None:
     """In the child: write the text, or why there is none; never returns."""
     try:
-        _limit_child(seconds, extra_bytes)
+        try:
+            _limit_child(seconds, extra_bytes)
+        except BaseException:
+            # Patched by the user: the parent's deadline is left.
+            pass
         try:
             kind, text = MADE, make()
         except MemoryError:
@@ -85,9 +92,9 @@ def _answer(make: Callable[[], str], descriptor: int, seconds: float, extra_byte
         data = kind + text.encode("utf-8", "backslashreplace")
         view = memoryview(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         while view:
-            view = view[os.write(descriptor, view) :]
+            view = view[_write(descriptor, view) :]
     finally:
-        os._exit(0)
+        _exit(0)
 
 
 def _limit_child(seconds: float, extra_bytes: int) -> None:
@@ -97,6 +104,7 @@ def _limit_child(seconds: float, extra_bytes: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # In case the parent is killed
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
     with contextlib.suppress(OSError, ValueError, AttributeError, IndexError):
@@ -120,7 +128,7 @@ def _text_from(descriptor: int, deadline: float, seconds: float, extra_bytes: in
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             raise NoText("took more than %g s" % seconds)
-        piece = os.read(descriptor, READ_BYTES)
+        piece = _read(descriptor, READ_BYTES)
         if not piece:
             raise NoText("ended its process")
         data += piece

@@ -1,9 +1,10 @@
-"""Functions with a cache of `functools` in pickles: by value, as the script's other functions are."""
+"""What `functools` makes of functions, in pickles: by value, as the script's other functions are."""
 
 from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from typing import Any, Tuple, Union
 
 _cached: Any = functools.lru_cache(maxsize=None)(len)
@@ -13,11 +14,24 @@ LRU_CACHE: Any = type(_cached)
 def carry_cached_functions(cloudpickle: Any) -> None:
     """Have cloudpickle send a function that `functools.lru_cache` made, with an empty cache, as it sends the function.
 
-    Its own name is what functools pickles: where the function was written in a script, nobody else finds it.
+    Its own name is what functools pickles: where the function was written in a script, nobody else finds it. A function
+    of `functools.singledispatch` has a dict of weak references, and a cached property of old Pythons has a lock.
     """
     table = getattr(cloudpickle.CloudPickler, "dispatch_table", None)
     if table is not None:
         table[LRU_CACHE] = _reduce
+        if hasattr(functools, "cached_property"):
+            table[functools.cached_property] = _reduce_property
+        table[weakref.WeakKeyDictionary] = _reduce_weak_keys
+
+
+def _reduce_property(cached: Any) -> "Tuple[Any, ...]":
+    state = {name: value for name, value in vars(cached).items() if name != "lock"}
+    return functools.cached_property, (cached.func,), state
+
+
+def _reduce_weak_keys(mapping: Any) -> "Tuple[Any, ...]":
+    return weakref.WeakKeyDictionary, (dict(mapping),)
 
 
 def _reduce(cached: Any) -> "Union[str, Tuple[Any, ...]]":

@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, Optional
 
 # What cloudpickle 3.1.3 and later write for co_filename (cloudpickle._code_reduce)
 UNKNOWN_FILE = "<dynamic-code>"
+# Of a file's name; code that is made of a text may have all of it for a name
+LONGEST_FILE = 4096
 # Methods that dataclasses generates are compiled from a text of its own (dataclasses._create_fn)
 GENERATED = "__create_fn__."
 
@@ -52,7 +54,11 @@ def origin_of(function: Callable[..., Any]) -> "Dict[str, object]":
     """Return the file and the first line of a function's source text, as `inspect.getsource` has it; {} if none."""
     try:
         code = getattr(inspect.unwrap(function), "__code__", None)
-    except Exception:
+    except BaseException:
         # Whatever the attributes of a callable object raise: it is run all the same.
         return {}
-    return {"file": code.co_filename, "first_line": code.co_firstlineno} if isinstance(code, CodeType) else {}
+    return (
+        {"file": code.co_filename[:LONGEST_FILE], "first_line": code.co_firstlineno}
+        if isinstance(code, CodeType)
+        else {}
+    )

@@ -36,6 +36,11 @@ def is_on_emulator() -> bool:
     return bool(os.environ.get(BATCH_EMULATOR_HOST))
 
 
+def for_google(text: str, on_emulator: str = "") -> str:
+    """Return a text that names Google's console or gcloud; on an emulator the other one."""
+    return on_emulator if is_on_emulator() else text
+
+
 def remove_key(environment: "os._Environ[str]") -> bytes:
     """Take the call's key out of the environment, before anything of the user's can read it there."""
     return bytes.fromhex(environment.pop(ENV_KEY))

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import traceback
-from types import CodeType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 from .bounded_exception import bounded
+from .code_files import LONGEST_FILE
 from .limits import DEEPEST_ARGUMENT
 
 # More of a message or a traceback than this helps nobody, and all of it travels in the outcome's header
@@ -19,8 +20,17 @@ LONGEST_MESSAGE = 100 * 1024
 LONGEST_TRACEBACK = 1024 * 1024
 LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
-# So many causes and contexts are shown
+LONGEST_NAME = 1000
+# So many causes and contexts are shown, of an exception group so many members and levels (traceback.TracebackException)
 LONGEST_CHAIN = 100
+NOT_BROUGHT = (
+    "of the script, an electron brings what its code names, not what text names (eval, annotations); name it in the"
+    " electron, or write it in a module that the image has or DepsModule brings"
+)
+MOST_MEMBERS, DEEPEST_GROUP = 15, 10
+# Of a longer traceback the first and the last frames are shown; of all frames so many have their places told
+MOST_FRAMES, FEWEST_FRAMES = 10000, 20
+MOST_PLACES = 2000
 # What Python's own tracebacks say of a class whose module is no text
 UNKNOWN = "<unknown>"
 
@@ -45,6 +55,7 @@ def describe(error: BaseException) -> Dict[str, object]:
     """
     kind = type(error)
     _attempt(_strip_own_frames, error)
+    left_out = _attempt(_cut_frames, error) or 0
     _attempt(_show_tool_output, error)
     return {
         "type": _type_name(kind),
@@ -52,7 +63,7 @@ def describe(error: BaseException) -> Dict[str, object]:
         "message": _message(error),
         "args": _attempt(_arguments, error),
         "import_name": _attempt(_import_name, error),
-        "traceback": _cut(_traceback_text(error), LONGEST_TRACEBACK),
+        "traceback": _cut(_traceback_text(error, left_out), LONGEST_TRACEBACK),
         "chain": _attempt(_chain, error) or [],
         "frames": _attempt(_frames, error) or [],
     }
@@ -72,13 +83,18 @@ def _exact(text: object, otherwise: str) -> str:
     return str.__str__(text) if issubclass(type(text), str) else otherwise
 
 
+def full_name(kind: type) -> str:
+    """Return a class's name with its module, whatever its attributes do."""
+    return "%s.%s" % (_module_name(kind), _type_name(kind))
+
+
 def _type_name(kind: type) -> str:
-    return _exact(_qualname_of(kind), "")
+    return _exact(_qualname_of(kind), "")[:LONGEST_NAME]
 
 
 def _module_name(kind: type) -> str:
     try:
-        return _exact(_module_of(kind), UNKNOWN)
+        return _exact(_module_of(kind), UNKNOWN)[:LONGEST_NAME]
     except AttributeError:
         return UNKNOWN
 
@@ -97,17 +113,31 @@ def _import_name(error: BaseException) -> Optional[str]:
     return _exact(name, "") or None
 
 
-def _traceback_text(error: BaseException) -> str:
+def _traceback_text(error: BaseException, left_out: int) -> str:
     try:
         text = "".join(traceback.format_exception(type(error), error, _traceback_of(error)))
     except BaseException as broken:
         # Python reads attributes that an exception may lack, or have of any type.
         text = "".join(map(_plain_traceback, reversed(_with_causes(error))))
         text += "Note: Python's own traceback of it raised %s\n" % _type_name(type(broken))
+    if left_out:
+        text += "Note: %d frames in the middle of a traceback are left out\n" % left_out
     name = _attempt(_import_name, error)
-    if name and issubclass(type(error), ModuleNotFoundError):
+    hidden = _attempt(hidden_module, error)
+    if hidden:
+        text += "Note: %s\n" % hidden
+    elif name and issubclass(type(error), ModuleNotFoundError):
         text += "Note: %s\n" % missing_module_text(name.split(".")[0])
+    if _attempt(_is_about_the_script, error):
+        text += "Note: %s.\n" % NOT_BROUGHT
     return text
+
+
+def _is_about_the_script(error: BaseException) -> bool:
+    """Whether a name was looked for that only text has (eval, an annotation, an import of `__main__`)."""
+    if issubclass(type(error), NameError):
+        return [frame[0] for frame in _frames_of(_traceback_of(error))[-1:]] == ["<string>"]
+    return not issubclass(type(error), ModuleNotFoundError) and _import_name(error) == "__main__"
 
 
 def _plain_traceback(error: BaseException) -> str:
@@ -115,7 +145,7 @@ def _plain_traceback(error: BaseException) -> str:
     lines = [
         '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(_traceback_of(error))
     ]
-    title = "%s.%s: %s\n" % (_module_name(type(error)), _type_name(type(error)), _message(error))
+    title = "%s: %s\n" % (full_name(type(error)), _message(error))
     return "".join(["Traceback (most recent call last):\n", *lines, title.replace("builtins.", "", 1)])
 
 
@@ -189,12 +219,36 @@ def _frames(error: BaseException) -> List[List[object]]:
     Each is [file, function, line, the function's first line, last line, first column, column behind the last one] of
     the expression, columns in bytes of UTF-8 (`codeobject.co_positions`); the last three are None on Python 3.10.
     """
-    found: List[List[object]] = []
+    found = [frame for shown_error in _shown_errors(error) for frame in _frames_of(_traceback_of(shown_error))]
+    return found if len(found) <= MOST_PLACES else found[: MOST_PLACES // 2] + found[-MOST_PLACES // 2 :]
+
+
+def _shown_errors(error: BaseException, depth: int = 0) -> List[BaseException]:
+    """The exceptions whose frames a traceback shows, in the order of its text."""
+    found: List[BaseException] = []
     for shown_error in reversed(_with_causes(error)):
-        found += _frames_of(_traceback_of(shown_error))
-        for member in getattr(shown_error, "exceptions", ()) if _is_group(shown_error) else ():
-            found += _frames(member)
+        found.append(shown_error)
+        is_group = depth < DEEPEST_GROUP and _is_group(shown_error)
+        for member in getattr(shown_error, "exceptions", ())[:MOST_MEMBERS] if is_group else ():
+            found += _shown_errors(member, depth + 1)
     return found
+
+
+def _cut_frames(error: BaseException) -> int:
+    """Take out the middle of tracebacks that are too long to be shown; returns how many frames that are."""
+    left_out = 0
+    shown_errors = _shown_errors(error)
+    most = max(MOST_FRAMES // len(shown_errors), FEWEST_FRAMES)
+    for shown_error in shown_errors:
+        traces = []
+        trace = _traceback_of(shown_error)
+        while trace is not None:
+            traces.append(trace)
+            trace = trace.tb_next
+        if len(traces) > most:
+            left_out += len(traces) - most // 2 * 2
+            traces[most // 2 - 1].tb_next = traces[-(most // 2)]
+    return left_out
 
 
 def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
@@ -202,7 +256,8 @@ def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
     while trace is not None:
         code = trace.tb_frame.f_code
         end_line, column, end_column = _span(code, trace.tb_lasti)
-        frame = [code.co_filename, code.co_name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
+        file, name = code.co_filename[:LONGEST_FILE], code.co_name[:LONGEST_NAME]
+        frame = [file, name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
         # Of a recursion the text shows three frames.
         if found[-3:] != [frame] * 3:
             found.append(frame)
@@ -250,6 +305,32 @@ def _print_error(text: str) -> None:
         sys.stderr.flush()
     except BaseException:
         _write(2, text.encode("utf-8", "backslashreplace"))
+
+
+def hidden_module(error: BaseException) -> str:
+    """Say which file stands in for a module of the standard library that lacks what was looked for; "" if none does."""
+    name = _import_name(error) or ""
+    if issubclass(type(error), AttributeError):
+        module = getattr(error, "obj", None)
+        name = _exact(vars(module).get("__name__"), "") if type(module) is ModuleType else ""
+    name = name.split(".")[0]
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name not in getattr(sys, "stdlib_module_names", ()) or not file:
+        return ""
+    # Packages that stand in for modules that Python gave up are installed for that.
+    if is_of_the_standard_library(file) or "-packages" in file:
+        return ""
+    return (
+        "%s hides the module %r of Python's standard library: rename it, or take its folder out of PYTHONPATH and"
+        " sys.path." % (file, name)
+    )
+
+
+def is_of_the_standard_library(file: str) -> bool:
+    """Whether a file is one of Python's own; those of installed packages are below the same folder."""
+    standard = os.path.dirname(os.path.realpath(os.__file__))
+    path = os.path.realpath(file)
+    return path.startswith(standard + os.sep) and "-packages" not in path[len(standard) :]
 
 
 def missing_module_text(name: str) -> str:

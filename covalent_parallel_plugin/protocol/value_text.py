@@ -14,6 +14,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 
 # What Covalent keeps beside a value to show it: more than this of a value's text helps nobody
 SHOWN_CHARACTERS = 4096
+# Of a function or class
+LONGEST_NAME = 1000
 # Longer ones take time that grows with the square of their digits
 LONGEST_INTEGER_BITS = 8192
 # What a text may take that foreign code makes, its memory beside what the process has already
@@ -53,7 +55,12 @@ class ForeignTexts:
     `clock` has seconds; `seconds` and `extra_bytes` are those of one text.
     """
 
-    def __init__(self, clock: Callable[[], float], seconds: float = TEXT_SECONDS, extra_bytes: int = TEXT_BYTES):
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        seconds: float = TEXT_SECONDS,
+        extra_bytes: int = TEXT_BYTES,
+    ):
         self._clock = clock
         self._limits = (seconds, extra_bytes)
         self._began = clock()
@@ -73,11 +80,14 @@ class ForeignTexts:
             return "<%s, whose %s() %s>" % (type_name(value), function, error)
         except OSError as error:
             return "<%s, not shown: %s>" % (type_name(value), error.strerror)
+        except BaseException as error:
+            # What the text needs was patched.
+            return "<%s, not shown: %s>" % (type_name(value), type_name(error))
         finally:
             self._spent += self._clock() - began
 
 
-FOREIGN_TEXTS = ForeignTexts(time.monotonic)
+FOREIGN_TEXTS = ForeignTexts()
 
 
 def shown_text(value: object, whole: bool, foreign: ForeignTexts = FOREIGN_TEXTS) -> str:
@@ -129,7 +139,7 @@ def name_of(value: object, default: str = "") -> str:
     except BaseException:
         # Whatever a property raises
         return default
-    return str(name) if issubclass(type(name), str) else default
+    return str.__str__(name)[:LONGEST_NAME] if issubclass(type(name), str) else default
 
 
 def type_name(value: object) -> str:

@@ -5,6 +5,7 @@ All of it is made before the electron's process begins. Nothing that the electro
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import mmap
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .map_items import ItemShare
 
 # Taken now: the electron may put something else in their places.
-_fstat, _open, _open_descriptor = os.fstat, io.open, os.open
+_fstat, _open, _open_descriptor, _close_descriptor = os.fstat, io.open, os.open, os.close
 # More than the longest message and traceback take as JSON; pages that nobody writes to cost nothing
 REPORT_BYTES = 32 * 1024 * 1024
 ORIGIN_BYTES = 64 * 1024
@@ -52,7 +53,7 @@ class KeptFile:
         with tempfile.TemporaryFile() as file:
             self._descriptor = os.dup(file.fileno())
         self._file = _appended(self._descriptor)
-        self._identity = _identity_of(self._file)
+        self._identity = identity_of(self._descriptor)
         self.path = "/proc/self/fd/%d" % self._descriptor
         self._path_for_others = "/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
 
@@ -62,19 +63,32 @@ class KeptFile:
         Raises:
             OSError: it cannot be opened, since the electron changed its user as well.
         """
+        if identity_of(self._file.fileno()) == self._identity:
+            return self._file
         try:
-            if _identity_of(self._file) == self._identity:
-                return self._file
-        except (OSError, ValueError):
-            pass
-        try:
-            self._file = _appended(_open_descriptor(self._path_for_others, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+            self._file = _appended(_open_above_streams(self._path_for_others))
         except OSError as error:
             told = (
                 "the runner's own files were closed and cannot be opened again (%s): close those that you have opened"
             )
             raise OSError(error.errno, told % error.strerror) from None
         return self._file
+
+    def append(self, data: bytes) -> None:
+        """Write at its end.
+
+        Raises:
+            OSError: there is no room, or the electron has limited the size of files.
+        """
+        file = self.appended()
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            told = "the runner's own files may not grow as far as they have to: the electron has set RLIMIT_FSIZE"
+            raise OSError(error.errno, told) from None
 
     def close(self) -> None:
         """Close it in the process that made it."""
@@ -89,8 +103,23 @@ def _appended(descriptor: int) -> BinaryIO:
     return _open(descriptor, "ab", closefd=False)
 
 
-def _identity_of(file: BinaryIO) -> "tuple[int, int]":
-    status = _fstat(file.fileno())
+def _open_above_streams(path: str) -> int:
+    """Open to append, under a number above those of the standard streams, which the electron prints to."""
+    descriptor = _open_descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    if descriptor > 2:
+        return descriptor
+    try:
+        return _open_above_streams(path)
+    finally:
+        _close_descriptor(descriptor)
+
+
+def identity_of(descriptor: int) -> "Optional[tuple[int, int]]":
+    """What tells the file that a descriptor stands for from others; None for a closed one."""
+    try:
+        status = _fstat(descriptor)
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
 
 
@@ -107,7 +136,10 @@ class SharedRecord:
         Raises:
             ValueError: it is longer than its room.
         """
-        data = encode_json(record)
+        self.write_encoded(encode_json(record))
+
+    def write_encoded(self, data: bytes) -> None:
+        """Write a record that is JSON already. Raises ValueError."""
         if len(data) > self._room:
             raise ValueError("a record of %d bytes is more than the %d allowed" % (len(data), self._room))
         self._memory[LENGTH_BYTES : LENGTH_BYTES + len(data)] = data

@@ -5,6 +5,7 @@ A report is written last, so that a process that dies on the way leaves none.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import inspect
@@ -16,28 +17,35 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, ca
 
 # Loaded now, for `describe` and `shown_text`: the electron may delete what it is loaded from.
 from ..protocol import bounded_text  # noqa: F401
+from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
-from ..protocol.exception_record import describe, missing_module_text
+from ..protocol.exception_record import describe, hidden_module, missing_module_text
 from ..protocol.value_text import name_of, shown_text
-from .electron_files import ElectronFiles, leave_shared
+from .electron_files import ElectronFiles, encode_json, leave_shared
 from .outcome_report import DISK_FULL, exit_status
 from .pip_install import InstallFailed, add_user_site, install, let_hooks_install, make_home
 from .script_module import loads_script, new_main
-from .unpicklable import explanation
+from .unpicklable import refusal
+from .user_call import call_user, give_back, hold_signals
 
 # The keyword under which Covalent's file transfers arrive, always as a list (covalent._workflow.depscall)
 FILES_KEYWORD = "files"
 # Its exceptions may be among what another electron returned
 OWN_PACKAGE = "covalent_parallel_plugin"
-# The report of last resort; made of constants, since making another one has failed
-UNREPORTED = {
-    "type": "RuntimeError",
-    "module": "builtins",
-    "message": "how the electron ended could not be reported; its stderr shows why, and its own exception",
-    "args": None,
-    "traceback": "",
-}
+# The report of last resort; made now, since making another one has failed
+UNREPORTED = encode_json(
+    {
+        "outcome": EXCEPTION,
+        "exception": {
+            "type": "RuntimeError",
+            "module": "builtins",
+            "message": "how the electron ended could not be reported; its stderr shows why, and its own exception",
+            "args": None,
+            "traceback": "",
+        },
+    }
+)
 # Taken now: the electron may put something else in their places.
 _getpid, _monotonic, _write = os.getpid, time.monotonic, os.write
 
@@ -63,31 +71,52 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     Raises:
         BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
     """
+    try:
+        return _reported(call, envelope, files)
+    finally:
+        # For the program's end
+        give_back()
+
+
+def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     clock = _Stopwatch()
     process = _getpid()
     status = 0
     report: Dict[str, object] = {}
     try:
-        report = _outcome(call, envelope, files, clock)
-    except CallRefusal as refusal:
-        report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
+        try:
+            report = _outcome(call, envelope, files, clock)
+        except CallRefusal as refusal:
+            report = {"outcome": REFUSED, "reason": refusal.reason, "message": str(refusal)}
+        except BaseException as error:
+            if _getpid() != process:
+                raise
+            # SystemExit and KeyboardInterrupt of the user's are endings like any other.
+            hold_signals()
+            status = exit_status(error)
+            report = {"outcome": EXCEPTION, "exception": describe(error)}
+        hold_signals()
+        report["seconds"] = clock.laps
+        files.report.write(report)
     except BaseException as error:
         if _getpid() != process:
             raise
-        # SystemExit and KeyboardInterrupt of the user's are endings like any other.
-        report = {"outcome": EXCEPTION, "exception": describe(error)}
-        status = exit_status(error)
-    report["seconds"] = clock.laps
-    try:
-        files.report.write(report)
-    except BaseException as error:
         # SystemExit too, as from an alarm of the user's.
+        hold_signals()
         status = exit_status(error)
         if not files.report.is_written:
-            text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
-            _write(2, text.encode("utf-8", "backslashreplace"))
-            files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
+            _write_unreported(report, error)
+            files.report.write_encoded(UNREPORTED)
     return status
+
+
+def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
+    """Write to stderr why there is no report, and the traceback that it would have had."""
+    try:
+        text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
+    except BaseException as broken:
+        text = "%s, %s" % (name_of(type(error)), name_of(type(broken)))
+    _write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:
@@ -97,6 +126,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     except ImportError as error:
         raise CallRefusal("no_cloudpickle", "the image has no cloudpickle, and none came along") from error
     restore_files(cloudpickle)
+    # Taken now, as above
+    dump, dumps, version = cloudpickle.dump, cloudpickle.dumps, str(cloudpickle.__version__)
     # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it.
     gc.freeze()
     gc.enable()
@@ -159,9 +190,11 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     clock.lap("hooks_before")
 
     new_main()
-    function = load("function", loads_script(cloudpickle))
-    args = [load("arg%d" % index) for index in range(cast(int, header["args"]))]
-    kwargs = {name: load("kwarg:" + name) for name in cast(List[str], header["kwargs"])}
+    carry_cached_functions(cloudpickle)
+    loads = loads_script(cloudpickle)
+    function = load("function", loads)
+    args = [load("arg%d" % index, loads) for index in range(cast(int, header["args"]))]
+    kwargs = {name: load("kwarg:" + name, loads) for name in cast(List[str], header["kwargs"])}
     for name, values in injected.items():
         kwargs[name] = values[0] if len(values) == 1 and name != FILES_KEYWORD else values
     each = function
@@ -187,42 +220,44 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         from .map_items import run_items
 
         items = kwargs.pop(MAPPED_ITEMS) if not args else args[0]
-        report = run_items(each, items, kwargs, files.share, files, cloudpickle.dumps)
+        report = run_items(each, items, kwargs, files.share, files, dumps)
         _run_after_hooks(header, load, folder, clock)
-        return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, **report}
+        return {"outcome": VALUE, "cloudpickle": version, **report}
 
     process = _getpid()
-    value = function(*args, **kwargs)
+    value = call_user(function, *args, **kwargs)
     if _getpid() != process:
         # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
         raise SystemExit
     _run_after_hooks(header, load, folder, clock)
 
     try:
-        _write_value(value, header, files, cloudpickle)
+        _write_value(value, header, files, dump, dumps)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in (*DISK_FULL, errno.EFBIG):
             raise
         files.value.discard()
-        told = "the value of %s could not be written, the container's disk is full: raise boot_disk_gb, or the size of"
-        raise OSError(error.errno, (told + " its --tmpfs") % header["name"]) from None
+        why = "the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs"
+        if error.errno == errno.EFBIG:
+            why = "it is larger than any file that the process may write (RLIMIT_FSIZE)"
+        raise OSError(error.errno, "the value of %s could not be written, %s" % (header["name"], why)) from None
     clock.lap("pack")
-    return {"outcome": VALUE, "cloudpickle": cloudpickle.__version__, "name": name_of(value)}
+    return {"outcome": VALUE, "cloudpickle": version, "name": name_of(value)}
 
 
-def _write_value(value: object, header: Json, files: ElectronFiles, cloudpickle: Any) -> None:
+def _write_value(
+    value: object, header: Json, files: ElectronFiles, dump: Callable[..., None], dumps: Callable[..., bytes]
+) -> None:
     file = files.value.appended()
     try:
-        cloudpickle.dump(value, file)
+        dump(value, file)
         file.flush()
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
+    except BaseException as error:
+        if files.terminated.is_set or (isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EFBIG)):
             raise
-        raise TypeError(explanation(str(header["name"]), value, error, cloudpickle.dumps)) from None
+        raise refusal(str(header["name"]), value, error, dumps) from None
     text = shown_text(value, whole=bool(header.get("whole_string")))
-    text_file = files.text.appended()
-    text_file.write(text.encode("utf-8", "replace"))
-    text_file.flush()
+    files.text.append(text.encode("utf-8", "replace"))
 
 
 def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
@@ -270,7 +305,7 @@ def _call_hook(load: Callable[..., Any], part: str, folder: str) -> Any:
     hook = load(part + ".function", hooks.load)
     args, kwargs = load(part + ".args"), load(part + ".kwargs")
     with hooks.capture_pip_log(folder):
-        return hook(*args, **kwargs)
+        return call_user(hook, *args, **kwargs)
 
 
 def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
@@ -284,7 +319,7 @@ def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
             " use an image with `pip install covalent==%s`, or an electron without them."
             % (header.get("name"), header.get("covalent"), header.get("covalent")),
         )
-    return CallRefusal("missing_module", missing_module_text(name))
+    return CallRefusal("missing_module", hidden_module(error) or missing_module_text(name))
 
 
 def _foreign_pickle(error: Exception, header: Json, cloudpickle: Any) -> Optional[CallRefusal]:

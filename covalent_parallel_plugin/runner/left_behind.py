@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import List, Tuple
+from typing import List, Mapping, Optional, Tuple, cast
 
 from .outcome_report import Ending
 
@@ -37,15 +37,18 @@ def _process_numbers() -> List[str]:
         return []
 
 
-def ending_note(ending: Ending, has_report: bool, time_limit_seconds: float) -> str:
+def ending_note(ending: Ending, report: Optional[Mapping[str, object]], time_limit_seconds: float) -> str:
     """A message that says what of the electron's program was cut off, or how it answered SIGTERM; "" for nothing.
 
     Args:
-        has_report: whether the electron's function had returned or raised before.
+        report: how the electron's function ended, if it had returned or raised before.
     """
     sentences = []
+    has_report = report is not None
+    traceback = ""
     if ending.reason == "terminated":
         sentences.append(_answer(ending))
+        traceback = _raised(report or {})
     if has_report and ending.signal is not None:
         cause = "by signal %d" % ending.signal
         if ending.reason == "time_limit":
@@ -62,7 +65,13 @@ def ending_note(ending: Ending, has_report: bool, time_limit_seconds: float) -> 
             % (shown, " and %d more" % more if more > 0 else "")
         )
     told = [sentence for sentence in sentences if sentence]
-    return "the electron has ended: %s" % "; ".join(told) if told else ""
+    return traceback + ("the electron has ended: %s" % "; ".join(told) if told else "")
+
+
+def _raised(report: Mapping[str, object]) -> str:
+    """The traceback of what the electron raised at SIGTERM, which is not its outcome; "" for sys.exit."""
+    exception = cast(Mapping[str, object], report.get("exception") or {"type": "SystemExit"})
+    return "" if exception["type"] == "SystemExit" else "%s\n" % str(exception["traceback"]).rstrip("\n")
 
 
 def _answer(ending: Ending) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol.code_files import origin_of
 from ..protocol.exception_record import describe
 from ..protocol.exit_codes import EXIT_TERMINATED
 from ..protocol.item_call import call_with, listed
 from ..protocol.value_text import name_of, shortened
-from .electron_files import ElectronFiles, KeptFile, encode_json
-from .unpicklable import explanation
+from .electron_files import ElectronFiles, KeptFile, encode_json, identity_of
+from .unpicklable import refusal
+from .user_call import call_user, hold_signals
 
 # Taken now: an item may put something else in their places.
 _getpid, _write = os.getpid, os.write
@@ -59,17 +61,24 @@ def run_items(
             " or list(...) of it"
         )
     held = listed(items)
-    marker = share.marker.encode()
+    origin = origin_of(function)
+    marks = Marks(share.marker.encode())
     _note(files.text, {"count": len(held)})
     for index in share.indices(len(held)):
+        # Handlers of the user's run while the item does: what they raise belongs to it.
+        hold_signals()
         _stop_if_terminated(files)
-        _mark(marker, index)
+        marks.write(index)
         _note(files.text, {"begun": index, "arguments": shortened(held[index])})
         note = _ended(function, held[index], constants, dump, files.value, index)
         if "exception" in note:
-            # Where the task is to end, that is why it raised: another attempt runs it again.
+            raised = dict(cast(Any, note["exception"]), origin=origin)
+            note["exception"] = raised
+            if files.terminated.is_set and raised["type"] != "SystemExit":
+                # That is why it raised: another attempt runs it again.
+                _write(2, str(raised["traceback"]).encode("utf-8", "backslashreplace"))
             _stop_if_terminated(files)
-        _mark(marker, -1)
+        marks.write(-1)
         _note(files.text, note)
     return {"count": len(held)}
 
@@ -89,7 +98,7 @@ def _ended(
 ) -> Dict[str, object]:
     process = _getpid()
     try:
-        value = call_with(function, item, constants)
+        value = call_with(partial(call_user, function), item, constants)
         if _getpid() != process:
             # The function forked, and this is the copy: only the original goes on.
             raise SystemExit
@@ -98,10 +107,10 @@ def _ended(
         if _getpid() != process:
             raise
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
-        return {"ended": index, "exception": dict(describe(error), origin=origin_of(function))}
-    values = kept.appended()
-    values.write(data)
-    values.flush()
+        hold_signals()
+        return {"ended": index, "exception": describe(error)}
+    hold_signals()
+    kept.append(data)
     note = {"ended": index, "size": len(data)}  # type: Dict[str, object]
     if index < SHOWN_ITEMS:
         note["shown"] = shortened(value)
@@ -111,29 +120,35 @@ def _ended(
 def _dumped(value: Any, dump: Callable[[Any], bytes], name: str) -> bytes:
     try:
         return dump(value)
-    except Exception as error:
-        raise TypeError(explanation(name, value, error, dump)) from None
+    except BaseException as error:
+        raise refusal(name, value, error, dump) from None
 
 
 def _note(kept: KeptFile, note: Mapping[str, object]) -> None:
-    notes = kept.appended()
-    notes.write(encode_json(note) + b"\n")
-    notes.flush()
+    kept.append(encode_json(note) + b"\n")
 
 
-def _mark(marker: bytes, index: int) -> None:
-    """Say in both streams which item's output follows; -1 for none."""
-    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
-        try:
-            stream.flush()
-        except Exception:
-            # The user has closed it, or put something else in its place: what that holds back is the user's affair.
-            pass
-        try:
-            _write(descriptor, b"%s %d\n" % (marker, index))
-        except OSError:
-            # Closed below as well: then nothing of this item comes that way.
-            continue
+class Marks:
+    """Lines in both streams that say which item's output follows; -1 for none."""
+
+    def __init__(self, marker: bytes):
+        self._marker = marker
+        self._pipes = {descriptor: identity_of(descriptor) for descriptor in (1, 2)}
+
+    def write(self, index: int) -> None:
+        for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+            try:
+                stream.flush()
+            except BaseException:
+                # The user has closed it, or put something else in its place: what that holds back is the user's affair.
+                pass
+            try:
+                # Another file may have that number now, such as a log of the user's.
+                if identity_of(descriptor) == self._pipes[descriptor]:
+                    _write(descriptor, b"%s %d\n" % (self._marker, index))
+            except OSError:
+                # Closed below as well: then nothing of this item comes that way.
+                continue
 
 
 class Note(NamedTuple):

@@ -60,12 +60,14 @@ def _found(module: Any, name: str) -> Any:
 
 
 def _workers_are_forks() -> bool:
-    """Whether all worker processes of this one have what its `__main__` had when they were started."""
-    import multiprocessing
-    from multiprocessing import process
+    """Whether all worker processes of this one have what its `__main__` had when they were started.
+
+    One that is just being started and is no fork is not among them yet.
+    """
+    from multiprocessing import context, process
 
     methods = {getattr(child._popen, "method", "") for child in set(getattr(process, "_children", ()))}
-    return methods == {"fork"} if methods else multiprocessing.get_start_method() == "fork"
+    return methods == {"fork"} and context.get_spawning_popen() is None
 
 
 def _load(data: bytes) -> Any:

@@ -7,6 +7,8 @@ import sys
 from importlib.machinery import PathFinder
 from typing import List
 
+from ..protocol.exception_record import is_of_the_standard_library
+
 # What a message names, of a folder that hides many
 MOST_NAMED = 5
 
@@ -33,7 +35,6 @@ def restore_python_path() -> str:
 
 def _hidden(folders: "List[str]") -> "List[str]":
     """Return the files in these folders that hide standard modules in use; Python 3.9 does not know their names."""
-    standard = os.path.dirname(os.path.realpath(os.__file__))
     found = []
     for name in sorted(set(getattr(sys, "stdlib_module_names", ())).intersection(sys.modules)):
         if getattr(getattr(sys.modules[name], "__spec__", None), "origin", None) in (None, "built-in", "frozen"):
@@ -42,7 +43,6 @@ def _hidden(folders: "List[str]") -> "List[str]":
         spec = PathFinder.find_spec(name, folders)
         if spec is None or spec.origin is None:
             continue
-        path = os.path.realpath(spec.origin)
-        if not path.startswith(standard + os.sep) or "-packages" in path[len(standard) :]:
+        if not is_of_the_standard_library(spec.origin):
             found.append("%s (hides %s)" % (spec.origin, name))
     return found

@@ -83,7 +83,7 @@ def supervise(
         streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
         ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
         if ending.left_behind or ending.reason or ending.signal is not None:
-            streams[1].add(ending_note(ending, files.report.is_written, time_limit_seconds))
+            streams[1].add(ending_note(ending, files.report.read(), time_limit_seconds))
     signal.set_wakeup_fd(-1)
     for descriptor in (stdout, stderr, notice, notice_write):
         os.close(descriptor)

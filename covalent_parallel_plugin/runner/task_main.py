@@ -152,8 +152,11 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
 def _report_ending(call: envelopes.Json, header: envelopes.Json, raised: Sequence[Mapping[str, object]]) -> None:
     """Report how the electron ended, for the history of the job; `raised` are exceptions of a map's items."""
     text = ending_text(header)
-    has_failed = text not in SUCCESSES or (bool(raised) and not call.get("return_exceptions"))
-    if raised:
+    keeps = bool(call.get("return_exceptions"))
+    has_failed = text not in SUCCESSES or (bool(raised) and not keeps)
+    if raised and not has_failed:
+        text = "has errors in place of %d values, the first %s, and %s" % (len(raised), exception_text(raised[0]), text)
+    elif raised:
         text += ", of which %d raised, the first %s" % (len(raised), exception_text(raised[0]))
     line = ending_line("electron %r (node %s) %s" % (call["name"], call["node_id"], text), has_failed)
     write_soon(2, line.encode())

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from collections import deque
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .machine_rules import LOCAL_SSD
+from .disk_types import LOCAL_SSD
+from .docker_options import docker_options
 from .validators import (
     RESERVED_VARIABLES,
     bucket_name,
@@ -31,26 +30,33 @@ _SECRET = re.compile(
     r"(?:projects/(?P<project>[a-z0-9.:-]+)/secrets/)?(?P<secret>[A-Za-z0-9_-]{1,255})"
     r"(?:(?:/versions/|:)(?P<version>[0-9]+|[A-Za-z][A-Za-z0-9_-]{0,62}))?"
 )
-_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # https://cloud.google.com/storage/docs/objects#naming: a prefix may hold blanks and colons, and no line breaks
 _VOLUME = re.compile(r"(gs|nfs)://([^/:\s]+)(/.*?)?(:rw|:ro)?")
+# As mount has it, with a colon behind the server
+_EXPORT = re.compile(r"(?:nfs://)?([^/:\s]+):(/(?!/)[^:]*)(:rw|:ro)?")
 # What would keep Batch from seeing how the container ends, or its program from being the runner
 _JOBS_OWN_OPTIONS = ("-d", "--detach", "--entrypoint", "--name", "--cidfile", "--restart", "--rm", "--help")
 _VOLUME_OPTIONS = ("-v", "--volume", "--volumes-from", "--mount")
-# https://docs.docker.com/reference/cli/docker/container/run/: what takes no value, and the short forms
-_DOCKER_FLAGS = (
-    "--detach", "--disable-content-trust", "--help", "--init", "--interactive", "--no-healthcheck",
-    "--oom-kill-disable", "--privileged", "--publish-all", "--quiet", "--read-only", "--rm", "--sig-proxy", "--tty",
-    "--use-api-socket",
-)  # fmt: skip
-_SHORT_FLAGS = "itdPq"
-_SHORT_OPTIONS = "aceghlmpuvw"
 # What pip takes in a file of requirements, and makes sense away from this machine
 _PIP_OPTIONS = (
     "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--no-binary",
     "--only-binary", "--prefer-binary", "--pre", "--require-hashes", "--use-feature",
 )  # fmt: skip
 
+_NAME_AND_ADDRESS = re.compile(r"[\w.-]+\s*(\[[^]]*\])?\s*@")
+# What pip takes for a file where it has no scheme: archives, and what has a separator of folders
+_LOCAL_FILE = re.compile(r"^(?!\w+(\+\w+)?:)[^;]*?([\\/]|\.(whl|zip|tar\.\w+|tgz|egg)$)|^[A-Za-z]:\\")
+# Not every name with such an ending: there is a package ruamel.yaml
+_FILE_OF_REQUIREMENTS = re.compile(
+    r"[\w.-]+\.txt|[\w.-]*requirements[\w.-]*\.in|environment\.ya?ml|setup\.(py|cfg)|pyproject\.toml"
+    r"|Pipfile(\.lock)?|(poetry|uv|pdm)\.lock"
+)
+# Its page is no archive: pip wants git+https, or an archive's address
+_REPOSITORY = re.compile(
+    r"(?:(?:https?|git)://)?((?:www\.)?(?:github|gitlab|bitbucket)\.(?:com|org)/[\w.-]+/[\w.-]+?(?:\.git)?)/?(?:[@#;\s]|$)"
+)
+_INDEX_OPTION = re.compile(r"\s(-i|--index-url|--extra-index-url|--no-index|-f|--find-links|--trusted-host)[\s=]")
 _EDITABLE = re.compile(r"(-e|--editable)\s*=?\s*")
 # https://pip.pypa.io/en/stable/topics/vcs-support/: pip does not take git's own user@host:path
 _GIT_ADDRESS = re.compile(r"(?:git\+)?(?:ssh://)?([\w.-]+@[\w.-]+):(?!\d+/)([^/\s][^\s]*)")
@@ -143,11 +149,14 @@ def volume(name: str, source: str) -> Volume:
     plain = name.removeprefix(f"{MOUNT_ROOT}/")
     if not _VOLUME_NAME.fullmatch(plain):
         raise ValueError(
-            f"{name!r} is no volume's name: use letters, digits, - and _ (it is mounted at {MOUNT_ROOT}/NAME)"
+            f"{name!r} is no volume's name: use letters, digits, '-', '_' and '.' (it is mounted at {MOUNT_ROOT}/NAME)"
         )
     if plain.startswith(LOCAL_SSD):
         raise ValueError(f"{name!r} is the name that local_ssd_gb uses: take another one")
     found = _VOLUME.fullmatch(source)
+    if export := _EXPORT.fullmatch(source):
+        host, path, mode = export.groups(default="")
+        raise ValueError(f"{source!r} is no source of a volume: use nfs://{host}{path}{mode}")
     if not found:
         raise ValueError(
             f"{source!r} is no source of a volume: use gs://BUCKET/PREFIX or nfs://SERVER/PATH, with :rw to write there"
@@ -177,7 +186,7 @@ def container_options(value: object) -> str:
         words = shlex.split(options)
     except ValueError as error:
         raise ValueError(f"cannot be split into words ({error}): close the quotation") from error
-    for name, given in _docker_options(words):
+    for name, given in docker_options(words):
         if name in _VOLUME_OPTIONS:
             # google.cloud.batch_v1.Runnable.Container.options: volumes have a field of their own
             raise ValueError(f"holds {name}: use the option volumes")
@@ -188,46 +197,11 @@ def container_options(value: object) -> str:
     return options
 
 
-def _docker_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option's name and value, read as docker does; "" where it has none. Raises ValueError."""
-    left = deque(words)
-    while left:
-        word = left.popleft()
-        if word.startswith("--") and len(word) > 2:
-            name, is_joined, value = word.partition("=")
-            if not is_joined and name not in _DOCKER_FLAGS:
-                value = _value(left)
-            yield name, value
-        elif word.startswith("-") and len(word) > 1 and word != "--":
-            yield from _short_options(word, left)
-        else:
-            raise ValueError(f"holds {word!r}, which docker run would take for the image: leave it out, or quote it")
-
-
-def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:
-    """The options of a cluster: -it is -i and -t, and -itv/a:/b is -i, -t, and -v with a value."""
-    for position, letter in enumerate(word[1:], start=2):
-        if letter in _SHORT_FLAGS:
-            yield f"-{letter}", ""
-        elif letter in _SHORT_OPTIONS:
-            yield f"-{letter}", word[position:].removeprefix("=") or _value(left)
-            return
-        else:
-            raise ValueError(f"holds -{letter}, which is no option of docker run: leave it out")
-
-
-def _value(left: deque[str]) -> str:
-    """The next word, if an option may have it as its value."""
-    if left and (not left[0].startswith("-") or re.fullmatch(r"-\d+", left[0])):
-        return left.popleft()
-    return ""
-
-
 def requirements(value: object) -> list[str]:
     """A list of requirements as pip takes them, or text with one in each line."""
-    if isinstance(value, str):
-        value = value.splitlines()
-    lines = [line.strip() for line in list_of_text(value)]
+    entries = value if isinstance(value, str) else "\n".join(list_of_text(value))
+    # A backslash at a line's end continues it, as pip-compile writes hashes.
+    lines = [line.strip() for line in re.sub(r"\\[ \t]*(?:\r?\n|$)", " ", entries).splitlines()]
     lines = [_as_installed(line) for line in lines if line and not line.startswith("#")]
     problems = [problem for line in lines if (problem := _requirement_problem(line))]
     if problems:
@@ -262,14 +236,22 @@ def _requirement_problem(line: str) -> str:
         return (
             "" if option in _PIP_OPTIONS else f"{line!r} is none of pip's options for requirements: use one of {known}"
         )
-    if line.startswith((".", "/", "~", "file:", "git+file:")) or re.search(r"@\s*(git\+)?file:", line):
-        return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
     if found := _GIT_ADDRESS.match(line):
         return f"{line!r} is an address for git alone: use git+ssh://{found[1]}/{found[2]}"
+    plain = line.split(" #", 1)[0].split(" --", 1)[0].strip()
+    address = plain.split("@", 1)[-1].strip() if _NAME_AND_ADDRESS.match(plain) else plain
+    if repository := _REPOSITORY.match(address):
+        return f"{line!r} is a repository's page, not a package: use git+https://{repository[1]}"
+    if address.startswith((".", "/", "~", "file:", "git+file:")) or _LOCAL_FILE.search(address):
+        return f"{line!r} is a path, which does not travel: use an index, or git+https://..."
+    if _FILE_OF_REQUIREMENTS.fullmatch(plain):
+        return f"{line!r} names a file, which does not travel: write the requirements themselves"
+    if found := _INDEX_OPTION.search(line):
+        return f"{line!r} holds {found[1]}, which pip reads on a line of its own only: write it there"
     if "://" in line.split("@", 1)[0]:
         return ""
     try:
-        Requirement(line.split(" #", 1)[0].split(" --", 1)[0])
+        Requirement(plain)
     except InvalidRequirement as error:
         reason = str(error).split("\n", 1)[0]
         return f"{line!r} is no requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"

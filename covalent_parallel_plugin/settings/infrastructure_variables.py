@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import DeployError
+from ..protocol.environment import for_google
 from . import machine_rules, nearest, validators
 from .validators import Rule
 
@@ -40,7 +41,8 @@ def real_project_id(value: object) -> str:
     """A project's id as Google gives them; an option may also name one of the emulator's, with underscores."""
     name = validators.project_id(value)
     if "_" in name:
-        raise ValueError("is no project id: Google's have no underscores (gcloud projects list)")
+        command = for_google(" (gcloud projects list)")
+        raise ValueError(f"is no project id: Google's have no underscores{command}")
     return name
 
 

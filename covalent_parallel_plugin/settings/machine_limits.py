@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from .machine_sizes import MachineSize, known_memory_mib, machine_size
 
+MOST_VCPUS = 1920
+"""Of an X4 machine: https://cloud.google.com/compute/docs/memory-optimized-machines"""
+
 LOCAL_SSD_GB = 375
 """The size of a local SSD: https://cloud.google.com/compute/docs/disks/local-ssd"""
 
@@ -148,6 +151,18 @@ def local_ssd_counts(machine: str) -> Sequence[int]:
         fixed = _FIXED_LOCAL_SSDS[family].get(size.vcpus)
         return () if fixed is None else (fixed,)
     return next((counts for most, counts in _CHOSEN_LOCAL_SSDS.get(family, ()) if size.vcpus <= most), ())
+
+
+def local_ssd_type(machine: str) -> str:
+    """A type of this machine's family that has local SSDs: of the same kind and size, or near them."""
+    family, _, rest = machine.partition("-")
+    kind, _, _ = rest.partition("-")
+    size, counts = machine_size(machine), _FIXED_LOCAL_SSDS.get(family, {})
+    vcpus = 0 if size is None else size.vcpus
+    near = min(counts, key=lambda known: abs(known - vcpus), default=vcpus)
+    # Same page: no highcpu type has any, nor has one of c3 with much memory
+    kind = "standard" if kind == "highcpu" or family == "c3" else kind
+    return f"{family}-{kind}-{near}-lssd"
 
 
 def _largest_task(machine: str) -> tuple[int | None, int | None]:

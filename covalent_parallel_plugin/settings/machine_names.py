@@ -10,7 +10,8 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..protocol.environment import is_on_emulator
+from ..protocol.environment import for_google
+from .custom_machines import custom_machine_problem
 from .validators import text
 
 _COMMON = ("standard", "highmem", "highcpu")
@@ -37,6 +38,42 @@ _SERIES: Mapping[str, Sequence[str]] = {
     "t2d": ("standard",),
     "z3": ("standard", "highmem"),
 }
+# Same pages: the numbers in the names of their types (vCPUs, or GPUs of those with a g); z3 still grows
+_SIZES: Mapping[str, Sequence[str]] = {
+    "a2-highgpu": ("1g", "2g", "4g", "8g"),
+    "a2-megagpu": ("16g",),
+    "a2-ultragpu": ("1g", "2g", "4g", "8g"),
+    "a3-highgpu": ("1g", "2g", "4g", "8g"),
+    **dict.fromkeys(("a3-megagpu", "a3-ultragpu", "a3-edgegpu"), ("8g",)),
+    "c2-standard": ("4", "8", "16", "30", "60"),
+    **{f"c2d-{kind}": ("2", "4", "8", "16", "32", "56", "112") for kind in _COMMON},
+    **{f"c3-{kind}": ("4", "8", "22", "44", "88", "176", "192-metal") for kind in _COMMON},
+    **{f"c3d-{kind}": ("4", "8", "16", "30", "60", "90", "180", "360") for kind in _COMMON},
+    "e2-standard": ("2", "4", "8", "16", "32"),
+    "e2-highmem": ("2", "4", "8", "16"),
+    "e2-highcpu": ("2", "4", "8", "16", "32"),
+    "g2-standard": ("4", "8", "12", "16", "24", "32", "48", "96"),
+    "h3-standard": ("88",),
+    **dict.fromkeys(("m1-megamem", "n1-megamem"), ("96",)),
+    **dict.fromkeys(("m1-ultramem", "n1-ultramem"), ("40", "80", "160")),
+    **dict.fromkeys(("m2-hypermem", "m2-megamem"), ("416",)),
+    "m2-ultramem": ("208", "416"),
+    "m3-megamem": ("64", "128"),
+    "m3-ultramem": ("32", "64", "128"),
+    "n1-standard": ("1", "2", "4", "8", "16", "32", "64", "96"),
+    **{f"n1-{kind}": ("2", "4", "8", "16", "32", "64", "96") for kind in _COMMON[1:]},
+    **{f"n2-{kind}": ("2", "4", "8", "16", "32", "48", "64", "80", "96", "128") for kind in _COMMON[:2]},
+    "n2-highcpu": ("2", "4", "8", "16", "32", "48", "64", "80", "96"),
+    "n2d-highmem": ("2", "4", "8", "16", "32", "48", "64", "80", "96"),
+    **{f"n2d-{kind}": ("2", "4", "8", "16", "32", "48", "64", "80", "96", "128", "224") for kind in _COMMON[::2]},
+    "t2a-standard": ("1", "2", "4", "8", "16", "32", "48"),
+    "t2d-standard": ("1", "2", "4", "8", "16", "32", "48", "60"),
+}
+# Of which kinds there are types with local SSDs, and of which without those that the others have
+_ENDINGS = {
+    **dict.fromkeys(("c3-standard", "c3d-standard", "c3d-highmem"), "-lssd"),
+    **dict.fromkeys(("a3-highgpu", "a3-megagpu", "a3-ultragpu", "a3-edgegpu"), "-nolssd"),
+}
 # Those of the newest generation that are known; what else there is of it, and of later ones, is not refused
 _NEWEST: Mapping[str, Sequence[str]] = {
     "a4": ("highgpu",),
@@ -54,10 +91,10 @@ _NEWEST: Mapping[str, Sequence[str]] = {
     "n4d": (*_COMMON, "custom"),
     "x4": ("megamem",),
 }
-_IN_NEW_SERIES = re.compile(r"[a-z][4-9][a-z]?|ct\d+[a-z]*")
+_IN_NEW_SERIES = re.compile(r"[a-z][4-9][a-z]?|(ct|tpu)\d+[a-z]*")
 _SHARED_CORE = ("e2-micro", "e2-small", "e2-medium", "f1-micro", "g1-small")
 _KNOWN = [f"{series}-{kind}" for series, kinds in {**_SERIES, **_NEWEST}.items() for kind in kinds] + ["custom"]
-_KINDS = sorted({kind for kinds in (*_SERIES.values(), *_NEWEST.values()) for kind in kinds})
+_KINDS = sorted({kind for kinds in (*_SERIES.values(), *_NEWEST.values(), ("hightpu",)) for kind in kinds})
 _NAME = re.compile(r"([a-z](?:[a-z0-9]|-(?![0-9]))*)((?:-[a-z0-9]+)*)")
 
 # https://cloud.google.com/compute/docs/gpus: what N1 machines take, and the virtual workstations' names of these
@@ -82,11 +119,20 @@ _RETIRED_GPUS = ("nvidia-tesla-k80",)
 def machine_type(value: object) -> str:
     """A Compute Engine machine type's name."""
     name = text(value)
+    if _is_custom(name) and (problem := custom_machine_problem(name)):
+        raise ValueError(problem)
     if not _is_machine_type(name):
         near = nearest_machine_type(name) or "n2-standard-4"
-        command = "" if is_on_emulator() else " (gcloud compute machine-types list)"
+        command = for_google(" (gcloud compute machine-types list)")
         raise ValueError(f"is no machine type: use a name such as {near}{command}")
     return name
+
+
+def _is_custom(name: str) -> bool:
+    """Whether a name is meant as that of a custom machine, of a family that has some."""
+    series, custom, _ = name.partition("custom")
+    known = {**_SERIES, **_NEWEST}.get(series.removesuffix("-"), ())
+    return bool(custom) and (series == "" or "custom" in known)
 
 
 def _is_machine_type(name: str) -> bool:
@@ -101,7 +147,8 @@ def _is_machine_type(name: str) -> bool:
     series, _, kind = head.partition("-")
     kind = kind.partition("-")[0]
     if series in _SERIES:
-        return kind in _SERIES[series]
+        sizes = _SIZES.get(head)
+        return kind in _SERIES[series] and (sizes is None or size[1:].removesuffix(_ENDINGS.get(head, "")) in sizes)
     if head == "custom":
         return True
     # A kind that looks like one there is, and is not that one, is a slip of the hand
@@ -118,7 +165,15 @@ def nearest_machine_type(name: str) -> str | None:
     near = difflib.get_close_matches(head, _KNOWN, n=1, cutoff=0.6)
     if not near:
         return None
-    return near[0] if near[0] in _SHARED_CORE else near[0] + (size or "-4")
+    return near[0] if near[0] in _SHARED_CORE else near[0] + _nearest_size(near[0], size or "-4")
+
+
+def _nearest_size(head: str, size: str) -> str:
+    """The end of a name in which a number stands that types of this kind have."""
+    number, sizes = re.search(r"\d+", size), _SIZES.get(head, ())
+    if number is None or not sizes or size[1:] in sizes:
+        return size
+    return "-" + min(sizes, key=lambda known: abs(int(re.sub(r"\D", "", known)) - int(number[0])))
 
 
 def gpu_type(value: object) -> str:
@@ -130,8 +185,9 @@ def gpu_type(value: object) -> str:
     if name in _RETIRED_GPUS:
         raise ValueError("is an accelerator type that Google has retired: use nvidia-tesla-t4")
     near = _nearest_gpu(name, known) or "nvidia-tesla-t4"
+    command = for_google(" (gcloud compute accelerator-types list)")
     raise ValueError(
-        f"is no accelerator type that machines take: use a name such as {near} (gcloud compute accelerator-types list);"
+        f"is no accelerator type that machines take: use a name such as {near}{command};"
         " for GPUs that come with their machine, leave it out and set machine_type"
     )
 
@@ -139,6 +195,7 @@ def gpu_type(value: object) -> str:
 def _nearest_gpu(name: str, known: Iterable[str]) -> str | None:
     """The type that a name most likely means: also a short one, such as t4 or A100."""
     plain = re.sub(r"[\s_]+", "-", name.strip().lower())
-    short = [full for full in known if full.endswith(f"-{plain}") or f"-{plain}-" in full]
+    model = plain.removeprefix("nvidia-").removeprefix("tesla-")
+    short = [full for full in known if full.endswith(f"-{model}") or f"-{model}-" in full]
     near = short or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
     return near[0] if near else None

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 
-from .machine_limits import LOCAL_SSD_GB, attached_gpu_counts, local_ssd_problems
+from .disk_types import boot_disk_problems
+from .machine_limits import LOCAL_SSD_GB, attached_gpu_counts, local_ssd_problems, local_ssd_type
 from .machine_names import BUILT_IN_GPUS
-from .validators import list_of_text, text
+from .quantities import size
+from .region_names import is_region, nearest_region
+from .validators import LARGEST_NUMBER, list_of_text, text
 
 # https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
 BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
@@ -34,19 +37,16 @@ WITHOUT_LOCAL_SSD = (
 )
 # Same page: families in which only the types that end in -lssd have local SSDs
 LOCAL_SSD_TYPES_ONLY = ("c3-", "c3d-", "c4-", "c4a-", "c4d-", "h4d-")
-# https://cloud.google.com/compute/docs/disks/hyperdisks: families that take no Persistent Disk
-HYPERDISK_ONLY = ("n4-", "n4a-", "n4d-", "c4-", "c4a-", "c4d-", "m4-", "x4-", "a4-", "a4x-", "h4d-", "g4-")
 # https://cloud.google.com/compute/docs/instances/about-flex-start-vms: seven days at most
 MAX_FLEX_START_SECONDS = 7 * 24 * 3600
 
-LOCAL_SSD = "local-ssd"
 # https://cloud.google.com/compute/docs/disks/local-ssd: 36 TiB at most, of a Z3 machine
 MOST_LOCAL_SSDS = 96
 # google.cloud.batch_v1.AllocationPolicy.InstancePolicy.reservation
 NO_RESERVATION = "NO_RESERVATION"
 
 _GPUS_IN_NAME = re.compile(r"-(\d+)g$")
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
+_gigabytes = size("GB", least=-LARGEST_NUMBER)
 # https://cloud.google.com/compute/docs/regions-zones/ai-zones: AI zones have names such as us-south1-ai1b
 _ZONE = re.compile(r"[a-z]+(-[a-z]+)+\d+-(ai\d+)?[a-z]")
 # What the API's own answers, gcloud and the console put before a resource's partial URL
@@ -56,7 +56,6 @@ _COMPUTE_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}global/networks/{_COMPUTE_NAME}")
 _SUBNETWORK = re.compile(rf"{_COMPUTE_NAME}|{_COMPUTE}regions/([a-z0-9-]+)/subnetworks/{_COMPUTE_NAME}")
 _RESERVATION = re.compile(rf"(?:projects/[a-z0-9.:-]+/)?(?:zones/[a-z0-9-]+/reservations/)?{_COMPUTE_NAME}")
-_DISK_TYPE = re.compile(r"(pd|hyperdisk)-[a-z]+(-[a-z]+)*")
 _CONSUMPTIONS = ("STANDARD", "FLEX_START", NO_RESERVATION, "RESERVATION:", "RESERVATION_BOUND:")
 
 
@@ -65,8 +64,8 @@ def region(value: object) -> str:
     name = text(value)
     if _ZONE.fullmatch(name):
         raise ValueError(f"is a zone: use its region, {name.rsplit('-', 1)[0]!r}")
-    if not _REGION.fullmatch(name):
-        raise ValueError("is no region: use one such as us-east1 or europe-west4")
+    if not is_region(name):
+        raise ValueError(f"is no region: use {nearest_region(name) or 'one such as us-east1 or europe-west4'}")
     return name
 
 
@@ -75,9 +74,12 @@ def zones(value: object) -> list[str]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     names = [re.sub(r"(projects/[^/]+/)?zones/", "", partial_url(name), count=1) for name in list_of_text(value)]
-    wrong = [name for name in names if not _ZONE.fullmatch(name)]
-    if wrong:
-        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
+    for name in names:
+        if not _ZONE.fullmatch(name) or not is_region(region_of(name)):
+            near = re.fullmatch(r"(.*\d)[ _-]*([a-z])", name.lower())
+            place = nearest_region(near[1]) if near else None
+            remedy = f"{place}-{near[2]}" if place and near else "names such as us-east1-b"
+            raise ValueError(f"holds {name!r}, which is no zone: use {remedy}")
     if len(set(names)) < len(names):
         raise ValueError("names a zone twice: leave one out")
     return names
@@ -115,40 +117,26 @@ def subnetwork_region(name: str) -> str:
     return (found and found[1]) or ""
 
 
-def boot_disk_type(value: object) -> str:
-    """A persistent disk's type, as google.cloud.batch_v1.AllocationPolicy.Disk.type has it."""
-    name = text(value)
-    if name == LOCAL_SSD:
-        raise ValueError("cannot be booted from: use pd-balanced, and local_ssd_gb for local SSDs")
-    if not _DISK_TYPE.fullmatch(name):
-        raise ValueError("is no disk type: use pd-standard, pd-balanced, pd-ssd, pd-extreme or hyperdisk-balanced")
-    return name
-
-
 def local_ssd_gb(value: object) -> int:
     """A multiple of 375 that the machine type takes, or 0 for none."""
-    if isinstance(value, str):
-        value = re.sub(r"\s*gi?b?$", "", value.strip(), flags=re.IGNORECASE)
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("is no whole number: use a multiple of 375, such as 375")
+    try:
+        gigabytes: int = _gigabytes(value)
+    except ValueError as error:
+        raise ValueError(f"is no whole number: use a multiple of {LOCAL_SSD_GB}, such as {LOCAL_SSD_GB}") from error
     most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
-    if not 0 <= value <= most:
+    if not 0 <= gigabytes <= most:
         raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
-    if value % LOCAL_SSD_GB:
-        more = (value // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
+    if gigabytes % LOCAL_SSD_GB:
+        more = (gigabytes // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
         raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
-    return value
+    return gigabytes
 
 
 def provisioning(value: object) -> str:
     """STANDARD, FLEX_START, NO_RESERVATION, RESERVATION:NAME or RESERVATION_BOUND:NAME."""
     name = text(value)
     kind, colon, reservation = name.partition(":")
-    if kind.upper() == "SPOT":
+    if kind.upper() in ("SPOT", "PREEMPTIBLE"):
         raise ValueError("has an option of its own: set spot = True")
     if kind + colon not in _CONSUMPTIONS:
         raise ValueError(f"is unknown: use {', '.join(_CONSUMPTIONS[:3])}, RESERVATION:NAME or RESERVATION_BOUND:NAME")
@@ -227,12 +215,7 @@ def _attached_gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -
 
 def disk_problems(machine: str, boot_disk_type: str, local_ssd_gb: int) -> list[str]:
     """What is wrong with asking for these disks on this machine."""
-    found = []
-    if boot_disk_type.startswith("pd-") and machine.startswith(HYPERDISK_ONLY):
-        found.append(
-            f"boot_disk_type = {boot_disk_type!r} is not for machine_type = {machine!r}, which takes Hyperdisk only:"
-            " use hyperdisk-balanced"
-        )
+    found = boot_disk_problems(machine, boot_disk_type)
     if not local_ssd_gb:
         return found
     if not machine:
@@ -248,7 +231,7 @@ def disk_problems(machine: str, boot_disk_type: str, local_ssd_gb: int) -> list[
     elif machine.startswith(LOCAL_SSD_TYPES_ONLY) and "-lssd" not in machine:
         found.append(
             f"local_ssd_gb = {local_ssd_gb} cannot be had with machine_type = {machine!r}: in its family only the"
-            f" types that end in -lssd have local SSDs, such as {machine}-lssd"
+            f" types that end in -lssd have local SSDs, such as {local_ssd_type(machine)}"
         )
     else:
         found += local_ssd_problems(machine, local_ssd_gb)

@@ -7,6 +7,7 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
@@ -15,8 +16,8 @@ from typing import Any, cast
 
 from ..errors import SettingsError, without_passwords
 from . import container_rules as containers
+from . import disk_types, machine_names, quantities
 from . import machine_limits as limits
-from . import machine_names, quantities
 from . import machine_rules as machines
 from . import validators as rules
 from .container_rules import stock_image
@@ -73,7 +74,9 @@ class Settings:
     )
     project_id: str = _option("", rules.project_id, "Google Cloud project that runs and pays", required=True)
     region: str = _option("us-east1", machines.region, "region of the jobs")
-    vcpus: float = _option(2, rules.number(above=0, most=1000), "virtual CPUs per electron, fractions allowed", "vCPU")
+    vcpus: float = _option(
+        2, rules.number(above=0, most=limits.MOST_VCPUS), "virtual CPUs per electron, fractions allowed", "vCPU"
+    )
     memory: int = _option(512, quantities.size("MB", least=1), "memory per electron", "MB")
     time_limit: float = _option(
         300,
@@ -110,7 +113,7 @@ class Settings:
     boot_disk_gb: int = _option(
         30, quantities.size("GB", least=10, most=65536), "boot disk of the machine, which also holds the image", "GB"
     )
-    boot_disk_type: str = _option("", machines.boot_disk_type, "type of the boot disk; empty: Batch chooses")
+    boot_disk_type: str = _option("", disk_types.boot_disk_type, "type of the boot disk; empty: Batch chooses")
     local_ssd_gb: int = _option(
         0,
         machines.local_ssd_gb,
@@ -295,16 +298,18 @@ def check(values: Mapping[str, object], way: Callable[[str], str] = in_python) -
 
 
 def contradictions(values: Mapping[str, object]) -> list[str]:
-    """One sentence for each pair of options that cannot stand together; values that are wrong by themselves are left
-    to `mistakes_in`, and count here as not given."""
+    """One sentence for each pair of options that cannot stand together; those with a value that is wrong by itself are
+    left out, since only `mistakes_in` knows what is wrong there."""
     known: dict[str, Any] = {}
+    wrong = set()
     for name, option in OPTIONS.items():
         value = values.get(name)
         try:
             known[name] = option.rule(value) if is_given(value) else option.default
         except (ValueError, RecursionError):
             known[name] = option.default
-    return [
+            wrong.add(name)
+    found = [
         *machines.gpu_problems(known["machine_type"], known["gpu_type"], known["gpu_count"]),
         *limits.size_problems(known["machine_type"], known["vcpus"], known["memory"]),
         *limits.gpu_size_problems(
@@ -320,6 +325,7 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         ),
         *_other_contradictions(known),
     ]
+    return [problem for problem in found if wrong.isdisjoint(re.findall(r"\w+", problem))]
 
 
 def _other_contradictions(known: Mapping[str, Any]) -> list[str]:

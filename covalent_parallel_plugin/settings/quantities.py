@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from .validators import Rule, number, whole_number
+from .validators import Rule, as_python, number, whole_number
 
 # Compute Engine means GiB where it writes GB: n2-standard-4 has "16 GB" and 16,384 MiB
 # (https://cloud.google.com/compute/docs/general-purpose-machines)
 _MEBIBYTES: Mapping[str, float] = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024**2}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([kmgt])(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([kmgt])i?b?", re.IGNORECASE)
 
 _SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _UNITS: Mapping[str, str] = {
@@ -23,7 +24,11 @@ _UNITS: Mapping[str, str] = {
     **dict.fromkeys(("week", "weeks"), "w"),
 }
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]+)[\s,]*", re.IGNORECASE)
-_CLOCK = re.compile(r"([0-9]+):([0-5]?[0-9]):([0-5]?[0-9])")
+# With days before a dash, as Slurm has them
+_CLOCK = re.compile(r"(?:([0-9]+)-)?([0-9]+):([0-5]?[0-9]):([0-5]?[0-9])")
+_AMOUNT = r"[0-9]+(?:[.][0-9]+)?"
+# https://www.iso.org/iso-8601-date-and-time-format.html: without months and years, which have no length
+_ISO = re.compile(rf"P(?=.)((?:{_AMOUNT}[WD])*)(?:T((?:{_AMOUNT}[HMS])+))?", re.IGNORECASE)
 
 
 def seconds(above: float, most: float) -> Rule:
@@ -31,10 +36,11 @@ def seconds(above: float, most: float) -> Rule:
     plain = number(above, most)
 
     def rule(value: object) -> float:
+        value = as_python(value)
         if isinstance(value, timedelta):
             value = value.total_seconds()
         elif isinstance(value, str) and not _is_plain(value):
-            value = _read_seconds(value)
+            value = _signed(value, _read_seconds)
         result: float = plain(value)
         return result
 
@@ -48,13 +54,19 @@ def size(unit: str, least: int, most: int | None = None) -> Rule:
 
     def rule(value: object) -> int:
         if isinstance(value, str) and not _is_plain(value):
-            value = _read_mebibytes(value, unit) / _MEBIBYTES[unit[0].lower()]
-            value = -(-value // 1)
+            mebibytes = _signed(value, lambda text: _read_mebibytes(text, unit))
+            value = math.ceil(mebibytes / _MEBIBYTES[unit[0].lower()])
         result: int = plain(value)
         return result
 
     rule.__doc__ = f"{plain.__doc__} Also with a unit, such as '{'2GB' if unit == 'MB' else '1TB'}' (of 1024)."
     return rule
+
+
+def _signed(text: str, read: Callable[[str], float]) -> float:
+    """What is read, negative after a minus: that is out of range, and says so."""
+    plain = text.strip()
+    return -read(plain[1:]) if plain.startswith("-") else read(plain)
 
 
 def _is_plain(text: str) -> bool:
@@ -74,7 +86,10 @@ def _read_mebibytes(text: str, unit: str) -> float:
 
 def _read_seconds(text: str) -> float:
     if clock := _CLOCK.fullmatch(text.strip()):
-        return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if iso := _ISO.fullmatch(text.strip()):
+        text = iso[1] + (iso[2] or "")
     parts = list(_PART.finditer(text.strip()))
     units = [_UNITS.get(part[2].lower()) for part in parts]
     if not parts or None in units or "".join(part[0] for part in parts) != text.strip():

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from ..protocol.environment import is_on_emulator
+from ..protocol.environment import for_google
 
 Rule = Callable[[object], Any]
 
@@ -39,6 +41,11 @@ OWN_LABEL_PREFIX = "covalent-"
 SERVICE_NODES = ("local", "batch")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
+# gs://, gcloud's resource names, and the addresses of Cloud Storage and of its console
+_BUCKET_ADDRESS = re.compile(
+    r"gs://|(?:https?:)?//storage\.(?:googleapis|cloud\.google)\.com/|projects/_/buckets/"
+    r"|https://console\.cloud\.google\.com/storage/browser/"
+)
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # Google's have no underscores; the replaced plugin's documentation does, and the emulator takes any
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -47,11 +54,14 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_ACCOUNT = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9-]+\.)+gserviceaccount\.com")
 # The grammar of https://github.com/distribution/reference: host and port, path, tag, digest
 _IMAGE = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"
+    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
     r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-    r"(?:@sha256:[0-9a-f]{64})?"
+    r"(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?P<digest>@(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
+MAX_IMAGE_CHARACTERS = 255
+# Where a first part is no host: an organization of Docker Hub's, which has no uppercase letters
+_UPPERCASE_OWNER = re.compile(r"(?!.*[.:].*?/)[^/]*[A-Z][^/]*/")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # https://cloud.google.com/compute/docs/labeling-resources#requirements
 MAX_LABEL_CHARACTERS = 63
@@ -95,6 +105,7 @@ def whole_number(least: int, most: int | None = None) -> Rule:
 
 def truth(value: object) -> bool:
     """True or False."""
+    value = as_python(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
@@ -120,8 +131,8 @@ def bucket_name(value: object) -> str:
 def readable_bucket_name(value: object) -> str:
     """The name of a bucket that is only read: also one of Google's own, such as its public data."""
     name = text(value)
-    if name.startswith("gs://"):
-        raise ValueError(f"has a scheme: write {name[5:].strip('/')!r}")
+    if address := _BUCKET_ADDRESS.match(name):
+        raise ValueError(f"has a scheme: write {name[address.end() :].split('/', 1)[0]!r}")
     longest = 222 if "." in name else 63
     legal = (
         3 <= len(name) <= longest
@@ -142,7 +153,7 @@ def project_id(value: object) -> str:
     """A project's id (or number)."""
     name = text(value)
     if not _PROJECT.fullmatch(name):
-        command = "" if is_on_emulator() else " (gcloud projects list)"
+        command = for_google(" (gcloud projects list)")
         raise ValueError(f"is no project id: use the id, not the name, such as my-project-123{command}")
     return name
 
@@ -152,11 +163,19 @@ def image_uri(value: object) -> str:
     name = text(value)
     if "://" in name:
         raise ValueError(f"has a scheme: write {name.split('://', 1)[1]!r}")
-    if not _IMAGE.fullmatch(name):
-        raise ValueError(
-            "is no image: use a form such as python:3.11-slim or REGION-docker.pkg.dev/PROJECT/REPO/IMAGE:TAG"
-        )
+    if not _is_image(name):
+        # All but a tag is written small.
+        small = re.sub(r"^[^:@]*(?::[0-9]+/[^:@]*)?", lambda found: found[0].lower(), name.strip(), count=1)
+        form = "a form such as python:3.11-slim or REGION-docker.pkg.dev/PROJECT/REPO/IMAGE:TAG"
+        raise ValueError(f"is no image: use {small!r}" if _is_image(small) else f"is no image: use {form}")
     return name
+
+
+def _is_image(name: str) -> bool:
+    found = _IMAGE.fullmatch(name)
+    if found is None or _UPPERCASE_OWNER.match(name) or re.fullmatch("[0-9a-f]{64}", name):
+        return False
+    return len(name) - sum(len(found[part] or "") for part in ("tag", "digest")) <= MAX_IMAGE_CHARACTERS
 
 
 def service_account_email(value: object) -> str:
@@ -250,12 +269,21 @@ def plain_name(value: object, what: str, example: str) -> str:
     return name
 
 
+def as_python(value: object) -> object:
+    """A scalar of NumPy or PyTorch as Python's own; any other value as it is."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "shape", None) == () else value
+
+
 def _number(value: object) -> float:
+    value = as_python(value)
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             raise ValueError("is no number: write digits, such as 2") from None
+    if isinstance(value, (Decimal, Fraction)):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"is a {type(value).__name__}: use a number")
     if value != value or value in (float("inf"), float("-inf")):

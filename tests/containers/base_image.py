@@ -38,7 +38,7 @@ def base_image(engine: str = "podman") -> str:
         return elsewhere
     if shutil.which(engine) is None:
         raise MissingBase(f"{engine} is not installed")
-    with _alone("base.lock"):
+    with alone("base.lock"):
         if _image_id(engine, BASE) is None:
             _load(engine, _tarball())
     return BASE
@@ -51,7 +51,7 @@ def as_python_slim(engine: str = "podman") -> Iterator[str]:
     The name is taken away when the last process that uses it leaves, so that it never hides the real image for longer.
     """
     base = base_image(engine)
-    with open(_cache() / "slim.lock", "a") as lock:
+    with open(cache_folder() / "slim.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         is_new = _image_id(engine, PYTHON_SLIM) is None
         if is_new:
@@ -66,15 +66,15 @@ def as_python_slim(engine: str = "podman") -> Iterator[str]:
                     _run(engine, "rmi", PYTHON_SLIM)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covalent-parallel"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    with open(_cache() / name, "a") as lock:
+def alone(name: str) -> Iterator[None]:
+    with open(cache_folder() / name, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -101,7 +101,7 @@ def _load(engine: str, tarball: Path) -> None:
 
 
 def _tarball() -> Path:
-    kept = sorted(_cache().glob(f"base-{RELEASE}-python*.tar"))
+    kept = sorted(cache_folder().glob(f"base-{RELEASE}-python*.tar"))
     return kept[-1] if kept else _make_tarball()
 
 
@@ -111,10 +111,10 @@ def _make_tarball() -> Path:
         wants = [f"{', '.join(missing)} installed"] if missing else []
         wants += ["root"] if os.geteuid() != 0 else []
         raise MissingBase(
-            f"making the base image needs {' and '.join(wants)}; once made, {_cache()} keeps it for everyone with this"
-            f" home. Or name an image that the engine can get: {ELSEWHERE}=python:3.11-slim"
+            f"making the base image needs {' and '.join(wants)}; once made, {cache_folder()} keeps it for everyone with"
+            f" this home. Or name an image that the engine can get: {ELSEWHERE}=python:3.11-slim"
         )
-    with tempfile.TemporaryDirectory(dir=_cache(), prefix="debootstrap-") as folder:
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="debootstrap-") as folder:
         root = Path(folder) / "root"
         # its own mount namespace: whatever debootstrap mounts is gone when it ends, before the folder is removed
         _run(
@@ -131,7 +131,7 @@ def _make_tarball() -> Path:
         for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             marker.unlink()
         version = _run("chroot", str(root), "python3", "-c", "import platform; print(platform.python_version())")
-        tarball = _cache() / f"base-{RELEASE}-python{version}.tar"
+        tarball = cache_folder() / f"base-{RELEASE}-python{version}.tar"
         parts = [
             "--exclude=./var/cache/apt/*",
             "--exclude=./var/lib/apt/lists/*",

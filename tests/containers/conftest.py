@@ -19,7 +19,7 @@ from image_command import BUILD_SECONDS, command
 from outer_pip import outer_pip
 
 from covalent_parallel_plugin.containers.engine_check import why_not
-from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
+from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator, Timing
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")
@@ -113,7 +113,11 @@ def runtime(engine: str, nfs_folder: Path) -> ContainerRuntime:
 @pytest.fixture(scope="session")
 def emulator(image: str, runtime: ContainerRuntime) -> Iterator[Emulator]:
     with Emulator(
-        buckets=("covalent", "data"), runtime=runtime, secrets={SECRET: "s3cret #1"}, tasks_at_once=4
+        buckets=("covalent", "data"),
+        runtime=runtime,
+        secrets={SECRET: "s3cret #1"},
+        tasks_at_once=4,
+        timing=Timing(grace_seconds=2),
     ) as made:
         yield made
 

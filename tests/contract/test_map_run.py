@@ -130,6 +130,9 @@ class MapWay:
 
     def check_left(self, ended: Any) -> None:
         """Nothing is left but the values of a map that failed, and its message says where, once."""
+        if self.cancelled.keeps_results:
+            assert self.left and all(map(is_result, self.left)), self.left
+            return
         totals = ended.stdout.splitlines()[-1] if isinstance(ended, Failure) else ""
         if not re.search(r"\b[1-9]\d* returned| were not read", totals):
             assert self.left == []
@@ -295,6 +298,8 @@ def test_without_retries_a_kill_is_told_with_what_did_not_end(way: MapWay) -> No
     error = way.error(item_of(way.ran), range(12), deadly=[4])
     assert isinstance(error, TaskKilledError)
     assert "3 of its 12 items did not end (4, 7, 10)." in str(error)
+    assert "its memory peaked at " in str(error)
+    assert "peaked at 0 MB" not in str(error)
 
 
 def test_at_the_time_limit_nothing_runs_again_and_the_item_is_named(way: MapWay) -> None:
@@ -742,6 +747,16 @@ def test_a_cancellation_in_the_middle_cancels_the_job_and_leaves_nothing(way: Ma
         way.go(item_of(way.ran), range(100), aside=cancel, seconds=0.3)
     (job,) = way.jobs()
     assert job.state == "CANCELLED"
+
+
+def test_a_server_that_ends_leaves_what_items_returned(way: MapWay) -> None:
+    async def end(way: MapWay, batch: BatchApi) -> None:
+        await way.until(batch, lambda: len(way.times_run()) > 8)
+        way.cancelled.set(keeps_results=True)
+
+    with pytest.raises(CancelledCall) as caught:
+        way.go(item_of(way.ran), range(100), aside=end, seconds=0.3)
+    assert " stay in gs://" in caught.value.stderr
 
 
 def test_a_cancellation_between_two_jobs_makes_no_other(way: MapWay) -> None:

@@ -350,6 +350,38 @@ def test_without_covalents_server_an_electron_that_failed_is_not_called_succeede
     assert (view.state, view.event) == ("FAILED", RAISED)
 
 
+RAN = "electron 'train' (node 0) ran its items"
+SOME = f"{RAN}, of which 1 raised, the first KeyError: 1"
+KEPT = "electron 'train' (node 0) has errors in place of 1 values, the first KeyError: 1, and ran its items"
+
+
+@pytest.mark.parametrize(("text", "state", "event"), [(SOME, "FAILED", SOME), (KEPT, "SUCCEEDED", "")])
+def test_a_map_is_not_called_succeeded_if_an_item_of_any_task_raised(
+    place: Place, text: str, state: str, event: str
+) -> None:
+    script = f'if [ "$BATCH_TASK_INDEX" = 2 ]; then {reporting(text)}else {reporting(RAN, False)}fi'
+    place.until(place.job(0, script, tasks=4, items="8"), lambda status: status.is_terminal)
+    (view,) = place.look().jobs
+    assert (view.state, view.event) == (state, event)
+
+
+def test_a_map_of_many_tasks_that_nobody_knows_of_has_ended_and_no_more(place: Place) -> None:
+    place.until(place.job(0, reporting(RAN, False), tasks=21, items="42"), lambda status: status.is_terminal)
+    (view,) = place.look().jobs
+    assert view.state == "ENDED"
+
+
+def test_a_failed_map_whose_task_is_not_asked_shows_no_other_tasks_success(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = ["FAILED"], "FAILED"
+    place.until(place.job(0, reporting(RAN, False), tasks=2, items="8"), lambda status: status.is_terminal)
+    snapshot = place.look(address)
+    assert [(view.state, view.event) for view in snapshot.jobs] == [("FAILED", "")]
+    assert "items that raised are named" in snapshot.note
+
+
 def test_a_job_whose_electron_may_still_fail_is_not_called_succeeded(
     place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
 ) -> None:

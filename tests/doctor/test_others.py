@@ -127,7 +127,7 @@ def test_every_warning_and_error_has_a_remedy(diagnose: Diagnose) -> None:
 
 def test_lines_for_people_tell_the_same(covalent_server: PrivateCovalentServer) -> None:
     ended = subprocess.run(
-        [*COMMAND, "--set", "machine_type=n2-standard-5"],
+        [*COMMAND, "--set", "machine_type=n5-standard-4"],
         env=covalent_server.environment,
         capture_output=True,
         text=True,

@@ -67,7 +67,7 @@ def test_artifact_registry_is_needed_for_an_image_there_only(examine_here: Diagn
 
 def test_a_region_that_batch_does_not_have(examine_here: Diagnose) -> None:
     with standing() as environment:
-        found = examine_here(options={"region": "us-esat1"}, environment=environment)
+        found = examine_here(options={"region": "us-east9"}, environment=environment)
     assert found["region.known"]["status"] == "error"
     assert "'us-east1'" in found["region.known"]["remedy"]
 
@@ -82,27 +82,27 @@ def test_a_zone_that_the_region_does_not_have(examine_here: Diagnose) -> None:
 def test_machines_and_gpus_are_looked_for_where_there_are_zones_though_another_is_wrong(
     examine_here: Diagnose,
 ) -> None:
-    wanted = {"zones": ["us-east1-z"], "machine_type": "n2-standard-5"}
+    wanted = {"zones": ["us-east1-z"], "machine_type": "n5-standard-4"}
     with standing() as environment:
         found = examine_here(options=wanted, environment=environment)
         gpu = examine_here(
             options={"zones": ["us-east1-z"], "gpu_type": "nvidia-tesla-t4-vws"}, environment=environment
         )
     assert found["zones.known"]["status"] == "error"
-    assert "no machine type 'n2-standard-5' in us-east1-b,us-east1-c" in found["machine.known"]["found"]
+    assert "no machine type 'n5-standard-4' in us-east1-b,us-east1-c" in found["machine.known"]["found"]
     assert "no accelerator 'nvidia-tesla-t4-vws' in us-east1-b, us-east1-c" in gpu["gpu.known"]["found"]
 
 
 def test_a_machine_type_is_looked_for_in_those_of_the_zones_that_there_are(examine_here: Diagnose) -> None:
-    wanted = {"zones": ["us-east1-c", "us-east1-z"], "machine_type": "n2-standard-5"}
+    wanted = {"zones": ["us-east1-c", "us-east1-z"], "machine_type": "n5-standard-4"}
     with standing() as environment:
         found = examine_here(options=wanted, environment=environment)
-    assert found["machine.known"]["found"].endswith("'n2-standard-5' in us-east1-c")
+    assert found["machine.known"]["found"].endswith("'n5-standard-4' in us-east1-c")
 
 
 def test_a_machine_type_that_is_not_there(examine_here: Diagnose) -> None:
     with standing() as environment:
-        found = examine_here(options={"machine_type": "n2-standard-5"}, environment=environment)
+        found = examine_here(options={"machine_type": "n5-standard-4"}, environment=environment)
     assert found["machine.known"]["status"] == "error"
     assert "gcloud compute machine-types list" in found["machine.known"]["remedy"]
     assert found["machine.fits"]["status"] == "skipped"

@@ -81,7 +81,7 @@ def test_an_electron_that_fails_says_why_and_leaves_nothing(diagnose: Diagnose) 
 def test_a_machine_that_compute_engine_does_not_have_ends_it(diagnose: Diagnose) -> None:
     known = ProjectResources(machine_types={"n2-standard-4": Machine(4, 16384)})
     with Emulator(known=known) as emulator:
-        found = diagnose("--run", "--set", "machine_type=n2-standard-5", environment=emulator.environment)
+        found = diagnose("--run", "--set", "machine_type=n5-standard-4", environment=emulator.environment)
     assert found["machine.known"]["status"] == "error"
     assert "CODE_MACHINE_TYPE_NOT_FOUND" in found["run.electron"]["found"]
 

@@ -243,18 +243,11 @@ def test_logs_to_a_folder_are_three_files_for_each_task(jobs: BatchJobs, emulato
     assert len((tmp_path / "logs" / f"output-{job.uid}-group0-1.log").read_text().splitlines()) == 2
 
 
-def test_logs_to_a_file_are_one_file(jobs: BatchJobs, tmp_path: Path) -> None:
-    run_json(jobs, script("echo out; echo err >&2"), job=to_path(tmp_path / "logs" / "task.log"))
-    assert sorted(line.split("] ")[-1] for line in (tmp_path / "logs" / "task.log").read_text().splitlines()) == [
-        "err",
-        "out",
-    ]
-
-
 def test_a_task_that_is_tried_again_keeps_the_log_of_before(jobs: BatchJobs, tmp_path: Path) -> None:
     text = "echo attempt $BATCH_TASK_RETRY_ATTEMPT; exit $((1 - BATCH_TASK_RETRY_ATTEMPT))"
-    run_json(jobs, script(text), job=to_path(tmp_path / "task.log"), spec={"maxRetryCount": 1})
-    lines = [line.split("] ")[-1] for line in (tmp_path / "task.log").read_text().splitlines()]
+    run_json(jobs, script(text), job=to_path(tmp_path), spec={"maxRetryCount": 1})
+    (log,) = tmp_path.glob("stdout-*.log")
+    lines = [line.split("] ")[-1] for line in log.read_text().splitlines()]
     assert lines == ["attempt 0", "attempt 1"]
 
 
@@ -264,8 +257,3 @@ def test_logs_to_a_path_that_cannot_be_fail_the_task_and_its_history_says_so(job
     texts = [event.description for event in jobs.task(job).status.status_events]
     assert (state(job), jobs.exit_codes(job)) == ("FAILED", [125])
     assert any(text.startswith(f"Logs cannot be written to {tmp_path}/file/logs/:") for text in texts)
-
-
-@pytest.mark.parametrize("path", ["", "logs/"])
-def test_logs_to_a_path_need_an_absolute_one(jobs: BatchJobs, path: str) -> None:
-    assert "logs_path" in refusal(jobs, script("exit 0"), job=to_path(path))

@@ -85,9 +85,22 @@ def names(bucket: storage.Bucket, **options: Any) -> tuple[list[str], list[str]]
         ("POST", OBJECT + "/rewriteTo/b/stage/o/y", {"nonsense": 1}, {}, "field 'nonsense'"),
         ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x"}], "nonsense": 1}, {}, "field 'nonsense'"),
         ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x", "part": 1}]}, {}, "field 'part'"),
+        ("POST", OBJECT + "/compose", {"sourceObjects": [{"name": "x"}], "destination": "y"}, {}, "'destination'"),
+        (
+            "POST",
+            OBJECT + "/compose",
+            {"sourceObjects": [{"name": "x", "objectPreconditions": {"ifOther": 1}}]},
+            {},
+            "field 'ifOther'",
+        ),
+        ("GET", "/storage/v1/b/stage/o?versions=maybe", None, {}, "'versions'"),
+        ("GET", "/storage/v1/b/stage/o?projection=some", None, {}, "'projection'"),
+        ("POST", OBJECT + "/rewriteTo/b/stage/o/y?rewriteToken=MQ==", None, {}, "'rewriteToken'"),
+        ("POST", OBJECT + "/rewriteTo/b/stage/o/y?rewriteToken=%C3%A9", None, {}, "'rewriteToken'"),
+        ("POST", OBJECT + "/rewriteTo/b/stage/o/y?maxBytesRewrittenPerCall=5", None, {}, "multiple"),
         ("PATCH", "/storage/v1/b/stage", {"versioning": {"enabled": True}}, {}, "object versioning"),
         ("PATCH", "/storage/v1/b/stage", {"encryption": {"defaultKmsKeyName": "k"}}, {}, "keys"),
-        ("PATCH", "/storage/v1/b/stage", {"billing": {"requesterPays": True}}, {}, "field 'billing'"),
+        ("PATCH", "/storage/v1/b/stage", {"billing": {"requesterPays": True}}, {}, "requester pays"),
         ("POST", "/storage/v1/b", {"name": "other", "hierarchicalNamespace": {"enabled": True}}, {}, "namespaces"),
         ("GET", OBJECT, None, {"x-goog-encryption-algorithm": "AES256"}, "keys"),
         ("POST", UPLOAD, b"1", {"x-goog-encryption-key": "k"}, "keys"),
@@ -121,6 +134,8 @@ def test_what_would_be_forgotten_is_refused_in_words(
         ("GET", "/storage/v1/b/stage/defaultObjectAcl", "ACLs"),
         ("GET", "/storage/v1/b/stage/iam", "IAM policies"),
         ("PUT", "/storage/v1/b/stage/iam", "IAM policies"),
+        ("GET", "/storage/v1/b/stage/storageLayout", "namespaces"),
+        ("GET", "/storage/v1/projects/p/serviceAccount", "service agents"),
         ("GET", "/storage/v1/b/stage/notificationConfigs", "notifications"),
         ("POST", "/storage/v1/b/stage/lockRetentionPolicy", "retention policies"),
         ("POST", OBJECT + "/restore", "soft deletion"),
@@ -226,6 +241,44 @@ def test_a_move_that_is_refused_moves_nothing(
     assert move(server, source, target, query)[0] == status
     assert names(bucket)[0] == ["other", "x"]
     assert bucket.blob("x").download_as_bytes() == b"1"
+
+
+def rewrite(server: StorageServer, query: str, body: Any = None) -> dict[str, Any]:
+    return ask(server, "POST", f"{OBJECT}/rewriteTo/b/stage/o/y?maxBytesRewrittenPerCall={1 << 20}{query}", body)[1]
+
+
+def test_a_rewrite_to_another_class_takes_as_many_calls_as_its_limit_says(
+    server: StorageServer, bucket: storage.Bucket
+) -> None:
+    data = bytes(range(256)) * (10 << 10)
+    bucket.blob("x").upload_from_string(data)
+    body = {"storageClass": "NEARLINE"}
+    answers = [rewrite(server, "", body)]
+    while not answers[-1]["done"] and len(answers) < 9:
+        answers.append(rewrite(server, f"&rewriteToken={quote(answers[-1]['rewriteToken'])}", body))
+    sizes = [int(answer["totalBytesRewritten"]) for answer in answers]
+    assert sizes == [1 << 20, 2 << 20, len(data)]
+    assert "resource" not in answers[0]
+    assert bucket.blob("y").download_as_bytes() == data
+    assert rewrite(server, "")["done"], "of the same class"
+    bucket.blob("x").upload_from_string(data)
+    stale = rewrite(server, f"&rewriteToken={quote(answers[0]['rewriteToken'])}", body)
+    assert "'rewriteToken'" in stale["error"]["message"]
+
+
+def test_an_etag_of_any_object_is_a_star(server: StorageServer, bucket: storage.Bucket) -> None:
+    statuses = [ask(server, "GET", OBJECT, None, {name: "*"})[0] for name in ("If-Match", "If-None-Match")]
+    assert statuses == [200, 304]
+
+
+def test_an_upload_of_another_size_than_its_start_said_is_refused(
+    server: StorageServer, bucket: storage.Bucket
+) -> None:
+    session = bucket.blob("new").create_resumable_upload_session(size=5)
+    path = session.removeprefix(server.address)
+    status, answer = ask(server, "PUT", path, b"12", {"Content-Range": "bytes 0-1/2"})
+    assert (status, "x-upload-content-length" in answer["error"]["message"]) == (400, True)
+    assert names(bucket)[0] == ["x"]
 
 
 def test_a_put_of_a_bucket_replaces_what_a_patch_would_merge(server: StorageServer) -> None:

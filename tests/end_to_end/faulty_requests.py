@@ -55,7 +55,7 @@ REQUESTS: dict[str, Case] = {
     "machine-refused-at-once": Case(
         seven,
         [Fault("rpc.machine_type")],
-        {"machine_type": "e2-standard-5"},
+        {"machine_type": "n5-standard-8"},
         error=CloudError,
         words=["machine type", "the emulator's --known file"],
         jobs=[],

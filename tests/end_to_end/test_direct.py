@@ -25,7 +25,13 @@ from covalent_parallel_plugin.batch.job_names import LABEL_DISPATCH, LABEL_NODE,
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.covalent_api.private_server import private_environment
 from covalent_parallel_plugin.emulator import Fault, Faults
-from covalent_parallel_plugin.errors import ElectronError, RemoteTraceback, SettingsError, TaskKilledError
+from covalent_parallel_plugin.errors import (
+    ElectronError,
+    NoOutcomeError,
+    RemoteTraceback,
+    SettingsError,
+    TaskKilledError,
+)
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 if TYPE_CHECKING:
@@ -101,6 +107,15 @@ def test_another_exception_is_raised_as_electron_error(make_executor: Callable[.
 def test_a_death_is_a_task_killed_error(make_executor: Callable[..., GCPBatchExecutor]) -> None:
     with pytest.raises(TaskKilledError, match="exit status 3"):
         run(make_executor(), lambda: os._exit(3))
+
+
+@pytest.mark.parametrize("variable", ["PYTHONHOME", "PYTHONIOENCODING"])
+def test_a_python_that_cannot_start_is_reported_with_its_words(
+    make_executor: Callable[..., GCPBatchExecutor], variable: str
+) -> None:
+    with pytest.raises(NoOutcomeError, match="its Python ended before") as caught:
+        run(make_executor(environment={variable: "/nowhere"}), os.getpid)
+    assert "such variables in `environment`" in str(caught.value)
 
 
 def test_missing_options_are_refused_before_anything_is_uploaded(services: Emulator, cache_dir: Path) -> None:

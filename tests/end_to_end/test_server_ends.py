@@ -38,6 +38,35 @@ print(ct.dispatch(ct.lattice(lambda: [sleeps() for _ in range({ELECTRONS})]))())
 """
 
 
+SAVES = f"""
+import covalent as ct
+
+@ct.electron(executor="gcpbatch")
+def saves(index, path):
+    import os, signal, sys, time
+    from pathlib import Path
+    def save(number, frame):
+        time.sleep(3)
+        Path(path, str(index)).write_text("step 7")
+        os.write(1, b"saved\\n")
+        sys.exit(3)
+    signal.signal(signal.SIGTERM, save)
+    Path(path, str(index)).touch()
+    print("begun", flush=True)
+    time.sleep(300)
+
+@ct.electron
+@ct.lattice
+def inner(path):
+    return saves({ELECTRONS - 1}, path)
+
+def flow(path):
+    return [inner(path), *[saves(index, path) for index in range({ELECTRONS - 1})]]
+
+print(ct.dispatch(ct.lattice(flow))(%r))
+"""
+
+
 @pytest.fixture
 def own_emulator() -> Iterator[Emulator]:
     with Emulator(tasks_at_once=ELECTRONS) as running:
@@ -100,6 +129,30 @@ def put(emulator: Emulator, name: str) -> None:
     build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=10).close()
 
 
+SHOW = """
+import json
+import covalent as ct
+
+result = ct.get_result(%r)
+nodes = [node for node in result.get_all_node_results() if node["node_name"] == "saves"]
+print(json.dumps([str(result.status), [[str(node["status"]), node["stdout"], node["stderr"]] for node in nodes]]))
+"""
+
+
+def command_output(server: PrivateCovalentServer, source: str) -> str:
+    """What a client of the server prints."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", source],
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    return ended.stdout.splitlines()[-1]
+
+
 def clean(server: PrivateCovalentServer, *options: str) -> str:
     return command(server, "clean", *options)
 
@@ -127,6 +180,28 @@ def test_a_server_that_is_stopped_cancels_all_its_jobs_and_deletes_their_objects
     until(lambda: not own_server.is_running)
     assert list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS
     assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_electrons_of_a_server_that_is_stopped_save_what_they_have_and_covalent_notes_how_they_ended(
+    own_server: PrivateCovalentServer, own_emulator: Emulator, tmp_path: Path, number: signal.Signals
+) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    dispatch_id = dispatched(own_server, own_emulator, SAVES % str(saved))
+    until(lambda: len(list(saved.iterdir())) == ELECTRONS)
+    os.kill(own_server.process_id, number)
+    until(lambda: not own_server.is_running)
+    assert list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS
+    assert [path.read_text() for path in saved.iterdir()] == ["step 7"] * ELECTRONS
+    assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
+    own_server.stop()
+    own_server.start()
+    status, electrons = json.loads(command_output(own_server, SHOW % dispatch_id))
+    assert (status, len(electrons)) == ("CANCELLED", ELECTRONS - 1)
+    for status, stdout, stderr in electrons:
+        assert (status, stdout) == ("CANCELLED", "begun\nsaved\n")
+        assert "it answered SIGTERM with exit status 3" in stderr and "was cancelled" in stderr
 
 
 def test_a_server_that_is_started_again_cancels_the_jobs_of_the_one_that_was_killed(

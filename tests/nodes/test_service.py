@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copyreg
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ import covalent as ct
 import pytest
 from covalent._workflow.depspip import DepsPip
 from covalent._workflow.electron import Electron
+from covalent._workflow.postprocessing import Postprocessor
 from covalent._workflow.transportable_object import TransportableObject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -275,7 +277,11 @@ def test_a_result_without_electrons_is_what_came(function_of: Any, run: Any, mad
     assert (ended.outcome.pickle, ended.outcome.shown) == (cloudpickle.dumps(made), "its text")
 
 
-def test_a_result_with_electrons_is_made_without_the_lattices_inputs(run: Any) -> None:
+@pytest.fixture
+def function_with_lattice() -> Iterator[TransportableObject]:
+    """Return the function of a result node as clients without an executor of this package pickle it."""
+    copyreg.dispatch_table.pop(Postprocessor, None)
+
     @ct.electron
     def length(data: bytes) -> int:
         return len(data)
@@ -285,11 +291,37 @@ def test_a_result_with_electrons_is_made_without_the_lattices_inputs(run: Any) -
         return length(data)
 
     study.build_graph(bytes(10**6))
+    yield result_function(study)
+
+
+def result_function(study: Any) -> TransportableObject:
     functions = [node["function"] for _, node in study.transport_graph._graph.nodes(data=True)]
-    function = next(each for each in functions if each and each.attrs["name"] == "_postprocess_recursively")
+    return next(each for each in functions if each and each.attrs["name"] == "_postprocess_recursively")
+
+
+def test_a_result_with_electrons_is_made_without_the_lattices_inputs(
+    function_with_lattice: TransportableObject, run: Any
+) -> None:
+    function = function_with_lattice
     call, pickles = CovalentCall.parse(function, [], {}).read("dispatch", 1)
     call = replace(call, name="_postprocess_recursively")
     assert len(pickles["function"]) > 10**6 > 10**4 > len(without_lattice(call, pickles)["function"])
+    ended = run(function, [Electron(len, node_id=0), 1], **{"node:0": 7})
+    assert isinstance(ended, Value)
+    assert cloudpickle.loads(ended.outcome.pickle) == [7, 1]
+
+
+def test_an_executor_has_the_result_node_pickled_without_the_lattices_inputs(run: Any) -> None:
+    executor = ct.executor.GCPBatchExecutor(project_id="local", bucket_name="bucket")
+    length = ct.electron(len, executor=executor)
+
+    @ct.lattice(executor=executor)
+    def study(data: bytes) -> Any:
+        return [length(data), 1]
+
+    study.build_graph(bytes(10**6))
+    function = result_function(study)
+    assert len(function.get_serialized()) < 10**4
     ended = run(function, [Electron(len, node_id=0), 1], **{"node:0": 7})
     assert isinstance(ended, Value)
     assert cloudpickle.loads(ended.outcome.pickle) == [7, 1]

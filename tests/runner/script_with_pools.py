@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import pickle
-from typing import Any
+import typing
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -14,6 +16,13 @@ shared = None
 class Point:
     def __init__(self, x: int) -> None:
         self.x = x
+
+    class Kind(enum.Enum):
+        FIRST = 1
+
+
+class Named(NamedTuple):
+    x: int
 
 
 def square(x: int) -> int:
@@ -66,6 +75,40 @@ def initializer(method: str) -> list[int]:
         return workers.map(add_shared, [1, 2])
 
 
+def executor_initializer(method: str) -> list[int]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context, initializer=initialize, initargs=(10,)) as workers:
+        return list(workers.map(add_shared, [1, 2]))
+
+
+def put_moved(queue: Any, point: Point) -> None:
+    queue.put(moved(point))
+
+
+def process(method: str) -> list[object]:
+    import multiprocessing
+
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    worker = context.Process(target=put_moved, args=(queue, Point(1)))
+    worker.start()
+    point = queue.get(timeout=20)
+    worker.join()
+    return [point.x, isinstance(point, Point)]
+
+
+def pool_after_forks(method: str) -> list[int]:
+    """With workers of two kinds."""
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(1) as workers:
+        forked = workers.map(square, [1])
+        return forked + executor(method)
+
+
 def classes(method: str) -> list[object]:
     import multiprocessing
 
@@ -81,6 +124,38 @@ def cached_in_a_pool(method: str) -> list[int]:
         return workers.map(fibonacci, [10, 20])
 
 
+@functools.singledispatch
+def kind(value: object) -> str:
+    return "object"
+
+
+@kind.register
+def _(value: Point) -> str:
+    return "point"
+
+
+class Shape:
+    @functools.cached_property
+    def area(self) -> int:
+        return 4
+
+    @functools.singledispatchmethod
+    def grown(self, by: object) -> str:
+        return "by an object"
+
+    @grown.register
+    def _(self, by: int) -> str:
+        return f"by {by}"
+
+
+def dispatched(method: str) -> list[object]:
+    import multiprocessing
+
+    with multiprocessing.get_context(method).Pool(1) as workers:
+        kinds = workers.map(kind, [1, Point(1)])
+    return [kind(Point(1)), *kinds, Shape().area, Shape().grown(1), Shape().grown("")]
+
+
 def cached(method: str) -> list[object]:
     table = Table()
     return [fibonacci(30), fibonacci.cache_info().misses, table.row(1), Table.row.cache_parameters()["maxsize"]]
@@ -88,6 +163,39 @@ def cached(method: str) -> list[object]:
 
 def pickled(method: str) -> int:
     return pickle.loads(pickle.dumps(Point(7))).x  # noqa: S301  # its own
+
+
+def pickled_arguments(values: list[Any]) -> list[bool]:
+    """Names none of the classes and functions that it gets."""
+    read = pickle.loads(pickle.dumps(values))  # noqa: S301  # its own
+    return [type(one) is type(other) for one, other in zip(values, read, strict=True)]
+
+
+def returned(method: str) -> list[Any]:
+    """Return instances and functions of the script that have caches or depend on types."""
+    shape = Shape()
+    return [shape, shape.area, Table(), fibonacci, kind, Point.Kind.FIRST]
+
+
+def unnamed(name: str) -> str:
+    """Ask `__main__` for what no code of the electron names."""
+    import __main__
+
+    try:
+        return str(getattr(__main__, name))
+    except AttributeError as error:
+        return str(error)
+
+
+def hinted(point: Point) -> None:
+    """Has a class of the script in its annotations only."""
+
+
+def in_text(text: str) -> object:
+    """Have a text looked at, which names what no code of the electron does."""
+    if text == "hints":
+        return typing.get_type_hints(hinted)
+    return eval(text) if text != "import" else exec("from __main__ import moved")  # noqa: S102  # its own
 
 
 def refused(method: str) -> str:
@@ -104,10 +212,17 @@ def refused(method: str) -> str:
 
 
 ELECTRONS: dict[str, Any] = {
-    each.__name__: each for each in (pool, executor, initializer, classes, cached_in_a_pool, cached, pickled, refused)
+    each.__name__: each
+    for each in (
+        *(pool, executor, initializer, executor_initializer, process, pool_after_forks, classes, cached_in_a_pool),
+        *(dispatched, cached, pickled, pickled_arguments, returned, unnamed, in_text, refused),
+    )
 }
+# Not named by an electron: what comes as an argument
+ARGUMENTS = [Point(1), Point.Kind.FIRST, Named(1), square]
 
 if __name__ == "__main__":
     import covalent_parallel_plugin.gcpbatch  # noqa: F401
 
-    print(pickle.dumps({name: cloudpickle.dumps(electron) for name, electron in ELECTRONS.items()}).hex())
+    sent = {name: cloudpickle.dumps(electron) for name, electron in ELECTRONS.items()}
+    print(pickle.dumps(sent | {"ARGUMENTS": cloudpickle.dumps(ARGUMENTS)}).hex())

@@ -66,6 +66,31 @@ def test_what_is_printed_at_the_end_is_kept(make_task: Any) -> None:
     assert (outcome.kind, outcome.stdout, outcome.stderr) == (VALUE, "goodbye\n", "")
 
 
+def test_what_it_put_into_builtins_modules_and_handlers_is_there_at_its_end(make_task: Any) -> None:
+    def electron() -> str:
+        import atexit
+        import builtins
+        import resource
+        import warnings
+
+        def prints(text: str) -> None:
+            os.write(1, f"mine: {text}\n".encode())
+
+        builtins.print = prints  # type: ignore[assignment]
+        warnings.showwarning = lambda *given, **named: print("a warning")  # type: ignore[assignment]
+        signal.signal(signal.SIGUSR1, lambda number, frame: print("a signal"))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (77, hard))
+        atexit.register(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        atexit.register(lambda: print(str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])))
+        atexit.register(lambda: warnings.warn("w", stacklevel=1))
+        return "returned"
+
+    task = make_task(electron)
+    task.run()
+    assert task.outcome().stdout == "mine: a warning\nmine: 77\nmine: a signal\n"
+
+
 def test_a_thread_that_does_not_end_is_cut_off_at_the_time_limit_and_named(make_task: Any) -> None:
     def works_on() -> None:
         time.sleep(60)

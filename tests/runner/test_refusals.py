@@ -184,6 +184,37 @@ def test_modules_on_pythonpath_that_hide_nothing_that_is_used_come_first(make_ta
     assert cloudpickle.loads(outcome.pickle) == ("mine", "mine")
 
 
+def asks_a_module() -> None:
+    import statistics
+
+    statistics.mean([1])
+
+
+def imports_from_a_module() -> None:
+    from statistics import mean
+
+    mean([1])
+
+
+def imports_a_part_of_a_module() -> None:
+    import xml.dom  # noqa: F401
+
+
+@pytest.mark.parametrize("electron", [asks_a_module, imports_from_a_module, imports_a_part_of_a_module])
+def test_a_module_that_hides_a_standard_one_which_the_electron_needs_is_named_beside_its_error(
+    make_task: Any, tmp_path: Path, electron: Any
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("statistics", "xml"):
+        (tmp_path / "mine" / f"{name}.py").write_text("")
+    task = make_task(electron)
+    task.run(PYTHONPATH=str(tmp_path / "mine"))
+    traceback = task.outcome().raised.traceback
+    assert f"Note: {tmp_path}/mine/" in traceback
+    assert "of Python's standard library: rename it" in traceback
+    assert "Bring it with" not in traceback
+
+
 async def coroutine_function() -> int:
     return 1
 

@@ -114,7 +114,7 @@ def test_a_mistake_of_an_override_names_the_option() -> None:
         "sweep.yaml: --set name=A b: name = 'A b' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first",
         "sweep.yaml: --set nme=a: 'nme' is no key of a sweep (did you mean 'name'?)",
         "sweep.yaml: --set parameters.g=[: is not YAML: while parsing a flow node, did not find expected node content",
-        "sweep.yaml: --set resources.vcpus=0: vcpus = 0 is out of range: use more than 0 and at most 1000 (in vCPU)",
+        "sweep.yaml: --set resources.vcpus=0: vcpus = 0 is out of range: use more than 0 and at most 1920 (in vCPU)",
         "sweep.yaml: --set x: write key=value, such as max_parallel=4",
         "sweep.yaml: --set x=\\t- a: a tab indents this line: use spaces, which YAML asks for",
     ]

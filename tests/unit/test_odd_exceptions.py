@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.electron.verdict import exception_of
 from covalent_parallel_plugin.errors import ElectronError
-from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, describe
+from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, MOST_PLACES, describe
 
 
 def refuses(*arguments: Any, **named: Any) -> Any:
@@ -119,6 +120,65 @@ def test_a_class_that_poses_as_a_builtin_is_not_made_again_as_one() -> None:
     error = exception_of(raised_of(described(of_class(__module__="builtins", __qualname__="KeyError"))))
     assert isinstance(error, ElectronError)
     assert (error.type_name, "my own error" in str(error)) == ("KeyError", True)
+
+
+def test_a_text_that_can_be_made_is_not_lost_where_all_else_cannot() -> None:
+    def loops(self: object, name: str) -> None:
+        while True:
+            pass
+
+    found = described(of_class(__getattribute__=loops))
+    assert found["message"] == "my own error"
+    assert "are left out, since to describe it all took more than 2 s" in found["traceback"]
+
+
+def test_a_group_of_very_many_members_keeps_its_message() -> None:
+    group = getattr(builtins, "BaseExceptionGroup", None)
+    if group is None:
+        pytest.skip("this Python has no groups")
+    members = []
+    for number in range(200_000):
+        try:
+            raise ValueError(number)
+        except ValueError as error:
+            members.append(error)
+    found = described(group("my own error", members))
+    assert found["message"].startswith("my own error")
+    assert len(json.dumps(found)) < 2**20
+
+
+def test_a_very_long_traceback_is_cut_in_its_middle() -> None:
+    def even(number: int) -> None:
+        odd(number - 1)
+
+    def odd(number: int) -> None:
+        if number < 0:
+            raise ValueError("my own error")
+        even(number - 1)
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(120_000)
+    try:
+        even(100_000)
+    except ValueError as error:
+        found = json.loads(json.dumps(describe(error)))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found["message"] == "my own error"
+    assert "Note: 9" in found["traceback"] and "frames in the middle of a traceback are left out" in found["traceback"]
+    assert len(found["frames"]) <= MOST_PLACES
+    assert found["frames"][0][1] == test_a_very_long_traceback_is_cut_in_its_middle.__name__
+
+
+def test_names_without_end_are_cut() -> None:
+    scope: dict[str, Any] = {}
+    exec(compile("def f(error):\n    raise error", "file" * 100_000, "exec"), scope)  # noqa: S102
+    try:
+        scope["f"](of_class(__module__="m" * 10**7, __qualname__="q" * 10**7))
+    except ValueError as error:
+        found = describe(error)
+    assert found["message"] == "my own error"
+    assert len(json.dumps(found)) < 2 * 2**20
 
 
 def test_a_long_chain_of_causes_is_cut() -> None:

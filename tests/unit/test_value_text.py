@@ -226,5 +226,17 @@ def test_only_a_name_that_is_there_is_a_name(value: object) -> None:
     assert name_of(value) == ""
 
 
+class OddText(str):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __len__ = __getitem__ = __str__  # type: ignore[assignment]
+
+
+def test_a_name_is_a_short_text_and_nothing_else() -> None:
+    assert name_of(SimpleNamespace(__name__=OddText("odd"))) == "odd"
+    assert len(name_of(SimpleNamespace(__name__="n" * 10**7))) == 1000
+
+
 def test_functions_and_classes_have_names() -> None:
     assert [name_of(value) for value in (len, raises, Holder, sys)] == ["len", "raises", "Holder", "sys"]

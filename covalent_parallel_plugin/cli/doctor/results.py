@@ -60,7 +60,9 @@ def skipped(why: str, blocks: bool = True) -> CheckResult:
 
 def on_emulator(result: CheckResult) -> CheckResult:
     """Give the remedy of an emulator in place of one of Google's command or console, which know nothing of it."""
-    if not any(word in result.remedy for word in ("gcloud ", "console.cloud.google.com")):
+    if not any(
+        word in result.remedy for word in ("gcloud ", "console.cloud.google.com", "console.developers.google.com")
+    ):
         return result
     option = result.remedy.partition(" to ")[0] if result.remedy.startswith("set ") else ""
     remedy = "change the emulator's --known file, which says what exists and what is granted"

@@ -25,6 +25,8 @@ TRIES = 3
 ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
+# Nor of a map of very many tasks those of the tasks beyond
+MOST_TASKS = 20
 RAISED = "items that raised are named in the electron's stderr"
 
 
@@ -121,15 +123,28 @@ class DispatchStatus:
             return view
         ending = await self._ending(job)
         if status == "FAILED" or reports_failure(ending):
-            return replace(view, state="FAILED", event=ending)
-        return view if status == "" or ending.endswith(SUCCESSES) else replace(view, state=ENDED)
+            # Of a map the tasks that were asked may not be the ones whose items raised.
+            return replace(view, state="FAILED", event=ending if reports_failure(ending) else "")
+        is_asked = sum(job.counts.values()) <= MOST_TASKS
+        is_known = status == "" or ending.endswith(SUCCESSES)
+        return view if is_known and (is_asked or not view.is_map) else replace(view, state=ENDED)
 
     async def _ending(self, job: JobStatus) -> str:
-        """How a job's electron ended, as its first task reports it; "" where it does not. Asked once."""
+        """How a job's electron ended, as its tasks report it, the first that failed before others; "" where none does.
+
+        Asked once, of so many tasks only.
+        """
         if job.name not in self._endings and len(self._endings) < MOST_ENDINGS:
-            task = await self._batch.task(job.name, patience_seconds=PATIENCE_SECONDS)
-            texts = [event.description for event in task.events] if task is not None else []
-            self._endings[job.name] = next((text for text in reversed(texts) if text.startswith("electron ")), "")
+            found = ""
+            for index in range(min(max(sum(job.counts.values()), 1), MOST_TASKS)):
+                task = await self._batch.task(job.name, index, patience_seconds=PATIENCE_SECONDS)
+                texts = [event.description for event in task.events] if task is not None else []
+                ending = next((text for text in reversed(texts) if text.startswith("electron ")), "")
+                found = found or ending
+                if reports_failure(ending):
+                    found = ending
+                    break
+            self._endings[job.name] = found
         return self._endings.get(job.name, "")
 
     def _note(self, state: str, jobs: Sequence[JobView], locations: JobLocations) -> str:

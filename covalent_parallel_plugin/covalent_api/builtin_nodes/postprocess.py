@@ -13,6 +13,7 @@ import cloudpickle
 from covalent._workflow.postprocessing import Postprocessor
 
 from ...electron.call import Call, Pickles
+from ..result_node import needs_no_lattice
 from .classify import POSTPROCESS
 
 # Stands in every pickle that has an electron in it
@@ -31,7 +32,7 @@ def is_result(call: Call, pickles: Pickles) -> bool:
 
 def without_lattice(call: Call, pickles: Pickles) -> Pickles:
     """The pickles of a node with the function of a lattice that is empty, where the function does not need its own."""
-    if call.name != POSTPROCESS or "lattice" in Postprocessor._postprocess_recursively.__code__.co_names:
+    if call.name != POSTPROCESS or not needs_no_lattice(Postprocessor):
         return pickles
     return {**pickles, "function": _empty_function()}
 

@@ -12,6 +12,7 @@ from google.cloud import batch_v1
 from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
+from ...batch.job_verdict import join_text
 from ...batch.job_watch import WatchResult
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
@@ -23,12 +24,13 @@ from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
-from ..collect import Collector
+from ..collect import LAST_OUTPUT_SECONDS, Collector
 from ..electron_job import map_job, owner_of
 from ..traceback_source import SourceText
 from ..value_buffer import IN_MEMORY_BYTES
 from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, with_location
 from .item_table import ValueStore
+from .output import OUTSIDE_TASKS
 from .progress import MapProgress, named_items
 from .report import TaskReport, read_chunk, read_task, report_with_source_lines
 from .result import MapResult
@@ -60,6 +62,7 @@ class MapRun:
         self._progress = MapProgress(total=self._map.items)
         # The exit code of the last job's task that was lost
         self._exit_code: int | None = None
+        self._last_tasks = 0
         # How many jobs may follow the first one
         self._left = settings.retries
         self._store = ValueStore(settings.cache_dir)
@@ -80,7 +83,7 @@ class MapRun:
                 try:
                     result = await self._staged(jobs, pickles, on_staged)
                 except CancelledCall:
-                    raise
+                    raise await self._cancelled_call(jobs) from None
                 except Exception as error:
                     result = await run_in_thread(self._result.stopped, error)
                 returned, is_unread = self._progress.returned, self._progress.is_unread
@@ -105,6 +108,26 @@ class MapRun:
         on_staged()
         return await self._run_jobs(job)
 
+    async def _cancelled_call(self, jobs: JobRun) -> CancelledCall:
+        """End the job, and return the exception with what its items had printed by then."""
+        await jobs.end_cancelled()
+        progress, settings = self._progress, self._settings
+        if not progress.jobs:
+            return CancelledCall()
+        round = progress.jobs - 1
+        silent = set(range(self._last_tasks))
+        try:
+            _, silent = await asyncio.wait_for(self._fetch(self._last_tasks, round), LAST_OUTPUT_SECONDS)
+        except Exception as error:
+            logger.debug("not all output of %s is read: %s", self._call, error)
+        collector = Collector(jobs.services, settings, self._identity, jobs.job_name)
+        for task in sorted(silent)[:OUTSIDE_TASKS]:
+            progress.add_interrupted(round, task, await collector.last_output(task, round))
+        stdout, stderr = await run_in_thread(self._result.output)
+        if progress.returned and not jobs.objects.may_delete_results:
+            stderr = join_text(stderr, await jobs.objects.location(f"{progress.returned} values stay") + "\n")
+        return CancelledCall("", stdout, stderr)
+
     async def _run_jobs(self, job: batch_v1.Job) -> Verdict:
         """Run the job, and others for what was lost, until there is nothing more to do."""
         settings, jobs = self._settings, self._jobs
@@ -113,6 +136,7 @@ class MapRun:
             await jobs.create(settings, job)
             self._progress.jobs += 1
             self._progress.tasks += tasks
+            self._last_tasks = tasks
             watched = await jobs.watch(tasks, self._progress.jobs - 1)
             with jobs.context("has results that could not be fetched or stored here"):
                 result = await self._collect_items(watched, settings, tasks)

@@ -88,6 +88,11 @@ class MapProgress:
             self.hook = ended
             self.failing = task
 
+    def add_interrupted(self, round: int, task: int, streams: tuple[str, str]) -> None:
+        """Take note of what a task printed after what it delivered of its items, until it was stopped."""
+        before = self.outside.get((round, task), ("", ""))
+        self.outside[round, task] = (before[0] + streams[0], before[1] + streams[1])
+
     def item(self, index: int) -> Item:
         """One that ended."""
         return self.table[self.places[index]]

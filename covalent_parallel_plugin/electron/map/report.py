@@ -98,7 +98,7 @@ def read_task(
         output = _Output(stream, envelope, store)
         ended, running = None, None
         if header.get("ended"):
-            rest = {"python": header["python"], "attempt": header["attempt"], **header["ended"]}
+            rest = {name: header.get(name) for name in ("python", "attempt", "peak_memory_bytes")} | header["ended"]
             ended = outcome_from(stream, envelope._replace(header=rest))
             if rest.get("running"):
                 index, arguments, (out_start, out_end, err_start, err_end) = rest["running"]

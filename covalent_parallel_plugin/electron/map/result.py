@@ -10,6 +10,7 @@ import cloudpickle
 from ...batch.failure_message import FailureContext
 from ...batch.job_verdict import join_text
 from ...cloud.batch import JobStatus
+from ...errors import JobError, OutcomeError
 from ...protocol.envelope import VALUE
 from ...protocol.pickle_list import pickle_of_list
 from ...settings import Settings
@@ -37,7 +38,7 @@ class MapResult:
         progress = self.progress
         errors = {index: pickle_of_error(error) for index, error in progress.errors().items()}
         chunks = pickle_of_list(progress.pickles(self.store, errors))
-        stdout, stderr = self._output()
+        stdout, stderr = self.output()
         return Outcome(
             kind=VALUE,
             stdout=stdout,
@@ -55,13 +56,13 @@ class MapResult:
         raised = self.progress.raised
         first = raised[0].raised.traceback if raised and raised[0].raised is not None else ""
         told = join_text(f"The first one:\n{first}" if first else "", f"{error}\n{context.addresses()}\n")
-        stdout, stderr = self._output()
+        stdout, stderr = self.output()
         return Failure(error, stdout, join_text(stderr, told))
 
     def hook_failed(self, settings: Settings, job_name: str, job: JobStatus | None, ended: Outcome) -> Failure:
         """A task ended badly before its first item or after its last one: in the words for a lone electron."""
         failure, told = self._told(settings, job_name, ElectronEvidence(job, outcome=ended))
-        stdout, stderr = self._output()
+        stdout, stderr = self.output()
         return Failure(failure.error, stdout, join_text(stderr, told))
 
     def lost(self, settings: Settings, job_name: str, found: ElectronEvidence, more: str = "") -> Failure:
@@ -71,10 +72,13 @@ class MapResult:
         text = f"{len(missing)} of its {self.progress.total} items did not end ({named_items(missing)}).{more}"
         if self.progress.total is None:
             text = f"None of its items ended.{more}"
-        stdout, stderr = self._output()
+        stdout, stderr = self.output()
         where = f"task {found.task.index}, which was lost" if found.task is not None else "a task that was lost"
+        error = failure.error
+        if isinstance(error, JobError | OutcomeError):
+            error = type(error)(f"{error}\n{text}")
         return Failure(
-            type(failure.error)(f"{failure.error}\n{text}"),
+            error,
             join_text(section(where, found.stdout), stdout),
             join_text(join_text(section(where, found.stderr), stderr), join_text(told, f"{text}\n")),
         )
@@ -82,13 +86,13 @@ class MapResult:
     def stopped(self, error: Exception) -> Failure:
         """Google, or this machine's disk, ended the map: the error, and what is known of the items."""
         try:
-            stdout, stderr = self._output()
+            stdout, stderr = self.output()
         except Exception as unreadable:
             logger.debug("%s: what its items printed cannot be shown: %s", self.call, unreadable)
             stdout, stderr = totals(self.progress), ""
         return Failure(error, stdout, join_text(stderr, f"{error}\n"))
 
-    def _output(self) -> tuple[str, str]:
+    def output(self) -> tuple[str, str]:
         """What the electron's streams show; a line of totals comes last in stdout."""
         stdout, stderr = (output_of(self.progress, self.store, stream) for stream in ("stdout", "stderr"))
         return join_text(stdout, totals(self.progress)), stderr

@@ -67,15 +67,19 @@ def _job_mistakes(job: batch_v1.Job, region: str) -> Iterator[str]:
         yield f"job.priority {job.priority} must be between 0 and {MAX_PRIORITY}"
     yield from _label_mistakes("job.labels", job.labels)
     yield from _allocation_mistakes(job.allocation_policy, region)
-    is_to_path = job.logs_policy.destination == batch_v1.LogsPolicy.Destination.PATH
-    if is_to_path and not job.logs_policy.logs_path.startswith("/"):
-        yield f"logs_policy.logs_path {job.logs_policy.logs_path!r} must be an absolute path where destination is PATH"
     if job.notifications:
         yield "this emulator publishes no notifications: leave job.notifications out"
     if len(job.task_groups) != 1:
         yield f"job.task_groups has {len(job.task_groups)} entries: exactly one task group is supported"
         return
     yield from _group_mistakes(job.task_groups[0])
+    yield from _logs_mistakes(job.logs_policy)
+
+
+def _logs_mistakes(policy: batch_v1.LogsPolicy) -> Iterator[str]:
+    path = policy.logs_path
+    if policy.destination == batch_v1.LogsPolicy.Destination.PATH and (path[:1] != "/" or ".." in path.split("/")):
+        yield f"logs_policy.logs_path {path!r} must be an absolute path without '..', for the destination PATH"
 
 
 def _label_mistakes(where: str, labels: Mapping[str, str]) -> Iterator[str]:

@@ -7,14 +7,17 @@ import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from ...containers.run_command import STOP_SECONDS, stop_timeout_seconds
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
-from ..model.runtime_interface import StartFailed, Workspace
+from ..model.runtime_interface import Command, StartFailed, Workspace
 from ..model.task_plan import Step
 from .barriers import Arrival, Barriers
 from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
 _TOLD_TO_END = 143
+# How long background runnables go on after the foreground
+_BACKGROUND_SECONDS = 2.0
 
 
 class Attempt:
@@ -23,7 +26,7 @@ class Attempt:
     `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what becomes of
     runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
     (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
-    Background runnables have `grace_seconds` after the foreground's end before they are told to end.
+    `grace_seconds` is between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else `docker stop`'s.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Attempt:
         index: int,
         barriers: Barriers,
         max_run_seconds: float | None,
-        grace_seconds: float,
+        grace_seconds: float | None,
         write: Callable[[int, str, str], None],
         noted: Callable[[str], None],
         ended: Callable[[int], None],
@@ -68,14 +71,20 @@ class Attempt:
 
         The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
         """
-        notice = self._grace_seconds if notice_seconds is None else notice_seconds
         is_first, self._is_stopping = not self._is_stopping, True
         self._steps.clear()
         if self._foreground is None and self._waiting is None and exit_code and is_first:
             self._exit_code = self._exit_code or exit_code
         for running in [*self._background, *filter(None, [self._foreground])]:
-            running.end(exit_code if is_first else None, notice)
+            running.end(exit_code if is_first else None, notice_seconds)
         self._leave_barrier(_TOLD_TO_END if exit_code is None else exit_code)
+
+    def _grace(self, command: Command) -> float:
+        if self._grace_seconds is not None:
+            return self._grace_seconds
+        # A script has no option of its own: docker's default stands for what the agent gives it.
+        seconds = stop_timeout_seconds(command.options) if command.image else None
+        return STOP_SECONDS if seconds is None else seconds
 
     def _next(self) -> None:
         while self._steps:
@@ -99,7 +108,8 @@ class Attempt:
             self._ended(self._exit_code)
         elif not self._is_stopping:
             # "a short time after all foreground runnables have completed", says google.cloud.batch.v1.Runnable
-            self._timer = self._loop.call_later(self._grace_seconds, self._end_background)
+            seconds = _BACKGROUND_SECONDS if self._grace_seconds is None else self._grace_seconds
+            self._timer = self._loop.call_later(seconds, self._end_background)
 
     def _started(self, number: int, step: Step) -> RunningStep | None:
         self._note(step, "started")
@@ -113,7 +123,7 @@ class Attempt:
             self._loop,
             step,
             process,
-            grace_seconds=self._grace_seconds,
+            grace_seconds=self._grace(step.command),
             write=functools.partial(self._write, number),
             ended=self._step_ended,
         )
@@ -131,7 +141,7 @@ class Attempt:
 
     def _end_background(self) -> None:
         for running in self._background:
-            running.end(None, self._grace_seconds)
+            running.end(None)
 
     def _note(self, step: Step, what: str) -> None:
         if step.display_name:

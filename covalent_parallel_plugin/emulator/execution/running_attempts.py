@@ -31,7 +31,7 @@ class RunningAttempts:
         loop: asyncio.AbstractEventLoop,
         runtime: Runtime,
         logs: LogStore | None,
-        grace_seconds: float,
+        grace_seconds: float | None,
         services: Mapping[str, str],
         secrets: Secrets,
         noted: Callable[[ScheduledJob, int, StatusEvent], None],
@@ -106,12 +106,12 @@ class RunningAttempts:
         for below in [attempt for attempt, uid in self._wrapped.items() if uid == scheduled.plan.uid]:
             below.stop()
 
-    def stop_all(self) -> None:
-        """End all that runs."""
+    def stop_all(self, notice_seconds: float) -> None:
+        """End all that runs, since the emulator ends itself."""
         for attempt in [attempt for attempts in self._running.values() for attempt in attempts.values()]:
-            attempt.stop()
+            attempt.stop(notice_seconds=notice_seconds)
         for below in list(self._wrapped):
-            below.stop()
+            below.stop(notice_seconds=notice_seconds)
 
     def release(self, scheduled: ScheduledJob) -> None:
         """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""

@@ -62,6 +62,7 @@ class RunningStep:
         self.step = step
         self._loop = loop
         self._process = process
+        self._grace_seconds = grace_seconds
         self._write = write
         self._ended = ended
         self._exit_code: int | None = None
@@ -75,15 +76,17 @@ class RunningStep:
         else:
             self._timers.append(loop.call_later(0, self._poll))
         if step.timeout_seconds is not None:
-            self._timers.append(loop.call_later(step.timeout_seconds, self.end, TIME_LIMIT_EXIT_CODE, grace_seconds))
+            self._timers.append(loop.call_later(step.timeout_seconds, self.end, TIME_LIMIT_EXIT_CODE))
 
-    def end(self, exit_code: int | None, notice_seconds: float) -> None:
+    def end(self, exit_code: int | None, notice_seconds: float | None = None) -> None:
         """End it: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
 
-        Told again, it may only end sooner.
+        The notice is the grace where none is given. Told again, it may only end sooner.
         """
         if self._has_ended:
             return
+        if notice_seconds is None:
+            notice_seconds = self._grace_seconds
         if not self._is_ending:
             self._exit_code = exit_code
             if notice_seconds:

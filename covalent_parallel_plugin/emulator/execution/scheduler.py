@@ -29,6 +29,8 @@ from .vm_pool import VmModel, VmPool, barrier_refusal, quota_text
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
+# Of tasks that run when the emulator itself ends
+_LAST_NOTICE_SECONDS = 2.0
 
 DEFAULT_TASKS_AT_ONCE = max(2, os.cpu_count() or 1)
 
@@ -37,13 +39,14 @@ DEFAULT_TASKS_AT_ONCE = max(2, os.cpu_count() or 1)
 class Timing:
     """How long the emulator takes, in seconds.
 
-    A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least; a process that is told to end has
-    `grace_seconds` before it is killed. As many seconds background runnables go on after the foreground.
+    A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least. A process has `grace_seconds`
+    between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else the 10 s of `docker stop`.
+    Background runnables go on so long after the foreground; None: 2 s.
     """
 
     queue_seconds: float = 0.05
     schedule_seconds: float = 0.05
-    grace_seconds: float = 2.0
+    grace_seconds: float | None = None
 
 
 class Scheduler:
@@ -99,6 +102,11 @@ class Scheduler:
         """The totals of "attempts" and "tasks" (ended ones), and those of the VMs where they are modelled."""
         return {name: self._counts[name] for name in ("attempts", "tasks")} | self._placement.counts()
 
+    @property
+    def _last_notice_seconds(self) -> float:
+        grace = self._timing.grace_seconds
+        return _LAST_NOTICE_SECONDS if grace is None else grace
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -108,7 +116,7 @@ class Scheduler:
         if self._thread.is_alive():
             idle = asyncio.run_coroutine_threadsafe(self._end_all(), self._loop)
             try:
-                idle.result(self._timing.grace_seconds + _STOP_SECONDS + 1)
+                idle.result(self._last_notice_seconds + _STOP_SECONDS + 1)
             finally:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join()
@@ -247,9 +255,9 @@ class Scheduler:
 
     async def _end_all(self) -> None:
         self._is_stopping = True
-        self._attempts.stop_all()
+        self._attempts.stop_all(self._last_notice_seconds)
         self._placement.end_all()
-        deadline = self._loop.time() + self._timing.grace_seconds + _STOP_SECONDS
+        deadline = self._loop.time() + self._last_notice_seconds + _STOP_SECONDS
         while len(self._attempts):
             if self._loop.time() > deadline:
                 _log.error("%d attempts did not end", len(self._attempts))

@@ -12,7 +12,7 @@ from ..model.job import Task
 from ..model.job_states import StatusEvent
 from ..model.log_store import LogStore
 from ..model.runtime_interface import LogFolder, Workspace
-from .log_files import LogFiles, split_path
+from .log_files import TaskLogFiles
 from .scheduled_job import ScheduledJob
 
 _log = logging.getLogger(__name__)
@@ -29,15 +29,14 @@ class TaskOutput:
         self._task_id, self._attempt = scheduled.plan.task_id(task.index), task.attempt
         self._write_entry = scheduled.line_writer(logs, task.index)
         self._noted = noted
-        self._files: LogFiles | None = None
+        self._files: TaskLogFiles | None = None
         self._folder: LogFolder | None = None
 
     def open_files(self, workspace: Workspace, services: Mapping[str, str]) -> None:
         """Open the log files that the job wants, if it does. Raises StartFailed, OSError."""
         if self._plan.logs_path:
-            path, name = split_path(self._plan.logs_path, {mount.path for mount in self._plan.mounts})
-            self._folder = workspace.log_folder(path, services)
-            self._files = LogFiles(self._folder.path, name, self._task_id, self._attempt)
+            self._folder = workspace.log_folder(self._plan.logs_path, services)
+            self._files = TaskLogFiles(self._folder.path, self._task_id, self._attempt)
 
     def write(self, number: int, severity: str, line: str) -> None:
         """Take a line of the runnable with this number."""

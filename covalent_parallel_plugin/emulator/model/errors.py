@@ -23,12 +23,11 @@ class RpcError(Exception):
 
 
 def service_disabled_text(service: str, title: str, project: str) -> str:
-    """Return Google's text for an API that is not enabled."""
-    url = f"https://console.developers.google.com/apis/api/{service}/overview?project={project}"
+    """Return Google's text for an API that is not enabled, with the emulator's file in place of the console's page."""
     return (
-        f"{title} has not been used in project {project} before or it is disabled. Enable it by visiting {url} then "
-        "retry. If you enabled this API recently, wait a few minutes for the action to propagate to our systems and "
-        "retry."
+        f"{title} has not been used in project {project} before or it is disabled. Enable it by taking {service} out"
+        " of disabled_apis in the emulator's --known file then retry. If you enabled this API recently, wait a few"
+        " minutes for the action to propagate to our systems and retry."
     )
 
 

@@ -35,7 +35,10 @@ class SecretVariables:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A job's tasks. `steps` carry the environment of their own runnable only; durations are seconds."""
+    """A job's tasks. `steps` carry the environment of their own runnable only; durations are seconds.
+
+    `keeps_logs` says that output goes to Cloud Logging, `logs_path` to which folder of the VM it goes instead.
+    """
 
     project: str
     job_id: str

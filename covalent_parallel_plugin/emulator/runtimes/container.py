@@ -289,18 +289,20 @@ class ContainerWorkspace:
         return Bind(str(path), wanted.target, "ro")
 
     def _bind_mount(self, mount: Mount, wanted: ContainerVolume, environment: Mapping[str, str]) -> Bind:
-        if mount.kind == "disk":
-            folder = self._share.disk(mount.path)
-        elif mount.kind == "nfs":
-            folder = exported_folder(mount.source, self._runtime.nfs)
+        if mount.kind != "gcs":
+            folder = self._shared(mount)
         else:
             with self._buckets_lock:
                 folder = self._bucket(mount, environment)
                 if "ro" not in wanted.options.split(","):
                     self._written.add(mount.path)
-        folder = place_below(folder, wanted.below)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made_below(folder, wanted.below)
         return Bind(str(folder), wanted.target, wanted.options)
+
+    def _shared(self, mount: Mount) -> Path:
+        if mount.kind == "disk":
+            return self._share.disk(mount.path)
+        return exported_folder(mount.source, self._runtime.nfs)
 
     def _bucket(self, mount: Mount, environment: Mapping[str, str]) -> Path:
         folder = self._folder / f"mount{len(self._buckets)}"
@@ -322,6 +324,12 @@ def exported_folder(source: str, exports: Mapping[str, Path]) -> Path:
         )
     export = max(over, key=len)
     return place_below(exports[export], source[len(export) :])
+
+
+def _made_below(folder: Path, below: str) -> Path:
+    place = place_below(folder, below)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _private_file(path: Path, text: str) -> str:

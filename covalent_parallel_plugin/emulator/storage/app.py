@@ -6,6 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -17,11 +18,13 @@ from ..faults.plan import FaultPlan, FaultTarget
 from ..project.resources import ProjectResources
 from ..resource_apis.router import PREFIXES, json_apis
 from .compose import compose
+from .copies import COPIES
 from .downloads import download
 from .faults import Connections, StorageFaults
 from .metadata_handlers import ANSWERS
 from .multipart import join_batch, split_batch
 from .object_store import BucketStore
+from .partial_answers import select_fields
 from .permissions import check_permitted, tested_permissions
 from .refusals import StorageRefusal
 from .request_body import IncomingRequest
@@ -107,17 +110,13 @@ class StorageApp:
             return download(self._store, call, incoming.headers)
         if call.kind == "batch":
             return await self._answer_batch(call, incoming)
+        if call.kind in _CONTROL:
+            return _response(self._answer_control(call.kind, await incoming.read_limited()))
         if call.kind in self._uploading:
-            reply = await self._uploading[call.kind](call, incoming)
-        elif call.kind == "objects.compose":
-            reply = await compose(self._store, call, incoming)
-        elif call.kind in _CONTROL:
-            reply = self._answer_control(call.kind, await incoming.read_limited())
-        elif call.kind == "buckets.testPermissions":
-            query = incoming.scope["query_string"].decode("latin-1")
-            reply = tested_permissions(self._known, self._store, call, query)
+            reply = _selected(await self._uploading[call.kind](call, incoming), call)
         else:
-            reply = self._answer_metadata(call, await incoming.read_limited())
+            query = incoming.scope["query_string"].decode("latin-1")
+            reply = await self._answer_metadata(call, query, await incoming.read_limited())
         return _response(reply)
 
     def _answer_control(self, kind: str, body: bytes) -> Reply:
@@ -133,11 +132,18 @@ class StorageApp:
                 raise StorageRefusal(400, "invalid", str(error)) from error
         return Reply(200, {"faults": self._plan.faults.to_json(), "consumed": self._plan.consumed})
 
-    def _answer_metadata(self, call: StorageRequest, body: bytes) -> Reply:
-        answer = ANSWERS.get(call.kind)
-        if answer is None:
-            raise StorageRefusal(404, "notFound", "Not Found: this emulator has no such call")
-        return answer(self._store, call, parse_json(body))
+    async def _answer_metadata(self, call: StorageRequest, query: str, body: bytes) -> Reply:
+        """Answer a call that carries metadata only, alone or in a batch. Raises StorageRefusal."""
+        answer = ANSWERS.get(call.kind) or COPIES.get(call.kind)
+        if call.kind == "objects.compose":
+            reply = await compose(self._store, call, parse_json(body))
+        elif call.kind == "buckets.testPermissions":
+            reply = tested_permissions(self._known, self._store, call, query)
+        elif answer is None:
+            raise StorageRefusal(400, "invalid", f"A call of the kind {call.kind} cannot be a part of a batch")
+        else:
+            reply = answer(self._store, call, parse_json(body))
+        return _selected(reply, call)
 
     async def _answer_batch(self, call: StorageRequest, incoming: IncomingRequest) -> Response:
         body = await incoming.read_limited()
@@ -150,13 +156,18 @@ class StorageApp:
                 check_permitted(self._known, inner)
                 if self._faults.may_strike(inner):
                     self._faults.refuse(FaultTarget(request=inner.kind, bucket=inner.bucket, object=inner.name))
-                reply = self._answer_metadata(inner, part.body)
+                reply = await self._answer_metadata(inner, part.query, part.body)
             except StorageRefusal as refusal:
                 reply = error_reply(refusal)
             answers.append((part.content_id, reply))
         boundary = f"batch_{uuid.uuid4().hex}"
         content_type = f"multipart/mixed; boundary={boundary}"
         return Response(join_batch(answers, boundary), headers={"Content-Type": content_type})
+
+
+def _selected(reply: Reply, call: StorageRequest) -> Reply:
+    fields = call.query.get("fields")
+    return replace(reply, content=select_fields(reply.content, fields)) if fields and reply.content else reply
 
 
 def _response(reply: Reply) -> Response:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .metadata_handlers import object_fields, object_resource
 from .object_files import Body, read_blocks
 from .object_store import BucketStore, ObjectRecord
 from .refusals import StorageRefusal
-from .request_body import IncomingRequest
-from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
+from .routes import Reply, StorageRequest, number, preconditions_of
 from .unsupported import check_fields
 
 
-async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRequest) -> Reply:
+async def compose(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     """Join up to 32 objects of one bucket into a new one. Raises StorageRefusal: 400, 404, 412."""
-    body = parse_json(await incoming.read_limited())
     check_fields(body, {"destination", "sourceObjects"}, {"kind"})
     entries = body.get("sourceObjects")
     if not isinstance(entries, list) or not 1 <= len(entries) <= 32:
@@ -23,8 +22,7 @@ async def compose(store: BucketStore, call: StorageRequest, incoming: IncomingRe
     wanted = preconditions_of(call.query)
     store.check_write(call.bucket, call.name, wanted)
     sources = [_compose_source(store, call.bucket, entry) for entry in entries]
-    destination = body.get("destination")
-    fields = object_fields(destination if isinstance(destination, dict) else {})
+    fields = object_fields(_map_of(body, "destination"))
     writer = store.new_body()
     files = [source.body.path.open("rb") for source in sources]
     try:
@@ -49,7 +47,14 @@ def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord
         raise StorageRefusal(400, "required", "Every source object needs a name")
     check_fields(entry, {"name", "generation", "objectPreconditions"}, ())
     source = store.find(bucket, entry["name"], number(entry, "generation"))
-    conditions = entry.get("objectPreconditions")
-    if isinstance(conditions, dict):
-        preconditions_of(conditions).check(source.generation, source.metageneration)
+    conditions = _map_of(entry, "objectPreconditions")
+    check_fields(conditions, {"ifGenerationMatch"}, ())
+    preconditions_of(conditions).check(source.generation, source.metageneration)
     return source
+
+
+def _map_of(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = resource.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise StorageRefusal(400, "invalid", f"Invalid value for '{name}': a map is wanted")
+    return value or {}

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .metadata_handlers import readable_object
-from .object_files import BLOCK_BYTES, read_blocks
+from .object_files import BLOCK_BYTES, read_blocks, unpacked_blocks
 from .object_store import BucketStore, ObjectRecord
 from .routes import StorageRequest
 
@@ -23,6 +23,8 @@ def download(store: BucketStore, call: StorageRequest, request_headers: Headers)
     stored = readable_object(store, call)
     size = stored.body.size
     headers = _download_headers(stored)
+    if _is_unpacked(stored, request_headers):
+        return _UnpackedBytes(stored, headers)
     wanted = _byte_range(request_headers.get("range"), size)
     if wanted is None:
         return _StoredBytes(stored, 0, size, 200, headers)
@@ -55,6 +57,32 @@ class _StoredBytes:
                 headers = {**self._headers, "Content-Length": str(self._length)}
                 response = StreamingResponse(read_blocks(file, self._start, self._length), self._status, headers)
             await response(scope, receive, send)
+
+
+class _UnpackedBytes:
+    """An ASGI application that sends a gzip-compressed object unpacked, in a length that is not known before.
+
+    Source: "Transcoding of gzip-compressed files" in Cloud Storage's documentation, which also says that a range is
+    passed over then.
+    """
+
+    def __init__(self, stored: ObjectRecord, headers: dict[str, str]) -> None:
+        self._body = stored.body
+        self._headers = {key: value for key, value in headers.items() if key != "Content-Encoding"}
+        self._headers |= {"Warning": "214 UploadServer gunzipped", "Vary": "Accept-Encoding"}
+        del self._headers["Accept-Ranges"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._body.path.open("rb") as file:
+            blocks = unpacked_blocks(read_blocks(file, 0, self._body.size))
+            await StreamingResponse(blocks, 200, self._headers)(scope, receive, send)
+
+
+def _is_unpacked(stored: ObjectRecord, request_headers: Headers) -> bool:
+    fields = stored.fields
+    is_wanted_packed = "gzip" in request_headers.get("accept-encoding", "").lower()
+    is_fixed = "no-transform" in fields.get("cacheControl", "").lower()
+    return fields.get("contentEncoding", "").lower() == "gzip" and not is_wanted_packed and not is_fixed
 
 
 def _download_headers(stored: ObjectRecord) -> dict[str, str]:

@@ -1,63 +1,36 @@
 """Answer the requests of Cloud Storage's JSON API that carry metadata only: pure functions.
 
-Uploads, downloads and composition, which move bytes, have modules of their own.
+Uploads, downloads, composition and copies have modules of their own.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from ..model.storage_names import is_utf8
 from .glob import compile_glob
 from .object_store import BucketRecord, BucketStore, ObjectRecord
 from .refusals import StorageRefusal
-from .routes import Reply, StorageRequest, flag, number, preconditions_of
-from .unsupported import (
+from .resource_values import (
     BUCKET_FIELDS,
-    BUCKET_OUTPUT,
-    OBJECT_OUTPUT,
-    check_fields,
-    check_storage_class,
+    OBJECT_FIELDS,
+    check_bucket_values,
+    check_later_custom_time,
+    check_object_values,
 )
-
-# What the user may set on an object; everything else in a metadata resource is the service's own.
-OBJECT_FIELDS = frozenset(
-    [
-        "contentType",
-        "contentEncoding",
-        "contentDisposition",
-        "contentLanguage",
-        "cacheControl",
-        "customTime",
-        "metadata",
-        "storageClass",
-    ]
-)
-
-
-# https://cloud.google.com/storage/quotas#objects: custom metadata, one value and all keys and values of an object
-MOST_VALUE_BYTES, MOST_CUSTOM_BYTES = 4096, 8192
+from .routes import Reply, StorageRequest, flag, number, preconditions_of
+from .unsupported import BUCKET_OUTPUT, OBJECT_OUTPUT, check_fields
 
 
 def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     """What the user may set, out of an object's resource. Raises StorageRefusal: 400."""
     check_fields(resource, OBJECT_FIELDS, OBJECT_OUTPUT)
-    check_storage_class(resource)
-    fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS and value is not None}
-    metadata = fields.get("metadata", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise StorageRefusal(400, "invalid", "Invalid value for 'metadata': a map of strings is wanted")
-    if not is_utf8(json.dumps(fields, ensure_ascii=False)):
-        raise StorageRefusal(400, "invalid", "Invalid value: text that is not UTF-8")
-    values = [len(value.encode()) for value in metadata.values()]
-    total = sum(values) + sum(len(key.encode()) for key in metadata)
-    if total > MOST_CUSTOM_BYTES or max(values, default=0) > MOST_VALUE_BYTES:
-        raise StorageRefusal(400, "invalid", f"The custom metadata is too large: {total} bytes")
-    return fields
+    fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS}
+    check_object_values(fields)
+    return merged({}, fields)
 
 
 def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
@@ -91,21 +64,28 @@ def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
 
 def bucket_resource(bucket: BucketRecord, base: str) -> dict[str, Any]:
     """The metadata resource of a bucket."""
-    created = _timestamp(bucket.created_ns)
+    location = str(bucket.fields.get("location", "US")).upper()
     return {
-        "location": "US",
-        "locationType": "multi-region",
         "storageClass": "STANDARD",
         **bucket.fields,
+        "location": location,
+        "locationType": _location_type(location, bucket.fields),
         "kind": "storage#bucket",
         "id": bucket.name,
         "name": bucket.name,
         "selfLink": f"{base}/storage/v1/b/{bucket.name}",
         "metageneration": str(bucket.metageneration),
         "etag": f"CA{bucket.metageneration}=",
-        "timeCreated": created,
-        "updated": created,
+        "timeCreated": _timestamp(bucket.created_ns),
+        "updated": _timestamp(bucket.updated_ns),
     }
+
+
+def _location_type(location: str, fields: Mapping[str, Any]) -> str:
+    # https://cloud.google.com/storage/docs/locations
+    if "customPlacementConfig" in fields or re.fullmatch(r"(NAM|EUR|ASIA)\d+", location):
+        return "dual-region"
+    return "multi-region" if location in ("US", "EU", "ASIA") else "region"
 
 
 def _timestamp(nanoseconds: int) -> str:
@@ -117,15 +97,15 @@ def readable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
     """The object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
     stored = store.find(call.bucket, call.name, number(call.query, "generation"))
     preconditions_of(call.query).check(stored.generation, stored.metageneration, reading=True)
-    if call.etag_match is not None and stored.etag not in _etags(call.etag_match):
+    if call.etag_match is not None and not _is_named(stored.etag, call.etag_match):
         raise StorageRefusal(412, "conditionNotMet", "The If-Match pre-condition did not hold.")
-    if call.etag_not_match is not None and stored.etag in _etags(call.etag_not_match):
+    if call.etag_not_match is not None and _is_named(stored.etag, call.etag_not_match):
         raise StorageRefusal(304, "notModified", "Not Modified")
     return stored
 
 
-def _etags(header: str) -> list[str]:
-    return [etag.strip().strip('"') for etag in header.split(",")]
+def _is_named(etag: str, header: str) -> bool:
+    return header.strip() == "*" or etag in [named.strip().strip('"') for named in header.split(",")]
 
 
 def _changeable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
@@ -146,21 +126,23 @@ def _delete_object(store: BucketStore, call: StorageRequest, body: dict[str, Any
 
 def _patch_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
-    check_fields(body, OBJECT_FIELDS, OBJECT_OUTPUT)
-    _refuse_new_class(stored, body)
+    object_fields(body)
     changes = {key: value for key, value in body.items() if key in OBJECT_FIELDS}
-    fields = {**stored.fields, **changes}
-    if isinstance(changes.get("metadata"), dict):
-        merged = {**stored.fields.get("metadata", {}), **changes["metadata"]}
-        fields["metadata"] = {key: value for key, value in merged.items() if value is not None}
-    return Reply(200, object_resource(store.set_fields(stored, object_fields(fields)), call.base))
+    return _changed_object(store, stored, merged(stored.fields, changes), body, call)
 
 
 def _update_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     stored = _changeable_object(store, call)
-    _refuse_new_class(stored, body)
     kept = {"storageClass": stored.fields["storageClass"]} if "storageClass" in stored.fields else {}
-    return Reply(200, object_resource(store.set_fields(stored, {**object_fields(body), **kept}), call.base))
+    return _changed_object(store, stored, {**object_fields(body), **kept}, body, call)
+
+
+def _changed_object(
+    store: BucketStore, stored: ObjectRecord, fields: dict[str, Any], body: Mapping[str, Any], call: StorageRequest
+) -> Reply:
+    _refuse_new_class(stored, body)
+    check_later_custom_time(stored.fields, fields)
+    return Reply(200, object_resource(store.set_fields(stored, object_fields(fields)), call.base))
 
 
 def _refuse_new_class(stored: ObjectRecord, body: Mapping[str, Any]) -> None:
@@ -169,47 +151,11 @@ def _refuse_new_class(stored: ObjectRecord, body: Mapping[str, Any]) -> None:
         raise StorageRefusal(400, "invalid", "The storage class of an object is changed by rewriting it")
 
 
-def _move_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
-    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
-    if call.name == call.target_name:
-        raise StorageRefusal(400, "invalid", "Source and destination of a move must differ")
-    moved = store.copy(source, call.bucket, call.target_name, source.fields, preconditions_of(call.query))
-    store.delete(source)
-    return Reply(200, object_resource(moved, call.base))
-
-
-def _copy(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> ObjectRecord:
-    source = store.find(call.bucket, call.name, number(call.query, "sourceGeneration"))
-    preconditions_of(call.query, "ifSource").check(source.generation, source.metageneration)
-    fields = object_fields(body)
-    if not fields.keys() - {"storageClass"}:
-        # A class alone is the new one of the same object.
-        fields = {**source.fields, **fields}
-    wanted = preconditions_of(call.query)
-    return store.copy(source, call.target_bucket, call.target_name, fields, wanted)
-
-
-def _copy_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    return Reply(200, object_resource(_copy(store, call, body), call.base))
-
-
-def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
-    copied = _copy(store, call, body)
-    size = str(copied.body.size)
-    content = {
-        "kind": "storage#rewriteResponse",
-        "totalBytesRewritten": size,
-        "objectSize": size,
-        "done": True,
-        "resource": object_resource(copied, call.base),
-    }
-    return Reply(200, content)
-
-
 def _list_objects(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     query = call.query
     glob = query.get("matchGlob")
+    # Every version that there is is live
+    flag(query, "versions")
     if glob and query.get("delimiter", "/") != "/":
         raise StorageRefusal(400, "invalid", "With 'matchGlob' the delimiter can only be '/'")
     page = store.list_page(
@@ -258,14 +204,15 @@ def _insert_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any
     name = body.get("name")
     if not isinstance(name, str) or not name:
         raise StorageRefusal(400, "required", "Required")
-    return Reply(200, bucket_resource(store.create_bucket(name, _bucket_fields(body)), call.base))
+    return Reply(200, bucket_resource(store.create_bucket(name, merged({}, _bucket_fields(body))), call.base))
 
 
 def _bucket_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
     """What the user may set on a bucket, out of its resource. Raises StorageRefusal: 400."""
     check_fields(resource, BUCKET_FIELDS, BUCKET_OUTPUT)
-    check_storage_class(resource)
-    return {key: value for key, value in resource.items() if key in BUCKET_FIELDS}
+    fields = {key: value for key, value in resource.items() if key in BUCKET_FIELDS}
+    check_bucket_values(fields)
+    return fields
 
 
 def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
@@ -277,16 +224,16 @@ def _get_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) 
 def _patch_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
     bucket = store.bucket(call.bucket)
     preconditions_of(call.query).check(0, bucket.metageneration)
-    return _with_bucket_fields(bucket, _merged(bucket.fields, _bucket_fields(body)), call)
+    return _with_bucket_fields(store, bucket, merged(bucket.fields, _bucket_fields(body)), call)
 
 
-def _merged(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """What a patch makes of a resource (RFC 7396): maps are merged, None removes."""
-    merged = dict(before)
+    after = dict(before)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return {key: value for key, value in merged.items() if value is not None}
+        old = after.get(key)
+        after[key] = merged(old if isinstance(old, dict) else {}, value) if isinstance(value, dict) else value
+    return {key: value for key, value in after.items() if value is not None}
 
 
 def _update_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]) -> Reply:
@@ -294,18 +241,19 @@ def _update_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any
     preconditions_of(call.query).check(0, bucket.metageneration)
     fields = _bucket_fields(body)
     # Where a bucket is cannot be changed
-    return _with_bucket_fields(bucket, {**_merged({}, fields), **_location(bucket.fields)}, call)
+    return _with_bucket_fields(store, bucket, {**merged({}, fields), **_location(bucket.fields)}, call)
 
 
 def _location(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: fields[key] for key in ("location", "customPlacementConfig") if key in fields}
 
 
-def _with_bucket_fields(bucket: BucketRecord, fields: Mapping[str, Any], call: StorageRequest) -> Reply:
-    if fields.get("location", "US") != bucket.fields.get("location", "US"):
+def _with_bucket_fields(
+    store: BucketStore, bucket: BucketRecord, fields: Mapping[str, Any], call: StorageRequest
+) -> Reply:
+    if fields.get("location", "US").upper() != bucket.fields.get("location", "US").upper():
         raise StorageRefusal(400, "invalid", "The location of a bucket cannot be changed")
-    bucket.fields = fields
-    bucket.metageneration += 1
+    store.set_bucket_fields(bucket, fields)
     return Reply(200, bucket_resource(bucket, call.base))
 
 
@@ -320,9 +268,6 @@ ANSWERS: Mapping[str, Callable[[BucketStore, StorageRequest, dict[str, Any]], Re
     "objects.delete": _delete_object,
     "objects.patch": _patch_object,
     "objects.update": _update_object,
-    "objects.copy": _copy_object,
-    "objects.rewrite": _rewrite_object,
-    "objects.move": _move_object,
     "objects.list": _list_objects,
     "buckets.list": _list_buckets,
     "buckets.insert": _insert_bucket,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import google_crc32c
 # Blocks up to this size (bytes) are handled on the event loop, where they take about a millisecond;
 # anything beyond goes through a thread, so that a large object does not hold up small ones.
 BLOCK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -123,3 +125,29 @@ async def read_blocks(file: BinaryIO, start: int, length: int) -> AsyncIterator[
             raise OSError(f"the stored file ended {length} bytes early")
         length -= len(block)
         yield block
+
+
+async def unpacked_blocks(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Unpack gzip, of one member or several, into blocks of at most BLOCK_BYTES.
+
+    What is no gzip is passed on as it is from its beginning; inside of a stream it is an error.
+
+    Raises:
+        zlib.error: the compressed data is damaged or ends early.
+    """
+    decoder = None
+    is_first = True
+    async for block in packed:
+        if is_first and not block.startswith(GZIP_MAGIC):
+            yield block
+            async for rest in packed:
+                yield rest
+            return
+        is_first = False
+        while block:
+            if decoder is None or decoder.eof:
+                decoder = zlib.decompressobj(wbits=31)
+            yield await asyncio.to_thread(decoder.decompress, block, BLOCK_BYTES)
+            block = decoder.unconsumed_tail or decoder.unused_data
+    if decoder is not None and not decoder.eof:
+        raise zlib.error("the compressed data ends early")

@@ -55,6 +55,7 @@ class BucketRecord:
     created_ns: int
     fields: Mapping[str, Any]
     metageneration: int = 1
+    updated_ns: int = 0
     objects: dict[str, ObjectRecord] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
@@ -78,7 +79,8 @@ class BucketStore:
         if name in self._buckets:
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise StorageRefusal(409, "conflict", message)
-        self._buckets[name] = BucketRecord(name, self._clock_ns(), dict(fields))
+        now = self._clock_ns()
+        self._buckets[name] = BucketRecord(name, now, dict(fields), updated_ns=now)
         return self._buckets[name]
 
     def bucket(self, name: str) -> BucketRecord:
@@ -91,6 +93,12 @@ class BucketStore:
     def buckets(self) -> list[BucketRecord]:
         """All buckets in name order."""
         return [self._buckets[name] for name in sorted(self._buckets)]
+
+    def set_bucket_fields(self, bucket: BucketRecord, fields: Mapping[str, Any]) -> None:
+        """Replace what the user may set on a bucket: its metageneration goes up by one."""
+        bucket.fields = fields
+        bucket.metageneration += 1
+        bucket.updated_ns = self._clock_ns()
 
     def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket. Raises StorageRefusal: 404, or 409 if it holds objects."""

@@ -14,13 +14,15 @@ from .object_files import Body, BodyWriter
 from .object_store import BucketStore, ObjectRecord
 from .refusals import Preconditions, StorageRefusal
 from .request_body import IncomingRequest
-from .routes import Reply, StorageRequest, parse_json, preconditions_of
+from .routes import Reply, StorageRequest, number, parse_json, preconditions_of
 
 # "Performing resumable uploads": every chunk but the last is a multiple of this many bytes.
 CHUNK_UNIT_BYTES = 256 * 1024
 
 # A finished session answers status queries with the object for as long as it is among the last so many.
 FINISHED_SESSIONS_KEPT = 1000
+
+DECLARED_SIZE = "x-upload-content-length"
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _UploadSession:
     resource: Mapping[str, Any]
     preconditions: Preconditions
     writer: BodyWriter
+    declared_bytes: int | None
     is_receiving: bool = False
     is_cancelled: bool = False
     stored: ObjectRecord | None = None
@@ -96,7 +99,9 @@ class Uploads:
         object_fields(resource)
         self._store.check_write(call.bucket, name, wanted)
         upload_id = uuid.uuid4().hex
-        self._sessions[upload_id] = _UploadSession(call.bucket, name, resource, wanted, self._store.new_body())
+        self._sessions[upload_id] = _UploadSession(
+            call.bucket, name, resource, wanted, self._store.new_body(), number(incoming.headers, DECLARED_SIZE)
+        )
         path = f"/upload/storage/v1/b/{call.bucket}/o?uploadType=resumable&upload_id={upload_id}"
         return Reply(200, None, {"Location": call.base + path, "X-GUploader-UploadID": upload_id})
 
@@ -140,6 +145,11 @@ class Uploads:
                     total = session.writer.size
             if total is None or session.writer.size != total:
                 return _incomplete(session)
+            if session.declared_bytes not in (None, total):
+                message = (
+                    f"The upload has {total} bytes, and its header '{DECLARED_SIZE}' said {session.declared_bytes}"
+                )
+                raise StorageRefusal(400, "invalid", message)
             return Reply(200, object_resource(await self._complete(session, incoming, call), call.base))
         finally:
             session.is_receiving = False
