@@ -76,17 +76,26 @@ def test_new_existing_and_local_disks_are_mounted(jobs: ContainerJobs) -> None:
         {"existingDisk": "projects/science/zones/us-east1-b/disks/old-pd", "deviceName": "old-pd"},
     ]
     policy = {"instances": [{"policy": {"machineType": "n1-standard-4", "disks": disks}}]}
-    names = {"new-pd": ["rw", "async"], "local-ssd-name": ["rw", "async"], "old-pd": ["ro"]}
+    names = {"new-pd": ["rw", "async"], "local-ssd-name": ["rw", "async"], "old-pd": ["rw"]}
     volumes = [
         {"deviceName": name, "mountPath": f"/mnt/disks/{name}", "mountOptions": options}
         for name, options in names.items()
     ]
     text = "for disk in new-pd local-ssd-name; do echo $BATCH_TASK_INDEX >> /mnt/disks/$disk/x; done; ls /mnt/disks"
     job = {"allocationPolicy": policy}
-    steps = [script(text), script("touch /mnt/disks/old-pd/x 2>&1 || cat /mnt/disks/new-pd/x")]
+    old = "/mnt/disks/old-pd"
+    steps = [
+        script(f"{text}; touch {old}/script"),
+        container(jobs, f"ls {old}; touch {old}/container || cat /mnt/disks/new-pd/x"),
+        container(jobs, f"touch {old}/container && echo written", f"{old}:{old}:rw"),
+    ]
     state, lines = jobs.run_json(*steps, job=job, spec={"volumes": volumes})
     assert state == "SUCCEEDED"
-    assert set(names) <= set(lines) and lines[-1] == "0"
+    assert set(names) <= set(lines) and [line for line in lines if "old-pd" not in line][-3:] == [
+        "script",
+        "0",
+        "written",
+    ]
 
 
 def test_a_container_of_a_gpu_job_has_the_drivers_folders(jobs: ContainerJobs) -> None:

@@ -141,13 +141,16 @@ def test_parallelism_counts_against_the_environments_of_tasks(jobs: BatchJobs) -
         jobs.create_from_json(BARRIER, taskEnvironments=environments, parallelism=1)
 
 
-def test_a_task_whose_vm_is_lost_at_the_barrier_comes_again() -> None:
+def test_a_task_whose_vm_is_lost_at_the_barrier_is_waited_for_again(tmp_path: Path) -> None:
     faults = Faults((Fault("attempt.lost", task=0, attempt=0, after_seconds=0.3),))
     with Emulator(timing=Timing(0.0, 0.0), faults=faults) as emulator, batch_jobs(emulator) as jobs:
-        late = script("[ $BATCH_TASK_INDEX = 0 ] || [ $BATCH_TASK_RETRY_ATTEMPT = 1 ] || sleep 1")
-        job = run(jobs, late, BARRIER, script("echo after"), taskCount=2, spec={"maxRetryCount": 1})
+        first = f"""cd {tmp_path}; case $BATCH_TASK_INDEX-$BATCH_TASK_RETRY_ATTEMPT in
+            0-1) touch again; until [ -e near ]; do sleep 0.05; done; sleep 1; echo came ;;
+            1-*) until [ -e again ]; do sleep 0.05; done; touch near ;;
+        esac"""
+        job = run(jobs, script(first), BARRIER, script("echo after"), taskCount=2, spec={"maxRetryCount": 1})
         assert (state(job), jobs.exit_codes(job, 0)) == ("SUCCEEDED", [50002])
-        assert output(emulator, job) == ["after"] * 2
+        assert output(emulator, job) == ["came", "after", "after"]
 
 
 def test_tasks_on_more_vms_than_there_are_do_not_wait_for_ever() -> None:

@@ -109,7 +109,7 @@ def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
             groups=tuple(dict(environment.secret_variables) for environment in group.task_environments),
             steps=tuple(dict(runnable.environment.secret_variables) for runnable in spec.runnables),
         ),
-        mounts=tuple(_mount(volume) for volume in spec.volumes),
+        mounts=tuple(_mount(volume, _existing_disks(job)) for volume in spec.volumes),
         limits=ResourceLimits(spec.compute_resource.cpu_milli, spec.compute_resource.memory_mib),
         max_run_seconds=_seconds(spec.max_run_duration),
         labels=dict(job.labels),
@@ -206,14 +206,20 @@ def _step(runnable: batch_v1.Runnable) -> Step:
     )
 
 
-def _mount(volume: batch_v1.Volume) -> Mount:
+def _existing_disks(job: batch_v1.Job) -> set[str]:
+    disks = job.allocation_policy.instances[0].policy.disks
+    return {disk.device_name for disk in disks if disk.existing_disk}
+
+
+def _mount(volume: batch_v1.Volume, existing_disks: set[str]) -> Mount:
     if volume.gcs:
         kind, source = "gcs", volume.gcs.remote_path.removeprefix("gs://").strip("/")
     elif volume.nfs:
         kind, source = "nfs", f"{volume.nfs.server}:/{volume.nfs.remote_path.strip('/')}"
     else:
         kind, source = "disk", volume.device_name
-    return Mount(volume.mount_path.rstrip("/"), kind, source, tuple(volume.mount_options))
+    was_there = kind == "disk" and source in existing_disks
+    return Mount(volume.mount_path.rstrip("/"), kind, source, tuple(volume.mount_options), was_there)
 
 
 def _seconds(duration: Any) -> float | None:

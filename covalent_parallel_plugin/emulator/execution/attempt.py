@@ -6,29 +6,18 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from ...containers.run_command import STOP_SECONDS, stop_timeout_seconds
 from ..model.job_states import TIME_LIMIT_EXIT_CODE
 from ..model.runtime_interface import Command, StartFailed, Workspace
 from ..model.task_plan import Step
-from .barriers import Arrival
+from .barriers import Arrival, Barriers
 from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
 _TOLD_TO_END = 143
 # How long background runnables go on after the foreground
 _BACKGROUND_SECONDS = 2.0
-
-
-class Rendezvous(Protocol):
-    """Where the attempts of a job's tasks wait for one another."""
-
-    def reach(self, number: int, name: str, arrival: Arrival) -> None:
-        """Have an attempt wait at the barrier that is the runnable with this number."""
-
-    def leave(self, arrival: Arrival) -> None:
-        """An attempt waits no more."""
 
 
 class Attempt:
@@ -47,7 +36,7 @@ class Attempt:
         steps: Sequence[Step],
         *,
         index: int,
-        barriers: Rendezvous,
+        barriers: Barriers,
         max_run_seconds: float | None,
         grace_seconds: float | None,
         write: Callable[[int, str, str], None],

@@ -63,13 +63,15 @@ class Mount:
     """What a task has mounted on its VM at `path`.
 
     `kind` is "gcs" (`source` is BUCKET or BUCKET/PREFIX), "nfs" (SERVER:/PATH) or "disk" (a disk's device name).
-    `options` are those of the mount, such as "ro".
+    `options` are those of the mount, such as "ro". A disk that `was_there` before the job is read-only for containers
+    that do not say otherwise.
     """
 
     path: str
     kind: str
     source: str = ""
     options: tuple[str, ...] = ()
+    was_there: bool = False
 
     @property
     def is_read_only(self) -> bool:

@@ -31,7 +31,7 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
-from .container_volumes import ContainerVolume, is_of_system, paths_of_vm, place_below, resolve_volumes
+from .container_volumes import ContainerVolume, is_of_system, own_volume, paths_of_vm, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, mounted_bucket
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
 from .process import ProcessRuntime, ProcessWorkspace
@@ -195,7 +195,7 @@ class ContainerWorkspace:
         )
 
     def _start_script(self, command: Command) -> PreparedProcess | LocalProcess:
-        volumes = resolve_volumes(self._vm.mounts, ())
+        volumes = resolve_volumes(self._vm.mounts, [own_volume(mount) for mount in self._vm.mounts])
         paths = paths_of_vm(self._vm.mounts, self._vm.volumes)
         if not volumes and not paths:
             return self._scripts.start(command)

@@ -28,14 +28,14 @@ class ContainerVolume:
 
 
 def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[ContainerVolume]:
-    """Tell what each volume is; without any a container gets all mounts, to be written to, as Batch does it.
+    """Tell what each volume is; without any a container gets all mounts, as Batch does it.
 
     Source of the rule: google.cloud.batch.v1.Runnable.Container.volumes. Raises StartFailed for paths with "..".
     """
     for mount in mounts:
         _refuse_dots(mount.path)
     found = []
-    for volume in volumes or [f"{mount.path}:{mount.path}:rw" for mount in mounts]:
+    for volume in volumes or [own_volume(mount, "ro" if mount.was_there else "rw") for mount in mounts]:
         source, target, options = [*volume.split(":", 2), ""][:3]
         if not source.startswith("/"):
             found.append(ContainerVolume("name", source, "", target, options))
@@ -54,6 +54,11 @@ def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[Con
                 place = f"{target.rstrip('/')}/{mount.path[len(source.rstrip('/')) :].strip('/')}"
                 found.append(ContainerVolume("mount", mount.path, "", place, _narrowed(options, mount)))
     return found
+
+
+def own_volume(mount: Mount, options: str = "rw") -> str:
+    """Write what is mounted as a volume at the same path."""
+    return f"{mount.path}:{mount.path}:{options}"
 
 
 def paths_of_vm(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[str]:
