@@ -5,7 +5,7 @@ Put this file's folder into PYTHONPATH. Nothing else is changed: neither request
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
 from typing import Any
 
@@ -14,14 +14,10 @@ import grpc
 from google.api_core import grpc_helpers
 from google.auth.credentials import AnonymousCredentials
 
-ADDRESSES = {
-    "batch.googleapis.com": os.environ["BATCH_EMULATOR_HOST"],
-    "logging.googleapis.com": os.environ["LOGGING_EMULATOR_HOST"],
-}
-
 
 def emulator_channel(target: str, *_: Any, options: Any = None, **__: Any) -> grpc.Channel:
-    return grpc.insecure_channel(ADDRESSES[target.partition(":")[0]], options=options)
+    service = target.partition(".")[0].upper()
+    return grpc.insecure_channel(os.environ[f"{service}_EMULATOR_HOST"], options=options)
 
 
 def no_credentials(*_: Any, **__: Any) -> tuple[AnonymousCredentials, str]:
@@ -31,11 +27,13 @@ def no_credentials(*_: Any, **__: Any) -> tuple[AnonymousCredentials, str]:
 grpc_helpers.create_channel = emulator_channel
 google.auth.default = no_credentials
 
-try:
+with contextlib.suppress(ImportError):
     from googleapiclient import discovery
-except ImportError:
-    pass
-else:
-    discovery.build = functools.partial(
-        discovery.build, client_options={"api_endpoint": f"{os.environ['STORAGE_EMULATOR_HOST']}/storage/v1/"}
-    )
+
+    build = discovery.build
+
+    def emulator_api(service: str, version: str, **options: Any) -> Any:
+        address = f"{os.environ[f'{service.upper()}_EMULATOR_HOST']}/{service}/{version}/"
+        return build(service, version, **{**options, "client_options": {"api_endpoint": address}})
+
+    discovery.build = emulator_api
