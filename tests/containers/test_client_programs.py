@@ -1,7 +1,7 @@
 """Programs that nobody here wrote, unchanged from the package index, on the emulator's Storage and Batch.
 
 Each runs in an environment of its own, kept below XDG_CACHE_HOME. Their endpoint is set as their users set it: by
-STORAGE_EMULATOR_HOST, which they read themselves, or by an argument; for Airflow, which has neither, by
+STORAGE_EMULATOR_HOST or a variable of their own, or by an argument; for Airflow, which has neither, by
 `emulator_site/sitecustomize.py`. They start no containers, but need a package index, as container tests do.
 """
 
@@ -101,7 +101,9 @@ def test_gcsfs_with_fsspec_and_pandas(local_emulator: Emulator, tmp_path: Path) 
 
 
 def test_the_file_system_of_pyarrow(local_emulator: Emulator, tmp_path: Path) -> None:
-    done = outcome(local_emulator, tmp_path, "arrow_files.py", str(environment("pyarrow==26.0.1") / "python"))
+    python = environment("pyarrow==26.0.1") / "python"
+    address = local_emulator.environment["STORAGE_EMULATOR_HOST"]
+    done = outcome(local_emulator, tmp_path, "arrow_files.py", str(python), CLOUD_STORAGE_EMULATOR_ENDPOINT=address)
     assert done["tree"] == [
         ["arrow-files/folder", "Directory", None],
         ["arrow-files/folder/a b+c%20#é", "File", 10],

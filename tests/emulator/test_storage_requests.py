@@ -281,6 +281,34 @@ def test_an_upload_of_another_size_than_its_start_said_is_refused(
     assert names(bucket)[0] == ["x"]
 
 
+@pytest.mark.parametrize(
+    ("content_range", "status", "stored"),
+    [
+        ("bytes 0-*/*", 200, b"0123456789"),
+        ("bytes 0-*/10", 200, b"0123456789"),
+        ("bytes 0-*/20", 308, None),
+        ("bytes 0-*/5", 400, None),
+        ("bytes 3-*/*", 400, None),
+        ("bytes *-9/10", 400, None),
+    ],
+)
+def test_a_chunk_without_a_last_byte_is_all_that_comes(
+    server: StorageServer, bucket: storage.Bucket, content_range: str, status: int, stored: bytes | None
+) -> None:
+    session = bucket.blob("new").create_resumable_upload_session().removeprefix(server.address)
+    assert ask(server, "PUT", session, b"0123456789", {"Content-Range": content_range})[0] == status
+    found = bucket.get_blob("new")
+    assert (None if found is None else found.download_as_bytes()) == stored
+
+
+def test_addresses_of_the_client_for_node_js_lack_their_beginning(
+    server: StorageServer, bucket: storage.Bucket
+) -> None:
+    assert ask(server, "GET", "/b/stage/o/x")[1]["name"] == "x"
+    assert [entry["name"] for entry in ask(server, "GET", "/b?project=p")[1]["items"]] == ["empty", "stage"]
+    assert "ACLs" in ask(server, "GET", "/b/stage/o/x/acl")[1]["error"]["message"]
+
+
 def test_a_put_of_a_bucket_replaces_what_a_patch_would_merge(server: StorageServer) -> None:
     path = "/storage/v1/b/empty"
     assert ask(server, "PATCH", path, {"labels": {"a": "1"}, "cors": [{"origin": ["*"]}]})[0] == 200

@@ -21,11 +21,12 @@ def is_bucket_name(name: str) -> bool:
 
 
 def is_object_name(name: str) -> bool:
-    """Apply the rules of "Objects: naming": 1 to 1024 bytes of UTF-8, no line breaks, not "." or ".."."""
+    """Apply the rules of "Object names": 1 to 1024 bytes of UTF-8, no line breaks, and no name that is reserved."""
     # One that is stored all the same breaks every listing of its bucket: no answer can hold it.
     too_long = len(name) > 256 and len(name.encode(errors="replace")) > 1024
     has_line_break = "\n" in name or "\r" in name
-    return bool(name) and is_utf8(name) and not too_long and not has_line_break and name not in (".", "..")
+    is_reserved = name in (".", "..") or name.startswith(".well-known/acme-challenge/")
+    return bool(name) and is_utf8(name) and not too_long and not has_line_break and not is_reserved
 
 
 def is_utf8(text: str) -> bool:

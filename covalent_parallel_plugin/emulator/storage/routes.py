@@ -88,6 +88,9 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
         unquote(raw_path, errors="strict")
     except ValueError as error:  # UnicodeDecodeError is one
         raise StorageRefusal(400, "invalid", "The address is not percent-encoded UTF-8") from error
+    if raw_path == "/b" or raw_path.startswith("/b/"):
+        # What Google's client for Node.js makes of STORAGE_EMULATOR_HOST; no bucket has so short a name
+        raw_path = f"/storage/v1{raw_path}"
     for verb, pattern, kind in _ROUTES:
         if verb != method:
             continue

@@ -141,7 +141,7 @@ class Uploads:
         try:
             if first is not None:
                 await self._append(session, incoming, first, last, total)
-                if last is None:
+                if last is None and total is None:
                     total = session.writer.size
             if total is None or session.writer.size != total:
                 return _incomplete(session)
@@ -188,6 +188,8 @@ class Uploads:
                     await writer.write(fresh)
             if last is not None and received != last + 1 - first:
                 raise StorageRefusal(400, "invalid", f"Content-Range and body disagree: {received} bytes came")
+            if total is not None and writer.size > total:
+                raise StorageRefusal(400, "invalid", f"More bytes came than the Content-Range's total, {total}")
             await writer.keep()
         except BaseException:
             writer.roll_back()
@@ -219,12 +221,14 @@ def _incomplete(session: _UploadSession) -> Reply:
 def content_range(header: str | None) -> tuple[int | None, int | None, int | None]:
     """First byte, last byte and total of a Content-Range; no header means the whole body, from 0 on.
 
+    `bytes 5-*/*`, without a last byte, is all that comes, as Google's client for Node.js writes it.
+
     Raises:
         StorageRefusal: 400.
     """
     if header is None:
         return 0, None, None
-    match = re.fullmatch(r"bytes\s+(?:\*|(\d+)-(\d+))/(?:\*|(\d+))", header.strip())
+    match = re.fullmatch(r"bytes\s+(?:\*|(\d+)-(?:\*|(\d+)))/(?:\*|(\d+))", header.strip())
     if match is None:
         raise StorageRefusal(400, "invalid", f"Invalid Content-Range: {header!r}")
     first, last, total = (None if part is None else int(part) for part in match.groups())

@@ -7,7 +7,8 @@ import pyarrow
 from pyarrow import dataset, fs, parquet
 
 endpoint = os.environ["STORAGE_EMULATOR_HOST"].removeprefix("http://")
-gcs = fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=endpoint, project_id="local")
+# It reads CLOUD_STORAGE_EMULATOR_ENDPOINT
+gcs = fs.GcsFileSystem(anonymous=True, project_id="local")
 done = {}
 
 
