@@ -39,10 +39,20 @@ def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseExcept
         except (OSError, TextRaised):
             return describe(error)
         except NoText as failure:
-            return describe(_without_text(error, "<its str() %s>" % failure))
+            return describe(_without_text(error, _text_alone(error) or "<its str() %s>" % failure))
         return found
 
     return describe_bounded
+
+
+def _text_alone(error: BaseException) -> str:
+    """The exception's message, where something else of it takes too long, such as its causes; "" where it does."""
+    from .bounded_text import NoText, text_in_child
+
+    try:
+        return text_in_child(lambda: str(error)[:PLAIN_CHARACTERS], TEXT_SECONDS, TEXT_BYTES)
+    except (OSError, NoText):
+        return ""
 
 
 def _is_plain(error: BaseException) -> bool:

@@ -21,6 +21,10 @@ LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
 # So many causes and contexts are shown
 LONGEST_CHAIN = 100
+# Of the frames of one traceback, and of all that travel, so many are kept: half of them the first, half the last
+MOST_FRAMES, MOST_FRAMES_IN_ALL = 2000, 20000
+# A longer name of a class, a module or a source file helps nobody, nor a cause's message beside the traceback's
+LONGEST_NAME = 1000
 # What Python's own tracebacks say of a class whose module is no text
 UNKNOWN = "<unknown>"
 
@@ -45,6 +49,7 @@ def describe(error: BaseException) -> Dict[str, object]:
     """
     kind = type(error)
     _attempt(_strip_own_frames, error)
+    left_out = _attempt(_shorten_tracebacks, error)
     _attempt(_show_tool_output, error)
     return {
         "type": _type_name(kind),
@@ -52,9 +57,9 @@ def describe(error: BaseException) -> Dict[str, object]:
         "message": _message(error),
         "args": _attempt(_arguments, error),
         "import_name": _attempt(_import_name, error),
-        "traceback": _cut(_traceback_text(error), LONGEST_TRACEBACK),
+        "traceback": _cut(_traceback_text(error), LONGEST_TRACEBACK) + (left_out or ""),
         "chain": _attempt(_chain, error) or [],
-        "frames": _attempt(_frames, error) or [],
+        "frames": _ends_of(_attempt(_frames, error) or [], MOST_FRAMES_IN_ALL),
     }
 
 
@@ -73,12 +78,12 @@ def _exact(text: object, otherwise: str) -> str:
 
 
 def _type_name(kind: type) -> str:
-    return _exact(_qualname_of(kind), "")
+    return _exact(_qualname_of(kind), "")[:LONGEST_NAME]
 
 
 def _module_name(kind: type) -> str:
     try:
-        return _exact(_module_of(kind), UNKNOWN)
+        return _exact(_module_of(kind), UNKNOWN)[:LONGEST_NAME]
     except AttributeError:
         return UNKNOWN
 
@@ -94,7 +99,7 @@ def _message(error: BaseException) -> str:
 def _import_name(error: BaseException) -> Optional[str]:
     """The module that an ImportError is about; None where its `name` is no text."""
     name: object = error.name if issubclass(type(error), ImportError) else None  # type: ignore[attr-defined]  # it has it
-    return _exact(name, "") or None
+    return _exact(name, "")[:LONGEST_NAME] or None
 
 
 def _traceback_text(error: BaseException) -> str:
@@ -177,7 +182,7 @@ def _chain(error: BaseException) -> List[Dict[str, str]]:
             "relation": "cause" if _cause_of(earlier) is later else "context",
             "type": _type_name(type(later)),
             "module": _module_name(type(later)),
-            "message": _message(later),
+            "message": _message(later)[:LONGEST_NAME],
         }
         for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])
     ]
@@ -202,7 +207,8 @@ def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
     while trace is not None:
         code = trace.tb_frame.f_code
         end_line, column, end_column = _span(code, trace.tb_lasti)
-        frame = [code.co_filename, code.co_name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
+        frame: List[object] = [code.co_filename[:LONGEST_NAME], code.co_name[:LONGEST_NAME]]
+        frame += [trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
         # Of a recursion the text shows three frames.
         if found[-3:] != [frame] * 3:
             found.append(frame)
@@ -231,6 +237,30 @@ def _strip_own_frames(error: BaseException) -> None:
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in own:
         trace = trace.tb_next
     vars(BaseException)["__traceback__"].__set__(error, trace)
+
+
+def _shorten_tracebacks(error: BaseException) -> str:
+    """Leave the middle out of tracebacks that are too long; return the lines that say so."""
+    text = ""
+    for shown_error in _with_causes(error):
+        traces: List[TracebackType] = []
+        trace = _traceback_of(shown_error)
+        while trace is not None:
+            traces.append(trace)
+            trace = trace.tb_next
+        if len(traces) > MOST_FRAMES:
+            # Joined anew: the traceback may be another exception's as well.
+            for each in reversed(_ends_of(traces, MOST_FRAMES)):
+                trace = TracebackType(trace, each.tb_frame, each.tb_lasti, each.tb_lineno)
+            vars(BaseException)["__traceback__"].__set__(shown_error, trace)
+            told = (len(traces) - MOST_FRAMES, len(traces), _type_name(type(shown_error)))
+            text += "Note: %d of the %d frames of this %s are left out in the middle\n" % told
+    return text
+
+
+def _ends_of(found: List[T], most: int) -> List[T]:
+    """The first and the last of too many."""
+    return found if len(found) <= most else found[: most // 2] + found[-(most // 2) :]
 
 
 def _show_tool_output(error: BaseException) -> None:

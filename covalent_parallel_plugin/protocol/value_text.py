@@ -16,6 +16,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 SHOWN_CHARACTERS = 4096
 # Longer ones take time that grows with the square of their digits
 LONGEST_INTEGER_BITS = 8192
+# A `__name__` is shown, and stands in headers: more of it helps nobody
+LONGEST_NAME = 1000
 # What a text may take that foreign code makes, its memory beside what the process has already
 TEXT_SECONDS, TEXT_BYTES = 2.0, 256 * 1024 * 1024
 # What all of them may take: so much, and this share of the time since the process began
@@ -104,13 +106,13 @@ def cut_text(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
 
 
-def shortened(value: object, foreign: ForeignTexts = FOREIGN_TEXTS) -> str:
-    """A value's `repr()` in a few words."""
+def shortened(value: object, foreign: ForeignTexts = FOREIGN_TEXTS, limits: Limits = SHORT) -> str:
+    """A value's `repr()` in a few words, or as many as `limits` has."""
     try:
-        text = _joined(value, SHORT, _refuse_foreign)
+        text = _joined(value, limits, _refuse_foreign)
     except _NotPlain:
-        text = foreign.text_of(value, "repr", partial(_joined, value, SHORT, _short_repr))
-    return text if len(text) <= SHORT.characters else text[: SHORT.characters] + "..."
+        text = foreign.text_of(value, "repr", partial(_joined, value, limits, _short_repr))
+    return text if len(text) <= limits.characters else text[: limits.characters] + "..."
 
 
 def is_short_and_plain(value: object, characters: int) -> bool:
@@ -129,7 +131,7 @@ def name_of(value: object, default: str = "") -> str:
     except BaseException:
         # Whatever a property raises
         return default
-    return str(name) if issubclass(type(name), str) else default
+    return str.__str__(name)[:LONGEST_NAME] if issubclass(type(name), str) else default
 
 
 def type_name(value: object) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import DeployError
+from ..protocol.value_text import shortened
 from . import machine_rules, nearest, validators
 from .validators import Rule
 
@@ -65,7 +66,7 @@ def _members(value: object) -> list[str]:
     names = _list(value)
     wrong = [name for name in names if not _MEMBER.fullmatch(name)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}: use user:ADDRESS, group:ADDRESS or serviceAccount:ADDRESS")
+        raise ValueError(f"holds {shortened(wrong[0])}: use user:ADDRESS, group:ADDRESS or serviceAccount:ADDRESS")
     return names
 
 
@@ -74,7 +75,9 @@ def _secrets(value: object) -> list[str]:
     names = _list(value)
     wrong = [name for name in names if not _SECRET.fullmatch(name)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}: use SECRET or projects/PROJECT/secrets/SECRET, without a version")
+        raise ValueError(
+            f"holds {shortened(wrong[0])}: use SECRET or projects/PROJECT/secrets/SECRET, without a version"
+        )
     return names
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ..protocol.value_text import shortened
 from .machine_limits import LOCAL_SSD_GB, attached_gpu_counts, local_ssd_problems
 from .machine_names import BUILT_IN_GPUS
 from .validators import list_of_text, text
@@ -77,7 +78,7 @@ def zones(value: object) -> list[str]:
     names = [re.sub(r"(projects/[^/]+/)?zones/", "", partial_url(name), count=1) for name in list_of_text(value)]
     wrong = [name for name in names if not _ZONE.fullmatch(name)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}, which is no zone: use names such as us-east1-b")
+        raise ValueError(f"holds {shortened(wrong[0])}, which is no zone: use names such as us-east1-b")
     if len(set(names)) < len(names):
         raise ValueError("names a zone twice: leave one out")
     return names
