@@ -38,7 +38,14 @@ from typing import Any
 
 # How many items of a map are named in a message
 NAMED_ITEMS = 20
+# A mistake in options quotes what was given
+LONGEST_MISTAKE = 4000
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
+
+
+def cut_middle(text: str, longest: int = LONGEST_MISTAKE) -> str:
+    """The text, without its middle where it is too long."""
+    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-(longest // 2) :]}"
 
 
 def without_passwords(text: str) -> str:
@@ -54,7 +61,7 @@ class SettingsError(ParallelError, ValueError):
     """Options that are missing or wrong; `mistakes` holds one sentence each, with the remedy."""
 
     def __init__(self, mistakes: Sequence[str]):
-        self.mistakes = tuple(mistakes)
+        self.mistakes = tuple(cut_middle(mistake) for mistake in mistakes)
         count = len(self.mistakes)
         title = "1 option needs attention" if count == 1 else f"{count} options need attention"
         super().__init__("\n".join([f"{title}:", *(f"  - {mistake}" for mistake in self.mistakes)]))

@@ -30,7 +30,7 @@ from covalent.executor.schemas import TaskUpdate
 from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
 from .covalent_api.config_file import configured_options
-from .covalent_api.result_node import leave_lattice_out
+from .covalent_api.large_inputs import allow_large_inputs
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
@@ -116,7 +116,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         refuse_unknown(unknown, configured)
         own = resolve_options(given, configured)
         super().__init__()
-        leave_lattice_out()
+        allow_large_inputs()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
     async def run(

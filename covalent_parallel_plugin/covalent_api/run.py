@@ -18,7 +18,7 @@ from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call, new_identity, with_sha256
+from ..electron.call import Call, new_identity, refuse_too_large, with_sha256
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.traceback_source import SourceText
@@ -31,7 +31,7 @@ from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
 from .running_nodes import NodeId, remember
 from .secret_file import known_secret, secret_path, server_secret
-from .transportable import CovalentCall, RawTransportable
+from .transportable import CovalentCall, RawTransportable, out_of_memory
 
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
@@ -72,6 +72,7 @@ async def run_electron(
         SettingsError: options missing or wrong.
         SecretFileError: the file with the server's secret cannot be used.
         CancelledCall: `cancelled` was set; its text says which electron it was.
+        CacheDirError: this machine has no memory for the inputs.
         CloudError: Google refused something, or could not be reached.
         asyncio.CancelledError: the server stops; the job is cancelled first.
     """
@@ -102,6 +103,7 @@ async def run_electron(
         if settings.service_nodes == "local":
             result = await run_node(call, pickles, covalent_call.args, cancelled, settings.cache_dir)
         if result is None:
+            refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
             identity = await _identity_of(call, settings, is_in_server)
             run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None)
@@ -111,6 +113,8 @@ async def run_electron(
     except CancelledCall as error:
         text = f"{title} was cancelled"
         raise CancelledCall(text, error.stdout, join_text(error.stderr, f"{text}\n")) from None
+    except MemoryError as error:
+        raise out_of_memory(f"{title}, with inputs of {covalent_call.size / 2**20:.0f} MB in base64,") from error
     finally:
         slot.end()
     if isinstance(result, Failure):

@@ -18,6 +18,7 @@ from covalent.executor.utils.wrappers import wrapper_fn
 
 from ..electron.call import Call, Map, Pickles
 from ..electron.outcome import Outcome
+from ..errors import CacheDirError
 from ..protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
 
 # Covalent reads the graph of a sublattice from the value's string
@@ -106,6 +107,14 @@ class CovalentCall:
                 value._object_string = ""
 
 
+def out_of_memory(what: str) -> CacheDirError:
+    """Return the error for something that the memory of this machine does not hold."""
+    return CacheDirError(
+        f"{what} does not fit into the memory of the machine that Covalent's server is on: give it more, or pass the"
+        " name of a file in a bucket (volumes) in its place"
+    )
+
+
 def raw_pickle(value: Any) -> bytes:
     """The pickle inside a TransportableObject, or the pickle of anything else."""
     if isinstance(value, RawTransportable):
@@ -160,7 +169,17 @@ class RawTransportable(TransportableObject):
         return cloudpickle.loads(self.pickle)
 
     def serialize(self) -> bytes:
-        """Covalent's archive: offsets of string and data (8 bytes each, big-endian), header, string, base64 data."""
+        """Covalent's archive: offsets of string and data (8 bytes each, big-endian), header, string, base64 data.
+
+        Raises:
+            CacheDirError: this machine has no memory for it.
+        """
+        try:
+            return self._archive()
+        except MemoryError as error:
+            raise out_of_memory(f"a value of {len(self.pickle) / 2**20:.0f} MB, in Covalent's form") from error
+
+    def _archive(self) -> bytes:
         header = json.dumps(self._header).encode()
         string = self._object_string.encode()
         start = 16 + len(header)

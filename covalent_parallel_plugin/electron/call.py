@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ..batch.job_names import is_plain_id
 from ..errors import SettingsError
-from ..protocol.envelope import CALL, Part, envelope_chunks, part_sha256, seal_envelope
+from ..protocol.envelope import CALL, FilePart, Part, envelope_chunks, part_sha256, seal_envelope
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import call_folder
 from .server_secret import ServerSecret
@@ -101,6 +101,33 @@ class Call:
         header = self.header(identity.call_id, requirements)
         prefix = seal_envelope(header, pickles, identity.key, identity.binding, self.sha256)
         return list(envelope_chunks(prefix, pickles))
+
+
+def refuse_too_large(call: Call, pickles: Pickles, memory_mib: int) -> None:
+    """Refuse a call that does not fit into its task's memory, before anything is uploaded.
+
+    Raises:
+        SettingsError: its pickles alone are larger.
+    """
+    sizes = {name: part.size if isinstance(part, FilePart) else len(part) for name, part in pickles.items()}
+    total_mib = -(-sum(sizes.values()) // 2**20)
+    if total_mib <= memory_mib:
+        return
+    largest = max(sizes, key=lambda name: sizes[name])
+    raise SettingsError(
+        [
+            f"memory = {memory_mib} (in MB) does not hold what {call} is called with, {total_mib} MB as pickles"
+            f" ({sizes[largest] >> 20} MB of them {_described(largest)}): use more than twice as much, or have it read"
+            " the data from a bucket (volumes)"
+        ]
+    )
+
+
+def _described(name: str) -> str:
+    """A pickle's name as the user knows it."""
+    if name.startswith("arg"):
+        return f"argument {int(name[3:]) + 1}"
+    return f"argument {name.partition(':')[2]!r}" if name.startswith("kwarg:") else name
 
 
 def with_sha256(call: Call, pickles: Mapping[str, Part]) -> Call:

@@ -66,7 +66,7 @@ class ParallelMap:
         is_taken = hasattr(function, "electron_object") or isinstance(function, (Electron, Lattice, ParallelMap))
         if not callable(function) or is_taken:
             raise TypeError(
-                f"pmap takes a plain function, and {function!r} is none: put @pmap(...) in the place of"
+                f"pmap takes a plain function, and {shortened(function)} is none: put @pmap(...) in the place of"
                 " @ct.electron(...), whose arguments it takes as well"
             )
         self._function = function

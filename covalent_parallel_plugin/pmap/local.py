@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ElectronError, MapError
 from ..protocol.exception_record import describe
 from ..protocol.item_call import call_with, listed
-from ..protocol.value_text import shortened
+from ..protocol.value_text import name_of, shortened
 
 
 def map_locally(
@@ -31,7 +31,7 @@ def map_locally(
             failures[index] = (f"({shortened(item)}): {str(stands).splitlines()[0][:220]}", stands)
             first = first or error
     if failures and not return_exceptions:
-        name = getattr(function, "__name__", "electron")
+        name = name_of(function, "electron")
         raise MapError.of(f"electron {name!r}", len(values), failures) from first
     return values
 

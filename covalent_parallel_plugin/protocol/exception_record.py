@@ -110,7 +110,7 @@ def _message(error: BaseException) -> str:
 def _import_name(error: BaseException) -> Optional[str]:
     """The module that an ImportError is about; None where its `name` is no text."""
     name: object = error.name if issubclass(type(error), ImportError) else None  # type: ignore[attr-defined]  # it has it
-    return _exact(name, "") or None
+    return _exact(name, "")[:LONGEST_NAME] or None
 
 
 def _traceback_text(error: BaseException, left_out: int) -> str:
@@ -207,7 +207,7 @@ def _chain(error: BaseException) -> List[Dict[str, str]]:
             "relation": "cause" if _cause_of(earlier) is later else "context",
             "type": _type_name(type(later)),
             "module": _module_name(type(later)),
-            "message": _message(later),
+            "message": _message(later)[:LONGEST_NAME],
         }
         for earlier, later in zip(_with_causes(error), _with_causes(error)[1:])
     ]

@@ -114,13 +114,13 @@ def cut_text(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
 
 
-def shortened(value: object, foreign: ForeignTexts = FOREIGN_TEXTS) -> str:
-    """A value's `repr()` in a few words."""
+def shortened(value: object, foreign: ForeignTexts = FOREIGN_TEXTS, limits: Limits = SHORT) -> str:
+    """A value's `repr()` in a few words, or as many as `limits` has."""
     try:
-        text = _joined(value, SHORT, _refuse_foreign)
+        text = _joined(value, limits, _refuse_foreign)
     except _NotPlain:
-        text = foreign.text_of(value, "repr", partial(_joined, value, SHORT, _short_repr))
-    return text if len(text) <= SHORT.characters else text[: SHORT.characters] + "..."
+        text = foreign.text_of(value, "repr", partial(_joined, value, limits, _short_repr))
+    return text if len(text) <= limits.characters else text[: limits.characters] + "..."
 
 
 def is_short_and_plain(value: object, characters: int) -> bool:

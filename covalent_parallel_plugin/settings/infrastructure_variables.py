@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import DeployError
 from ..protocol.environment import for_google
+from ..protocol.value_text import shortened
 from . import machine_rules, nearest, validators
 from .validators import Rule
 
@@ -67,7 +68,7 @@ def _members(value: object) -> list[str]:
     names = _list(value)
     wrong = [name for name in names if not _MEMBER.fullmatch(name)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}: use user:ADDRESS, group:ADDRESS or serviceAccount:ADDRESS")
+        raise ValueError(f"holds {shortened(wrong[0])}: use user:ADDRESS, group:ADDRESS or serviceAccount:ADDRESS")
     return names
 
 
@@ -76,7 +77,9 @@ def _secrets(value: object) -> list[str]:
     names = _list(value)
     wrong = [name for name in names if not _SECRET.fullmatch(name)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}: use SECRET or projects/PROJECT/secrets/SECRET, without a version")
+        raise ValueError(
+            f"holds {shortened(wrong[0])}: use SECRET or projects/PROJECT/secrets/SECRET, without a version"
+        )
     return names
 
 

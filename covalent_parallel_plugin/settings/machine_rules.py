@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ..protocol.value_text import shortened
 from .disk_types import boot_disk_problems
 from .machine_limits import LOCAL_SSD_GB, attached_gpu_counts, local_ssd_problems, local_ssd_type
 from .machine_names import BUILT_IN_GPUS
@@ -79,7 +80,7 @@ def zones(value: object) -> list[str]:
             near = re.fullmatch(r"(.*\d)[ _-]*([a-z])", name.lower())
             place = nearest_region(near[1]) if near else None
             remedy = f"{place}-{near[2]}" if place and near else "names such as us-east1-b"
-            raise ValueError(f"holds {name!r}, which is no zone: use {remedy}")
+            raise ValueError(f"holds {shortened(name)}, which is no zone: use {remedy}")
     if len(set(names)) < len(names):
         raise ValueError("names a zone twice: leave one out")
     return names

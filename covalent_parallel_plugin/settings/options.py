@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from ..errors import SettingsError, without_passwords
+from ..protocol.value_text import Limits, shortened, type_name
 from . import container_rules as containers
 from . import disk_types, machine_names, quantities
 from . import machine_limits as limits
@@ -25,7 +26,11 @@ from .validators import Rule
 
 SECTION = "executors.gcpbatch"
 # More of a wrong value than this helps nobody
-SHOWN_CHARACTERS = 2000
+SHOWN = Limits(characters=2000, entries=2000, depth=40, text=2000)
+# No option's name is as long, whatever was mistyped
+LONGEST_NAME = 100
+# Batch refuses jobs that are longer; rules are to take no time for what cannot be meant
+LONGEST_TEXT = 2**20
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,7 @@ OPTIONS: Mapping[str, Option] = {
 
 def is_given(value: object) -> bool:
     """Whether a value is one, rather than "take it from elsewhere"."""
-    return value is not None and value != ""
+    return value is not None and not (issubclass(type(value), str) and value == "")
 
 
 def resolve(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
@@ -240,9 +245,35 @@ def resolve(given: Mapping[str, object], configured: Mapping[str, object]) -> di
 def plain(name: str, value: object) -> object:
     """The value as its rule writes it (a number for "2"), or the value itself where the rule refuses it."""
     try:
-        return OPTIONS[name].rule(value)
-    except (ValueError, RecursionError):
+        return apply_rule(name, value)
+    except ValueError:
         return value
+
+
+def apply_rule(name: str, value: object) -> Any:
+    """The value as its rule writes it.
+
+    Raises:
+        ValueError: the rule refuses it, or the value's class raised something else; continues "option = value ...".
+    """
+    _refuse_long_text(value)
+    try:
+        return OPTIONS[name].rule(value)
+    except ValueError:
+        raise
+    except RecursionError as error:
+        raise ValueError("is nested too deeply: write it flat") from error
+    except Exception as error:
+        # Whatever the value's class does, such as a dict's that answers to every name
+        raise ValueError(f"cannot be read, {type_name(value)} raised {type_name(error)}: use plain values") from error
+
+
+def _refuse_long_text(value: object) -> None:
+    kind = type(value)
+    entries = (*value, *value.values()) if kind is dict else value if kind in (list, tuple) else (value,)  # type: ignore[attr-defined,misc]  # it has them
+    for entry in entries:  # type: ignore[attr-defined]  # the same
+        if type(entry) in (str, bytes) and len(entry) > LONGEST_TEXT:
+            raise ValueError(f"holds {len(entry)} characters: use {LONGEST_TEXT} at most")
 
 
 def mistakes_in(values: Mapping[str, object]) -> list[str]:
@@ -251,22 +282,11 @@ def mistakes_in(values: Mapping[str, object]) -> list[str]:
     for name, value in values.items():
         if is_given(value):
             try:
-                OPTIONS[name].rule(value)
+                apply_rule(name, value)
             except ValueError as error:
                 unit = f" (in {OPTIONS[name].unit})" if OPTIONS[name].unit else ""
-                mistakes.append(without_passwords(f"{name} = {_shown(value)} {error}{unit}"))
-            except RecursionError:
-                mistakes.append(f"{name} is nested too deeply: write it flat")
+                mistakes.append(without_passwords(f"{name} = {shortened(value, limits=SHOWN)} {error}{unit}"))
     return mistakes
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        # An integer of thousands of digits; lists in lists in lists
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def in_python(name: str) -> str:
@@ -305,8 +325,8 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
     for name, option in OPTIONS.items():
         value = values.get(name)
         try:
-            known[name] = option.rule(value) if is_given(value) else option.default
-        except (ValueError, RecursionError):
+            known[name] = apply_rule(name, value) if is_given(value) else option.default
+        except ValueError:
             known[name] = option.default
             wrong.add(name)
     found = [
@@ -362,5 +382,7 @@ def _other_contradictions(known: Mapping[str, Any]) -> list[str]:
 
 def nearest(name: str, names: Iterable[str] = OPTIONS) -> str | None:
     """The option that a mistyped name most likely means."""
+    if len(name) > LONGEST_NAME:
+        return None
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return matches[0] if matches else None

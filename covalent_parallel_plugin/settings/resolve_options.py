@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Mapping
 from copy import copy
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ..errors import SettingsError
+from ..protocol.value_text import is_short_and_plain, shortened
 from . import options as options
 from .options import Settings
 
@@ -20,6 +21,9 @@ DISPLAYED_FIRST = (
 )  # fmt: skip
 MUTABLE = (dict, list)
 MOST_REMEMBERED = 256
+SCALARS = (int, float, bool, type(None))
+# Characters of one value; longer ones are looked at each time
+LONGEST_REMEMBERED = 16 * 1024
 
 _warned: set[str] = set()
 
@@ -30,7 +34,7 @@ def resolve_options(given: Mapping[str, object], configured: Mapping[str, object
     Raises:
         SettingsError: values that are wrong here, all of them in one message.
     """
-    packed = _packed([given, configured])
+    packed = _packed(given, configured)
     values = _checked_values(given, configured) if packed is None else _values_of_packed(packed)
     return {name: copy(value) if type(value) in MUTABLE else value for name, value in values.items()}
 
@@ -46,11 +50,13 @@ def settings_from(attributes: Mapping[str, object]) -> Settings:
     return options.check(options.resolve(values, {})) if packed is None else _settings_of_packed(packed)
 
 
-def _packed(values: Any) -> bytes | None:
+def _packed(*values: Any) -> bytes | None:
     """Bytes that only equal values of the same types have; None where there is more to them than plain data.
 
     Thousands of electrons of one lattice bring the same options: what is made of them is made once.
     """
+    if not all(_is_short(value) for each in values for value in each.values()):
+        return None
     try:
         # Version 2 of marshal's format: later ones tell apart objects that are shared from equal ones.
         packed = marshal.dumps(values, 2)
@@ -60,6 +66,14 @@ def _packed(values: Any) -> bytes | None:
         return None
 
 
+def _is_short(value: object) -> bool:
+    """Whether a value takes few bytes: lists that are shared may be written out as many."""
+    kind = type(value)
+    if kind is str:
+        return len(cast(str, value)) <= LONGEST_REMEMBERED
+    return kind in SCALARS or is_short_and_plain(value, LONGEST_REMEMBERED)
+
+
 @lru_cache(MOST_REMEMBERED)
 def _values_of_packed(packed: bytes) -> dict[str, object]:
     return _checked_values(*marshal.loads(packed))  # packed here
@@ -67,12 +81,12 @@ def _values_of_packed(packed: bytes) -> dict[str, object]:
 
 @lru_cache(MOST_REMEMBERED)
 def _settings_of_packed(packed: bytes) -> Settings:
-    return options.check(options.resolve(marshal.loads(packed), {}))  # packed here
+    return options.check(options.resolve(marshal.loads(packed)[0], {}))  # packed here
 
 
 def _checked_values(given: Mapping[str, object], configured: Mapping[str, object]) -> dict[str, object]:
     # The server makes instances with every key of the file: what stands there is judged when an electron runs.
-    own = {name: value for name, value in given.items() if name not in configured or configured[name] != value}
+    own = {name: value for name, value in given.items() if not _is_configured(name, value, configured)}
     mistakes = options.mistakes_in(own)
     # Of two options that contradict each other, one at least was given here.
     known = options.contradictions(options.resolve({}, configured))
@@ -83,6 +97,11 @@ def _checked_values(given: Mapping[str, object], configured: Mapping[str, object
     return _order_for_display(
         {name: options.plain(name, value) if options.is_given(value) else value for name, value in values.items()}
     )
+
+
+def _is_configured(name: str, value: object, configured: Mapping[str, object]) -> bool:
+    # Not compared with values of other types, whose classes may take that for a question about each of their parts
+    return name in configured and type(configured[name]) is type(value) and configured[name] == value
 
 
 def _order_for_display(attributes: Mapping[str, object]) -> dict[str, object]:
@@ -98,7 +117,7 @@ def refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, objec
     Raises:
         TypeError: naming each of them, and the option that was most likely meant.
     """
-    mistyped = [f"{name!r}{_hint(name)}" for name in unknown if name not in configured]
+    mistyped = [f"{shortened(name)}{_hint(name)}" for name in unknown if name not in configured]
     if mistyped:
         raise TypeError(f"GCPBatchExecutor has no option {', nor '.join(mistyped)}")
     for name in configured:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..protocol.environment import for_google
+from ..protocol.value_text import shortened
 
 Rule = Callable[[object], Any]
 
@@ -115,7 +116,7 @@ def truth(value: object) -> bool:
 
 def service_nodes(value: object) -> str:
     """`local` or `batch`."""
-    if value not in SERVICE_NODES:
+    if text(value) not in SERVICE_NODES:
         raise ValueError(f"is neither {' nor '.join(map(repr, SERVICE_NODES))}: use one of them")
     return text(value)
 
@@ -246,7 +247,8 @@ def mapping_of_text(value: object) -> dict[str, str]:
         raise ValueError(f"is a {type(value).__name__}: use a mapping of text to text")
     wrong = [key for key, entry in value.items() if not isinstance(key, str) or not isinstance(entry, str)]
     if wrong:
-        raise ValueError(f"holds what is no text under {wrong[0]!r}: use text on both sides, such as {{'name': '1'}}")
+        shown = shortened(wrong[0])
+        raise ValueError(f"holds what is no text under {shown}: use text on both sides, such as {{'name': '1'}}")
     return dict(value)
 
 
@@ -257,7 +259,7 @@ def list_of_text(value: object) -> list[str]:
     entries = list(value)
     wrong = [entry for entry in entries if not isinstance(entry, str)]
     if wrong:
-        raise ValueError(f"holds {wrong[0]!r}, which is no text: use a list of text")
+        raise ValueError(f"holds {shortened(wrong[0])}, which is no text: use a list of text")
     return entries
 
 

@@ -18,7 +18,8 @@ import pytest
 from covalent_parallel_plugin.electron.outcome import raised_of
 from covalent_parallel_plugin.electron.verdict import exception_of
 from covalent_parallel_plugin.errors import ElectronError
-from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, MOST_PLACES, describe
+from covalent_parallel_plugin.protocol.envelope import read_header, seal_envelope
+from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, MOST_FRAMES, MOST_PLACES, describe
 
 
 def refuses(*arguments: Any, **named: Any) -> Any:
@@ -188,6 +189,68 @@ def test_a_long_chain_of_causes_is_cut() -> None:
         outer.__cause__ = error
         error = outer
     assert len(described(outer)["chain"]) == LONGEST_CHAIN - 1
+
+
+def raised_at(depth: int, file: str = "deep.py") -> BaseException:
+    """Return an exception that comes through functions which call each other in turn."""
+    names: dict[str, Any] = {}
+    text = "def f(n):\n    if n: g(n - 1)\n    raise ValueError('deep')\ndef g(n):\n    f(n)\n"
+    exec(compile(text, file, "exec"), names)  # noqa: S102  # written here
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(3 * depth + 1000)
+    try:
+        names["f"](depth)
+    except ValueError as error:
+        return error
+    finally:
+        sys.setrecursionlimit(before)
+    raise AssertionError
+
+
+def with_causes(count: int) -> BaseException:
+    """Return an exception behind which there are so many causes, each with a long text."""
+    error: BaseException | None = None
+    for number in range(count):
+        outer = ValueError(number, "\N{SNAKE}" * 200_000)
+        outer.__cause__ = error
+        error = outer
+    assert error is not None
+    return error
+
+
+LARGE: dict[str, Callable[[], BaseException]] = {
+    "frames": lambda: raised_at(100_000),
+    "file names": lambda: raised_at(50, "x" * 10**6),
+    "class": lambda: type("N" * 10**7, (Exception,), {"__module__": "m" * 10**7})("text"),
+    "module": lambda: ModuleNotFoundError("text", name="m" * 10**7),
+    "causes": lambda: with_causes(40),
+}
+
+
+@pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="calls of Python functions take the stack there")
+def test_the_record_of_any_exception_fits_into_a_header(make: Callable[[], BaseException]) -> None:
+    data = seal_envelope({"exception": described(make())}, {}, b"key", b"binding")
+    assert read_header(io.BytesIO(data), b"key", b"binding").header["exception"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="calls of Python functions take the stack there")
+def test_of_very_many_frames_the_first_and_the_last_are_shown_and_the_others_counted() -> None:
+    found = described(raised_at(50_000))
+    assert len(found["frames"]) <= MOST_FRAMES
+    assert "in raised_at" in found["traceback"]
+    assert "in f\nValueError: deep" in found["traceback"]
+    note = f"Note: {100_003 - MOST_FRAMES} frames in the middle of a traceback are left out\n"
+    assert found["traceback"].endswith(note)
+
+
+def test_an_exception_with_endlessly_many_causes_keeps_its_message() -> None:
+    error: BaseException = ValueError("the last one")
+    inner = error
+    for number in range(200_000):
+        inner.__context__ = ValueError(number)
+        inner = inner.__context__
+    assert described(error)["message"] == "the last one"
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO(), object()], ids=["none", "closed", "object"])

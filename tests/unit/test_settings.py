@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from covalent_parallel_plugin import settings
 from covalent_parallel_plugin.errors import SettingsError
+from covalent_parallel_plugin.settings.resolve_options import resolve_options
 
 NEEDED = {"bucket_name": "some-bucket", "project_id": "my-project"}
 
@@ -327,3 +329,50 @@ def test_what_cannot_be_shown_is_refused_all_the_same(name: str) -> None:
         nested = [nested]
     for value in (10**5000, nested):
         assert len(settings.mistakes_in({name: value})) == 1
+
+
+class Odd:
+    """A value whose class does what no option expects."""
+
+    def __init__(self, **methods: Any):
+        self.methods = methods
+
+    def __repr__(self) -> str:
+        return str(self.methods["repr"]())
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth of it is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def exits() -> NoReturn:
+    raise SystemExit(3)
+
+
+def shared_list() -> list[Any]:
+    shared: list[Any] = [0]
+    for _ in range(60):
+        shared = [shared, shared]
+    return shared
+
+
+ODD: dict[str, Callable[[], Any]] = {
+    "long text": lambda: "x" * 50_000_000,
+    "long bytes": lambda: b"x" * 50_000_000,
+    "long entries": lambda: ["x" * 10_000_000] * 5,
+    "long keys": lambda: {"k" * 10_000_000: "v"},
+    "long integer": lambda: 10**10000,
+    "shared": shared_list,
+    "leaves": lambda: Odd(repr=exits),
+    "raises": lambda: {"a": Odd(repr=len)},
+}
+
+
+@pytest.mark.parametrize("name", ["memory", "labels", "zones", "machine_type", "gpu_type", "spot"])
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_whatever_an_option_is_given_the_mistake_is_told_in_short(name: str, make: Callable[[], Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve_options(NEEDED | {name: make()}, {})
+    assert f"{name} = " in str(caught.value)
+    assert len(str(caught.value)) < 10_000

@@ -13,7 +13,7 @@ import cloudpickle
 from covalent._workflow.postprocessing import Postprocessor
 
 from ...electron.call import Call, Pickles
-from ..result_node import needs_no_lattice
+from ..large_inputs import needs_no_lattice
 from .classify import POSTPROCESS
 
 # Stands in every pickle that has an electron in it
