@@ -54,7 +54,7 @@ def test_a_script_reads_and_writes_a_bucket_at_its_path(jobs: ContainerJobs, emu
 def test_a_bucket_that_is_mounted_read_only_is_so_for_a_script(jobs: ContainerJobs) -> None:
     volume = {**BUCKET, "mountOptions": ["-o ro"]}
     state, lines = jobs.run_json(script("touch /mnt/disks/data/x || echo refused"), spec={"volumes": [volume]})
-    assert (state, lines[-1]) == ("SUCCEEDED", "refused")
+    assert state == "SUCCEEDED" and "refused" in lines
 
 
 def test_a_script_and_a_container_share_a_disk(jobs: ContainerJobs) -> None:
@@ -100,7 +100,7 @@ def test_a_file_of_the_system_is_this_machines_and_read_only(jobs: ContainerJobs
     text = "cmp /x /etc/passwd || wc -l < /x; echo >> /x || echo refused"
     state, lines = jobs.run_json(container(jobs, text, "/etc/passwd:/x"))
     assert state == "SUCCEEDED" and str(len(Path("/etc/passwd").read_text().splitlines())) in lines
-    assert lines[-1] == "refused"
+    assert "refused" in lines
 
 
 def test_a_service_of_the_vm_is_refused_in_words(jobs: ContainerJobs) -> None:

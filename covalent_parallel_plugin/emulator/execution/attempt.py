@@ -16,7 +16,8 @@ from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
 _TOLD_TO_END = 143
-# How long background runnables go on after the foreground
+# How long background runnables go on after the foreground, and after SIGTERM:
+# "a short time after all foreground runnables have completed" they are killed, says google.cloud.batch.v1.Runnable
 _BACKGROUND_SECONDS = 2.0
 
 
@@ -107,9 +108,8 @@ class Attempt:
             self._workspace.close()
             self._ended(self._exit_code)
         elif not self._is_stopping:
-            # "a short time after all foreground runnables have completed", says google.cloud.batch.v1.Runnable
             seconds = _BACKGROUND_SECONDS if self._grace_seconds is None else self._grace_seconds
-            self._timer = self._loop.call_later(seconds, self._end_background)
+            self._timer = self._loop.call_later(seconds, self._end_background, seconds)
 
     def _started(self, number: int, step: Step) -> RunningStep | None:
         self._note(step, "started")
@@ -139,9 +139,9 @@ class Attempt:
             self._cancel_timer()
             self._next()
 
-    def _end_background(self) -> None:
+    def _end_background(self, notice_seconds: float) -> None:
         for running in self._background:
-            running.end(None)
+            running.end(None, notice_seconds)
 
     def _note(self, step: Step, what: str) -> None:
         if step.display_name:
