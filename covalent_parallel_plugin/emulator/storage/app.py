@@ -31,6 +31,12 @@ from .request_body import IncomingRequest
 from .routes import Reply, StorageRequest, error_reply, identify, parse_json
 from .uploads import Uploads
 
+BODILESS_CALLS = frozenset(
+    [
+        *("objects.get", "objects.list", "objects.delete", "objects.move"),
+        *("buckets.get", "buckets.list", "buckets.delete", "buckets.testPermissions"),
+    ]
+)
 # The emulator's own addresses, /_emulator/counts, /_emulator/faults and /_emulator/runtime
 _CONTROL = frozenset({"emulator.counts", "emulator.faults", "emulator.set_faults", "emulator.runtime"})
 
@@ -135,14 +141,17 @@ class StorageApp:
     async def _answer_metadata(self, call: StorageRequest, query: str, body: bytes) -> Reply:
         """Answer a call that carries metadata only, alone or in a batch. Raises StorageRefusal."""
         answer = ANSWERS.get(call.kind) or COPIES.get(call.kind)
+        resource = parse_json(body)
+        if resource and call.kind in BODILESS_CALLS:
+            raise StorageRefusal(400, "invalid", f"A call of the kind {call.kind} takes no body")
         if call.kind == "objects.compose":
-            reply = await compose(self._store, call, parse_json(body))
+            reply = await compose(self._store, call, resource)
         elif call.kind == "buckets.testPermissions":
             reply = tested_permissions(self._known, self._store, call, query)
         elif answer is None:
             raise StorageRefusal(400, "invalid", f"A call of the kind {call.kind} cannot be a part of a batch")
         else:
-            reply = answer(self._store, call, parse_json(body))
+            reply = answer(self._store, call, resource)
         return _selected(reply, call)
 
     async def _answer_batch(self, call: StorageRequest, incoming: IncomingRequest) -> Response:

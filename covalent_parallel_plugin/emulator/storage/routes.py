@@ -84,10 +84,11 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
             emulator does not act on; 404 or 501 for what no route matches.
     """
     try:
-        parameters = dict(parse_qsl(query, keep_blank_values=True, errors="strict")) if query else {}
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict") if query else []
         unquote(raw_path, errors="strict")
     except ValueError as error:  # UnicodeDecodeError is one
         raise StorageRefusal(400, "invalid", "The address is not percent-encoded UTF-8") from error
+    parameters = _single_values(pairs)
     if raw_path == "/b" or raw_path.startswith("/b/"):
         # What Google's client for Node.js makes of STORAGE_EMULATOR_HOST; no bucket has so short a name
         raw_path = f"/storage/v1{raw_path}"
@@ -113,6 +114,15 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
             target_name=parts.get("target_name", ""),
         )
     raise unknown_call(method, raw_path)
+
+
+def _single_values(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    parameters = dict(pairs)
+    for name, value in pairs:
+        if value != parameters[name] and name != "permissions":
+            message = f"The parameter '{name[:100]}' is there twice, with different values"
+            raise StorageRefusal(400, "invalid", message)
+    return parameters
 
 
 def _refined(kind: str, query: Mapping[str, str]) -> str:
