@@ -63,5 +63,5 @@ def test_inputs_that_this_machines_memory_does_not_hold_are_told_with_their_size
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     call = CovalentCall.parse(TransportableObject(len), [TooLarge(b"")], {})
     options = {"project_id": "local", "bucket_name": "bucket", "memory": 4096}
-    with pytest.raises(CacheDirError, match="500 MB.*memory of the machine"):
+    with pytest.raises(CacheDirError, match=r"500 MB.*memory of the machine"):
         asyncio.run(run_electron(call, ("dispatch", 0), options, Cancellation(), is_in_server=False))
