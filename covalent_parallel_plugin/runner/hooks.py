@@ -18,12 +18,19 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from .outcome_report import PIP_FILE
 
+# What pip reads in files of requirements, and not on its command line: hashes and variables of the environment
+IN_FILES_ONLY = re.compile(r"(^|\s)--hash\b|\$\{[A-Z0-9_]+\}")
+
 
 def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> None:
     """Install packages into this interpreter, as `DepsPip` asks; CalledProcessError has pip's output."""
     command = [sys.executable, "-m", "pip", "install", "--no-input"]
     if not requirements_content:
-        _run([*command, *(word for entry in pkgs for word in pip_words(entry))])
+        lines = [line for entry in pkgs for line in pip_lines(entry)]
+        command += [word for line in lines if not IN_FILES_ONLY.search(line) for word in pip_words(line)]
+        requirements_content = "".join("%s\n" % line for line in lines if IN_FILES_ONLY.search(line))
+    if not requirements_content:
+        _run(command)
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(requirements_content)
@@ -31,8 +38,15 @@ def apply_pip_deps(pkgs: Sequence[str] = (), requirements_content: str = "") -> 
         _run([*command, "-r", file.name])
 
 
+def pip_lines(entry: str) -> List[str]:
+    """The lines of one entry of `DepsPip(packages=...)`, those joined that a backslash continues."""
+    if os.path.exists(entry):
+        return [entry]
+    return re.sub(r"\\\n", " ", entry.replace("\r\n", "\n")).split("\n")
+
+
 def pip_words(entry: str) -> List[str]:
-    """The arguments for pip of one entry of `DepsPip(packages=...)`: requirements, and options as on its command line.
+    """The arguments for pip of a line of `DepsPip(packages=...)`: requirements, and options as on its command line.
 
     Blanks separate requirements, but those within one do not: around a version's operator, extras, an address, a marker
     (PEP 508), or in the path of a file that is there.

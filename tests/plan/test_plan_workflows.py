@@ -206,9 +206,30 @@ def test_a_sublattice_can_be_planned_by_itself(plan: Planner) -> None:
 
 def test_a_lattice_that_is_an_electron_as_well_can_be_planned_by_itself(plan: Planner) -> None:
     plan.write("workflow.py", DECORATED_TWICE)
-    assert "plan it by itself" in plan("workflow.py", "--arg", "x=1").stderr
+    told = plan("workflow.py", "--arg", "x=1").stderr
+    assert "plan it by itself to see its Jobs: covalent-parallel plan workflow.py:inner\n" in told
     jobs = plan("workflow.py:inner", "--arg", "x=1", "--format", "json").jobs
     assert machine(next(job for job in jobs if "inside" in names(job))) == "n2-standard-32"
+
+
+HIDDEN_SUBLATTICE = """
+import covalent as ct
+
+@ct.lattice(executor="gcpbatch")
+def outer(x):
+    @ct.electron(executor="gcpbatch")
+    @ct.lattice(executor="gcpbatch")
+    def hidden(x):
+        return x
+
+    return hidden(x)
+"""
+
+
+def test_a_sublattice_inside_a_function_is_to_be_moved_before_it_is_planned(plan: Planner) -> None:
+    plan.write("workflow.py", HIDDEN_SUBLATTICE)
+    told = plan("workflow.py", "--arg", "x=1").stderr
+    assert "plan it by itself to see its Jobs, once it stands at the top of the file" in told
 
 
 def test_one_node_alone_is_a_bare_job(plan: Planner) -> None:

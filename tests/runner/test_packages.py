@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -200,6 +201,20 @@ def test_deps_pip_reads_a_requirements_file_without_covalent(
     text = f"# what the test needs\n{make_wheel(tmp_path)}\n"
     task = make_task(answer, python=plain_python, before=[(DEPS_PIP, "")], before_args=[[], text])
     task.variables["PIP_USER"] = "1"
+    task.run()
+    assert value_of(task) == 42
+
+
+@pytest.mark.parametrize(
+    "entry", ["{wheel} --hash=sha256:{digest}", "${{WHEEL}}", "six ; python_version < '3'\n{wheel}"]
+)
+def test_deps_pip_takes_what_only_a_file_of_requirements_has(
+    make_task: Any, plain_python: Path, tmp_path: Path, entry: str
+) -> None:
+    wheel = make_wheel(tmp_path)
+    packages = [entry.format(wheel=wheel, digest=hashlib.sha256(wheel.read_bytes()).hexdigest())]
+    task = make_task(answer, python=plain_python, before=[(DEPS_PIP, "")], before_args=[packages, ""])
+    task.variables.update(PIP_USER="1", WHEEL=str(wheel))
     task.run()
     assert value_of(task) == 42
 

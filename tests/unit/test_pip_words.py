@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from covalent_parallel_plugin.runner.hooks import pip_words
+from covalent_parallel_plugin.runner.hooks import IN_FILES_ONLY, pip_lines, pip_words
 
 REQUIREMENTS = [
     "six",
@@ -58,3 +58,25 @@ def test_the_path_of_a_file_that_is_there_is_one_argument(tmp_path: Path) -> Non
     path = tmp_path / "my packages; all"
     path.mkdir()
     assert pip_words(str(path)) == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "lines"),
+    [
+        ("six; python_version > '3'\nrequests", ["six; python_version > '3'", "requests"]),
+        ("six==1 \\\n  --hash=sha256:aa\r\nattrs", ["six==1    --hash=sha256:aa", "attrs"]),
+        ("six", ["six"]),
+    ],
+)
+def test_an_entry_may_have_several_lines(entry: str, lines: list[str]) -> None:
+    assert pip_lines(entry) == lines
+
+
+@pytest.mark.parametrize("entry", ["six==1 --hash=sha256:aa", "https://${TOKEN}@example.org/six.zip"])
+def test_hashes_and_variables_go_into_a_file(entry: str) -> None:
+    assert IN_FILES_ONLY.search(entry)
+
+
+@pytest.mark.parametrize("entry", ["six==1", "six --hashes", "--index-url https://example.org/$simple six"])
+def test_other_entries_stay_on_the_command_line(entry: str) -> None:
+    assert not IN_FILES_ONLY.search(entry)

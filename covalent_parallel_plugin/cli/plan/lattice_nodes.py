@@ -52,6 +52,7 @@ class LatticeNode:
             configured.
         has_hooks: whether anything is to run before or after it.
         map: how it maps, for an electron made by `pmap`.
+        lattice: of a sublattice, its name in the user's file; "" where it is not at the top of it.
     """
 
     node_id: int
@@ -62,6 +63,7 @@ class LatticeNode:
     options: Mapping[str, object] | None
     has_hooks: bool = False
     map: Map | None = None
+    lattice: str = ""
 
     @property
     def is_covalents_own(self) -> bool:
@@ -119,8 +121,7 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     Raises:
         RequestError: naming the lattices that there are.
     """
-    found = {key: _lattice_in(value) for key, value in vars(module).items()}
-    lattices = {key: value for key, value in found.items() if value is not None}
+    lattices = lattices_in(module)
     if not lattices:
         raise RequestError(f"{path} has no lattice: decorate a function with @ct.lattice")
     own = [key for key in lattices if isinstance(vars(module)[key], Lattice)] or list(lattices)
@@ -136,6 +137,12 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     near = nearest(name, lattices)
     meant = f" (did you mean {near!r}?)" if near else ""
     raise RequestError(f"{name!r} {what} of {path}{meant}; there are: {there}")
+
+
+def lattices_in(module: ModuleType) -> dict[str, Lattice]:
+    """The lattices at the top of a file, by their names there."""
+    found = {key: _lattice_in(value) for key, value in vars(module).items()}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _lattice_in(value: object) -> Lattice | None:

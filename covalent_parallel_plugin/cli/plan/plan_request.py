@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ...errors import SettingsError
@@ -67,7 +69,7 @@ def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
     def jobs(changed: OptionAssignments, option: str = "--set") -> list[planned_jobs.PlannedJob]:
         return planned_jobs.plan_nodes(chosen, configured, changed, request.tasks, lattice, option)
 
-    remarks = [*_unknown_keys(configured), *_remarks(chosen)]
+    remarks = [*_unknown_keys(configured), *_remarks(chosen, request.workflow or "")]
     if request.is_difference:
         before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
@@ -123,8 +125,14 @@ def _nodes(
     target: str, positional: Sequence[object], named: Mapping[str, object]
 ) -> tuple[list[lattice_nodes.LatticeNode], str]:
     path, name = lattice_nodes.split_target(target)
-    lattice = lattice_nodes.choose_lattice(load(path), path, name)
-    return lattice_nodes.nodes_of(lattice, path, positional, named), lattice.__name__
+    module = load(path)
+    lattice = lattice_nodes.choose_lattice(module, path, name)
+    known = {found.__name__: key for key, found in lattice_nodes.lattices_in(module).items()}
+    nodes = [
+        replace(node, lattice=known.get(node.name, "")) if node.kind == lattice_nodes.SUBLATTICE else node
+        for node in lattice_nodes.nodes_of(lattice, path, positional, named)
+    ]
+    return nodes, lattice.__name__
 
 
 def _chosen(nodes: Sequence[lattice_nodes.LatticeNode], only: int | None) -> list[lattice_nodes.LatticeNode]:
@@ -182,8 +190,8 @@ def _summaries(jobs: Sequence[planned_jobs.PlannedJob], when: str = "") -> list[
     ]
 
 
-def _remarks(nodes: Sequence[lattice_nodes.LatticeNode]) -> list[str]:
-    """What there is to know of the nodes beside their Jobs."""
+def _remarks(nodes: Sequence[lattice_nodes.LatticeNode], target: str) -> list[str]:
+    """What there is to know of the nodes of a target (FILE.py:LATTICE) beside their Jobs."""
     found = []
     installed = [*lattice_nodes.installed_executors(), planned_jobs.HERE]
     for executor, names in lattice_nodes.by_executor(
@@ -193,8 +201,13 @@ def _remarks(nodes: Sequence[lattice_nodes.LatticeNode]) -> list[str]:
         unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"
         found.append(f"without a Job, on {executor}{'' if executor in installed else unknown}: {names}")
     # Its own electrons may be Batch's wherever the one runs that builds its graph.
-    if lattices := lattice_nodes.listed([node for node in nodes if node.kind == lattice_nodes.SUBLATTICE]):
-        found.append(f"{lattices}: builds a graph of its own when it runs; plan it by itself to see its Jobs")
+    lattices = [node for node in nodes if node.kind == lattice_nodes.SUBLATTICE]
+    file = target if Path(target).is_file() else target.rpartition(":")[0]
+    for name in dict.fromkeys(node.lattice for node in lattices):
+        command = f"covalent-parallel plan {shlex.quote(f'{file}:{name}')}"
+        how = f"see its Jobs: {command}" if name else "see its Jobs, once it stands at the top of the file"
+        titles = lattice_nodes.listed([node for node in lattices if node.lattice == name])
+        found.append(f"{titles}: builds a graph of its own when it runs; plan it by itself to {how}")
     by_name = [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.options is None and node.name]
     if by_name:
         found.append(
