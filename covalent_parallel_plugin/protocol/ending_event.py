@@ -7,12 +7,16 @@ the field `batch/custom/event`.
 from __future__ import annotations
 
 import json
+import re
 
 CUSTOM_EVENT = "batch/custom/event"
 # Of the electron's job: Batch calls a job SUCCEEDED whose electron raised, since its outcome was delivered
 HAS_FAILED = "covalent-parallel/electron-failed"
-# The ends of the texts of electrons that did not fail
+# How electrons ended that did not fail; of a map that keeps exceptions in place of values, with this before it
 SUCCESSES = RETURNED, RAN_ITEMS = ("returned a value", "ran its items")
+_KEPT = r"(has errors in place of \d+ values, the first .*, and )?"
+# The name is a text in quotes: so what an exception says is taken for nothing else
+_SUCCESS = r"""electron ('([^'\\]|\\.)*'|"([^"\\]|\\.)*") \(node \d+\) (%s|%s%s)""" % (RETURNED, _KEPT, RAN_ITEMS)
 
 
 def ending_line(text: str, has_failed: bool) -> str:
@@ -23,4 +27,9 @@ def ending_line(text: str, has_failed: bool) -> str:
 
 def reports_failure(text: str) -> bool:
     """Whether the text of a status event is that of an electron that failed."""
-    return text.startswith("electron ") and not text.endswith(SUCCESSES)
+    return text.startswith("electron ") and not reports_success(text)
+
+
+def reports_success(text: str) -> bool:
+    """Whether the text of a status event is that of an electron that did not fail."""
+    return re.fullmatch(_SUCCESS, text, re.DOTALL) is not None

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -445,6 +446,44 @@ def test_the_users_cancellation_cancels_the_job(way: Way, proxy: BatchProxy) -> 
     with pytest.raises(CancelledCall):
         way.go(sleeps, cancel)
     assert proxy.calls["CancelJob"] == 1
+    assert way.left == []
+
+
+def answers_sigterm(begun: Path) -> None:
+    import os
+    import signal
+    import sys
+    import time
+
+    def save(number: int, frame: object) -> None:
+        # Longer than a job was once given
+        time.sleep(3)
+        os.write(1, b"saved\n")
+        sys.exit(3)
+
+    signal.signal(signal.SIGTERM, save)
+    print("begun")
+    begun.touch()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("keeps_results", [False, True])
+def test_what_a_cancelled_electron_prints_until_its_end_comes_back(
+    way: Way, tmp_path: Path, keeps_results: bool
+) -> None:
+    begun = tmp_path / "begun"
+
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        for _ in range(600):
+            if await asyncio.to_thread(begun.exists):
+                break
+            await asyncio.sleep(0.1)
+        way.cancelled.set(keeps_results)
+
+    with pytest.raises(CancelledCall) as caught:
+        way.go(partial(answers_sigterm, begun), cancel)
+    assert caught.value.stdout == "begun\nsaved\n"
+    assert "it answered SIGTERM with exit status 3" in caught.value.stderr
     assert way.left == []
 
 

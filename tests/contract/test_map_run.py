@@ -743,8 +743,9 @@ def test_a_cancellation_in_the_middle_cancels_the_job_and_leaves_nothing(way: Ma
         await way.until(batch, lambda: len(way.times_run()) >= 4)
         way.cancelled.set()
 
-    with pytest.raises(CancelledCall):
+    with pytest.raises(CancelledCall) as caught:
         way.go(item_of(way.ran), range(100), aside=cancel, seconds=0.3)
+    assert re.fullmatch(r"100 items: \d+ returned, \d+ did not end; 3 tasks", caught.value.stdout.splitlines()[-1])
     (job,) = way.jobs()
     assert job.state == "CANCELLED"
 

@@ -42,7 +42,7 @@ from covalent_parallel_plugin.cloud.errors import to_package_error
 from covalent_parallel_plugin.covalent_api.server_client import ElectronRecord, ServerClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
-from covalent_parallel_plugin.protocol.ending_event import ending_line
+from covalent_parallel_plugin.protocol.ending_event import ending_line, reports_success
 
 PARENT = "projects/local/locations/us-east1"
 OTHER_PARENT = "projects/another/locations/europe-west4"
@@ -344,10 +344,26 @@ def test_an_electron_that_failed_is_not_called_succeeded_and_how_it_failed_is_sh
     assert (view.electron, view.state, view.event) == ("train", "FAILED", RAISED)
 
 
-def test_without_covalents_server_an_electron_that_failed_is_not_called_succeeded(place: Place) -> None:
-    place.until(place.job(0, reporting()), lambda status: status.is_terminal)
+@pytest.mark.parametrize(
+    "text",
+    [
+        RAISED,
+        "electron 'train' (node 0) raised ValueError: it returned a value",
+        "electron 'train' (node 0) raised ValueError: electron 'f' (node 1) returned a value",
+        "electron 'train' (node 0) was not run: electron 'f' (node 1) ran its items",
+        "electron \"it's\" (node 0) raised KeyError: 'x' (node 1) ran its items",
+    ],
+)
+def test_without_covalents_server_an_electron_that_failed_is_not_called_succeeded(place: Place, text: str) -> None:
+    place.until(place.job(0, reporting(text)), lambda status: status.is_terminal)
     (view,) = place.look().jobs
-    assert (view.state, view.event) == ("FAILED", RAISED)
+    assert (view.state, view.event) == ("FAILED", text)
+
+
+@pytest.mark.parametrize("name", ["train", "it's", 'say "it\'s"', "a (node 1) b", "back\\slash", "two\nlines"])
+@pytest.mark.parametrize("end", ["returned a value", "ran its items"])
+def test_an_electron_that_did_not_fail_is_called_succeeded_whatever_its_name(name: str, end: str) -> None:
+    assert reports_success(f"electron {name!r} (node 12) {end}")
 
 
 RAN = "electron 'train' (node 0) ran its items"

@@ -417,6 +417,25 @@ def test_an_item_that_a_handler_of_sigterm_ends_has_not_failed_and_runs_again(ma
     assert results.values(results.outcome()) == {2: (2, "1"), 3: (3, "1")}
 
 
+def test_what_a_handler_of_sigterm_raises_in_an_item_is_shown(make_map: Any) -> None:
+    def f(item: int) -> int:
+        def fails(number: int, frame: object) -> None:
+            raise RuntimeError("no room for the checkpoint")
+
+        if item == 2:
+            signal.signal(signal.SIGTERM, fails)
+            print("item 2", flush=True)
+            time.sleep(60)
+        return item
+
+    results = make_map(f, range(4))
+    terminated(results)
+    identity = results.task.identity
+    data = results.task.object(partial_name(identity.folder, 0, 0, 0))
+    stdout, stderr = read_streams(io.BytesIO(data), identity.key, task_binding(PARTIAL, identity.call_id, 0, None))
+    assert stdout == "item 2\n" and "RuntimeError: no room for the checkpoint" in stderr
+
+
 def test_what_was_printed_since_the_last_delivery_is_left_as_the_output_so_far(make_map: Any) -> None:
     """Also by a task of a later job, under a name and a seal of its own."""
     results = make_map(waits_in_item_two, range(5))

@@ -12,7 +12,7 @@ from ...cloud.batch import JobStatus
 from ...cloud.interfaces import JobService
 from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
-from ...protocol.ending_event import SUCCESSES, reports_failure
+from ...protocol.ending_event import reports_failure, reports_success
 from ...settings import options as options
 from .job_locations import CONFIGURED, EXECUTOR, JobLocations, find_locations, is_on_batch
 from .snapshot import OVER, JobView, Snapshot, job_view
@@ -126,7 +126,7 @@ class DispatchStatus:
             # Of a map the tasks that were asked may not be the ones whose items raised.
             return replace(view, state="FAILED", event=ending if reports_failure(ending) else "")
         is_asked = sum(job.counts.values()) <= MOST_TASKS
-        is_known = status == "" or ending.endswith(SUCCESSES)
+        is_known = status == "" or reports_success(ending)
         return view if is_known and (is_asked or not view.is_map) else replace(view, state=ENDED)
 
     async def _ending(self, job: JobStatus) -> str:
