@@ -16,7 +16,9 @@ from ..protocol.bounded_text import resource
 # Taken now: the electron may put something else in their places.
 _module_names = "builtins json.encoder json.decoder traceback linecache contextlib warnings"
 _modules = [vars(sys.modules[name]) for name in _module_names.split() if name in sys.modules]
-_own = [(names, dict(names)) for names in _modules]
+# What each of them has; last comes what is loaded, as it is before each call
+_loaded = sys.modules
+_own = [(names, dict(names)) for names in (*_modules, _loaded)]
 _all, _map, _len, _same = all, map, len, operator.is_
 _tracers = (sys.setprofile, sys.settrace)
 _limit_of, _set_limit, _recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit()
@@ -41,6 +43,7 @@ def call_user(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Return what the function returns, or raise what it raises; but for SIGTERM's, handlers wait from then on."""
     try:
         give_back()
+        _own[-1] = _loaded, _loaded.copy()
         return function(*args, **kwargs)
     finally:
         for switch_off in _tracers:

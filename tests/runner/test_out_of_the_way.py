@@ -131,6 +131,10 @@ def patch_builtins() -> None:
     vars(builtins).update(dict.fromkeys(names, refuses))
 
 
+def empty_modules() -> None:
+    sys.modules.clear()
+
+
 def delete_what_modules_have() -> None:
     import json
     import json.encoder
@@ -177,6 +181,7 @@ DEEDS = [
     have_alarms_that_raise,
     patch_builtins,
     delete_what_modules_have,
+    empty_modules,
     patch_modules,
 ]
 each_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
@@ -376,6 +381,7 @@ def test_a_class_with_a_text_of_its_own_is_shown_though_the_runner_was_deleted(m
                 return "odd"
 
         delete_home()
+        sys.modules.clear()
         if raises:
             raise Odd
         return Odd()
