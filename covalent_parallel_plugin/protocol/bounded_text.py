@@ -25,7 +25,7 @@ READ_BYTES = 64 * 1024
 MADE, RAISED, NO_MEMORY = b"m", b"r", b"n"
 # Taken now: the electron may put something else in their places.
 _pipe, _fork, _close, _write, _read = os.pipe, os.fork, os.close, os.write, os.read
-_kill, _waitpid, _exit = os.kill, os.waitpid, os._exit
+_kill, _waitpid, _exit, _monotonic, _poll = os.kill, os.waitpid, os._exit, time.monotonic, select.poll
 
 
 class NoText(Exception):
@@ -53,7 +53,7 @@ def text_in_child(make: Callable[[], str], seconds: float, extra_bytes: int) -> 
         _close(theirs)
         theirs = -1
         try:
-            return _text_from(ours, time.monotonic() + seconds, seconds, extra_bytes)
+            return _text_from(ours, _monotonic() + seconds, seconds, extra_bytes)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 _kill(child, signal.SIGKILL)
@@ -121,11 +121,11 @@ def _limit_child(seconds: float, extra_bytes: int) -> None:
 
 
 def _text_from(descriptor: int, deadline: float, seconds: float, extra_bytes: int) -> str:
-    poll = select.poll()
+    poll = _poll()
     poll.register(descriptor, select.POLLIN)
     data = bytearray()
     while len(data) < LENGTH_BYTES or len(data) < LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "big"):
-        left = deadline - time.monotonic()
+        left = deadline - _monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             raise NoText("took more than %g s" % seconds)
         piece = _read(descriptor, READ_BYTES)

@@ -37,7 +37,7 @@ def explanation(electron: str, value: object, error: BaseException, dumps: Calla
     if type_name(value) == "coroutine":
         remedy = "Covalent has no async electrons: call asyncio.run(...) inside a plain one."
     elif is_too_deep:
-        remedy = "It is nested too deeply for pickle: return it in a flatter form."
+        remedy = "It is nested too deeply, or its class has no end for pickle: return it in a flatter form."
     elif _is_iterator(kind):
         remedy = "Return list(...) of it."
     elif path:
