@@ -1,7 +1,7 @@
 """GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
 
 Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done
-but that cloudpickle learns of functions with a cache, which electrons may call.
+but that cloudpickle learns of functions with a cache, and of names in the bodies of classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .covalent_api.config_file import configured_options
 from .covalent_api.result_node import leave_lattice_out
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .errors import ParallelError
-from .protocol.cached_functions import carry_cached_functions
+from .protocol.cached_functions import carry_cached_functions, carry_names_of_class_bodies
 from .settings import options
 from .settings.resolve_options import refuse_unknown, resolve_options
 
@@ -52,6 +52,7 @@ ENGINE = "covalent_parallel_plugin.covalent_api.run"
 _nodes = RunningNodes()
 
 carry_cached_functions(cloudpickle)
+carry_names_of_class_bodies(cloudpickle)
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):
