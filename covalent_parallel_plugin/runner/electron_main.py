@@ -68,6 +68,7 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     process = _getpid()
     status = 0
     report: Dict[str, object] = {}
+    uncaught: Optional[BaseException] = None
     try:
         report = _outcome(call, envelope, files, clock)
     except CallRefusal as refusal:
@@ -78,6 +79,7 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         # SystemExit and KeyboardInterrupt of the user's are endings like any other.
         report = {"outcome": EXCEPTION, "exception": describe(error)}
         status = exit_status(error)
+        uncaught = error
     report["seconds"] = clock.laps
     try:
         files.report.write(report)
@@ -88,7 +90,30 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
             text = traceback.format_exc() + cast(Any, report.get("exception") or describe(error))["traceback"]
             _write(2, text.encode("utf-8", "backslashreplace"))
             files.report.write({"outcome": EXCEPTION, "exception": UNREPORTED})
+    if uncaught is not None:
+        _show_uncaught(uncaught)
+        # Its traceback leads back to here: in a circle files would be closed before they are written out.
+        uncaught = None
     return status
+
+
+def _show_uncaught(error: BaseException) -> None:
+    """Tell the electron's own `sys.excepthook`, or its own `sys.stderr`, what it raised, as a program's are told.
+
+    Python's hook on Python's stream is left out: whoever dispatched the electron has the traceback from the report.
+    """
+    try:
+        has_own_stream = sys.stderr is not sys.__stderr__
+        if isinstance(error, SystemExit):
+            if has_own_stream and error.code is not None and not isinstance(error.code, int):
+                print(error.code, file=sys.stderr)
+            return
+        told = type(error), error, error.__traceback__
+        sys.last_type, sys.last_value, sys.last_traceback = told
+        if has_own_stream or sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(*told)
+    except BaseException:
+        sys.__excepthook__(*sys.exc_info())
 
 
 def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:

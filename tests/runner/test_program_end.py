@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import cloudpickle
 import pytest
 import ways_to_end
 
+from covalent_parallel_plugin.protocol.cached_functions import carry_names_of_class_bodies
 from covalent_parallel_plugin.protocol.envelope import VALUE
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 cloudpickle.register_pickle_by_value(ways_to_end)
+carry_names_of_class_bodies(cloudpickle)
 
-WAYS = [way for name, way in vars(ways_to_end).items() if getattr(way, "__module__", "") == ways_to_end.__name__]
+WAYS = [way for way in vars(ways_to_end).values() if isfunction(way) and way.__module__ == ways_to_end.__name__]
 
 
 def files(folder: Path) -> dict[str, bytes]:
