@@ -26,7 +26,7 @@ UNKNOWN = "<unknown>"
 
 
 # What an exception's class may override, as BaseException and type themselves have it; taken now, before user code runs
-_cause_of, _context_of, _suppresses_context, _traceback_of = (
+_cause_of, _context_of, _suppresses_context, traceback_of = (
     vars(BaseException)[name].__get__ for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__")
 )
 _qualname_of, _module_of, _flags_of = (vars(type)[name].__get__ for name in ("__qualname__", "__module__", "__flags__"))
@@ -99,7 +99,7 @@ def _import_name(error: BaseException) -> Optional[str]:
 
 def _traceback_text(error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_exception(type(error), error, _traceback_of(error)))
+        text = "".join(traceback.format_exception(type(error), error, traceback_of(error)))
     except BaseException as broken:
         # Python reads attributes that an exception may lack, or have of any type.
         text = "".join(map(_plain_traceback, reversed(_with_causes(error))))
@@ -113,7 +113,7 @@ def _traceback_text(error: BaseException) -> str:
 def _plain_traceback(error: BaseException) -> str:
     """Return a traceback of frames alone, read from the frames themselves."""
     lines = [
-        '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(_traceback_of(error))
+        '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(traceback_of(error))
     ]
     title = "%s.%s: %s\n" % (_module_name(type(error)), _type_name(type(error)), _message(error))
     return "".join(["Traceback (most recent call last):\n", *lines, title.replace("builtins.", "", 1)])
@@ -191,7 +191,7 @@ def _frames(error: BaseException) -> List[List[object]]:
     """
     found: List[List[object]] = []
     for shown_error in reversed(_with_causes(error)):
-        found += _frames_of(_traceback_of(shown_error))
+        found += _frames_of(traceback_of(shown_error))
         for member in getattr(shown_error, "exceptions", ()) if _is_group(shown_error) else ():
             found += _frames(member)
     return found
@@ -227,7 +227,7 @@ def _strip_own_frames(error: BaseException) -> None:
     """Have the traceback begin with the user's first frame, behind those of the runner and of this folder."""
     here = os.path.dirname(describe.__code__.co_filename)
     own = (here, os.path.join(os.path.dirname(here), "runner"))
-    trace = _traceback_of(error)
+    trace = traceback_of(error)
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in own:
         trace = trace.tb_next
     vars(BaseException)["__traceback__"].__set__(error, trace)

@@ -19,7 +19,7 @@ from ..protocol import bounded_text  # noqa: F401
 from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
-from ..protocol.exception_record import describe, missing_module_text
+from ..protocol.exception_record import describe, missing_module_text, traceback_of
 from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles, leave_shared
 from .outcome_report import DISK_FULL, exit_status
@@ -103,12 +103,14 @@ def _show_uncaught(error: BaseException) -> None:
     Python's hook on Python's stream is left out: whoever dispatched the electron has the traceback from the report.
     """
     try:
-        has_own_stream = sys.stderr is not sys.__stderr__
-        if isinstance(error, SystemExit):
-            if has_own_stream and error.code is not None and not isinstance(error.code, int):
-                print(error.code, file=sys.stderr)
+        has_own_stream = getattr(sys, "stderr", sys.__stderr__) is not sys.__stderr__
+        # The class itself is asked: it may pose as another one.
+        if issubclass(type(error), SystemExit):
+            code = cast(SystemExit, error).code
+            if has_own_stream and code is not None and not isinstance(code, int):
+                print(code, file=sys.stderr)
             return
-        told = type(error), error, error.__traceback__
+        told = type(error), error, traceback_of(error)
         sys.last_type, sys.last_value, sys.last_traceback = told
         if has_own_stream or sys.excepthook is not sys.__excepthook__:
             sys.excepthook(*told)

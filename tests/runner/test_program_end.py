@@ -98,6 +98,24 @@ def test_an_exception_is_not_lost_to_an_end_that_hangs(make_task: Any) -> None:
     assert "cut off at its time_limit of 2 s" in task.outcome().stderr
 
 
+@pytest.mark.parametrize(("hook", "told"), [(lambda kind, *_: print(kind.__name__), "Posing\n"), (None, "")])
+def test_an_exception_that_poses_as_another_is_told_to_its_hook_alone(make_task: Any, hook: Any, told: str) -> None:
+    def electron() -> None:
+        class Posing(ValueError):
+            __class__ = property(lambda self: SystemExit)  # type: ignore[assignment]
+            __traceback__ = property(lambda self: 1 // 0)  # type: ignore[assignment]
+
+        if hook is not None:
+            sys.excepthook = hook
+        else:
+            del sys.stderr
+        raise Posing("mine")
+
+    task = make_task(electron)
+    task.run()
+    assert (task.outcome().stdout, task.outcome().stderr) == (told, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_at_the_end_leaves_the_value_and_is_named(make_task: Any, number: int) -> None:
     def electron() -> str:
