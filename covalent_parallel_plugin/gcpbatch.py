@@ -1,7 +1,7 @@
 """GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
 
 Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done
-but that cloudpickle learns of functions with a cache, which electrons may call.
+but that cloudpickle learns of functions with a cache, and of names in the bodies of classes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .covalent_api.large_inputs import allow_large_inputs
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
-from .protocol.cached_functions import carry_cached_functions
+from .protocol.cached_functions import carry_cached_functions, carry_names_of_class_bodies
 from .settings import options
 from .settings.resolve_options import refuse_unknown, resolve_options
 
@@ -54,6 +54,7 @@ _nodes = RunningNodes()
 _server_end = ServerEnd(_nodes)
 
 carry_cached_functions(cloudpickle)
+carry_names_of_class_bodies(cloudpickle)
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .emulator import Emulator as Emulator
     from .execution.scheduler import Timing as Timing
+    from .execution.vm_pool import VmModel as VmModel
     from .faults.fault import Fault as Fault
     from .faults.fault import Faults as Faults
     from .runtimes.container import ContainerRuntime as ContainerRuntime
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _ROOM_OF = {
     "Emulator": "emulator",
     "Timing": "execution.scheduler",
+    "VmModel": "execution.vm_pool",
     "Fault": "faults.fault",
     "Faults": "faults.fault",
     "ContainerRuntime": "runtimes.container",

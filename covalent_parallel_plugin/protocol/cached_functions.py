@@ -1,14 +1,18 @@
-"""What `functools` makes of functions, in pickles: by value, as the script's other functions are."""
+"""What cloudpickle leaves out of a script's functions: those that `functools` made, and names in bodies of classes."""
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import weakref
-from typing import Any, Tuple, Union
+from types import CodeType
+from typing import Any, Iterator, Set, Tuple, Union
 
 _cached: Any = functools.lru_cache(maxsize=None)(len)
 LRU_CACHE: Any = type(_cached)
+# What reads a name in the body of a class; the second in what Python compiles apart there, such as annotations
+NAMES_IN_CLASSES = ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
 def carry_cached_functions(cloudpickle: Any) -> None:
@@ -23,6 +27,35 @@ def carry_cached_functions(cloudpickle: Any) -> None:
         if hasattr(functools, "cached_property"):
             table[functools.cached_property] = _reduce_property
         table[weakref.WeakKeyDictionary] = _reduce_weak_keys
+
+
+def carry_names_of_class_bodies(cloudpickle: Any) -> None:
+    """Have cloudpickle send what the body of a class names, where a function that it sends has the class in it.
+
+    The instruction for such a name is another one than in functions, and cloudpickle does not look for it.
+    """
+    module = cloudpickle.cloudpickle
+    walk: Any = getattr(module, "_walk_global_ops", None)
+    # Other versions of cloudpickle may have others.
+    if walk is None or hasattr(walk, "__wrapped__"):
+        return
+
+    @functools.wraps(walk)
+    def walk_bodies_too(code: CodeType) -> Iterator[str]:
+        yield from walk(code)
+        yield from _names_of_others(code)
+
+    module._walk_global_ops = walk_bodies_too
+
+
+def _names_of_others(code: CodeType) -> Iterator[str]:
+    """The names that the body of a class has from outside: it reads them before it gives them a value, if it does."""
+    own: Set[str] = {"__name__"}
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "STORE_NAME":
+            own.add(instruction.argval)
+        elif instruction.opname in NAMES_IN_CLASSES and instruction.argval not in own:
+            yield instruction.argval
 
 
 def _reduce_property(cached: Any) -> "Tuple[Any, ...]":

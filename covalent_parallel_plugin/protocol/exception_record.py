@@ -36,7 +36,7 @@ UNKNOWN = "<unknown>"
 
 
 # What an exception's class may override, as BaseException and type themselves have it; taken now, before user code runs
-_cause_of, _context_of, _suppresses_context, _traceback_of = (
+_cause_of, _context_of, _suppresses_context, traceback_of = (
     vars(BaseException)[name].__get__ for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__")
 )
 _qualname_of, _module_of, _flags_of = (vars(type)[name].__get__ for name in ("__qualname__", "__module__", "__flags__"))
@@ -115,7 +115,7 @@ def _import_name(error: BaseException) -> Optional[str]:
 
 def _traceback_text(error: BaseException, left_out: int) -> str:
     try:
-        text = "".join(traceback.format_exception(type(error), error, _traceback_of(error)))
+        text = "".join(traceback.format_exception(type(error), error, traceback_of(error)))
     except BaseException as broken:
         # Python reads attributes that an exception may lack, or have of any type.
         text = "".join(map(_plain_traceback, reversed(_with_causes(error))))
@@ -136,14 +136,14 @@ def _traceback_text(error: BaseException, left_out: int) -> str:
 def _is_about_the_script(error: BaseException) -> bool:
     """Whether a name was looked for that only text has (eval, an annotation, an import of `__main__`)."""
     if issubclass(type(error), NameError):
-        return [frame[0] for frame in _frames_of(_traceback_of(error))[-1:]] == ["<string>"]
+        return [frame[0] for frame in _frames_of(traceback_of(error))[-1:]] == ["<string>"]
     return not issubclass(type(error), ModuleNotFoundError) and _import_name(error) == "__main__"
 
 
 def _plain_traceback(error: BaseException) -> str:
     """Return a traceback of frames alone, read from the frames themselves."""
     lines = [
-        '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(_traceback_of(error))
+        '  File "%s", line %s, in %s\n' % (frame[0], frame[2], frame[1]) for frame in _frames_of(traceback_of(error))
     ]
     title = "%s: %s\n" % (full_name(type(error)), _message(error))
     return "".join(["Traceback (most recent call last):\n", *lines, title.replace("builtins.", "", 1)])
@@ -219,7 +219,7 @@ def _frames(error: BaseException) -> List[List[object]]:
     Each is [file, function, line, the function's first line, last line, first column, column behind the last one] of
     the expression, columns in bytes of UTF-8 (`codeobject.co_positions`); the last three are None on Python 3.10.
     """
-    found = [frame for shown_error in _shown_errors(error) for frame in _frames_of(_traceback_of(shown_error))]
+    found = [frame for shown_error in _shown_errors(error) for frame in _frames_of(traceback_of(shown_error))]
     return found if len(found) <= MOST_PLACES else found[: MOST_PLACES // 2] + found[-MOST_PLACES // 2 :]
 
 
@@ -241,7 +241,7 @@ def _cut_frames(error: BaseException) -> int:
     most = max(MOST_FRAMES // len(shown_errors), FEWEST_FRAMES)
     for shown_error in shown_errors:
         traces = []
-        trace = _traceback_of(shown_error)
+        trace = traceback_of(shown_error)
         while trace is not None:
             traces.append(trace)
             trace = trace.tb_next
@@ -282,7 +282,7 @@ def _strip_own_frames(error: BaseException) -> None:
     """Have the traceback begin with the user's first frame, behind those of the runner and of this folder."""
     here = os.path.dirname(describe.__code__.co_filename)
     own = (here, os.path.join(os.path.dirname(here), "runner"))
-    trace = _traceback_of(error)
+    trace = traceback_of(error)
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in own:
         trace = trace.tb_next
     vars(BaseException)["__traceback__"].__set__(error, trace)

@@ -13,14 +13,14 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
 
 # Loaded now, for `describe` and `shown_text`: the electron may delete what it is loaded from.
 from ..protocol import bounded_text  # noqa: F401
 from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
-from ..protocol.exception_record import describe, hidden_module, missing_module_text
+from ..protocol.exception_record import describe, hidden_module, missing_module_text, traceback_of
 from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles, encode_json, leave_shared
 from .outcome_report import DISK_FULL, exit_status
@@ -72,17 +72,22 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
     """
     try:
-        return _reported(call, envelope, files)
+        status, uncaught = _reported(call, envelope, files)
     finally:
         # For the program's end
         give_back()
+    if uncaught is not None:
+        _show_uncaught(uncaught)
+    return status
 
 
-def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
+def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> Tuple[int, Optional[BaseException]]:
+    """Return the exit status, and what the electron raised."""
     clock = _Stopwatch()
     process = _getpid()
     status = 0
     report: Dict[str, object] = {}
+    uncaught: Optional[BaseException] = None
     try:
         try:
             report = _outcome(call, envelope, files, clock)
@@ -95,6 +100,7 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
             hold_signals()
             status = exit_status(error)
             report = {"outcome": EXCEPTION, "exception": describe(error)}
+            uncaught = error
         hold_signals()
         report["seconds"] = clock.laps
         files.report.write(report)
@@ -107,7 +113,11 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         if not files.report.is_written:
             _write_unreported(report, error)
             files.report.write_encoded(UNREPORTED)
-    return status
+    try:
+        return status, uncaught
+    finally:
+        # Its traceback leads back to here: in a circle files would be closed before they are written out.
+        uncaught = None
 
 
 def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
@@ -117,6 +127,27 @@ def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
     except BaseException as broken:
         text = "%s, %s" % (name_of(type(error)), name_of(type(broken)))
     _write(2, text.encode("utf-8", "backslashreplace"))
+
+
+def _show_uncaught(error: BaseException) -> None:
+    """Tell the electron's own `sys.excepthook`, or its own `sys.stderr`, what it raised, as a program's are told.
+
+    Python's hook on Python's stream is left out: whoever dispatched the electron has the traceback from the report.
+    """
+    try:
+        has_own_stream = getattr(sys, "stderr", sys.__stderr__) is not sys.__stderr__
+        # The class itself is asked: it may pose as another one.
+        if issubclass(type(error), SystemExit):
+            code = cast(SystemExit, error).code
+            if has_own_stream and code is not None and not isinstance(code, int):
+                print(code, file=sys.stderr)
+            return
+        told = type(error), error, traceback_of(error)
+        sys.last_type, sys.last_value, sys.last_traceback = told
+        if has_own_stream or sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(*told)
+    except BaseException:
+        sys.__excepthook__(*sys.exc_info())
 
 
 def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_Stopwatch") -> Dict[str, object]:

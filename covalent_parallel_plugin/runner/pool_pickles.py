@@ -11,7 +11,7 @@ import sys
 from types import FunctionType
 from typing import Any, Dict, Tuple
 
-from ..protocol.cached_functions import LRU_CACHE, carry_cached_functions
+from ..protocol.cached_functions import LRU_CACHE, carry_cached_functions, carry_names_of_class_bodies
 from .script_module import loads_script
 
 MAIN = "__main__"
@@ -22,6 +22,7 @@ def send_by_value(reduction: Any) -> None:
     import cloudpickle
 
     carry_cached_functions(cloudpickle)
+    carry_names_of_class_bodies(cloudpickle)
     reduction.ForkingPickler.reducer_override = _reduce
 
 

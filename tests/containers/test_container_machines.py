@@ -10,8 +10,7 @@ from conftest import SECRET
 from container_jobs import PARENT, ContainerJobs, container_jobs, volumes_of, waited
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator, Fault, Faults
-from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel
+from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator, Fault, Faults, VmModel
 
 pytestmark = pytest.mark.containers
 

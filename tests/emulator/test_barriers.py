@@ -12,9 +12,8 @@ from batch_jobs import BatchJobs, batch_jobs, event_texts, output, wait_until
 from google.api_core import exceptions
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.emulator import Emulator, Faults, Timing
+from covalent_parallel_plugin.emulator import Emulator, Faults, Timing, VmModel
 from covalent_parallel_plugin.emulator.execution.barriers import Arrival, Barriers
-from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel
 from covalent_parallel_plugin.emulator.faults.fault import Fault
 
 BARRIER = {"barrier": {"name": "all-are-there"}}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import enum
 import functools
 import pickle
+import threading
 import typing
 from typing import Any, NamedTuple
 
 import cloudpickle
 
 shared = None
+added = 2
+# No pickle holds it, and no function needs it.
+lock = threading.Lock()
 
 
 class Point:
@@ -156,6 +160,24 @@ def dispatched(method: str) -> list[object]:
     return [kind(Point(1)), *kinds, Shape().area, Shape().grown(1), Shape().grown("")]
 
 
+def plus(x: int) -> int:
+    class Sum:
+        lock = "of the class alone"
+        value, name = x + added, lock
+
+    return Sum.value
+
+
+def bodies_of_classes(method: str) -> list[int]:
+    import multiprocessing
+
+    class Sum:
+        value: int = square(added)
+
+    with multiprocessing.get_context(method).Pool(1) as workers:
+        return [Sum.value, *workers.map(plus, [1, 2])]
+
+
 def cached(method: str) -> list[object]:
     table = Table()
     return [fibonacci(30), fibonacci.cache_info().misses, table.row(1), Table.row.cache_parameters()["maxsize"]]
@@ -215,7 +237,7 @@ ELECTRONS: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(pool, executor, initializer, executor_initializer, process, pool_after_forks, classes, cached_in_a_pool),
-        *(dispatched, cached, pickled, pickled_arguments, returned, unnamed, in_text, refused),
+        *(bodies_of_classes, dispatched, cached, pickled, pickled_arguments, returned, unnamed, in_text, refused),
     )
 }
 # Not named by an electron: what comes as an argument

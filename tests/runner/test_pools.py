@@ -22,6 +22,7 @@ POOLS = {
     "dispatched": ["point", "object", "point", 4, "by 1", "by an object"],
     "classes": [2, True],
     "cached_in_a_pool": [55, 6765],
+    "bodies_of_classes": [4, 3, 4],
 }
 
 

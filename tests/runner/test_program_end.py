@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import cloudpickle
 import pytest
 import ways_to_end
 
+from covalent_parallel_plugin.protocol.cached_functions import carry_names_of_class_bodies
 from covalent_parallel_plugin.protocol.envelope import VALUE
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 cloudpickle.register_pickle_by_value(ways_to_end)
+carry_names_of_class_bodies(cloudpickle)
 
-WAYS = [way for name, way in vars(ways_to_end).items() if getattr(way, "__module__", "") == ways_to_end.__name__]
+WAYS = [way for way in vars(ways_to_end).values() if isfunction(way) and way.__module__ == ways_to_end.__name__]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -118,6 +121,24 @@ def test_an_exception_is_not_lost_to_an_end_that_hangs(make_task: Any) -> None:
     task.run()
     assert task.outcome().raised.full_name == "KeyError"
     assert "cut off at its time_limit of 2 s" in task.outcome().stderr
+
+
+@pytest.mark.parametrize(("hook", "told"), [(lambda kind, *_: print(kind.__name__), "Posing\n"), (None, "")])
+def test_an_exception_that_poses_as_another_is_told_to_its_hook_alone(make_task: Any, hook: Any, told: str) -> None:
+    def electron() -> None:
+        class Posing(ValueError):
+            __class__ = property(lambda self: SystemExit)  # type: ignore[assignment]
+            __traceback__ = property(lambda self: 1 // 0)  # type: ignore[assignment]
+
+        if hook is not None:
+            sys.excepthook = hook
+        else:
+            del sys.stderr
+        raise Posing("mine")
+
+    task = make_task(electron)
+    task.run()
+    assert (task.outcome().stdout, task.outcome().stderr) == (told, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])

@@ -242,3 +242,74 @@ def exception_with_a_file_open(folder: str) -> None:
     file = open(folder + "/rows.txt", "w")
     file.write("before the exception")
     raise ValueError("after it")
+
+
+def exception_told_to_a_hook(folder: str) -> None:
+    def note(kind: object, error: object, trace: Any) -> None:
+        with open(folder + "/hook.txt", "w") as file:
+            file.write(f"{error!r} {trace is not None}")
+
+    sys.excepthook = note
+    raise ValueError("uncaught")
+
+
+def interrupt_told_to_a_hook(folder: str) -> None:
+    sys.excepthook = lambda kind, *_: open(f"{folder}/{kind.__name__}", "w").close()
+    raise KeyboardInterrupt
+
+
+def exit_not_told_to_a_hook(folder: str) -> None:
+    sys.excepthook = lambda kind, *_: open(f"{folder}/{kind.__name__}", "w").close()
+    sys.exit("words")
+
+
+def hook_that_raises(folder: str) -> None:
+    import atexit
+
+    atexit.register(os.mkdir, folder + "/atexit")
+    sys.excepthook = lambda *_: 1 / 0
+    raise ValueError("uncaught")
+
+
+def exception_seen_by_exit_handlers(folder: str) -> None:
+    import atexit
+
+    atexit.register(lambda: open(f"{folder}/{sys.last_value}", "w").close())
+    raise ValueError("uncaught")
+
+
+class Told:
+    """A stream that notes what it was told at last; paths and lines before it are of no account."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+        with open(self.folder + "/told.txt", "w") as file:
+            file.write(self.text.rstrip().rpartition("\n")[2])
+
+    def flush(self) -> None:
+        pass
+
+
+def exception_told_to_a_stream(folder: str) -> None:
+    sys.stderr = Told(folder)  # type: ignore[assignment]
+    raise ValueError("uncaught")
+
+
+def exit_told_to_a_stream(folder: str) -> None:
+    sys.stderr = Told(folder)  # type: ignore[assignment]
+    sys.exit("words")
+
+
+def names_in_the_body_of_a_class(folder: str) -> None:
+    class Table:
+        path = os.fspath(folder) + "/deleted"
+
+        def __del__(self, mkdir: Any = os.mkdir) -> None:
+            mkdir(self.path)
+
+    global kept
+    kept = Table()
