@@ -282,7 +282,7 @@ def container_is_whole(container: Any, values: dict[str, Any]) -> None:
         assert re.fullmatch(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+", container.password)
     words = shlex.split(container.options)
     assert not [word for word in words if re.match(r"(-v|--volume|--mount)(=|$)", word)]
-    assert container.options == (values.get("container_options") or "")
+    assert container.options == f"--stop-timeout=30 {values.get('container_options') or ''}".strip()
 
 
 @settings(deadline=None, max_examples=150)
