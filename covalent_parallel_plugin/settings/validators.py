@@ -116,9 +116,9 @@ def truth(value: object) -> bool:
 
 def service_nodes(value: object) -> str:
     """`local` or `batch`."""
-    if text(value) not in SERVICE_NODES:
+    if not isinstance(value, str) or value not in SERVICE_NODES:
         raise ValueError(f"is neither {' nor '.join(map(repr, SERVICE_NODES))}: use one of them")
-    return text(value)
+    return value
 
 
 def bucket_name(value: object) -> str:
