@@ -65,7 +65,7 @@ def runner_files(for_sweeps: bool = False) -> list[Path]:
 
 @cache
 def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
-    """The container's side and cloudpickle, as sources and, for this Python's minor version, as bytecode."""
+    """The container's side and cloudpickle, as bytecode of this Python's minor version, and compressed as sources."""
     sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
     for path in runner_files(for_sweeps):
         sources[f"{ARCHIVED_PACKAGE}/{path.relative_to(HERE)}"] = path.read_bytes()
@@ -77,7 +77,7 @@ def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, source in sources.items():
-            archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source)
+            archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source, zipfile.ZIP_DEFLATED)
             archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
     data = buffer.getvalue()
     return RunnerArchive(data, hashlib.sha256(data).hexdigest())
@@ -128,8 +128,8 @@ def _put_back(store: Bucket, archive: RunnerArchive) -> None:
 
 
 def _bytecode(source: bytes, name: str) -> bytes:
-    """A .pyc that is never checked against its source (PEP 552); Pythons of other versions compile the source."""
-    code = compile(source, name, "exec", dont_inherit=True)
+    """A .pyc without docstrings, never checked against its source (PEP 552); other Pythons compile the source."""
+    code = compile(source, name, "exec", dont_inherit=True, optimize=2)
     # The only public way to this form, importlib's code_to_hash_pyc, has no public name; the layout is PEP 552's
 
     flags = (1).to_bytes(4, "little")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from subprocess import CalledProcessError
-from typing import Callable, Dict, List
+import sys
+from typing import Callable, Dict, List, Tuple
 
 from .value_text import TEXT_BYTES, TEXT_SECONDS, is_short_and_plain
 
@@ -87,10 +87,16 @@ def _looks_plain(error: BaseException) -> bool:
     return True
 
 
+def failed_programs() -> Tuple[type, ...]:
+    """Return subprocess.CalledProcessError, if it is loaded: most electrons do without."""
+    kind = getattr(sys.modules.get("subprocess"), "CalledProcessError", None)
+    return (kind,) if isinstance(kind, type) else ()
+
+
 def _has_foreign_code(kind: type) -> bool:
     return (
         bool(kind.__flags__ & MADE_BY_CODE)
-        and kind is not CalledProcessError
+        and kind not in failed_programs()
         and any(name in kind.__dict__ for name in FOREIGN)
     )
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-import subprocess
 import sys
 import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
-from .bounded_exception import bounded
+from .bounded_exception import bounded, failed_programs
 from .code_files import LONGEST_FILE
 from .limits import DEEPEST_ARGUMENT
 
@@ -291,7 +290,7 @@ def _strip_own_frames(error: BaseException) -> None:
 def _show_tool_output(error: BaseException) -> None:
     """Print what a failed tool of a hook (pip, a shell command) had printed: its exception does not say it."""
     for shown_error in _with_causes(error):
-        if issubclass(type(shown_error), subprocess.CalledProcessError):
+        if issubclass(type(shown_error), failed_programs()):
             for output in (shown_error.stdout, shown_error.stderr):  # type: ignore[attr-defined]  # it has both
                 if output:
                     text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)

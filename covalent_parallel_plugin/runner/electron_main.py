@@ -159,7 +159,10 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     restore_files(cloudpickle)
     # Taken now, as above
     dump, dumps, version = cloudpickle.dump, cloudpickle.dumps, str(cloudpickle.__version__)
-    # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it.
+    # What is there so far lives to the end: no look for garbage, not the one at the end either, is to go through it,
+    # and at the end modules lose their names, and not what these stand for. A circle that is frozen is never freed.
+    kept: List[Any] = [vars(module).copy() for module in list(sys.modules.values())]
+    kept.append(kept)
     gc.freeze()
     gc.enable()
     if os.environ.get("PYTHONPATH"):

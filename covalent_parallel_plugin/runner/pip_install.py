@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import site
-import subprocess
 import sys
 import tempfile
 from typing import List, Mapping, Sequence
@@ -126,6 +125,9 @@ def _install_once(requirements: Sequence[str], folder: str, place: str) -> None:
 
 
 def _pip(requirements: Sequence[str], folder: str, options: List[str], variables: Mapping[str, str]) -> None:
+    # Loaded here only: most electrons install nothing.
+    import subprocess
+
     listed = os.path.join(folder, "requirements.txt")
     with open(listed, "w", encoding="utf-8") as file:
         file.write("\n".join(requirements) + "\n")
