@@ -169,15 +169,15 @@ def start(version: str, digest: str, module: str = "") -> None:
     if sys.version_info < (3, 7):
         sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
         sys.exit(78)
-    import signal
-
-    # The first process of a container does not hear it otherwise; until the electron runs there is nothing to report.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     # The working folder, whose files would stand in for modules of the standard library: the electron gets it back.
     sys.path[:] = [entry for entry in sys.path if entry]
     # So would the files of PYTHONPATH's folders: they come last until the electron begins.
     named = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path.sort(key=named.__contains__)
+    import signal
+
+    # The first process of a container does not hear it otherwise; until the electron runs there is nothing to report.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     find_temporary_folder()
     package = "covalent_parallel_plugin"
     os.environ["COVALENT_PARALLEL_PLACE"] = folder = private_folder()

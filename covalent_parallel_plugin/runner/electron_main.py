@@ -78,6 +78,8 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         give_back()
     if uncaught is not None:
         _show_uncaught(uncaught)
+        # Its traceback leads back to here: in a circle files would be closed before they are written out.
+        uncaught = None
     return status
 
 
@@ -116,7 +118,7 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> Tuple
     try:
         return status, uncaught
     finally:
-        # Its traceback leads back to here: in a circle files would be closed before they are written out.
+        # As in `run`
         uncaught = None
 
 
