@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .container import CANNOT_START, NOT_FOUND, StartFailed
 from .engine import ContainerEngine
@@ -19,19 +20,24 @@ _FAILED = 1
 _SIGNAL_SECONDS = 60.0
 _RETRY_SECONDS = 0.1
 _DEATH_SECONDS = 5.0
+_MADE_SECONDS = 60.0
+_MADE_TICK_SECONDS = 0.02
+_turn = threading.Lock()
 
 
 @dataclass(frozen=True)
 class PreparedClient:
     """The arguments, environment, folder and descriptors that a program, such as the engine's client, is started with.
 
-    The descriptors are closed here once it has been started, or will not be.
+    The descriptors are closed here once it has been started, or will not be. What has a `made_file` is started by
+    itself: the next one only once the file is there, or its program has ended.
     """
 
     words: Sequence[str]
     environment: Mapping[str, str]
     folder: str
     descriptors: Sequence[int] = ()
+    made_file: str = ""
 
 
 class PreparedProcess(ABC):
@@ -131,10 +137,12 @@ class PreparedProcess(ABC):
     def _run(self) -> int:
         prepared = self._prepare()
         try:
-            with self._lock:
-                if self._told is not None:
-                    return 128 + self._told
-                child = self._child = self._start(prepared)
+            with _turn if prepared.made_file else contextlib.nullcontext():
+                with self._lock:
+                    if self._told is not None:
+                        return 128 + self._told
+                    child = self._child = self._start(prepared)
+                _await_made(prepared.made_file, child)
         finally:
             for descriptor in prepared.descriptors:
                 os.close(descriptor)
@@ -143,6 +151,13 @@ class PreparedProcess(ABC):
     def _say(self, text: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # whoever reads it has gone
             os.write(self._err, f"{text}\n".encode())
+
+
+def _await_made(path: str, child: subprocess.Popen[bytes]) -> None:
+    """Wait until the file is there, or the program has ended; for a minute at most, and for "" not at all."""
+    deadline = time.monotonic() + _MADE_SECONDS
+    while path and not Path(path).exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(_MADE_TICK_SECONDS)
 
 
 class ContainerProcess(PreparedProcess):

@@ -29,12 +29,13 @@ def run_arguments(
     cpus: int,
     passes_streams: bool,
     credentials_file: str = "",
+    monitor_file: str = "",
 ) -> list[str]:
     """Return the arguments of the program `podman` or `docker`.
 
     Limits come before the container's own options, which may replace them; what identifies a container comes after, so
-    that no option takes it away. `cpus` is how many this machine has: docker refuses to limit to more. Raises
-    StartFailed.
+    that no option takes it away. `cpus` is how many this machine has: docker refuses to limit to more. podman writes
+    `monitor_file` once the container has been set up. Raises StartFailed.
     """
     options, limits = split_options(container.options), container.limits
     words = ["run", f"--memory={limits.memory_mib}m", f"--memory-swap={limits.memory_mib}m"]
@@ -51,6 +52,8 @@ def run_arguments(
         words.append("--quiet")
         if credentials_file:
             words.append(f"--authfile={credentials_file}")
+        if monitor_file:
+            words.append(f"--conmon-pidfile={monitor_file}")
     if passes_streams:
         words.append("--log-driver=passthrough")
     words.append(f"--env-file={variables_file}")

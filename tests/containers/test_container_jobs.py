@@ -146,6 +146,13 @@ def test_a_volume_with_a_name_is_shared_by_a_jobs_tasks_and_goes_with_it(
     assert jobs.run("ls /mnt/packages | wc -l", volumes=["packages:/mnt/packages"]) == ("SUCCEEDED", ["0"])
 
 
+def test_tasks_that_start_at_a_time_share_several_volumes(jobs: ContainerJobs) -> None:
+    volumes = [f"{name}:/mnt/{name}" for name in ("one", "two", "three")]
+    for _ in range(2):
+        # Two podmans that lock the volumes in another order would wait for each other.
+        assert jobs.run("touch /mnt/three/x", tasks=6, volumes=volumes)[0] == "SUCCEEDED"
+
+
 def test_a_secret_is_a_variable_and_no_process_shows_its_value(jobs: ContainerJobs) -> None:
     spec = {"environment": {"secret_variables": {"TOKEN": SECRET}}}
     job = jobs.create("echo $TOKEN; sleep 600", spec=spec)

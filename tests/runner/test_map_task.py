@@ -33,6 +33,7 @@ from covalent_parallel_plugin.runner.electron_files import ElectronFiles
 from covalent_parallel_plugin.runner.map_delivery import MapDelivery
 from covalent_parallel_plugin.runner.map_items import ItemShare, run_items
 from covalent_parallel_plugin.runner.output_capture import Stream
+from covalent_parallel_plugin.runner.user_call import give_back
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -487,7 +488,11 @@ def delivery(make_map: Any, tmp_path: Path, emulator: Any) -> Iterator[Any]:
         def run(position: int, end: int, total: int = 10) -> None:
             """Run the items from one position up to another."""
             share = ItemShare(0, 1, 0, list(range(position, end)), "mark")
-            run_items(lambda item: b"x" * item, range(total), {}, share, files, cloudpickle.dumps)
+            try:
+                run_items(lambda item: b"x" * item, range(total), {}, share, files, cloudpickle.dumps)
+            finally:
+                # Processes that are started here would inherit the signals that are held.
+                give_back()
 
         return made, results, run
 

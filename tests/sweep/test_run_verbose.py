@@ -55,7 +55,8 @@ def test_what_an_earlier_run_has_left_is_named_too(tmp_path: Path, on_machines: 
     machines.wait_for_jobs()
 
 
-def test_googles_console_has_a_page_for_each_job() -> None:
+def test_googles_console_has_a_page_for_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BATCH_EMULATOR_HOST", raising=False)
     settings = sweep_file(options=PLACE).settings
     page = "https://console.cloud.google.com/batch/jobsDetail/regions/us-east1/jobs/covalent-sweep-art-0-1/details?project=p"
     assert list(round_lines(settings, "covalent-sweeps/art/0", 1, JOB, {})) == [

@@ -21,6 +21,8 @@ from covalent_parallel_plugin.errors import ElectronError
 from covalent_parallel_plugin.protocol.envelope import read_header, seal_envelope
 from covalent_parallel_plugin.protocol.exception_record import LONGEST_CHAIN, MOST_FRAMES, MOST_PLACES, describe
 
+DEEP = pytest.mark.skipif(sys.version_info < (3, 11), reason="calls of Python functions take the stack there")
+
 
 def refuses(*arguments: Any, **named: Any) -> Any:
     raise RuntimeError("not this one")
@@ -148,6 +150,7 @@ def test_a_group_of_very_many_members_keeps_its_message() -> None:
     assert len(json.dumps(found)) < 2**20
 
 
+@DEEP
 def test_a_very_long_traceback_is_cut_in_its_middle() -> None:
     def even(number: int) -> None:
         odd(number - 1)
@@ -228,13 +231,13 @@ LARGE: dict[str, Callable[[], BaseException]] = {
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="calls of Python functions take the stack there")
+@DEEP
 def test_the_record_of_any_exception_fits_into_a_header(make: Callable[[], BaseException]) -> None:
     data = seal_envelope({"exception": described(make())}, {}, b"key", b"binding")
     assert read_header(io.BytesIO(data), b"key", b"binding").header["exception"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="calls of Python functions take the stack there")
+@DEEP
 def test_of_very_many_frames_the_first_and_the_last_are_shown_and_the_others_counted() -> None:
     found = described(raised_at(50_000))
     assert len(found["frames"]) <= MOST_FRAMES

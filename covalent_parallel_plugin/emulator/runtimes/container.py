@@ -234,6 +234,9 @@ class ContainerWorkspace:
             credentials_file = _private_file(files / "config.json", text)
             if engine.name == "docker":
                 outer["DOCKER_CONFIG"] = str(files)
+        # podman takes the locks of a new container's volumes in any order: two containers could wait for each other
+        has_volumes = sum(not bind.source.startswith("/") for bind in binds) > 1
+        monitor_file = str(files / "monitor") if engine.name == "podman" and has_volumes else ""
         arguments = run_arguments(
             engine.name,
             ContainerSpec(
@@ -246,8 +249,10 @@ class ContainerWorkspace:
             cpus=os.cpu_count() or 1,
             passes_streams=engine.passes_streams,
             credentials_file=credentials_file,
+            monitor_file=monitor_file,
         )
-        return PreparedClient(arguments, {**outer, **variables.handed_on}, str(files))
+        environment = {**outer, **variables.handed_on}
+        return PreparedClient(arguments, environment, str(files), made_file=monitor_file)
 
     def _clear_up(self, files: Path) -> list[str]:
         shutil.rmtree(files, ignore_errors=True)
