@@ -117,7 +117,8 @@ def private_folder() -> str:
     # One folder per user and machine, so that the tasks that share a machine fetch the runner once. It is used only
     # if nobody else can write there. Programs clean their temporary folder: it is out of that, where there is a choice.
     temporary = tempfile.gettempdir()
-    for place in (os.path.expanduser("~/.cache"), "/var/tmp", temporary):
+    shared = os.environ.get("COVALENT_PARALLEL_PLACE")
+    for place in [shared] if shared else [os.path.expanduser("~/.cache"), "/var/tmp", temporary]:
         if place != temporary and (os.path.realpath(place) + "/").startswith(os.path.realpath(temporary) + "/"):
             continue
         folder = os.path.join(place, "covalent-parallel-%d" % os.getuid())

@@ -19,6 +19,7 @@ from sweep_rounds import SweepRound, bucket_at
 from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.protocol import sweep_machine
+from covalent_parallel_plugin.protocol.environment import ENV_PLACE
 
 pytestmark = pytest.mark.containers
 
@@ -50,7 +51,9 @@ class MachineJobs:
                 commands=runner_archive.command(for_sweeps=True),
                 volumes=[shared, own],
             ),
-            environment=batch_v1.Environment(variables={"TMPDIR": sweep_machine.SHARED_FOLDER}),
+            environment=batch_v1.Environment(
+                variables=dict.fromkeys(("TMPDIR", ENV_PLACE), sweep_machine.SHARED_FOLDER)
+            ),
         )
         program = batch_v1.Runnable(
             container=batch_v1.Runnable.Container(

@@ -93,7 +93,7 @@ def _prepare() -> batch_v1.Runnable:
             volumes=[f"{SHARED_VOLUME}:{SHARED_FOLDER}", f"{TASKS_VOLUME}:{TASKS_FOLDER}"],
         ),
         # Where the bootstrap keeps the runner's archive: so it is fetched once for a machine
-        environment=batch_v1.Environment(variables={"TMPDIR": SHARED_FOLDER}),
+        environment=batch_v1.Environment(variables=dict.fromkeys(("TMPDIR", environment.ENV_PLACE), SHARED_FOLDER)),
     )
 
 
