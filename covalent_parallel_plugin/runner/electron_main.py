@@ -222,7 +222,9 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         value = _call_hook(load, "before%d" % index, folder)
         if hook.keyword:
             injected.setdefault(hook.keyword, []).append(value)
-    importlib.invalidate_caches()
+    if requirements or header.get("before"):
+        # Only then: the archive's contents are read anew as well.
+        importlib.invalidate_caches()
     clock.lap("hooks_before")
 
     new_main()
