@@ -5,8 +5,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 # Which tests; none named are all
 TESTS :=
-# How many tests run at once: one more than there are processors, or, for a few tests, one
-WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))'))
+# How many tests run at once: two for a processor, since most of their time is waiting, or, for a few tests, one
+WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))'))
 # A file's tests share what is dear to set up; the quick files, tests/unit, come last as they are. A worker that crashes
 # ends the run: its files would be waited for without end
 WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
