@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def electrons() -> dict[str, bytes]:
 
 def result(make_task: Any, electron: bytes, argument: object) -> Any:
     task = make_task(electron, argument)
-    task.run()
+    # Of a forkserver's socket the path may have 107 bytes.
+    with tempfile.TemporaryDirectory() as folder:
+        task.run(TMPDIR=folder)
     outcome = task.outcome()
     assert outcome.raised is None, outcome.raised
     return cloudpickle.loads(outcome.pickle)
