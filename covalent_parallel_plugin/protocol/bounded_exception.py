@@ -14,15 +14,15 @@ Record = Dict[str, object]
 # With more errors behind one another, or more text in one, a process of its own is worth while
 MOST_ERRORS = 50
 PLAIN_CHARACTERS = 16 * 1024
-# Of a text where not all of an exception can be described
-MOST_CHARACTERS = 100 * 1024
+# More of a message than this helps nobody, and all of it travels in the outcome's header
+LONGEST_MESSAGE = 100 * 1024
 # What a class can have of its own that is called for a record
 FOREIGN = ("__str__", "__repr__", "__reduce__", "__reduce_ex__", "__getattribute__", "__getattr__", "__getstate__")
 # Py_TPFLAGS_HEAPTYPE (Include/object.h): classes that Python code has made, whatever module they name
 MADE_BY_CODE = 1 << 9
 # What a class may override, as type and BaseException themselves have it
-_name_of, _qualname_of, _module_of = (vars(type)[name].__get__ for name in ("__name__", "__qualname__", "__module__"))
-_traceback_of = vars(BaseException)["__traceback__"].__get__
+name_of, qualname_of, module_of = (vars(type)[name].__get__ for name in ("__name__", "__qualname__", "__module__"))
+traceback_of = vars(BaseException)["__traceback__"].__get__
 # Taken now: the electron may put something else in their places.
 _dumps, _loads = json.dumps, json.loads
 
@@ -49,7 +49,7 @@ def bounded(describe: Callable[[BaseException], Record]) -> Callable[[BaseExcept
         else:
             return found
         try:
-            text = text_in_child(lambda: str(error)[:MOST_CHARACTERS], TEXT_SECONDS, TEXT_BYTES)
+            text = text_in_child(lambda: str(error)[:LONGEST_MESSAGE], TEXT_SECONDS, TEXT_BYTES)
         except NoText as failure:
             text = "<its str() %s>" % failure
         found = describe(_stand_in(error, text))
@@ -104,11 +104,11 @@ def _has_foreign_code(kind: type) -> bool:
 def _stand_in(error: BaseException, text: str) -> BaseException:
     """An exception of a class of the same name, with this text and the same traceback."""
     kind = type(error)
-    names = {"__qualname__": _qualname_of(kind)}
+    names = {"__qualname__": qualname_of(kind)}
     try:
-        names["__module__"] = _module_of(kind)
+        names["__module__"] = module_of(kind)
     except AttributeError:
         # Deleted: the stand-in's is this one.
         pass
-    stand_in: BaseException = type(_name_of(kind), (Exception,), names)(text)
-    return stand_in.with_traceback(_traceback_of(error))
+    stand_in: BaseException = type(name_of(kind), (Exception,), names)(text)
+    return stand_in.with_traceback(traceback_of(error))

@@ -69,7 +69,7 @@ def _reduce_weak_keys(mapping: Any) -> "Tuple[Any, ...]":
 
 def _reduce(cached: Any) -> "Union[str, Tuple[Any, ...]]":
     module, name = str(cached.__module__), str(cached.__qualname__)
-    if module != "__main__" and _by_name(sys.modules.get(module), name) is cached:
+    if module != "__main__" and found_by_name(module, name) is cached:
         return name
     parameters = cached.cache_parameters() if hasattr(cached, "cache_parameters") else {"maxsize": 128, "typed": False}
     information: Any = functools._CacheInfo
@@ -80,7 +80,9 @@ def _reduce(cached: Any) -> "Union[str, Tuple[Any, ...]]":
     )
 
 
-def _by_name(module: Any, name: str) -> object:
+def found_by_name(module: Any, name: str) -> Any:
+    """What a module that is loaded has under a name with dots, as pickle looks for it; None if nothing."""
+    found = sys.modules.get(module)
     for part in name.split("."):
-        module = getattr(module, part, None)
-    return module
+        found = getattr(found, part, None)
+    return found

@@ -10,16 +10,23 @@ import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
-from .bounded_exception import bounded, failed_programs
+from .bounded_exception import (
+    LONGEST_MESSAGE,
+    MADE_BY_CODE,
+    bounded,
+    failed_programs,
+    module_of,
+    qualname_of,
+    traceback_of,
+)
 from .code_files import LONGEST_FILE
 from .limits import DEEPEST_ARGUMENT
+from .value_text import LONGEST_NAME
 
-# More of a message or a traceback than this helps nobody, and all of it travels in the outcome's header
-LONGEST_MESSAGE = 100 * 1024
+# More of a traceback than this helps nobody, and all of it travels in the outcome's header
 LONGEST_TRACEBACK = 1024 * 1024
 LONGEST_ARGUMENTS = 100 * 1024
 LARGEST_INTEGER = 2**63
-LONGEST_NAME = 1000
 # So many causes and contexts are shown, of an exception group so many members and levels (traceback.TracebackException)
 LONGEST_CHAIN = 100
 NOT_BROUGHT = (
@@ -35,13 +42,11 @@ UNKNOWN = "<unknown>"
 
 
 # What an exception's class may override, as BaseException and type themselves have it; taken now, before user code runs
-_cause_of, _context_of, _suppresses_context, traceback_of = (
-    vars(BaseException)[name].__get__ for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__")
+_cause_of, _context_of, _suppresses_context = (
+    vars(BaseException)[name].__get__ for name in ("__cause__", "__context__", "__suppress_context__")
 )
-_qualname_of, _module_of, _flags_of = (vars(type)[name].__get__ for name in ("__qualname__", "__module__", "__flags__"))
+_flags_of = vars(type)["__flags__"].__get__
 _write = os.write
-# CPython, Include/object.h, Py_TPFLAGS_HEAPTYPE: the class was made by a class statement
-HEAP_TYPE = 1 << 9
 
 T = TypeVar("T")
 
@@ -88,12 +93,12 @@ def full_name(kind: type) -> str:
 
 
 def _type_name(kind: type) -> str:
-    return _exact(_qualname_of(kind), "")[:LONGEST_NAME]
+    return _exact(qualname_of(kind), "")[:LONGEST_NAME]
 
 
 def _module_name(kind: type) -> str:
     try:
-        return _exact(_module_of(kind), UNKNOWN)[:LONGEST_NAME]
+        return _exact(module_of(kind), UNKNOWN)[:LONGEST_NAME]
     except AttributeError:
         return UNKNOWN
 
@@ -161,7 +166,7 @@ def _cut(text: str, longest: int) -> str:
 def _arguments(error: BaseException) -> Optional[List[object]]:
     """What a builtin exception is made from again, where JSON can carry it exactly, else None."""
     kind = type(error)
-    if _module_name(kind) != "builtins" or _flags_of(kind) & HEAP_TYPE:
+    if _module_name(kind) != "builtins" or _flags_of(kind) & MADE_BY_CODE:
         return None
     try:
         # Not `args`, which lack an OSError's file names

@@ -13,14 +13,15 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, cast
 
 # Loaded now, for `describe` and `shown_text`: the electron may delete what it is loaded from.
 from ..protocol import bounded_text  # noqa: F401
+from ..protocol.bounded_exception import traceback_of
 from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
-from ..protocol.exception_record import describe, hidden_module, missing_module_text, traceback_of
+from ..protocol.exception_record import describe, hidden_module, missing_module_text
 from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles, encode_json, leave_shared
 from .outcome_report import DISK_FULL, exit_status
@@ -72,19 +73,13 @@ def run(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
         BaseException: what ends a copy of this process that the electron has forked, which leaves no report.
     """
     try:
-        status, uncaught = _reported(call, envelope, files)
+        return _reported(call, envelope, files)
     finally:
         # For the program's end
         give_back()
-    if uncaught is not None:
-        _show_uncaught(uncaught)
-        # Its traceback leads back to here: in a circle files would be closed before they are written out.
-        uncaught = None
-    return status
 
 
-def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> Tuple[int, Optional[BaseException]]:
-    """Return the exit status, and what the electron raised."""
+def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
     clock = _Stopwatch()
     process = _getpid()
     status = 0
@@ -115,11 +110,13 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> Tuple
         if not files.report.is_written:
             _write_unreported(report, error)
             files.report.write_encoded(UNREPORTED)
-    try:
-        return status, uncaught
-    finally:
-        # As in `run`
+    if uncaught is not None:
+        # What it calls is the user's.
+        give_back()
+        _show_uncaught(uncaught)
+        # Its traceback leads back to here: in a circle files would be closed before they are written out.
         uncaught = None
+    return status
 
 
 def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
@@ -212,10 +209,10 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         except ModuleNotFoundError as error:
             raise _missing_module(error, header) from error
         except (AttributeError, TypeError) as error:
-            refusal = _foreign_pickle(error, header, cloudpickle)
-            if refusal is None:
+            foreign = _foreign_pickle(error, header, cloudpickle)
+            if foreign is None:
                 raise
-            raise refusal from error
+            raise foreign from error
 
     injected: Dict[str, List[Any]] = {}
     for index, hook in enumerate(_hooks(header, "before")):

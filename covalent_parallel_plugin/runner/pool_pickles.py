@@ -11,7 +11,12 @@ import sys
 from types import FunctionType
 from typing import Any, Dict, Tuple
 
-from ..protocol.cached_functions import LRU_CACHE, carry_cached_functions, carry_names_of_class_bodies
+from ..protocol.cached_functions import (
+    LRU_CACHE,
+    carry_cached_functions,
+    carry_names_of_class_bodies,
+    found_by_name,
+)
 from .script_module import loads_script
 
 MAIN = "__main__"
@@ -30,7 +35,7 @@ def _reduce(pickler: object, value: Any) -> Any:
     if type(value) not in (FunctionType, LRU_CACHE) and not isinstance(value, type):
         return NotImplemented
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-    if _found(module, name) is value and (module != MAIN or _workers_are_forks()):
+    if found_by_name(module, name) is value and (module != MAIN or _workers_are_forks()):
         return NotImplemented
     import cloudpickle
 
@@ -49,15 +54,8 @@ def _restored(module: str, name: str, data: bytes) -> Any:
     import multiprocessing.reduction
 
     send_by_value(multiprocessing.reduction)
-    found = _found(module, name) if module == MAIN else None
+    found = found_by_name(module, name) if module == MAIN else None
     return found if found is not None else _load(data)
-
-
-def _found(module: Any, name: str) -> Any:
-    found = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
 
 
 def _workers_are_forks() -> bool:

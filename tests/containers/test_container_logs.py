@@ -39,9 +39,9 @@ def texts(log: str) -> list[str]:
 
 
 def test_a_runnable_reads_what_those_before_it_wrote(jobs: ContainerJobs, image: str) -> None:
-    volume = batch_v1.Volume(device_name="work", mount_path="/mnt/disks/work")
-    shells = "echo first", 'sleep 1; grep -q "runnable_index:0] first$" /mnt/disks/work/logs/stdout-*.log'
-    assert run(jobs, image, "/mnt/disks/work/logs/", *shells, volumes=[volume]).status.state.name == "SUCCEEDED"
+    volume = batch_v1.Volume(device_name="scratch", mount_path="/mnt/disks/scratch")
+    shells = "echo first", 'sleep 1; grep -q "runnable_index:0] first$" /mnt/disks/scratch/logs/stdout-*.log'
+    assert run(jobs, image, "/mnt/disks/scratch/logs/", *shells, volumes=[volume]).status.state.name == "SUCCEEDED"
 
 
 def test_logs_on_the_vms_own_disk_are_a_folder_of_its_tasks(jobs: ContainerJobs, image: str) -> None:

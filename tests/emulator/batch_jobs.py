@@ -101,6 +101,16 @@ class BatchJobs:
         return False
 
 
+def script(text: str, **fields: Any) -> dict[str, Any]:
+    """A runnable as a JSON file has it."""
+    return {"script": {"text": text}, **fields}
+
+
+def run_json(jobs: BatchJobs, *runnables: dict[str, Any], **fields: Any) -> batch_v1.Job:
+    """Run a job that is made as `create_from_json` makes it to its end."""
+    return jobs.wait(jobs.create_from_json(*runnables, **fields))
+
+
 def has_ended(job: batch_v1.Job) -> bool:
     return job.status.state in ENDED
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from batch_jobs import BatchJobs, batch_jobs, event_texts, output, wait_until
+from batch_jobs import BatchJobs, batch_jobs, event_texts, output, run_json, script, wait_until
 from google.api_core import exceptions
 from google.cloud import batch_v1
 
@@ -32,41 +31,33 @@ def jobs(emulator: Emulator) -> Iterator[BatchJobs]:
         yield made
 
 
-def script(text: str, **fields: Any) -> dict[str, Any]:
-    return {"script": {"text": text}, **fields}
-
-
-def run(jobs: BatchJobs, *runnables: dict[str, Any], **fields: Any) -> batch_v1.Job:
-    return jobs.wait(jobs.create_from_json(*runnables, **fields))
-
-
 def state(job: batch_v1.Job) -> str:
     return job.status.state.name
 
 
 def test_no_task_passes_before_the_last_one_is_there(jobs: BatchJobs, emulator: Emulator) -> None:
-    job = run(jobs, script("echo before"), BARRIER, script("echo after"), taskCount=4)
+    job = run_json(jobs, script("echo before"), BARRIER, script("echo after"), taskCount=4)
     assert state(job) == "SUCCEEDED"
     assert output(emulator, job) == ["before"] * 4 + ["after"] * 4
 
 
 def test_tasks_of_one_barrier_run_side_by_side_afterwards(jobs: BatchJobs, tmp_path: Path) -> None:
     meet = f"cd {tmp_path}; touch $BATCH_TASK_INDEX; until [ -e 0 ] && [ -e 1 ] && [ -e 2 ]; do sleep 0.05; done"
-    assert state(run(jobs, BARRIER, script(meet), taskCount=3, taskCountPerNode=2)) == "SUCCEEDED"
+    assert state(run_json(jobs, BARRIER, script(meet), taskCount=3, taskCountPerNode=2)) == "SUCCEEDED"
 
 
 def test_each_barrier_is_one_of_its_own(jobs: BatchJobs, emulator: Emulator) -> None:
     steps = [BARRIER, script("echo 1"), BARRIER, script("echo 2"), {"barrier": {}}, script("echo 3")]
-    job = run(jobs, *steps, taskCount=3)
+    job = run_json(jobs, *steps, taskCount=3)
     assert (state(job), output(emulator, job)) == ("SUCCEEDED", ["1"] * 3 + ["2"] * 3 + ["3"] * 3)
 
 
 def test_one_task_passes_a_barrier_by_itself(jobs: BatchJobs) -> None:
-    assert state(run(jobs, BARRIER, script("exit 0"))) == "SUCCEEDED"
+    assert state(run_json(jobs, BARRIER, script("exit 0"))) == "SUCCEEDED"
 
 
 def test_others_are_not_left_waiting_for_a_task_that_fails_before(jobs: BatchJobs, emulator: Emulator) -> None:
-    job = run(jobs, script("exit $((BATCH_TASK_INDEX == 1 ? 7 : 0))"), BARRIER, script("echo after"), taskCount=3)
+    job = run_json(jobs, script("exit $((BATCH_TASK_INDEX == 1 ? 7 : 0))"), BARRIER, script("echo after"), taskCount=3)
     assert state(job) == "FAILED"
     assert [jobs.exit_codes(job, index) for index in range(3)] == [[1], [7], [1]]
     why = "the barrier 'all-are-there' (runnable 1) waits for all 3 tasks, and task 1 has ended without passing it"
@@ -75,40 +66,40 @@ def test_others_are_not_left_waiting_for_a_task_that_fails_before(jobs: BatchJob
 
 def test_what_always_runs_does_so_after_a_barrier_that_broke(jobs: BatchJobs, emulator: Emulator) -> None:
     always = script("echo always", alwaysRun=True)
-    job = run(jobs, script("exit $BATCH_TASK_INDEX"), BARRIER, script("echo after"), always, taskCount=2)
+    job = run_json(jobs, script("exit $BATCH_TASK_INDEX"), BARRIER, script("echo after"), always, taskCount=2)
     assert (state(job), Counter(output(emulator, job))["always"]) == ("FAILED", 2)
     assert "after" not in output(emulator, job)
 
 
 def test_a_barrier_whose_exit_status_is_ignored_is_passed_when_it_breaks(jobs: BatchJobs, emulator: Emulator) -> None:
     barrier = {**BARRIER, "ignoreExitStatus": True}
-    job = run(jobs, script("exit $BATCH_TASK_INDEX"), barrier, script("echo after"), taskCount=2)
+    job = run_json(jobs, script("exit $BATCH_TASK_INDEX"), barrier, script("echo after"), taskCount=2)
     assert (jobs.task(job, 0).status.state.name, output(emulator, job)[-1]) == ("SUCCEEDED", "after")
 
 
 def test_others_wait_for_a_task_that_is_tried_again(jobs: BatchJobs, emulator: Emulator) -> None:
     first = "exit $((BATCH_TASK_INDEX == 1 && BATCH_TASK_RETRY_ATTEMPT < 2 ? 7 : 0))"
-    job = run(jobs, script(first), BARRIER, script("echo after"), taskCount=3, spec={"maxRetryCount": 2})
+    job = run_json(jobs, script(first), BARRIER, script("echo after"), taskCount=3, spec={"maxRetryCount": 2})
     assert (state(job), output(emulator, job)) == ("SUCCEEDED", ["after"] * 3)
     assert jobs.exit_codes(job, 1) == [7, 7] and jobs.exit_codes(job, 0) == []
 
 
 def test_a_task_that_is_tried_again_passes_a_barrier_that_is_open(jobs: BatchJobs, emulator: Emulator) -> None:
     after = "echo after; exit $((BATCH_TASK_INDEX == 1 && BATCH_TASK_RETRY_ATTEMPT < 1 ? 7 : 0))"
-    job = run(jobs, BARRIER, script(after), taskCount=2, spec={"maxRetryCount": 1})
+    job = run_json(jobs, BARRIER, script(after), taskCount=2, spec={"maxRetryCount": 1})
     assert (state(job), output(emulator, job)) == ("SUCCEEDED", ["after"] * 3)
 
 
 def test_time_is_up_at_a_barrier_too(jobs: BatchJobs) -> None:
     spec = {"maxRunDuration": "0.5s"}
-    job = run(jobs, script("[ $BATCH_TASK_INDEX = 0 ] || exec sleep 600"), BARRIER, taskCount=2, spec=spec)
+    job = run_json(jobs, script("[ $BATCH_TASK_INDEX = 0 ] || exec sleep 600"), BARRIER, taskCount=2, spec=spec)
     assert [jobs.exit_codes(job, index) for index in range(2)] == [[50005], [50005]]
 
 
 def test_a_barrier_has_a_timeout_of_its_own(jobs: BatchJobs, tmp_path: Path) -> None:
     slow = f"[ $BATCH_TASK_INDEX = 1 ] || until [ -e {tmp_path}/ended ]; do sleep 0.05; done"
     ended = script(f"touch {tmp_path}/ended", alwaysRun=True)
-    job = run(jobs, script(slow), {**BARRIER, "timeout": "0.3s"}, ended, taskCount=2)
+    job = run_json(jobs, script(slow), {**BARRIER, "timeout": "0.3s"}, ended, taskCount=2)
     assert (state(job), jobs.exit_codes(job, 1)) == ("FAILED", [50005])
     assert jobs.exit_codes(job, 0) == [1], "it is not left waiting for the other"
 
@@ -124,7 +115,7 @@ def test_a_job_that_waits_at_a_barrier_can_be_cancelled(jobs: BatchJobs, emulato
 def test_jobs_take_turns_while_one_waits_at_its_barrier(jobs: BatchJobs, tmp_path: Path) -> None:
     held = script(f"[ $BATCH_TASK_INDEX != 2 ] || until [ -e {tmp_path}/go ]; do sleep 0.05; done")
     waiting = jobs.create_from_json(held, BARRIER, taskCount=3)
-    assert state(run(jobs, script(f"touch {tmp_path}/go"))) == "SUCCEEDED"
+    assert state(run_json(jobs, script(f"touch {tmp_path}/go"))) == "SUCCEEDED"
     assert state(jobs.wait(waiting)) == "SUCCEEDED"
 
 
@@ -147,16 +138,16 @@ def test_a_task_whose_vm_is_lost_at_the_barrier_is_waited_for_again(tmp_path: Pa
             0-1) touch again; until [ -e near ]; do sleep 0.05; done; sleep 1; echo came ;;
             1-*) until [ -e again ]; do sleep 0.05; done; touch near ;;
         esac"""
-        job = run(jobs, script(first), BARRIER, script("echo after"), taskCount=2, spec={"maxRetryCount": 1})
+        job = run_json(jobs, script(first), BARRIER, script("echo after"), taskCount=2, spec={"maxRetryCount": 1})
         assert (state(job), jobs.exit_codes(job, 0)) == ("SUCCEEDED", [50002])
         assert output(emulator, job) == ["came", "after", "after"]
 
 
 def test_tasks_on_more_vms_than_there_are_do_not_wait_for_ever() -> None:
     with Emulator(timing=Timing(0.0, 0.0), machines=VmModel(vms=2)) as emulator, batch_jobs(emulator) as jobs:
-        ended = run(jobs, BARRIER, taskCount=5, taskCountPerNode=2)
+        ended = run_json(jobs, BARRIER, taskCount=5, taskCountPerNode=2)
         assert state(ended) == "FAILED" and "they need 3 VMs at a time" in event_texts(ended)
-        assert state(run(jobs, BARRIER, taskCount=4, taskCountPerNode=2)) == "SUCCEEDED"
+        assert state(run_json(jobs, BARRIER, taskCount=4, taskCountPerNode=2)) == "SUCCEEDED"
 
 
 def test_an_emulator_stops_while_tasks_wait() -> None:

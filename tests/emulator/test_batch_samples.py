@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_jobs import PARENT, BatchJobs, batch_jobs, output
+from batch_jobs import PARENT, BatchJobs, batch_jobs, output, run_json, script
 from google.api_core import exceptions
 from google.cloud import batch_v1
 
@@ -65,14 +65,6 @@ def test_an_event_that_looks_like_an_error_fails_no_job(jobs: BatchJobs) -> None
 
 
 HELLO = "echo Hello world! This is task ${BATCH_TASK_INDEX}. This job has a total of ${BATCH_TASK_COUNT} tasks."
-
-
-def script(text: str, **fields: Any) -> dict[str, Any]:
-    return {"script": {"text": text}, **fields}
-
-
-def run_json(jobs: BatchJobs, *runnables: dict[str, Any], **fields: Any) -> batch_v1.Job:
-    return jobs.wait(jobs.create_from_json(*runnables, **fields))
 
 
 def state(job: batch_v1.Job) -> str:

@@ -16,9 +16,9 @@ import pytest
 import requests
 from batch_jobs import State, batch_jobs
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
+from storage_clients import storage_client
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, Timing
 from covalent_parallel_plugin.emulator.faults.plan import FaultPlan
@@ -44,11 +44,8 @@ def server(plan: FaultPlan) -> Iterator[StorageServer]:
 def client(server: StorageServer, plan: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Client]:
     # else the client asks for the bucket at times of its own choosing
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
-    made = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
-    )
-    yield made
-    made.close()
+    with storage_client(server) as made:
+        yield made
     plan.set(Faults())
 
 

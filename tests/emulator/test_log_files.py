@@ -46,7 +46,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == ""
 
 
-@pytest.mark.parametrize("path", ["", "logs/", "gs://bucket/logs", "/mnt/disks/work/../../../etc"])
+@pytest.mark.parametrize("path", ["", "logs/", "gs://bucket/logs", "/mnt/disks/scratch/../../../etc"])
 def test_a_path_that_is_none_of_the_vm_is_refused(path: str) -> None:
     script = batch_v1.Runnable(script={"text": "true"})
     job = batch_v1.Job(

@@ -20,9 +20,9 @@ from urllib.parse import quote, urlsplit
 import google_crc32c
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
+from storage_clients import storage_client
 
 from covalent_parallel_plugin.emulator.storage.multipart import read_related
 from covalent_parallel_plugin.emulator.storage.refusals import StorageRefusal
@@ -46,11 +46,8 @@ def server(data_dir: Path) -> Iterator[StorageServer]:
 
 @pytest.fixture()
 def client(server: StorageServer) -> Iterator[storage.Client]:
-    made = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
-    )
-    yield made
-    made.close()
+    with storage_client(server) as made:
+        yield made
 
 
 @pytest.fixture()

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
+from storage_clients import storage_client
 
 from covalent_parallel_plugin.emulator.storage.partial_answers import select_fields
 from covalent_parallel_plugin.emulator.storage.refusals import StorageRefusal
@@ -32,14 +32,11 @@ def server() -> Iterator[StorageServer]:
 
 @pytest.fixture
 def bucket(server: StorageServer) -> Iterator[storage.Bucket]:
-    client = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
-    )
-    found = client.bucket("stage")
-    for blob in list(found.list_blobs()):
-        blob.delete()
-    yield found
-    client.close()
+    with storage_client(server) as client:
+        found = client.bucket("stage")
+        for blob in list(found.list_blobs()):
+            blob.delete()
+        yield found
 
 
 def ask(

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from storage_clients import storage_client
 
 from covalent_parallel_plugin.emulator.storage.glob import compile_glob
 from covalent_parallel_plugin.emulator.storage.refusals import StorageRefusal
@@ -29,13 +29,10 @@ def server() -> Iterator[StorageServer]:
 
 @pytest.fixture
 def client(server: StorageServer) -> Iterator[storage.Client]:
-    made = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
-    )
-    for blob in list(made.bucket("stage").list_blobs()):
-        blob.delete()
-    yield made
-    made.close()
+    with storage_client(server) as made:
+        for blob in list(made.bucket("stage").list_blobs()):
+            blob.delete()
+        yield made
 
 
 @pytest.fixture

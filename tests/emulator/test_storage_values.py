@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from storage_clients import storage_client
 
 from covalent_parallel_plugin.emulator.storage.server import StorageServer
 
@@ -28,13 +28,10 @@ def server() -> Iterator[StorageServer]:
 
 @pytest.fixture
 def bucket(server: StorageServer) -> Iterator[storage.Bucket]:
-    client = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.address}
-    )
-    found = client.bucket("stage")
-    found.blob("x").upload_from_string(b"1")
-    yield found
-    client.close()
+    with storage_client(server) as client:
+        found = client.bucket("stage")
+        found.blob("x").upload_from_string(b"1")
+        yield found
 
 
 def ask(server: StorageServer, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:

@@ -84,17 +84,9 @@ def own_server(own_emulator: Emulator, tmp_path: Path) -> Iterator[PrivateCovale
 
 def dispatched(server: PrivateCovalentServer, emulator: Emulator, source: str = CLIENT) -> str:
     """Dispatch the electrons; returns the dispatch's id once all of them run."""
-    client = subprocess.run(
-        [sys.executable, "-c", source],
-        env=server.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
-        check=True,
-    )
+    last_line = client_output(server, source)
     until(lambda: list(states(emulator).values()) == ["RUNNING"] * ELECTRONS)
-    return client.stdout.split()[-1]
+    return last_line.split()[-1]
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -139,8 +131,8 @@ print(json.dumps([str(result.status), [[str(node["status"]), node["stdout"], nod
 """
 
 
-def command_output(server: PrivateCovalentServer, source: str) -> str:
-    """What a client of the server prints."""
+def client_output(server: PrivateCovalentServer, source: str) -> str:
+    """The last line that a client of the server prints."""
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", source],
         env=server.environment,
@@ -197,7 +189,7 @@ def test_electrons_of_a_server_that_is_stopped_save_what_they_have_and_covalent_
     assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
     own_server.stop()
     own_server.start()
-    status, electrons = json.loads(command_output(own_server, SHOW % dispatch_id))
+    status, electrons = json.loads(client_output(own_server, SHOW % dispatch_id))
     assert (status, len(electrons)) == ("CANCELLED", ELECTRONS - 1)
     for status, stdout, stderr in electrons:
         assert (status, stdout) == ("CANCELLED", "begun\nsaved\n")

@@ -30,7 +30,7 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
-from .script_process import ScriptProcess
+from .script_process import ScriptProcess, start_watched
 from .task_environment import process_environment
 from .watchdog import Watchdog
 
@@ -135,18 +135,9 @@ class ProcessWorkspace:
         refuse_volumes(command, self._vm)
         prepared = self.prepare(command)
         try:
-            child = subprocess.Popen(
-                prepared.words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=prepared.folder,
-                env=prepared.environment,
-                start_new_session=True,
-            )
+            child = start_watched(prepared, self._runtime.watchdog, subprocess.PIPE, subprocess.PIPE)
         except OSError as error:
             raise StartFailed(NOT_EXECUTABLE, f'exec: "{prepared.words[0]}": {error.strerror}') from error
-        self._runtime.watchdog.begin(child.pid)
         process = LocalProcess(child, self._runtime.watchdog.end)
         self._processes.append(process)
         return process

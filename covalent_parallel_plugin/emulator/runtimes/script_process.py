@@ -42,17 +42,7 @@ class ScriptProcess(PreparedProcess):
         return self._told is not None
 
     def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
-        child = subprocess.Popen(
-            prepared.words,
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=self._err,
-            cwd=prepared.folder,
-            env=prepared.environment,
-            start_new_session=True,
-        )
-        self._watchdog.begin(child.pid)
-        return child
+        return start_watched(prepared, self._watchdog, self._out, self._err)
 
     def _await(self, child: subprocess.Popen[bytes]) -> int:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -74,6 +64,21 @@ class ScriptProcess(PreparedProcess):
     def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, number)
+
+
+def start_watched(prepared: PreparedClient, watchdog: Watchdog, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    """Start a program as the leader of its own session, which ends with the emulator. Raises OSError."""
+    child = subprocess.Popen(
+        prepared.words,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=prepared.folder,
+        env=prepared.environment,
+        start_new_session=True,
+    )
+    watchdog.begin(child.pid)
+    return child
 
 
 def refuse_elsewhere(path: str, platform: str = sys.platform) -> None:

@@ -124,9 +124,7 @@ OBJECT_OUTPUT = _OUTPUT | frozenset(
         "timeFinalized",
     ]
 )
-BUCKET_OUTPUT = _OUTPUT | frozenset(
-    ["projectNumber", "locationType", "owner", "satisfiesPZS", "satisfiesPZI", "generation"]
-)
+BUCKET_OUTPUT = _OUTPUT | frozenset(["projectNumber", "locationType", "owner", "satisfiesPZS", "satisfiesPZI"])
 
 
 def check_parameters(kind: str, query: Mapping[str, str]) -> None:
