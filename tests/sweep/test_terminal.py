@@ -32,6 +32,7 @@ class Terminal:
     def __init__(self, sweep: SweepCommand) -> None:
         self._server = f"sweep-{uuid.uuid4().hex[:12]}"
         self._sweep = sweep
+        self._commands = 0
         self._is_closed = False
         size = ("-x", str(WIDTH), "-y", str(HEIGHT))
         self._tmux("new-session", "-d", *size, "env", "-i", f"PATH={os.environ['PATH']}", "TERM=screen", "sh")
@@ -41,11 +42,15 @@ class Terminal:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
     def sweep(self, *words: str) -> None:
-        """Start a command in the terminal, whose exit status is shown after it."""
+        """Start a command in the terminal, once the one before it has ended; its exit status is shown after it."""
+        if self._commands:
+            self.wait_for(f"command {self._commands} ended")
+        self._commands += 1
         variables = ("HOME", "XDG_STATE_HOME", "COVALENT_CONFIG_DIR", *SERVICES)
         there = self._sweep.environment
         given = shlex.join(f"{name}={there[name]}" for name in variables if name in there)
         line = f"clear; env {given} {shlex.join([*COMMAND, 'sweep', *words])}; echo status $?"
+        line = f"{line}; echo command {self._commands} ended"
         script = self._sweep.folder / "line.sh"
         script.write_text(f"cd {shlex.quote(str(self._sweep.folder))}\n{line}\n")
         self.type(f". {shlex.quote(str(script))}", "Enter")
