@@ -109,6 +109,10 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         queue_limit: float | None = None,
         service_nodes: str | None = None,
         keep_objects: bool | None = None,
+        live_output: bool | None = None,
+        trace: bool | None = None,
+        trace_days: int | None = None,
+        max_machine_hours: float | None = None,
         **unknown: object,
     ) -> None:
         arguments = locals()

@@ -35,6 +35,10 @@ MAPPED_BYTES = 4 * 1024 * 1024
 CALL = "call"
 OUTCOME = "outcome"
 PARTIAL = "partial"
+# Some of the output of a task that runs
+LIVE = "live"
+# That somebody wants to see such output
+FOLLOW = "follow"
 
 VALUE = "value"
 EXCEPTION = "exception"

@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple, Optional
 
 from . import object_names as names
-from .envelope import CALL, ITEMS
+from .envelope import CALL, FOLLOW, ITEMS, LIVE
 
 
 def task_binding(kind: str, call_id: str, task_index: int = 0, round: "Optional[int]" = None) -> bytes:
@@ -17,6 +17,11 @@ def task_binding(kind: str, call_id: str, task_index: int = 0, round: "Optional[
 def chunk_binding(call_id: str, task_index: int, round: int, number: int) -> bytes:
     """What a chunk of a task's items is sealed for."""
     return json.dumps([ITEMS, call_id, task_index, round, number]).encode()
+
+
+def live_binding(call_id: str, task_index: int, round: int, attempt: int, number: int) -> bytes:
+    """What a part of the output of a task that runs is sealed for."""
+    return json.dumps([LIVE, call_id, task_index, round, attempt, number]).encode()
 
 
 class CallIdentity(NamedTuple):
@@ -38,6 +43,16 @@ class CallIdentity(NamedTuple):
     def binding(self) -> bytes:
         """What the call is sealed for."""
         return task_binding(CALL, self.call_id)
+
+    @property
+    def follow_name(self) -> str:
+        """The object with which somebody asks for the output of tasks that run."""
+        return names.follow_name(self.folder)
+
+    @property
+    def follow_binding(self) -> bytes:
+        """What such a request is sealed for."""
+        return task_binding(FOLLOW, self.call_id)
 
     def task(self, index: int = 0, round: int = 0) -> "TaskAddress":
         """One task of the call's job number `round`."""
@@ -63,6 +78,14 @@ class TaskAddress(NamedTuple):
     def partial_name(self, attempt: int) -> str:
         """The output so far of an attempt whose machine was taken away."""
         return names.partial_name(self.call.folder, self.task, attempt, self.round)
+
+    def live_name(self, attempt: int, number: int, done: int = 0, failed: int = 0) -> str:
+        """The write-once object that holds some of the output of an attempt that runs."""
+        return names.live_name(self.call.folder, self.task, attempt, number, done, failed, self.round)
+
+    def live_binding(self, attempt: int, number: int) -> bytes:
+        """What such a part is sealed for."""
+        return live_binding(self.call.call_id, self.task, self.round, attempt, number)
 
     def stream_name(self, stream: str) -> str:
         """The whole of the task's stdout or stderr, where it was too long for the outcome."""

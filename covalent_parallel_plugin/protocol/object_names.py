@@ -49,8 +49,27 @@ def stream_name(folder: str, task_index: int, stream: str, round: int = 0) -> st
     return "%s/%s-%d.txt" % (round_folder(folder, round), stream, task_index)
 
 
+def live_name(
+    folder: str, task_index: int, attempt: int, number: int, done: int = 0, failed: int = 0, round: int = 0
+) -> str:
+    """The write-once object that holds some of the output of a task that runs: its `number`-th part, from 0 on.
+
+    `done` counts the items of a map that this task has ended so far, `failed` those of them that raised.
+    """
+    counts = "%d.%d" % (done, failed) if failed else str(done)
+    return "%s/live/%d-%d-%d-%s" % (round_folder(folder, round), task_index, attempt, number, counts)
+
+
+def follow_name(folder: str) -> str:
+    """The object with which somebody asks for the output of tasks that run, in the call's own folder."""
+    return folder + "/follow"
+
+
 class ObjectName(NamedTuple):
-    """The name of an object of a call, read; `kind` is "call", "outcome", "chunk", "partial", "stdout" or "stderr"."""
+    """The name of an object of a call, read.
+
+    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live" or "follow".
+    """
 
     kind: str
     folder: str
@@ -61,6 +80,8 @@ class ObjectName(NamedTuple):
     round: int = 0
     number: int = 0
     attempt: int = 0
+    done: int = 0
+    failed: int = 0
 
 
 # What stands for a field where a name is made to become a pattern, and the field's pattern
@@ -73,6 +94,8 @@ _FIELDS = (
     ("task", 93, _COUNT),
     ("number", 94, _COUNT),
     ("attempt", 95, _COUNT),
+    ("done", 96, _COUNT),
+    ("failed", 97, "[1-9][0-9]*"),
 )
 _patterns: Dict[Pattern[str], str] = {}
 
@@ -99,13 +122,16 @@ def is_result(name: str) -> bool:
 
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:
     """Make a pattern of each name that the functions above make, so that what they make is read."""
-    dispatch_id, call_id, node_id, round, task, number, attempt = (stands for _, stands, _ in _FIELDS)
+    dispatch_id, call_id, node_id, round, task, number, attempt, done, failed = (stands for _, stands, _ in _FIELDS)
     folder = call_folder(str(dispatch_id), int(node_id), str(call_id))
-    names = [("call", call_name(folder))]
+    names = [("call", call_name(folder)), ("follow", follow_name(folder))]
     for each in (0, int(round)):
         names.append(("outcome", outcome_name(folder, int(task), each)))
         names.append(("chunk", chunk_name(folder, int(task), each, int(number))))
         names.append(("partial", partial_name(folder, int(task), int(attempt), each)))
+        for count in (0, int(failed)):
+            name = live_name(folder, int(task), int(attempt), int(number), int(done), count, each)
+            names.append(("live", name))
         names.extend((stream, stream_name(folder, int(task), stream, each)) for stream in STREAMS)
     for kind, name in names:
         text = re.escape(name)

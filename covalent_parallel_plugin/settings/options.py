@@ -172,6 +172,22 @@ class Settings:
         " container wrote, as the server's user; or `batch`, each on a machine of its own",
     )
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
+    live_output: bool = _option(
+        True, rules.truth, "deliver output while the electron runs, from its tenth second on (`covalent-parallel logs`)"
+    )
+    trace: bool = _option(
+        True, rules.truth, "record what a dispatch did, with times and machines, in a file beside Covalent's server"
+    )
+    trace_days: int = _option(
+        60, rules.whole_number(least=1, most=36500), "days after which a trace is deleted", "days"
+    )
+    max_machine_hours: float | None = _option(
+        None,
+        rules.number(above=0, most=1e9),
+        "most hours that all machines of a dispatch together may run; past it its jobs are cancelled, and its electrons"
+        " fail with BudgetError; not given: no limit",
+        "h",
+    )
 
     def __post_init__(self) -> None:
         for name, value in self.__dict__.items():

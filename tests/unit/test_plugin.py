@@ -87,6 +87,10 @@ OTHER_VALUES: dict[str, Any] = {
     "queue_limit": 60.5,
     "service_nodes": "batch",
     "keep_objects": True,
+    "live_output": False,
+    "trace": False,
+    "trace_days": 7,
+    "max_machine_hours": 1.5,
 }
 
 
