@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -50,6 +50,7 @@ FIELD_MASK = "x-goog-fieldmask"
 JOB_MASK = "name,uid,labels,create_time,status"
 LIST_MASK = ",".join(f"jobs.{field}" for field in JOB_MASK.split(",")) + ",next_page_token"
 TASK_MASK = "status"
+TASKS_MASK = "tasks.name,tasks.status,next_page_token"
 VARIABLES_MASK = "task_groups"
 # So many jobs of a list are read in one go; the event loop's others have their turn in between
 READ_AT_ONCE = 100
@@ -188,12 +189,32 @@ class BatchApi:
         try:
             request = batch_v1.GetTaskRequest(name=name)
             task = await self._read(name, self._client.get_task, request, TASK_MASK, patience_seconds)
-            status = batch_v1.Task.pb(task).status
-            return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
+            return _task_status(index, batch_v1.Task.pb(task))
         except google.NotFound:
             return None
         except Exception as error:
             raise to_package_error(error, f"read the task {name}") from error
+
+    async def tasks(self, job_name: str, patience_seconds: float | None = None) -> builtins.list[TaskStatus]:
+        """The status of each task that Batch lists for a job, all pages; none where it knows no such job.
+
+        Raises:
+            CloudError: also for a list whose pages have no end.
+        """
+        parent = f"{job_name}/taskGroups/{GROUP}"
+
+        async def page_after(token: str) -> Any:
+            request = batch_v1.ListTasksRequest(parent=parent, page_size=PAGE_SIZE, page_token=token)
+            pager = await self._read(parent, self._client.list_tasks, request, TASKS_MASK, patience_seconds)
+            return batch_v1.ListTasksResponse.pb(await anext(aiter(pager.pages)))
+
+        try:
+            pages = self._pages(page_after, lambda page: page.tasks)
+            return [_task_status(int(task.name.rpartition("/")[2]), task) async for task in pages]
+        except google.NotFound:
+            return []
+        except Exception as error:
+            raise to_package_error(error, f"list the tasks of the job {job_name}") from error
 
     async def list(
         self, parent: str, filter: str = "", patience_seconds: float | None = None
@@ -203,21 +224,14 @@ class BatchApi:
         Raises:
             CloudError: also for a list whose pages have no end.
         """
-        found: builtins.list[JobStatus] = []
-        token, limit = "", PageLimit(MOST_PAGES, LIST_SECONDS)
+
+        async def page_after(token: str) -> Any:
+            request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
+            pager = await self._read(parent, self._client.list_jobs, request, LIST_MASK, patience_seconds)
+            return batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
+
         try:
-            while True:
-                request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
-                pager = await self._read(parent, self._client.list_jobs, request, LIST_MASK, patience_seconds)
-                page = batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
-                for number, job in enumerate(page.jobs):
-                    if number % READ_AT_ONCE == READ_AT_ONCE - 1:
-                        await asyncio.sleep(0)
-                    found.append(_raw_status(job))
-                token = page.next_page_token
-                limit.check(token)
-                if not token:
-                    return found
+            return [_raw_status(job) async for job in self._pages(page_after, lambda page: page.jobs)]
         except Exception as error:
             raise to_package_error(error, f"list the jobs under {parent}") from error
 
@@ -249,6 +263,22 @@ class BatchApi:
     async def close(self) -> None:
         """Close the channel."""
         await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
+
+    async def _pages(
+        self, page_after: Callable[[str], Awaitable[Any]], entries: Callable[[Any], Iterable[Any]]
+    ) -> AsyncIterator[Any]:
+        """The entries of all pages of a list; others on the event loop have their turn in between."""
+        token, limit = "", PageLimit(MOST_PAGES, LIST_SECONDS)
+        while True:
+            page = await page_after(token)
+            for number, entry in enumerate(entries(page)):
+                if number % READ_AT_ONCE == READ_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                yield entry
+            token = page.next_page_token
+            limit.check(token)
+            if not token:
+                return
 
     async def _read(
         self, name: str, method: Callable[..., Awaitable[T]], request: Any, mask: str, patience_seconds: float | None
@@ -318,6 +348,11 @@ def _raw_status(raw: Any) -> JobStatus:
         labels=dict(raw.labels),
         created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
     )
+
+
+def _task_status(index: int, raw: Any) -> TaskStatus:
+    state = _name(batch_v1.TaskStatus.State, raw.status.state)
+    return TaskStatus(index, state, _events(raw.status.status_events))
 
 
 def _name(states: Any, number: int) -> str:
