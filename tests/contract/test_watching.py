@@ -638,7 +638,7 @@ def printed(snapshot: Snapshot, width: int = 80) -> str:
 def test_the_table_tells_jobs_apart_by_the_ends_of_their_names() -> None:
     dispatch = str(uuid.uuid4())
     jobs = [viewed("RUNNING", {}, name=job_id_for(dispatch, node)) for node in (0, 17)]
-    shown = printed(Snapshot(dispatch, "RUNNING", jobs))
+    shown = printed(Snapshot(dispatch, "RUNNING", jobs), width=100)
     assert [re.search(r"…\S*", line)[0] for line in shown.splitlines() if "…" in line] == ["…-0", "…-17"]  # type: ignore[index]
     assert "us-east1" not in shown
 

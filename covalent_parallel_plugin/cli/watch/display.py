@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...sweep.display.printable import printable
 from ...sweep.display.run_progress import duration
 from . import words
 from .snapshot import JobView, Snapshot
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"SUCCEEDED": "green", "FAILED": "red", "RUNNING": "cyan", "CANCELLED": "yellow"}
 # Columns of a terminal from which on the table has the jobs' names, and their places; what gives way goes first here
-JOB_COLUMNS, PLACE_COLUMNS = 80, 100
+JOB_COLUMNS, PLACE_COLUMNS = 100, 120
 # A map's line comes so often at most if only its items have changed, and so often at least while it runs
 LEAST_SECONDS, MOST_SECONDS = 10.0, 60.0
 
@@ -47,7 +48,7 @@ class ChangePrinter:
                     continue
             place = words.place(job) if words.is_spread(snapshot) else ""
             told = (
-                words.electron_name(job),
+                words.electron_title(job),
                 job.name,
                 place,
                 duration(job.seconds),
@@ -79,32 +80,44 @@ def table(snapshot: Snapshot, width: int) -> Group:
     first = escape(words.dispatch_line(snapshot))
     if not snapshot.jobs:
         return Group(first, "")
-    has_maps = any(job.is_map for job in snapshot.jobs)
-    has_places = words.is_spread(snapshot)
-    headings = ["electron", "state", "time"]
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for heading in [*headings[:1], *(["job"] if width >= JOB_COLUMNS else []), *headings[1:]]:
-        made.add_column(heading, overflow="fold", no_wrap=heading in ("job", "time"))
-    if has_maps:
-        made.add_column("items", justify="right", no_wrap=True)
-    if has_places and width >= PLACE_COLUMNS:
-        made.add_column("place", overflow="fold")
+    shown = _columns(snapshot, width)
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in shown:
+        is_number = heading in ("node", "time", "items")
+        made.add_column(
+            heading, overflow="fold", no_wrap=is_number or heading == "job", justify="right" if is_number else "left"
+        )
     for job in snapshot.jobs:
-        cells = [Text(words.electron_name(job))]
-        if width >= JOB_COLUMNS:
-            cells.append(Text(_end_of_name(job, snapshot)))
-        cells += [Text(words.job_state(job), COLOURS.get(job.state, "")), Text(duration(job.seconds))]
-        if has_maps:
-            cells.append(Text(words.items_done(job)))
-        if has_places and width >= PLACE_COLUMNS:
-            cells.append(Text(words.place(job)))
-        made.add_row(*cells)
+        cells = {
+            "node": job.node,
+            "electron": printable(job.electron),
+            "job": _end_of_name(job, snapshot),
+            "state": words.job_state(job),
+            "time": duration(job.seconds),
+            "items": words.items_done(job),
+            "place": words.place(job),
+        }
+        made.add_row(
+            *(Text(cells[heading], COLOURS.get(job.state, "") if heading == "state" else "") for heading in shown)
+        )
     below = []
     for job in snapshot.jobs:
-        place = words.place(job) if has_places and width < PLACE_COLUMNS else ""
-        told = filter(None, (place, words.progress(job), words.trouble(job)))
-        below += [escape(f"{words.electron_name(job)}: {text}") for text in told]
+        place = words.place(job) if words.is_spread(snapshot) and "place" not in shown else ""
+        told = "; ".join(filter(None, (place, words.progress(job), words.trouble(job))))
+        below += [escape(f"{words.electron_title(job)}: {told}")] if told else []
     return Group(first, made, *below, "")
+
+
+def _columns(snapshot: Snapshot, width: int) -> list[str]:
+    """The headings of the columns that a terminal of this width has room for."""
+    is_left_out = {
+        "electron": not any(job.electron for job in snapshot.jobs),
+        "job": width < JOB_COLUMNS,
+        "items": not any(job.is_map for job in snapshot.jobs),
+        "place": width < PLACE_COLUMNS or not words.is_spread(snapshot),
+    }
+    every = ("node", "electron", "job", "state", "time", "items", "place")
+    return [heading for heading in every if not is_left_out.get(heading)]
 
 
 def _end_of_name(job: JobView, snapshot: Snapshot) -> str:

@@ -46,8 +46,9 @@ def joint_ending(events: Iterable[str]) -> tuple[str, bool]:
 
 
 def short_ending(ending: str) -> str:
-    """Return an ending's name, without messages: "raised ValueError", or "3 items raised" of a map."""
+    """Return an ending's name, without packages and messages: "raised ValueError", or "3 items raised" of a map."""
     if did_run_items(ending):
         count = raised_items(ending) if ending.startswith(RAN_ITEMS) else 0
         return f"{count} item{'' if count == 1 else 's'} raised" if count else RAN_ITEMS
-    return ending.split(", of which ")[0].split(":", 1)[0]
+    name = ending.split(", of which ")[0].split(":", 1)[0]
+    return f"raised {name.rpartition('.')[2]}" if name.startswith("raised ") and "." in name else name

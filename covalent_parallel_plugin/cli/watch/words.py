@@ -26,7 +26,7 @@ def dispatch_line(snapshot: Snapshot) -> str:
     return printable(f"{text}; {snapshot.note}" if snapshot.note else text)
 
 
-def electron_name(job: JobView) -> str:
+def electron_title(job: JobView) -> str:
     """Return a job's electron, with its node."""
     return printable(f"{job.electron} (node {job.node})" if job.electron else f"node {job.node}")
 
