@@ -1,4 +1,4 @@
-"""What `watch` shows: names of endings, words, a table at any width, and lines; all from snapshots, without services."""
+"""What `watch` shows: names of endings, words, a table at any width, and lines; all from snapshots."""
 
 from __future__ import annotations
 
