@@ -57,6 +57,10 @@ GROUP = "group0"
 # Google's client attaches whole requests to its debug records, and with a job's environment the call's key
 REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
 
+# google.cloud.batch_v1.AllocationPolicy.ProvisioningModel: machines that may be taken away
+SPOT_MODELS = frozenset(
+    {batch_v1.AllocationPolicy.ProvisioningModel.SPOT, batch_v1.AllocationPolicy.ProvisioningModel.PREEMPTIBLE}
+)
 # google.cloud.batch_v1.JobStatus.State: what ends a job
 TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
@@ -71,10 +75,20 @@ class Event:
 
 
 @dataclass(frozen=True)
+class InstanceStatus:
+    """A kind of machine on which a job's tasks run: its type, whether it is Spot, how many tasks share one."""
+
+    machine_type: str
+    is_spot: bool
+    task_pack: int
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """A job as Batch tells it.
 
-    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970.
+    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970;
+    `instances` is empty until Batch knows the machines.
     """
 
     name: str
@@ -84,10 +98,16 @@ class JobStatus:
     events: Sequence[Event] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     created_seconds: float = 0.0
+    instances: Sequence[InstanceStatus] = ()
 
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_STATES
+
+    def entered_seconds(self, state: str) -> float | None:
+        """When the job came to be in a state, in seconds since 1970; None where no event tells."""
+        words = f" to {state} for job"
+        return next((event.seconds for event in self.events if words in event.description), None)
 
 
 @dataclass(frozen=True)
@@ -309,15 +329,22 @@ def _job_status(job: batch_v1.Job) -> JobStatus:
 
 def _raw_status(raw: Any) -> JobStatus:
     groups = raw.status.task_groups
+    group = groups.get(GROUP)
     return JobStatus(
         name=raw.name,
         uid=raw.uid,
         state=_name(batch_v1.JobStatus.State, raw.status.state),
-        counts=dict(groups[GROUP].counts) if GROUP in groups else {},
+        counts={} if group is None else dict(group.counts),
         events=_events(raw.status.status_events),
         labels=dict(raw.labels),
         created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
+        instances=() if group is None else tuple(map(_instance, group.instances)),
     )
+
+
+def _instance(raw: Any) -> InstanceStatus:
+    is_spot = raw.provisioning_model in SPOT_MODELS
+    return InstanceStatus(raw.machine_type, is_spot, raw.task_pack)
 
 
 def _name(states: Any, number: int) -> str:
