@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# A runner delivers its counts so often at least, if they have changed
-LONGEST_PAUSE_SECONDS = 60.0
-# Without news for longer than that and a look's distance nothing has ended
+# A runner delivers its counts every 50 s at least, if they have changed: without news for longer nothing has ended
 QUIET_SECONDS = 75.0
 # How much longer than ever before nothing may end until that counts as an observation of its own
 QUIET_FACTOR = 1.25
+# After so many items the first ones, which may have been slow to start, count no more
+ENOUGH_ITEMS = 10
 # Of more observations than this every other one is forgotten
 MOST_OBSERVATIONS = 1000
 
@@ -79,22 +79,22 @@ class ItemPace:
         return seconds + max(rest - self._started(), 0.0) / rate if rest > 0 else seconds
 
     def _points(self) -> list[tuple[float, float]]:
+        """What the pace is taken from: the observations and, until enough has ended since the first, the beginning."""
         points: list[tuple[float, float]] = [*self.observations]
-        if self.began is not None and (not points or self.began < points[0][0]):
-            points.insert(0, (self.began, -self._started()))
-        return points
+        if self.began is None or (points and self.began >= points[0][0]):
+            return points
+        has_enough = bool(points) and points[-1][1] - points[0][1] >= ENOUGH_ITEMS
+        return points if has_enough else [(self.began, -self._started()), *points]
 
     def _started(self) -> float:
-        """How much of the item that ran at the last observation was done: half of it, and of a long one less.
+        """How much of the item that ran at the last observation was done, in items.
 
-        That is counted soon after the one before it has ended.
+        Half of it on average; but a single one is counted as soon as it has ended.
         """
         if not self.is_serial or not self.observations:
             return 0.0
-        first = (self.began, 0) if self.began is not None else self.observations[0]
-        elapsed = self.observations[-1][0] - first[0]
-        pause = min(elapsed / 2, LONGEST_PAUSE_SECONDS)
-        return min(0.5, (self.observations[-1][1] - first[1]) / elapsed * pause / 2) if elapsed > 0 else 0.0
+        before = self.observations[-2][1] if len(self.observations) > 1 else 0
+        return 0.5 if self.observations[-1][1] - before > 1 else 0.0
 
 
 def last_end(ends: Sequence[float], waiting_seconds: Sequence[float]) -> float | None:

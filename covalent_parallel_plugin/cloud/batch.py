@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -58,6 +58,10 @@ GROUP = "group0"
 # Google's client attaches whole requests to its debug records, and with a job's environment the call's key
 REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
 
+# google.cloud.batch_v1.AllocationPolicy.ProvisioningModel: machines that may be taken away
+SPOT_MODELS = frozenset(
+    {batch_v1.AllocationPolicy.ProvisioningModel.SPOT, batch_v1.AllocationPolicy.ProvisioningModel.PREEMPTIBLE}
+)
 # google.cloud.batch_v1.JobStatus.State: what ends a job
 TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
@@ -72,10 +76,20 @@ class Event:
 
 
 @dataclass(frozen=True)
+class InstanceStatus:
+    """A kind of machine on which a job's tasks run: its type, whether it is Spot, how many tasks share one."""
+
+    machine_type: str
+    is_spot: bool
+    task_pack: int
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """A job as Batch tells it.
 
-    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970.
+    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970;
+    `instances` is empty until Batch knows the machines.
     """
 
     name: str
@@ -85,10 +99,16 @@ class JobStatus:
     events: Sequence[Event] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     created_seconds: float = 0.0
+    instances: Sequence[InstanceStatus] = ()
 
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_STATES
+
+    def entered_seconds(self, state: str) -> float | None:
+        """When the job came to be in a state, in seconds since 1970; None where no event tells."""
+        words = f" to {state} for job"
+        return next((event.seconds for event in self.events if words in event.description), None)
 
 
 @dataclass(frozen=True)
@@ -196,21 +216,13 @@ class BatchApi:
             raise to_package_error(error, f"read the task {name}") from error
 
     async def tasks(self, job_name: str, patience_seconds: float | None = None) -> builtins.list[TaskStatus]:
-        """The status of each task that Batch lists for a job, all pages; none where it knows no such job.
-
-        Raises:
-            CloudError: also for a list whose pages have no end.
-        """
-        parent = f"{job_name}/taskGroups/{GROUP}"
-
-        async def page_after(token: str) -> Any:
-            request = batch_v1.ListTasksRequest(parent=parent, page_size=PAGE_SIZE, page_token=token)
-            pager = await self._read(parent, self._client.list_tasks, request, TASKS_MASK, patience_seconds)
-            return batch_v1.ListTasksResponse.pb(await anext(aiter(pager.pages)))
-
+        """The status of each task that Batch lists for a job, all pages; none where it knows no such job."""
+        request = batch_v1.ListTasksRequest(parent=f"{job_name}/taskGroups/{GROUP}", page_size=PAGE_SIZE)
         try:
-            pages = self._pages(page_after, lambda page: page.tasks)
-            return [_task_status(int(task.name.rpartition("/")[2]), task) async for task in pages]
+            pages = self._pages(
+                self._client.list_tasks, request, batch_v1.ListTasksResponse, TASKS_MASK, patience_seconds
+            )
+            return [_task_status(int(raw.name.rpartition("/")[2]), raw) async for page in pages for raw in page.tasks]
         except google.NotFound:
             return []
         except Exception as error:
@@ -224,14 +236,16 @@ class BatchApi:
         Raises:
             CloudError: also for a list whose pages have no end.
         """
-
-        async def page_after(token: str) -> Any:
-            request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
-            pager = await self._read(parent, self._client.list_jobs, request, LIST_MASK, patience_seconds)
-            return batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
-
+        found: builtins.list[JobStatus] = []
+        request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE)
         try:
-            return [_raw_status(job) async for job in self._pages(page_after, lambda page: page.jobs)]
+            pages = self._pages(self._client.list_jobs, request, batch_v1.ListJobsResponse, LIST_MASK, patience_seconds)
+            async for page in pages:
+                for number, job in enumerate(page.jobs):
+                    if number % READ_AT_ONCE == READ_AT_ONCE - 1:
+                        await asyncio.sleep(0)
+                    found.append(_raw_status(job))
+            return found
         except Exception as error:
             raise to_package_error(error, f"list the jobs under {parent}") from error
 
@@ -265,19 +279,22 @@ class BatchApi:
         await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
 
     async def _pages(
-        self, page_after: Callable[[str], Awaitable[Any]], entries: Callable[[Any], Iterable[Any]]
+        self,
+        method: Callable[..., Awaitable[Any]],
+        request: Any,
+        answer: Any,
+        mask: str,
+        patience_seconds: float | None,
     ) -> AsyncIterator[Any]:
-        """The entries of all pages of a list; others on the event loop have their turn in between."""
-        token, limit = "", PageLimit(MOST_PAGES, LIST_SECONDS)
+        """All pages of a list."""
+        limit = PageLimit(MOST_PAGES, LIST_SECONDS)
         while True:
-            page = await page_after(token)
-            for number, entry in enumerate(entries(page)):
-                if number % READ_AT_ONCE == READ_AT_ONCE - 1:
-                    await asyncio.sleep(0)
-                yield entry
-            token = page.next_page_token
-            limit.check(token)
-            if not token:
+            pager = await self._read(request.parent, method, request, mask, patience_seconds)
+            page = answer.pb(await anext(aiter(pager.pages)))
+            yield page
+            request.page_token = page.next_page_token
+            limit.check(request.page_token)
+            if not request.page_token:
                 return
 
     async def _read(
@@ -339,20 +356,27 @@ def _job_status(job: batch_v1.Job) -> JobStatus:
 
 def _raw_status(raw: Any) -> JobStatus:
     groups = raw.status.task_groups
+    group = groups.get(GROUP)
     return JobStatus(
         name=raw.name,
         uid=raw.uid,
         state=_name(batch_v1.JobStatus.State, raw.status.state),
-        counts=dict(groups[GROUP].counts) if GROUP in groups else {},
+        counts={} if group is None else dict(group.counts),
         events=_events(raw.status.status_events),
         labels=dict(raw.labels),
         created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
+        instances=() if group is None else tuple(map(_instance, group.instances)),
     )
 
 
 def _task_status(index: int, raw: Any) -> TaskStatus:
     state = _name(batch_v1.TaskStatus.State, raw.status.state)
     return TaskStatus(index, state, _events(raw.status.status_events))
+
+
+def _instance(raw: Any) -> InstanceStatus:
+    is_spot = raw.provisioning_model in SPOT_MODELS
+    return InstanceStatus(raw.machine_type, is_spot, raw.task_pack)
 
 
 def _name(states: Any, number: int) -> str:

@@ -15,10 +15,10 @@ from .ending import did_run_items, raised_items
 
 # google.cloud.batch_v1.TaskSpec.max_retry_count: at most
 MOST_RETRIES = 10
-# How long after its start a task delivers counts first, and the next time, if any item has ended by then
-FIRST_SECONDS, SECOND_SECONDS = 10.0, 30.0
-# A first delivery of more items than this would have been made at an earlier time already, if all are as long
-FEW_ITEMS = 3
+# How long after its start a task delivers counts first, or as soon as an item has ended after that
+FIRST_SECONDS = 10.0
+# A first delivery of more items than this waited for FIRST_SECONDS; or else for a slow start, after so long
+FEW_ITEMS, SLOW_SECONDS = 3, 20.0
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,8 @@ class CountedJob:
         if began is None or (parts and parts[0][0].attempt):
             return None
         if parts and parts[0][0].done > FEW_ITEMS:
-            # At its second time to deliver, or later, its first items took longer than the others will.
             first = parts[0][1]
-            return max(began, first - FIRST_SECONDS) if first - began < SECOND_SECONDS else None
+            return max(began, first - FIRST_SECONDS) if first - began < SLOW_SECONDS else None
         first = parts[0][1] if parts else task.outcome.created_seconds if task.outcome is not None else began
         # Before any task has ended, those that run are the job's first ones.
         return began if first <= first_outcome else None
