@@ -11,12 +11,13 @@ import pytest
 
 from covalent_parallel_plugin.batch.progress import MOST_OBSERVATIONS, ClockDifference, ItemPace, last_end
 from covalent_parallel_plugin.cli.watch.item_counts import CountedJob, ItemCounts
-from covalent_parallel_plugin.cloud.batch import JobStatus
+from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.cloud.storage import StoredObject
 from covalent_parallel_plugin.protocol.object_names import call_folder, chunk_name, live_name, outcome_name
 
 FOLDER = call_folder("d", 1, "0123456789abcdef")
 BEGAN = 1_000_000.0
+EVENTS = (Event("Job state is set from SCHEDULED to RUNNING for job projects/1/locations/r/jobs/j.", BEGAN),)
 RAN = "ran its items"
 
 
@@ -95,16 +96,14 @@ class SimulatedMap:
         counts = {state: states.count(state) for state in set(states)}
         state = "SUCCEEDED" if self.end <= now else "RUNNING"
         return JobStatus(
-            "projects/p/locations/r/jobs/j", "uid", state, counts, (), {"covalent-items": str(len(self.seconds))}
+            "projects/p/locations/r/jobs/j", "uid", state, counts, EVENTS, {"covalent-items": str(len(self.seconds))}
         )
 
     def objects(self, now: float) -> list[StoredObject]:
         return list(chain.from_iterable(task.objects(now, self.round) for task in self.all))
 
     def counts(self, now: float) -> ItemCounts:
-        job = CountedJob(
-            self.job(now), self.round, len(self.seconds), BEGAN, side_by_side=min(self.at_once, self.tasks)
-        )
+        job = CountedJob(self.job(now), self.round, len(self.seconds), side_by_side=min(self.at_once, self.tasks))
         return job.count(self.objects(now), now)
 
 
@@ -192,10 +191,12 @@ def test_the_rate_is_that_of_all_tasks_that_run() -> None:
 def counted(
     names: Sequence[str], items: str = "20", tasks: int = 4, state: str = "RUNNING", **given: object
 ) -> ItemCounts:
-    job = JobStatus("projects/p/locations/r/jobs/j", "uid", state, {"RUNNING": tasks}, (), {"covalent-items": items})
+    job = JobStatus(
+        "projects/p/locations/r/jobs/j", "uid", state, {"RUNNING": tasks}, EVENTS, {"covalent-items": items}
+    )
     objects = [StoredObject(name, 1, BEGAN + 60.0 + at) for at, name in enumerate(names)]
     total = int(items) if items else None
-    told = CountedJob(job, **{"number": 0, "total": total, "began": BEGAN, **given})  # type: ignore[arg-type]
+    told = CountedJob(job, **{"number": 0, "total": total, **given})  # type: ignore[arg-type]
     return told.count(objects, BEGAN + 90.0)
 
 
@@ -275,7 +276,7 @@ def test_what_a_first_job_delivered_stays_counted_in_the_second() -> None:
 def test_the_time_left_of_a_second_job_is_that_of_its_own_items() -> None:
     second = SimulatedMap([1.0] * 100, 2, round=1)
     now = second.all[0].start + 31.0
-    told = CountedJob(second.job(now), 1, 400, BEGAN, before=ItemCounts(400, 300)).count(second.objects(now), now)
+    told = CountedJob(second.job(now), 1, 400, before=ItemCounts(400, 300)).count(second.objects(now), now)
     assert (told.total, told.done) == (400, 340)
     assert told.left_seconds == pytest.approx(second.end - now, rel=0.1)
 

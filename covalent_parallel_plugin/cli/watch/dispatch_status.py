@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -133,13 +134,19 @@ class DispatchStatus:
         latest = {_node(job): job.name for _, job in sorted(listed, key=lambda one: one[1].created_seconds)}
         found = []
         for parent, job in listed:
-            facts = self._facts_of(_node(job))
-            use = self._uses.get(job.name, JobUse()).seen(job, facts.tasks_per_machine, now, facts.most_machines)
-            self._uses[job.name] = use
             view = job_view(job, now, names, parent)
-            view = replace(view, items=counts.get(job.name, view.items), machine_hours=round(use.seconds / 3600, 4))
+            hours = round(self._used(job, now) / 3600, 4)
+            view = replace(view, items=counts.get(job.name, view.items), machine_hours=hours)
             found.append(await self._with_ending(job, view, state, latest[_node(job)] == job.name))
         return found
+
+    def _used(self, job: JobStatus, now: float) -> float:
+        """A job's machine-seconds so far, as far as the looks tell."""
+        shared = max((instance.task_pack for instance in job.instances), default=1) or 1
+        at_once = self._facts_of(_node(job)).max_parallel
+        most = None if at_once is None else math.ceil(at_once / shared)
+        self._uses[job.name] = self._uses.get(job.name, JobUse()).seen(job, shared, now, most)
+        return self._uses[job.name].seconds
 
     def _facts_of(self, node: str) -> ExecutorFacts:
         record = (self._nodes or {}).get(node)

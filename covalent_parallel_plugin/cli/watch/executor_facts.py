@@ -1,25 +1,20 @@
-"""What an electron's executor says of its jobs besides where they are: the bucket, and how tasks share machines."""
+"""What an electron's executor says of its jobs besides where they are."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...batch.job_definition import tasks_per_node
 from ...covalent_api.server_client import ElectronRecord
-from ...errors import SettingsError
 from ...settings import options as options
-from ...settings.resolve_options import settings_from
 
 
 @dataclass(frozen=True)
 class ExecutorFacts:
-    """An executor's bucket, "" where it is not known, the tasks that share a machine, and how many machines at most."""
+    """An executor's bucket, "" where it is not known, and how many tasks of a map may run at once."""
 
     bucket_name: str = ""
-    tasks_per_machine: int = 1
-    most_machines: int | None = None
+    max_parallel: int | None = None
 
 
 def executor_facts(record: ElectronRecord | None, configured: Mapping[str, object]) -> ExecutorFacts:
@@ -29,12 +24,6 @@ def executor_facts(record: ElectronRecord | None, configured: Mapping[str, objec
         record: None of an electron that is not known.
         configured: the section of Covalent's configuration file.
     """
-    own = configured if record is None or not record.options else record.options
-    try:
-        settings = settings_from(options.resolve(own, {}))
-    except SettingsError:
-        # Its jobs were made from other options, or are another version's: they count as one machine a task.
-        name = own.get("bucket_name")
-        return ExecutorFacts(name if isinstance(name, str) else "")
-    shared = tasks_per_node(settings)
-    return ExecutorFacts(settings.bucket_name, shared, math.ceil(settings.max_parallel / shared))
+    values = options.resolve(configured if record is None or not record.options else record.options, {})
+    name, most = values["bucket_name"], options.plain("max_parallel", values["max_parallel"])
+    return ExecutorFacts(name if isinstance(name, str) else "", most if isinstance(most, int) else None)

@@ -80,11 +80,6 @@ def is_map(job: JobStatus) -> bool:
     return job_items(job) is not None or sum(job.counts.values()) > 1
 
 
-def began_seconds(job: JobStatus) -> float | None:
-    """Return when a job began to run, in seconds since 1970; None if no event tells."""
-    return next((event.seconds for event in job.events if "to RUNNING" in event.description), None)
-
-
 @dataclass
 class _Task:
     """One task of a job: its share of the items, and what it has delivered."""
@@ -122,7 +117,6 @@ class CountedJob:
     Attributes:
         number: which of the map's jobs it is, from 0 on.
         total: the map's items; None where that is not known.
-        began: when the job began to run; None if it has not.
         endings: what its tasks' events say of how they ended, by the task's index.
         before: the items as they were when the job before it had ended.
         side_by_side: how many of its tasks have been seen to run at once.
@@ -131,7 +125,6 @@ class CountedJob:
     job: JobStatus
     number: int
     total: int | None
-    began: float | None = None
     endings: Mapping[int, str] = field(default_factory=dict)
     before: ItemCounts | None = None
     side_by_side: int = 1
@@ -242,7 +235,7 @@ class CountedJob:
 
     def _task_began(self, task: _Task, parts: Sequence[tuple[ObjectName, float]], first_outcome: float) -> float | None:
         """When a task's items began, None where nothing tells."""
-        began = self.began
+        began = self.job.entered_seconds("RUNNING")
         if began is None or (parts and parts[0][0].attempt):
             return None
         if parts and parts[0][0].done > FEW_ITEMS:

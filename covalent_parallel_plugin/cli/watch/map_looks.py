@@ -19,7 +19,7 @@ from ...errors import CloudError, ParallelError
 from ...protocol.environment import ENV_BUCKET
 from ...protocol.object_names import call_folder, call_name
 from .ending import ending_of
-from .item_counts import CountedJob, ItemCounts, began_seconds, is_map, job_items, reckoned
+from .item_counts import CountedJob, ItemCounts, is_map, job_items, reckoned
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class _Call:
         endings: what the tasks of each of its jobs report, by the job's name.
         asked: how many tasks had ended when a job's tasks were asked last, and how often in vain.
         kept: the last counts of each job.
+        side_by_side: the most of its tasks that were seen to run at once.
         trouble: why its folder could not be listed the last time.
     """
 
@@ -61,6 +62,7 @@ class _Call:
     endings: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     kept: dict[str, ItemCounts] = field(default_factory=dict)
+    side_by_side: int = 1
     trouble: str = ""
 
 
@@ -108,6 +110,8 @@ class MapLooks:
         await self._ask_tasks(by_call)
         found: dict[str, ItemCounts] = {}
         for call_id, rounds in by_call.items():
+            call = self._calls[call_id]
+            call.side_by_side = max(call.side_by_side, *(job.counts.get("RUNNING", 0) for job in rounds))
             found.update(self._counts(self._calls[call_id], rounds))
         return found
 
@@ -121,7 +125,7 @@ class MapLooks:
         before: ItemCounts | None = None
         for number, job in enumerate(rounds):
             endings = {index: ending_of(event) for index, event in call.endings[job.name].items()}
-            counted = CountedJob(job, number, total, began_seconds(job), endings, before)
+            counted = CountedJob(job, number, total, endings, before, call.side_by_side)
             told = counted.count(call.objects, now)
             if call.listed is None and not endings and total is not None:
                 # Nothing was read of it: what its tasks' states tell.
@@ -156,13 +160,7 @@ class MapLooks:
             return ""
         folder = call_folder(self._dispatch_id, int(node), call_id)
         try:
-            if call.bucket_name is None:
-                call.bucket_name = bucket_names.get(node) or await self._bucket_of(job)
-            found = await self._objects(job, call.bucket_name, folder) if call.bucket_name else []
-            if not _has_call(found, folder) and call.bucket_name == bucket_names.get(node):
-                # Another configuration file than this machine's may count: the job knows.
-                call.bucket_name = await self._bucket_of(job)
-                found = await self._objects(job, call.bucket_name, folder) if call.bucket_name else []
+            found = await self._read(job, call, bucket_names.get(node, ""), folder)
         except (ParallelError, asyncio.TimeoutError) as error:
             call.due = began + REFUSED_SECONDS
             reason = str(error).split("\n", 1)[0] or f"no answer within {LIST_SECONDS:g} s"
@@ -179,14 +177,25 @@ class MapLooks:
         call.due = began + PAUSE_FACTOR * (self._clock() - began)
         return ""
 
+    async def _read(self, job: JobStatus, call: _Call, guess: str, folder: str) -> Sequence[StoredObject]:
+        """List a call's folder, in the bucket where this machine takes it to be, else in the one that the job names."""
+        if call.bucket_name is None:
+            try:
+                found = await self._objects(job, guess, folder) if guess else []
+            except (CloudError, asyncio.TimeoutError) as error:
+                logger.debug("the bucket %s cannot be listed: %s", guess, error)
+                found = []
+            if any(stored.name == call_name(folder) for stored in found):
+                call.bucket_name = guess
+                return found
+            variables = await self._batch.variables(job.name, patience_seconds=PATIENCE_SECONDS)
+            call.bucket_name = (variables or {}).get(ENV_BUCKET, "")
+        return await self._objects(job, call.bucket_name, folder) if call.bucket_name else []
+
     async def _objects(self, job: JobStatus, bucket_name: str, folder: str) -> Sequence[StoredObject]:
         project = job.name.split("/")[1]
         listing = run_stoppable(lambda: self._open_bucket(project, bucket_name).list(f"{folder}/"))
         return await asyncio.wait_for(listing, LIST_SECONDS)
-
-    async def _bucket_of(self, job: JobStatus) -> str:
-        variables = await self._batch.variables(job.name, patience_seconds=PATIENCE_SECONDS)
-        return (variables or {}).get(ENV_BUCKET, "")
 
     async def _ask_tasks(self, by_call: Mapping[str, Sequence[JobStatus]]) -> None:
         """Ask for the tasks of jobs of which more have ended than have reported how."""
@@ -215,10 +224,6 @@ class MapLooks:
 def _key(job: JobStatus) -> str:
     """What a map's jobs have in common: their call, where it is known."""
     return job.labels.get(LABEL_CALL, job.name)
-
-
-def _has_call(objects: Sequence[StoredObject], folder: str) -> bool:
-    return any(stored.name == call_name(folder) for stored in objects)
 
 
 def _added(counts: ItemCounts | None, before: ItemCounts | None, total: int) -> ItemCounts | None:
