@@ -126,14 +126,15 @@ class DispatchStatus:
         return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
 
     async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
-        """What is shown of each job, given with its project and region."""
+        """What is shown of each job, given with its project and region; in the order in which they were made."""
         now = self._clock()
         names = {number: node.name for number, node in (self._nodes or {}).items()}
         buckets = {node: self._facts_of(node).bucket_name for node in {_node(job) for _, job in listed}}
         counts = await self._maps.count([job for _, job in listed], buckets)
-        latest = {_node(job): job.name for _, job in sorted(listed, key=lambda one: one[1].created_seconds)}
+        in_order = sorted(listed, key=lambda one: one[1].created_seconds)
+        latest = {_node(job): job.name for _, job in in_order}
         found = []
-        for parent, job in listed:
+        for parent, job in in_order:
             view = job_view(job, now, names, parent)
             hours = round(self._used(job, now) / 3600, 4)
             view = replace(view, items=counts.get(job.name, view.items), machine_hours=hours)
@@ -260,5 +261,5 @@ def _node(job: JobStatus) -> str:
     return job.labels.get(LABEL_NODE, "")
 
 
-def _order(job: JobView) -> tuple[int, float]:
-    return int(job.node) if job.node.lstrip("-").isdecimal() else -1, -job.seconds
+def _order(job: JobView) -> int:
+    return int(job.node) if job.node.lstrip("-").isdecimal() else -1
