@@ -33,6 +33,7 @@ from covalent_parallel_plugin.batch.job_names import (
     job_id_for,
     label_value,
 )
+from covalent_parallel_plugin.cli.demo.batch_looks import BatchLooks
 from covalent_parallel_plugin.cli.watch.command import exit_status
 from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
 from covalent_parallel_plugin.cli.watch.display import table
@@ -723,6 +724,29 @@ def test_the_command_can_look_once_and_give_json(place: Place, environment: dict
     assert told["dispatch_id"] == place.dispatch_id
     assert [(view["node"], view["has_ended"]) for view in told["jobs"]] == [("3", False)]
     place.ask(lambda batch: batch.cancel(name))
+
+
+def test_the_demo_knows_endings_and_maps_from_the_same_command(
+    place: Place, environment: dict[str, str], covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"], statuses["score"] = ["RUNNING"], "FAILED", "RUNNING"
+    configured(environment, address)
+    place.until(place.job(0, reporting()), lambda status: status.is_terminal)
+    name = place.job(1, "sleep 60", tasks=2, items="10")
+    place.until(name, lambda status: "RUNNING" in status.counts)
+    with BatchLooks(environment) as looks:
+        looks.finish(place.dispatch_id)
+    assert looks.endings == {0: "raised ValueError"}
+    assert looks.lines[1].startswith("about 0 of 10 items done, ")
+    place.ask(lambda batch: batch.cancel(name))
+
+
+def test_a_look_of_the_demo_that_is_on_its_way_ends_with_it(place: Place, environment: dict[str, str]) -> None:
+    with BatchLooks(environment) as looks:
+        looks.look(place.dispatch_id)
+        process = looks._process
+    assert process is not None and process.poll() is not None
 
 
 def test_an_interruption_ends_the_command_with_one_line_and_cancels_nothing(

@@ -89,7 +89,8 @@ def test_the_demo_prints_every_electron_and_the_score_and_ends_with_status_0(tmp
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stderr == ""
     for electron in ("load_data", "train_svm", "score_svm"):
-        assert f"{electron}: COMPLETED" in run.stdout
+        assert f"{electron}: RUNNING\n" in run.stdout
+        assert f"{electron}: returned a value\n" in run.stdout
     assert "score 0.9" in run.stdout
     assert demo_folders(tmp_path) == []
 
@@ -147,7 +148,9 @@ def test_a_failing_workflow_is_no_success_and_its_stderr_can_be_read(
     outcome = run_workflow(covalent_server, lambda state: None, (str(script),))
     assert not outcome.succeeded
     assert outcome.status == "FAILED"
-    assert [electron.status for electron in outcome.state.electrons] == ["FAILED"]
+    assert [(electron.status, electron.ending) for electron in outcome.state.electrons] == [
+        ("FAILED", "raised ZeroDivisionError")
+    ]
     text = failed_electrons_stderr(covalent_server, outcome.state.dispatch_id)["divide"]
     assert "about to divide" in text
     assert "ZeroDivisionError" in text
@@ -197,7 +200,7 @@ def test_rows_are_the_users_electrons_in_the_order_they_started() -> None:
     ]
     now = datetime(2026, 1, 1, 10, 0, 9, tzinfo=timezone.utc)
     assert read_electrons({"graph": {"nodes": nodes}}, now) == (
-        ElectronState("first", "gcpbatch", "RUNNING", 2.5),
-        ElectronState("second", "gcpbatch", "RUNNING", 4.0),
+        ElectronState("first", "gcpbatch", "RUNNING", 2.5, 2),
+        ElectronState("second", "gcpbatch", "RUNNING", 4.0, 1),
         ElectronState("waiting", "gcpbatch", "RUNNING", None),
     )

@@ -15,6 +15,7 @@ from types import FrameType
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
@@ -71,10 +72,11 @@ class _Progress:
         if self._live is not None:
             self._live.update(_table(state) if state.electrons else "Dispatching the workflow")
             return
-        for index, electron in enumerate(state.electrons):
-            if electron.status != self._seen.get(index) and electron.status != "NEW_OBJECT":
-                self._console.print(f"{electron.name}: {electron.status}", markup=False)
-            self._seen[index] = electron.status
+        for electron in state.electrons:
+            text = electron.progress or electron.shown
+            if text != self._seen.get(electron.node) and electron.status != "NEW_OBJECT":
+                self._console.print(f"{electron.name}: {text}", markup=False)
+            self._seen[electron.node] = text
 
 
 @contextlib.contextmanager
@@ -111,7 +113,7 @@ def _table(state: WorkflowState) -> Table:
     table.add_column("seconds", justify="right")
     for electron in state.electrons:
         colour = COLOURS.get(electron.status, "dim")
-        status = "WAITING" if electron.status == "NEW_OBJECT" else electron.status
+        status = "WAITING" if electron.status == "NEW_OBJECT" else escape(electron.progress or electron.shown)
         seconds = "" if electron.seconds is None else f"{electron.seconds:.1f}"
         table.add_row(electron.name, electron.executor, f"[{colour}]{status}[/]", seconds)
     return table

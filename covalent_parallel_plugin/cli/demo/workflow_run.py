@@ -10,13 +10,15 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from covalent_parallel_plugin.cli.demo.batch_looks import EVERY_SECONDS, BatchLooks
 from covalent_parallel_plugin.covalent_api.held_signals import signals_held
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
+from covalent_parallel_plugin.protocol.ending_event import RETURNED
 
 BUCKET = "covalent"
 WORKFLOW = ("-m", "covalent_parallel_plugin.cli.demo.workflow")
@@ -28,12 +30,26 @@ NEEDED = {"grpc": "grpcio", "sklearn": "scikit-learn", "starlette": "starlette",
 
 @dataclass(frozen=True)
 class ElectronState:
-    """One row of the progress table; `seconds` since its start, None before it."""
+    """One row of the progress table; `seconds` since its start, None before it.
+
+    Attributes:
+        node: its number in the dispatch.
+        ending: how it ended, in `watch`'s words, "" before that or where nothing tells.
+        progress: of a map that runs, how far it is.
+    """
 
     name: str
     executor: str
     status: str
     seconds: float | None
+    node: int = 0
+    ending: str = ""
+    progress: str = ""
+
+    @property
+    def shown(self) -> str:
+        """How it ended, or else its status."""
+        return self.ending or self.status
 
 
 @dataclass(frozen=True)
@@ -117,18 +133,42 @@ def run_workflow(
                 stderr=stderr,
                 start_new_session=True,
             )
-        while client.poll() is None and time.monotonic() < deadline:
+        with BatchLooks(server.environment) as looks:
+            while client.poll() is None and time.monotonic() < deadline:
+                state = _read_state(server, output.read_text(), state)
+                if _is_worth_a_look(state):
+                    looks.look(state.dispatch_id)
+                report(_with_looks(state, looks))
+                time.sleep(POLL_SECONDS)
             state = _read_state(server, output.read_text(), state)
-            report(state)
-            time.sleep(POLL_SECONDS)
+            if any(electron.status == "FAILED" for electron in state.electrons):
+                looks.finish(state.dispatch_id)
+            state = _with_looks(state, looks)
     finally:
         if client is not None:
             client.kill()
             client.wait()
-    state = _read_state(server, output.read_text(), state)
     report(state)
     status, score = read_verdict(output.read_text())
     return WorkflowOutcome(state, status, score, errors.read_text(errors="replace"))
+
+
+def _is_worth_a_look(state: WorkflowState) -> bool:
+    """Whether an electron has failed, or runs for so long that it may be a map."""
+    return any(
+        electron.status == "FAILED" or (electron.status == "RUNNING" and (electron.seconds or 0.0) > EVERY_SECONDS)
+        for electron in state.electrons
+    )
+
+
+def _with_looks(state: WorkflowState, looks: BatchLooks) -> WorkflowState:
+    electrons = []
+    for electron in state.electrons:
+        is_over = electron.status not in ("RUNNING", "NEW_OBJECT")
+        ending = looks.endings.get(electron.node, electron.ending) if is_over else ""
+        progress = looks.lines.get(electron.node, "") if electron.status == "RUNNING" else ""
+        electrons.append(replace(electron, ending=ending, progress=progress))
+    return replace(state, electrons=tuple(electrons))
 
 
 def read_verdict(client_output: str) -> tuple[str, float | None]:
@@ -157,7 +197,10 @@ def read_electrons(graph: Mapping[str, Any], now: datetime) -> tuple[ElectronSta
         if node["started_at"]:
             end = _utc(node["completed_at"]) if node["completed_at"] else now
             seconds = max(0.0, (end - _utc(node["started_at"])).total_seconds())
-        rows.append(ElectronState(node["name"], node["executor_label"], node["status"], seconds))
+        ending = RETURNED if node["status"] == "COMPLETED" else ""
+        rows.append(
+            ElectronState(node["name"], node["executor_label"], node["status"], seconds, node["node_id"], ending)
+        )
     return tuple(rows)
 
 
