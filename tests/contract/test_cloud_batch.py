@@ -130,6 +130,23 @@ def test_a_failed_task_has_its_exit_code_and_events_in_order(address: str) -> No
     assert seconds == sorted(seconds)
 
 
+def test_all_tasks_of_a_job_are_listed_as_each_is_told_by_itself(address: str) -> None:
+    async def use(batch: BatchApi) -> Any:
+        made = job("exit $((BATCH_TASK_INDEX % 2))")
+        made.task_groups[0].task_count = made.task_groups[0].parallelism = 12
+        name = (await batch.create(PARENT, made, new_id(), str(uuid.uuid4()))).name
+        await until_ended(batch, name)
+        return await batch.tasks(name), [await batch.task(name, index) for index in range(12)]
+
+    listed, alone = on(address, use)
+    assert sorted(listed, key=lambda task: task.index) == alone
+    assert [task.state for task in alone] == ["SUCCEEDED", "FAILED"] * 6
+
+
+def test_an_unknown_job_has_no_tasks(address: str) -> None:
+    assert on(address, lambda batch: batch.tasks(f"{PARENT}/jobs/{new_id()}")) == []
+
+
 def test_all_pages_of_a_list_arrive_filtered(address: str) -> None:
     async def use(batch: BatchApi) -> tuple[set[str], set[str]]:
         team = new_id()
