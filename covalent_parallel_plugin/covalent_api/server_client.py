@@ -24,13 +24,15 @@ LATEST_DISPATCH = "/api/v2/dispatches?count=1&status_only=true"
 class ElectronRecord:
     """An electron of a dispatch; `options` are its executor's attributes, empty where it has only the executor's name.
 
-    `status` is Covalent's, of when the server was asked.
+    `status` is Covalent's, of when the server was asked; `sub_dispatch_id` is that of the dispatch of a sublattice, ""
+    before there is one and of other electrons.
     """
 
     name: str
     executor: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     status: str = ""
+    sub_dispatch_id: str = ""
 
 
 class ServerClient:
@@ -82,7 +84,11 @@ class ServerClient:
             told = node["metadata"]
             options = (told["executor_data"] or {}).get("attributes") or {}
             found[str(node["id"])] = ElectronRecord(
-                str(told["name"]), str(told["executor"]), dict(options), str(told["status"])
+                str(told["name"]),
+                str(told["executor"]),
+                dict(options),
+                str(told["status"]),
+                str(told.get("sub_dispatch_id") or ""),
             )
         return found
 

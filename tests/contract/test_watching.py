@@ -201,6 +201,7 @@ class Covalent(BaseHTTPRequestHandler):
     states: dict[str, list[str]]
     options: dict[str, object]
     statuses: dict[str, str]
+    sublattices: list[str]
 
     def do_GET(self) -> None:
         path = urlsplit(self.path)
@@ -213,11 +214,16 @@ class Covalent(BaseHTTPRequestHandler):
             answer: Any = {"dispatches": found, "metadata": {"count": len(found)}}
         else:
             made = {"attributes": self.options} if self.options else {}
-            known = enumerate((name, self.statuses.get(name, "COMPLETED")) for name in ("train", "score"))
+            is_parent = path.path.rpartition("/")[2] not in self.sublattices
+            names = ["train", "score", *(":sublattice:inner" for _ in self.sublattices if is_parent)]
+            known = enumerate((name, self.statuses.get(name, "COMPLETED")) for name in names)
+            inner = ["", "", *self.sublattices]
             nodes = [
                 {"id": at, "metadata": {"name": name, "status": status, "executor": "gcpbatch", "executor_data": made}}
                 for at, (name, status) in known
             ]
+            for at, told_node in enumerate(nodes):
+                told_node["metadata"]["sub_dispatch_id"] = inner[at] or None
             answer = {"lattice": {"transport_graph": {"nodes": nodes}}}
         data = json.dumps(answer).encode()
         self.send_response(200)
@@ -242,12 +248,19 @@ def statuses() -> dict[str, str]:
 
 
 @pytest.fixture
+def sublattices() -> list[str]:
+    """The dispatches of the dispatch's sublattices."""
+    return []
+
+
+@pytest.fixture
 def covalent(
-    executor_options: dict[str, object], statuses: dict[str, str]
+    executor_options: dict[str, object], statuses: dict[str, str], sublattices: list[str]
 ) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """A server's address, and the states it tells of each dispatch, one after the other."""
     states: dict[str, list[str]] = {}
-    told = type("Told", (Covalent,), {"states": states, "options": executor_options, "statuses": statuses})
+    own = {"states": states, "options": executor_options, "statuses": statuses, "sublattices": sublattices}
+    told = type("Told", (Covalent,), own)
     server = ThreadingHTTPServer(("127.0.0.1", 0), told)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -577,6 +590,20 @@ def test_following_goes_on_until_the_jobs_of_an_ended_dispatch_have_ended(
 def test_without_covalents_server_following_ends_with_the_jobs(place: Place) -> None:
     place.job(0, "sleep 0.5")
     assert place.follow(NOBODY)[-1].jobs[0].state == "SUCCEEDED"
+
+
+def test_jobs_of_sublattices_are_shown_with_their_parents(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], sublattices: list[str]
+) -> None:
+    inner, early = Place(place.emulator), Place(place.emulator)
+    sublattices += [inner.dispatch_id, early.dispatch_id]
+    address, states = covalent
+    states.update({place.dispatch_id: ["RUNNING"], inner.dispatch_id: ["RUNNING"], early.dispatch_id: ["NEW_OBJECT"]})
+    place.job(0)
+    inner.job(1)
+    snapshot = place.look(address)
+    assert [(job.electron, job.dispatch_id) for job in snapshot.jobs] == [("train", ""), ("score", inner.dispatch_id)]
+    assert "my-search: score" in printed(snapshot)
 
 
 def test_an_outage_of_batch_is_shown_and_waited_for(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,11 @@ ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
+# How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
+# these dispatches no jobs are shown
+SUBLATTICE_PREFIX = ":sublattice:"
+SUBLATTICE_SECONDS = 10.0
+MOST_SUBLATTICES = 20
 RAISED = "items that raised are named in the electron's stderr"
 
 
@@ -76,6 +82,10 @@ class DispatchStatus:
         self._events: dict[str, tuple[str, int]] = {}
         self._uses: dict[str, JobUse] = {}
         self._facts: dict[str, ExecutorFacts] = {}
+        self._open_bucket = open_bucket
+        self._parts: dict[str, DispatchStatus] = {}
+        self._sublattices_due = 0.0
+        self._is_over = False
 
     async def fetch(self) -> Snapshot:
         """Fetch the status: a request to Batch for each project and region, and one to Covalent's server.
@@ -114,7 +124,35 @@ class DispatchStatus:
                 " --project-id and --region"
             )
         notes = (unknown or self._note(state, jobs, locations), self._maps.trouble)
-        return Snapshot(self._dispatch_id, state, sorted(jobs, key=_order), "; ".join(note for note in notes if note))
+        note = "; ".join(note for note in notes if note)
+        inner = await self._jobs_of_sublattices(state)
+        return Snapshot(self._dispatch_id, state, [*sorted(jobs, key=_order), *inner], note)
+
+    async def _jobs_of_sublattices(self, state: str) -> list[JobView]:
+        """The jobs of the dispatches of sublattices, at any depth; what they cost, only a dispatch that has some pays."""
+        nodes = [node for node in (self._nodes or {}).values() if node.name.startswith(SUBLATTICE_PREFIX)]
+        is_due = self._clock() >= self._sublattices_due or (state in OVER and not self._is_over)
+        if is_due and self._tries < TRIES and not all(node.sub_dispatch_id for node in nodes):
+            self._sublattices_due, self._is_over = self._clock() + SUBLATTICE_SECONDS, state in OVER
+            await asyncio.to_thread(self._fetch_electrons)
+        found = []
+        for node in (self._nodes or {}).values():
+            part = self._parts.get(node.sub_dispatch_id)
+            if part is None and is_plain_id(node.sub_dispatch_id) and len(self._parts) < MOST_SUBLATTICES:
+                part = self._parts[node.sub_dispatch_id] = DispatchStatus(
+                    self._batch,
+                    self._server,
+                    node.sub_dispatch_id,
+                    self._given,
+                    self._configured,
+                    self._open_bucket,
+                    self._clock,
+                )
+            if part is not None:
+                with contextlib.suppress(MissingResourceError):  # it has no job yet
+                    jobs = (await part.fetch()).jobs
+                    found += [replace(job, dispatch_id=job.dispatch_id or node.sub_dispatch_id) for job in jobs]
+        return found
 
     def _status(self, job: JobStatus) -> str:
         """The status of a job's electron as Covalent's server last told it, "" if it did not."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...sweep.display.printable import printable
 from ...sweep.display.run_progress import duration
 from . import words
 from .snapshot import JobView, Snapshot
@@ -90,7 +89,7 @@ def table(snapshot: Snapshot, width: int) -> Group:
     for job in snapshot.jobs:
         cells = {
             "node": job.node,
-            "electron": printable(job.electron),
+            "electron": words.electron_name(job),
             "job": _end_of_name(job, snapshot),
             "state": words.job_state(job),
             "time": duration(job.seconds),
@@ -111,7 +110,7 @@ def table(snapshot: Snapshot, width: int) -> Group:
 def _columns(snapshot: Snapshot, width: int) -> list[str]:
     """The headings of the columns that a terminal of this width has room for."""
     is_left_out = {
-        "electron": not any(job.electron for job in snapshot.jobs),
+        "electron": not any(map(words.electron_name, snapshot.jobs)),
         "job": width < JOB_COLUMNS,
         "items": not any(job.is_map for job in snapshot.jobs),
         "place": width < PLACE_COLUMNS or not words.is_spread(snapshot),

@@ -28,6 +28,7 @@ class JobView:
         ending: how its electron ended, such as "raised ValueError: no data"; "" before that, or where nothing tells.
         event: of a job that waits or has failed, the last event's text; `meaning` is what that means and what to do.
         machine_hours: how long its machines were there for it so far, added up.
+        dispatch_id: of a sublattice's job that of its dispatch; "" of others.
     """
 
     name: str
@@ -45,6 +46,7 @@ class JobView:
     event: str = ""
     meaning: str = ""
     machine_hours: float = 0.0
+    dispatch_id: str = ""
 
 
 @dataclass(frozen=True)

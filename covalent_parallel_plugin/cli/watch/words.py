@@ -26,9 +26,16 @@ def dispatch_line(snapshot: Snapshot) -> str:
     return printable(f"{text}; {snapshot.note}" if snapshot.note else text)
 
 
+def electron_name(job: JobView) -> str:
+    """Return a job's electron, after the lattice's name if that is a sublattice; "" where it is not known."""
+    lattice = f"{job.lattice or job.dispatch_id}: " if job.dispatch_id else ""
+    return printable(f"{lattice}{job.electron}" if job.electron else lattice.removesuffix(": "))
+
+
 def electron_title(job: JobView) -> str:
     """Return a job's electron, with its node."""
-    return printable(f"{job.electron} (node {job.node})" if job.electron else f"node {job.node}")
+    name = electron_name(job)
+    return f"{name} (node {printable(job.node)})" if name else f"node {printable(job.node)}"
 
 
 def job_state(job: JobView) -> str:
