@@ -6,8 +6,9 @@ import asyncio
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ..batch.attempt_records import Measured
 from ..batch.call_objects import CallObjects
 from ..batch.download_buffer import DownloadBuffer
 from ..batch.job_evidence import EvidenceReader
@@ -22,7 +23,7 @@ from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .cache_folder import remake_folder
 from .live_text import ItemTexts, by_item, joined, listed_parts, read_parts
-from .outcome import Outcome, read_outcome, read_streams
+from .outcome import Outcome, read_outcome, read_partial
 from .verdict import ElectronEvidence
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Collector:
 
     Attributes:
         is_map: what its tasks delivered while they ran is asked for by `item_texts`, and in no text of a whole task.
+        measured: what attempts measured that left their output so far, by task and attempt, as far as that was read.
     """
 
     services: Services
@@ -50,6 +52,7 @@ class Collector:
     identity: CallIdentity
     job_name: str
     is_map: bool = False
+    measured: dict[tuple[int, int], Measured] = field(default_factory=dict)
 
     async def outcome(self, objects: CallObjects, job: JobStatus | None) -> Outcome | OutcomeError | None:
         """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come.
@@ -170,10 +173,12 @@ class Collector:
         with io.BytesIO() as stream:
             self.services.objects.get(name, stream)
             try:
-                return read_streams(stream, address.call.key, address.binding(PARTIAL))
+                streams, measured = read_partial(stream, address.call.key, address.binding(PARTIAL))
             except OutcomeError as error:
                 logger.debug("%s is passed over: %s", name, error)
                 return None
+        self.measured[address.task, attempt] = measured
+        return streams
 
     async def item_texts(self, index: int, round: int) -> ItemTexts:
         """What a task of a map printed until it was lost, as far as it was delivered while the task ran.

@@ -14,7 +14,7 @@ from google.cloud import batch_v1, storage  # type: ignore[attr-defined]  # the 
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from odd_storage import Answer, OddStorage, page, status
 
-from covalent_parallel_plugin.cloud.batch import MOST_PAGES, BatchApi, connect
+from covalent_parallel_plugin.cloud.batch import MOST_PAGES, BatchApi, InstanceStatus, JobStatus, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.logging import connect as connect_logging
 from covalent_parallel_plugin.cloud.session import LeanSession
@@ -102,6 +102,24 @@ def test_bytes_that_do_not_parse_are_this_packages_error(rpc: OddRpcServer, meth
     rpc.answer = b"\xff<html>"
     with pytest.raises(CloudError):
         ask(rpc.address, BATCH[method])
+
+
+@pytest.mark.parametrize(("model", "is_spot"), [("STANDARD", False), ("SPOT", True), ("PREEMPTIBLE", True)])
+def test_a_job_has_the_machines_that_batch_tells_of(rpc: OddRpcServer, model: str, is_spot: bool) -> None:
+    job = batch_v1.Job(name=JOB)
+    group = batch_v1.JobStatus.TaskGroupStatus()
+    group.instances = [
+        batch_v1.JobStatus.InstanceStatus(
+            machine_type="n2-standard-8",
+            provisioning_model=batch_v1.AllocationPolicy.ProvisioningModel[model],
+            task_pack=4,
+        )
+    ]
+    job.status.task_groups = {"group0": group}
+    rpc.answer = batch_v1.Job.serialize(job)
+    found = ask(rpc.address, BATCH["get"])
+    assert isinstance(found, JobStatus)
+    assert found.instances == (InstanceStatus("n2-standard-8", is_spot, 4),)
 
 
 def test_an_answer_to_a_deletion_is_not_read(rpc: OddRpcServer) -> None:
