@@ -118,6 +118,10 @@ HAPPENINGS = {
     "modelled VMs that are shared": Happening(sleeps, 1, items=[SECONDS] * 3, options=SHARED, model=VmModel()),
     "no capacity": Happening(sleeps, 0, options={"queue_limit": 1.0}, faults=[Fault("job.no_capacity")]),
     "cancelled in the queue": Happening(sleeps, 0, faults=[Fault("job.quota")], cancel_seconds=1.0),
+    "over its budget": Happening(sleeps_on, 1, options={"max_machine_hours": SECONDS / 3600}),
+    "a map over its budget": Happening(
+        sleeps, 2, items=[SECONDS / 4] * 200, options={"max_machine_hours": 2 * SECONDS / 3600, "max_parallel": 2}
+    ),
     "cancelled as it runs": Happening(sleeps_on, 1, cancel_seconds=SECONDS),
 }
 
