@@ -22,7 +22,11 @@ logger = logging.getLogger(__name__)
 # No call's end waits longer for what only its trace is to have
 ASK_SECONDS = 3.0
 # How an attempt ended of which nobody knows more, by why its job is watched no longer
-OPEN_ENDS = {job_watch.GONE: trace_ends.CANCELLED, job_watch.OVERDUE: trace_ends.TIME_LIMIT}
+OPEN_ENDS = {
+    job_watch.GONE: trace_ends.CANCELLED,
+    job_watch.OVERDUE: trace_ends.TIME_LIMIT,
+    job_watch.OVER_BUDGET: trace_ends.CANCELLED,
+}
 
 
 def is_cancelled(job: JobStatus | None) -> bool:

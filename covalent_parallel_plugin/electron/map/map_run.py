@@ -15,7 +15,7 @@ from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
-from ...batch.job_watch import WatchResult
+from ...batch.job_watch import OVER_BUDGET, WatchResult
 from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
@@ -181,7 +181,8 @@ class MapRun:
 
     async def _note_attempts(self, watched: WatchResult, tasks: int) -> None:
         end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
-        await self._trace.note_ended(tasks, watched.job, end, self._partials, asks=not watched.reason)
+        asks = watched.reason in ("", OVER_BUDGET)
+        await self._trace.note_ended(tasks, watched.job, end, self._partials, asks)
 
     @property
     def _may_retry_exceptions(self) -> bool:
@@ -238,7 +239,7 @@ class MapRun:
             return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
-        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
+        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason, detail=watched.detail)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
         return await run_in_thread(result.lost, settings, name, found)
