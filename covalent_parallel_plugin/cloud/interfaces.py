@@ -39,7 +39,7 @@ class JobService(Protocol):
         """Return a task's status, None if there is no such task."""
 
     async def tasks(self, job_name: str, patience_seconds: float | None = None) -> Sequence[TaskStatus]:
-        """Return the status of all tasks that there are of a job."""
+        """Return the status of each of a job's tasks that are listed; none if there is no such job."""
 
     async def list(self, parent: str, filter: str = "", patience_seconds: float | None = None) -> Sequence[JobStatus]:
         """Return the jobs under a project and region."""

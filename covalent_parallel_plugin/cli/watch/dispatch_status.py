@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE, is_plain_id, label_value
+from ...batch.machine_hours import JobUse
 from ...cloud.batch import JobStatus
-from ...cloud.interfaces import JobService
+from ...cloud.interfaces import Bucket, JobService
+from ...cloud.storage import ObjectStore
 from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
-from ...protocol.ending_event import reports_failure, reports_success
+from ...protocol.ending_event import RAN_ITEMS, RETURNED
 from ...settings import options as options
+from .ending import ending_of, joint_ending
+from .executor_facts import ExecutorFacts, executor_facts
+from .item_counts import is_map
 from .job_locations import CONFIGURED, EXECUTOR, JobLocations, find_locations, is_on_batch
+from .map_looks import EVENT_TRIES, MapLooks
 from .snapshot import OVER, JobView, Snapshot, job_view
 
 # How long one request to Batch may take before the next one is due anyway
@@ -25,8 +32,7 @@ TRIES = 3
 ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
-# Nor of a map of very many tasks those of the tasks beyond
-MOST_TASKS = 20
+WAS_CANCELLED = "was cancelled"
 RAISED = "items that raised are named in the electron's stderr"
 
 
@@ -37,6 +43,7 @@ class DispatchStatus:
         batch: where its jobs run.
         server: Covalent's.
         given, configured: where the jobs may be; see `find_locations`.
+        open_bucket: a bucket, by the project's id and its own name.
         clock: seconds since 1970.
 
     Raises:
@@ -50,6 +57,7 @@ class DispatchStatus:
         dispatch_id: str,
         given: Mapping[str, object],
         configured: Mapping[str, object],
+        open_bucket: Callable[[str, str], Bucket] = ObjectStore.shared,
         clock: Callable[[], float] = time.time,
     ):
         if not is_plain_id(dispatch_id):
@@ -63,14 +71,18 @@ class DispatchStatus:
         self._nodes: Mapping[str, ElectronRecord] | None = None
         self._tries = 0
         self._is_final = False
-        self._endings: dict[str, str] = {}
+        self._maps = MapLooks(dispatch_id, batch, open_bucket, clock)
+        # By job: the event of its task, "" where there is none yet, and how often it was asked for
+        self._events: dict[str, tuple[str, int]] = {}
+        self._uses: dict[str, JobUse] = {}
+        self._facts: dict[str, ExecutorFacts] = {}
 
     async def fetch(self) -> Snapshot:
         """Fetch the status: a request to Batch for each project and region, and one to Covalent's server.
 
         The first time, another one asks Covalent's server for the electrons and their executors; so do those at which
         jobs have ended whose electrons had not, and the first one after the dispatch failed. How such an electron ended
-        is asked of Batch once, as its task reports it.
+        is asked of Batch, as its task reports it. For maps see MapLooks.
 
         Raises:
             MissingResourceError: neither has anything of such a dispatch, or no project is known.
@@ -95,62 +107,94 @@ class DispatchStatus:
             listed += [(parent, job) for job in found]
         if state and not self._is_final and self._tries < TRIES and any(self._is_open(job) for _, job in listed):
             await asyncio.to_thread(self._fetch_electrons)
-        now = self._clock()
-        names = {number: node.name for number, node in (self._nodes or {}).items()}
-        jobs = [await self._view(job, job_view(job, now, names, parent), state) for parent, job in listed]
+        jobs = await self._views(listed, state)
         if not jobs and not state:
             raise MissingResourceError(
                 f"no jobs of a dispatch {self._dispatch_id} are under {locations}, and {unknown}: check the id, and"
                 " --project-id and --region"
             )
-        return Snapshot(
-            self._dispatch_id, state, sorted(jobs, key=_order), unknown or self._note(state, jobs, locations)
-        )
+        notes = (unknown or self._note(state, jobs, locations), self._maps.trouble)
+        return Snapshot(self._dispatch_id, state, sorted(jobs, key=_order), "; ".join(note for note in notes if note))
 
     def _status(self, job: JobStatus) -> str:
         """The status of a job's electron as Covalent's server last told it, "" if it did not."""
-        node = (self._nodes or {}).get(job.labels.get(LABEL_NODE, ""))
+        node = (self._nodes or {}).get(_node(job))
         return "" if node is None else node.status
 
     def _is_open(self, job: JobStatus) -> bool:
         """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
         return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
 
-    async def _view(self, job: JobStatus, view: JobView, state: str) -> JobView:
-        """What is shown of a job: Batch calls it SUCCEEDED also where its electron failed, or may still fail."""
-        status = self._status(job)
-        if job.state != "SUCCEEDED" or status == "COMPLETED" or state == "COMPLETED":
-            return view
-        ending = await self._ending(job)
-        if status == "FAILED" or reports_failure(ending):
-            # Of a map the tasks that were asked may not be the ones whose items raised.
-            return replace(view, state="FAILED", event=ending if reports_failure(ending) else "")
-        is_asked = sum(job.counts.values()) <= MOST_TASKS
-        is_known = status == "" or reports_success(ending)
-        return view if is_known and (is_asked or not view.is_map) else replace(view, state=ENDED)
+    async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
+        """What is shown of each job, given with its project and region; in the order in which they were made."""
+        now = self._clock()
+        names = {number: node.name for number, node in (self._nodes or {}).items()}
+        buckets = {node: self._facts_of(node).bucket_name for node in {_node(job) for _, job in listed}}
+        counts = await self._maps.count([job for _, job in listed], buckets)
+        in_order = sorted(listed, key=lambda one: one[1].created_seconds)
+        latest = {_node(job): job.name for _, job in in_order}
+        found = []
+        for parent, job in in_order:
+            view = job_view(job, now, names, parent)
+            hours = round(self._used(job, now) / 3600, 4)
+            view = replace(view, items=counts.get(job.name, view.items), machine_hours=hours)
+            found.append(await self._with_ending(job, view, state, latest[_node(job)] == job.name))
+        return found
 
-    async def _ending(self, job: JobStatus) -> str:
-        """How a job's electron ended, as its tasks report it, the first that failed before others; "" where none does.
+    def _used(self, job: JobStatus, now: float) -> float:
+        """A job's machine-seconds so far, as far as the looks tell."""
+        shared = max((instance.task_pack for instance in job.instances), default=1) or 1
+        at_once = self._facts_of(_node(job)).max_parallel
+        most = None if at_once is None else math.ceil(at_once / shared)
+        self._uses[job.name] = self._uses.get(job.name, JobUse()).seen(job, shared, now, most)
+        return self._uses[job.name].seconds
 
-        Asked once, of so many tasks only.
+    def _facts_of(self, node: str) -> ExecutorFacts:
+        record = (self._nodes or {}).get(node)
+        if record is None:
+            return executor_facts(None, self._configured)
+        if node not in self._facts:
+            self._facts[node] = executor_facts(record, self._configured)
+        return self._facts[node]
+
+    async def _with_ending(self, job: JobStatus, view: JobView, state: str, is_latest: bool) -> JobView:
+        """What is shown of a job, with how its electron ended.
+
+        Batch calls a job SUCCEEDED also where its electron failed, or may still fail.
         """
-        if job.name not in self._endings and len(self._endings) < MOST_ENDINGS:
-            found = ""
-            for index in range(min(max(sum(job.counts.values()), 1), MOST_TASKS)):
-                task = await self._batch.task(job.name, index, patience_seconds=PATIENCE_SECONDS)
-                texts = [event.description for event in task.events] if task is not None else []
-                ending = next((text for text in reversed(texts) if text.startswith("electron ")), "")
-                found = found or ending
-                if reports_failure(ending):
-                    found = ending
-                    break
-            self._endings[job.name] = found
-        return self._endings.get(job.name, "")
+        status = self._status(job)
+        if job.state == "CANCELLED":
+            return replace(view, ending=WAS_CANCELLED)
+        if job.state != "SUCCEEDED":
+            return view
+        if is_latest and "COMPLETED" in (status, state):
+            return replace(view, ending=RAN_ITEMS if view.is_map else RETURNED)
+        events = await self._events_of(job)
+        ending, has_failed = joint_ending(events)
+        if status == "FAILED" or has_failed:
+            # Of a map the tasks that have reported may not be the ones whose items raised.
+            return replace(view, state="FAILED", ending=ending if has_failed else "")
+        # Without Covalent's server, or before it has read an outcome, all tasks have to have reported.
+        is_known = status == "" or bool(ending)
+        has_all = not view.is_map or not events or len(events) >= sum(job.counts.values())
+        return replace(view, ending=ending) if is_known and has_all else replace(view, state=ENDED)
+
+    async def _events_of(self, job: JobStatus) -> Sequence[str]:
+        """The events by which a job's tasks have reported how they ended, as far as they are known."""
+        if is_map(job):
+            return list(self._maps.events(job).values())
+        found, tries = self._events.get(job.name, ("", 0))
+        if not found and tries < EVENT_TRIES and (tries or len(self._events) < MOST_ENDINGS):
+            task = await self._batch.task(job.name, patience_seconds=PATIENCE_SECONDS)
+            texts = [event.description for event in task.events] if task is not None else []
+            found = next((text for text in reversed(texts) if ending_of(text)), "")
+            self._events[job.name] = found, tries + 1
+        return [found] if found else []
 
     def _note(self, state: str, jobs: Sequence[JobView], locations: JobLocations) -> str:
         if state == "FAILED":
             nodes = self._nodes or {}
-            maps = {job.node for job in jobs if job.is_map and not job.event}
+            maps = {job.node for job in jobs if job.is_map and not job.ending}
             failed = [node for node in sorted(maps & nodes.keys()) if nodes[node].status == "FAILED"]
             if failed:
                 named = ", ".join(f"{nodes[node].name} (node {node})" for node in failed)
@@ -213,5 +257,9 @@ async def follow(
         await sleep(every_seconds)
 
 
-def _order(job: JobView) -> tuple[int, float]:
-    return int(job.node) if job.node.lstrip("-").isdecimal() else -1, -job.seconds
+def _node(job: JobStatus) -> str:
+    return job.labels.get(LABEL_NODE, "")
+
+
+def _order(job: JobView) -> int:
+    return int(job.node) if job.node.lstrip("-").isdecimal() else -1

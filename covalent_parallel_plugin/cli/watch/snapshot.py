@@ -7,32 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ...batch.error_hints import find_last_hint
-from ...batch.job_names import LABEL_ITEMS, LABEL_LATTICE, LABEL_NODE
+from ...batch.job_names import LABEL_LATTICE, LABEL_NODE
 from ...cloud.batch import JobStatus
+from .item_counts import ItemCounts, is_map, reckoned
 
 # Covalent's states that a dispatch ends with (covalent._shared_files.util_classes.Status)
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 WAITING_STATES = frozenset({"STATE_UNSPECIFIED", "QUEUED", "SCHEDULED"})
-
-
-@dataclass(frozen=True)
-class ItemCounts:
-    """A map's items, reckoned from its tasks: an item is done with its task, whether it returned or raised.
-
-    The tasks take turns with the items, so each has as many as any other, or one more; `is_exact` says whether that
-    makes no difference.
-
-    Attributes:
-        total: of this job.
-        done: of tasks that succeeded, which a task also does whose items raised.
-        failed: of tasks that failed or never ran. Some of these may have been delivered; the others may run again in
-            another job.
-    """
-
-    total: int
-    done: int
-    failed: int
-    is_exact: bool
 
 
 @dataclass(frozen=True)
@@ -42,8 +23,11 @@ class JobView:
     Attributes:
         parent: the projects/PROJECT/locations/REGION it is in.
         tasks: how many there are in each of Batch's states.
-        items: of a map, where the job tells how many there are.
+        items: of a map, where something tells how many there are, or have ended.
+        is_map: whether it is a map's.
+        ending: how its electron ended, such as "raised ValueError: no data"; "" before that, or where nothing tells.
         event: of a job that waits or has failed, the last event's text; `meaning` is what that means and what to do.
+        machine_hours: how long its machines were there for it so far, added up.
     """
 
     name: str
@@ -56,13 +40,11 @@ class JobView:
     parent: str = ""
     tasks: Mapping[str, int] = field(default_factory=dict)
     items: ItemCounts | None = None
+    is_map: bool = False
+    ending: str = ""
     event: str = ""
     meaning: str = ""
-
-    @property
-    def is_map(self) -> bool:
-        """Whether it is a map's: only these have several tasks; of one task that is known from the items alone."""
-        return self.items is not None or sum(self.tasks.values()) > 1
+    machine_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,9 +65,14 @@ class Snapshot:
         """Whether nothing more is to be seen of it."""
         return all(job.has_ended for job in self.jobs) and (self.state in OVER or (not self.state and bool(self.jobs)))
 
+    @property
+    def machine_hours(self) -> float:
+        """Those of all its jobs."""
+        return sum(job.machine_hours for job in self.jobs)
+
     def json(self) -> str:
         """All of it as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "machine_hours": round(self.machine_hours, 4)})
 
 
 def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
@@ -109,22 +96,8 @@ def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str =
         has_ended=job.is_terminal,
         parent=parent,
         tasks={state: count for state, count in job.counts.items() if count},
-        items=_items(job),
+        items=reckoned(job) if is_map(job) else None,
+        is_map=is_map(job),
         event=event,
         meaning=meaning,
     )
-
-
-def _items(job: JobStatus) -> ItemCounts | None:
-    text = job.labels.get(LABEL_ITEMS, "")
-    tasks = sum(job.counts.values())
-    if not text.isdecimal():
-        return None
-    total = int(text)
-
-    def share(*states: str) -> int:
-        count = sum(job.counts.get(state, 0) for state in states)
-        return total * count // tasks if tasks else 0
-
-    is_exact = not tasks or total % tasks == 0 or tasks in job.counts.values()
-    return ItemCounts(total, share("SUCCEEDED"), share("FAILED", "UNEXECUTED"), is_exact)
