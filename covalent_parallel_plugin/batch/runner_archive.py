@@ -26,8 +26,6 @@ HERE = Path(__file__).resolve().parent.parent
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 # Bootstrap and lists of pickles are for the job's command and for the dispatcher
 LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
-# Needed late in an electron's run, if at all: Python makes their bytecode, so that every archive is smaller
-WITHOUT_BYTECODE = ("protocol/live_part.py", "runner/live_output.py", "runner/machine_data.py")
 # What sweeps need beside that
 FOR_SWEEPS = (
     "containers/__init__.py",
@@ -80,8 +78,7 @@ def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, source in sources.items():
             archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source, zipfile.ZIP_DEFLATED)
-            if not name.endswith(WITHOUT_BYTECODE):
-                archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
+            archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
     data = buffer.getvalue()
     return RunnerArchive(data, hashlib.sha256(data).hexdigest())
 
