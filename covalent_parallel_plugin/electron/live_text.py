@@ -64,26 +64,38 @@ def read_parts(store: Bucket, address: TaskAddress, names: Sequence[ObjectName])
     Raises:
         CloudError: Google refused, or could not be reached.
     """
-
-    def read(name: ObjectName) -> LivePart | str:
-        object_name = address.live_name(name.attempt, name.number, name.done, name.failed)
-        with io.BytesIO() as stream:
-            if not store.get(object_name, stream):
-                return ""
-            try:
-                return read_live_part(stream, address, name.attempt, name.number)
-            except WireError as error:
-                return f"{object_name}: {error}"
-
-    found = list(map_in_threads(read, names, READS_AT_ONCE))
-    refused = [one for one in found if isinstance(one, str) and one]
+    parts, refused = checked_parts(store, address, names)
     if refused:
         logger.warning(
             "%d objects in the bucket have names of a task's output, and it did not write them; they are skipped: %s",
             len(refused),
             refused[0],
         )
-    return [one for one in found if isinstance(one, LivePart)]
+    return parts
+
+
+def checked_parts(
+    store: Bucket, address: TaskAddress, names: Sequence[ObjectName]
+) -> tuple[list[LivePart], list[WireError]]:
+    """Read live parts of a task; returns also what is wrong with those that it did not write.
+
+    Raises:
+        CloudError: Google refused, or could not be reached.
+    """
+
+    def read(name: ObjectName) -> LivePart | WireError | None:
+        object_name = address.live_name(name.attempt, name.number, name.done, name.failed)
+        with io.BytesIO() as stream:
+            if not store.get(object_name, stream):
+                return None
+            try:
+                return read_live_part(stream, address, name.attempt, name.number)
+            except WireError as error:
+                return type(error)(f"gs://{store.bucket_name}/{object_name}: {error}")
+
+    found = list(map_in_threads(read, names, READS_AT_ONCE))
+    parts = [one for one in found if isinstance(one, LivePart)]
+    return parts, [one for one in found if isinstance(one, WireError)]
 
 
 def joined(parts: Iterable[LivePart]) -> tuple[str, str]:
