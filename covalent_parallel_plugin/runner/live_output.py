@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..protocol.envelope import WireError
+from ..protocol.envelope import DELIVERED, LATE, WireError
 from ..protocol.identity import TaskAddress
 from ..protocol.live_part import (
     LARGEST_FOLLOW_BYTES,
@@ -45,10 +45,6 @@ PARTS_AT_ONCE = 2 * BACKLOG_BYTES // LIVE_BYTES
 MOST_NAMES = 16
 # The electron has ended, and a part is whole on its way: its answer is waited for this long
 LAST_ANSWER_SECONDS = 2.0
-
-# What an outcome tells of live parts: there are some, or one may even come after it
-DELIVERED = "delivered"
-LATE = "late"
 
 
 # Of a task of a map: how many items have ended, how many of these raised, and which one runs
