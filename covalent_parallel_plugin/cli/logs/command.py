@@ -93,7 +93,9 @@ def logs(
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
     except ParallelError as error:
-        raise click.ClickException(str(error)) from error
+        from covalent_parallel_plugin.sweep.display.printable import printable
+
+        raise click.ClickException("\n".join(map(printable, str(error).split("\n")))) from error
 
 
 def _refuse_mistakes(dispatch_id: str, is_stream_given_twice: bool, is_form_given_twice: bool) -> None:
@@ -130,7 +132,8 @@ def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed
                 return
             for problem in followed.renew(look.running, Deadline(FOLLOWED_LOOK_SECONDS)):
                 printer.tell(problem)
-            time.sleep(followed.pause_seconds)
+            if not look.is_behind:
+                time.sleep(followed.pause_seconds)
 
 
 if TYPE_CHECKING:

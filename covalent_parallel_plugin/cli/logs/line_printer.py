@@ -44,13 +44,12 @@ class LinePrinter:
         for line in last_of_each(look.lines, self.tail):
             if isinstance(line, MissingOutput):
                 what = f"{line.size:,} bytes of {line.stream} are missing here: it printed faster than it could deliver"
-                self._write(self.stderr, f"{OWN}{prefix_of(line)}: {what}")
+                self.tell(f"{prefix_of(line)}: {what}")
                 continue
             self._show_attempt(line)
             if self.is_json:
                 self._write(self.stdout, self._json(line))
                 continue
-            # Another line that is wide has no place on the screen: it is cut by the terminal, not here.
             is_several = look.has_several or (line.is_map and not is_one_item)
             prefix = f"{prefix_of(line)} | " if self.has_prefix and is_several else ""
             when = f"{_time(line.seconds) or NO_TIME} " if self.has_times else ""
@@ -74,7 +73,7 @@ class LinePrinter:
         source = (line.node, line.task)
         if line.attempt > self._attempts.setdefault(source, line.attempt):
             self._attempts[source] = line.attempt
-            self._write(self.stderr, f"{OWN}{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
+            self.tell(f"{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
 
     def _json(self, line: LogLine) -> str:
         return json.dumps(
