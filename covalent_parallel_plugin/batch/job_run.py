@@ -15,18 +15,21 @@ from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread, run_stoppable
-from ..errors import CacheDirError, CloudError, OutcomeError, ParallelError
+from ..errors import BudgetError, CacheDirError, CloudError, OutcomeError, ParallelError
 from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ..settings import Settings
 from . import job_definition, job_watch
 from .call_objects import CallObjects
 from .cancellation import Cancellation, CancelledCall
+from .dispatch_use import DispatchUse
 from .failure_message import job_address
 from .job_names import JobOwner
-from .job_watch import WatchResult
+from .job_verdict import RAISE_BUDGET
+from .job_watch import WatchEnded, WatchResult
 from .runner_archive import restage_runner, stage_runner
 from .status_poller import StatusPoller
 from .submission import Submission
+from .trace_recorder import TraceRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +46,30 @@ class JobRun:
         owner: whose jobs they are.
         settings, services: how and through whom.
         cancelled: set when the user asks for the end.
+        trace: notes what becomes of them.
 
     Attributes:
         objects: what the owner has in the bucket.
+        seen: the last status of the latest job; None where none was seen.
     """
 
-    def __init__(self, owner: JobOwner, settings: Settings, services: Services, cancelled: Cancellation):
+    def __init__(
+        self,
+        owner: JobOwner,
+        settings: Settings,
+        services: Services,
+        cancelled: Cancellation,
+        trace: TraceRecorder | None = None,
+    ):
         self.owner = owner
         self.services = services
         self.objects = CallObjects(owner, services, cancelled)
+        self.trace = TraceRecorder() if trace is None else trace
+        self.seen: JobStatus | None = None
         self._settings = settings
         self._cancelled = cancelled
         self._submission = Submission(services.batch, owner, cancelled)
+        self._use = DispatchUse.shared(owner.group)
         self._is_staged = False
         self._was_restaged = False
         self._was_ended = False
@@ -117,23 +132,31 @@ class JobRun:
         """Have the runner and the call, which are the bytes of `data`, in the bucket.
 
         Raises:
+            BudgetError: `max_machine_hours` are used up.
             CloudError: the bucket could not be written to.
         """
+        await self._use.read_trace()
+        self._check_budget()
         store, name = self.services.objects, self.owner.identity.object_name
         with self.context("could not be staged"):
             await stage_runner(store)
             self._is_staged = True
             await run_in_thread(lambda: store.put(name, data()))
+        self.trace.note_staged()
 
-    async def create(self, settings: Settings, job: batch_v1.Job) -> None:
-        """Submit the next job.
+    async def create(self, settings: Settings, job: batch_v1.Job, items: int | None = None) -> None:
+        """Submit the next job, which runs so many items of a map.
 
         Raises:
+            BudgetError: `max_machine_hours` are used up.
             CloudError: Batch refused it, or could not be reached.
             CancelledCall: the user asked for the end.
         """
         self.check_cancelled()
+        self._check_budget()
+        self.seen = None
         await self._submission.create(settings, job)
+        self.trace.note_submitted(self.job_name, job, items)
 
     async def watch(self, tasks: int = 1, round: int = 0) -> WatchResult:
         """Wait for the end of the job, which has so many tasks, or for what makes waiting pointless.
@@ -154,7 +177,11 @@ class JobRun:
         poller = StatusPoller.shared(batch, settings.parent)
 
         async def look(pause_seconds: float) -> JobStatus | None:
-            return await self._cancelled.unless(poller.look(name, pause_seconds))
+            status = await self._cancelled.unless(poller.look(name, pause_seconds))
+            self.seen = status or self.seen
+            if status is not None:
+                self._record_use(status)
+            return status
 
         async def is_delivered() -> bool:
             return await self.objects.is_delivered(tasks, round)
@@ -169,6 +196,7 @@ class JobRun:
             result = WatchResult(None, job_watch.LOST, error)
         finally:
             poller.forget(name)
+            self._use.end(name, time.time())
         if result.error is not None:
             result = replace(result, error=self._named(result.error, "was lost sight of"))
         self._submission.record_watch(result)
@@ -177,6 +205,19 @@ class JobRun:
             if self._was_ended:
                 await asyncio.sleep(LATE_WRITE_SECONDS)
         return result
+
+    def _record_use(self, job: JobStatus) -> None:
+        """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
+        settings = self._settings
+        self._use.seen(job, job_definition.tasks_per_node(settings), time.time())
+        above = self._use.above(settings.max_machine_hours, settings.poll_freq)
+        if above and not job.is_terminal:
+            raise WatchEnded(WatchResult(job, job_watch.OVER_BUDGET, detail=above))
+
+    def _check_budget(self) -> None:
+        above = self._use.above(self._settings.max_machine_hours, self._settings.poll_freq)
+        if above:
+            raise BudgetError(f"{self.owner.title} was not submitted: {above}. {RAISE_BUDGET}")
 
     async def restage_lost_runner(self, exit_code: int | None) -> bool:
         """Put the runner into the bucket again if a task with this exit code found it deleted or changed.
@@ -211,8 +252,8 @@ class JobRun:
         if not self._is_staged or self._is_kept:
             return
         await self._delete_objects()
-        if self._was_ended:
-            # What was writing when its job was ended may have come too late for the first time.
+        if self._was_ended or self.objects.is_written_late:
+            # What was being written then may have come too late for the first time.
             await asyncio.sleep(LATE_WRITE_SECONDS)
             await self._delete_objects()
 

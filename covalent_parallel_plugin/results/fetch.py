@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from ..cloud.storage import ObjectStore
 from ..electron.map.item_table import Item, ValueStore
-from ..electron.map.output import section
 from ..electron.map.progress import how_killed
 from ..electron.map.report import TaskReport
 from ..electron.outcome import Outcome
+from ..electron.output_sections import section
 from ..electron.server_secret import ServerSecret
 from ..protocol.envelope import CHUNK_BYTES, REFUSED, VALUE, python_minor
 from ..protocol.object_names import STREAMS, ObjectName
@@ -142,7 +142,8 @@ def _copy_stream(call: StoredCall, name: ObjectName, start: str, folder: OutputF
 def _title(name: ObjectName) -> str:
     """A task, by the numbers that Batch gives it."""
     job = f" of job {name.round + 1}" if name.round else ""
-    return f"task {name.task}{job}, attempt {name.attempt}, which was lost"
+    end = "while it ran" if name.kind == "live" else "which was lost"
+    return f"task {name.task}{job}, attempt {name.attempt}, {end}"
 
 
 class MapFiles:

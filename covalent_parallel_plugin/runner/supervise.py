@@ -49,11 +49,13 @@ def supervise(
     marker: bytes = b"",
     tick: Tick = lambda streams: float("inf"),
     release: Callable[[], None] = lambda: None,
+    beside: Callable[[], None] = lambda: None,
 ) -> Supervised:
     """Fork the electron and stay with it until it has ended, whichever way; what it left is in `files` then.
 
     `marker` begins the lines between items. `release` closes in the electron's process what else it has of its
-    supervisor's: by its end the numbers may be those of its own files.
+    supervisor's: by its end the numbers may be those of its own files. `beside` is called once in the supervisor's, as
+    soon as the electron's runs.
     """
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
@@ -78,6 +80,7 @@ def supervise(
         _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
                          call, envelope, files, release)  # fmt: skip
     gc.enable()
+    beside()
     os.close(stdout_write)
     os.close(stderr_write)
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
@@ -104,13 +107,14 @@ def _watch(
     reason = ""
     left: Tuple[str, ...] = ()
     deadline = time.monotonic() + time_limit_seconds
-    status = usage = None
+    status = usage = ended = None
     while True:
         wait = max(0.0, deadline - time.monotonic())
         output.turn(min(wait, tick(streams) if status is None else LEFT_BEHIND_TICK_SECONDS))
         if status is None:
             status, usage = _reap(child)
             if status is not None:
+                ended = time.time()
                 # What the electron left in the pipes is read, and shown; what a process it left behind writes is
                 # waited for this long only, as is whoever reads the task's own streams.
                 seconds = DRAIN_SECONDS if reason or not _left_behind(child) else LEFT_BEHIND_SECONDS
@@ -139,8 +143,10 @@ def _watch(
     output.close()
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-    peak = usage.ru_maxrss * 1024 if usage is not None else 0
-    return Ending(exit_status, killed_by, reason, peak, left)
+    if usage is None:
+        return Ending(exit_status, killed_by, reason, 0, left, ended=ended)
+    cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
+    return Ending(exit_status, killed_by, reason, usage.ru_maxrss * 1024, left, cpu_seconds, ended)
 
 
 class _OutputPump:

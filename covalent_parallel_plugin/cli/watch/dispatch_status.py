@@ -129,7 +129,7 @@ class DispatchStatus:
         return Snapshot(self._dispatch_id, state, [*sorted(jobs, key=_order), *inner], note)
 
     async def _jobs_of_sublattices(self, state: str) -> list[JobView]:
-        """The jobs of the dispatches of sublattices, at any depth; what they cost, only a dispatch that has some pays."""
+        """The jobs of the dispatches of sublattices, at any depth: requests that only their parents cost."""
         nodes = [node for node in (self._nodes or {}).values() if node.name.startswith(SUBLATTICE_PREFIX)]
         is_due = self._clock() >= self._sublattices_due or (state in OVER and not self._is_over)
         if is_due and self._tries < TRIES and not all(node.sub_dispatch_id for node in nodes):
