@@ -836,3 +836,12 @@ def test_live_parts_of_an_electron_that_ended_well_are_deleted_with_the_others(
     assert ended.outcome.stdout == "half done\n"
     assert ended.outcome.live == DELIVERED
     assert way.left == []
+
+
+def test_a_great_many_live_parts_are_deleted_with_the_others(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, retries=1)
+    has_live_parts(way, *(LivePart(0, number, LiveStream(2 * number, b"x\n")) for number in range(60)))
+    ended = has_lost_its_machines(way, emulator, Struck("attempt.lost", attempt=0, before_run=True))
+    assert isinstance(ended, Value)
+    assert ended.outcome.stdout.count("x\n") == 60
+    assert way.left == []
