@@ -295,6 +295,9 @@ class Machine:
         self.requests: list[str] = []
         self.refusals: list[int] = []
         self.unreadable = ""
+        # What is written waits for it
+        self.may_write = threading.Event()
+        self.may_write.set()
         self.options = options
         self._pipes = [os.pipe() for _ in range(2)]
         self._shown = os.open(os.devnull, os.O_WRONLY)
@@ -368,6 +371,7 @@ class CountedBucket(BucketClient):
 
     def put(self, object_name: str, *args: Any, **kwargs: Any) -> bool:
         self._requests.append(object_name.rsplit("/", 1)[-1])
+        self._machine.may_write.wait(WAIT_SECONDS)
         if self._refusals:
             raise BucketError(self._refusals.pop(), "refused", is_write=True)
         return super().put(object_name, *args, **kwargs)
@@ -543,6 +547,18 @@ def test_a_task_whose_call_is_gone_delivers_nothing_more(machine: Any) -> None:
         made.tick(100)
     assert [part.stdout.data for part in live_parts(made.task)] == [b"first\n"]
     assert made.requests == before
+
+
+def test_a_part_that_is_not_whole_on_its_way_when_the_electron_ends_is_never_sent(machine: Any) -> None:
+    made = machine()
+    made.prints(b"printed\n")
+    made.may_write.clear()
+    made.output.tick(made.streams)
+    until(lambda: len(made.requests) == 2)
+    assert made.output.stop() == ""
+    made.may_write.set()
+    made.output._thread.join(WAIT_SECONDS)
+    assert live_names(made.task) == []
 
 
 # --- maps
