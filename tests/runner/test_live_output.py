@@ -27,6 +27,7 @@ from covalent_parallel_plugin.protocol.environment import ENV_LIVE, ENV_ROUND
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 from covalent_parallel_plugin.protocol.live_part import (
     LIVE_BYTES,
+    MOST_TIMES,
     FollowRequest,
     LivePart,
     read_live_part,
@@ -415,6 +416,20 @@ def test_pauses_double_to_a_minute(machine: Any) -> None:
     parts = live_parts(made.task)
     assert b"".join(part.stdout.data for part in parts) == b"x\n" * (sent[-1] + 1)
     assert [len(part.stdout.times) for part in parts] == [1, *gaps]
+
+
+def test_the_times_of_what_is_not_delivered_take_no_more_and_more_room(machine: Any) -> None:
+    made = machine()
+    for _ in range(5000):
+        made.prints(b"x\n")
+        made.prints(b"y\n")
+        made.now += 1
+    assert len(made.streams[0].times) <= 2 * MOST_TIMES
+    made.tick()
+    (part,) = live_parts(made.task)
+    assert part.stdout.end == 20_000
+    assert 500 < len(part.stdout.times) <= MOST_TIMES
+    assert all(when == 1000 + offset // 4 for offset, when in part.stdout.times[1:])
 
 
 def test_what_is_printed_after_a_long_silence_is_delivered_at_once(machine: Any) -> None:
