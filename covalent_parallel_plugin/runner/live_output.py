@@ -59,6 +59,7 @@ class LiveOutput:
         open_bucket: makes a connection of its own, which waits as the given function does.
         counts: what is known of a map's items; None of a lone electron.
         pace: how long all pauses are, compared to the usual ones.
+        call_name: an object without which nothing more is delivered; "" for none.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class LiveOutput:
         counts: "Optional[Callable[[], Counts]]" = None,
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        call_name: str = "",
     ):
         self._address = address
         self._attempt = attempt
@@ -78,6 +80,7 @@ class LiveOutput:
         self._counts = counts
         self._pace = pace
         self._clock = clock
+        self._call_name = call_name
         self._run = os.urandom(8).hex()
         self._number = 0
         self._sent = (_Cursor(), _Cursor())
@@ -114,7 +117,11 @@ class LiveOutput:
         if is_look_due or parts:
             # Not waited for at the process's end
             self._thread = threading.Thread(target=self._work, args=(is_look_due, parts), daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:
+                # The task's own threads are all that there may be.
+                self._thread = None
             return BUSY_SECONDS
         return self._look_at - now if now >= self._due else min(self._look_at, self._due) - now
 
@@ -127,6 +134,8 @@ class LiveOutput:
             self._stopped.set()
         if self._is_committed and self._thread is not None:
             self._thread.join(LAST_ANSWER_SECONDS)
+        if self._bucket is not None and (self._thread is None or not self._thread.is_alive()):
+            self._bucket.close()
         if self._is_committed:
             return LATE
         return DELIVERED if self._has_objects else ""
@@ -158,6 +167,10 @@ class LiveOutput:
         try:
             if looks:
                 self._look(self._bucket)
+            if parts and self._call_name and not self._bucket.has(self._call_name):
+                # The call has ended without this task, which is cancelled or holds for lost: nobody deletes more.
+                self._due = self._look_at = float("inf")
+                return
             for planned in parts:
                 self._send(self._bucket, planned)
         except _StoppedError:
