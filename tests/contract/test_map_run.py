@@ -45,8 +45,9 @@ from covalent_parallel_plugin.errors import (
     TaskKilledError,
     TimeLimitError,
 )
+from covalent_parallel_plugin.protocol.environment import ENV_LIVE
 from covalent_parallel_plugin.protocol.live_part import ItemSpan, LivePart, LiveStream, seal_live_part
-from covalent_parallel_plugin.protocol.object_names import is_result
+from covalent_parallel_plugin.protocol.object_names import is_result, parse_name
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -544,6 +545,35 @@ def test_what_lost_tasks_printed_is_shown_by_item(way: MapWay) -> None:
     assert "--- item 1 ---\none\n--- item 2 ---\nitem 2\n" in ended.stdout
     assert "--- item 4 ---\nfour goes on\n--- item 5 ---" in ended.stdout
     assert ended.stderr.startswith("--- item 4 ---\noh\n")
+
+
+def test_what_the_items_of_a_killed_task_printed_is_shown(way: MapWay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV_LIVE, "0.01")
+    way.settings = replace(way.settings, retries=0)
+    supervisor = way.ran.with_name("supervisor")
+
+    def item(index: int, path: str) -> int:
+        print("item", index, flush=True)
+        if index == 4:
+            Path(f"{path}.new").write_text(str(os.getppid()))
+            Path(f"{path}.new").rename(path)
+            time.sleep(60)
+        return index
+
+    async def kill(way: MapWay, batch: BatchApi) -> None:
+        def is_delivered() -> bool:
+            names = filter(None, map(parse_name, way.left))
+            return any(name.kind == "live" and (name.task, name.done) == (1, 1) for name in names)
+
+        await way.until(batch, lambda: supervisor.exists() and is_delivered())
+        os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
+
+    ended = way.go(item, range(6), aside=kill, path=str(supervisor))
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is TaskKilledError
+    assert "2 of its 6 items did not end (1, 4)." in str(ended.error)
+    printed = ended.stdout.split("--- item 0 ---\n")[1]
+    assert printed.startswith("item 0\n" + "".join(f"--- item {index} ---\nitem {index}\n" for index in range(1, 6)))
 
 
 def test_what_lost_items_printed_gives_way_to_what_they_print_when_they_run_again(way: MapWay) -> None:
