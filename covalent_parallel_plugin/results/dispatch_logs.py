@@ -107,6 +107,8 @@ class DispatchLogs:
         return look
 
     def _is_over(self, over: Sequence[int], running: Sequence[int]) -> bool:
+        if self._dispatch.is_gone:
+            return True
         if self._dispatch.state in OVER:
             # Those that were never run stay as they are.
             running = [node for node in running if self._dispatch.status(node) not in NEW]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+from command_process import CommandProcess, Ended
 
 if TYPE_CHECKING:
     from conftest import Report
 
     from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
-
-LOGS = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "logs")
 
 WORKFLOWS = r"""
 from covalent_parallel_plugin import GCPBatchExecutor, pmap
@@ -58,34 +54,15 @@ def docked():
 """
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How the command ended, and what it wrote."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture(scope="module")
 def reports(run_workflows: Callable[[str], Mapping[str, Report]]) -> Mapping[str, Report]:
     return run_workflows(WORKFLOWS)
 
 
-@pytest.fixture(scope="session")
-def logs(covalent_server: PrivateCovalentServer) -> Callable[..., Ended]:
-    def logs(*arguments: str, **variables: str) -> Ended:
-        ended = subprocess.run(
-            [*LOGS, *arguments],
-            env=covalent_server.environment | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
-
-    return logs
+@pytest.fixture(scope="module")
+def logs(covalent_server: PrivateCovalentServer) -> Iterator[Callable[..., Ended]]:
+    with CommandProcess(covalent_server.environment) as process:
+        yield lambda *arguments: process.run("logs", *arguments)
 
 
 def test_of_several_electrons_each_line_says_whose_it_is(
@@ -189,11 +166,13 @@ def test_a_command_line_that_is_wrong_names_all_mistakes(logs: Callable[..., End
 
 
 def test_ended_electrons_are_read_when_google_is_out_of_reach(
-    reports: Mapping[str, Report], logs: Callable[..., Ended]
+    reports: Mapping[str, Report], covalent_server: PrivateCovalentServer
 ) -> None:
     nobody = "127.0.0.1:9"
     variables = dict.fromkeys(("BATCH_EMULATOR_HOST", "LOGGING_EMULATOR_HOST"), nobody)
-    ended = logs(reports["trained"].dispatch_id, "0", STORAGE_EMULATOR_HOST=f"http://{nobody}", **variables)
+    variables["STORAGE_EMULATOR_HOST"] = f"http://{nobody}"
+    with CommandProcess(covalent_server.environment | variables) as process:
+        ended = process.run("logs", reports["trained"].dispatch_id, "0")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "step 1\nred 10%\r20%\n", "")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+from command_process import CommandProcess, Ended
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
@@ -32,7 +33,7 @@ from covalent_parallel_plugin.emulator.runtimes.process import ProcessRuntime
 from covalent_parallel_plugin.protocol.environment import ENV_LIVE
 
 LOGS = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "logs")
-SECONDS = 60.0
+SECONDS = 300.0
 EXECUTOR_SECTION: dict[str, str | int | float | bool] = {
     "project_id": "local",
     "region": "us-east1",
@@ -55,7 +56,7 @@ silent = GCPBatchExecutor(live_output=False)
 def wait_for(name):
     import os, time
     open(f"{{FOLDER}}/{{name}}.waits", "w").close()
-    until = time.monotonic() + 120
+    until = time.monotonic() + 900
     while not os.path.exists(f"{{FOLDER}}/{{name}}"):
         if time.monotonic() > until:
             raise TimeoutError(name)
@@ -255,17 +256,17 @@ def follow(server: PrivateCovalentServer, tmp_path: Path) -> Iterator[Callable[.
         follower.process.wait()
 
 
-def shown(follow: Callable[..., Follower], *arguments: str, **variables: str) -> Follower:
-    """The command, ended by itself."""
-    follower = follow(*arguments, **variables)
-    follower.wait()
-    return follower
+@pytest.fixture(scope="module")
+def shown(server: PrivateCovalentServer) -> Iterator[Callable[..., Ended]]:
+    """Run the command to its end."""
+    with CommandProcess(server.environment) as process:
+        yield lambda *arguments: process.run("logs", *arguments)
 
 
-def await_shown(follow: Callable[..., Follower], text: str, *arguments: str) -> Follower:
+def await_shown(shown: Callable[..., Ended], text: str, *arguments: str) -> Ended:
     """The command once it shows this text, run again until it does."""
     until = time.monotonic() + SECONDS
-    while text not in (found := shown(follow, *arguments)).stdout:
+    while text not in (found := shown(*arguments)).stdout:
         assert time.monotonic() < until, (found.stdout, found.stderr)
     return found
 
@@ -289,26 +290,29 @@ def test_what_runs_is_followed_to_its_end_and_each_line_comes_once(
     assert follower.stderr.count("talks[0] | careful\n") == 1
     assert "after[2] waits for other electrons" in follower.stderr
     assert "\x1b" not in follower.stderr
-    assert [name for name in object_names() if dispatch_id in name and name.endswith("/follow")] == []
+    assert [name for name in object_names() if dispatch_id in name] == []
 
 
 def test_what_was_printed_is_there_while_it_runs_with_its_times_and_attempt(
-    electrons: Electrons, follow: Callable[..., Follower]
+    electrons: Electrons, shown: Callable[..., Ended]
 ) -> None:
-    found = await_shown(follow, "line 2", electrons.ids["interrupted"], "--json", "--attempt", "0")
+    found = await_shown(shown, "line 2", electrons.ids["interrupted"], "--json", "--attempt", "0")
     lines = [json.loads(line) for line in found.stdout.splitlines()]
     assert [line["line"] for line in lines] == [f"interrupted line {number}" for number in range(3)]
     assert {(line["attempt"], line["stream"], line["time"][-1]) for line in lines} == {(0, "stdout", "Z")}
-    assert shown(follow, electrons.ids["interrupted"], "--tail", "1").stdout == "interrupted line 2\n"
-    recent = shown(follow, electrons.ids["interrupted"], "--since", "1h", "--timestamps").stdout
+    assert shown(electrons.ids["interrupted"], "--tail", "1").stdout == "interrupted line 2\n"
+    recent = shown(electrons.ids["interrupted"], "--since", "1h", "--timestamps").stdout
     assert [line.split(" ", 1)[1] for line in recent.splitlines()] == [line["line"] for line in lines]
-    missing = shown(follow, electrons.ids["interrupted"], "--attempt", "2")
-    assert (missing.process.returncode, missing.stdout) == (1, "")
+    missing = shown(electrons.ids["interrupted"], "--attempt", "2")
+    assert (missing.returncode, missing.stdout) == (1, "")
     assert "no output of an attempt 2" in missing.stderr
 
 
 def test_ctrl_c_ends_the_following_alone(
-    electrons: Electrons, follow: Callable[..., Follower], object_names: Callable[[], list[str]]
+    electrons: Electrons,
+    follow: Callable[..., Follower],
+    shown: Callable[..., Ended],
+    object_names: Callable[[], list[str]],
 ) -> None:
     dispatch_id = electrons.ids["interrupted"]
     follower = follow(dispatch_id, "-f")
@@ -319,7 +323,7 @@ def test_ctrl_c_ends_the_following_alone(
     assert "the dispatch goes on" in follower.stderr
     assert [name for name in object_names() if dispatch_id in name and name.endswith("/follow")] == []
     electrons.release("interrupted-first")
-    await_shown(follow, "goes on", dispatch_id)
+    await_shown(shown, "goes on", dispatch_id)
 
 
 def test_an_attempt_that_is_taken_away_and_the_next_one_are_both_there(
@@ -334,18 +338,20 @@ def test_an_attempt_that_is_taken_away_and_the_next_one_are_both_there(
     assert "preempts[0]: attempt 1" in follower.stderr
 
 
-def test_items_of_a_map_that_runs_have_their_own_output(electrons: Electrons, follow: Callable[..., Follower]) -> None:
+def test_items_of_a_map_that_runs_have_their_own_output(
+    electrons: Electrons, follow: Callable[..., Follower], shown: Callable[..., Ended]
+) -> None:
     dispatch_id = electrons.ids["mapped"]
     electrons.await_waiting("map-last")
-    found = await_shown(follow, "item 3", dispatch_id, "--item", "3")
+    found = await_shown(shown, "item 3", dispatch_id, "--item", "3")
     assert found.stdout == "item 3\n--- item 0 ---\n"
     # The task of the even ones has ended.
-    whole = await_shown(follow, "dock[0] item 2 | item 2\n", dispatch_id).stdout.splitlines()
+    whole = await_shown(shown, "dock[0] item 2 | item 2\n", dispatch_id).stdout.splitlines()
     assert sorted(whole) == sorted(
         f"dock[0] item {index} | {line}" for index in range(4) for line in (f"item {index}", "--- item 0 ---")
     )
-    missing = shown(follow, dispatch_id, "--item", "4")
-    assert (missing.process.returncode, missing.stdout) == (1, "")
+    missing = shown(dispatch_id, "--item", "4")
+    assert (missing.returncode, missing.stdout) == (1, "")
     assert "dock[0] has no item 4: it has the items 0 to 3" in missing.stderr
     of_one, of_all = follow(dispatch_id, "-f", "--item", "3"), follow(dispatch_id, "-f")
     of_one.await_line("item 3\n")
@@ -355,20 +361,18 @@ def test_items_of_a_map_that_runs_have_their_own_output(electrons: Electrons, fo
     assert of_one.stdout == "item 3\n--- item 0 ---\nends 3\n"
     totals = "dock[0] | 4 items: 4 returned; 2 tasks"
     assert sorted(of_all.stdout.splitlines()) == sorted([*whole, "dock[0] item 3 | ends 3", totals])
-    assert shown(follow, dispatch_id, "--item", "0").stdout == "item 0\n--- item 0 ---\n"
+    assert shown(dispatch_id, "--item", "0").stdout == "item 0\n--- item 0 ---\n"
 
 
-def test_what_delivers_nothing_is_read_from_cloud_logging(
-    electrons: Electrons, follow: Callable[..., Follower]
-) -> None:
+def test_what_delivers_nothing_is_read_from_cloud_logging(electrons: Electrons, shown: Callable[..., Ended]) -> None:
     electrons.await_waiting("kept-last")
-    found = await_shown(follow, "to the log\n", electrons.ids["kept"])
+    found = await_shown(shown, "to the log\n", electrons.ids["kept"])
     assert "in Cloud Logging" in found.stderr
 
 
 def test_objects_of_others_are_skipped_with_a_warning(
     electrons: Electrons,
-    follow: Callable[..., Follower],
+    shown: Callable[..., Ended],
     services: Emulator,
     object_names: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -376,35 +380,35 @@ def test_objects_of_others_are_skipped_with_a_warning(
     for name, address in services.environment.items():
         monkeypatch.setenv(name, address)
     dispatch_id = electrons.ids["cancelled"]
-    await_shown(follow, "line 2\n", dispatch_id)
+    await_shown(shown, "line 2\n", dispatch_id)
     call = next(name for name in object_names() if dispatch_id in name and name.endswith("/call"))
     store = ObjectStore.shared("local", "covalent")
     names = [f"{call.removesuffix('call')}live/0-0-{number}-0" for number in (1000, 1001)]
     for name in names:
         store.put(name, b"\x1b[2J not sealed")
-    found = shown(follow, dispatch_id)
+    found = shown(dispatch_id)
     assert found.stdout == "".join(f"cancelled line {number}\n" for number in range(3))
     assert found.stderr.count("is skipped") == 1
     assert names[0] in found.stderr
 
 
 def test_without_the_secret_it_is_said_what_is_missing(
-    electrons: Electrons, follow: Callable[..., Follower], server: PrivateCovalentServer
+    electrons: Electrons, shown: Callable[..., Ended], server: PrivateCovalentServer
 ) -> None:
     path = Path(server.environment["COVALENT_CONFIG_DIR"], "covalent-parallel.key")
     moved = path.rename(path.with_suffix(".moved"))
     try:
-        found = shown(follow, electrons.ids["cancelled"])
+        found = shown(electrons.ids["cancelled"])
     finally:
         moved.rename(path)
-    assert found.process.returncode == 0
+    assert found.returncode == 0
     assert f"there is no secret of a server at {path}" in found.stderr
     assert "cancelled line 2\n" in found.stdout
     assert "in Cloud Logging" in found.stderr
 
 
 def test_of_a_cancelled_electron_what_it_printed_is_there(
-    electrons: Electrons, follow: Callable[..., Follower], server: PrivateCovalentServer, tmp_path: Path
+    electrons: Electrons, shown: Callable[..., Ended], server: PrivateCovalentServer, tmp_path: Path
 ) -> None:
     dispatch_id = electrons.ids["cancelled"]
     run_client(
@@ -415,19 +419,19 @@ def test_of_a_cancelled_electron_what_it_printed_is_there(
         "open(sys.argv[1], 'w').write('null')\n",
         tmp_path,
     )
-    found = shown(follow, dispatch_id, "-f")
-    assert found.process.returncode == 0
+    found = shown(dispatch_id, "-f")
+    assert found.returncode == 0
     assert found.stdout == "".join(f"cancelled line {number}\n" for number in range(3))
-    assert "was cancelled" in shown(follow, dispatch_id, "--stderr").stdout
+    assert "was cancelled" in shown(dispatch_id, "--stderr").stdout
 
 
 def test_a_server_that_does_not_answer_ends_the_command_soon(
-    electrons: Electrons, follow: Callable[..., Follower], server: PrivateCovalentServer
+    electrons: Electrons, shown: Callable[..., Ended], server: PrivateCovalentServer
 ) -> None:
     os.kill(server.process_id, signal.SIGSTOP)
     try:
-        found = shown(follow, electrons.ids["kept"])
+        found = shown(electrons.ids["kept"])
     finally:
         os.kill(server.process_id, signal.SIGCONT)
-    assert found.process.returncode == 0
+    assert found.returncode == 0
     assert f"Covalent's server at {server.address}" in found.stderr

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.results.dispatch_logs import DispatchLogs
     from covalent_parallel_plugin.results.stores import Stores
 
-# Without --follow the command ends within ten seconds, of which it takes some to begin
-LOOK_SECONDS = 6.5
+# Without --follow the command ends within ten seconds, of which loading Covalent and Google's clients takes some
+ALL_SECONDS, LEAST_SECONDS = 7.0, 2.0
 FOLLOWED_LOOK_SECONDS = 60.0
+LEAST_PAUSE_SECONDS = 0.5
 STOPPED = "stopped following; the dispatch goes on (ct.cancel ends it)"
 
 
@@ -63,6 +64,7 @@ def logs(
     Of an electron that runs that is what it has delivered; of one that has ended Covalent's server has it. What those
     wait for that have printed nothing is told on standard error. Ctrl-C ends this with 130, and cancels nothing.
     """
+    begun = time.monotonic()
     _refuse_mistakes(dispatch_id, is_stderr and both, as_json and (no_prefix or timestamps))
     try:
         # Here, so that `--help` does not wait for Covalent.
@@ -88,7 +90,7 @@ def logs(
         printer = LinePrinter(
             dispatch_id, sys.stdout, sys.stderr, as_json, both and not as_json, not no_prefix, timestamps, tail
         )
-        _show(found, stores, printer, follow, item is not None)
+        _show(found, stores, printer, begun, follow, item is not None)
     except KeyboardInterrupt:
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
@@ -113,11 +115,14 @@ def _refuse_mistakes(dispatch_id: str, is_stream_given_twice: bool, is_form_give
         raise click.UsageError("\n".join(mistakes))
 
 
-def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed: bool, is_one_item: bool) -> None:
+def _show(
+    found: DispatchLogs, stores: Stores, printer: LinePrinter, begun: float, is_followed: bool, is_one_item: bool
+) -> None:
     from covalent_parallel_plugin.cloud.timed_calls import Deadline
 
     if not is_followed:
-        printer.show(found.look(Deadline(LOOK_SECONDS), is_only=True), is_one_item)
+        left = ALL_SECONDS - (time.monotonic() - begun)
+        printer.show(found.look(Deadline(max(left, LEAST_SECONDS)), is_only=True), is_one_item)
         return
     from covalent_parallel_plugin.results.followed_calls import FollowedCalls
 
@@ -126,6 +131,7 @@ def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed
     with FollowedCalls(stores) as followed:
         # Bounded by the electrons' own ends, or the user's Ctrl-C.
         while True:
+            looked = time.monotonic()
             look = found.look(Deadline(FOLLOWED_LOOK_SECONDS))
             printer.show(look, is_one_item)
             if look.is_over:
@@ -133,7 +139,7 @@ def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed
             for problem in followed.renew(look.running, Deadline(FOLLOWED_LOOK_SECONDS)):
                 printer.tell(problem)
             if not look.is_behind:
-                time.sleep(followed.pause_seconds)
+                time.sleep(max(looked + followed.pause_seconds - time.monotonic(), LEAST_PAUSE_SECONDS))
 
 
 if TYPE_CHECKING:
