@@ -25,7 +25,7 @@ from ...protocol.envelope import OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
-from ..attempt_trace import OPEN_ENDS
+from ..attempt_trace import may_be_asked, open_end
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
@@ -179,8 +179,8 @@ class MapRun:
             job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
 
     async def _note_attempts(self, watched: WatchResult, tasks: int) -> None:
-        end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
-        await self._trace.note_ended(tasks, watched.job, end, self._partials, asks=not watched.reason)
+        end, asks = open_end(watched), may_be_asked(watched)
+        await self._trace.note_ended(tasks, watched.job, end, self._partials, asks)
 
     @property
     def _may_retry_exceptions(self) -> bool:
@@ -236,7 +236,7 @@ class MapRun:
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
         collector = Collector(self._jobs.services, self._settings, self._identity, name, self._partials)
-        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
+        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason, detail=watched.detail)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
         return await run_in_thread(result.lost, settings, name, found)

@@ -14,7 +14,7 @@ from ...batch.attempt_times import task_attempts
 from ...batch.job_run import JobRun
 from ...cloud.batch import JobStatus, TaskStatus
 from ...errors import CloudError
-from ..attempt_trace import ASK_SECONDS, is_cancelled
+from ..attempt_trace import ASK_SECONDS, STOPS
 from .report import TaskReport
 
 logger = logging.getLogger(__name__)
@@ -122,10 +122,9 @@ class RoundTrace:
         job: JobStatus | None,
         end: str,
     ) -> None:
-        was_cancelled = end == trace_ends.CANCELLED or is_cancelled(job)
         findings = [
             TaskFindings(
-                task, task_attempts(listed[task].events) if task in listed else (), attempts, end, was_cancelled
+                task, task_attempts(listed[task].events) if task in listed else (), attempts, end, end in STOPS
             )
             for task, attempts in measured.items()
         ]
