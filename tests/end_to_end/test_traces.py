@@ -14,6 +14,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from covalent._shared_files.exceptions import TaskCancelledError
 from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, slowly
 from faulty_runs import Case, Ran, call, environment_of, refused, run_cases, struck
 
@@ -23,6 +24,7 @@ from covalent_parallel_plugin.batch.trace_ends import ENDS
 from covalent_parallel_plugin.batch.trace_writer import WRITER
 from covalent_parallel_plugin.emulator import Emulator, Fault
 from covalent_parallel_plugin.errors import SettingsError
+from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 # The tasks cannot import the tests
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -34,6 +36,10 @@ MAPPED = {"max_parallel": 2, "retries": 1}
 def brief(number: int) -> int:
     time.sleep(0.1)
     return number
+
+
+def sleeps_long(number: int) -> None:
+    time.sleep(120)
 
 
 def kills_at_two(number: int) -> int:
@@ -269,17 +275,48 @@ def test_what_is_refused_before_it_is_submitted_is_recorded_with_its_error(
     assert ended["message"] == str(ran["refused-here"].error)[:2048]
 
 
+async def begun(path: Path, case: Case, cache_dir: Path, dispatch_id: str) -> asyncio.Future[Any]:
+    """Begin a call, and wait until its task has run for a while."""
+    running = asyncio.ensure_future(call(case, BUCKET, cache_dir, dispatch_id))
+    while not read_trace(path).records:
+        assert not running.done()
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(1.5)
+    return running
+
+
+@pytest.mark.parametrize("items", [None, range(4)])
+def test_a_call_that_the_user_cancels_has_its_attempts(
+    emulator_of_traces: Emulator, traces_of_tests: Path, tmp_path: Path, items: Sequence[int] | None
+) -> None:
+    dispatch_id = f"cancelled-{uuid.uuid4().hex[:8]}"
+    path = trace_path(traces_of_tests, dispatch_id)
+    case = Case(sleeps) if items is None else Case(sleeps_long, items=items, options={"max_parallel": 2})
+
+    async def cancel() -> None:
+        running = await begun(path, case, tmp_path, dispatch_id)
+        assert await GCPBatchExecutor(bucket_name=BUCKET).cancel({"dispatch_id": dispatch_id, "node_id": 0}, None)
+        with pytest.raises(TaskCancelledError):
+            await running
+
+    with environment_of(emulator_of_traces):
+        asyncio.run(asyncio.wait_for(cancel(), 90))
+    records = read_trace(path).records
+    assert (records[-1]["kind"], records[-1]["verdict"], records[-1]["error"]) == ("ended", "cancelled", None)
+    attempts = of_kind(records, "attempt")
+    assert [attempt["end"] for attempt in attempts] == ["cancelled"] * (1 if items is None else 2)
+    for attempt in attempts:
+        check_phases(attempt)
+        assert None not in [attempt["t"][name] for name in ("scheduled", "running", "ended")]
+
+
 def test_a_server_that_stops_and_the_next_one_write_to_one_trace(
     emulator_of_traces: Emulator, traces_of_tests: Path, tmp_path: Path
 ) -> None:
     dispatch_id = f"stopped-{uuid.uuid4().hex[:8]}"
 
     async def stop() -> None:
-        running = asyncio.ensure_future(call(Case(sleeps), BUCKET, tmp_path, dispatch_id))
-        while not any(record["kind"] == "submitted" for record in read_trace(path).records):
-            assert not running.done()
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
+        running = await begun(path, Case(sleeps), tmp_path, dispatch_id)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

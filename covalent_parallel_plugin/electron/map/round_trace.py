@@ -106,8 +106,7 @@ class RoundTrace:
         for (task, attempt), found in (partials or {}).items():
             if task < tasks:
                 measured[task].setdefault(attempt, found)
-        was_taken_away = any(max(attempts, default=1) > 0 for attempts in measured.values())
-        listed = await self._ask() if was_taken_away and asks else {}
+        listed = await self._ask() if asks and not all(map(_tells_all, measured.values())) else {}
         self._note(measured, listed, job, end)
 
     def note_stopped(self, tasks: int) -> None:
@@ -153,3 +152,8 @@ class RoundTrace:
             logger.debug("no attempts of %s: %s", jobs.job_name, error)
             return {}
         return {task.index: task for task in tasks}
+
+
+def _tells_all(attempts: Mapping[int, Measured]) -> bool:
+    """Whether a task had one attempt, which came to its own end: so there is nothing to ask Batch."""
+    return attempts.keys() == {0} and attempts[0].end != trace_ends.TERMINATED
