@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .trace import TraceFile, record_line
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 2.0
 # More than a disk that hangs is to keep in memory
 MOST_WAITING = 100_000
+# How much is written with one opening of a trace
+MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +96,24 @@ class TraceWriter:
 
     def _run(self) -> None:
         while True:
-            file, records, written = self._waiting.get()
-            for record in records:
-                try:
-                    file.append(record_line(record.kind, record.node, record.fields))
-                except Exception:
-                    # A defect of whoever made it: the records that follow do without it.
-                    logger.exception("a record of a trace is left out")
-            written()
+            waiting = [self._waiting.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(waiting) < MOST_AT_ONCE:
+                    waiting.append(self._waiting.get_nowait())
+            for _, group in itertools.groupby(waiting, key=lambda each: each[0].path):
+                found = list(group)
+                found[0][0].append([line for _, records, _ in found for line in _lines(records)])
+                for _, _, written in found:
+                    written()
+
+
+def _lines(records: Sequence[TraceRecord]) -> Iterator[bytes]:
+    for record in records:
+        try:
+            yield record_line(record.kind, record.node, record.fields)
+        except Exception:
+            # A defect of whoever made it: the records that follow do without it.
+            logger.exception("a record of a trace is left out")
 
 
 WRITER = TraceWriter()

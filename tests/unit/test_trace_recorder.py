@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ class HangingFile(TraceFile):
         super().__init__(folder, "hanging")
         self.answers = threading.Event()
 
-    def append(self, line: bytes) -> bool:
-        return self.answers.wait(60) and super().append(line)
+    def append(self, lines: Sequence[bytes]) -> bool:
+        return self.answers.wait(60) and super().append(lines)
 
 
 def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_a_calls_end(tmp_path: Path) -> None:
@@ -140,7 +141,10 @@ for number in range(500):
 
 
 def test_a_process_that_ends_has_written_what_it_noted(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", ENDS, str(tmp_path)], check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS, str(tmp_path)], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert done.stderr == ""
     assert len(read_trace(tmp_path / "d.jsonl").records) == 500
 
 
