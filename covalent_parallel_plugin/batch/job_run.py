@@ -178,8 +178,8 @@ class JobRun:
 
         async def look(pause_seconds: float) -> JobStatus | None:
             status = await self._cancelled.unless(poller.look(name, pause_seconds))
-            self.seen = status or self.seen
             if status is not None:
+                self.seen = status
                 self._record_use(status)
             return status
 

@@ -14,7 +14,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,15 +104,17 @@ class TraceFile:
 
     def write(self, kind: str, node: int | None, **fields: object) -> bool:
         """Append one record; return whether that succeeded."""
-        return self.append(record_line(kind, node, fields))
+        return self.append([record_line(kind, node, fields)])
 
-    def append(self, line: bytes) -> bool:
-        """Append one line as `record_line` makes it; return whether that succeeded."""
+    def append(self, lines: Sequence[bytes]) -> bool:
+        """Append lines as `record_line` makes them, each with one write; return whether that succeeded."""
+        if not lines:
+            return True
         if self.path is None:
             self._warning.give("the user's data folder", "the user has no home folder")
             return False
         try:
-            _append(self.path, line)
+            _append(self.path, lines)
         except OSError as error:
             self._warning.give(self.path.parent, error.strerror or error)
             return False
@@ -126,8 +128,8 @@ def record_line(kind: str, node: int | None, fields: Mapping[str, object]) -> by
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-def _append(path: Path, line: bytes) -> None:
-    """Append a line with one write. Raises OSError, also where it was written in part."""
+def _append(path: Path, lines: Sequence[bytes]) -> None:
+    """Append lines. Raises OSError, also where one was written in part."""
     try:
         file = os.open(path, _FLAGS, 0o600)
     except FileNotFoundError:
@@ -137,11 +139,13 @@ def _append(path: Path, line: bytes) -> None:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is not a file")
-        # A line that was cut, by a full disk or a crash of the machine, does not take this one with it.
-        if status.st_size and os.pread(file, 1, status.st_size - 1) != b"\n":
-            line = b"\n" + line
-        if os.write(file, line) < len(line):
-            raise OSError(f"no space left for {path}")
+        # A line that was cut, by a full disk or a crash of the machine, does not take the next one with it.
+        is_cut = status.st_size > 0 and os.pread(file, 1, status.st_size - 1) != b"\n"
+        for line in lines:
+            line = b"\n" + line if is_cut else line
+            is_cut = False
+            if os.write(file, line) < len(line):
+                raise OSError(f"no space left for {path}")
     finally:
         os.close(file)
 

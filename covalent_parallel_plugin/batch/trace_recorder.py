@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from google.cloud import batch_v1
 
@@ -19,6 +20,8 @@ from .trace_writer import WRITER, TraceRecord, TraceWriter
 
 # Of an error's message
 MESSAGE_BYTES = 2048
+# Of dispatches whose electrons begin at about the same time
+MOST_TRACES = 256
 
 
 class TraceRecorder:
@@ -56,8 +59,8 @@ class TraceRecorder:
         if options.get("trace") is False:
             return cls()
         days = options.get("trace_days")
-        folder = traces_folder(os.environ)
-        return cls(TraceFile(folder, dispatch_id, days if isinstance(days, int) and days > 0 else DAYS), node)
+        data, home = os.environ.get("XDG_DATA_HOME", ""), os.environ.get("HOME", "")
+        return cls(_trace_of(data, home, dispatch_id, days if isinstance(days, int) and days > 0 else DAYS), node)
 
     @property
     def is_on(self) -> bool:
@@ -167,6 +170,12 @@ class TraceRecorder:
     def _flush(self, file: TraceFile) -> None:
         pending, self._pending = self._pending, []
         self._writer.put(file, pending)
+
+
+@lru_cache(maxsize=MOST_TRACES)
+def _trace_of(data: str, home: str, dispatch_id: str, days: int) -> TraceFile:
+    """The trace that all electrons of a dispatch share."""
+    return TraceFile(traces_folder({"XDG_DATA_HOME": data, "HOME": home}), dispatch_id, days)
 
 
 def asked_of(job: batch_v1.Job) -> dict[str, object]:

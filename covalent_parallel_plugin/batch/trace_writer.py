@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import itertools
+import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .trace import TraceFile, record_line
+
+logger = logging.getLogger(__name__)
 
 # Of a disk that does not answer, nothing waits longer: neither the end of a call nor that of the process
 WAIT_SECONDS = 2.0
 # More than a disk that hangs is to keep in memory
 MOST_WAITING = 100_000
+# How much is written with one opening of a trace
+MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,14 @@ Waiting = tuple[TraceFile, Sequence[TraceRecord], Callable[[], None]]
 
 
 class TraceWriter:
-    """Writes records in the order in which they come, in a thread that is started when there is something to write."""
+    """Writes records in the order in which they come, in a thread that is started when there is something to write.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: how long it is waited for.
+    """
+
+    def __init__(self, seconds: float = WAIT_SECONDS) -> None:
+        self._seconds = seconds
         self.forget()
 
     def put(self, file: TraceFile, records: Sequence[TraceRecord], written: Callable[[], None] = lambda: None) -> None:
@@ -61,15 +72,15 @@ class TraceWriter:
                 loop.call_soon_threadsafe(finish)
 
         self.put(file, records, written)
-        await asyncio.wait([done], timeout=WAIT_SECONDS)
+        await asyncio.wait([done], timeout=self._seconds)
 
-    def flush(self, seconds: float = WAIT_SECONDS) -> bool:
+    def flush(self, seconds: float | None = None) -> bool:
         """Wait until all that came so far is written; return whether it was in time."""
         if self._waiting.empty() and (self._thread is None or not self._thread.is_alive()):
             return True
         done = threading.Event()
         self._waiting.put((TraceFile(None, ""), (), done.set))
-        return done.wait(seconds)
+        return done.wait(self._seconds if seconds is None else seconds)
 
     def forget(self) -> None:
         """Begin anew: what waits is another process's, of which this one is a copy."""
@@ -85,10 +96,24 @@ class TraceWriter:
 
     def _run(self) -> None:
         while True:
-            file, records, written = self._waiting.get()
-            for record in records:
-                file.append(record_line(record.kind, record.node, record.fields))
-            written()
+            waiting = [self._waiting.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(waiting) < MOST_AT_ONCE:
+                    waiting.append(self._waiting.get_nowait())
+            for _, group in itertools.groupby(waiting, key=lambda each: each[0].path):
+                found = list(group)
+                found[0][0].append([line for _, records, _ in found for line in _lines(records)])
+                for _, _, written in found:
+                    written()
+
+
+def _lines(records: Sequence[TraceRecord]) -> Iterator[bytes]:
+    for record in records:
+        try:
+            yield record_line(record.kind, record.node, record.fields)
+        except Exception:
+            # A defect of whoever made it: the records that follow do without it.
+            logger.exception("a record of a trace is left out")
 
 
 WRITER = TraceWriter()

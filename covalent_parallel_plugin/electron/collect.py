@@ -44,8 +44,8 @@ class Collector:
     """Fetches what one job left behind, through the services that its call came with.
 
     Attributes:
-        is_map: what its tasks delivered while they ran is asked for by `item_texts`, and in no text of a whole task.
         measured: what attempts measured that left their output so far, by task and attempt, as far as that was read.
+        is_map: what its tasks delivered while they ran is asked for by `item_texts`, and in no text of a whole task.
     """
 
     services: Services
@@ -175,11 +175,11 @@ class Collector:
             self.services.objects.get(name, stream)
             try:
                 streams, measured = read_partial(stream, address.call.key, address.binding(PARTIAL))
+                self.measured[address.task, attempt] = measured
+                return streams
             except OutcomeError as error:
                 logger.debug("%s is passed over: %s", name, error)
                 return None
-        self.measured[address.task, attempt] = measured
-        return streams
 
     async def item_texts(self, index: int, round: int) -> ItemTexts:
         """What a task of a map printed until it was lost, as far as it was delivered while the task ran.

@@ -105,8 +105,8 @@ class Outcome:
         signal, exit_status, reason, origin: of a process that ended without a report.
         reason, message: of a refusal.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
-        live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
         measured: what the trace of the dispatch is to have.
+        live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
     """
 
     kind: str
@@ -127,8 +127,8 @@ class Outcome:
     peak_memory_bytes: int = 0
     out_of_memory_kills: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
-    live: str = ""
     measured: Measured = field(default_factory=Measured)
+    live: str = ""
 
 
 def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:
@@ -239,8 +239,8 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
         seconds={
             storable_text(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()
         },
-        live=storable_text(header.get("live", "")),
         measured=measured_of(header),
+        live=storable_text(header.get("live", "")),
     )
 
 

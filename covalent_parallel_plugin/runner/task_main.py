@@ -30,16 +30,16 @@ from .supervise import supervise
 if TYPE_CHECKING:
     from .live_output import Counts, LiveOutput
 
-# From when on output is delivered while the electron runs; nothing of that is even loaded before
-LIVE_SECONDS = 10.0
-# How often what ended of a map is looked at
-MAP_SECONDS = 1.0
 # What a partial outcome tells of its attempt, beside its output
 MEASURED = ("outcome", "reason", "signal", "times", "machine", "cpu_seconds", "peak_memory_bytes")
 # Where the metadata server is, if it is not Google's; of Google's own libraries
 METADATA_VARIABLE = "GCE_METADATA_HOST"
 # The metadata server is asked for the machine once an electron has run for so long; by short ones it is not missed
 MACHINE_AFTER_SECONDS = 0.5
+# From when on output is delivered while the electron runs; nothing of that is even loaded before
+LIVE_SECONDS = 10.0
+# How often what ended of a map is looked at
+MAP_SECONDS = 1.0
 # Taken now: the electron, which ends by way of `_main`, may put something else in its place.
 _getpid = os.getpid
 
@@ -153,9 +153,9 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         elif envelope.header.get("map"):
             ending, header, parts, raised = _run_items(task, bucket, files, call, envelope, live, machine)
         else:
-            limit = task.time_limit_seconds
+            beside = _asking(machine)
             ending = supervise(
-                call, envelope, files, limit, tick=live.tick, release=bucket.close, beside=_asking(machine)
+                call, envelope, files, task.time_limit_seconds, tick=live.tick, release=bucket.close, beside=beside
             ).ending
             header, parts = outcome_of(files, ending)
     # Before anything is delivered: whoever reads that deletes what was delivered before.
@@ -229,9 +229,8 @@ def _run_items(
         delivery.send_due_chunk(streams)
         return min(MAP_SECONDS, live.tick(streams))
 
-    ending, streams = supervise(
-        call, envelope, files, task.time_limit_seconds, marker.encode(), tick, bucket.close, _asking(machine)
-    )
+    limit, mark = task.time_limit_seconds, marker.encode()
+    ending, streams = supervise(call, envelope, files, limit, mark, tick, bucket.close, _asking(machine))
     if ending.reason == "terminated" and outcome_of(files, ending)[0]["outcome"] != envelopes.VALUE:
         try:
             delivery.send_unsent(streams)

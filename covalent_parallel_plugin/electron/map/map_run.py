@@ -15,7 +15,7 @@ from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
-from ...batch.job_watch import OVER_BUDGET, WatchResult
+from ...batch.job_watch import WatchResult
 from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
@@ -25,7 +25,7 @@ from ...protocol.envelope import LATE, OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
-from ..attempt_trace import OPEN_ENDS
+from ..attempt_trace import may_be_asked, open_end
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
@@ -180,8 +180,7 @@ class MapRun:
             job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
 
     async def _note_attempts(self, watched: WatchResult, tasks: int) -> None:
-        end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
-        asks = watched.reason in ("", OVER_BUDGET)
+        end, asks = open_end(watched), may_be_asked(watched)
         await self._trace.note_ended(tasks, watched.job, end, self._partials, asks)
 
     @property
@@ -207,11 +206,11 @@ class MapRun:
 
     async def _collect_items(self, watched: WatchResult, settings: Settings, tasks: int) -> Verdict:
         round = self._progress.jobs - 1
-        self._partials = {}
         refused, silent = await self._fetch(tasks, round)
         progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
         name = self._jobs.job_name
-        collector = Collector(self._jobs.services, self._settings, self._identity, name, True, self._partials)
+        collector = Collector(self._jobs.services, self._settings, self._identity, name, is_map=True)
+        self._partials = collector.measured
         await self._jobs.objects.unless_cancelled(self._note_lost(collector, silent, round))
         self._exit_code = None
         if progress.hook is not None:

@@ -54,9 +54,9 @@ class TaskReport:
         running: the item it was killed in.
         stdout, stderr: what it printed outside its items: hooks, mostly.
         task, round: which task of which of the call's jobs it was.
-        live: as an outcome's.
         begin_ms, took_ms: when each of the items began, in milliseconds since 1970, and how long it took.
         measured: what its attempt measured; None where others delivered after it.
+        live: as an outcome's.
     """
 
     items: ItemTable = field(default_factory=ItemTable)
@@ -70,10 +70,10 @@ class TaskReport:
     stderr: str = ""
     task: int = 0
     round: int = 0
-    live: str = ""
     begin_ms: Sequence[int] = ()
     took_ms: Sequence[int] = ()
     measured: Measured | None = None
+    live: str = ""
 
     @property
     def has_frames(self) -> bool:
@@ -139,9 +139,9 @@ def read_task(
             stderr=output.outside(1),
             task=task,
             round=round,
-            live=storable_text(header.get("live", "")),
             **_times(header["table"]),
             measured=measured_of(header),
+            live=storable_text(header.get("live", "")),
         )
     except WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error
