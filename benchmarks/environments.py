@@ -35,17 +35,19 @@ class Environments:
     entry_point: Path
 
 
+def stock_python() -> Path:
+    """Return a Python that has nothing installed."""
+    return _environment("stock", ())
+
+
 def prepare() -> Environments:
     """Make what is missing. Raises CalledProcessError when an installation fails; pip's output is on stderr then."""
-    FOLDER.mkdir(exist_ok=True)
-    # so that nobody has to name this folder in the repository's own list
-    (FOLDER / ".gitignore").write_text("*\n")
     replaced = _environment("replaced", REPLACED_REQUIREMENTS)
     package = _site_packages(replaced) / "covalent_gcpbatch_plugin"
     return Environments(
         ours=Path(sys.executable),
         replaced=replaced,
-        stock=_environment("stock", ()),
+        stock=stock_python(),
         installed=_environment("installed", ("cloudpickle",), CHECKOUT),
         entry_point=package / "assets" / "docker" / "exec.py",
     )
@@ -59,6 +61,9 @@ def clean_environment() -> dict[str, str]:
 
 def _environment(name: str, requirements: Sequence[str], linked: Path | None = None) -> Path:
     """The Python of a virtual environment with these requirements, and with a folder on its path if one is given."""
+    FOLDER.mkdir(exist_ok=True)
+    # so that nobody has to name this folder in the repository's own list
+    (FOLDER / ".gitignore").write_text("*\n")
     folder = FOLDER / name
     python = folder / "bin" / "python"
     marker = folder / "made-of"

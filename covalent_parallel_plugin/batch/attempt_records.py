@@ -37,14 +37,14 @@ class TaskFindings:
         listed: its attempts as Batch's events tell of them; none where Batch was not asked.
         measured: what attempts reported, by their number.
         end: of an attempt of which nothing else says how it ended.
-        is_cancelled: whether the job was cancelled: so attempts that were told to stop were told by that.
+        was_stopped: whether somebody ended the job: so it was `end` by which attempts were told to stop.
     """
 
     task: int = 0
     listed: Sequence[BatchAttempt] = ()
     measured: Mapping[int, Measured] = field(default_factory=dict)
     end: str = ends.LOST
-    is_cancelled: bool = False
+    was_stopped: bool = False
 
 
 def attempt_records(
@@ -127,8 +127,8 @@ def _end(found: TaskFindings, listed: BatchAttempt, measured: Measured, is_last:
     told = "" if listed.exit_code is None else ends.end_of_code(listed.exit_code)
     if told in (ends.PREEMPTED, ends.LOST):
         return told
-    if found.is_cancelled and is_last:
-        return ends.CANCELLED
+    if found.was_stopped and is_last:
+        return found.end
     return measured.end or told or (found.end if is_last else ends.LOST)
 
 

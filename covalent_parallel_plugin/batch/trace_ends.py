@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import (
+    BudgetError,
     ElectronError,
     ImageError,
     JobCancelledError,
@@ -34,9 +35,10 @@ CANCELLED = "cancelled"
 STOPPED = "stopped"
 FAILED = "failed"
 NO_CAPACITY = "no_capacity"
+BUDGET = "budget"
 ENDS = (
     VALUE, EXCEPTION, KILLED, TIME_LIMIT, PREEMPTED, LOST, TERMINATED, REFUSED, NOT_STARTED, CANCELLED, STOPPED, FAILED,
-    NO_CAPACITY,
+    NO_CAPACITY, BUDGET,
 )  # fmt: skip
 
 SPOT_PREEMPTED, PAST_ITS_TIME = 50001, 50005
@@ -49,6 +51,7 @@ _OF_ERRORS: dict[type[BaseException], str] = {
     CancelledCall: CANCELLED,
     MachineLostError: LOST,
     NoCapacityError: NO_CAPACITY,
+    BudgetError: BUDGET,
     SchedulingError: NOT_STARTED,
     ImageError: NOT_STARTED,
     JobError: FAILED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .trace import TraceFile, record_line
+
+logger = logging.getLogger(__name__)
 
 # Of a disk that does not answer, nothing waits longer: neither the end of a call nor that of the process
 WAIT_SECONDS = 2.0
@@ -33,9 +36,14 @@ Waiting = tuple[TraceFile, Sequence[TraceRecord], Callable[[], None]]
 
 
 class TraceWriter:
-    """Writes records in the order in which they come, in a thread that is started when there is something to write."""
+    """Writes records in the order in which they come, in a thread that is started when there is something to write.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: how long it is waited for.
+    """
+
+    def __init__(self, seconds: float = WAIT_SECONDS) -> None:
+        self._seconds = seconds
         self.forget()
 
     def put(self, file: TraceFile, records: Sequence[TraceRecord], written: Callable[[], None] = lambda: None) -> None:
@@ -61,15 +69,15 @@ class TraceWriter:
                 loop.call_soon_threadsafe(finish)
 
         self.put(file, records, written)
-        await asyncio.wait([done], timeout=WAIT_SECONDS)
+        await asyncio.wait([done], timeout=self._seconds)
 
-    def flush(self, seconds: float = WAIT_SECONDS) -> bool:
+    def flush(self, seconds: float | None = None) -> bool:
         """Wait until all that came so far is written; return whether it was in time."""
         if self._waiting.empty() and (self._thread is None or not self._thread.is_alive()):
             return True
         done = threading.Event()
         self._waiting.put((TraceFile(None, ""), (), done.set))
-        return done.wait(seconds)
+        return done.wait(self._seconds if seconds is None else seconds)
 
     def forget(self) -> None:
         """Begin anew: what waits is another process's, of which this one is a copy."""
@@ -87,7 +95,11 @@ class TraceWriter:
         while True:
             file, records, written = self._waiting.get()
             for record in records:
-                file.append(record_line(record.kind, record.node, record.fields))
+                try:
+                    file.append(record_line(record.kind, record.node, record.fields))
+                except Exception:
+                    # A defect of whoever made it: the records that follow do without it.
+                    logger.exception("a record of a trace is left out")
             written()
 
 

@@ -21,17 +21,26 @@ logger = logging.getLogger(__name__)
 
 # No call's end waits longer for what only its trace is to have
 ASK_SECONDS = 3.0
+# Of a job that somebody ended
+STOPS = (trace_ends.CANCELLED, trace_ends.TIME_LIMIT, trace_ends.BUDGET, trace_ends.STOPPED)
 # How an attempt ended of which nobody knows more, by why its job is watched no longer
 OPEN_ENDS = {
     job_watch.GONE: trace_ends.CANCELLED,
     job_watch.OVERDUE: trace_ends.TIME_LIMIT,
-    job_watch.OVER_BUDGET: trace_ends.CANCELLED,
+    job_watch.OVER_BUDGET: trace_ends.BUDGET,
 }
 
 
-def is_cancelled(job: JobStatus | None) -> bool:
-    """Whether a job was cancelled or deleted."""
-    return job is not None and job.state in CANCELLED_STATES
+def open_end(watched: WatchResult) -> str:
+    """Return how an attempt ended of which nobody knows more."""
+    if watched.job is not None and watched.job.state in CANCELLED_STATES:
+        return trace_ends.CANCELLED
+    return OPEN_ENDS.get(watched.reason, trace_ends.LOST)
+
+
+def may_be_asked(watched: WatchResult) -> bool:
+    """Whether Batch knows of the job and answers."""
+    return watched.job is not None and watched.reason in ("", job_watch.OVERDUE, job_watch.OVER_BUDGET)
 
 
 class AttemptTrace:
@@ -52,26 +61,26 @@ class AttemptTrace:
         outcome = found.outcome if isinstance(found.outcome, Outcome) else None
         task = found.task
         was_taken_away = outcome is None or outcome.attempt > 0
-        if task is None and was_taken_away and watched.job is not None and not watched.reason:
+        if task is None and was_taken_away and may_be_asked(watched):
             task = await self._ask()
         measured = self._fresh(partials)
         if outcome is not None:
             measured[outcome.attempt] = outcome.measured
-        end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
+        end = open_end(watched)
         if found.outcome is not None or (task is not None and task.state == "SUCCEEDED"):
             # What it delivered is refused, or gone.
             end = trace_ends.FAILED
-        self._note(task, measured, watched.job, end, is_cancelled(watched.job))
+        self._note(task, measured, watched.job, end)
 
     async def note_cancelled(self, partials: Mapping[tuple[int, int], Measured]) -> None:
         """Record the attempts of a job that the user has cancelled."""
         if self._jobs.trace.has_open_job:
             self._jobs.trace.note_collected()
-            self._note(await self._ask(), self._fresh(partials), self._jobs.seen, trace_ends.CANCELLED, True)
+            self._note(await self._ask(), self._fresh(partials), self._jobs.seen, trace_ends.CANCELLED)
 
     def note_stopped(self) -> None:
         """Record what is known of the job's attempts, as this process stops."""
-        self._note(None, {}, self._jobs.seen, trace_ends.STOPPED, False)
+        self._note(None, {}, self._jobs.seen, trace_ends.STOPPED)
 
     def _note(
         self,
@@ -79,10 +88,9 @@ class AttemptTrace:
         measured: Mapping[int, Measured],
         job: JobStatus | None,
         end: str,
-        is_cancelled: bool,
     ) -> None:
         listed = task_attempts(task.events) if task is not None else ()
-        found = TaskFindings(0, listed, measured, end, is_cancelled)
+        found = TaskFindings(0, listed, measured, end, end in STOPS)
         self._jobs.trace.note_attempts([found], job, is_alone=True)
 
     def _fresh(self, partials: Mapping[tuple[int, int], Measured]) -> dict[int, Measured]:

@@ -106,6 +106,7 @@ class Outcome:
         reason, message: of a refusal.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
         measured: what the trace of the dispatch is to have.
+        live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
     """
 
     kind: str
@@ -127,6 +128,7 @@ class Outcome:
     out_of_memory_kills: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
+    live: str = ""
 
 
 def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:
@@ -238,6 +240,7 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
             storable_text(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()
         },
         measured=measured_of(header),
+        live=storable_text(header.get("live", "")),
     )
 
 

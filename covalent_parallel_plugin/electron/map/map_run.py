@@ -15,17 +15,17 @@ from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
-from ...batch.job_watch import OVER_BUDGET, WatchResult
+from ...batch.job_watch import WatchResult
 from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
-from ...protocol.envelope import OUTCOME
+from ...protocol.envelope import LATE, OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
-from ..attempt_trace import OPEN_ENDS
+from ..attempt_trace import may_be_asked, open_end
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
@@ -133,9 +133,10 @@ class MapRun:
             _, silent = await asyncio.wait_for(self._fetch(self._last_tasks, round), LAST_OUTPUT_SECONDS)
         except Exception as error:
             logger.debug("not all output of %s is read: %s", self._call, error)
-        collector = Collector(jobs.services, settings, self._identity, jobs.job_name)
+        collector = Collector(jobs.services, settings, self._identity, jobs.job_name, is_map=True)
         for task in sorted(silent)[:OUTSIDE_TASKS]:
             progress.add_interrupted(round, task, await collector.last_output(task, round))
+        await self._note_lost(collector, silent, round)
         await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.CANCELLED, collector.measured)
         stdout, stderr = await run_in_thread(self._result.output)
         if progress.returned and not jobs.objects.may_delete_results:
@@ -179,8 +180,7 @@ class MapRun:
             job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
 
     async def _note_attempts(self, watched: WatchResult, tasks: int) -> None:
-        end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
-        asks = watched.reason in ("", OVER_BUDGET)
+        end, asks = open_end(watched), may_be_asked(watched)
         await self._trace.note_ended(tasks, watched.job, end, self._partials, asks)
 
     @property
@@ -206,10 +206,12 @@ class MapRun:
 
     async def _collect_items(self, watched: WatchResult, settings: Settings, tasks: int) -> Verdict:
         round = self._progress.jobs - 1
-        self._partials = {}
         refused, silent = await self._fetch(tasks, round)
         progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
         name = self._jobs.job_name
+        collector = Collector(self._jobs.services, self._settings, self._identity, name, is_map=True)
+        self._partials = collector.measured
+        await self._jobs.objects.unless_cancelled(self._note_lost(collector, silent, round))
         self._exit_code = None
         if progress.hook is not None:
             return await run_in_thread(result.hook_failed, settings, name, watched.job, progress.hook)
@@ -236,11 +238,20 @@ class MapRun:
             return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
-        collector = Collector(self._jobs.services, self._settings, self._identity, name, self._partials)
         found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason, detail=watched.detail)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
         return await run_in_thread(result.lost, settings, name, found)
+
+    async def _note_lost(self, collector: Collector, silent: set[int], round: int) -> None:
+        """Take note of what tasks printed of which no outcome came."""
+        tasks = sorted(silent)[:OUTSIDE_TASKS]
+        for task, texts in zip(
+            tasks, await asyncio.gather(*(collector.item_texts(task, round) for task in tasks)), strict=True
+        ):
+            self._progress.lost_texts.update(texts.items)
+            if any(texts.outside):
+                self._progress.add_interrupted(round, task, texts.outside)
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -289,6 +300,7 @@ class MapRun:
                 logger.warning("%s: %s", self._call, report)
                 refused = report
             elif report is not None:
+                self._jobs.objects.is_written_late |= report.live == LATE
                 self._progress.add(report_with_source_lines(report, source) if report.has_frames else report)
         return refused
 

@@ -56,6 +56,7 @@ class TaskReport:
         task, round: which task of which of the call's jobs it was.
         begin_ms, took_ms: when each of the items began, in milliseconds since 1970, and how long it took.
         measured: what its attempt measured; None where others delivered after it.
+        live: as an outcome's.
     """
 
     items: ItemTable = field(default_factory=ItemTable)
@@ -72,6 +73,7 @@ class TaskReport:
     begin_ms: Sequence[int] = ()
     took_ms: Sequence[int] = ()
     measured: Measured | None = None
+    live: str = ""
 
     @property
     def has_frames(self) -> bool:
@@ -109,6 +111,7 @@ def read_task(
                 stderr=outcome.stderr,
                 task=task,
                 round=round,
+                live=outcome.live,
                 measured=outcome.measured,
             )
         output = _Output(stream, envelope, store)
@@ -138,6 +141,7 @@ def read_task(
             round=round,
             **_times(header["table"]),
             measured=measured_of(header),
+            live=storable_text(header.get("live", "")),
         )
     except WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error

@@ -14,7 +14,7 @@ from ...batch.attempt_times import task_attempts
 from ...batch.job_run import JobRun
 from ...cloud.batch import JobStatus, TaskStatus
 from ...errors import CloudError
-from ..attempt_trace import ASK_SECONDS, is_cancelled
+from ..attempt_trace import ASK_SECONDS, STOPS
 from .report import TaskReport
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,7 @@ class RoundTrace:
         for (task, attempt), found in (partials or {}).items():
             if task < tasks:
                 measured[task].setdefault(attempt, found)
-        was_taken_away = any(max(attempts, default=1) > 0 for attempts in measured.values())
-        listed = await self._ask() if was_taken_away and asks else {}
+        listed = await self._ask() if asks and not all(map(_tells_all, measured.values())) else {}
         self._note(measured, listed, job, end)
 
     def note_stopped(self, tasks: int) -> None:
@@ -122,10 +121,9 @@ class RoundTrace:
         job: JobStatus | None,
         end: str,
     ) -> None:
-        was_cancelled = end == trace_ends.CANCELLED or is_cancelled(job)
         findings = [
             TaskFindings(
-                task, task_attempts(listed[task].events) if task in listed else (), attempts, end, was_cancelled
+                task, task_attempts(listed[task].events) if task in listed else (), attempts, end, end in STOPS
             )
             for task, attempts in measured.items()
         ]
@@ -154,3 +152,8 @@ class RoundTrace:
             logger.debug("no attempts of %s: %s", jobs.job_name, error)
             return {}
         return {task.index: task for task in tasks}
+
+
+def _tells_all(attempts: Mapping[int, Measured]) -> bool:
+    """Whether a task had one attempt, which came to its own end: so there is nothing to ask Batch."""
+    return attempts.keys() == {0} and attempts[0].end != trace_ends.TERMINATED
