@@ -64,9 +64,12 @@ class DispatchUse:
         if self._earlier is None:
             self._earlier = earlier
 
-    def seen(self, job: JobStatus, tasks_per_machine: int, now: float) -> None:
-        """Take note of a look at one of its jobs, at `now` in seconds since 1970."""
-        self._jobs[job.name] = self._jobs.get(job.name, JobUse()).seen(job, tasks_per_machine, now)
+    def seen(self, job_name: str, job: JobStatus, tasks_per_machine: int, now: float) -> None:
+        """Take note of a look at one of its jobs, at `now` in seconds since 1970.
+
+        `job_name` is what it was submitted as: Batch may tell the project's number in place of its id.
+        """
+        self._jobs[job_name] = self._jobs.get(job_name, JobUse()).seen(job, tasks_per_machine, now)
 
     def end(self, job_name: str, now: float) -> None:
         """A job is looked at no longer; what still ran of it has run until `now`."""
