@@ -33,7 +33,8 @@ class DispatchUse:
     def __init__(self, trace: Path | None):
         self._trace = trace
         self._earlier: float | None = None
-        self._ended = 0.0
+        # Of all jobs of this process: thousands may be looked at every few seconds
+        self._seconds = 0.0
         self._jobs: dict[str, JobUse] = {}
 
     @classmethod
@@ -64,20 +65,25 @@ class DispatchUse:
         if self._earlier is None:
             self._earlier = earlier
 
-    def seen(self, job: JobStatus, tasks_per_machine: int, now: float) -> None:
-        """Take note of a look at one of its jobs, at `now` in seconds since 1970."""
-        self._jobs[job.name] = self._jobs.get(job.name, JobUse()).seen(job, tasks_per_machine, now)
+    def seen(self, job_name: str, job: JobStatus, tasks_per_machine: int, now: float) -> None:
+        """Take note of a look at one of its jobs, at `now` in seconds since 1970.
+
+        `job_name` is what it was submitted as: Batch may tell the project's number in place of its id.
+        """
+        before = self._jobs.get(job_name, JobUse())
+        after = self._jobs[job_name] = before.seen(job, tasks_per_machine, now)
+        self._seconds += after.seconds - before.seconds
 
     def end(self, job_name: str, now: float) -> None:
         """A job is looked at no longer; what still ran of it has run until `now`."""
         use = self._jobs.pop(job_name, None)
         if use is not None and use.until is not None:
-            self._ended += use.seconds + use.machines * max(now - use.until, 0.0)
+            self._seconds += use.machines * max(now - use.until, 0.0)
 
     @property
     def seconds(self) -> float:
         """What was used so far, in machine-seconds."""
-        return (self._earlier or 0.0) + self._ended + sum(use.seconds for use in self._jobs.values())
+        return (self._earlier or 0.0) + self._seconds
 
     def above(self, limit_hours: float | None, poll_seconds: float) -> str:
         """Return what was used, the limit, and what may be used beyond it; "" if it is not above the limit.

@@ -209,7 +209,7 @@ class JobRun:
     def _record_use(self, job: JobStatus) -> None:
         """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
         settings = self._settings
-        self._use.seen(job, job_definition.tasks_per_node(settings), time.time())
+        self._use.seen(self.job_name, job, job_definition.tasks_per_node(settings), time.time())
         above = self._use.above(settings.max_machine_hours, settings.poll_freq)
         if above and not job.is_terminal:
             raise WatchEnded(WatchResult(job, job_watch.OVER_BUDGET, detail=above))

@@ -48,6 +48,12 @@ def runs_too_long():
     print("started", flush=True)
     time.sleep(60)
 
+@alone(executor=ct.executor.GCPBatchExecutor(max_machine_hours=0.002))
+def costs_too_much():
+    import time
+    print("started", flush=True)
+    time.sleep(60)
+
 @alone()
 def lacks_a_module():
     import no_such_module_anywhere
@@ -158,3 +164,11 @@ def test_an_exception_whose_message_is_no_text_arrives(reports: Mapping[str, Any
 def test_output_that_is_no_text_arrives(reports: Mapping[str, Any]) -> None:
     node = electron(reports, "prints_what_is_no_text")
     assert (node.status, node.stdout) == ("COMPLETED", "caf\\udce9\n")
+
+
+def test_one_whose_dispatch_has_used_up_its_machine_hours_says_what_to_do(reports: Mapping[str, Any]) -> None:
+    node = electron(reports, "costs_too_much")
+    assert node.status == "FAILED"
+    assert node.stdout == "started\n"
+    for part in ("'costs_too_much' (node 0", "was stopped", "max_machine_hours is 0.002", "raise `max_machine_hours`"):
+        assert part in node.stderr

@@ -23,25 +23,32 @@ def job(name: str, tasks: int = 1, ended: float | None = None) -> JobStatus:
 
 def test_all_jobs_of_a_dispatch_count_together() -> None:
     use = DispatchUse(None)
-    use.seen(job("a"), 1, 1010.0)
-    use.seen(job("b", tasks=8), 4, 1010.0)
+    use.seen("a", job("a"), 1, 1010.0)
+    use.seen("b", job("b", tasks=8), 4, 1010.0)
     assert use.seconds == 10 + 20
-    use.seen(job("a", ended=1015.0), 1, 1020.0)
+    use.seen("a", job("a", ended=1015.0), 1, 1020.0)
     use.end("a", 1020.0)
     assert use.seconds == 15 + 20
 
 
 def test_a_job_that_is_looked_at_no_longer_has_run_until_then() -> None:
     use = DispatchUse(None)
-    use.seen(job("a"), 1, 1010.0)
+    use.seen("a", job("a"), 1, 1010.0)
     use.end("a", 1012.0)
     use.end("never seen", 1012.0)
     assert use.seconds == 12
 
 
+def test_a_job_of_which_batch_tells_under_another_name_is_the_same_job() -> None:
+    use = DispatchUse(None)
+    use.seen("projects/lab/jobs/a", job("projects/123/jobs/a"), 1, 1010.0)
+    use.end("projects/lab/jobs/a", 1015.0)
+    assert use.seconds == 15
+
+
 def test_what_is_above_the_limit_is_told_with_what_may_be_added() -> None:
     use = DispatchUse(None)
-    use.seen(job("a", tasks=4), 1, 1000.0 + 3600.0)
+    use.seen("a", job("a", tasks=4), 1, 1000.0 + 3600.0)
     assert use.above(None, 5.0) == use.above(4.0, 5.0) == ""
     # each of 4 machines may run for a poll and until its task has stopped
     assert use.above(3.5, 6.0) == (
@@ -69,6 +76,6 @@ def test_the_trace_is_read_once(tmp_path: Path) -> None:
 def test_dispatches_are_apart_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     first = DispatchUse.shared("dispatch-one")
-    first.seen(job("a"), 1, 1010.0)
+    first.seen("a", job("a"), 1, 1010.0)
     assert DispatchUse.shared("dispatch-two").seconds == 0
     assert DispatchUse.shared("dispatch-one") is first
