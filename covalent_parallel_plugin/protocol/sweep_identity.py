@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 
 from . import sweep_objects as names
+from .envelope import FOLLOW, LIVE
 
 SETUP = "sweep-setup"
 SHARD = "sweep-shard"
@@ -73,6 +74,29 @@ class SweepTaskAddress(NamedTuple):
     def output_name(self, token: str, path: str) -> str:
         """The object with a file of its folder, written by the execution that has this token."""
         return names.output_name(self.sweep.folder, self.round, self.task, token, path)
+
+    def live_name(self, attempt: int, token: str, number: int) -> str:
+        """The object with some of the output of an execution that runs."""
+        return names.live_name(self.sweep.folder, self.round, self.task, attempt, token, number)
+
+    def live_binding(self, attempt: int, token: str, number: int) -> bytes:
+        """What that object is sealed for."""
+        return self.sweep._binding(LIVE, self.round, self.task, attempt, token, number)
+
+    @property
+    def live_prefix(self) -> str:
+        """What the names of all output start with that it delivers while it runs."""
+        return names.task_live_prefix(self.sweep.folder, self.round, self.task)
+
+    @property
+    def follow_name(self) -> str:
+        """The object with which somebody asks for its output while it runs."""
+        return names.follow_name(self.sweep.folder, self.task)
+
+    @property
+    def follow_binding(self) -> bytes:
+        """What such a request is sealed for."""
+        return self.sweep._binding(FOLLOW, self.task)
 
     @property
     def own_prefix(self) -> str:
