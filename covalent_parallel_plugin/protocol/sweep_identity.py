@@ -49,6 +49,11 @@ class SweepTaskAddress(NamedTuple):
     task: int
 
     @property
+    def key(self) -> bytes:
+        """The key of its seals."""
+        return self.sweep.key
+
+    @property
     def outcome_name(self) -> str:
         """The write-once object that holds how it ended."""
         return names.outcome_name(self.sweep.folder, self.round, self.task)
@@ -75,13 +80,9 @@ class SweepTaskAddress(NamedTuple):
         """The object with a file of its folder, written by the execution that has this token."""
         return names.output_name(self.sweep.folder, self.round, self.task, token, path)
 
-    def live_name(self, attempt: int, token: str, number: int) -> str:
-        """The object with some of the output of an execution that runs."""
-        return names.live_name(self.sweep.folder, self.round, self.task, attempt, token, number)
-
-    def live_binding(self, attempt: int, token: str, number: int) -> bytes:
-        """What that object is sealed for."""
-        return self.sweep._binding(LIVE, self.round, self.task, attempt, token, number)
+    def execution(self, token: str) -> "SweepExecution":
+        """The execution that has drawn this token."""
+        return SweepExecution(self, token)
 
     @property
     def live_prefix(self) -> str:
@@ -102,3 +103,24 @@ class SweepTaskAddress(NamedTuple):
     def own_prefix(self) -> str:
         """Where its program may write objects itself."""
         return names.own_prefix(self.sweep.folder, self.round, self.task)
+
+
+class SweepExecution(NamedTuple):
+    """One process that runs a task: two machines may run the same attempt of it, each with a token of its own."""
+
+    address: SweepTaskAddress
+    token: str
+
+    @property
+    def key(self) -> bytes:
+        """The key of its seals."""
+        return self.address.key
+
+    def live_name(self, attempt: int, number: int) -> str:
+        """The object with some of the output that it delivers while it runs."""
+        folder, (_, round, task) = self.address.sweep.folder, self.address
+        return names.live_name(folder, round, task, attempt, self.token, number)
+
+    def live_binding(self, attempt: int, number: int) -> bytes:
+        """What that object is sealed for."""
+        return self.address.sweep._binding(LIVE, self.address.round, self.address.task, attempt, self.token, number)

@@ -80,9 +80,14 @@ def attempt_name(folder: str, round: int, index: int, attempt: int, token: str) 
     return "%s%d-%s" % (task_attempts_prefix(folder, round, index), attempt, token)
 
 
+def live_prefix(folder: str, round: int) -> str:
+    """What the names of the output that tasks of a round have delivered while they ran start with."""
+    return "%s/live/" % round_folder(folder, round)
+
+
 def task_live_prefix(folder: str, round: int, index: int) -> str:
     """What the names of the output that one task has delivered while it ran start with."""
-    return "%s/live/%07d-" % (round_folder(folder, round), index)
+    return "%s%07d-" % (live_prefix(folder, round), index)
 
 
 def live_name(folder: str, round: int, index: int, attempt: int, token: str, number: int) -> str:

@@ -28,7 +28,9 @@ def test_a_name_is_read_as_it_was_made(place: LiveName) -> None:
     name = live_name(FOLDER, *place)
     assert parse_live(FOLDER, name) == place
     assert parse_delivered(FOLDER, name) is None
-    assert name.startswith(SweepIdentity("id", b"k", FOLDER).task(place.round, place.task).live_prefix)
+    task = SweepIdentity("id", b"k", FOLDER).task(place.round, place.task)
+    assert name.startswith(task.live_prefix)
+    assert task.execution(place.token).live_name(place.attempt, place.number) == name
 
 
 @pytest.mark.parametrize(
@@ -60,5 +62,5 @@ def test_each_task_is_followed_by_its_own_object() -> None:
     assert sweep.task(0, 3).follow_name == sweep.task(2, 3).follow_name != sweep.task(0, 4).follow_name
     assert sweep_objects.follow_name(FOLDER, 3) == sweep.task(0, 3).follow_name
     bindings = {sweep.task(0, 3).follow_binding, sweep.task(0, 4).follow_binding}
-    bindings |= {sweep.task(round, task).live_binding(1, TOKEN, 2) for round in (0, 1) for task in (3, 4)}
+    bindings |= {sweep.task(round, task).execution(TOKEN).live_binding(1, 2) for round in (0, 1) for task in (3, 4)}
     assert len(bindings) == 6
