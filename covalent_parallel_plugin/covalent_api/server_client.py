@@ -7,8 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 ANSWER_SECONDS = 10.0
 STATE_SECONDS = 5.0
@@ -31,6 +33,38 @@ class ElectronRecord:
     executor: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     status: str = ""
+
+
+@dataclass(frozen=True)
+class StoredText:
+    """A text that the server keeps: the path of its address, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class EndedElectron:
+    """What the server has of an electron beside its record.
+
+    Attributes:
+        streams: its texts, by the names of Covalent's assets ("stdout", "stderr", "doc").
+        ended_seconds: when it ended, since 1970; None if it has not.
+        sub_dispatch_id: of a sublattice, that of its electrons; else "".
+    """
+
+    streams: Mapping[str, StoredText]
+    ended_seconds: float | None = None
+    sub_dispatch_id: str = ""
+
+
+@dataclass(frozen=True)
+class DispatchRecord:
+    """A dispatch as the server has it: its state and, by node, its electrons."""
+
+    state: str
+    electrons: Mapping[str, ElectronRecord]
+    stored: Mapping[str, EndedElectron]
 
 
 class ServerClient:
@@ -74,22 +108,63 @@ class ServerClient:
 
     def electrons(self, dispatch_id: str) -> dict[str, ElectronRecord]:
         """Return the electrons by node, from the manifest that `ct.get_result` reads too. Raises one of UNANSWERED."""
-        lattice = self.get_json(f"/api/v2/dispatches/{quote(dispatch_id)}", ELECTRONS_SECONDS)["lattice"]
-        if not isinstance(lattice, dict):
-            raise TypeError("the dispatch has no lattice")
-        found = {}
-        for node in lattice["transport_graph"]["nodes"]:
-            told = node["metadata"]
-            options = (told["executor_data"] or {}).get("attributes") or {}
-            found[str(node["id"])] = ElectronRecord(
-                str(told["name"]), str(told["executor"]), dict(options), str(told["status"])
-            )
-        return found
+        manifest = self.get_json(f"/api/v2/dispatches/{quote(dispatch_id)}", ELECTRONS_SECONDS)
+        return {str(node["id"]): _electron(node) for node in _nodes(manifest)}
+
+    def dispatch(self, dispatch_id: str, timeout_seconds: float = ELECTRONS_SECONDS) -> DispatchRecord | None:
+        """Return a dispatch, from the same manifest; None if there is none of this id. Raises one of UNANSWERED."""
+        try:
+            manifest = self.get_json(f"/api/v2/dispatches/{quote(dispatch_id)}", timeout_seconds)
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        nodes = {str(node["id"]): node for node in _nodes(manifest)}
+        return DispatchRecord(
+            str(manifest["metadata"]["status"]),
+            {number: _electron(node) for number, node in nodes.items()},
+            {number: _stored(node) for number, node in nodes.items()},
+        )
+
+    def latest_dispatches(self, count: int, timeout_seconds: float = ANSWER_SECONDS) -> list[str]:
+        """Return the ids of the latest dispatches. Raises one of UNANSWERED."""
+        path = f"/api/v2/dispatches?count={count}&status_only=true"
+        return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
 
     def _get(self, path: str, timeout_seconds: float) -> bytes:
         with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
             body: bytes = answer.read()
             return body
+
+
+def _nodes(manifest: Any) -> list[Any]:
+    lattice = manifest["lattice"]
+    if not isinstance(lattice, dict):
+        raise TypeError("the dispatch has no lattice")
+    nodes: list[Any] = lattice["transport_graph"]["nodes"]
+    return nodes
+
+
+def _electron(node: Any) -> ElectronRecord:
+    told = node["metadata"]
+    options = (told["executor_data"] or {}).get("attributes") or {}
+    return ElectronRecord(str(told["name"]), str(told["executor"]), dict(options), str(told["status"]))
+
+
+def _stored(node: Any) -> EndedElectron:
+    texts = {}
+    for name in ("stdout", "stderr", "doc"):
+        asset = node["assets"].get(name) or {}
+        # The server's own name for itself may be another one than it is reached by.
+        address = urlsplit(str(asset.get("remote_uri") or ""))
+        if address.path:
+            texts[name] = StoredText(address.path, int(asset.get("size") or 0))
+    ended = node["metadata"].get("end_time")
+    seconds = None
+    if ended:
+        when = datetime.fromisoformat(str(ended).replace("Z", "+00:00"))
+        seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    return EndedElectron(texts, seconds, str(node["metadata"].get("sub_dispatch_id") or ""))
 
 
 def reason_of(error: Exception) -> str:

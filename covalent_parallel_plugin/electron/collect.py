@@ -22,6 +22,7 @@ from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .cache_folder import remake_folder
 from .outcome import Outcome, read_outcome, read_streams
+from .output_sections import section
 from .verdict import ElectronEvidence
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,5 @@ def _earlier(attempts: Sequence[tuple[int, tuple[str, str]]], stream: int, last:
         if len(text) > EARLIER_CHARACTERS:
             text = f"... {len(text) - EARLIER_CHARACTERS} characters left out ...\n{text[-EARLIER_CHARACTERS:]}"
         if text:
-            end = "" if text.endswith("\n") else "\n"
-            parts.append(f"--- attempt {attempt}, which was run again ---\n{text}{end}")
+            parts.append(section(f"attempt {attempt}, which was run again", text))
     return "".join([*parts, f"--- attempt {number} ---\n", last]) if parts else last

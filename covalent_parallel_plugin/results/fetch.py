@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from ..cloud.storage import ObjectStore
 from ..electron.map.item_table import Item, ValueStore
-from ..electron.map.output import section
 from ..electron.map.progress import how_killed
 from ..electron.map.report import TaskReport
 from ..electron.outcome import Outcome
+from ..electron.output_sections import section
 from ..electron.server_secret import ServerSecret
 from ..protocol.envelope import CHUNK_BYTES, REFUSED, VALUE, python_minor
 from ..protocol.object_names import STREAMS, ObjectName

@@ -14,12 +14,12 @@ from covalent_parallel_plugin.electron.map.output import (
     OUTSIDE_TASKS,
     SHOWN_BYTES,
     output_of,
-    section,
     totals,
 )
 from covalent_parallel_plugin.electron.map.progress import MapProgress
 from covalent_parallel_plugin.electron.map.report import InterruptedItem, TaskReport
 from covalent_parallel_plugin.electron.outcome import Outcome, Raised
+from covalent_parallel_plugin.electron.output_sections import section, split_sections
 from covalent_parallel_plugin.protocol import envelope
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION
 
@@ -56,6 +56,17 @@ def outside(task: int, stdout: str, round: int = 0) -> TaskReport:
 
 
 # --- items
+
+
+def test_each_item_is_read_exactly_whatever_it_prints_and_whatever_follows(store: ValueStore) -> None:
+    texts = {"item0": "--- item 1 ---\nnot its own\n", "item1": "fine", "item2": "3 items: 3 returned; 1 task\n"}
+    progress = of(3, printed(store, **texts))
+    text = output_of(progress, store, "stdout", is_followed=True) + "--- item 0 ---\nThe first one:\n"
+    assert list(split_sections(text))[:3] == [
+        ("item 0", texts["item0"]),
+        ("item 1", "fine\n"),
+        ("item 2", texts["item2"]),
+    ]
 
 
 def test_output_stands_under_the_index_of_its_item(store: ValueStore) -> None:
@@ -97,7 +108,7 @@ def test_of_very_many_items_the_first_and_the_last_are_shown(store: ValueStore) 
     count = MOST_SECTIONS + 3
     progress = of(count, TaskReport([Item(index, stdout=place) for index in range(count)]))
     text = output_of(progress, store, "stdout")
-    assert "... the output of 3 items left out ...\n" in text
+    assert "--- the output of 3 items is left out ---\n" in text
     assert text.count("--- item ") == MOST_SECTIONS
     assert text.endswith(f"--- item {count - 1} ---\nx\n")
 
@@ -135,7 +146,7 @@ def test_of_many_tasks_that_print_something_else_each_some_are_shown_and_the_oth
     progress = of(9, *(outside(task, f"host {task}\n") for task in range(100)))
     text = output_of(progress, store, "stdout")
     assert text.count("host") == OUTSIDE_TASKS
-    assert text.endswith("... 80 more tasks printed something else outside the items ...\n")
+    assert text.endswith("--- 80 more tasks printed something else outside the items ---\n")
 
 
 def test_a_tasks_chunks_do_not_show_its_hooks_again(store: ValueStore) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ...protocol.item_call import format_indices
 from ..outcome import decode_output
+from ..output_sections import Section, note, section
 from .item_table import ValueStore
 from .progress import MapProgress
 from .report import InterruptedItem
@@ -21,18 +22,17 @@ MOST_SECTIONS = 20_000
 STREAMS = ("stdout", "stderr")
 
 
-def output_of(progress: MapProgress, store: ValueStore, stream: str) -> str:
+def output_of(progress: MapProgress, store: ValueStore, stream: str, is_followed: bool = False) -> str:
     """What was printed: outside the items under the tasks it came from, then under each item's index what it printed.
 
     Nothing is shown twice: tasks whose hooks printed the same share a section. Where there is too much, of each long
-    text the first and the last part is shown.
+    text the first and the last part is shown. `is_followed` says that something may come after it that has no title.
     """
-    return "".join((*_outside(progress, STREAMS.index(stream)), *_items(progress, store, stream)))
-
-
-def section(title: str, text: str) -> str:
-    """A text under its title; nothing where there is none."""
-    return f"--- {title} ---\n{text}" + ("" if text.endswith("\n") else "\n") if text else ""
+    titled = [*_outside(progress, STREAMS.index(stream)), *_items(progress, store, stream)]
+    return "".join(
+        part if isinstance(part, str) else section(*part, is_followed and number == len(titled) - 1)
+        for number, part in enumerate(titled)
+    )
 
 
 def totals(progress: MapProgress) -> str:
@@ -50,7 +50,7 @@ def totals(progress: MapProgress) -> str:
     return f"{total}items: {', '.join(told)}; {progress.tasks} {plural}{jobs}\n"
 
 
-def _outside(progress: MapProgress, stream: int) -> Iterator[str]:
+def _outside(progress: MapProgress, stream: int) -> Iterator[str | Section]:
     same: dict[str, list[tuple[int, int]]] = {}
     for task in sorted(progress.outside):
         text = progress.outside[task][stream]
@@ -64,9 +64,9 @@ def _outside(progress: MapProgress, stream: int) -> Iterator[str]:
             silent += len(same[text])
             continue
         room -= len(text)
-        yield section(f"{_tasks(same[text])}, outside the items", text)
+        yield Section(f"{_tasks(same[text])}, outside the items", text)
     if silent:
-        yield f"... {silent} more tasks printed something else outside the items ...\n"
+        yield note(f"{silent} more tasks printed something else outside the items")
 
 
 def _tasks(tasks: Sequence[tuple[int, int]]) -> str:
@@ -79,7 +79,7 @@ def _tasks(tasks: Sequence[tuple[int, int]]) -> str:
     return "; ".join(told)
 
 
-def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[str]:
+def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[str | Section]:
     # Nothing is kept but numbers and the finished texts: of ten thousand tuples the garbage collector takes notice.
     words = {index: getattr(running, stream).encode() for index, running in _in_which_ended(progress)}
     indices, sizes = array("q"), array("q")
@@ -93,7 +93,7 @@ def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[st
     for row, (index, size) in enumerate(zip(indices, sizes, strict=True)):
         if row in left_out:
             if row == left_out.start:
-                yield f"... the output of {len(left_out)} items left out ...\n"
+                yield note(f"the output of {len(left_out)} items is left out")
             continue
 
         def read(start: int, size: int, index: int = index) -> str:
@@ -106,7 +106,7 @@ def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[st
         else:
             half = longest // 2
             text = f"{read(0, half)}\n... {size - 2 * half} bytes left out ...\n{read(size - half, half)}"
-        yield section(f"item {index}", text)
+        yield Section(f"item {index}", text)
 
 
 def _in_which_ended(progress: MapProgress) -> Iterator[tuple[int, InterruptedItem]]:

@@ -16,10 +16,11 @@ from ...protocol.pickle_list import pickle_of_list
 from ...settings import Settings
 from ..call import Call
 from ..outcome import Outcome
+from ..output_sections import section
 from ..value_buffer import join_to_buffer
 from ..verdict import ElectronEvidence, Failure, verdict
 from .item_table import ValueStore
-from .output import output_of, section, totals
+from .output import output_of, totals
 from .progress import MapProgress, failure_of, named_items, pickle_of_error
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class MapResult:
         progress = self.progress
         errors = {index: pickle_of_error(error) for index, error in progress.errors().items()}
         chunks = pickle_of_list(progress.pickles(self.store, errors))
-        stdout, stderr = self.output()
+        stdout, stderr = self.output(is_followed=False)
         return Outcome(
             kind=VALUE,
             stdout=stdout,
@@ -92,10 +93,13 @@ class MapResult:
             stdout, stderr = totals(self.progress), ""
         return Failure(error, stdout, join_text(stderr, f"{error}\n"))
 
-    def output(self) -> tuple[str, str]:
-        """What the electron's streams show; a line of totals comes last in stdout."""
-        stdout, stderr = (output_of(self.progress, self.store, stream) for stream in ("stdout", "stderr"))
-        return join_text(stdout, totals(self.progress)), stderr
+    def output(self, is_followed: bool = True) -> tuple[str, str]:
+        """What the electron's streams show; a line of totals comes last in stdout.
+
+        `is_followed` says that something may come after it in stderr.
+        """
+        stdout = output_of(self.progress, self.store, "stdout")
+        return join_text(stdout, totals(self.progress)), output_of(self.progress, self.store, "stderr", is_followed)
 
     def _told(self, settings: Settings, job_name: str, found: ElectronEvidence) -> tuple[Failure, str]:
         """What a lone electron would be told, and the same without the task's output, which is shown by item."""
