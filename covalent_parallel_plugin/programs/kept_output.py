@@ -45,25 +45,24 @@ class KeptOutput:
                 view = view[written:]
                 self.total_bytes += written
 
-    def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
-        """Return the newest bytes that were written from an offset on, as far as they are kept, and their offset.
+    @property
+    def first(self) -> int:
+        """The offset from which on all bytes are there; 0 as long as none is missing."""
+        return max(self.total_bytes - self._ring, 0) if self.total_bytes > self._head + self._ring else 0
 
-        Raises:
-            OSError: of the disk, or the file is closed.
-        """
+    def read(self, start: int, end: int) -> bytes:
+        """Return what lies between two offsets of the stream. Raises OSError: it is not there any more."""
         with self._lock:
-            end = self.total_bytes
-            start = max(start, end - most_bytes, end - self._ring if end > self._head + self._ring else 0)
-            if self._file.closed:
-                raise OSError(f"{self._path} is closed")
+            if self._file.closed or start < self.first:
+                raise OSError(f"{self._path} has no bytes {start} to {end} any more")
             pieces, offset = [], start
             while offset < end:
                 position, room = self._place(offset)
                 pieces.append(os.pread(self._file.fileno(), min(room, end - offset), position))
                 if not pieces[-1]:
-                    raise OSError(f"{self._path} was cut")
+                    raise OSError(f"{self._path} is shorter than it was")
                 offset += len(pieces[-1])
-            return start, b"".join(pieces)
+            return b"".join(pieces)
 
     def close(self) -> None:
         """Put what is kept in order, with a line between the halves that says what is missing. Raises OSError."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         def key(self) -> bytes: ...
 
         @property
+        def follow_name(self) -> str: ...
+
+        @property
         def follow_binding(self) -> bytes: ...
 
     class LiveAddress(Protocol):

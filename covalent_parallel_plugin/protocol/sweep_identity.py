@@ -116,8 +116,18 @@ class SweepExecution(NamedTuple):
         """The key of its seals."""
         return self.address.key
 
-    def live_name(self, attempt: int, number: int) -> str:
-        """The object with some of the output that it delivers while it runs."""
+    @property
+    def task(self) -> int:
+        """The task's index."""
+        return self.address.task
+
+    @property
+    def call(self) -> SweepTaskAddress:
+        """What somebody follows who wants its output soon."""
+        return self.address
+
+    def live_name(self, attempt: int, number: int, done: int = 0, failed: int = 0) -> str:
+        """The object with some of the output that it delivers while it runs; it has no items that could be done."""
         folder, (_, round, task) = self.address.sweep.folder, self.address
         return names.live_name(folder, round, task, attempt, self.token, number)
 

@@ -300,7 +300,7 @@ class Machine:
 
     def make(self, attempt: int = 0) -> LiveOutput:
         address = self.task.identity.task(self.options.get("index", 0), self.options.get("round", 0))
-        return LiveOutput(address, attempt, self.files, self.bucket, self.options.get("counts"), clock=lambda: self.now)
+        return LiveOutput(address, attempt, self.bucket, self.options.get("counts"), clock=lambda: self.now)
 
     def bucket(self, sleep: Callable[[float], None]) -> BucketClient:
         return CountedBucket(self, sleep)

@@ -38,9 +38,9 @@ def test_output_up_to_the_limit_is_whole_and_above_it_has_both_ends(
     assert [entry.name for entry in path.parent.iterdir()] == ["stdout.txt"]
 
 
-@given(st.lists(st.binary(max_size=60), max_size=12), st.integers(2, 90), st.integers(0, 800), st.integers(1, 100))
+@given(st.lists(st.binary(max_size=60), max_size=12), st.integers(2, 90), st.data())
 def test_output_is_read_while_it_grows_as_far_as_it_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int, start: int, most: int
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int, drawn: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("output") / "stdout.txt"
     whole = b""
@@ -48,12 +48,15 @@ def test_output_is_read_while_it_grows_as_far_as_it_is_kept(
         for chunk in chunks:
             output.write(chunk)
             whole += chunk
-            offset, data = output.read(start, most)
-            assert data == whole[offset:] and offset >= start and len(data) <= most
-            newest = whole[start:][-most:]
-            assert data == (newest if len(whole) <= limit else newest[-(limit - limit // 2) :])
-    with pytest.raises(OSError, match="closed"):
-        output.read(0, most)
+            assert output.first == (len(whole) - (limit - limit // 2) if len(whole) > limit else 0)
+            start = drawn.draw(st.integers(output.first, len(whole)))
+            end = drawn.draw(st.integers(start, len(whole)))
+            assert output.read(start, end) == whole[start:end]
+            if output.first:
+                with pytest.raises(OSError, match="any more"):
+                    output.read(output.first - 1, len(whole))
+    with pytest.raises(OSError, match="any more"):
+        output.read(0, 0)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=12), st.integers(2, 90), st.integers(0, 800))
