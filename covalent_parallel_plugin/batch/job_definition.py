@@ -254,6 +254,8 @@ def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
         variables[environment.ENV_LAST_ATTEMPT] = str(settings.retries)
     if settings.keep_objects:
         variables[environment.ENV_KEEP_OBJECTS] = "1"
+    if not settings.live_output:
+        variables[environment.ENV_LIVE] = "0"
     return variables
 
 

@@ -18,6 +18,8 @@ ENV_KEEP_OBJECTS = ENV_PREFIX + "KEEP_OBJECTS"
 ENV_RUNNER = ENV_PREFIX + "RUNNER"
 ENV_ROUND = ENV_PREFIX + "ROUND"
 ENV_ITEMS = ENV_PREFIX + "ITEMS"
+# How long the pauses between two deliveries of live output are, compared to the usual ones; 0: there is none of it
+ENV_LIVE = ENV_PREFIX + "LIVE"
 # A folder for what has to have a name, which the bootstrap found
 ENV_PLACE = ENV_PREFIX + "PLACE"
 

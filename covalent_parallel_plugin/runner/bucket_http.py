@@ -243,9 +243,9 @@ class BucketClient:
         return {"Authorization": "Bearer " + self._token}
 
 
-def from_environment(name: str) -> BucketClient:
+def from_environment(name: str, sleep: Callable[[float], None] = time.sleep) -> BucketClient:
     """The bucket `name`, where STORAGE_EMULATOR_HOST says that Cloud Storage is."""
-    return BucketClient(name, os.environ.get(STORAGE_EMULATOR_HOST) or None)
+    return BucketClient(name, os.environ.get(STORAGE_EMULATOR_HOST) or None, sleep)
 
 
 def _md5_in(hashes: str) -> bytes:

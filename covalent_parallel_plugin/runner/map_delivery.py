@@ -60,16 +60,27 @@ class MapDelivery:
         self._sent_at = time.monotonic()
         self._thread = None  # type: Optional[threading.Thread]
         self.chunks = 0
+        # Of earlier attempts, and how many notes of this one are counted
+        self._delivered = 0
+        self._failed = 0
+        self._counted = 0
 
     def skip_delivered(self, bucket: storage.BucketClient) -> int:
         """Find the chunks that an earlier attempt has delivered; returns how many items they hold."""
-        position = 0
         while True:
-            count = self._items_in_chunk(bucket, self.chunks)
-            if count is None:
-                return position
-            position += count
+            table = self._table_in_chunk(bucket, self.chunks)
+            if table is None:
+                return self._delivered
+            self._delivered += len(table["index"])
+            self._failed += len(table["raised"])
             self.chunks += 1
+
+    def counts(self) -> "Tuple[int, int, Optional[int]]":
+        """Return how many items have ended, earlier attempts' too, how many of them raised, and which runs."""
+        notes = self.notes()
+        self._failed += sum(note.exception is not None for note in notes.ended[self._counted :])
+        self._counted = len(notes.ended)
+        return self._delivered + self._counted, self._failed, None if notes.running is None else notes.running[0]
 
     def send_due_chunk(self, streams: "Sequence[Stream]") -> None:
         """Send a chunk from a thread, where there is enough for one."""
@@ -154,7 +165,8 @@ class MapDelivery:
         count = len(fresh)
         if not bucket.put(name, envelope.envelope_size(prefix, parts), lambda: envelope.envelope_chunks(prefix, parts)):
             # Another run of this very attempt was here before: its chunk counts, however many items it has.
-            count = min(self._items_in_chunk(bucket, number) or 0, count)
+            table = self._table_in_chunk(bucket, number)
+            count = min(len(table["index"]) if table is not None else 0, count)
         self.sent_output = _end_of_output(start, fresh[:count], output.items)
         self._sent_bytes += sum(note.size for note in fresh[:count])
         self._sent_items += count
@@ -168,8 +180,8 @@ class MapDelivery:
             # The next chunk, or the outcome, takes these items along.
             return
 
-    def _items_in_chunk(self, bucket: storage.BucketClient, number: int) -> Optional[int]:
-        """How many items a chunk holds, 0 if this task did not seal it; None where there is no such chunk."""
+    def _table_in_chunk(self, bucket: storage.BucketClient, number: int) -> "Optional[Dict[str, List[object]]]":
+        """A chunk's table of items, an empty one if this task did not seal it; None where there is no such chunk."""
         address = self._address
         found = self._files.scratch
         found.seek(0)
@@ -180,8 +192,8 @@ class MapDelivery:
             header = envelope.read_header(found, address.call.key, address.chunk_binding(number)).header
         except envelope.WireError:
             # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
-            return 0
-        return len(cast(Dict[str, List[int]], header["table"])["index"])
+            return {"index": [], "raised": []}
+        return cast(Dict[str, List[object]], header["table"])
 
 
 def _streams_of(files: ElectronFiles) -> "Tuple[Tuple[str, str], Tuple[str, str]]":

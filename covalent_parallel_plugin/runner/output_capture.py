@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import select
-from typing import BinaryIO, Dict, List, Tuple
+import time
+from typing import BinaryIO, Callable, Dict, List, Tuple
 
 READ_BYTES = 64 * 1024
 # More than a pipe holds (pipe(7): 1 MiB at most for an ordinary user): what was in it at the start of a turn is read
@@ -17,6 +18,9 @@ SAY_SECONDS = 1.0
 # After its marker a mark has a space, an index with or without a sign, and a line end: so many characters at most
 LONGEST_INDEX = 21
 MOST_SPOTS = 1000
+# When what was read: noted once a second at most, and as long as it takes to deliver it
+TIME_SECONDS = 1.0
+MOST_TIMES = 1000
 NOT_SHOWN = b"\ncovalent-parallel: %d bytes of output are not shown here, since nobody read them in time\n"
 DISK_FULL = b"\n... the disk was full: output is cut here ...\n"
 
@@ -84,18 +88,27 @@ class Stream:
     """A pipe that is read, the file it is spooled into, and the descriptor it is shown on.
 
     A line that begins with `marker` is no output: it says which item's output follows.
+
+    Attributes:
+        size: how many bytes are in the file.
+        marks: which item's output begins at which offset of it; -1 for none's.
+        times: what begins at which offset was read when, in seconds since 1970; of late.
     """
 
-    def __init__(self, read: int, spool: BinaryIO, shown: int, marker: bytes = b""):
+    def __init__(
+        self, read: int, spool: BinaryIO, shown: int, marker: bytes = b"", clock: Callable[[], float] = time.time
+    ):
         self.read = read
         self.shown = ShownStream(shown)
         self._spool = spool
         self._marker = marker
         self._mark = re.compile(re.escape(marker) + rb" (-?[0-9]{1,18})\n") if marker else None
         self._held = b""
-        self._offset = 0
+        self._clock = clock
         self._is_cut = False
-        self._marks: "List[Tuple[int, int]]" = []
+        self.size = 0
+        self.marks: "List[Tuple[int, int]]" = []
+        self.times: "List[Tuple[int, float]]" = []
 
     def pump(self) -> bool:
         """Move what the pipe holds now, and no more than a few reads; False once its last writer is gone."""
@@ -124,16 +137,16 @@ class Stream:
 
     def spans(self) -> Dict[int, Tuple[int, int]]:
         """Where the output of each item begins and ends in the spool file, so far."""
-        ends = [offset for _, offset in self._marks[1:]] + [self._offset]
-        return {index: (start, end) for (index, start), end in zip(self._marks, ends) if index >= 0}
+        ends = [offset for _, offset in self.marks[1:]] + [self.size]
+        return {index: (start, end) for (index, start), end in zip(self.marks, ends) if index >= 0}
 
     def outside(self) -> "List[Tuple[int, int]]":
         """Where the output of no item begins and ends, so far: what hooks print, before the first and after the last.
 
         A thread of the user's may print between two items as well: of such spots the first thousand are told.
         """
-        starts = [(-1, 0), *self._marks]
-        ends = [offset for _, offset in self._marks] + [self._offset]
+        starts = [(-1, 0), *self.marks]
+        ends = [offset for _, offset in self.marks] + [self.size]
         found = [(start, end) for (index, start), end in zip(starts, ends) if index < 0 and start < end]
         return found[:MOST_SPOTS]
 
@@ -145,7 +158,7 @@ class Stream:
         start = 0
         for mark in self._mark.finditer(data):
             self._pass_on(data[start : mark.start()])
-            self._marks.append((int(mark[1]), self._offset))
+            self.marks.append((int(mark[1]), self.size))
             start = mark.end()
         # The beginning of a mark may be at the end of what was read.
         end = max(data.rfind(self._marker[:1]), start)
@@ -156,9 +169,17 @@ class Stream:
         self._pass_on(data[start:end])
 
     def _pass_on(self, data: bytes) -> None:
-        if not self._is_cut:
+        if data and not self._is_cut:
+            self._note_time()
             self._keep(data)
         self.shown.write(data)
+
+    def _note_time(self) -> None:
+        now = self._clock()
+        if not self.times or abs(now - self.times[-1][1]) >= TIME_SECONDS:
+            self.times.append((self.size, now))
+            if len(self.times) > 2 * MOST_TIMES:
+                del self.times[:MOST_TIMES]
 
     def _keep(self, data: bytes) -> None:
         """Spool it; once that fails, spool nothing more: the end of what is there gives way to a note."""
@@ -166,15 +187,15 @@ class Stream:
         try:
             while view:
                 written = self._spool.write(view)
-                self._offset += written
+                self.size += written
                 view = view[written:]
         except OSError as error:
             self._is_cut = True
             say("the output is kept no further: %s" % error)
             try:
-                if self._offset >= len(DISK_FULL):
+                if self.size >= len(DISK_FULL):
                     # These bytes have their place on the disk already.
-                    self._spool.seek(self._offset - len(DISK_FULL))
+                    self._spool.seek(self.size - len(DISK_FULL))
                     self._spool.write(DISK_FULL)
             except OSError:
                 # There is no place to say it, and the electron goes on.

@@ -25,11 +25,13 @@ LEFT_BEHIND_SECONDS = 5.0
 LEFT_BEHIND_TICK_SECONDS = 0.05
 # Of the 30 seconds that Compute Engine gives a Spot VM ("Spot VMs", preemption process), 10 are for the report
 TERMINATION_SECONDS = 20.0
-TICK_SECONDS = 1.0
 STACK_DUMP_SECONDS = 0.5
 # Of processes that the electron has left behind, if it leaves them faster than they can be reaped
 REAPS_PER_TURN = 100
 PR_SET_PDEATHSIG = 1
+
+# Called now and then while the electron runs; in how many seconds it is to be called again, if nothing happens before
+Tick = Callable[[Sequence[Stream]], float]
 
 
 class Supervised(NamedTuple):
@@ -45,13 +47,13 @@ def supervise(
     files: ElectronFiles,
     time_limit_seconds: float,
     marker: bytes = b"",
-    tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
+    tick: Tick = lambda streams: float("inf"),
     release: Callable[[], None] = lambda: None,
 ) -> Supervised:
     """Fork the electron and stay with it until it has ended, whichever way; what it left is in `files` then.
 
-    `marker` begins the lines between items; `tick` is called every now and then where there is one. `release` closes in
-    the electron's process what else it has of its supervisor's: by its end the numbers may be those of its own files.
+    `marker` begins the lines between items. `release` closes in the electron's process what else it has of its
+    supervisor's: by its end the numbers may be those of its own files.
     """
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
@@ -81,7 +83,7 @@ def supervise(
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
     with open(files.stdout.path, "wb", 0) as out, open(files.stderr.path, "wb", 0) as err:
         streams = (Stream(stdout, out, 1, marker), Stream(stderr, err, 2, marker))
-        ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick if marker else None)
+        ending = _watch(child, streams, notice, time_limit_seconds, terminated, tick)
         if ending.left_behind or ending.reason or ending.signal is not None:
             streams[1].add(ending_note(ending, files.report.read(), time_limit_seconds))
     signal.set_wakeup_fd(-1)
@@ -96,7 +98,7 @@ def _watch(
     notice: int,
     time_limit_seconds: float,
     terminated: List[int],
-    tick: Optional[Callable[[Sequence[Stream]], None]],
+    tick: Tick,
 ) -> Ending:
     output = _OutputPump(streams, notice)
     reason = ""
@@ -105,11 +107,7 @@ def _watch(
     status = usage = None
     while True:
         wait = max(0.0, deadline - time.monotonic())
-        if status is not None:
-            wait = min(wait, LEFT_BEHIND_TICK_SECONDS)
-        output.turn(wait if tick is None else min(wait, TICK_SECONDS))
-        if tick is not None and status is None:
-            tick(streams)
+        output.turn(min(wait, tick(streams) if status is None else LEFT_BEHIND_TICK_SECONDS))
         if status is None:
             status, usage = _reap(child)
             if status is not None:

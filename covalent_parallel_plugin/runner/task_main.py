@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol import envelope as envelopes
 from ..protocol import environment as variables
@@ -23,9 +23,16 @@ from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
 from .electron_files import ElectronFiles
 from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outcome_of, partial_of
-from .output_capture import say, write_soon
+from .output_capture import Stream, say, write_soon
 from .supervise import supervise
 
+if TYPE_CHECKING:
+    from .live_output import Counts, LiveOutput
+
+# From when on output is delivered while the electron runs; nothing of that is even loaded before
+LIVE_SECONDS = 10.0
+# How often what ended of a map is looked at
+MAP_SECONDS = 1.0
 # Taken now: the electron, which ends by way of `_main`, may put something else in its place.
 _getpid = os.getpid
 
@@ -42,6 +49,7 @@ class TaskEnvironment(NamedTuple):
     last_attempt: int
     items: Optional[str]
     place: Optional[str]
+    live_pace: float
 
 
 def main() -> int:
@@ -97,6 +105,7 @@ def _read_environment() -> TaskEnvironment:
         last_attempt=int(environment.get(variables.ENV_LAST_ATTEMPT, "0")),
         items=environment.get(variables.ENV_ITEMS),
         place=environment.get(variables.ENV_PLACE),
+        live_pace=float(environment.get(variables.ENV_LIVE, "1")),
     )
     for name in list(environment):
         if name.startswith(variables.ENV_PREFIX):
@@ -109,6 +118,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     seconds: Dict[str, float] = {}
     clock = time.monotonic()
     raised: "Sequence[Mapping[str, object]]" = ()
+    live = _LiveOutput(task, files)
     with tempfile.TemporaryFile() as file:
         call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
@@ -119,10 +129,14 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
             ending = Ending(exit_status=None, signal=None, reason="refused")
             header, parts = outcome_of(files, ending, refusal)
         elif envelope.header.get("map"):
-            ending, header, parts, raised = _run_items(task, bucket, files, call, envelope)
+            ending, header, parts, raised = _run_items(task, bucket, files, call, envelope, live)
         else:
-            ending = supervise(call, envelope, files, task.time_limit_seconds, release=bucket.close).ending
+            ending = supervise(
+                call, envelope, files, task.time_limit_seconds, tick=live.tick, release=bucket.close
+            ).ending
             header, parts = outcome_of(files, ending)
+    # Before anything is delivered: whoever reads that deletes what was delivered before.
+    live_objects = live.stop()
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
     if ending.reason == "terminated" and header["outcome"] not in (envelopes.VALUE, envelopes.ITEMS):
         _deliver_partial(bucket, task, files, cast(Tuple[int, int], header.get("since", (0, 0))))
@@ -140,6 +154,8 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         started_at=started,
         seconds={**seconds, **header.get("seconds", {})},  # type: ignore[dict-item]
     )
+    if live_objects:
+        header["live"] = live_objects
     if task.keep_objects:
         _deliver_long_streams(bucket, task, files)
     if not _deliver(bucket, task.address.outcome_name, header, parts, task, envelopes.OUTCOME):
@@ -168,6 +184,7 @@ def _run_items(
     files: ElectronFiles,
     call: BinaryIO,
     envelope: envelopes.Envelope,
+    live: "_LiveOutput",
 ) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part], Sequence[Mapping[str, object]]]:
     """Run this task's share of a map's items; returns also the exceptions of those that raised."""
     # Loaded here only: a lone electron does without.
@@ -180,9 +197,13 @@ def _run_items(
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
     chosen = parse_indices(task.items) if task.items is not None else None
     files.share = ItemShare(task.address.task, task.tasks, position, chosen, marker)
-    ending, streams = supervise(
-        call, envelope, files, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk, bucket.close
-    )
+    live.counts = delivery.counts
+
+    def tick(streams: Sequence[Stream]) -> float:
+        delivery.send_due_chunk(streams)
+        return min(MAP_SECONDS, live.tick(streams))
+
+    ending, streams = supervise(call, envelope, files, task.time_limit_seconds, marker.encode(), tick, bucket.close)
     if ending.reason == "terminated" and outcome_of(files, ending)[0]["outcome"] != envelopes.VALUE:
         try:
             delivery.send_unsent(streams)
@@ -193,6 +214,53 @@ def _run_items(
     header, parts = map_delivery.outcome_of_items(files, ending, streams, delivery)
     raised = [note.exception for note in delivery.notes().ended if note.exception is not None]
     return ending, header, parts, raised
+
+
+class _LiveOutput:
+    """What is delivered while the electron runs, from its tenth second on.
+
+    Attributes:
+        counts: of a map, what is known of its items.
+    """
+
+    def __init__(self, task: TaskEnvironment, files: ElectronFiles):
+        self._task = task
+        self._files = files
+        self._begin = time.monotonic() + LIVE_SECONDS * task.live_pace if task.live_pace else float("inf")
+        self._output: "Optional[LiveOutput]" = None
+        self.counts: "Optional[Callable[[], Counts]]" = None
+
+    def tick(self, streams: Sequence[Stream]) -> float:
+        """Begin what is due; returns in how many seconds to call again, if nothing is printed before."""
+        if self._output is None:
+            seconds = self._begin - time.monotonic()
+            if seconds > 0:
+                return seconds
+            try:
+                self._output = self._loaded()
+            except Exception as error:
+                # The electron may have changed the runner's own files meanwhile.
+                self._begin = float("inf")
+                say("what it prints is not delivered while it runs: %s: %s" % (type(error).__name__, error))
+                return self._begin
+        return self._output.tick(streams)
+
+    def stop(self) -> str:
+        """Have nothing written any more; returns what the outcome is to tell, "" for nothing."""
+        return self._output.stop() if self._output is not None else ""
+
+    def _loaded(self) -> "LiveOutput":
+        from .live_output import LiveOutput
+
+        task = self._task
+        return LiveOutput(
+            task.address,
+            task.attempt,
+            self._files,
+            lambda sleep: storage.from_environment(task.bucket, sleep),
+            self.counts,
+            task.live_pace,
+        )
 
 
 def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
