@@ -16,6 +16,7 @@ COMMANDS = {
     "emulator": (".emulator.command:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
     "fetch": (".fetch:fetch", "Write what a dispatch left in the bucket to files."),
     "image": (".image.command:image", "Build the image that electrons run in, or check whether one fits."),
+    "logs": (".logs.command:logs", "Print what electrons print, while they run too."),
     "plan": (".plan.command:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
     "sweep": (".sweep.command:sweep", "Run any image or command over a table of parameters."),
     "watch": (".watch.command:watch", "Show a dispatch's Batch jobs, live."),

@@ -138,6 +138,10 @@ class ObjectStore:
                 cls._stores[place] = cls(cls._clients[key], bucket_name)
             return cls._stores[place]
 
+    def with_patience(self, seconds: float) -> ObjectStore:
+        """Return the same bucket, each of whose requests is tried again for so long after its first failure."""
+        return ObjectStore(self._client, self.bucket_name, seconds)
+
     def put(self, name: str, source: bytes | Sequence[bytes]) -> bool:
         """Write an object that must not exist yet, given whole or in the pieces in which it lies in memory.
 

@@ -16,6 +16,8 @@ from ..errors import UnavailableError
 
 T = TypeVar("T")
 
+SHARE = 0.6
+
 
 class Deadline:
     """A moment; nothing is waited for any longer.
@@ -28,9 +30,9 @@ class Deadline:
         self._clock = clock
         self._until = clock() + seconds
 
-    def left(self, at_most: float) -> float:
-        """How many seconds are left, none below 0."""
-        return max(min(self._until - self._clock(), at_most), 0.0)
+    def share(self, at_most: float) -> float:
+        """How many seconds one request may take: the larger part of what is left, so that others come to their turn."""
+        return max(min(SHARE * (self._until - self._clock()), at_most), 0.0)
 
 
 class _Result(Generic[T]):

@@ -35,9 +35,9 @@ def test_the_first_that_raises_is_told() -> None:
         call_all_within(60, [lambda: 1, lambda: 1 // 0], threads=1)
 
 
-def test_a_deadline_leaves_less_and_less() -> None:
+def test_a_deadline_leaves_less_and_less_and_something_for_later() -> None:
     now = 100.0
     deadline = Deadline(10, lambda: now)
-    assert (deadline.left(60), deadline.left(3)) == (10, 3)
+    assert (deadline.share(60), deadline.share(3)) == (6, 3)
     now = 120.0
-    assert deadline.left(60) == 0
+    assert deadline.share(60) == 0

@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return "".join(char for char in line.expandtabs(4) if char.isprintable())
 
 
+def plain(text: str) -> str:
+    """Return a line without escape sequences and control characters, but with its tabs and carriage returns."""
+    return "".join(char for char in _SEQUENCES.sub("", text) if char.isprintable() or char in "\t\r")
+
+
 def shown_command(words: Sequence[str]) -> str:
     """Write a command as a shell takes it, on one line without control characters."""
     return " ".join(_shown_word(word) for word in words)

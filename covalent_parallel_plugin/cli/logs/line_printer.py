@@ -1,0 +1,126 @@
+"""Lines of electrons as they are printed: with prefixes, times or as JSON, and nothing that would steer a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TextIO
+
+from covalent_parallel_plugin.results.dispatch_logs import Look
+from covalent_parallel_plugin.results.electron_log import LogLine, MissingOutput
+from covalent_parallel_plugin.sweep.display.printable import plain, printable
+
+OWN = "covalent-parallel: "
+# In place of a time that is not known, as wide as one
+NO_TIME = "-".ljust(24)
+
+
+@dataclass
+class LinePrinter:
+    """Prints looks at a dispatch's output.
+
+    Attributes:
+        stdout, stderr: where what is asked for goes, and what else is told.
+        is_apart: whether lines of an electron's stderr go to `stderr`.
+        has_prefix: whether lines say whose they are, where there are several sources.
+        tail: of the first look, how many lines of each source are printed; None for all.
+    """
+
+    dispatch_id: str
+    stdout: TextIO
+    stderr: TextIO
+    is_json: bool = False
+    is_apart: bool = False
+    has_prefix: bool = True
+    has_times: bool = False
+    tail: int | None = None
+    _attempts: dict[tuple[int, int | None], int] = field(default_factory=dict)
+
+    def show(self, look: Look, is_one_item: bool) -> None:
+        """Print a look; `is_one_item` says that only one item of a map is looked at."""
+        for line in last_of_each(look.lines, self.tail):
+            if isinstance(line, MissingOutput):
+                what = f"{line.size:,} bytes of {line.stream} are missing here: it printed faster than it could deliver"
+                self._write(self.stderr, f"{OWN}{prefix_of(line)}: {what}")
+                continue
+            self._show_attempt(line)
+            if self.is_json:
+                self._write(self.stdout, self._json(line))
+                continue
+            # Another line that is wide has no place on the screen: it is cut by the terminal, not here.
+            is_several = look.has_several or (line.is_map and not is_one_item)
+            prefix = f"{prefix_of(line)} | " if self.has_prefix and is_several else ""
+            when = f"{_time(line.seconds) or NO_TIME} " if self.has_times else ""
+            stream = self.stderr if self.is_apart and line.stream == "stderr" else self.stdout
+            text = printable(line.text) if stream.isatty() else plain(line.text)
+            self._write(stream, f"{plain(prefix)}{when}{text}")
+        self.tail = None
+        for notice in look.notices:
+            self.tell(notice)
+        self.stdout.flush()
+        self.stderr.flush()
+
+    def tell(self, text: str) -> None:
+        """Print a line of this command's own."""
+        for line in text.split("\n"):
+            self._write(self.stderr, f"{OWN}{printable(line)}")
+
+    def _show_attempt(self, line: LogLine) -> None:
+        if line.attempt is None:
+            return
+        source = (line.node, line.task)
+        if line.attempt > self._attempts.setdefault(source, line.attempt):
+            self._attempts[source] = line.attempt
+            self._write(self.stderr, f"{OWN}{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
+
+    def _json(self, line: LogLine) -> str:
+        return json.dumps(
+            {
+                "dispatch": self.dispatch_id,
+                "node": line.node,
+                "electron": line.electron,
+                "task": line.task,
+                "attempt": line.attempt,
+                "item": line.item,
+                "stream": line.stream,
+                "time": _time(line.seconds),
+                "line": line.text,
+            }
+        )
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        # What the terminal's encoding has not is written out.
+        encoding = stream.encoding or "utf-8"
+        stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+
+
+def prefix_of(line: LogLine | MissingOutput) -> str:
+    """Whose a line is, such as "dock[2] item 317"."""
+    title = f"{line.electron}[{line.node}]"
+    if isinstance(line, LogLine) and line.item is not None:
+        return f"{title} item {line.item}"
+    if isinstance(line, LogLine) and line.title:
+        return f"{title} {line.title}"
+    return f"{title} task {line.task}" if line.is_map and line.task is not None else title
+
+
+def last_of_each(lines: Sequence[LogLine | MissingOutput], count: int | None) -> list[LogLine | MissingOutput]:
+    """Of each electron and item, and each of their streams, the last lines; in their order."""
+    if count is None:
+        return list(lines)
+    kept: dict[tuple[str, str], deque[int]] = {}
+    for number, line in enumerate(lines):
+        kept.setdefault((prefix_of(line), line.stream), deque(maxlen=count)).append(number)
+    numbers = sorted(number for found in kept.values() for number in found)
+    return [lines[number] for number in numbers]
+
+
+def _time(seconds: float | None) -> str | None:
+    """A time as ISO 8601 writes it, in UTC with milliseconds."""
+    if seconds is None:
+        return None
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"

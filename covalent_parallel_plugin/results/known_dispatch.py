@@ -1,0 +1,159 @@
+"""What Covalent's server tells of one dispatch; without it, which of its nodes have something in the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from ..cloud.interfaces import Bucket
+from ..cloud.timed_calls import Deadline, call_all_within, call_within
+from ..covalent_api.server_client import UNANSWERED, DispatchRecord, EndedElectron, ServerClient, reason_of
+from ..errors import CloudError, MissingResourceError
+from ..protocol.object_names import PREFIX, parse_name
+from ..settings import nearest
+from .wanted_output import EXECUTOR, Place, Wanted, place_of, wanted_nodes
+
+SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
+READS_AT_ONCE = 6
+# So many dispatches are named where one is unknown
+LATEST = 10
+
+
+class KnownDispatch:
+    """One dispatch, as far as it is known.
+
+    Args:
+        given, configured: where its electrons may be; see `place_of`.
+        store_at: connects to a bucket.
+
+    Attributes:
+        problem: why Covalent's server does not tell of it; "" where it did.
+    """
+
+    def __init__(
+        self,
+        dispatch_id: str,
+        server: ServerClient,
+        given: Mapping[str, object],
+        configured: Mapping[str, object],
+        store_at: Callable[[Place, Deadline], Bucket],
+    ):
+        self.dispatch_id, self._server = dispatch_id, server
+        self._given, self._configured, self._store_at = given, configured, store_at
+        self._record: DispatchRecord | None = None
+        self.problem = ""
+
+    @property
+    def state(self) -> str:
+        """Covalent's, "" where it is not known."""
+        return self._record.state if self._record is not None else ""
+
+    def status(self, node: int) -> str:
+        """An electron's, "" where it is not known."""
+        found = self._record.electrons.get(str(node)) if self._record is not None else None
+        return found.status if found is not None else ""
+
+    def name(self, node: int) -> str:
+        """An electron's."""
+        found = self._record.electrons.get(str(node)) if self._record is not None else None
+        return found.name if found is not None else "node"
+
+    def title(self, node: int) -> str:
+        """An electron's name and node."""
+        return f"{self.name(node)}[{node}]"
+
+    def executor(self, node: int) -> str:
+        """The name of an electron's."""
+        found = self._record.electrons.get(str(node)) if self._record is not None else None
+        return found.executor if found is not None else EXECUTOR
+
+    def options(self, node: int) -> Mapping[str, object]:
+        """What is known of an electron's executor."""
+        found = self._record.electrons.get(str(node)) if self._record is not None else None
+        return found.options if found is not None else {}
+
+    def stored(self, node: int) -> EndedElectron:
+        """What Covalent has of an electron."""
+        found = self._record.stored.get(str(node)) if self._record is not None else None
+        return found or EndedElectron({})
+
+    def place(self, node: int) -> Place | None:
+        """Where an electron runs; None where that is not on Batch, or not known."""
+        return place_of(self.executor(node), self.options(node), self._given, self._configured)
+
+    def ask(self, deadline: Deadline) -> None:
+        """Ask Covalent's server; where it does not answer, what it told before stays known."""
+        seconds, who = deadline.share(SERVER_SECONDS), f"Covalent's server at {self._server.address}"
+        try:
+            found = call_within(seconds, who, lambda: self._server.dispatch(self.dispatch_id, seconds))
+        except CloudError as error:
+            self.problem = str(error)
+        except UNANSWERED as error:
+            self.problem = f"{who} cannot be asked ({reason_of(error)})"
+        else:
+            self.problem = "" if found is not None else f"{who} does not know it"
+            self._record = found or self._record
+
+    def nodes(self, wanted: Wanted, deadline: Deadline) -> list[int]:
+        """The nodes that are meant; without Covalent's server those of which the bucket has something.
+
+        Raises:
+            MissingResourceError: there is no such dispatch, or no such electron.
+        """
+        if self._record is not None:
+            return wanted_nodes(wanted, self.dispatch_id, self._record)
+        title = f"dispatch {self.dispatch_id}: {self.problem}"
+        place = place_of(EXECUTOR, {}, self._given, self._configured)
+        if place is None:
+            raise MissingResourceError(f"{title}{self._latest(deadline)}")
+        prefix = f"{PREFIX}/{self.dispatch_id}/"
+        try:
+            store = self._store_at(place, deadline)
+            names = call_within(deadline.share(LIST_SECONDS), "the bucket", lambda: store.names(prefix))
+        except CloudError as error:
+            first = str(error).split("\n", 1)[0]
+            raise MissingResourceError(f"{title}, and {first}{self._latest(deadline)}") from error
+        there = sorted({name.node_id for name in map(parse_name, names) if name is not None})
+        if not there:
+            bucket = f"gs://{place.bucket_name}"
+            raise MissingResourceError(f"{title}, and {bucket} has nothing of it{self._latest(deadline)}")
+        unknown = [word for word in wanted.electrons if word not in map(str, there)]
+        if unknown:
+            raise MissingResourceError(
+                f"{title}, so electrons are known by their nodes alone, and of {', '.join(unknown)}"
+                f" gs://{place.bucket_name} has nothing: it has the nodes {', '.join(map(str, there))}"
+            )
+        return [node for node in there if not wanted.electrons or str(node) in wanted.electrons]
+
+    def texts(self, nodes: Sequence[int], names: Sequence[str], deadline: Deadline) -> dict[int, dict[str, str]]:
+        """What Covalent keeps of electrons under these names; without those that were not read in time.
+
+        Raises one of UNANSWERED: Covalent's server did not give them.
+        """
+        wanted = [
+            (node, name, text)
+            for node in nodes
+            for name, text in self.stored(node).streams.items()
+            if name in names and text.size
+        ]
+
+        reads = [partial(self._server.get_text, text.path, TEXT_SECONDS) for _, _, text in wanted]
+        results = call_all_within(deadline.share(TEXT_SECONDS), reads, READS_AT_ONCE)
+        found: dict[int, dict[str, str]] = {node: {} for node in nodes}
+        for (node, name, _), result in zip(wanted, results, strict=True):
+            if result is None:
+                found.pop(node, None)
+            elif node in found:
+                found[node][name] = result
+        return found
+
+    def _latest(self, deadline: Deadline) -> str:
+        """What dispatches there are, as far as Covalent's server tells."""
+        seconds = deadline.share(LIST_SECONDS)
+        try:
+            ids = call_within(seconds, "Covalent's server", lambda: self._server.latest_dispatches(LATEST, seconds))
+        except (*UNANSWERED, CloudError):
+            return ""
+        near = nearest(self.dispatch_id, ids)
+        hint = f": did you mean {near}?" if near else "."
+        return f"{hint} Its latest dispatches are {', '.join(ids)}" if ids else ". It has no dispatch"

@@ -1,0 +1,135 @@
+"""Output of tasks that run, read from the bucket: each part of a dispatch's calls once, and what is not theirs told."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from ..cloud.interfaces import Bucket
+from ..cloud.storage import CorruptObjectError, StoredObject
+from ..cloud.timed_calls import Deadline, call_all_within, call_within
+from ..electron.server_secret import ServerSecret
+from ..protocol.envelope import WireError
+from ..protocol.identity import CallIdentity
+from ..protocol.live_part import LARGEST_LIVE_BYTES, LivePart, read_live_part
+from ..protocol.object_names import PREFIX, ObjectName, parse_name
+
+READS_AT_ONCE = 12
+# More are given at the next look: a part has 512 KiB at most
+PARTS_AT_ONCE = 400
+LIST_SECONDS = 20.0
+# Of so many nodes at most each one is listed by itself
+LISTED_APART = 2
+
+
+@dataclass
+class LiveLook:
+    """What one look at the bucket brought.
+
+    Attributes:
+        parts: that were not read before, in order.
+        calls: all calls that have an object, by node.
+        live_tasks: of the calls, the tasks that have delivered output while they ran.
+        warnings: what is told once.
+        unread: how many parts are there that were not read in time.
+    """
+
+    parts: list[tuple[ObjectName, LivePart]] = field(default_factory=list)
+    calls: dict[int, CallIdentity] = field(default_factory=dict)
+    live_tasks: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    unread: int = 0
+
+
+class LiveReader:
+    """Reads the parts of a dispatch in one bucket; for one thread.
+
+    Args:
+        secret: the server's; None where it is not here: then nothing can be read.
+    """
+
+    def __init__(self, store: Bucket, secret: ServerSecret | None, dispatch_id: str):
+        self._store, self._secret, self._dispatch_id = store, secret, dispatch_id
+        self._seen: set[str] = set()
+        self._warned: set[str] = set()
+
+    def look(
+        self, nodes: Collection[int] | None, deadline: Deadline, is_wanted: Callable[[StoredObject], bool] | None = None
+    ) -> LiveLook:
+        """Read what is new of these nodes, or of all.
+
+        Args:
+            is_wanted: whether an object is to be read at all.
+
+        Raises:
+            CloudError: the bucket could not be reached, or refused.
+        """
+        found = LiveLook()
+        new: list[tuple[ObjectName, StoredObject]] = []
+        for stored in self._listed(nodes, deadline):
+            name = parse_name(stored.name)
+            if name is None or (nodes is not None and name.node_id not in nodes) or self._secret is None:
+                continue
+            found.calls[name.node_id] = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+            if name.kind != "live":
+                continue
+            found.live_tasks.setdefault(name.call_id, set()).add((name.round, name.task))
+            if stored.name not in self._seen and (is_wanted is None or is_wanted(stored)):
+                new.append((name, stored))
+        new.sort(key=lambda each: _order(each[0]))
+        found.unread = max(len(new) - PARTS_AT_ONCE, 0)
+        self._read(new[:PARTS_AT_ONCE], found, deadline)
+        return found
+
+    def _listed(self, nodes: Collection[int] | None, deadline: Deadline) -> Iterator[StoredObject]:
+        folder = f"{PREFIX}/{self._dispatch_id}/"
+        apart = nodes is not None and len(nodes) <= LISTED_APART
+        prefixes = [f"{folder}{node}/" for node in sorted(nodes)] if nodes is not None and apart else [folder]
+        for prefix in prefixes:
+            what = f"the bucket {self._store.bucket_name}"
+            yield from call_within(deadline.share(LIST_SECONDS), what, partial(self._store.list, prefix))
+
+    def _read(self, new: Sequence[tuple[ObjectName, StoredObject]], found: LiveLook, deadline: Deadline) -> None:
+        reads = [partial(self._part, name, stored) for name, stored in new]
+        results = call_all_within(deadline.share(LIST_SECONDS), reads, READS_AT_ONCE)
+        skipped: set[tuple[int, int, int]] = set()
+        for (name, stored), result in zip(new, results, strict=True):
+            source = (name.node_id, name.round, name.task)
+            if result is None or source in skipped:
+                # What comes after it would be in the wrong order.
+                skipped.add(source)
+                found.unread += 1
+                continue
+            self._seen.add(stored.name)
+            if isinstance(result, LivePart):
+                found.parts.append((name, result))
+            elif result and name.folder not in self._warned:
+                self._warned.add(name.folder)
+                found.warnings.append(
+                    f"gs://{self._store.bucket_name}/{stored.name} is skipped, and so is the like: {result}"
+                )
+
+    def _part(self, name: ObjectName, stored: StoredObject) -> LivePart | str:
+        """The part, or why it is skipped; "" where it was deleted meanwhile. Raises CloudError."""
+        assert self._secret is not None  # without it no name comes here
+        if stored.size > LARGEST_LIVE_BYTES:
+            return f"it has {stored.size:,} bytes, more than a task's output has at once"
+        call = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+        with io.BytesIO() as file:
+            try:
+                if not self._store.get(stored.name, file):
+                    return ""
+                return read_live_part(file, call.task(name.task, name.round), name.attempt, name.number)
+            except (WireError, CorruptObjectError) as error:
+                return str(error)
+
+
+def _order(name: ObjectName) -> tuple[int, int, int, int, int]:
+    return name.node_id, name.round, name.task, name.attempt, name.number
+
+
+def tasks_by_call(look: LiveLook) -> Mapping[str, int]:
+    """How many tasks of each call have delivered output, one at least."""
+    return {call.call_id: len(look.live_tasks.get(call.call_id, ())) or 1 for call in look.calls.values()}
