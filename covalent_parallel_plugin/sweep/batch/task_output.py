@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from ...cloud.interfaces import Bucket
 from ...cloud.timed_calls import Deadline, call_all_within, call_within
@@ -20,13 +20,13 @@ from ...protocol.live_part import LivePart, LiveStream
 from ...protocol.sweep_identity import SweepTaskAddress
 from ...protocol.sweep_objects import LiveName, parse_delivered, task_attempts_prefix
 from ...protocol.sweep_row import SweepRow, read_row
+from ..printed_piece import STREAMS, AttemptEnd, PrintedPiece
 from .delivered_body import BodyAddress, fetch_body
 from .rows import end_of
 from .running_output import RunningOutput
 
 T = TypeVar("T")
 
-STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 READS_AT_ONCE = 12
 # A part has 512 KiB at most
 PARTS_AT_ONCE = 96
@@ -51,23 +51,6 @@ class RoundTask:
     key: str
     job_task: int
     log_limit: int
-
-
-class PrintedPiece(NamedTuple):
-    """Some output of an attempt; its offset is that in the stream, as far as that is known."""
-
-    attempt: int
-    stream: StreamName
-    output: LiveStream
-
-
-class AttemptEnd(NamedTuple):
-    """Nothing more comes of an attempt; `is_last`: nor of the task in this round."""
-
-    attempt: int
-    status: str
-    reason: str
-    is_last: bool
 
 
 @dataclass
@@ -160,7 +143,7 @@ class PrintedOutput:
                 yield AttemptEnd(execution.attempt, "lost", _KILLED, False)
 
     def _asked(self, deadline: Deadline, question: Callable[[], T]) -> T:
-        return call_within(deadline.left(REQUEST_SECONDS), f"the bucket {self._store.bucket_name}", question)
+        return call_within(deadline.share(REQUEST_SECONDS), f"the bucket {self._store.bucket_name}", question)
 
     def _outcome(self) -> dict[str, _Report]:
         """Return the outcome's report by its token; nothing where there is none, or none to be used."""
@@ -196,7 +179,7 @@ class PrintedOutput:
         for first in range(0, len(names), PARTS_AT_ONCE):
             some = names[first : first + PARTS_AT_ONCE]
             reads = [partial(self._part, name) for name in some]
-            found = call_all_within(deadline.left(REQUEST_SECONDS), reads, READS_AT_ONCE)
+            found = call_all_within(deadline.share(REQUEST_SECONDS), reads, READS_AT_ONCE)
             for name, part in zip(some, found, strict=True):
                 if part is None:
                     return False
@@ -228,7 +211,7 @@ class PrintedOutput:
                 files = {stream: io.BytesIO(output[stream].encode(errors="surrogateescape")) for stream in STREAMS}
             else:
                 paths: dict[str, Path] = {stream: Path(folder) / stream for stream in STREAMS}
-                seconds = deadline.left(REQUEST_SECONDS) + report.size / SLOWEST_BYTES_PER_SECOND
+                seconds = deadline.share(REQUEST_SECONDS) + report.size / SLOWEST_BYTES_PER_SECOND
                 fetch = partial(fetch_body, self._store, report.body, Path(folder), paths)
                 fields = call_within(seconds, f"the bucket {self._store.bucket_name}", fetch).row
                 files = {stream: stack.enter_context(paths[stream].open("rb")) for stream in STREAMS}
