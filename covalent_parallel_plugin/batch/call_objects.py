@@ -35,7 +35,8 @@ class CallObjects:
         cancelled: set when the user asks for the end.
 
     Attributes:
-        is_single_attempt: set it where no attempt but the last one of the last job can have left an object.
+        is_single_attempt: set it where nothing but the call and one outcome can be there.
+        is_written_late: set it where a task was still writing an object when it delivered its outcome.
         may_delete_results: set it once nobody needs what the tasks delivered; else that stays.
     """
 
@@ -45,6 +46,7 @@ class CallObjects:
         self._cancelled = cancelled
         self._is_logged = False
         self.is_single_attempt = False
+        self.is_written_late = False
         self.may_delete_results = False
 
     def outlive_cancellation(self) -> None:

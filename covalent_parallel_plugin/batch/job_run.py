@@ -211,8 +211,8 @@ class JobRun:
         if not self._is_staged or self._is_kept:
             return
         await self._delete_objects()
-        if self._was_ended:
-            # What was writing when its job was ended may have come too late for the first time.
+        if self._was_ended or self.objects.is_written_late:
+            # What was being written then may have come too late for the first time.
             await asyncio.sleep(LATE_WRITE_SECONDS)
             await self._delete_objects()
 

@@ -26,6 +26,8 @@ HERE = Path(__file__).resolve().parent.parent
 ARCHIVED_PACKAGE = "covalent_parallel_runner"
 # Bootstrap and lists of pickles are for the job's command and for the dispatcher
 LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
+# Bytecode is not compressed, which would take time at every start; but for what few tasks load, and these late
+LOADED_LATE = ("errors.py", "protocol/live_part.py", "runner/live_output.py", "runner/pip_install.py")
 # What sweeps need beside that
 FOR_SWEEPS = (
     "containers/__init__.py",
@@ -66,6 +68,7 @@ def runner_files(for_sweeps: bool = False) -> list[Path]:
 @cache
 def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
     """The container's side and cloudpickle, as bytecode of this Python's minor version, and compressed as sources."""
+    late = [f"{ARCHIVED_PACKAGE}/{name}" for name in LOADED_LATE]
     sources = {f"{ARCHIVED_PACKAGE}/__init__.py": b""}
     for path in runner_files(for_sweeps):
         sources[f"{ARCHIVED_PACKAGE}/{path.relative_to(HERE)}"] = path.read_bytes()
@@ -78,7 +81,8 @@ def runner_archive(for_sweeps: bool = False) -> RunnerArchive:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, source in sources.items():
             archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), source, zipfile.ZIP_DEFLATED)
-            archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name))
+            kind = zipfile.ZIP_DEFLATED if name in late else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(f"{name}c", FIXED_TIME), _bytecode(source, name), kind)
     data = buffer.getvalue()
     return RunnerArchive(data, hashlib.sha256(data).hexdigest())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..batch.call_objects import CallObjects
@@ -17,10 +17,11 @@ from ..cloud.batch import JobStatus
 from ..cloud.threads import run_stoppable
 from ..errors import CloudError, OutcomeError
 from ..protocol.envelope import OUTCOME, PARTIAL
-from ..protocol.identity import CallIdentity
+from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .cache_folder import remake_folder
+from .live_text import ItemTexts, by_item, joined, listed_parts, read_parts
 from .outcome import Outcome, read_outcome, read_streams
 from .output_sections import section
 from .verdict import ElectronEvidence
@@ -39,12 +40,17 @@ LAST_OUTPUT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Collector:
-    """Fetches what one job left behind, through the services that its call came with."""
+    """Fetches what one job left behind, through the services that its call came with.
+
+    Attributes:
+        is_map: what its tasks delivered while they ran is asked for by `item_texts`, and in no text of a whole task.
+    """
 
     services: Services
     settings: Settings
     identity: CallIdentity
     job_name: str
+    is_map: bool = False
 
     async def outcome(self, objects: CallObjects, job: JobStatus | None) -> Outcome | OutcomeError | None:
         """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come.
@@ -106,13 +112,10 @@ class Collector:
             return "", ""
 
     def _read_last(self, index: int, round: int) -> tuple[str, str]:
-        streams = self._read_partial(index, round)
-        if any(streams) or (index, round) != (0, 0):
-            return streams
-        # It had ended just before.
-        outcome = self._read_once()
+        outcome = self._read_once() if (index, round) == (0, 0) else None
         if not isinstance(outcome, Outcome):
-            return "", ""
+            return self._read_partial(index, round)
+        # It had ended just before.
         traceback = outcome.raised.traceback if outcome.raised is not None else ""
         return outcome.stdout, join_text(outcome.stderr, traceback)
 
@@ -134,31 +137,67 @@ class Collector:
                 return error
 
     def _read_partial(self, index: int, round: int) -> tuple[str, str]:
-        """Stdout and stderr of the task's latest attempt that was taken away and left them; empty if none did."""
+        """Stdout and stderr of the task's latest attempt that left them without an outcome; empty if none did."""
         attempts = range(self.settings.retries, -1, -1)
         return next((streams for _, streams in self._partials(index, round, attempts)), ("", ""))
 
     def _partials(self, index: int, round: int, attempts: Iterable[int]) -> Iterator[tuple[int, tuple[str, str]]]:
         """Those of these attempts that left their output so far, each with its stdout and stderr.
 
-        Only objects that are an attempt's and have its seal count, whatever else lies there.
+        It was delivered as they were stopped; or, by those that had no time for that, while they ran. Only objects that
+        are an attempt's and have its seal count, whatever else lies there.
         """
         store, address = self.services.objects, self.identity.task(index, round)
         try:
-            prefix = f"{round_folder(self.identity.folder, round)}/attempt-"
-            there = {stored.name: stored.size for stored in store.list(prefix)}
+            there = self._partial_sizes(round)
+            live = {} if self.is_map else listed_parts(store, address)
             for attempt in attempts:
-                name = address.partial_name(attempt)
-                if there.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
-                    continue
-                with io.BytesIO() as stream:
-                    store.get(name, stream)
-                    try:
-                        yield attempt, read_streams(stream, address.call.key, address.binding(PARTIAL))
-                    except OutcomeError as error:
-                        logger.debug("%s is passed over: %s", name, error)
+                found = self._one_partial(address, attempt, there)
+                if found is None and attempt in live:
+                    found = joined(read_parts(store, address, live[attempt]))
+                if found is not None:
+                    yield attempt, found
         except CloudError as error:
             logger.debug("no output so far of %s: %s", self.job_name, error)
+
+    def _partial_sizes(self, round: int) -> dict[str, int]:
+        prefix = f"{round_folder(self.identity.folder, round)}/attempt-"
+        return {stored.name: stored.size for stored in self.services.objects.list(prefix)}
+
+    def _one_partial(self, address: TaskAddress, attempt: int, sizes: Mapping[str, int]) -> tuple[str, str] | None:
+        name = address.partial_name(attempt)
+        if sizes.get(name, LARGEST_PARTIAL_BYTES + 1) > LARGEST_PARTIAL_BYTES:
+            return None
+        with io.BytesIO() as stream:
+            self.services.objects.get(name, stream)
+            try:
+                return read_streams(stream, address.call.key, address.binding(PARTIAL))
+            except OutcomeError as error:
+                logger.debug("%s is passed over: %s", name, error)
+                return None
+
+    async def item_texts(self, index: int, round: int) -> ItemTexts:
+        """What a task of a map printed until it was lost, as far as it was delivered while the task ran.
+
+        Of an item that several attempts ran it is the latest one's. Attempts that came to report it all are left out.
+        """
+        try:
+            return await asyncio.wait_for(run_stoppable(self._read_item_texts, index, round), LAST_OUTPUT_SECONDS)
+        except (CloudError, OSError, asyncio.TimeoutError) as error:
+            logger.debug("what task %d of %s printed is not read: %s", index, self.job_name, error)
+            return ItemTexts()
+
+    def _read_item_texts(self, index: int, round: int) -> ItemTexts:
+        store, address = self.services.objects, self.identity.task(index, round)
+        live = listed_parts(store, address)
+        partials = self._partial_sizes(round) if live else {}
+        found = ItemTexts()
+        for attempt in sorted(live, reverse=True)[: self.settings.retries + 1]:
+            if address.partial_name(attempt) not in partials:
+                texts = by_item(read_parts(store, address, live[attempt]))
+                outside = found.outside if any(found.outside) else texts.outside
+                found = ItemTexts({**texts.items, **found.items}, outside)
+        return found
 
 
 def _earlier(attempts: Sequence[tuple[int, tuple[str, str]]], stream: int, last: str, number: int) -> str:

@@ -13,7 +13,7 @@ from ..batch.job_watch import WatchResult
 from ..cloud import Services
 from ..cloud.threads import run_in_thread
 from ..errors import CacheDirError, CloudError, OutcomeError
-from ..protocol.envelope import EXCEPTION, KILLED
+from ..protocol.envelope import EXCEPTION, KILLED, LATE
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from .call import Call, Pickles
@@ -120,7 +120,9 @@ class ElectronRun:
                 return found
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
-        jobs.objects.is_single_attempt = outcome.attempt == 0 and settings is self._settings
+        is_single = outcome.attempt == 0 and settings is self._settings
+        jobs.objects.is_single_attempt = is_single and not outcome.live
+        jobs.objects.is_written_late = outcome.live == LATE
         outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))
         if outcome.kind in (EXCEPTION, KILLED):
             outcome = await run_in_thread(with_source_lines, outcome, await self._source())

@@ -103,6 +103,7 @@ class Outcome:
         signal, exit_status, reason, origin: of a process that ended without a report.
         reason, message: of a refusal.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
+        live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
     """
 
     kind: str
@@ -123,6 +124,7 @@ class Outcome:
     peak_memory_bytes: int = 0
     out_of_memory_kills: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    live: str = ""
 
 
 def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:
@@ -223,6 +225,7 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
         seconds={
             storable_text(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()
         },
+        live=storable_text(header.get("live", "")),
     )
 
 

@@ -39,6 +39,9 @@ PARTIAL = "partial"
 LIVE = "live"
 # That somebody wants to see such output
 FOLLOW = "follow"
+# What an outcome tells of live parts: there are such objects, or one may even be written after it
+DELIVERED = "delivered"
+LATE = "late"
 
 VALUE = "value"
 EXCEPTION = "exception"

@@ -57,7 +57,12 @@ def live_name(
     `done` counts the items of a map that this task has ended so far, `failed` those of them that raised.
     """
     counts = "%d.%d" % (done, failed) if failed else str(done)
-    return "%s/live/%d-%d-%d-%s" % (round_folder(folder, round), task_index, attempt, number, counts)
+    return "%s%d-%d-%d-%s" % (live_folder(folder, round), task_index, attempt, number, counts)
+
+
+def live_folder(folder: str, round: int = 0) -> str:
+    """What the names of all live parts of one of a call's jobs begin with; each goes on with its task, and "-"."""
+    return round_folder(folder, round) + "/live/"
 
 
 def follow_name(folder: str) -> str:

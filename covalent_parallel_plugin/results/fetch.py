@@ -142,7 +142,8 @@ def _copy_stream(call: StoredCall, name: ObjectName, start: str, folder: OutputF
 def _title(name: ObjectName) -> str:
     """A task, by the numbers that Batch gives it."""
     job = f" of job {name.round + 1}" if name.round else ""
-    return f"task {name.task}{job}, attempt {name.attempt}, which was lost"
+    end = "while it ran" if name.kind == "live" else "which was lost"
+    return f"task {name.task}{job}, attempt {name.attempt}, {end}"
 
 
 class MapFiles:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from ..batch.download_buffer import DownloadBuffer
 from ..cloud.storage import CorruptObjectError, ObjectStore
+from ..electron.live_text import checked_parts, joined, listed_parts
 from ..electron.map.item_table import ValueStore
 from ..electron.map.report import TaskReport, read_chunk, read_task
 from ..electron.outcome import Outcome, read_outcome, read_streams
@@ -15,16 +16,16 @@ from ..electron.server_secret import ServerSecret
 from ..electron.value_buffer import IN_MEMORY_BYTES
 from ..errors import OutcomeError
 from ..protocol.envelope import ITEMS, OUTCOME, PARTIAL, ForgedError, WireError
-from ..protocol.identity import CallIdentity
+from ..protocol.identity import CallIdentity, TaskAddress
 from ..protocol.object_names import PREFIX, STREAMS, ObjectName, parse_name
 
 # In which order the objects of one of a call's jobs are read: an outcome has all that its task printed
-KINDS = ("outcome", "chunk", "partial", *STREAMS)
+KINDS = ("outcome", "chunk", "partial", "live", *STREAMS)
 
 
 @dataclass(frozen=True)
 class AttemptOutput:
-    """What an attempt had printed whose machine was taken away."""
+    """What an attempt had printed whose machine was taken away, or that runs."""
 
     stdout: str
     stderr: str
@@ -35,7 +36,7 @@ class StoredCall:
     """One call's objects.
 
     Attributes:
-        names: of all of them but the call itself, in the order in which they are to be read.
+        names: of what is to be read, in its order; an attempt's live parts have the first one's name.
         problems: what could not be read, a sentence each.
         opened, forged: how many objects had the call's seal, and how many another one.
     """
@@ -63,6 +64,8 @@ class StoredCall:
             CloudError: Google refused, or could not be reached.
         """
         address = self.identity.task(name.task, name.round)
+        if name.kind == "live":
+            return self._live_output(address, name.attempt)
         if name.kind == "outcome":
             object_name, binding, title = address.outcome_name, address.binding(OUTCOME), "the outcome"
         elif name.kind == "chunk":
@@ -92,6 +95,13 @@ class StoredCall:
         self.opened += 1
         return found
 
+    def _live_output(self, address: TaskAddress, attempt: int) -> AttemptOutput | None:
+        parts, refused = checked_parts(self.store, address, listed_parts(self.store, address).get(attempt, ()))
+        self.problems += map(str, refused)
+        self.forged += sum(isinstance(error, ForgedError) for error in refused)
+        self.opened += len(parts)
+        return AttemptOutput(*joined(parts)) if parts else None
+
     def copy_stream(self, name: ObjectName, file: BinaryIO) -> None:
         """Copy the whole of a long stream, which has no seal. Raises CloudError."""
         object_name = self.identity.task(name.task, name.round).stream_name(name.kind)
@@ -117,4 +127,17 @@ def stored_calls(
     for node, call_id in sorted(calls):
         names = [name for name in calls[node, call_id] if name.kind in KINDS]
         names.sort(key=lambda name: (name.round, KINDS.index(name.kind), name.task, name.number, name.attempt))
-        yield StoredCall(store, node, secret.identity(dispatch_id, node, call_id), names)
+        yield StoredCall(store, node, secret.identity(dispatch_id, node, call_id), list(_worth_reading(names)))
+
+
+def _worth_reading(names: Sequence[ObjectName]) -> Iterator[ObjectName]:
+    """Leave out live parts whose output another object has as well, and of an attempt's parts all but the first."""
+    tasks = {(name.round, name.task) for name in names if name.kind == "outcome"}
+    attempts = {(name.round, name.task, name.attempt) for name in names if name.kind == "partial"}
+    for name in names:
+        attempt = (name.round, name.task, name.attempt)
+        if name.kind != "live":
+            yield name
+        elif attempt[:2] not in tasks and attempt not in attempts:
+            attempts.add(attempt)
+            yield name

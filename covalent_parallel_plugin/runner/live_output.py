@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..protocol.envelope import WireError
+from ..protocol.envelope import DELIVERED, LATE, WireError
 from ..protocol.live_part import (
     LARGEST_FOLLOW_BYTES,
     LIVE_BYTES,
@@ -81,10 +81,6 @@ PARTS_AT_ONCE = 2 * BACKLOG_BYTES // LIVE_BYTES
 MOST_NAMES = 16
 # The electron has ended, and a part is whole on its way: its answer is waited for this long
 LAST_ANSWER_SECONDS = 2.0
-
-# What an outcome tells of live parts: there are some, or one may even come after it
-DELIVERED = "delivered"
-LATE = "late"
 
 
 # Of a task of a map: how many items have ended, how many of these raised, and which one runs
@@ -195,17 +191,16 @@ class LiveOutput:
         return planned
 
     def _work(self, streams: "Sequence[GrowingStream]", looks: bool, parts: "Sequence[_Planned]") -> None:
+        if self._bucket is None:
+            self._bucket = self._open_bucket(self._wait)
         try:
-            if self._bucket is None:
-                self._bucket = self._open_bucket(self._wait)
-            for planned in parts:
-                self._send(self._bucket, streams, planned)
             if looks:
                 self._look(self._bucket)
+            for planned in parts:
+                self._send(self._bucket, streams, planned)
         except (_StoppedError, storage.BucketError, OSError, WireError):
             # What was not sent is in a later part, or in the outcome.
-            if self._bucket is not None:
-                self._bucket.close()
+            self._bucket.close()
 
     def _wait(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
@@ -241,10 +236,22 @@ class LiveOutput:
     def _look(self, bucket: storage.BucketClient) -> None:
         """See whether somebody wants the output soon."""
         found = _Bounded(LARGEST_FOLLOW_BYTES)
-        if not bucket.get(self._address.call.follow_name, found, is_expected=False):
+        try:
+            if not bucket.get(self._address.call.follow_name, found, is_expected=False):
+                return
+            self._has_objects = True
+            request = read_follow(found, self._address.call)
+        except WireError:
+            # Somebody else wrote it; of one that is too long not all was read.
+            self._has_objects = True
+            bucket.close()
             return
-        self._has_objects = True
-        request = read_follow(found, self._address.call)
+        except storage.BucketError as error:
+            if error.is_denied:
+                # A permission is missing: the bucket is not asked again.
+                self._look_at = float("inf")
+            bucket.close()
+            return
         if request.nonce == self._nonce or (request.tasks is not None and self._address.task not in request.tasks):
             return
         self._nonce = request.nonce

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import re
+import signal
 import sys
 import uuid
 from collections.abc import Callable
@@ -39,6 +41,9 @@ from covalent_parallel_plugin.errors import (
     PermissionDeniedError,
     TaskKilledError,
 )
+from covalent_parallel_plugin.protocol.envelope import DELIVERED
+from covalent_parallel_plugin.protocol.environment import ENV_LIVE
+from covalent_parallel_plugin.protocol.live_part import LivePart, LiveStream, seal_live_part
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,6 +69,7 @@ class Way:
             bucket_name="covalent", project_id="local", poll_freq=0.1, retries=0, cache_dir=str(cache_dir)
         )
         self.call = Call(str(uuid.uuid4()), 0, "electron", platform.python_version(), "0.240.0")
+        self.identity = new_identity(self.call, (), ServerSecret.random())
         self.cancelled: Cancellation
         # How long Batch, and what is in the bucket, may be out of reach or refused
         self.borne_seconds = 20.0
@@ -84,7 +90,7 @@ class Way:
             services = Services(batch, self.store, LogReader.shared("local"))
             lifecycle = ElectronRun(
                 self.call,
-                new_identity(self.call, (), ServerSecret.random()),
+                self.identity,
                 self.settings,
                 services,
                 self.cancelled,
@@ -98,6 +104,8 @@ class Way:
                 return ended
             finally:
                 await batch.close()
+                # Another run is another submission.
+                self.identity = new_identity(self.call, (), ServerSecret.random())
 
         return asyncio.run(run())
 
@@ -677,3 +685,154 @@ def test_a_task_that_cannot_be_asked_for_does_not_delay_the_verdict_for_minutes(
     ended = way.go(kills_its_supervisor)
     assert type(ended.error) is TaskKilledError, "the job's own event has the exit code too"
     assert proxy.calls["GetTask"] < 10
+
+
+# --- what was delivered while it ran
+
+PRINTED = LivePart(0, 0, LiveStream(0, b"begun, "), LiveStream(0, b"careful\n"))
+
+
+def has_live_parts(way: Way, *parts: LivePart) -> None:
+    """Have in the bucket what an attempt delivered before it was lost."""
+    for part in parts:
+        address = way.identity.task()
+        way.store.put(address.live_name(part.attempt, part.number), seal_live_part(address, part))
+
+
+def test_what_an_electron_had_printed_that_is_killed_with_its_supervisor_is_shown(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_LIVE, "0.01")
+    supervisor = tmp_path / "supervisor"
+
+    def prints(path: str) -> None:
+        import os
+        import time
+        from pathlib import Path
+
+        print("half done", flush=True)
+        with open(f"{path}.new", "w") as file:
+            file.write(str(os.getppid()))
+        Path(f"{path}.new").rename(path)
+        time.sleep(60)
+
+    async def kill(way: Way, batch: BatchApi) -> None:
+        for _ in range(600):
+            if supervisor.exists() and any("/live/" in name for name in way.left):
+                os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
+                return
+            await asyncio.sleep(0.05)
+
+    ended = way.go(partial(prints, str(supervisor)), kill)
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "half done\n"
+    assert "ended with exit code 137" in str(ended.error)
+    assert way.left == []
+
+
+def test_what_attempts_delivered_while_they_ran_precedes_the_message_that_they_were_lost(
+    way: Way, emulator: Emulator
+) -> None:
+    second = LivePart(0, 1, LiveStream(7, b"more\n"), LiveStream(5008, b"end\n"))
+    has_live_parts(way, PRINTED, second)
+    ended = has_lost_its_machines(way, emulator, Struck("attempt.lost", before_run=True))
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "begun, more\n"
+    assert ended.stderr.startswith("careful\n\n... 5000 bytes left out ...\nend\n")
+    assert "exit code 50002" in ended.stderr.split("end\n")[1]
+    assert way.left == []
+
+
+def test_what_a_lost_attempt_delivered_while_it_ran_precedes_the_next_ones_output(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, retries=1)
+    has_live_parts(way, PRINTED)
+    ended = has_lost_its_machines(way, emulator, Struck("attempt.lost", attempt=0, before_run=True))
+    assert isinstance(ended, Value)
+    titles = "--- attempt 0, which was run again ---\nbegun, \n--- attempt 1 ---\nattempt 1\n"
+    assert ended.outcome.stdout == titles
+    assert way.left == []
+
+
+def test_what_a_later_attempt_delivered_while_it_ran_wins_over_what_an_earlier_one_was_given_time_for(
+    way: Way, emulator: Emulator
+) -> None:
+    way.settings = replace(way.settings, spot=True, retries=1)
+    has_live_parts(way, PRINTED._replace(attempt=1))
+    preempted = replace(PREEMPTED, attempt=0)
+    ended = has_lost_its_machines(way, emulator, preempted, Struck("attempt.lost", attempt=1, before_run=True))
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "begun, "
+    assert way.left == []
+
+
+def test_objects_that_somebody_else_wrote_under_live_names_are_skipped_with_one_warning(
+    way: Way, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    has_live_parts(way, PRINTED)
+    folder = way.identity.folder
+    other = seal_live_part(way.identity._replace(key=b"l" * 32).task(), PRINTED)
+    objects = {
+        "0-0-1-0": b"forged",
+        "0-0-2-0": other,
+        "0-0-3-0": b"x" * 3_000_000,
+        "0-7-0-0": b"",
+        "1-0-0-0": b"",
+        "x": b"",
+    }
+    for name, data in objects.items():
+        way.store.put(f"{folder}/live/{name}", data)
+    ended = has_lost_its_machines(way, emulator, Struck("attempt.lost", before_run=True))
+    assert isinstance(ended, Failure)
+    assert ended.stdout == "begun, "
+    warnings = [record.getMessage() for record in caplog.records if "did not write them" in record.getMessage()]
+    assert len(warnings) == 1 and warnings[0].startswith("2 objects")
+    assert way.left == []
+
+
+def test_a_cancelled_electron_shows_what_it_had_delivered_while_it_ran(way: Way, emulator: Emulator) -> None:
+    """Its machine is not there to report any more."""
+
+    async def cancel(way: Way, batch: BatchApi) -> None:
+        await asyncio.sleep(0.5)
+        way.cancelled.set()
+
+    has_live_parts(way, PRINTED)
+    emulator.faults.set(Faults((Struck("job.quota"),)))
+    try:
+        with pytest.raises(CancelledCall) as caught:
+            way.go(says_where, cancel)
+    finally:
+        emulator.faults.set(Faults())
+    assert (caught.value.stdout, caught.value.stderr) == ("begun, ", "careful\n")
+    assert way.left == []
+
+
+def test_live_parts_of_an_electron_that_ended_well_are_deleted_with_the_others(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_LIVE, "0.01")
+    gate = tmp_path / "gate"
+
+    def waits(path: str) -> str:
+        import time
+        from pathlib import Path
+
+        print("half done", flush=True)
+        for _ in range(600):
+            if Path(path).exists():
+                return "done"
+            time.sleep(0.05)
+        return "late"
+
+    async def let_go(way: Way, batch: BatchApi) -> None:
+        for _ in range(600):
+            if any("/live/" in name for name in way.left):
+                break
+            await asyncio.sleep(0.05)
+        gate.touch()
+
+    ended = way.go(partial(waits, str(gate)), let_go)
+    assert isinstance(ended, Value)
+    assert ended.outcome.stdout == "half done\n"
+    assert ended.outcome.live == DELIVERED
+    assert way.left == []

@@ -31,6 +31,7 @@ from covalent_parallel_plugin.protocol.envelope import (  # noqa: E402
     seal_envelope,
 )
 from covalent_parallel_plugin.protocol.identity import CallIdentity  # noqa: E402
+from covalent_parallel_plugin.protocol.live_part import LivePart, LiveStream, seal_live_part  # noqa: E402
 
 CALL_ID = "0123456789abcdef"
 COMMON = {"kind": OUTCOME, "attempt": 0, "python": "3.11.7"}
@@ -97,6 +98,11 @@ class Bucket:
         parts: Mapping[str, Part] = {"stdout": b"so far\n", "stderr": b""}
         binding = address.binding(PARTIAL)
         self.put(address.partial_name(attempt), {"kind": PARTIAL}, parts, address.call.key, binding)
+
+    def live(self, number: int, text: bytes, task: int = 0, round: int = 0, attempt: int = 0) -> None:
+        address = self.call().task(task, round)
+        part = LivePart(attempt, number, LiveStream(100 * number, text))
+        self.store.put(address.live_name(attempt, number), seal_live_part(address, part))
 
     def fetch(self, *arguments: str) -> Result:
         where = ["--project-id", "local", "--region", "us-east1", "--bucket-name", "covalent", "--out", str(self.out)]
@@ -265,3 +271,32 @@ def test_a_file_in_the_place_of_the_folder_is_told(bucket: Bucket) -> None:
     bucket.out.parent.mkdir()
     bucket.out.touch()
     assert bucket.fetch().exit_code == 2
+
+
+def test_what_an_attempt_delivered_while_it_ran_is_fetched_where_nothing_else_has_it(bucket: Bucket) -> None:
+    bucket.live(0, b"first ")
+    bucket.live(1, b"second")
+    bucket.live(0, b"known already", attempt=1)
+    bucket.partial(1)
+    bucket.store.put(bucket.call().task().live_name(0, 2), b"forged")
+    bucket.store.put(bucket.call().follow_name, b"of no interest")
+    result = bucket.fetch()
+    assert bucket.files == {
+        "node-0.attempt-0.stdout.txt": b"first \n... 94 bytes left out ...\nsecond",
+        "node-0.attempt-1.stdout.txt": b"so far\n",
+    }
+    assert "live/0-0-2-0: the object does not start" in result.output
+
+
+def test_what_a_task_with_an_outcome_delivered_while_it_ran_is_not_fetched_once_more(bucket: Bucket) -> None:
+    bucket.live(0, b"out\n")
+    bucket.outcome(0)
+    assert bucket.fetch().exit_code == 0
+    assert set(bucket.files) == {"node-0.pickle", "node-0.stdout.txt"}
+
+
+def test_what_a_maps_tasks_delivered_while_they_ran_is_fetched_by_task(bucket: Bucket) -> None:
+    bucket.items({0: b"zero"}, chunk=0)
+    bucket.live(0, b"going on\n", task=2)
+    assert bucket.fetch().exit_code == 0
+    assert b"--- task 2, attempt 0, while it ran ---\ngoing on\n" in bucket.files["node-0/stdout.txt"]

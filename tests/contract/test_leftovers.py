@@ -153,7 +153,9 @@ def test_with_yes_it_is_shown_and_then_removed(place: Place) -> None:
     for name in ("call", "outcome-0", "attempt-0/partial-0", "attempt-12/partial-3", "stdout-0.txt", "stderr-0.txt"):
         place.object(f"{CALL}/{name}")
     # a map's
-    for name in ("items-0-0", "items-12-3", "round-1/outcome-0", "round-11/items-4-7", "round-1/attempt-0/partial-2"):
+    for name in ("items-0-0", "items-12-3", "round-1/outcome-0", "round-11/items-4-7", "round-1/attempt-0/partial-2",
+        "live/0-0-0-0", "live/12-1-7-300.4", "round-1/live/2-0-0-5", "follow",
+    ):  # fmt: skip
         place.object(f"{CALL}/{name}")
     for name in ("round-2/stdout-0.txt", "round-2/stderr-11.txt"):
         place.object(f"{CALL}/{name}")

@@ -45,7 +45,9 @@ from covalent_parallel_plugin.errors import (
     TaskKilledError,
     TimeLimitError,
 )
-from covalent_parallel_plugin.protocol.object_names import is_result
+from covalent_parallel_plugin.protocol.environment import ENV_LIVE
+from covalent_parallel_plugin.protocol.live_part import ItemSpan, LivePart, LiveStream, seal_live_part
+from covalent_parallel_plugin.protocol.object_names import is_result, parse_name
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class MapWay:
             cache_dir=str(self.cache_dir),
         )  # fmt: skip
         self.call = Call(str(uuid.uuid4()), 0, "mapped", platform.python_version(), "0.240.0", args=1)
+        self.identity = new_identity(self.call, (), ServerSecret.random())
         self.cancelled: Cancellation
         # How long Batch, and what is in the bucket, may be out of reach or refused
         self.borne_seconds = 20.0
@@ -108,15 +111,15 @@ class MapWay:
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
-                run = MapRun(
-                    call, new_identity(call, (), ServerSecret.random()), self.settings, services, self.cancelled, source
-                )
+                run = MapRun(call, self.identity, self.settings, services, self.cancelled, source)
                 ended = await run.run(dict(pickles))
                 if beside:
                     await beside
                 return ended
             finally:
                 await batch.close()
+                # Another run is another submission.
+                self.identity = new_identity(self.call, (), ServerSecret.random())
 
         self.emulator.faults.set(Faults(faults, seed=1))
         ended = None
@@ -142,6 +145,12 @@ class MapWay:
         where = f" in gs://covalent/{folder}/ for 7 days, by the bucket's lifecycle rule:"
         assert ended.stderr.count(where) == 1, ended.stderr
         assert str(ended.error).count(where) == isinstance(ended.error, ParallelError), str(ended.error)
+
+    def has_live_parts(self, task: int, round: int, *parts: LivePart) -> None:
+        """Have in the bucket what a task delivered before it was lost."""
+        address = self.identity.task(task, round)
+        for part in parts:
+            self.store.put(address.live_name(part.attempt, part.number), seal_live_part(address, part))
 
     def value(self, *args: Any, **kwargs: Any) -> Any:
         ended = self.go(*args, **kwargs)
@@ -521,6 +530,74 @@ def test_a_machine_that_is_lost_as_often_as_allowed_is_told_with_the_items(way: 
     assert "2 of its 6 items did not end (1, 4)." in str(ended.error)
     assert "exit code 50002" in str(ended.error)
     assert ended.stdout.endswith("6 items: 4 returned, 2 did not end; 3 tasks\n")
+
+
+def test_what_lost_tasks_printed_is_shown_by_item(way: MapWay) -> None:
+    """Task 1 has delivered it while it ran: a hook's output, item 1's, and some of item 4's."""
+    way.settings = replace(way.settings, retries=0)
+    first = LivePart(0, 0, LiveStream(0, b"hook\none\nfour"), items=(ItemSpan(1, 5, 9, 0, 0), ItemSpan(4, 9, 13, 0, 0)))
+    second = LivePart(0, 1, LiveStream(13, b" goes on\n"), LiveStream(0, b"oh\n"), (ItemSpan(4, 13, 22, 0, 3),))
+    way.has_live_parts(1, 0, first, second)
+    way.store.put(way.identity.task(1).live_name(0, 2), b"forged")
+    ended = way.go(item_of(way.ran), range(6), Fault("attempt.lost", task=1, before_run=True))
+    assert type(ended.error) is MachineLostError
+    assert ended.stdout.startswith("--- task 1, outside the items ---\nhook\n")
+    assert "--- item 1 ---\none\n--- item 2 ---\nitem 2\n" in ended.stdout
+    assert "--- item 4 ---\nfour goes on\n--- item 5 ---" in ended.stdout
+    assert ended.stderr.startswith("--- item 4 ---\noh\n")
+
+
+def test_what_the_items_of_a_killed_task_printed_is_shown(way: MapWay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV_LIVE, "0.01")
+    way.settings = replace(way.settings, retries=0)
+    supervisor = way.ran.with_name("supervisor")
+
+    def item(index: int, path: str) -> int:
+        print("item", index, flush=True)
+        if index == 4:
+            Path(f"{path}.new").write_text(str(os.getppid()))
+            Path(f"{path}.new").rename(path)
+            time.sleep(60)
+        return index
+
+    async def kill(way: MapWay, batch: BatchApi) -> None:
+        def is_delivered() -> bool:
+            names = filter(None, map(parse_name, way.left))
+            return any(name.kind == "live" and (name.task, name.done) == (1, 1) for name in names)
+
+        await way.until(batch, lambda: supervisor.exists() and is_delivered())
+        os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
+
+    ended = way.go(item, range(6), aside=kill, path=str(supervisor))
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is TaskKilledError
+    assert "2 of its 6 items did not end (1, 4)." in str(ended.error)
+    printed = ended.stdout.split("--- item 0 ---\n")[1]
+    assert printed.startswith("item 0\n" + "".join(f"--- item {index} ---\nitem {index}\n" for index in range(1, 6)))
+
+
+def test_what_lost_items_printed_gives_way_to_what_they_print_when_they_run_again(way: MapWay) -> None:
+    way.settings = replace(way.settings, retries=1)
+    part = LivePart(0, 0, LiveStream(0, b"lost\n"), items=(ItemSpan(1, 0, 5, 0, 0),))
+    way.has_live_parts(1, 0, part, part._replace(attempt=1))
+    fault = Fault("attempt.lost", task=1, before_run=True, first=2)
+    ended = way.go(item_of(way.ran), range(6), fault)
+    assert isinstance(ended, Value)
+    assert "lost" not in ended.outcome.stdout and "--- item 1 ---\nitem 1\n" in ended.outcome.stdout
+    assert len(way.jobs()) == 2
+
+
+def test_a_cancelled_map_shows_what_its_tasks_delivered_while_they_ran(way: MapWay) -> None:
+    way.settings = replace(way.settings, max_parallel=2)
+    way.has_live_parts(1, 0, LivePart(0, 0, LiveStream(0, b"so far\n"), items=(ItemSpan(3, 0, 7, 0, 0),)))
+
+    async def cancel(way: MapWay, batch: BatchApi) -> None:
+        await asyncio.sleep(0.5)
+        way.cancelled.set()
+
+    with pytest.raises(CancelledCall) as caught:
+        way.go(item_of(way.ran), range(6), Fault("job.quota"), aside=cancel)
+    assert caught.value.stdout.startswith("--- item 3 ---\nso far\n")
 
 
 def test_siblings_that_batch_stops_run_again_in_a_new_job(way: MapWay) -> None:

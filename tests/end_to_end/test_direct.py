@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ from covalent_parallel_plugin.errors import (
     TaskKilledError,
 )
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+from covalent_parallel_plugin.protocol.environment import ENV_LIVE
+from covalent_parallel_plugin.protocol.object_names import RUNNER_PREFIX
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -169,6 +172,45 @@ def test_covalent_gets_task_runtime_error_and_both_streams(
         run(executor, fails)
     assert executor.task_stdout.getvalue() == "so far\n"
     assert "\nValueError: no\nJob: projects/" in executor.task_stderr.getvalue()
+
+
+def test_what_a_killed_task_had_printed_precedes_the_message_that_it_was_killed(
+    make_executor: Callable[..., GCPBatchExecutor],
+    object_names: Callable[[], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Supervisor and electron end at once, as where a container is killed or its machine is gone."""
+    monkeypatch.setenv(ENV_LIVE, "0.01")
+    supervisor = tmp_path / "supervisor"
+
+    def prints(path: str) -> None:
+        print("half done")
+        print("with a warning", file=sys.stderr)
+        Path(f"{path}.new").write_text(str(os.getppid()))
+        Path(f"{path}.new").rename(path)
+        time.sleep(60)
+
+    executor = make_executor(retries=0)
+    executor._task_stdout, executor._task_stderr = io.StringIO(), io.StringIO()
+
+    async def kill() -> None:
+        for _ in range(600):
+            names = await asyncio.to_thread(object_names)
+            if supervisor.exists() and any("/live/" in name for name in names):
+                break
+            await asyncio.sleep(0.05)
+        os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
+
+    async def run_and_kill() -> None:
+        await asyncio.gather(executor.run(prints, [str(supervisor)], {}, metadata()), kill())
+
+    with pytest.raises(TaskRuntimeError, match="exit code 137"):
+        asyncio.run(run_and_kill())
+    assert executor.task_stdout.getvalue() == "half done\n"
+    assert executor.task_stderr.getvalue().startswith("with a warning\n")
+    assert "exit code 137" in executor.task_stderr.getvalue()
+    assert [name for name in object_names() if not name.startswith(f"{RUNNER_PREFIX}/")] == []
 
 
 def test_a_node_cancelled_before_it_ran_uploads_nothing(

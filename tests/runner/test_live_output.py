@@ -290,7 +290,7 @@ class Machine:
         self.options = options
         self._pipes = [os.pipe() for _ in range(2)]
         self._shown = os.open(os.devnull, os.O_WRONLY)
-        self._spools = [Path(kept.path).open("wb", 0) for kept in (self.files.stdout, self.files.stderr)]
+        self._spools = [Path(kept.path).open("wb", 0) for kept in (self.files.stdout, self.files.stderr)]  # noqa: SIM115
         self.streams = []
         for (read, _), spool in zip(self._pipes, self._spools, strict=True):
             os.set_blocking(read, False)

@@ -18,7 +18,7 @@ from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
 from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
-from ...protocol.envelope import OUTCOME
+from ...protocol.envelope import LATE, OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
@@ -120,9 +120,10 @@ class MapRun:
             _, silent = await asyncio.wait_for(self._fetch(self._last_tasks, round), LAST_OUTPUT_SECONDS)
         except Exception as error:
             logger.debug("not all output of %s is read: %s", self._call, error)
-        collector = Collector(jobs.services, settings, self._identity, jobs.job_name)
+        collector = Collector(jobs.services, settings, self._identity, jobs.job_name, is_map=True)
         for task in sorted(silent)[:OUTSIDE_TASKS]:
             progress.add_interrupted(round, task, await collector.last_output(task, round))
+        await self._note_lost(collector, silent, round)
         stdout, stderr = await run_in_thread(self._result.output)
         if progress.returned and not jobs.objects.may_delete_results:
             stderr = join_text(stderr, await jobs.objects.location(f"{progress.returned} values stay") + "\n")
@@ -187,6 +188,8 @@ class MapRun:
         refused, silent = await self._fetch(tasks, round)
         progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
         name = self._jobs.job_name
+        collector = Collector(self._jobs.services, self._settings, self._identity, name, is_map=True)
+        await self._jobs.objects.unless_cancelled(self._note_lost(collector, silent, round))
         self._exit_code = None
         if progress.hook is not None:
             return await run_in_thread(result.hook_failed, settings, name, watched.job, progress.hook)
@@ -213,11 +216,20 @@ class MapRun:
             return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
-        collector = Collector(self._jobs.services, self._settings, self._identity, name)
         found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
         return await run_in_thread(result.lost, settings, name, found)
+
+    async def _note_lost(self, collector: Collector, silent: set[int], round: int) -> None:
+        """Take note of what tasks printed of which no outcome came."""
+        tasks = sorted(silent)[:OUTSIDE_TASKS]
+        for task, texts in zip(
+            tasks, await asyncio.gather(*(collector.item_texts(task, round) for task in tasks)), strict=True
+        ):
+            self._progress.lost_texts.update(texts.items)
+            if any(texts.outside):
+                self._progress.add_interrupted(round, task, texts.outside)
 
     async def _fetch(self, tasks: int, round: int) -> tuple[OutcomeError | None, set[int]]:
         """Take note of all that the tasks of this round delivered.
@@ -265,6 +277,7 @@ class MapRun:
                 logger.warning("%s: %s", self._call, report)
                 refused = report
             elif report is not None:
+                self._jobs.objects.is_written_late |= report.live == LATE
                 self._progress.add(report_with_source_lines(report, source) if report.has_frames else report)
         return refused
 

@@ -110,7 +110,10 @@ def _items(progress: MapProgress, store: ValueStore, stream: str) -> Iterator[st
 
 
 def _in_which_ended(progress: MapProgress) -> Iterator[tuple[int, InterruptedItem]]:
-    """The items in which a process was ended, and that did not end since."""
+    """The items in which a process was ended, or in whose task it was lost, and that did not end since."""
+    for index, (stdout, stderr) in progress.lost_texts.items():
+        if index not in progress.places:
+            yield index, InterruptedItem(index, "", stdout, stderr)
     for index, (_, running) in progress.still_killed.items():
         yield index, running
     if progress.timed_out is not None and progress.timed_out[1] is not None:

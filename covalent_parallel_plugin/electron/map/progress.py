@@ -35,6 +35,7 @@ class MapProgress:
         early: by job, how a task was killed before its first item.
         timed_out: how a task ran into its time limit, and in which item.
         outside: what each task printed outside its items, by job and task.
+        lost_texts: stdout and stderr of items that were begun in a task of which no outcome came.
         failing: the job and task of `hook`, the latest of `early`, or `timed_out`.
         is_unread: whether more may be delivered than could be read.
     """
@@ -48,6 +49,7 @@ class MapProgress:
     early: dict[int, Outcome] = field(default_factory=dict)
     timed_out: tuple[Outcome, InterruptedItem | None] | None = None
     outside: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    lost_texts: dict[int, tuple[str, str]] = field(default_factory=dict)
     failing: tuple[int, int] | None = None
     python: str = ""
     cloudpickle: str = ""

@@ -50,6 +50,7 @@ class TaskReport:
         running: the item it was killed in.
         stdout, stderr: what it printed outside its items: hooks, mostly.
         task, round: which task of which of the call's jobs it was.
+        live: as an outcome's.
     """
 
     items: ItemTable = field(default_factory=ItemTable)
@@ -63,6 +64,7 @@ class TaskReport:
     stderr: str = ""
     task: int = 0
     round: int = 0
+    live: str = ""
 
     @property
     def has_frames(self) -> bool:
@@ -94,7 +96,10 @@ def read_task(
         if header["outcome"] != ITEMS:
             # It never came to its items.
             outcome = outcome_from(stream, envelope)
-            return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr, task=task, round=round)
+            live = outcome.live
+            return TaskReport(
+                ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr, task=task, round=round, live=live
+            )
         output = _Output(stream, envelope, store)
         ended, running = None, None
         if header.get("ended"):
@@ -117,6 +122,7 @@ def read_task(
             stderr=output.outside(1),
             task=task,
             round=round,
+            live=storable_text(header.get("live", "")),
         )
     except WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...protocol.environment import ENV_LIVE
+
 INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "PIP_CERT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_TRUSTED_HOST",
@@ -13,6 +15,9 @@ INHERITED = (
 """What makes pip work behind a proxy or on another index; nothing else of the outer environment reaches a task."""
 
 SERVICES = ("STORAGE_EMULATOR_HOST", "BATCH_EMULATOR_HOST", "LOGGING_EMULATOR_HOST")
+
+# For tests: live output that comes sooner
+PACE = (ENV_LIVE,)
 
 
 def process_environment(
@@ -43,13 +48,13 @@ def process_environment(
 
 
 def inherited(outer: Mapping[str, str]) -> dict[str, str]:
-    """Give what any task gets of the outer environment: proxies, pip's indexes, and services that run elsewhere."""
+    """Give what any task gets of the outer environment: proxies, pip's indexes, services elsewhere, and the pace."""
     environment = {name: outer[name] for name in INHERITED if name in outer}
     # the emulators are on loopback: a proxy must not be asked for them
     if any(name.lower().endswith("_proxy") for name in environment):
         for name in ("NO_PROXY", "no_proxy"):
             environment[name] = ",".join(filter(None, [environment.get(name, ""), "127.0.0.1,localhost"]))
-    environment.update({name: outer[name] for name in SERVICES if name in outer})
+    environment.update({name: outer[name] for name in (*SERVICES, *PACE) if name in outer})
     return environment
 
 
