@@ -16,6 +16,7 @@ ANSWER_SECONDS = 10.0
 STATE_SECONDS = 5.0
 # Of a dispatch of thousands of electrons the whole takes the server seconds
 ELECTRONS_SECONDS = 15.0
+HEADER_OFFSET, LONGEST_HEADER_BYTES = 16, 1024 * 1024
 # What is raised where the server cannot be reached, or answers in another form
 UNANSWERED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # Answers with little whatever the database holds
@@ -36,8 +37,8 @@ class ElectronRecord:
 
 
 @dataclass(frozen=True)
-class StoredText:
-    """A text that the server keeps: the path of its address, and its size in bytes."""
+class StoredFile:
+    """A file that the server keeps: the path of its address, and its size in bytes."""
 
     path: str
     size: int
@@ -48,12 +49,12 @@ class EndedElectron:
     """What the server has of an electron beside its record.
 
     Attributes:
-        streams: its texts, by the names of Covalent's assets ("stdout", "stderr", "doc").
+        files: some of its assets, by Covalent's names ("stdout", "stderr", "function").
         ended_seconds: when it ended, since 1970; None if it has not.
         sub_dispatch_id: of a sublattice, that of its electrons; else "".
     """
 
-    streams: Mapping[str, StoredText]
+    files: Mapping[str, StoredFile]
     ended_seconds: float | None = None
     sub_dispatch_id: str = ""
 
@@ -131,6 +132,17 @@ class ServerClient:
         path = f"/api/v2/dispatches?count={count}&status_only=true"
         return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
 
+    def docstring(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
+        """Return the docstring of the function in a file of Covalent's, from its first bytes. Raises one of UNANSWERED.
+
+        Such a file begins with two offsets of eight bytes, of which the first is where its header of JSON ends
+        (covalent._workflow.transportable_object, 0.240).
+        """
+        with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
+            end = int.from_bytes(answer.read(HEADER_OFFSET)[: HEADER_OFFSET // 2], "big")
+            header = json.loads(answer.read(min(end - HEADER_OFFSET, LONGEST_HEADER_BYTES)))
+        return str(header["attrs"].get("doc") or "")
+
     def _get(self, path: str, timeout_seconds: float) -> bytes:
         with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
             body: bytes = answer.read()
@@ -153,12 +165,12 @@ def _electron(node: Any) -> ElectronRecord:
 
 def _stored(node: Any) -> EndedElectron:
     texts = {}
-    for name in ("stdout", "stderr", "doc"):
+    for name in ("stdout", "stderr", "function"):
         asset = node["assets"].get(name) or {}
         # The server's own name for itself may be another one than it is reached by.
         address = urlsplit(str(asset.get("remote_uri") or ""))
         if address.path:
-            texts[name] = StoredText(address.path, int(asset.get("size") or 0))
+            texts[name] = StoredFile(address.path, int(asset.get("size") or 0))
     ended = node["metadata"].get("end_time")
     seconds = None
     if ended:

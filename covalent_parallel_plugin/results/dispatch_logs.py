@@ -132,7 +132,7 @@ class DispatchLogs:
         # A map's stdout says how many items it has.
         streams = STREAMS if self._wanted.item is not None else self._wanted.streams
         try:
-            texts = self._dispatch.texts(nodes, ("doc", *streams), deadline)
+            texts = self._dispatch.texts(nodes, ("function", *streams), deadline)
         except UNANSWERED as error:
             self._tell(look, "texts", f"Covalent's server does not give what was printed ({reason_of(error)})")
             return
@@ -145,7 +145,7 @@ class DispatchLogs:
         """Give what is left of an electron that has ended."""
         self._ended.add(node)
         log, stored, since = self._log(node), self._dispatch.stored(node), self._wanted.since_seconds
-        log.is_map = log.is_map or read_marker(texts.get("doc")) is not None
+        log.is_map = log.is_map or read_marker(texts.get("function")) is not None
         title, before = self._dispatch.title(node), len(look.lines)
         if stored.sub_dispatch_id:
             self._tell(look, ("sub", node), f"{title} is a sublattice: its electrons are in {stored.sub_dispatch_id}")

@@ -98,7 +98,7 @@ class ElectronLog:
         for printed in (texts_of_map if self.is_map else texts_of_electron)(text):
             attempt = printed.attempt
             if not self.is_map:
-                attempt = max(self.attempts, default=None) if attempt is None else attempt
+                attempt = max((key[0][2] for key in self._streams), default=None) if attempt is None else attempt
                 self.attempts.add(attempt or 0)
             rest = self._rest_of(stream, printed, attempt)
             for line in text_lines(rest, printed.item):
@@ -106,7 +106,6 @@ class ElectronLog:
                     self.node, self.name, stream, line.text, None, printed.task if self.is_map else 0, attempt,
                     printed.item, "" if printed.task is not None else printed.title, self.is_map, line.is_whole,
                 )  # fmt: skip
-        self._streams.clear()
 
     def _noted(self, origin: _Origin, stream: str, found: PrintedLine | SkippedBytes) -> LogLine | MissingOutput:
         round, task, attempt, _ = origin

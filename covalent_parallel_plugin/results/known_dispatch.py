@@ -126,18 +126,23 @@ class KnownDispatch:
         return [node for node in there if not wanted.electrons or str(node) in wanted.electrons]
 
     def texts(self, nodes: Sequence[int], names: Sequence[str], deadline: Deadline) -> dict[int, dict[str, str]]:
-        """What Covalent keeps of electrons under these names; without those that were not read in time.
+        """What Covalent keeps of electrons under these names, of "function" its docstring.
+
+        Electrons are left out of which not all was read in time.
 
         Raises one of UNANSWERED: Covalent's server did not give them.
         """
         wanted = [
             (node, name, text)
             for node in nodes
-            for name, text in self.stored(node).streams.items()
+            for name, text in self.stored(node).files.items()
             if name in names and text.size
         ]
 
-        reads = [partial(self._server.get_text, text.path, TEXT_SECONDS) for _, _, text in wanted]
+        reads = [
+            partial(self._server.docstring if name == "function" else self._server.get_text, text.path, TEXT_SECONDS)
+            for _, name, text in wanted
+        ]
         results = call_all_within(deadline.share(TEXT_SECONDS), reads, READS_AT_ONCE)
         found: dict[int, dict[str, str]] = {node: {} for node in nodes}
         for (node, name, _), result in zip(wanted, results, strict=True):

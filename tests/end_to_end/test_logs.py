@@ -93,7 +93,7 @@ def test_of_several_electrons_each_line_says_whose_it_is(
 ) -> None:
     ended = logs(reports["trained"].dispatch_id)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == ("train[0] | step 1\ntrain[0] | red 10%\r20%\ntrain[1] | step 2\ntrain[1] | red 10%\r20%\n")
+    assert ended.stdout == ("train[0] | step 1\ntrain[0] | red 10%\r20%\ntrain[2] | step 2\ntrain[2] | red 10%\r20%\n")
 
 
 @pytest.mark.parametrize("named", ["0", "train[0]"])
@@ -149,7 +149,7 @@ def test_a_whole_map_says_of_which_item_each_line_is(reports: Mapping[str, Repor
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("trian",), "has no electron 'trian': did you mean train? It has train[0], train[1]"),
+        (("trian",), "has no electron 'trian': did you mean train? It has train[0], train[2]"),
         (("77",), "has no electron '77'"),
         (("0", "--item", "3"), "train[0]: no item 3, since it is a map"),
         (("0", "--attempt", "3"), "train[0]: there is no output of an attempt 3"),
