@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -16,7 +17,12 @@ from google.cloud import storage  # type: ignore[attr-defined]  # the package ha
 from machines import KILLED
 from sweep_command import SweepCommand
 
+from covalent_parallel_plugin.cli.sweep.task_on_batch import FollowedTask, FollowPauses, TaskOnBatch
+from covalent_parallel_plugin.cli.sweep.task_printer import TaskPrinter
+from covalent_parallel_plugin.cli.sweep.task_search import search_elsewhere, search_here
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_RETRY_EXCEPTION
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
+from covalent_parallel_plugin.sweep.records.sweeps_index import UnknownSweepError
 
 Start = Callable[..., FakeMachines]
 PLACE = ("--project-id", "local", "--bucket-name", "covalent")
@@ -156,14 +162,66 @@ def test_attempts_follow_each_other_and_a_lost_one_is_said_to_be_so(on_machines:
 def test_a_lost_task_has_its_last_words_before_the_message(on_machines: Start, tmp_path: Path) -> None:
     on_machines(by_value({"1": Answer(live=["last words\n"], container_exit=KILLED)}))
     sweep = made(tmp_path / "a", retries=0)
-    followed = sweep.start("run", "art.yaml")
+    run = sweep.start("run", "art.yaml")
     sweep.wait_for(lambda: names("/live/"), "output")
     with sweep.start("logs", "art", "x=1", "--follow") as follower:
         printed, told = rest_of(follower)
-    followed.communicate(timeout=60)
+    run.communicate(timeout=60)
     assert (printed, follower.returncode) == ("last words\n", 0), told
     assert "x=1: attempt 0: lost: " in told or told == ""
     assert (tmp_path / "a" / "art" / "x=1" / "stdout.txt").read_text() == "last words\n"
+
+
+QUICK = FollowPauses(look=0.1, job=0.2, next_round=0.5)
+
+
+def followed(found: object) -> tuple[str, str]:
+    """What following a task prints, and what it tells, with shorter pauses than the command's."""
+    assert isinstance(found, FollowedTask)
+    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n") for _ in range(2))
+    TaskOnBatch(found, TaskPrinter("art", "x=1", ["stdout"], stdout, stderr), QUICK).follow()
+    return tuple(stream.buffer.getvalue().decode() for stream in (stdout, stderr))  # type: ignore[attr-defined]
+
+
+def test_a_task_is_followed_into_the_next_round(on_machines: Start, tmp_path: Path) -> None:
+    lost = Answer(live=["lost\n"], container_exit=50001)
+    found = iter([lost, lost, Answer(stdout="again\nend\n", live=["again\n"], seconds=1.0)])
+    gate = threading.Event()
+
+    def program(task: Mapping[str, Any], attempt: int) -> Answer:
+        gate.wait(60)
+        return Answer() if task["argv"][-1] == "0" else next(found)
+
+    on_machines(program)
+    sweep = made(tmp_path / "a", retries=1)
+    with sweep.start("run", "art.yaml") as run:
+        sweep.wait_for(lambda: names("/setup"), "round")
+        wanted = search_here(OutFolder(tmp_path / "a" / "art"), "x=1", 60)
+        gate.set()
+        printed, stderr = followed(wanted)
+        run.communicate(timeout=60)
+    assert printed == "lost\nlost\nagain\nend\n"
+    told = [
+        line.partition(": its container")[0] for line in stderr.splitlines() if "its machine is at work" not in line
+    ]
+    assert [line for line in told if "waits for its turn" not in line] == [
+        "covalent-parallel: x=1: attempt 0: lost",
+        "covalent-parallel: x=1: attempt 1: lost",
+        "covalent-parallel: x=1: runs again, in round 1",
+    ]
+    folder = tmp_path / "a" / "art" / "x=1"
+    assert [(folder / f"attempt-{number}" / "stdout.txt").read_text() for number in (0, 1)] == ["lost\n"] * 2
+
+
+def test_a_task_that_never_reports_is_said_to_be_lost(on_machines: Start, tmp_path: Path) -> None:
+    machines = on_machines(by_value({"1": Answer(live=["last words\n"], container_exit=KILLED)}))
+    sweep = made(tmp_path / "a", retries=0)
+    sweep("run", "art.yaml", "--detach")
+    machines.wait_for_jobs()
+    place = dict(zip(("project_id", "bucket_name"), ("local", "covalent"), strict=True))
+    printed, told = followed(search_elsewhere("art", "x=1", place, UnknownSweepError("none here"), 60))
+    assert printed == "last words\n"
+    assert "attempt 0: lost: " in told and told.endswith("`covalent-parallel sweep run` runs it again\n")
 
 
 def test_output_of_somebody_else_is_skipped_with_a_warning(running: tuple[SweepCommand, Running]) -> None:

@@ -176,11 +176,16 @@ class TaskOnBatch:
         return True
 
     def _next_round(self) -> RoundTask | None:
+        from covalent_parallel_plugin.protocol.sweep_objects import setup_name
         from covalent_parallel_plugin.sweep.batch.found_sweep import find_task
 
-        address, key = self._task.address, self._task.key
-        rounds = [address.round + 1]
-        found = find_task(self._followed.store, address.sweep, rounds, lambda task: task.key == key)
+        address, key, store = self._task.address, self._task.key, self._followed.store
+        number = address.round + 1
+        # Listed first: one that is written just now would be read as one that is gone
+        name = setup_name(address.sweep.folder, number)
+        if name not in store.names(name):
+            return None
+        found = find_task(store, address.sweep, [number], lambda task: task.key == key)
         return None if isinstance(found, list) else found
 
     def _tell(self, text: str) -> None:
