@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.cli.sweep.task_here import TaskHere
 from covalent_parallel_plugin.cli.sweep.task_printer import TaskPrinter
 from covalent_parallel_plugin.protocol.live_part import LiveStream
 from covalent_parallel_plugin.sweep.printed_piece import STREAMS, AttemptEnd, PrintedPiece
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
 
 ESCAPES = b"\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\rblue\n"
 
@@ -152,3 +155,15 @@ def test_own_messages_cannot_steer_a_terminal() -> None:
     printer = made()
     printer.end_attempt(AttemptEnd(0, "lost", ESCAPES.decode(), False))
     assert b"\x1b" not in printed(printer)[1]
+
+
+def test_a_new_file_of_a_task_here_is_another_attempt(tmp_path: Path) -> None:
+    (tmp_path / "x=1").mkdir()
+    path, printer = tmp_path / "x=1" / "stdout.txt", made(is_json=True)
+    here = TaskHere(OutFolder(tmp_path), "x=1", printer)
+    here.show(follow=False)
+    for text in ("first try\n", "again\n", "again\nand on\n"):
+        path.write_text(text)
+        here.show(follow=False)
+    found = [json.loads(line) for line in printed(printer)[0].splitlines()]
+    assert [(line["attempt"], line["line"]) for line in found] == [(0, "first try"), (1, "again"), (1, "and on")]
