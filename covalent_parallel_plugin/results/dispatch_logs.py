@@ -29,6 +29,8 @@ NEW = frozenset({"NEW_OBJECT", "PENDING_BUILD", "PENDING_REUSE"})
 # An electron that goes on after its dispatch has ended, as after a crash of the server, is not waited for any longer
 LOOKS_AFTER_END = 20
 NAMED = 5
+# Of so many electrons that run Covalent's server is asked which are maps
+MOST_ASKED = 50
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Look:
     Attributes:
         lines: in order.
         notices: what else is to be told, in order.
-        is_over: whether nothing more is to come.
+        is_over: whether nothing more is to come; is_behind: whether there is more to be read at once.
         has_several: whether the lines are of several electrons.
         running: what is in the buckets of electrons that have not ended.
     """
@@ -46,6 +48,7 @@ class Look:
     lines: list[LogLine | MissingOutput] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     is_over: bool = False
+    is_behind: bool = False
     has_several: bool = True
     running: dict[Place, LiveLook] = field(default_factory=dict)
 
@@ -93,6 +96,7 @@ class DispatchLogs:
         over = [node for node in nodes if dispatch.status(node) in OVER]
         running = [node for node in nodes if node not in over]
         self._read_ended([node for node in over if node not in self._ended], look, deadline)
+        self._find_maps(running, look, deadline)
         self._read_running(running, look, deadline, is_only)
         if is_only:
             for log in self._logs.values():
@@ -103,6 +107,8 @@ class DispatchLogs:
         return look
 
     def _is_over(self, over: Sequence[int], running: Sequence[int]) -> bool:
+        if self._dispatch.is_gone:
+            return True
         if self._dispatch.state in OVER:
             # Those that were never run stay as they are.
             running = [node for node in running if self._dispatch.status(node) not in NEW]
@@ -172,6 +178,17 @@ class DispatchLogs:
 
     # --- electrons that run
 
+    def _find_maps(self, nodes: Sequence[int], look: Look, deadline: Deadline) -> None:
+        """Ask Covalent's server, once, which of these electrons are maps; of very many their output tells."""
+        unknown = [node for node in nodes if node not in self._logs][:MOST_ASKED]
+        if not unknown:
+            return
+        try:
+            for node, found in self._dispatch.texts(unknown, ("function",), deadline).items():
+                self._log(node).is_map = read_marker(found.get("function")) is not None
+        except UNANSWERED as error:
+            self._tell(look, "maps", f"Covalent's server does not tell which electrons are maps ({reason_of(error)})")
+
     def _read_running(self, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
         places: dict[Place, list[int]] = {}
         new = [node for node in nodes if self._dispatch.status(node) in NEW]
@@ -184,7 +201,7 @@ class DispatchLogs:
                 self._tell(look, ("waits", node), f"{self._dispatch.title(node)} {what}")
         for place, there in places.items():
             try:
-                self._read_parts(place, there, look, deadline)
+                self._read_parts(place, there, look, deadline, is_only)
                 self._told.pop(place, None)
             except CloudError as error:
                 self._tell(look, place, str(error).split("\n", 1)[0])
@@ -200,7 +217,7 @@ class DispatchLogs:
             more = f" and {len(untold) - NAMED} more" if len(untold) > NAMED else ""
             look.notices.append(f"{named}{more} {'waits' if len(untold) == 1 else 'wait'} for other electrons")
 
-    def _read_parts(self, place: Place, nodes: Sequence[int], look: Look, deadline: Deadline) -> None:
+    def _read_parts(self, place: Place, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
         if self._secret is None:
             self._tell(look, "secret", self._no_secret)
             return
@@ -212,10 +229,12 @@ class DispatchLogs:
         def is_wanted(stored: StoredObject) -> bool:
             return since is None or stored.created_seconds >= since
 
-        found = look.running[place] = self._readers[place].look(nodes, deadline, is_wanted)
+        maps = {node for node in nodes if self._log(node).is_map}
+        found = look.running[place] = self._readers[place].look(nodes, deadline, is_wanted, maps, is_only)
         look.notices += found.warnings
-        if found.unread:
-            self._tell(look, "parts", f"{found.unread} parts of the output were not read in time")
+        if found.unread and is_only:
+            look.notices.append(f"{found.unread} parts of the output were not read in time: -f reads all of it")
+        look.is_behind = look.is_behind or found.unread > 0
         before = len(look.lines)
         for name, part in found.parts:
             self._printed.add(name.node_id)
@@ -223,6 +242,9 @@ class DispatchLogs:
             self._told[name.node_id, name.round, name.task] = ""
             look.lines += self._log(name.node_id).add_part(name, part, is_taken_up=is_first)
         look.lines[before:] = in_order_of_time(look.lines[before:])
+        for name, printed in found.ended:
+            self._printed.add(name.node_id)
+            look.lines += self._log(name.node_id).add_ended_task(name, printed)
 
     def _tell_waiting(self, place: Place, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
         """Tell what those wait for that have delivered nothing; for the last time from Google's log, if it has more."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..electron.map.report import PrintedItems
 from ..protocol.live_part import LivePart
 from ..protocol.object_names import STREAMS, ObjectName
 from .live_lines import LineAssembler, PrintedLine, SkippedBytes, text_lines
@@ -65,6 +66,9 @@ class ElectronLog:
         self._streams: dict[tuple[_Origin, str], LineAssembler] = {}
         # By stream, and by an item or a round, task and attempt
         self._shown: dict[tuple[str, object], ShownText] = {}
+        # Round and task of those that have ended: nothing more of them is to be shown
+        self._ended_tasks: set[tuple[int, int]] = set()
+        self._has_ended = False
 
     def add_part(
         self, name: ObjectName, part: LivePart, is_taken_up: bool = False
@@ -74,6 +78,8 @@ class ElectronLog:
         `is_taken_up` says that it is the first one that is shown, whatever came before it.
         """
         self.is_map = self.is_map or bool(part.items) or name.task > 0 or name.round > 0
+        if (name.round, name.task) in self._ended_tasks:
+            return
         origin = (name.round, name.task, name.attempt, part.run)
         self.attempts.add(name.attempt)
         yield from self._finish_earlier(origin)
@@ -87,14 +93,37 @@ class ElectronLog:
 
     def finish(self) -> Iterator[LogLine]:
         """Give what is there of lines whose end has not come."""
+        if self._has_ended:
+            return
         for (origin, stream), lines in self._streams.items():
             for line in lines.finish():
                 found = self._noted(origin, stream, line)
                 assert isinstance(found, LogLine)  # no bytes are missing there
                 yield found
 
+    def add_ended_task(self, name: ObjectName, printed: PrintedItems) -> Iterator[LogLine]:
+        """Take all that a task of a map printed, and give what was not shown of it."""
+        self.is_map = True
+        self._ended_tasks.add((name.round, name.task))
+        own = [key for key in self._streams if key[0][:2] == (name.round, name.task)]
+        attempt = own[-1][0][2] if own else None
+        for stream_key in own:
+            del self._streams[stream_key]
+        for item, texts in [(None, printed.outside), *sorted(printed.items.items())]:
+            for stream, text in zip(STREAMS, texts, strict=True):
+                key: tuple[str, object] = (stream, (name.round, name.task, attempt or 0) if item is None else item)
+                # An item that an earlier attempt ended was not run again.
+                shown = self._shown.setdefault(key, ShownText(own[-1][0] if own else None))
+                self.items.update(() if item is None else (item,))
+                for line in text_lines(shown.rest_of(text), item):
+                    shown.add(line.shown)
+                    yield LogLine(
+                        self.node, self.name, stream, line.text, None, name.task, attempt, item, "", True, line.is_whole
+                    )
+
     def add_ended(self, stream: str, text: str) -> Iterator[LogLine]:
         """Take the whole of a stream once the electron has ended, and give what was not shown of it."""
+        self._has_ended = True
         for printed in (texts_of_map if self.is_map else texts_of_electron)(text):
             attempt = printed.attempt
             if not self.is_map:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -15,6 +16,8 @@ from .wanted_output import EXECUTOR, Place, Wanted, place_of, wanted_nodes
 
 SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
 READS_AT_ONCE = 6
+# For so many times as long as its last answer took the server is left alone
+SPARED = 5.0
 # So many dispatches are named where one is unknown
 LATEST = 10
 
@@ -28,6 +31,7 @@ class KnownDispatch:
 
     Attributes:
         problem: why Covalent's server does not tell of it; "" where it did.
+        is_gone: whether the bucket, in the server's place, has nothing more of it.
     """
 
     def __init__(
@@ -37,9 +41,15 @@ class KnownDispatch:
         given: Mapping[str, object],
         configured: Mapping[str, object],
         store_at: Callable[[Place, Deadline], Bucket],
+        clock: Callable[[], float] = time.monotonic,
     ):
         self.dispatch_id, self._server = dispatch_id, server
         self._given, self._configured, self._store_at = given, configured, store_at
+        self._clock = clock
+        # When the server is asked again
+        self._due = clock()
+        self._seen: list[int] = []
+        self.is_gone = False
         self._record: DispatchRecord | None = None
         self.problem = ""
 
@@ -82,7 +92,13 @@ class KnownDispatch:
         return place_of(self.executor(node), self.options(node), self._given, self._configured)
 
     def ask(self, deadline: Deadline) -> None:
-        """Ask Covalent's server; where it does not answer, what it told before stays known."""
+        """Ask Covalent's server; where it does not answer, what it told before stays known.
+
+        A server that takes long to tell, as of thousands of electrons, is asked the less often.
+        """
+        begun = self._clock()
+        if begun < self._due:
+            return
         seconds, who = deadline.share(SERVER_SECONDS), f"Covalent's server at {self._server.address}"
         try:
             found = call_within(seconds, who, lambda: self._server.dispatch(self.dispatch_id, seconds))
@@ -93,6 +109,7 @@ class KnownDispatch:
         else:
             self.problem = "" if found is not None else f"{who} does not know it"
             self._record = found or self._record
+        self._due = self._clock() + SPARED * (self._clock() - begun)
 
     def nodes(self, wanted: Wanted, deadline: Deadline) -> list[int]:
         """The nodes that are meant; without Covalent's server those of which the bucket has something.
@@ -111,9 +128,14 @@ class KnownDispatch:
             store = self._store_at(place, deadline)
             names = call_within(deadline.share(LIST_SECONDS), "the bucket", lambda: store.names(prefix))
         except CloudError as error:
+            if self._seen:
+                return self._seen
             first = str(error).split("\n", 1)[0]
             raise MissingResourceError(f"{title}, and {first}{self._latest(deadline)}") from error
         there = sorted({name.node_id for name in map(parse_name, names) if name is not None})
+        if not there and self._seen:
+            self.is_gone = True
+            return self._seen
         if not there:
             bucket = f"gs://{place.bucket_name}"
             raise MissingResourceError(f"{title}, and {bucket} has nothing of it{self._latest(deadline)}")
@@ -123,7 +145,8 @@ class KnownDispatch:
                 f"{title}, so electrons are known by their nodes alone, and of {', '.join(unknown)}"
                 f" gs://{place.bucket_name} has nothing: it has the nodes {', '.join(map(str, there))}"
             )
-        return [node for node in there if not wanted.electrons or str(node) in wanted.electrons]
+        self._seen = [node for node in there if not wanted.electrons or str(node) in wanted.electrons]
+        return self._seen
 
     def texts(self, nodes: Sequence[int], names: Sequence[str], deadline: Deadline) -> dict[int, dict[str, str]]:
         """What Covalent keeps of electrons under these names, of "function" its docstring.

@@ -10,16 +10,19 @@ from functools import partial
 from ..cloud.interfaces import Bucket
 from ..cloud.storage import CorruptObjectError, StoredObject
 from ..cloud.timed_calls import Deadline, call_all_within, call_within
+from ..electron.map.report import PrintedItems
 from ..electron.server_secret import ServerSecret
 from ..protocol.envelope import WireError
 from ..protocol.identity import CallIdentity
 from ..protocol.live_part import LARGEST_LIVE_BYTES, LivePart, read_live_part
 from ..protocol.object_names import PREFIX, ObjectName, parse_name
+from .ended_tasks import read_ended_task
 
 READS_AT_ONCE = 12
-# More are given at the next look: a part has 512 KiB at most
+# Of those who look again: a part has 512 KiB at most
 PARTS_AT_ONCE = 400
 LIST_SECONDS = 20.0
+MOST_ATTEMPTS = 1_000_000
 # Of so many nodes at most each one is listed by itself
 LISTED_APART = 2
 
@@ -33,6 +36,7 @@ class LiveLook:
         calls: all calls that have an object, by node.
         live_tasks: of the calls, the tasks that have delivered output while they ran.
         warnings: what is told once.
+        ended: of maps, tasks that have ended, with all that they printed.
         unread: how many parts are there that were not read in time.
     """
 
@@ -40,6 +44,7 @@ class LiveLook:
     calls: dict[int, CallIdentity] = field(default_factory=dict)
     live_tasks: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    ended: list[tuple[ObjectName, PrintedItems]] = field(default_factory=list)
     unread: int = 0
 
 
@@ -56,11 +61,18 @@ class LiveReader:
         self._warned: set[str] = set()
 
     def look(
-        self, nodes: Collection[int] | None, deadline: Deadline, is_wanted: Callable[[StoredObject], bool] | None = None
+        self,
+        nodes: Collection[int] | None,
+        deadline: Deadline,
+        is_wanted: Callable[[StoredObject], bool] | None = None,
+        maps: Collection[int] = (),
+        is_only: bool = False,
     ) -> LiveLook:
         """Read what is new of these nodes, or of all.
 
         Args:
+            maps: those that are maps, whose tasks are read as soon as they end.
+            is_only: whether all is to be read at once.
             is_wanted: whether an object is to be read at all.
 
         Raises:
@@ -73,14 +85,17 @@ class LiveReader:
             if name is None or (nodes is not None and name.node_id not in nodes) or self._secret is None:
                 continue
             found.calls[name.node_id] = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+            if name.kind == "outcome" and name.node_id in maps and stored.name not in self._seen:
+                new.append((name, stored))
             if name.kind != "live":
                 continue
             found.live_tasks.setdefault(name.call_id, set()).add((name.round, name.task))
             if stored.name not in self._seen and (is_wanted is None or is_wanted(stored)):
                 new.append((name, stored))
         new.sort(key=lambda each: _order(each[0]))
-        found.unread = max(len(new) - PARTS_AT_ONCE, 0)
-        self._read(new[:PARTS_AT_ONCE], found, deadline)
+        most = len(new) if is_only else PARTS_AT_ONCE
+        found.unread = max(len(new) - most, 0)
+        self._read(new[:most], found, deadline)
         return found
 
     def _listed(self, nodes: Collection[int] | None, deadline: Deadline) -> Iterator[StoredObject]:
@@ -105,18 +120,25 @@ class LiveReader:
             self._seen.add(stored.name)
             if isinstance(result, LivePart):
                 found.parts.append((name, result))
+            elif isinstance(result, PrintedItems):
+                found.ended.append((name, result))
             elif result and name.folder not in self._warned:
                 self._warned.add(name.folder)
                 found.warnings.append(
                     f"gs://{self._store.bucket_name}/{stored.name} is skipped, and so is the like: {result}"
                 )
 
-    def _part(self, name: ObjectName, stored: StoredObject) -> LivePart | str:
+    def _part(self, name: ObjectName, stored: StoredObject) -> LivePart | PrintedItems | str:
         """The part, or why it is skipped; "" where it was deleted meanwhile. Raises CloudError."""
         assert self._secret is not None  # without it no name comes here
+        call = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+        if name.kind == "outcome":
+            try:
+                return read_ended_task(self._store, call.task(name.task, name.round)) or ""
+            except (WireError, CorruptObjectError) as error:
+                return str(error)
         if stored.size > LARGEST_LIVE_BYTES:
             return f"it has {stored.size:,} bytes, more than a task's output has at once"
-        call = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
         with io.BytesIO() as file:
             try:
                 if not self._store.get(stored.name, file):
@@ -127,7 +149,9 @@ class LiveReader:
 
 
 def _order(name: ObjectName) -> tuple[int, int, int, int, int]:
-    return name.node_id, name.round, name.task, name.attempt, name.number
+    # An outcome comes after all parts of its task.
+    last = name.kind == "outcome"
+    return name.node_id, name.round, name.task, name.attempt + last * MOST_ATTEMPTS, name.number
 
 
 def tasks_by_call(look: LiveLook) -> Mapping[str, int]:

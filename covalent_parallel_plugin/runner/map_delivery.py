@@ -157,9 +157,12 @@ class MapDelivery:
             ],
             "streams": [end[0] - start[0], end[1] - start[1]],
         }  # type: Dict[str, object]
-        parts: Dict[str, envelope.Part] = {"values": self.values(fresh)}
-        for index, (name, path) in enumerate(_streams_of(self._files)):
-            parts[name] = head_and_tail(path, start[index], end[index])
+        parts: Dict[str, envelope.Part] = {
+            name: head_and_tail(path, start[index], end[index])
+            for index, (name, path) in enumerate(_streams_of(self._files))
+        }
+        # Last: what was printed can be read without them.
+        parts["values"] = self.values(fresh)
         prefix = envelope.seal_envelope(header, parts, address.call.key, address.chunk_binding(number))
         name = address.chunk_name(number)
         count = len(fresh)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin.cloud.logging import BACK_OFF_SECONDS, LogReader, connect
+from covalent_parallel_plugin.cloud.logging import BACK_OFF_SECONDS, LogEntry, LogReader, connect
 from covalent_parallel_plugin.cloud.rate_limiter import RateLimiter
 from covalent_parallel_plugin.emulator.logging.server import LoggingServer
 from covalent_parallel_plugin.emulator.model.log_store import LogStore
 from covalent_parallel_plugin.errors import UnavailableError
+from covalent_parallel_plugin.results.running_jobs import NO_READS, log_refusal
 
 
 @pytest.fixture
@@ -89,3 +91,21 @@ def test_a_service_that_says_it_was_too_much_is_left_alone_for_a_while(logs: Log
         now = BACK_OFF_SECONDS
         with pytest.raises(UnavailableError):
             reader.last_lines("job-1")
+
+
+def test_entries_have_their_time_and_stream(logs: LogStore, reader: LogReader) -> None:
+    when = datetime(2026, 1, 31, 9, 30, tzinfo=timezone.utc)
+    write(logs, "out", timestamp=when)
+    write(logs, "err", severity="ERROR", timestamp=when)
+    assert reader.last_entries("job-1", 9) == [
+        LogEntry("out", when.timestamp(), is_stderr=False), LogEntry("err", when.timestamp(), is_stderr=True)
+    ]  # fmt: skip
+
+
+def test_readings_that_are_used_up_are_told_with_what_else_can_be_done(logs: LogStore) -> None:
+    with LoggingServer(logs, reads_per_minute=1) as server, connect(server.address) as client:
+        reader = LogReader("local", client)
+        reader.last_lines("job-1")
+        with pytest.raises(UnavailableError) as refused:
+            reader.last_lines("job-1")
+    assert log_refusal(refused.value) == NO_READS

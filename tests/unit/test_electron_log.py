@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalent_parallel_plugin.electron.map.report import PrintedItems
 from covalent_parallel_plugin.electron.output_sections import section
 from covalent_parallel_plugin.protocol.live_part import ItemSpan, LivePart, LiveStream
 from covalent_parallel_plugin.protocol.object_names import ObjectName
@@ -99,3 +100,25 @@ def test_an_item_that_ran_again_is_shown_as_it_ended() -> None:
 def test_a_late_follower_misses_nothing_that_it_did_not_ask_for() -> None:
     log = ElectronLog(7, "f")
     assert texts(log.add_part(name(), part(1000, b"late\n"), is_taken_up=True)) == ["late"]
+
+
+def test_a_task_of_a_map_that_has_ended_gives_the_rest_of_its_items_once() -> None:
+    log = ElectronLog(7, "f")
+    list(log.add_part(name(task=1), part(0, b"hook\nitem 4\n", items=[ItemSpan(4, 5, 12, 0, 0)])))
+    printed = PrintedItems({4: ("item 4\nended\n", ""), 5: ("item 5\n", "bad\n")}, ("hook\nbye\n", ""))
+    rest = list(log.add_ended_task(name(task=1), printed))
+    assert [(line.item, line.stream, line.text) for line in rest] == [
+        (None, "stdout", "bye"), (4, "stdout", "ended"), (5, "stdout", "item 5"), (5, "stderr", "bad")
+    ]  # fmt: skip
+    late = part(12, b"ended\nitem 5\nbye\n", items=[ItemSpan(4, 12, 18, 0, 0), ItemSpan(5, 18, 25, 0, 0)])
+    assert texts(log.add_part(name(task=1, number=1), late)) == []
+    text = section("task 1, outside the items", "hook\nbye\n") + section("item 4", "item 4\nended\n")
+    assert texts(log.add_ended("stdout", text + section("item 5", "item 5\n") + TOTALS)) == [TOTALS.strip()]
+
+
+def test_an_item_that_an_earlier_attempt_ended_is_not_shown_again() -> None:
+    log = ElectronLog(7, "f")
+    list(log.add_part(name(0), part(0, b"of 4\n", items=[ItemSpan(4, 0, 5, 0, 0)], run="a")))
+    list(log.add_part(name(1), part(0, b"of 5\n", 1, items=[ItemSpan(5, 0, 5, 0, 0)], run="b")))
+    printed = PrintedItems({4: ("of 4\n", ""), 5: ("of 5\n", "")})
+    assert texts(log.add_ended_task(name(1), printed)) == []

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.results.dispatch_logs import DispatchLogs
     from covalent_parallel_plugin.results.stores import Stores
 
-# Without --follow the command ends within ten seconds, of which it takes some to begin
-LOOK_SECONDS = 6.5
+# Without --follow the command ends within ten seconds, of which loading Covalent and Google's clients takes some
+BEGUN = time.monotonic()
+ALL_SECONDS, LEAST_SECONDS = 7.0, 2.0
 FOLLOWED_LOOK_SECONDS = 60.0
+LEAST_PAUSE_SECONDS = 0.5
 STOPPED = "stopped following; the dispatch goes on (ct.cancel ends it)"
 
 
@@ -93,7 +95,9 @@ def logs(
         click.echo(STOPPED, err=True)
         sys.exit(INTERRUPTED_STATUS)
     except ParallelError as error:
-        raise click.ClickException(str(error)) from error
+        from covalent_parallel_plugin.sweep.display.printable import printable
+
+        raise click.ClickException("\n".join(map(printable, str(error).split("\n")))) from error
 
 
 def _refuse_mistakes(dispatch_id: str, is_stream_given_twice: bool, is_form_given_twice: bool) -> None:
@@ -115,7 +119,8 @@ def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed
     from covalent_parallel_plugin.cloud.timed_calls import Deadline
 
     if not is_followed:
-        printer.show(found.look(Deadline(LOOK_SECONDS), is_only=True), is_one_item)
+        left = ALL_SECONDS - (time.monotonic() - BEGUN)
+        printer.show(found.look(Deadline(max(left, LEAST_SECONDS)), is_only=True), is_one_item)
         return
     from covalent_parallel_plugin.results.followed_calls import FollowedCalls
 
@@ -124,13 +129,15 @@ def _show(found: DispatchLogs, stores: Stores, printer: LinePrinter, is_followed
     with FollowedCalls(stores) as followed:
         # Bounded by the electrons' own ends, or the user's Ctrl-C.
         while True:
+            begun = time.monotonic()
             look = found.look(Deadline(FOLLOWED_LOOK_SECONDS))
             printer.show(look, is_one_item)
             if look.is_over:
                 return
             for problem in followed.renew(look.running, Deadline(FOLLOWED_LOOK_SECONDS)):
                 printer.tell(problem)
-            time.sleep(followed.pause_seconds)
+            if not look.is_behind:
+                time.sleep(max(begun + followed.pause_seconds - time.monotonic(), LEAST_PAUSE_SECONDS))
 
 
 if TYPE_CHECKING:

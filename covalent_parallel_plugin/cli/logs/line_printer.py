@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from covalent_parallel_plugin.cli.printed_lines import NO_TIME, OWN, shown_text, tell, time_text, write_line
+from covalent_parallel_plugin.cli.printed_lines import NO_TIME, shown_text, tell, time_text, write_line
 from covalent_parallel_plugin.results.dispatch_logs import Look
 from covalent_parallel_plugin.results.electron_log import LogLine, MissingOutput
 from covalent_parallel_plugin.sweep.display.printable import plain
@@ -40,13 +40,12 @@ class LinePrinter:
         for line in last_of_each(look.lines, self.tail):
             if isinstance(line, MissingOutput):
                 what = f"{line.size:,} bytes of {line.stream} are missing here: it printed faster than it could deliver"
-                write_line(self.stderr, f"{OWN}{prefix_of(line)}: {what}")
+                self.tell(f"{prefix_of(line)}: {what}")
                 continue
             self._show_attempt(line)
             if self.is_json:
                 write_line(self.stdout, self._json(line))
                 continue
-            # Another line that is wide has no place on the screen: it is cut by the terminal, not here.
             is_several = look.has_several or (line.is_map and not is_one_item)
             prefix = f"{prefix_of(line)} | " if self.has_prefix and is_several else ""
             when = f"{time_text(line.seconds) or NO_TIME} " if self.has_times else ""
@@ -68,7 +67,7 @@ class LinePrinter:
         source = (line.node, line.task)
         if line.attempt > self._attempts.setdefault(source, line.attempt):
             self._attempts[source] = line.attempt
-            write_line(self.stderr, f"{OWN}{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
+            self.tell(f"{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
 
     def _json(self, line: LogLine) -> str:
         return json.dumps(

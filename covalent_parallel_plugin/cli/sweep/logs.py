@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Without --follow the command ends within ten seconds, of which it takes some to begin
 LOOK_SECONDS = 6.5
-FOLLOWED_LOOK_SECONDS = 300.0
+LEAST_SECONDS, FOLLOWED_LOOK_SECONDS = 3.0, 300.0
 WAIT_SECONDS = 1.0
 STOPPED = "stopped following; the sweep goes on (`covalent-parallel sweep cancel` ends it)"
 
@@ -116,7 +116,9 @@ class _Seconds:
 
     def left(self) -> float:
         """Seconds from now."""
-        return FOLLOWED_LOOK_SECONDS if self._follow else max(self._began + LOOK_SECONDS - time.monotonic(), 0.1)
+        return (
+            FOLLOWED_LOOK_SECONDS if self._follow else max(self._began + LOOK_SECONDS - time.monotonic(), LEAST_SECONDS)
+        )
 
 
 def _found(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.sweep.batch.task_output import PrintedOutput, RoundTask
 
 LOOK_SECONDS = 60.0
+# Whatever the deadline is, for Batch's answer
+LEAST_SECONDS = 3.0
 CLEANUP_SECONDS = 8.0
 # How long nothing can be read before following ends
 OUTAGE_SECONDS = 600.0
@@ -138,7 +140,7 @@ class TaskOnBatch:
         followed, address = self._followed, self._task.address
         name = job_id(followed.sweep, address.sweep.sweep_id, address.round)
         ask = partial(look_at_task, followed.settings, f"{followed.settings.parent}/jobs/{name}", self._task.job_task)
-        return call_within(deadline.share(LOOK_SECONDS), "Batch", ask)
+        return call_within(max(deadline.share(LOOK_SECONDS), LEAST_SECONDS), "Batch", ask)
 
     def _is_over(self, output: PrintedOutput, deadline: Deadline) -> bool:
         """Whether its job had ended before the last look at the output."""

@@ -154,17 +154,57 @@ def read_chunk(
         ) from error
 
 
-class _Output:
-    """A task's streams, moved to the store as far as they were kept: of a long one the beginning and the end."""
+@dataclass(frozen=True)
+class PrintedItems:
+    """Stdout and stderr of items by their index, and of what a task printed outside them.
 
-    def __init__(self, stream: BinaryIO, envelope: Envelope, store: ValueStore):
+    Attributes:
+        chunks: how many objects with items of its own came before its outcome.
+    """
+
+    items: Mapping[int, tuple[str, str]]
+    outside: tuple[str, str] = ("", "")
+    chunks: int = 0
+
+
+def read_printed(stream: BinaryIO, envelope: Envelope) -> PrintedItems | None:
+    """What was printed, in an outcome or a chunk of a map whose header was checked; its values are not looked at.
+
+    Returns:
+        None where the task never came to its items.
+
+    Raises:
+        WireError, KeyError, TypeError, ValueError, OverflowError: it makes no sense.
+    """
+    header: Mapping[str, Any] = envelope.header
+    if header.get("outcome", ITEMS) != ITEMS:
+        return None
+    output = _Output(stream, envelope, None)
+    table = header["table"]
+    indices, spots = _numbers(table["index"]), _numbers(table["output"])
+    if len(spots) not in (0, 4 * len(indices)):
+        raise ValueError("its table has columns of different lengths")
+    places = {index: spots[4 * row : 4 * row + 4] for row, index in enumerate(indices) if spots}
+    if header.get("ended") and header["ended"].get("running"):
+        index, _, spot = header["ended"]["running"]
+        places[_index(index)] = _numbers(spot)
+    items = {
+        index: (output.text(0, [spot[:2]]), output.text(1, [spot[2:4]])) for index, spot in places.items() if any(spot)
+    }
+    return PrintedItems(items, (output.outside(0), output.outside(1)), parse_count(header.get("chunks", 0)))
+
+
+class _Output:
+    """A task's streams as far as they were kept: of a long one the beginning and the end; moved to a store, if any."""
+
+    def __init__(self, stream: BinaryIO, envelope: Envelope, store: ValueStore | None):
         header: Mapping[str, Any] = envelope.header
         self._sizes = [parse_count(size) for size in header["streams"]]
         self._outside = header["outside"]
         if len(self._sizes) != 2 or len(self._outside) != 2:
             raise ValueError("there are two streams")
         self._kept = [read_output(stream, envelope, name) for name in ("stdout", "stderr")]
-        self._starts = [store.add(iter((data,))) for data in self._kept]
+        self._starts = [store.add(iter((data,))) if store is not None else 0 for data in self._kept]
 
     def place(self, stream: int, start: object, end: object) -> tuple[int, int]:
         """Offset and size in the store of what lies between these two offsets of the stream."""

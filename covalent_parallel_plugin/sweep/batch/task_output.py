@@ -31,6 +31,8 @@ READS_AT_ONCE = 12
 # A part has 512 KiB at most
 PARTS_AT_ONCE = 96
 REQUEST_SECONDS = 20.0
+# Whatever the deadline is: who answers slowly on a busy machine is heard all the same
+LEAST_SECONDS = 2.0
 # Of what reported an end; it may have as much output as `log_limit` lets it
 SLOWEST_BYTES_PER_SECOND = 1e6
 _CHUNK_BYTES = 1 << 20
@@ -143,7 +145,7 @@ class PrintedOutput:
                 yield AttemptEnd(execution.attempt, "lost", _KILLED, False)
 
     def _asked(self, deadline: Deadline, question: Callable[[], T]) -> T:
-        return call_within(deadline.share(REQUEST_SECONDS), f"the bucket {self._store.bucket_name}", question)
+        return call_within(_seconds(deadline), f"the bucket {self._store.bucket_name}", question)
 
     def _outcome(self) -> dict[str, _Report]:
         """Return the outcome's report by its token; nothing where there is none, or none to be used."""
@@ -179,7 +181,7 @@ class PrintedOutput:
         for first in range(0, len(names), PARTS_AT_ONCE):
             some = names[first : first + PARTS_AT_ONCE]
             reads = [partial(self._part, name) for name in some]
-            found = call_all_within(deadline.share(REQUEST_SECONDS), reads, READS_AT_ONCE)
+            found = call_all_within(_seconds(deadline), reads, READS_AT_ONCE)
             for name, part in zip(some, found, strict=True):
                 if part is None:
                     return False
@@ -211,7 +213,7 @@ class PrintedOutput:
                 files = {stream: io.BytesIO(output[stream].encode(errors="surrogateescape")) for stream in STREAMS}
             else:
                 paths: dict[str, Path] = {stream: Path(folder) / stream for stream in STREAMS}
-                seconds = deadline.share(REQUEST_SECONDS) + report.size / SLOWEST_BYTES_PER_SECOND
+                seconds = _seconds(deadline) + report.size / SLOWEST_BYTES_PER_SECOND
                 fetch = partial(fetch_body, self._store, report.body, Path(folder), paths)
                 fields = call_within(seconds, f"the bucket {self._store.bucket_name}", fetch).row
                 files = {stream: stack.enter_context(paths[stream].open("rb")) for stream in STREAMS}
@@ -231,3 +233,8 @@ class PrintedOutput:
         if text not in self._told:
             self._told.add(text)
             self.refused.append(text)
+
+
+def _seconds(deadline: Deadline) -> float:
+    """How long one request may take."""
+    return max(deadline.share(REQUEST_SECONDS), LEAST_SECONDS)
