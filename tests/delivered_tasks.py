@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.protocol.envelope import envelope_chunks, seal_envelope
+from covalent_parallel_plugin.protocol.live_part import LivePart, LiveStream, seal_live_part
 from covalent_parallel_plugin.protocol.sweep_identity import ATTEMPT, OUTCOME, SweepIdentity
 from covalent_parallel_plugin.protocol.sweep_row import row_metadata
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
+
+NOTHING = LiveStream()
 
 
 @dataclass
@@ -107,6 +110,13 @@ class DeliveredTask:
         """Write its files, then an attempt that is not the last."""
         self._write_files(store)
         put(store, self.address.attempt_name(self.attempt, self.token), self.body(ATTEMPT))
+
+    def print(self, store: ObjectStore, number: int, stdout: LiveStream = NOTHING, stderr: LiveStream = NOTHING) -> str:
+        """Write some of its output, as a task that runs does; return the object's name."""
+        execution = self.address.execution(self.token)
+        name = execution.live_name(self.attempt, number)
+        put(store, name, seal_live_part(execution, LivePart(self.attempt, number, stdout, stderr, run=self.key)))
+        return name
 
     def _write_files(self, store: ObjectStore) -> None:
         for path, data in self.files.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import time
@@ -40,7 +41,12 @@ class WatchedEnd:
 
 
 class ProgramWatch:
-    """Watches one program. `cancelled` is a descriptor that becomes readable when all programs are to end."""
+    """Watches one program.
+
+    Args:
+        cancelled: a descriptor that becomes readable when all programs are to end.
+        tick: called now and then; returns in how many seconds to call it again, if nothing happens before.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,9 @@ class ProgramWatch:
         printed: Callable[[StreamName, bytes], None],
         limits: AttemptLimits,
         cancelled: int,
+        tick: Callable[[], float] = lambda: math.inf,
     ) -> None:
+        self._tick = tick
         self._process = process
         self._outputs = outputs
         self._printed = printed
@@ -88,7 +96,7 @@ class ProgramWatch:
             if self._give_up_at is not None and now > self._give_up_at:
                 return WatchedEnd(None, self._stopped)
             self._enforce(now)
-            for key, _ in selector.select(self._pause(now)):
+            for key, _ in selector.select(min(self._pause(now), self._tick())):
                 if key.fd in self._streams:
                     if self._read(key.fd) == b"":
                         selector.unregister(key.fd)
@@ -134,7 +142,7 @@ class ProgramWatch:
             self._process.terminate()
             self._kill_at = time.monotonic() + self._limits.grace
 
-    def _pause(self, now: float) -> float | None:
+    def _pause(self, now: float) -> float:
         if self._process.ending is None:
             return _POLL_SECONDS
         if self._stopped is not None:

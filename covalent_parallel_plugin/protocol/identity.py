@@ -67,6 +67,11 @@ class TaskAddress(NamedTuple):
     round: int = 0
 
     @property
+    def key(self) -> bytes:
+        """The key of its seals."""
+        return self.call.key
+
+    @property
     def outcome_name(self) -> str:
         """The write-once object that holds the task's outcome."""
         return names.outcome_name(self.call.folder, self.task, self.round)

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any, BinaryIO, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from .envelope import FOLLOW, LIVE, Envelope, TruncatedError, WireError, read_header, read_part, seal_envelope
-from .identity import CallIdentity, TaskAddress
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Followed(Protocol):
+        """What output is asked for of: a call, or a task of a sweep."""
+
+        @property
+        def key(self) -> bytes: ...
+
+        @property
+        def follow_name(self) -> str: ...
+
+        @property
+        def follow_binding(self) -> bytes: ...
+
+    class LiveAddress(Protocol):
+        """What delivers output while it runs: a task of a call, or an execution of a task of a sweep."""
+
+        @property
+        def key(self) -> bytes: ...
+
+        def live_binding(self, attempt: int, number: int) -> bytes: ...
+
 
 # Of each stream in one part
 LIVE_BYTES = 256 * 1024
@@ -81,12 +104,10 @@ class FollowRequest(NamedTuple):
     tasks: "Optional[Tuple[int, ...]]" = None
 
 
-def seal_live_part(address: TaskAddress, part: LivePart) -> bytes:
+def seal_live_part(address: LiveAddress, part: LivePart) -> bytes:
     """Make the object of a part. Raises WireError where its header is too long."""
     header = {
         "kind": LIVE,
-        "call_id": address.call.call_id,
-        "task_index": address.task,
         "attempt": part.attempt,
         "number": part.number,
         "run": part.run,
@@ -97,17 +118,17 @@ def seal_live_part(address: TaskAddress, part: LivePart) -> bytes:
         "running": part.running,
     }
     parts = {"stdout": part.stdout.data, "stderr": part.stderr.data}
-    prefix = seal_envelope(header, parts, address.call.key, address.live_binding(part.attempt, part.number))
+    prefix = seal_envelope(header, parts, address.key, address.live_binding(part.attempt, part.number))
     return b"".join((prefix, part.stdout.data, part.stderr.data))
 
 
-def read_live_part(stream: BinaryIO, address: TaskAddress, attempt: int, number: int) -> LivePart:
+def read_live_part(stream: BinaryIO, address: LiveAddress, attempt: int, number: int) -> LivePart:
     """Read and check the object of a part.
 
     Raises:
         WireError: it is not the one that this task sealed as this attempt's and with this number, or makes no sense.
     """
-    envelope = _whole(stream, address.call.key, address.live_binding(attempt, number), LARGEST_LIVE_BYTES)
+    envelope = _whole(stream, address.key, address.live_binding(attempt, number), LARGEST_LIVE_BYTES)
     header = cast(Mapping[str, Any], envelope.header)
     try:
         stdout, stderr = (_stream(stream, envelope, name) for name in ("stdout", "stderr"))
@@ -118,12 +139,12 @@ def read_live_part(stream: BinaryIO, address: TaskAddress, attempt: int, number:
         raise WireError("a part of the output makes no sense: %s: %.300s" % (type(error).__name__, error)) from error
 
 
-def seal_follow(identity: CallIdentity, request: FollowRequest) -> bytes:
+def seal_follow(identity: Followed, request: FollowRequest) -> bytes:
     """Make the object of a request."""
     return seal_envelope(dict(request._asdict(), kind=FOLLOW), {}, identity.key, identity.follow_binding)
 
 
-def read_follow(stream: BinaryIO, identity: CallIdentity) -> FollowRequest:
+def read_follow(stream: BinaryIO, identity: Followed) -> FollowRequest:
     """Read and check the object of a request.
 
     Raises:

@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 
 from . import sweep_objects as names
+from .envelope import FOLLOW, LIVE
 
 SETUP = "sweep-setup"
 SHARD = "sweep-shard"
@@ -48,6 +49,11 @@ class SweepTaskAddress(NamedTuple):
     task: int
 
     @property
+    def key(self) -> bytes:
+        """The key of its seals."""
+        return self.sweep.key
+
+    @property
     def outcome_name(self) -> str:
         """The write-once object that holds how it ended."""
         return names.outcome_name(self.sweep.folder, self.round, self.task)
@@ -74,7 +80,57 @@ class SweepTaskAddress(NamedTuple):
         """The object with a file of its folder, written by the execution that has this token."""
         return names.output_name(self.sweep.folder, self.round, self.task, token, path)
 
+    def execution(self, token: str) -> "SweepExecution":
+        """The execution that has drawn this token."""
+        return SweepExecution(self, token)
+
+    @property
+    def live_prefix(self) -> str:
+        """What the names of all output start with that it delivers while it runs."""
+        return names.task_live_prefix(self.sweep.folder, self.round, self.task)
+
+    @property
+    def follow_name(self) -> str:
+        """The object with which somebody asks for its output while it runs."""
+        return names.follow_name(self.sweep.folder, self.task)
+
+    @property
+    def follow_binding(self) -> bytes:
+        """What such a request is sealed for."""
+        return self.sweep._binding(FOLLOW, self.task)
+
     @property
     def own_prefix(self) -> str:
         """Where its program may write objects itself."""
         return names.own_prefix(self.sweep.folder, self.round, self.task)
+
+
+class SweepExecution(NamedTuple):
+    """One process that runs a task: two machines may run the same attempt of it, each with a token of its own."""
+
+    address: SweepTaskAddress
+    token: str
+
+    @property
+    def key(self) -> bytes:
+        """The key of its seals."""
+        return self.address.key
+
+    @property
+    def task(self) -> int:
+        """The task's index."""
+        return self.address.task
+
+    @property
+    def call(self) -> SweepTaskAddress:
+        """What somebody follows who wants its output soon."""
+        return self.address
+
+    def live_name(self, attempt: int, number: int, done: int = 0, failed: int = 0) -> str:
+        """The object with some of the output that it delivers while it runs; it has no items that could be done."""
+        folder, (_, round, task) = self.address.sweep.folder, self.address
+        return names.live_name(folder, round, task, attempt, self.token, number)
+
+    def live_binding(self, attempt: int, number: int) -> bytes:
+        """What that object is sealed for."""
+        return self.address.sweep._binding(LIVE, self.address.round, self.address.task, attempt, self.token, number)

@@ -12,6 +12,7 @@ SWEEPS_PREFIX = "covalent-sweeps"
 _MOST_NAME_BYTES = 1024
 _OUTCOME = re.compile(r"round-(0|[1-9][0-9]*)/outcomes/([0-9]{7,})")
 _ATTEMPT = re.compile(r"round-(0|[1-9][0-9]*)/attempts/([0-9]{7,})-(0|[1-9][0-9]*)-([0-9a-f]{16})")
+_LIVE = re.compile(r"round-(0|[1-9][0-9]*)/live/([0-9]{7,})-([0-9]{3,})-([0-9a-f]{16})-([0-9]{7,})")
 
 
 def sweep_folder(name: str, sweep_id: str) -> str:
@@ -79,6 +80,29 @@ def attempt_name(folder: str, round: int, index: int, attempt: int, token: str) 
     return "%s%d-%s" % (task_attempts_prefix(folder, round, index), attempt, token)
 
 
+def live_prefix(folder: str, round: int) -> str:
+    """What the names of the output that tasks of a round have delivered while they ran start with."""
+    return "%s/live/" % round_folder(folder, round)
+
+
+def task_live_prefix(folder: str, round: int, index: int) -> str:
+    """What the names of the output that one task has delivered while it ran start with."""
+    return "%s%07d-" % (live_prefix(folder, round), index)
+
+
+def live_name(folder: str, round: int, index: int, attempt: int, token: str, number: int) -> str:
+    """The write-once object with some of the output of an execution that runs: its `number`-th part, from 0 on.
+
+    Names of an attempt are in the order of their numbers, and before those of the next attempt.
+    """
+    return "%s%03d-%s-%07d" % (task_live_prefix(folder, round, index), attempt, token, number)
+
+
+def follow_name(folder: str, index: int) -> str:
+    """The object with which somebody asks for the output of a task that runs, in whichever round."""
+    return "%s/follow/%07d" % (folder, index)
+
+
 def output_name(folder: str, round: int, index: int, token: str, path: str) -> str:
     """The write-once object with a file of a task's folder; `token` is one execution's, `path` has `/`.
 
@@ -115,3 +139,23 @@ def parse_delivered(folder: str, name: str) -> Optional[DeliveredName]:
         return DeliveredName(int(found[1]), int(found[2]))
     found = _ATTEMPT.fullmatch(rest)
     return None if found is None else DeliveredName(int(found[1]), int(found[2]), int(found[3]), found[4])
+
+
+class LiveName(NamedTuple):
+    """The name of some output of an execution that ran, read."""
+
+    round: int
+    task: int
+    attempt: int
+    token: str
+    number: int
+
+
+def parse_live(folder: str, name: str) -> Optional[LiveName]:
+    """Read the name of such output below a sweep's folder; None for any other."""
+    found = _LIVE.fullmatch(name[len(folder) + 1 :])
+    if found is None:
+        return None
+    read = LiveName(int(found[1]), int(found[2]), int(found[3]), found[4], int(found[5]))
+    # Other ways to write a number are none of these names
+    return read if name == live_name(folder, *read) else None

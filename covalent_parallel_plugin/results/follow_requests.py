@@ -6,11 +6,14 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from ..cloud.interfaces import Bucket
 from ..errors import CloudError
-from ..protocol.identity import CallIdentity
 from ..protocol.live_part import LONGEST_FOLLOW_SECONDS, FollowRequest, seal_follow
+
+if TYPE_CHECKING:
+    from ..protocol.live_part import Followed
 
 # What one follower asks of up to so many tasks; of more each delivers less often
 PAUSE_SECONDS, QUICK_TASKS = 2.0, 50
@@ -33,9 +36,9 @@ class FollowRequests:
     def __init__(self, store: Bucket, clock: Callable[[], float] = time.monotonic):
         self._store, self._clock = store, clock
         # By call: its identity, and when its request is to be renewed
-        self._written: dict[str, tuple[CallIdentity, float]] = {}
+        self._written: dict[str, tuple[Followed, float]] = {}
 
-    def renew(self, calls: Mapping[str, CallIdentity], tasks: int) -> None:
+    def renew(self, calls: Mapping[str, Followed], tasks: int) -> None:
         """Have each of these calls a request that has not expired, and no other one.
 
         Args:
@@ -63,7 +66,7 @@ class FollowRequests:
             with contextlib.suppress(CloudError):
                 self._delete(call_id)
 
-    def _write(self, identity: CallIdentity, request: FollowRequest) -> None:
+    def _write(self, identity: Followed, request: FollowRequest) -> None:
         sealed = seal_follow(identity, request)
         # An object is written once; another follower's is replaced, and does for both until that one renews it.
         if not self._store.put(identity.follow_name, sealed):

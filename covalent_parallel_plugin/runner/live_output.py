@@ -10,10 +10,9 @@ import io
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..protocol.envelope import DELIVERED, LATE, WireError
-from ..protocol.identity import TaskAddress
 from ..protocol.live_part import (
     LARGEST_FOLLOW_BYTES,
     LIVE_BYTES,
@@ -26,8 +25,45 @@ from ..protocol.live_part import (
     seal_live_part,
 )
 from . import bucket_http as storage
-from .electron_files import ElectronFiles
-from .output_capture import Stream
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from ..protocol.live_part import Followed, LiveAddress
+
+    class SentAddress(LiveAddress, Protocol):
+        """Who delivers, and under which names."""
+
+        @property
+        def task(self) -> int: ...
+
+        @property
+        def call(self) -> Followed: ...
+
+        def live_name(self, attempt: int, number: int, done: int = 0, failed: int = 0) -> str: ...
+
+    class GrowingStream(Protocol):
+        """A stream that is kept as it is read: `output_capture.Stream` says what its attributes are.
+
+        `first` is the offset of the oldest byte that can still be read once some that came later are gone.
+        """
+
+        @property
+        def size(self) -> int: ...
+
+        @property
+        def first(self) -> int: ...
+
+        @property
+        def marks(self) -> "Sequence[Tuple[int, int]]": ...
+
+        @property
+        def times(self) -> "Sequence[Tuple[int, float]]": ...
+
+        def pump(self) -> object: ...
+
+        def read_back(self, start: int, end: int) -> bytes: ...
+
 
 # Between two deliveries: the first pause, and the longest, with which whatever was printed a minute ago is there
 PAUSE_SECONDS = 10.0
@@ -55,33 +91,32 @@ class LiveOutput:
     """Delivers what the streams of one attempt have, as its supervisor calls `tick`.
 
     Args:
-        files: where the streams are spooled.
         open_bucket: makes a connection of its own, which waits as the given function does.
         counts: what is known of a map's items; None of a lone electron.
         pace: how long all pauses are, compared to the usual ones.
         call_name: an object without which nothing more is delivered; "" for none.
+        run: what tells this process's parts from those of another one; drawn where it is empty.
     """
 
     def __init__(
         self,
-        address: TaskAddress,
+        address: SentAddress,
         attempt: int,
-        files: ElectronFiles,
         open_bucket: Callable[[Callable[[float], None]], storage.BucketClient],
         counts: "Optional[Callable[[], Counts]]" = None,
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         call_name: str = "",
+        run: str = "",
     ):
         self._address = address
         self._attempt = attempt
-        self._paths = (files.stdout.path, files.stderr.path)
         self._open_bucket = open_bucket
         self._counts = counts
         self._pace = pace
         self._clock = clock
         self._call_name = call_name
-        self._run = os.urandom(8).hex()
+        self._run = run or os.urandom(8).hex()
         self._number = 0
         self._sent = (_Cursor(), _Cursor())
         self._sent_done = 0
@@ -98,7 +133,7 @@ class LiveOutput:
         self._is_committed = False
         self._has_objects = False
 
-    def tick(self, streams: Sequence[Stream]) -> float:
+    def tick(self, streams: Sequence[GrowingStream]) -> float:
         """Begin what is due; returns in how many seconds to call again, if nothing is printed before."""
         if self._thread is not None and self._thread.is_alive():
             return BUSY_SECONDS
@@ -116,7 +151,7 @@ class LiveOutput:
                 self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS * self._pace)
         if is_look_due or parts:
             # Not waited for at the process's end
-            self._thread = threading.Thread(target=self._work, args=(is_look_due, parts), daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(streams, is_look_due, parts), daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:
@@ -140,7 +175,7 @@ class LiveOutput:
             return LATE
         return DELIVERED if self._has_objects else ""
 
-    def _unsent(self, streams: Sequence[Stream]) -> "List[_Planned]":
+    def _unsent(self, streams: Sequence[GrowingStream]) -> "List[_Planned]":
         """The parts to be sent now; none where there is nothing new."""
         counts: Counts = (0, 0, None)
         if self._counts is not None:
@@ -148,10 +183,7 @@ class LiveOutput:
             # What an item printed is in the pipes before it is noted as ended.
             for stream in streams:
                 stream.pump()
-        cursors = [
-            cursor._replace(offset=stream.size - LIVE_BYTES) if stream.size - cursor.offset > BACKLOG_BYTES else cursor
-            for stream, cursor in zip(streams, self._sent)
-        ]
+        cursors = [_caught_up(stream, cursor) for stream, cursor in zip(streams, self._sent)]
         planned: "List[_Planned]" = []
         while len(planned) < PARTS_AT_ONCE:
             spans = [_next_span(stream, cursor) for stream, cursor in zip(streams, cursors)]
@@ -161,7 +193,7 @@ class LiveOutput:
             cursors = [span.after for span in spans]
         return planned
 
-    def _work(self, looks: bool, parts: "Sequence[_Planned]") -> None:
+    def _work(self, streams: "Sequence[GrowingStream]", looks: bool, parts: "Sequence[_Planned]") -> None:
         if self._bucket is None:
             self._bucket = self._open_bucket(self._wait)
         try:
@@ -172,10 +204,8 @@ class LiveOutput:
                 self._due = self._look_at = float("inf")
                 return
             for planned in parts:
-                self._send(self._bucket, planned)
-        except _StoppedError:
-            return
-        except (storage.BucketError, OSError, WireError):
+                self._send(self._bucket, streams, planned)
+        except (_StoppedError, storage.BucketError, OSError, WireError):
             # What was not sent is in a later part, or in the outcome.
             self._bucket.close()
 
@@ -183,10 +213,10 @@ class LiveOutput:
         if self._stopped.wait(seconds):
             raise _StoppedError
 
-    def _send(self, bucket: storage.BucketClient, planned: "_Planned") -> None:
+    def _send(self, bucket: storage.BucketClient, streams: "Sequence[GrowingStream]", planned: "_Planned") -> None:
         stdout, stderr = (
-            LiveStream(span.start, _read(path, span.start, span.end), span.times)
-            for span, path in zip(planned[:2], self._paths)
+            LiveStream(span.start, stream.read_back(span.start, span.end), span.times)
+            for span, stream in zip(planned[:2], streams)
         )
         done, failed, running = planned.counts
         for distance in range(MOST_NAMES):
@@ -289,7 +319,13 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
-def _next_span(stream: Stream, cursor: _Cursor) -> _Span:
+def _caught_up(stream: GrowingStream, cursor: _Cursor) -> _Cursor:
+    """Where to go on: without what is kept no more, and of too much that waits the end alone."""
+    is_backlog = stream.size - cursor.offset > BACKLOG_BYTES
+    return cursor._replace(offset=max(stream.size - LIVE_BYTES if is_backlog else cursor.offset, stream.first))
+
+
+def _next_span(stream: GrowingStream, cursor: _Cursor) -> _Span:
     """What comes next of a stream, as much as goes into one part."""
     start, mark = cursor
     end = min(stream.size, start + LIVE_BYTES)
@@ -307,19 +343,8 @@ def _next_span(stream: Stream, cursor: _Cursor) -> _Span:
         mark += 1
 
 
-def _times(stream: Stream, start: int, end: int) -> "Tuple[Tuple[int, float], ...]":
+def _times(stream: GrowingStream, start: int, end: int) -> "Tuple[Tuple[int, float], ...]":
     """When what lies between these offsets was read."""
     first = max(bisect.bisect_right(stream.times, (start, float("inf"))) - 1, 0)
     found = [(max(offset, start), when) for offset, when in stream.times[first:] if offset < end]
     return tuple(found[:: len(found) // MOST_TIMES + 1])
-
-
-def _read(path: str, start: int, end: int) -> bytes:
-    if start == end:
-        return b""
-    with open(path, "rb") as file:
-        file.seek(start)
-        data = file.read(end - start)
-    if len(data) < end - start:
-        raise OSError("%s is shorter than it was" % path)
-    return data

@@ -40,6 +40,14 @@ def write_soon(descriptor: int, data: bytes) -> None:
         return
 
 
+def note_time(times: "List[Tuple[int, float]]", offset: int, now: float) -> None:
+    """Note when what begins at an offset was read, unless that was just noted; what is too long ago is forgotten."""
+    if not times or abs(now - times[-1][1]) >= TIME_SECONDS:
+        times.append((offset, now))
+        if len(times) > 2 * MOST_TIMES:
+            del times[:MOST_TIMES]
+
+
 class ShownStream:
     """One of the task's own streams, written to without ever waiting for whoever reads it."""
 
@@ -90,7 +98,7 @@ class Stream:
     A line that begins with `marker` is no output: it says which item's output follows.
 
     Attributes:
-        size: how many bytes are in the file.
+        size: how many bytes are in the file, which has all of them from `first` on.
         marks: which item's output begins at which offset of it; -1 for none's.
         times: what begins at which offset was read when, in seconds since 1970; of late.
     """
@@ -106,7 +114,7 @@ class Stream:
         self._held = b""
         self._clock = clock
         self._is_cut = False
-        self.size = 0
+        self.first = self.size = 0
         self.marks: "List[Tuple[int, int]]" = []
         self.times: "List[Tuple[int, float]]" = []
 
@@ -134,6 +142,17 @@ class Stream:
             self.finish()
             self._pass_on(("covalent-parallel: %s\n" % text).encode("utf-8", "backslashreplace"))
             self.shown.give_up()
+
+    def read_back(self, start: int, end: int) -> bytes:
+        """Read what lies between two offsets, from the file; another thread may do so. Raises OSError."""
+        if start == end:
+            return b""
+        with open(self._spool.name, "rb") as file:
+            file.seek(start)
+            data = file.read(end - start)
+        if len(data) < end - start:
+            raise OSError("%s is shorter than it was" % self._spool.name)
+        return data
 
     def spans(self) -> Dict[int, Tuple[int, int]]:
         """Where the output of each item begins and ends in the spool file, so far."""
@@ -170,16 +189,9 @@ class Stream:
 
     def _pass_on(self, data: bytes) -> None:
         if data and not self._is_cut:
-            self._note_time()
+            note_time(self.times, self.size, self._clock())
             self._keep(data)
         self.shown.write(data)
-
-    def _note_time(self) -> None:
-        now = self._clock()
-        if not self.times or abs(now - self.times[-1][1]) >= TIME_SECONDS:
-            self.times.append((self.size, now))
-            if len(self.times) > 2 * MOST_TIMES:
-                del self.times[:MOST_TIMES]
 
     def _keep(self, data: bytes) -> None:
         """Spool it; once that fails, spool nothing more: the end of what is there gives way to a note."""

@@ -139,7 +139,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     machine: Dict[str, object] = {}
     clock = time.monotonic()
     raised: "Sequence[Mapping[str, object]]" = ()
-    live = _LiveOutput(task, files)
+    live = _LiveOutput(task)
     with tempfile.TemporaryFile() as file:
         call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
@@ -278,9 +278,8 @@ class _LiveOutput:
         counts: of a map, what is known of its items.
     """
 
-    def __init__(self, task: TaskEnvironment, files: ElectronFiles):
+    def __init__(self, task: TaskEnvironment):
         self._task = task
-        self._files = files
         self._begin = time.monotonic() + LIVE_SECONDS * task.live_pace if task.live_pace else float("inf")
         self._output: "Optional[LiveOutput]" = None
         self.counts: "Optional[Callable[[], Counts]]" = None
@@ -311,7 +310,6 @@ class _LiveOutput:
         return LiveOutput(
             task.address,
             task.attempt,
-            self._files,
             lambda sleep: storage.from_environment(task.bucket, sleep),
             self.counts,
             task.live_pace,

@@ -23,6 +23,7 @@ from delivered_tasks import DeliveredTask, counted_requests, fill, put
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.errors import OutcomeError
 from covalent_parallel_plugin.programs.verdict import TaskEnd
+from covalent_parallel_plugin.protocol.live_part import LiveStream
 from covalent_parallel_plugin.protocol.sweep_identity import ATTEMPT, SweepIdentity
 from covalent_parallel_plugin.protocol.sweep_objects import sweep_folder
 from covalent_parallel_plugin.sweep.batch.deliveries import Downloads
@@ -218,6 +219,55 @@ def test_a_lost_task_that_left_nothing_has_empty_files(out: OutFolder, downloads
         downloads.fetch_lost(0, 0, "x=0", "k", LOST, DESCRIPTION)
         assert tree(out.path) == {"x=0/stdout.txt": b"", "x=0/stderr.txt": b""}
         assert task_json(out.task_folder("x=0"))["status"] == "lost"
+
+
+def test_a_lost_task_has_what_it_had_delivered_while_it_ran(
+    store: ObjectStore, identity: SweepIdentity, out: OutFolder, downloads: Downloads
+) -> None:
+    first = DeliveredTask(identity, 0, stdout=b"reported", fields={"live": "delivered"})
+    known = first.print(store, 0, LiveStream(0, b"rep"))
+    first.leave(store)
+    killed = DeliveredTask(identity, 0, attempt=1)
+    killed.print(store, 0, LiveStream(0, b"a\n", ((0, 5.0),)), LiveStream(0, b"e1"))
+    # What lies between was more than could be delivered, and a part was written twice
+    killed.print(store, 1, LiveStream(9, b"b\n", ((9, 7.0),)), LiveStream(0, b"e1e2"))
+    DeliveredTask(identity, 0, attempt=2, key="f" * 64).print(store, 0, LiveStream(0, b"of another task"))
+    for _ in range(2):
+        assert downloads.fetch_lost(0, 0, "x=0", first.key, LOST, DESCRIPTION) == LOST
+        assert tree(out.task_folder("x=0"))["attempt-0/stdout.txt"] == b"reported"
+    folder = out.task_folder("x=0")
+    gap = b"\n[7 bytes are left out here: they came faster than they could be delivered]\n"
+    assert tree(folder / "attempt-1") == {"stdout.txt": b"a\n" + gap + b"b\n", "stderr.txt": b"e1e2"}
+    assert (task_json(folder / "attempt-1")["status"], task_json(folder / "attempt-1")["ended"]) == ("lost", 7.0)
+    assert known not in store.names(identity.folder) and len(store.names(first.address.live_prefix)) == 3
+
+
+def test_what_was_printed_by_an_execution_that_was_killed_comes_before_what_the_next_one_delivered(
+    store: ObjectStore, identity: SweepIdentity, out: OutFolder, downloads: Downloads
+) -> None:
+    for round, attempt in ((0, 0), (1, 0)):
+        DeliveredTask(identity, 0, round, attempt=attempt).print(store, 0, LiveStream(0, b"%d" % round))
+    last = DeliveredTask(identity, 0, 1, attempt=1, stdout=b"last", fields={"live": "delivered"})
+    own = last.print(store, 0, LiveStream(0, b"la"))
+    delivery = delivered(store, last)
+    downloads.fetch(delivery, DESCRIPTION)
+    downloads.forget_running(1, 0, delivery.row.fields)
+    found = tree(out.task_folder("x=0"))
+    assert [found[f"{place}stdout.txt"] for place in ("attempt-0/", "attempt-1/", "")] == [b"0", b"1", b"last"]
+    assert own not in store.names(own) and not (out.task_folder("x=0") / "attempt-2").exists()
+
+
+def test_output_that_somebody_else_wrote_is_named_and_left_out(
+    store: ObjectStore, identity: SweepIdentity, out: OutFolder, downloads: Downloads
+) -> None:
+    killed = DeliveredTask(identity, 0)
+    killed.print(store, 0, LiveStream(0, b"mine"))
+    for number, data in enumerate((b"", b"theirs", os.urandom(3000)), 1):
+        put(store, killed.address.execution(killed.token).live_name(0, number), data)
+    put(store, f"{killed.address.live_prefix}x", b"no name of a part")
+    downloads.fetch_lost(0, 0, "x=0", killed.key, LOST, DESCRIPTION)
+    assert tree(out.task_folder("x=0")) == {"stdout.txt": b"mine", "stderr.txt": b""}
+    assert len(downloads.refused) == 3 and all("is refused" in text for text in downloads.refused)
 
 
 def test_a_result_is_read_without_the_rest(

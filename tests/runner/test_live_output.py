@@ -313,7 +313,7 @@ class Machine:
     def make(self, attempt: int = 0) -> LiveOutput:
         address = self.task.identity.task(self.options.get("index", 0), self.options.get("round", 0))
         return LiveOutput(
-            address, attempt, self.files, self.bucket, self.options.get("counts"), clock=lambda: self.now,
+            address, attempt, self.bucket, self.options.get("counts"), clock=lambda: self.now,
             call_name=self.task.identity.object_name,
         )  # fmt: skip
 

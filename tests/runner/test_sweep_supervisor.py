@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import stat
 import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ended_process import TASK_SECONDS, Ended, ended
-from sweep_rounds import BUCKET, SweepRound, bucket_at
+from ended_process import TASK_SECONDS, ended
+from sweep_machine import MakeMachine, made_machine, shell, wait_for
+from sweep_rounds import BUCKET
 
-from covalent_parallel_plugin.batch import runner_archive
 from covalent_parallel_plugin.containers.container import StartFailed
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.protocol import exit_codes, sweep_objects
@@ -28,66 +22,10 @@ from covalent_parallel_plugin.runner.sweep.image_user import ImageUser, find_use
 from covalent_parallel_plugin.runner.sweep.machine import JobEnvironment
 from covalent_parallel_plugin.runner.sweep.outputs_link import link_outputs
 
-STARTING = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from {package}.runner.sweep.{module} import main
-from {package}.runner.sweep.machine import MachinePaths
-sys.exit(main(MachinePaths(*sys.argv[2:])))
-"""
-
-
-@dataclass
-class Machine:
-    """Two folders that stand for a machine's volumes."""
-
-    shared: Path
-    tasks: Path
-    archive: Path
-    services: dict[str, str]
-    staged: SweepRound
-
-    def start(self, module: str, **variables: str) -> subprocess.Popen[bytes]:
-        code = STARTING.format(package=runner_archive.ARCHIVED_PACKAGE, module=module)
-        environment = {"PATH": os.defpath, **self.services, **self.staged.environment, **variables}
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", code, str(self.archive), str(self.shared), str(self.tasks)],
-            env=environment,
-            cwd=self.shared.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, module: str = "supervisor", **variables: str) -> Ended:
-        return ended(self.start(module, **variables))
-
-    def folder(self, index: int = 0) -> Path:
-        return self.tasks / f"{self.staged.round}-{index}" / "files"
-
-
-MakeMachine = Callable[..., Machine]
-
 
 @pytest.fixture
 def make_machine(emulator: Emulator, tmp_path: Path) -> MakeMachine:
-    def make(*tasks: dict[str, Any], is_ready: bool = True, **setup: Any) -> Machine:
-        staged = SweepRound(bucket_at(emulator.environment["STORAGE_EMULATOR_HOST"]), setup)
-        archive = tmp_path / "runner.zip"
-        archive.write_bytes(runner_archive.runner_archive(for_sweeps=True).data)
-        machine = Machine(tmp_path / "shared", tmp_path / "tasks", archive, emulator.environment, staged)
-        for folder in (machine.shared, machine.tasks):
-            folder.mkdir()
-        document = staged.stage(*tasks)
-        if is_ready:
-            (machine.shared / "setup.json").write_text(json.dumps(document))
-        return machine
-
-    return make
-
-
-def shell(script: str, **fields: Any) -> dict[str, Any]:
-    return {"argv": ["sh", "-c", script], **fields}
+    return partial(made_machine, emulator, tmp_path)
 
 
 def test_what_is_to_be_retried_leaves_its_attempts_and_the_last_one_is_the_outcome(make_machine: MakeMachine) -> None:
@@ -313,10 +251,3 @@ def test_a_fixed_path_is_linked_again_for_the_next_task(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         link_outputs(str(place), tmp_path / name)
         assert place.resolve() == tmp_path / name
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + TASK_SECONDS
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.02)

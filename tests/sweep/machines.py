@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from covalent_parallel_plugin.emulator.model.runtime_interface import BARE_VM, C
 from covalent_parallel_plugin.protocol import environment as names
 from covalent_parallel_plugin.protocol.envelope import envelope_chunks, read_header, read_part, seal_envelope
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_RETRY_EXCEPTION, EXIT_TERMINATED
+from covalent_parallel_plugin.protocol.live_part import LivePart, LiveStream, seal_live_part
 from covalent_parallel_plugin.protocol.sweep_identity import ATTEMPT, OUTCOME, SweepIdentity
 from covalent_parallel_plugin.protocol.sweep_machine import PREPARE_MODULE
 from covalent_parallel_plugin.protocol.sweep_objects import drain_name, setup_name, shard_name
@@ -39,13 +40,18 @@ PARENT = "projects/local/locations/us-east1"
 
 @dataclass
 class Answer:
-    """What a program came to; `container_exit`: the container ends so, and nothing is delivered."""
+    """What a program came to; `container_exit`: the container ends so, and nothing is delivered.
+
+    Of its stdout `live` is delivered while it runs, in parts; then it waits for its `gate`.
+    """
 
     exit: int = 0
     stdout: str = ""
     result: Mapping[str, Any] | None = None
     seconds: float = 0.0
     container_exit: int | None = None
+    live: Sequence[str] = ()
+    gate: threading.Event | None = None
 
 
 Program = Callable[[Mapping[str, Any], int], Answer]
@@ -229,19 +235,34 @@ class _Supervisor:
             self._machines.started[task["name"]] += 1
         began = time.time()
         answer = self._machines.program(task, self._attempt)
-        if self._process.is_stopped.wait(answer.seconds):
-            self._deliver(task, answer, began, is_cut_off=True)
+        token = secrets.token_hex(8)
+        self._print(task, answer, token)
+        self._process.is_stopped.wait(answer.seconds)
+        while answer.gate is not None and not answer.gate.wait(0.02) and not self._process.is_stopped.is_set():
+            continue
+        if self._process.is_stopped.is_set():
+            self._deliver(task, answer, began, token, is_cut_off=True)
             return EXIT_TERMINATED
         if answer.container_exit is not None:
             return answer.container_exit
         if answer.exit in setup["retry_on"] and self._attempt < setup["last_attempt"]:
             return EXIT_RETRY_EXCEPTION
-        self._deliver(task, answer, began)
+        self._deliver(task, answer, began, token)
         return 0
 
-    def _deliver(self, task: Mapping[str, Any], answer: Answer, began: float, is_cut_off: bool = False) -> None:
+    def _print(self, task: Mapping[str, Any], answer: Answer, token: str) -> None:
+        execution = self._identity.task(self._round, task["index"]).execution(token)
+        offset = 0
+        for number, text in enumerate(answer.live):
+            output = LiveStream(offset, text.encode(), ((offset, 1000.5 + number),))
+            part = seal_live_part(execution, LivePart(self._attempt, number, output, run=task["key"]))
+            self._bucket.blob(execution.live_name(self._attempt, number)).upload_from_string(part)
+            offset = output.end
+
+    def _deliver(
+        self, task: Mapping[str, Any], answer: Answer, began: float, token: str, is_cut_off: bool = False
+    ) -> None:
         address = self._identity.task(self._round, task["index"])
-        token = secrets.token_hex(8)
         fields: dict[str, object] = {
             "index": task["index"],
             "key": task["key"],
@@ -261,6 +282,7 @@ class _Supervisor:
             "stderr_bytes": 0,
             "files": 0,
             "file_bytes": 0,
+            **({"live": "delivered"} if answer.live else {}),
         }
         metadata = row_metadata(address, fields, answer.result, {"stdout": answer.stdout, "stderr": ""})
         parts = {"stdout": answer.stdout.encode(), "stderr": b""}

@@ -27,7 +27,7 @@ def test_a_sweep_without_a_task_asks_for_the_task(sweep: SweepCommand, command: 
 
 def test_a_task_without_a_sweep_asks_for_the_sweep(sweep: SweepCommand) -> None:
     for words in (["i=1"], ["nothing", "i=1"]):
-        assert "there is no sweep" in sweep("logs", *words, status=2).stderr
+        assert "there is no sweep" in sweep("logs", *words, status=1).stderr
 
 
 def test_a_parameter_that_is_set_without_its_place(sweep: SweepCommand) -> None:

@@ -291,7 +291,7 @@ def test_commands_for_a_run_of_another_day(sweep: SweepCommand) -> None:
     assert failure == [{"task": "i=2", "ending": "failed, exit 1", "line": "warned 2"}]
     assert sweep("logs", "art", "i=1").stdout == "i is 1\n"
     assert sweep("logs", "i=1", "--stderr").stdout == "warned 1\n"
-    assert "no task 'i=9' of" in sweep("logs", "art", "i=9", status=2).stderr
+    assert f"{sweep.folder}/art has no task 'i=9': did you mean i=" in sweep("logs", "art", "i=9", status=1).stderr
     listed = sweep("list").stdout.split()
     assert [*listed[:7], listed[-1]] == ["art", "not", "done", "3", "of", "4", "done", f"{sweep.folder}/art"]
     (sweep.folder / "art" / "results.json").unlink()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_runs import sweep_file
 
-from covalent_parallel_plugin.programs.kept_output import KeptOutput, last_lines
+from covalent_parallel_plugin.programs.kept_output import KeptOutput, last_lines, seek_rest
 from covalent_parallel_plugin.programs.verdict import ProgramEnd, judge_end
 from covalent_parallel_plugin.sweep.local.container_backend import engine_error
 from covalent_parallel_plugin.sweep.local.hand_command import engine_words, hand_command
@@ -36,6 +36,49 @@ def test_output_up_to_the_limit_is_whole_and_above_it_has_both_ends(
     between = b"" if head.endswith(b"\n") else b"\n"
     assert kept == head + between + line + tail
     assert [entry.name for entry in path.parent.iterdir()] == ["stdout.txt"]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=12), st.integers(2, 90), st.data())
+def test_output_is_read_while_it_grows_as_far_as_it_is_kept(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int, drawn: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("output") / "stdout.txt"
+    whole = b""
+    with KeptOutput(path, limit) as output:
+        for chunk in chunks:
+            output.write(chunk)
+            whole += chunk
+            assert output.first == (len(whole) - (limit - limit // 2) if len(whole) > limit else 0)
+            start = drawn.draw(st.integers(output.first, len(whole)))
+            end = drawn.draw(st.integers(start, len(whole)))
+            assert output.read(start, end) == whole[start:end]
+            if output.first:
+                with pytest.raises(OSError, match="any more"):
+                    output.read(output.first - 1, len(whole))
+    with pytest.raises(OSError, match="any more"):
+        output.read(0, 0)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=12), st.integers(2, 90), st.integers(0, 800))
+def test_the_rest_of_output_that_was_kept_is_what_was_not_seen_yet(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int, seen: int
+) -> None:
+    path = tmp_path_factory.mktemp("output") / "stdout.txt"
+    with KeptOutput(path, limit) as output:
+        for chunk in chunks:
+            output.write(chunk)
+    whole = b"".join(chunks)
+    with path.open("rb") as file:
+        rest = seek_rest(file, limit, seen) + file.read()
+    missing = max(len(whole) - limit, 0)
+    first_of_tail = limit // 2 + missing
+    if not missing or seen >= first_of_tail:
+        assert rest == whole[seen:]
+    elif seen <= limit // 2:
+        assert rest == path.read_bytes()[seen:]
+    else:
+        line = f"[{first_of_tail - seen} bytes are left out here: log_limit is {limit} bytes]\n".encode()
+        assert rest == line + whole[first_of_tail:]
 
 
 def test_last_lines_of_a_file(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from local_runs import sweep_file
 
 from covalent_parallel_plugin import settings
 from covalent_parallel_plugin.errors import SettingsError
+from covalent_parallel_plugin.protocol.environment import ENV_LIVE
 from covalent_parallel_plugin.protocol.sweep_identity import SweepIdentity
 from covalent_parallel_plugin.protocol.sweep_objects import sweep_folder
 from covalent_parallel_plugin.sweep.batch.sweep_job import helper_image, job_id, sweep_job
@@ -128,6 +129,12 @@ def test_tasks_of_a_bundle_are_one_of_batchs(tasks: int, bundle: int, count: int
     group = job({}, {}, {"tasks": tasks, "bundle": bundle}).task_groups[0]
     assert (group.task_count, group.parallelism) == (count, min(count, 16))
     assert group.task_spec.max_run_duration.total_seconds() == seconds
+
+
+def test_output_is_delivered_while_tasks_run_unless_that_is_not_wanted() -> None:
+    for options, expected in (({}, None), ({"live_output": True}, None), ({"live_output": False}, "0")):
+        variables = job(options, {}, {}).task_groups[0].task_spec.environment.variables
+        assert dict(variables).get(ENV_LIVE) == expected
 
 
 def test_a_job_that_is_too_large_is_refused_with_the_way_for_large_values() -> None:

@@ -6,16 +6,12 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TextIO
 
+from covalent_parallel_plugin.cli.printed_lines import NO_TIME, shown_text, tell, time_text, write_line
 from covalent_parallel_plugin.results.dispatch_logs import Look
 from covalent_parallel_plugin.results.electron_log import LogLine, MissingOutput
-from covalent_parallel_plugin.sweep.display.printable import plain, printable
-
-OWN = "covalent-parallel: "
-# In place of a time that is not known, as wide as one
-NO_TIME = "-".ljust(24)
+from covalent_parallel_plugin.sweep.display.printable import plain
 
 
 @dataclass
@@ -48,14 +44,13 @@ class LinePrinter:
                 continue
             self._show_attempt(line)
             if self.is_json:
-                self._write(self.stdout, self._json(line))
+                write_line(self.stdout, self._json(line))
                 continue
             is_several = look.has_several or (line.is_map and not is_one_item)
             prefix = f"{prefix_of(line)} | " if self.has_prefix and is_several else ""
-            when = f"{_time(line.seconds) or NO_TIME} " if self.has_times else ""
+            when = f"{time_text(line.seconds) or NO_TIME} " if self.has_times else ""
             stream = self.stderr if self.is_apart and line.stream == "stderr" else self.stdout
-            text = printable(line.text) if stream.isatty() else plain(line.text)
-            self._write(stream, f"{plain(prefix)}{when}{text}")
+            write_line(stream, f"{plain(prefix)}{when}{shown_text(line.text, stream)}")
         self.tail = None
         for notice in look.notices:
             self.tell(notice)
@@ -64,8 +59,7 @@ class LinePrinter:
 
     def tell(self, text: str) -> None:
         """Print a line of this command's own."""
-        for line in text.split("\n"):
-            self._write(self.stderr, f"{OWN}{printable(line)}")
+        tell(self.stderr, text)
 
     def _show_attempt(self, line: LogLine) -> None:
         if line.attempt is None:
@@ -85,15 +79,10 @@ class LinePrinter:
                 "attempt": line.attempt,
                 "item": line.item,
                 "stream": line.stream,
-                "time": _time(line.seconds),
+                "time": time_text(line.seconds),
                 "line": line.text,
             }
         )
-
-    def _write(self, stream: TextIO, text: str) -> None:
-        # What the terminal's encoding has not is written out.
-        encoding = stream.encoding or "utf-8"
-        stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
 def prefix_of(line: LogLine | MissingOutput) -> str:
@@ -115,11 +104,3 @@ def last_of_each(lines: Sequence[LogLine | MissingOutput], count: int | None) ->
         kept.setdefault((prefix_of(line), line.stream), deque(maxlen=count)).append(number)
     numbers = sorted(number for found in kept.values() for number in found)
     return [lines[number] for number in numbers]
-
-
-def _time(seconds: float | None) -> str | None:
-    """A time as ISO 8601 writes it, in UTC with milliseconds."""
-    if seconds is None:
-        return None
-    when = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"

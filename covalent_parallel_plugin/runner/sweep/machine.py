@@ -44,6 +44,7 @@ class JobEnvironment:
     Attributes:
         task: Batch's index of the task in the job.
         attempt: from 0 on.
+        live_pace: how long pauses between deliveries of output are, compared to the usual ones; 0: there are none.
     """
 
     bucket: str
@@ -51,6 +52,7 @@ class JobEnvironment:
     round: int
     task: int
     attempt: int
+    live_pace: float = 1.0
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str], key: bytes) -> JobEnvironment:
@@ -61,6 +63,7 @@ class JobEnvironment:
             int(environment[variables.ENV_ROUND]),
             int(environment.get("BATCH_TASK_INDEX", "0")),
             int(environment.get("BATCH_TASK_RETRY_ATTEMPT", "0")),
+            float(environment.get(variables.ENV_LIVE, "1")),
         )
         for name in list(environment):
             if name.startswith(variables.ENV_PREFIX):

@@ -21,6 +21,7 @@ from ...programs.verdict import AttemptVerdict, ProgramEnd, judge_end, stop_text
 from ..outcome_report import out_of_memory_kills
 from ..output_capture import ShownStream
 from .image_user import ImageUser
+from .live_task import LiveTask
 
 # The first that the kernel kills for want of memory: not the supervisor, which tells of it
 _OOM_SCORE = "1000"
@@ -41,12 +42,13 @@ class ProgramStart:
     log_limit: int
 
 
-def run_program(start: ProgramStart, folder: Path, cancelled: int) -> AttemptVerdict:
+def run_program(start: ProgramStart, folder: Path, cancelled: int, live: LiveTask) -> AttemptVerdict:
     """Run a program to its end, its output kept in a folder's files.
 
     Args:
         folder: the task's, with no output in it.
         cancelled: a descriptor that becomes readable when the program is to end.
+        live: delivers its output meanwhile.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -56,19 +58,20 @@ def run_program(start: ProgramStart, folder: Path, cancelled: int) -> AttemptVer
         KeptOutput(folder / STDERR_FILE, start.log_limit) as stderr,
     ):
         shown: dict[StreamName, ShownStream] = {"stdout": ShownStream(1), "stderr": ShownStream(2)}
+        outputs: dict[StreamName, KeptOutput] = {"stdout": stdout, "stderr": stderr}
+        live.attach(outputs)
+
+        def printed(stream: StreamName, data: bytes) -> None:
+            live.note(stream, len(data))
+            shown[stream].write(data)
+
         kills = out_of_memory_kills() or 0
         try:
             process = _start(start)
         except StartFailed as error:
             return judge_end(ProgramEnd(error.exit_code, refused=str(error)), None)
         with contextlib.closing(process):
-            watch = ProgramWatch(
-                process,
-                {"stdout": stdout, "stderr": stderr},
-                lambda stream, data: shown[stream].write(data),
-                start.limits,
-                cancelled,
-            )
+            watch = ProgramWatch(process, outputs, printed, start.limits, cancelled, live.tick)
             watched = watch.run(lambda: None)
             _end_others()
     _show_the_rest(list(shown.values()))

@@ -23,11 +23,16 @@ _REASON_BYTES = 1200
 
 
 class TaskDelivery:
-    """The delivery of one task, whose clock runs from when it is made until `note_end`."""
+    """The delivery of one task, whose clock runs from when it is made until `note_end`.
+
+    Attributes:
+        live: what a report tells of output that was delivered before, "" for nothing.
+    """
 
     def __init__(self, seams: MachineSeams, address: SweepTaskAddress, entry: Json, folder: Path) -> None:
         self._seams, self._address, self._entry, self._folder = seams, address, entry, folder
         self._started, self._clock = time.time(), time.monotonic()
+        self.live = ""
 
     def note_end(self) -> None:
         """Note that the program has ended, or will not start."""
@@ -66,6 +71,8 @@ class TaskDelivery:
             path.touch()
         fields = self._row_fields(verdict, sent, streams)
         fields["left"] = len(left)
+        if self.live:
+            fields["live"] = self.live
         metadata = row_metadata(
             self._address, fields, result, {name: _start_of(path) for name, path in streams.items()}
         )

@@ -31,6 +31,7 @@ from ...protocol.sweep_identity import SweepTaskAddress
 from .. import bucket_http as storage
 from ..output_capture import say
 from .image_user import ImageUser, find_user
+from .live_task import LiveTask
 from .machine import Json, MachineSeams
 from .outputs_link import link_outputs
 from .prepare import content_path
@@ -61,6 +62,7 @@ class TaskRun:
         place = sweep_machine.task_folder(seams.job.round, entry["index"])
         self._folder = Path(seams.paths.here(place))
         self._placed: list[PlacedFile] = []
+        self._live = LiveTask(seams, self._address, entry["key"])
         self._delivery = TaskDelivery(seams, self._address, entry, self._folder)
 
     @property
@@ -90,9 +92,9 @@ class TaskRun:
         setup, job = self._seams.setup, self._seams.job
         try:
             verdict = self._run_program()
-            self._delivery.note_end()
+            self._note_end()
         except OSError as error:
-            self._delivery.note_end()
+            self._note_end()
             verdict = AttemptVerdict("lost", None, None, f"its folder cannot be used: {error}")
             if is_full(error):
                 self._deliver_attempt(verdict)
@@ -110,6 +112,11 @@ class TaskRun:
             return False
         self._deliver_outcome(verdict)
         return True
+
+    def _note_end(self) -> None:
+        self._delivery.note_end()
+        # Before anything is delivered: whoever reads that deletes what was delivered before
+        self._delivery.live = self._live.stop()
 
     def _run_program(self) -> AttemptVerdict:
         seams, entry = self._seams, self._entry
@@ -137,7 +144,7 @@ class TaskRun:
             limits=AttemptLimits(seams.setup.time_limit, seams.setup.idle_limit),
             log_limit=seams.setup.log_limit,
         )
-        return run_program(start, self._folder, seams.termination.descriptor)
+        return run_program(start, self._folder, seams.termination.descriptor, self._live)
 
     def _refused(self, reason: str) -> AttemptVerdict:
         for name in (STDOUT_FILE, STDERR_FILE):

@@ -12,26 +12,43 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...cloud.interfaces import Bucket
 from ...cloud.threads import map_in_threads
-from ...errors import OutcomeError
+from ...errors import CloudError, OutcomeError
 from ...programs.task_folder import FILES, TASK_FILE, write_json
 from ...programs.verdict import TaskEnd
 from ...protocol.envelope import WireError
+from ...protocol.live_part import LivePart
 from ...protocol.sweep_identity import SweepIdentity, SweepTaskAddress
-from ...protocol.sweep_objects import DeliveredName, attempts_prefix, parse_delivered, task_attempts_prefix
+from ...protocol.sweep_objects import (
+    DeliveredName,
+    LiveName,
+    attempts_prefix,
+    parse_delivered,
+    task_attempts_prefix,
+)
 from ...protocol.sweep_row import SweepRow
 from ..records.out_folder import UNFINISHED, OutFolder
 from .delivered_body import BodyAddress, DeliveredBody, DeliveredFile, disk_errors, fetch_body, fetch_header
 from .downloaded_folder import STREAMS, CheckedFile, empty, put_in_place, recorded_end, tokens_in, write_nothing
+from .round_verdict import unreported_end
 from .rows import Delivery, end_of
+from .running_output import RunningOutput, executions, write_streams
 
 logger = logging.getLogger(__name__)
 
 # Downloads of files at a time, of all tasks together
 THREADS = 8
+_KILLED = "its container or machine was gone before it could report: this is what it had delivered while it ran"
+
+
+class _Earlier(NamedTuple):
+    """An attempt that was not the last; `parts` are what it delivered while it ran, where it has reported nothing."""
+
+    name: DeliveredName
+    parts: Sequence[LiveName] = ()
 
 
 class Downloads:
@@ -47,8 +64,9 @@ class Downloads:
         self._out = out
         self._slots = threading.BoundedSemaphore(THREADS)
         self._lock = threading.Lock()
+        self._running = RunningOutput(store, identity)
         # Of rounds that are over: index -> attempts that were not the last
-        self._attempts: dict[int, dict[int, list[DeliveredName]]] = {}
+        self._attempts: dict[int, dict[int, list[_Earlier]]] = {}
         self.refused: list[str] = []
 
     def result(self, delivery: Delivery) -> TaskEnd:
@@ -82,7 +100,8 @@ class Downloads:
             body = self._write_outcome(part, delivery)
             end = delivery.end if body is None else _with_body(delivery, body, self._outcome(delivery))
             write_json(part / TASK_FILE, {**description, **asdict(end), **mark})
-            earlier = self._listed(self._identity.task(delivery.round, delivery.index), fields["attempt"] > 0)
+            task = self._identity.task(delivery.round, delivery.index)
+            earlier = self._listed(task, fields["attempt"] > 0, fields["token"])
             put_in_place(
                 part, self._out.task_folder(name), self._write_earlier(part, earlier, name, delivery.key, description)
             )
@@ -100,18 +119,27 @@ class Downloads:
             OSError, CloudError.
         """
         earlier = self._listed(self._identity.task(round, index), has_current=True)
-        last = earlier.pop() if earlier and earlier[-1].round == round else None
-        mark = {"key": key, "round": round, "token": last.token if last is not None else ""}
+        last = earlier.pop() if earlier and earlier[-1].name.round == round else None
+        mark = {"key": key, "round": round, "token": last.name.token if last is not None else ""}
         if recorded := recorded_end(self._out.task_folder(name), mark):
             return _as_told(end, recorded)
         with self._unfinished(name) as part:
             if last is not None and self._write_attempt(part, last, name, key, description):
-                end = _as_told(end, recorded_end(part, {}) or {})
+                end = end if last.parts else _as_told(end, recorded_end(part, {}) or {})
             else:
                 write_nothing(part)
             write_json(part / TASK_FILE, {**description, **asdict(end), **mark})
             put_in_place(part, self._out.task_folder(name), self._write_earlier(part, earlier, name, key, description))
         return end
+
+    def forget_running(self, round: int, index: int, fields: Mapping[str, Any]) -> None:
+        """Delete what an execution had delivered while it ran: what it reported, with this row, has all of that."""
+        if not fields.get("live"):
+            return
+        try:
+            self._running.delete(self._identity.task(round, index), fields["token"])
+        except CloudError as error:
+            logger.debug("what task %d of round %d printed while it ran stays: %s", index, round, error)
 
     def _outcome(self, delivery: Delivery) -> BodyAddress:
         return BodyAddress.outcome(self._identity.task(delivery.round, delivery.index), delivery.name)
@@ -165,22 +193,33 @@ class Downloads:
         path.chmod(file.mode & 0o777)
         os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
 
-    def _listed(self, task: SweepTaskAddress, has_current: bool) -> list[DeliveredName]:
-        """List a task's attempts that were not the last, oldest first; `has_current`: perhaps some of this round."""
+    def _listed(self, task: SweepTaskAddress, has_current: bool, reported: str = "") -> list[_Earlier]:
+        """List a task's attempts that were not the last, oldest first.
+
+        `has_current`: perhaps some of this round, beside the one whose token has `reported`.
+        """
         found = [attempt for round in range(task.round) for attempt in self._of_round(round).get(task.task, ())]
         if has_current:
-            prefix = task_attempts_prefix(self._identity.folder, task.round, task.task)
-            found += self._parsed(self._store.names(prefix))
-        return sorted(found, key=lambda attempt: (attempt.round, attempt.attempt))
+            attempts = self._parsed(self._store.names(task_attempts_prefix(self._identity.folder, *task[1:])))
+            found += self._with_killed(attempts, self._running.names(task), reported)
+        return sorted(found, key=lambda attempt: (attempt.name.round, attempt.name.attempt))
 
-    def _of_round(self, round: int) -> Mapping[int, Sequence[DeliveredName]]:
+    def _of_round(self, round: int) -> Mapping[int, Sequence[_Earlier]]:
         with self._lock:
             if round not in self._attempts:
                 by_task = defaultdict(list)
-                for attempt in self._parsed(self._store.names(attempts_prefix(self._identity.folder, round))):
-                    by_task[attempt.task].append(attempt)
+                attempts = self._parsed(self._store.names(attempts_prefix(self._identity.folder, round)))
+                for earlier in self._with_killed(attempts, self._running.of_round(round)):
+                    by_task[earlier.name.task].append(earlier)
                 self._attempts[round] = by_task
             return self._attempts[round]
+
+    def _with_killed(
+        self, attempts: Sequence[DeliveredName], parts: Sequence[LiveName], reported: str = ""
+    ) -> list[_Earlier]:
+        """Return attempts, and those of which there is only what they delivered while they ran."""
+        killed = executions(parts, {reported, *(attempt.token for attempt in attempts)}).values()
+        return [*map(_Earlier, attempts), *(_Earlier(DeliveredName(*own[0][:4]), own) for own in killed)]
 
     def _parsed(self, names: Sequence[str]) -> list[DeliveredName]:
         return [found for name in names if (found := parse_delivered(self._identity.folder, name)) and found.token]
@@ -188,7 +227,7 @@ class Downloads:
     def _write_earlier(
         self,
         part: Path,
-        attempts: Sequence[DeliveredName],
+        attempts: Sequence[_Earlier],
         name: str,
         key: str,
         description: Mapping[str, object],
@@ -199,32 +238,60 @@ class Downloads:
         for number, attempt in enumerate(attempts):
             folder = part / f"attempt-{number}"
             folder.mkdir()
-            if attempt.token not in there and self._write_attempt(folder, attempt, name, key, description):
+            if attempt.name.token not in there and self._write_attempt(folder, attempt, name, key, description):
                 made.append(folder)
         return made
 
     def _write_attempt(
-        self, folder: Path, attempt: DeliveredName, name: str, key: str, description: Mapping[str, object]
+        self, folder: Path, attempt: _Earlier, name: str, key: str, description: Mapping[str, object]
     ) -> bool:
         """Write the folder of an attempt that was not the last; False, and none, where it is of no use."""
-        task = self._identity.task(attempt.round, attempt.task)
-        address = BodyAddress.attempt(task, name, attempt.attempt, attempt.token)
         try:
-            body = self._write_body(folder, address, task)
-            end = replace(_end_in(body, address), left=body.left)
-            if (body.row["attempt"], body.row["token"]) != (attempt.attempt, attempt.token):
-                address.refuse("it is another attempt's")
+            end = (
+                self._write_killed(folder, attempt, key)
+                if attempt.parts
+                else self._write_reported(folder, attempt.name, name, key)
+            )
         except OutcomeError as error:
             logger.warning("%s", error)
             self.refused.append(str(error))
+            end = None
+        if end is None:
             empty(folder)
             return False
-        if body.row["key"] != key:
-            empty(folder)
-            return False
-        mark = {"key": key, "round": attempt.round, "token": attempt.token}
+        mark = {"key": key, "round": attempt.name.round, "token": attempt.name.token}
         write_json(folder / TASK_FILE, {**description, **asdict(end), **mark})
         return True
+
+    def _write_reported(self, folder: Path, attempt: DeliveredName, name: str, key: str) -> TaskEnd | None:
+        """Write what an attempt has left; return its end, None if it is another task's. Raises OutcomeError."""
+        task = self._identity.task(attempt.round, attempt.task)
+        address = BodyAddress.attempt(task, name, attempt.attempt, attempt.token)
+        body = self._write_body(folder, address, task)
+        end = replace(_end_in(body, address), left=body.left)
+        if (body.row["attempt"], body.row["token"]) != (attempt.attempt, attempt.token):
+            address.refuse("it is another attempt's")
+        self.forget_running(attempt.round, attempt.task, body.row)
+        return end if body.row["key"] == key else None
+
+    def _write_killed(self, folder: Path, attempt: _Earlier, key: str) -> TaskEnd | None:
+        """Write what an attempt had printed that has reported nothing; return as `_write_reported` does."""
+        parts = [part for name in attempt.parts if (part := self._part(name)) is not None and part.run == key]
+        if not parts:
+            return None
+        (folder / FILES).mkdir()
+        ended = write_streams(parts, {stream: folder / file for stream, file in STREAMS.items()})
+        return unreported_end("lost", _KILLED, ended=ended)
+
+    def _part(self, name: LiveName) -> LivePart | None:
+        """Fetch some output; None where it is gone, or not to be used."""
+        with self._slots:
+            try:
+                return self._running.read(name)
+            except OutcomeError as error:
+                logger.warning("%s", error)
+                self.refused.append(str(error))
+                return None
 
 
 def _with_body(delivery: Delivery, body: DeliveredBody, address: BodyAddress) -> TaskEnd:

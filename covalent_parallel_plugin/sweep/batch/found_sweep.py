@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...batch.job_names import LABEL_SWEEP, LABEL_SWEEP_ID, label_value
@@ -18,6 +18,7 @@ from ...protocol.sweep_objects import sweep_folder
 from ...settings import Settings
 from .setup import Json, read_setup
 from .shards import ShardTask, read_shards
+from .task_output import RoundTask
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,27 @@ def find_round(store: Bucket, identity: SweepIdentity, round: int) -> FoundRound
         return None
     tasks = list(read_shards(store, identity, round, setup["total"], setup["shard_size"]))
     return FoundRound(setup, setup["bundle"], tasks)
+
+
+def find_task(
+    store: Bucket, identity: SweepIdentity, rounds: Iterable[int], is_wanted: Callable[[ShardTask], bool]
+) -> RoundTask | list[str]:
+    """Look for a task in rounds, one after the other; return the names of all of their tasks where it is in none.
+
+    Raises:
+        OutcomeError: what is there is not this sweep's. CloudError: of the bucket.
+    """
+    names: dict[str, None] = {}
+    for number in rounds:
+        found = find_round(store, identity, number)
+        for position, task in enumerate(found.tasks if found is not None else ()):
+            assert found is not None  # it has tasks
+            if is_wanted(task):
+                limit = int(found.setup["log_limit"])
+                address = identity.task(number, task.index)
+                return RoundTask(address, task.name, task.key, position // found.bundle, limit)
+            names[task.name] = None
+    return list(names)
 
 
 def _read_variables(name: str, variables: Mapping[str, str]) -> tuple[SweepIdentity, int] | None:

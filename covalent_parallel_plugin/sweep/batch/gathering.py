@@ -21,6 +21,7 @@ from .deliveries import Downloads
 from .round_tasks import RoundTasks
 from .round_verdict import unreported_end
 from .rows import Delivery, RowReader
+from .running_output import RunningOutput
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +106,11 @@ class RoundGathering:
         Raises:
             CloudError: of the bucket. OSError: of the folder or the journal.
         """
-        store, folder = self._seams.store, self._seams.identity.folder
-        names = await run_stoppable(store.names, attempts_prefix(folder, self._tasks.number))
-        begun = {found.task for found in (parse_delivered(folder, name) for name in names) if found is not None}
+        store, identity, number = self._seams.store, self._seams.identity, self._tasks.number
+        names = await run_stoppable(store.names, attempts_prefix(identity.folder, number))
+        begun = {found.task for name in names if (found := parse_delivered(identity.folder, name)) is not None}
+        running = RunningOutput(store, identity)
+        begun |= {found.task for found in await run_stoppable(running.of_round, number)}
         for index in sorted(begun & self.missing):
             await self.take_lost(index, unreported_end("cancelled", "cancelled"))
 
@@ -164,6 +167,8 @@ class RoundGathering:
         self.seconds += end.seconds
         if not is_known:
             seams.ended(task, end)
+        fields = delivery.row.fields
+        await run_stoppable(self._downloads.forget_running, delivery.round, delivery.index, fields)
 
     def _has_outputs(self, known: RecordedEnd) -> bool:
         return known.is_here or not self._seams.download

@@ -112,7 +112,9 @@ def _program(file: SweepFile, settings: Settings, image_uri: str) -> batch_v1.Ru
 
 
 def _variables(settings: Settings, identity: SweepIdentity, round: int) -> dict[str, str]:
+    live = {} if settings.live_output else {environment.ENV_LIVE: "0"}
     return {
+        **live,
         environment.ENV_BUCKET: settings.bucket_name,
         environment.ENV_FOLDER: identity.folder,
         environment.ENV_CALL_ID: identity.sweep_id,

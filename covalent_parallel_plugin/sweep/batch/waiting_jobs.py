@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ...batch.job_names import LABEL_SWEEP, LABEL_SWEEP_ID, label_value
 from ...cloud import shared_services
-from ...cloud.batch import JobStatus
+from ...cloud.batch import JobStatus, TaskStatus
 from ...cloud.interfaces import JobService
 from ...settings import Settings
 
@@ -47,6 +47,15 @@ def look_at_jobs(settings: Settings, names: Iterable[str]) -> list[WaitingJob]:
         wanted = list(names)
         found = await asyncio.gather(*map(batch.get, wanted))
         return [WaitingJob(name, status) for name, status in zip(wanted, found, strict=True)]
+
+    return _asked(settings, look)
+
+
+def look_at_task(settings: Settings, job: str, index: int) -> tuple[JobStatus | None, TaskStatus | None]:
+    """Ask Batch for a job and one of its tasks; None for what it does not know. Raises CloudError."""
+
+    async def look(batch: JobService) -> tuple[JobStatus | None, TaskStatus | None]:
+        return await batch.get(job), await batch.task(job, index)
 
     return _asked(settings, look)
 
