@@ -1,0 +1,120 @@
+"""The time that machines were held for jobs: of a trace's records, and of jobs as Batch reports them; in seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..cloud.batch import JobStatus
+
+# Where an attempt's time on its machine begins and ends: the first of these that the trace has, and the latest. When
+# its outcome was collected says only when somebody looked.
+BEGINNINGS = ("scheduled", "running", "began")
+ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered", "ended")
+# google.cloud.batch_v1.TaskStatus.State: tasks that hold their machine, and tasks that have held one
+HOLDING, HELD = ("ASSIGNED", "RUNNING"), ("ASSIGNED", "RUNNING", "SUCCEEDED", "FAILED")
+# "Job state is set from SCHEDULED to RUNNING for job J."
+_NEW_STATE = re.compile(r"Job state is set from \w+ to (\w+)")
+
+
+def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
+    """Return the machine-seconds of a trace: each machine's from its first attempt's beginning to its last one's end.
+
+    Attempts of one instance count once, however many shared it; an attempt whose instance is not known is a machine of
+    its own. What never started costs nothing. Values that are no times count as not seen.
+    """
+    spans: dict[object, tuple[float, float]] = {}
+    for number, record in enumerate(records):
+        span = _span(record)
+        if record.get("kind") != "attempt" or span is None:
+            continue
+        machine = _machine(record)
+        key = (machine.get("zone"), machine["instance"]) if machine.get("instance") else number
+        first, last = spans.get(key, span)
+        spans[key] = min(first, span[0]), max(last, span[1])
+    return sum(last - first for first, last in spans.values())
+
+
+def job_machine_seconds(job: JobStatus, tasks_per_machine: int, now: float, most_machines: int | None = None) -> float:
+    """Return the machine-seconds that one look at a job tells of: its machines since it began to run.
+
+    See JobUse.seen, which knows of the looks before.
+    """
+    return JobUse().seen(job, tasks_per_machine, now, most_machines).seconds
+
+
+@dataclass(frozen=True)
+class JobUse:
+    """What a job has used, in machine-seconds, as far as looks at it tell.
+
+    Attributes:
+        until: when it was looked at last, in seconds since 1970.
+        machines: how many it had then.
+    """
+
+    seconds: float = 0.0
+    until: float | None = None
+    machines: int = 0
+
+    def seen(self, job: JobStatus, tasks_per_machine: int, now: float, most_machines: int | None = None) -> JobUse:
+        """Return the use after another look at the job, at `now` (seconds since 1970).
+
+        Machines are the tasks that hold one by the tasks that share one; between two looks the mean of both counts.
+        A first look has the present number since the job began to run, or of an ended job one for all tasks that
+        ran, at most `most_machines`. A job that never ran has used nothing.
+        """
+        began = _entered(job, "RUNNING")
+        if began is None and job.state == "RUNNING":
+            began = now
+        if began is None:
+            return self
+        ended = _entered(job, job.state) if job.is_terminal else None
+        until = now if ended is None else ended
+        before, since = (None, began) if self.until is None else (self.machines, self.until)
+        if not job.is_terminal:
+            machines = _machines(job, HOLDING, tasks_per_machine)
+        else:
+            machines = _machines(job, HELD, tasks_per_machine) if before is None else max(before, 1)
+        machines = machines if most_machines is None else min(machines, most_machines)
+        used = max(until - since, 0.0) * (machines + (machines if before is None else before)) / 2
+        return JobUse(self.seconds + used, max(until, since), 0 if job.is_terminal else machines)
+
+
+def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return when an attempt's time on its machine began and ended, None if it never was on one."""
+    times = record.get("t")
+    if not isinstance(times, Mapping):
+        return None
+    seen = {name: float(value) for name, value in times.items() if _is_time(value)}
+    ends = [seen[name] for name in ON_MACHINE if name in seen]
+    if not ends:
+        return None
+    first = next(seen[name] for name in (*BEGINNINGS, *ON_MACHINE) if name in seen)
+    return min(first, *ends), max(ends)
+
+
+def _machine(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    machine = record.get("machine")
+    return machine if isinstance(machine, Mapping) else {}
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _machines(job: JobStatus, states: tuple[str, ...], tasks_per_machine: int) -> int:
+    """Return the machines of a job's tasks in these states; one where Batch counts no tasks at all."""
+    tasks = sum(job.counts.get(state, 0) for state in states) if job.counts else 1
+    return math.ceil(tasks / max(tasks_per_machine, 1))
+
+
+def _entered(job: JobStatus, state: str) -> float | None:
+    """Return when a job came to be in a state, None if no event tells."""
+    for event in job.events:
+        found = _NEW_STATE.search(event.description)
+        if found and found[1] == state:
+            return event.seconds
+    return None
