@@ -156,7 +156,8 @@ class PythonRun:
         if not sweep.plan.to_run:
             return []
         progress = RunProgress(opened.file.name, sweep.plan.to_run, sweep.plan.done, opened.out.task_folder)
-        progress.elsewhere = lambda: thread.running
+        progress.elsewhere = lambda: thread.look
+        progress.used_hours = lambda: thread.used_hours
         return [stack.enter_context(self._display(progress))]
 
     @contextlib.contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .combinations import Combination
-from .display.run_progress import TaskFailure, duration
+from .display.run_progress import TaskFailure, duration, hours_text, rate_text
 from .records.journal import State, is_held, reading_ends, task_end
 from .records.out_folder import OutFolder
 from .records.pace import Pace
@@ -33,13 +32,8 @@ class PaceReport:
 
     def texts(self) -> tuple[str, str, str]:
         """Write them for a terminal; "" for what is not known."""
-        rate, left, hours = self.tasks_per_minute, self.left_seconds, self.machine_hours
-        return (
-            "" if rate is None else f"{rate:,.0f} a minute" if rate >= 10 else f"{rate:.2g} a minute",
-            "" if left is None else f"{duration(left)} left",
-            # Rounded up: what was used is never nothing
-            f"{math.ceil(hours * 1000) / 1000:,.4g} machine-hours" if hours else "",
-        )
+        left = "" if self.left_seconds is None else f"{duration(self.left_seconds)} left"
+        return rate_text(self.tasks_per_minute), left, hours_text(self.machine_hours)
 
 
 @dataclass(frozen=True)

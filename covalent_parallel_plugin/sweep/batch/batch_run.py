@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.job_watch import WatchResult
@@ -22,14 +22,15 @@ from ...protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ...protocol.sweep_objects import drain_name
 from ...settings import Settings
 from ..local.observer import RunObserver
-from ..local.run import DRAINED, RunEnd, failures_allowed
+from ..local.run import DRAINED, RunEnd, failures_allowed, used_up
+from ..records.batch_look import BatchLook
 from ..records.journal import round_end_event, round_event
-from ..sweep_file import SweepFile
 from ..tasks import SweepTask
-from .gathering import GatherSeams, RoundGathering
+from .batch_work import BatchWork, LostTask, RunStopped
+from .gathering import CANCELLED, RoundGathering
+from .machine_use import MachineUse
 from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
-from .round_staging import RoundStaging
 from .round_tasks import RoundTasks
 from .round_verdict import RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
@@ -39,58 +40,18 @@ from .sweep_job import job_id, sweep_job
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
+# A task has as long to end when it is told to (`batch.job_definition.STOP_TIMEOUT_SECONDS`)
+STOP_SECONDS = 30.0
 # Of a number that another client of the sweep has taken meanwhile, the next one is tried
 MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
-
-
-class RunStopped(Exception):
-    """The run ends before all of its tasks have; the text says why.
-
-    `keeps_job`: what runs on Batch is left there.
-    """
-
-    def __init__(self, reason: str, keeps_job: bool = False) -> None:
-        super().__init__(reason)
-        self.keeps_job = keeps_job
-
-
-@dataclass(frozen=True)
-class BatchWork:
-    """What a run is to do.
-
-    Attributes:
-        wanted: tasks that are to be done, those of open rounds among them.
-        open_rounds: whose jobs an earlier run has made, and that may still run.
-        image_uri: what jobs name.
-        count: of all tasks of the sweep.
-        seams: where deliveries go; the run adds whom it tells.
-    """
-
-    file: SweepFile
-    wanted: Sequence[SweepTask]
-    open_rounds: Sequence[RoundTasks]
-    image_uri: str
-    count: int
-    staging: RoundStaging
-    seams: GatherSeams
-
-
-@dataclass(frozen=True)
-class LostTask:
-    """A task that a round has lost, why, and what to enter its end with, by its index there."""
-
-    task: SweepTask
-    index: int
-    reason: str
-    gathering: RoundGathering
 
 
 class BatchRunner:
     """A run of tasks on Batch.
 
     Attributes:
-        running: how many run, by the last look.
+        look: what the last look at a job has shown.
         on_round: told a round's number and its job's name, once the job is there.
     """
 
@@ -102,7 +63,8 @@ class BatchRunner:
         self._seams = replace(work.seams, ended=self._told)
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
-        self.running = 0
+        self.look = BatchLook()
+        self._use = MachineUse(work.file, self._journal.state)
         self.on_round: Callable[[int, str], None] = lambda number, job: None
         self._left = len(work.wanted)
         self._was_restaged = False
@@ -112,6 +74,11 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = self._is_draining = False
         # Of all that is done / of waiting for a job, which goes on without this run
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
+
+    @property
+    def running(self) -> int:
+        """How many run, by the last look."""
+        return self.look.running
 
     def run(self) -> RunEnd:
         """Run the tasks, once; return when nothing of this run's is left on Batch, or when it was detached.
@@ -179,7 +146,7 @@ class BatchRunner:
         except CancelledCall:
             end = RunEnd(self._is_cancelled, "", detached=not self._is_cancelled)
         except RunStopped as stopped:
-            end = RunEnd(False, str(stopped), detached=stopped.keeps_job)
+            end = RunEnd(False, str(stopped), detached=stopped.keeps_job, overrun=stopped.overrun)
         except OSError as error:
             if not is_full(error):
                 await self._end_round()
@@ -192,15 +159,18 @@ class BatchRunner:
             await self._end_round()
             raise
         if not end.detached:
-            await self._end_round()
+            await self._end_round(end.stopped if end.overrun is not None else CANCELLED)
         elif end.stopped:
             end = replace(end, stopped=f"{end.stopped}\n{GOES_ON}")
         if self._error is not None:
             raise self._error
         return end
 
-    async def _end_round(self) -> None:
-        """End the job of the round that runs, if one does, and take in what it has delivered."""
+    async def _end_round(self, reason: str = CANCELLED) -> None:
+        """End the job of the round that runs, if one does, and take in what it has delivered; the rest ended for this.
+
+        `reason` is that of tasks which were told to end.
+        """
         round, self._round = self._round, None
         if round is None:
             return
@@ -208,10 +178,12 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = False
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
-        self.running = 0
+        if (ended := await round.last_look()) is not None:
+            self._use.note(round.tasks.number, ended)
+        self.look = replace(self.look, running=0)
         try:
             await round.take_rest(self._cancelled)
-            await round.gathering.take_cut_off()
+            await round.gathering.take_cut_off(reason)
         except (CancelledCall, ParallelError, OSError) as error:
             logger.warning("not all that round %d delivered was gathered: %s", round.tasks.number, error)
         else:
@@ -253,6 +225,7 @@ class BatchRunner:
         """Make the job of a new round."""
         if self._is_draining:
             raise RunStopped(DRAINED)
+        self._check_hours(0.0)
         file, identity = self._file, self._seams.identity
         for _ in range(MOST_NUMBERS):
             shape = RoundShape.of(file, self._journal.state.next_round, len(tasks))
@@ -316,8 +289,10 @@ class BatchRunner:
             verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
         for index, end in verdict.ended.items():
             await self._interrupted.unless(round.gathering.take_lost(index, end))
+        if watched.job is not None:
+            self._use.note(round.tasks.number, watched.job)
         self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason)
-        self.running = 0
+        self.look = replace(self.look, running=0, unread=0)
         self._round = None
         if verdict.stop:
             raise RunStopped(verdict.stop)
@@ -348,15 +323,36 @@ class BatchRunner:
 
     def _check(self, status: JobStatus, pace: PollPace) -> None:
         """Raise RunStopped once the file's limits are reached."""
-        self.running = pace.running
+        assert self._round is not None
+        tasks, gathering = self._round.tasks, self._round.gathering
+        self._use.note(tasks.number, status)
+        self.look = self._look(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
-        limit = self._file.max_machine_hours
-        assert self._round is not None
-        running_seconds = max(pace.running_seconds - self._round.gathering.seconds, 0.0)
-        used = self._journal.state.used_hours + running_seconds / 3600
-        if limit is not None and used >= limit and self._left:
-            raise RunStopped(f"max_machine_hours: {limit:g} are used up")
+        self._check_hours(self._round.settings.poll_freq)
+        seconds_left = self._use.seconds_left()
+        if seconds_left is not None:
+            # So that the look which finds them used up comes in time
+            pace.most_pause_seconds = max(seconds_left, 0.0)
+
+    def _check_hours(self, pause_seconds: float) -> None:
+        overrun = self._use.overrun(pause_seconds + STOP_SECONDS)
+        if overrun is not None and self._left:
+            raise RunStopped(used_up(overrun.limit), overrun=overrun)
+
+    def _look(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchLook:
+        own = len(tasks.own)
+        ended = min(pace.ended * tasks.bundle, own)
+        return BatchLook(
+            # Those of a bundle run one after the other
+            running=pace.running,
+            unread=max(ended - (own - missing), 0),
+            ended=max(ended - pace.ended_before * tasks.bundle, 0),
+            began=pace.began,
+            seen=pace.seen,
+            mean_running=pace.mean_running,
+            machine_hours=self._use.hours,
+        )
 
     def _note_end(self, round: int, state: str) -> None:
-        self._journal.append(round_end_event(round, state))
+        self._journal.append(round_end_event(round, state, self._use.end(round)))

@@ -25,6 +25,7 @@ from .rows import Delivery, RowReader
 logger = logging.getLogger(__name__)
 
 DOWNLOADS_AT_ONCE = 8
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class RoundGathering:
                 if taking:
                     await asyncio.wait(taking)
 
-    async def take_cut_off(self) -> None:
+    async def take_cut_off(self, reason: str = CANCELLED) -> None:
         """Take in tasks that were told to end, as far as they came: what they had written was delivered then.
+
+        `reason`: why.
 
         Raises:
             CloudError: of the bucket. OSError: of the folder or the journal.
@@ -109,7 +112,7 @@ class RoundGathering:
         names = await run_stoppable(store.names, attempts_prefix(folder, self._tasks.number))
         begun = {found.task for found in (parse_delivered(folder, name) for name in names) if found is not None}
         for index in sorted(begun & self.missing):
-            await self.take_lost(index, unreported_end("cancelled", "cancelled"))
+            await self.take_lost(index, unreported_end("cancelled", reason))
 
     async def take_lost(self, index: int, end: TaskEnd) -> None:
         """Take in the end of a task from which no outcome came, with what its last attempt has left.

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # After its job was ended, a task's last write may still be on its way
 LATE_WRITE_SECONDS = 1.0
+# So long its last status is asked for
+LAST_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,14 @@ class RoundRun:
                 await asyncio.sleep(LATE_WRITE_SECONDS)
         except CloudError as error:
             logger.warning("the job %s may still run: %s", self.job_name, error)
+
+    async def last_look(self) -> JobStatus | None:
+        """Return the job as Batch tells it now; None if it does not."""
+        try:
+            return await self._services.batch.get(self.job_name, LAST_LOOK_SECONDS)
+        except CloudError as error:
+            logger.debug("the job %s is not looked at again: %s", self.job_name, error)
+            return None
 
     async def take_rest(self, interrupted: Cancellation) -> None:
         """Take in all that is there, for as long as an outage is borne.

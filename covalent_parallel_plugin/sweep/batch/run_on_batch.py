@@ -24,7 +24,8 @@ from ..plan import RunRequest
 from ..records.journal import Journal, open_event, round_end_event, round_event
 from ..run_base import RunBase, RunOutcome, TableWriter
 from ..tasks import PinnedImage, SweepTask, describe_task
-from .batch_run import BatchRunner, BatchWork
+from .batch_run import BatchRunner
+from .batch_work import BatchWork
 from .found_sweep import FoundSweep, find_round, find_sweep
 from .gathering import GatherSeams, RoundGathering
 from .image_pin import kept_batch_image, pin_batch_image
