@@ -104,6 +104,11 @@ class JobStatus:
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_STATES
 
+    def entered_seconds(self, state: str) -> float | None:
+        """When the job came to be in a state, in seconds since 1970; None where no event tells."""
+        words = f" to {state} for job"
+        return next((event.seconds for event in self.events if words in event.description), None)
+
 
 @dataclass(frozen=True)
 class TaskStatus:
@@ -324,7 +329,7 @@ def _job_status(job: batch_v1.Job) -> JobStatus:
 
 def _raw_status(raw: Any) -> JobStatus:
     groups = raw.status.task_groups
-    group = groups[GROUP] if GROUP in groups else None
+    group = groups.get(GROUP)
     return JobStatus(
         name=raw.name,
         uid=raw.uid,
