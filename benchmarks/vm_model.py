@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from covalent_parallel_plugin.emulator.execution.vm_pool import billed_seconds
+from covalent_parallel_plugin.emulator.execution.vm_times import billed_seconds
 
 from .contenders import OURS, REPLACED, Contender, Measured, measure
 from .pmap_scale import POLL_SECONDS, SLOW

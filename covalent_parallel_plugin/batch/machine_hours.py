@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..cloud.batch import JobStatus
 
-# Where an attempt's time on its machine begins and ends: the first of these that the trace has, and the latest. When
-# its outcome was collected says only when somebody looked.
-BEGINNINGS = ("scheduled", "running", "began")
-ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered", "ended")
+# What of an attempt's times shows since when it was on a machine, and until when. When that began to boot Batch does not
+# tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
+ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered")
+ENDED = "ended"
 # google.cloud.batch_v1.TaskStatus.State: tasks that hold their machine, and tasks that have held one
 HOLDING, HELD = ("ASSIGNED", "RUNNING"), ("ASSIGNED", "RUNNING", "SUCCEEDED", "FAILED")
-# "Job state is set from SCHEDULED to RUNNING for job J."
-_NEW_STATE = re.compile(r"Job state is set from \w+ to (\w+)")
 
 
 def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
-    """Return the machine-seconds of a trace: each machine's from its first attempt's beginning to its last one's end.
+    """Return the machine-seconds of a trace: each machine's from its first attempt's start to its last one's end.
 
     Attempts of one instance count once, however many shared it; an attempt whose instance is not known is a machine of
-    its own. What never started costs nothing. Values that are no times count as not seen.
+    its own. What never started costs nothing, nor does a boot. Values that are no times count as not seen.
     """
     spans: dict[object, tuple[float, float]] = {}
     for number, record in enumerate(records):
@@ -32,7 +29,7 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
         if record.get("kind") != "attempt" or span is None:
             continue
         machine = _machine(record)
-        key = (machine.get("zone"), machine["instance"]) if machine.get("instance") else number
+        key = f"{machine.get('zone')}/{machine['instance']}" if machine.get("instance") else number
         first, last = spans.get(key, span)
         spans[key] = min(first, span[0]), max(last, span[1])
     return sum(last - first for first, last in spans.values())
@@ -66,12 +63,12 @@ class JobUse:
         A first look has the present number since the job began to run, or of an ended job one for all tasks that
         ran, at most `most_machines`. A job that never ran has used nothing.
         """
-        began = _entered(job, "RUNNING")
+        began = job.entered_seconds("RUNNING")
         if began is None and job.state == "RUNNING":
             began = now
         if began is None:
             return self
-        ended = _entered(job, job.state) if job.is_terminal else None
+        ended = job.entered_seconds(job.state) if job.is_terminal else None
         until = now if ended is None else ended
         before, since = (None, began) if self.until is None else (self.machines, self.until)
         if not job.is_terminal:
@@ -89,11 +86,10 @@ def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     if not isinstance(times, Mapping):
         return None
     seen = {name: float(value) for name, value in times.items() if _is_time(value)}
-    ends = [seen[name] for name in ON_MACHINE if name in seen]
-    if not ends:
+    on_machine = [seen[name] for name in ON_MACHINE if name in seen]
+    if not on_machine:
         return None
-    first = next(seen[name] for name in (*BEGINNINGS, *ON_MACHINE) if name in seen)
-    return min(first, *ends), max(ends)
+    return min(on_machine), max(*on_machine, seen.get(ENDED, -math.inf))
 
 
 def _machine(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -109,12 +105,3 @@ def _machines(job: JobStatus, states: tuple[str, ...], tasks_per_machine: int) -
     """Return the machines of a job's tasks in these states; one where Batch counts no tasks at all."""
     tasks = sum(job.counts.get(state, 0) for state in states) if job.counts else 1
     return math.ceil(tasks / max(tasks_per_machine, 1))
-
-
-def _entered(job: JobStatus, state: str) -> float | None:
-    """Return when a job came to be in a state, None if no event tells."""
-    for event in job.events:
-        found = _NEW_STATE.search(event.description)
-        if found and found[1] == state:
-            return event.seconds
-    return None

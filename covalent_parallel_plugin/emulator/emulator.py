@@ -1,4 +1,4 @@
-"""Start and stop the three services together, on loopback."""
+"""Start and stop the services together, on loopback."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .execution.vm_pool import VmModel
 from .faults.fault import Faults
 from .faults.plan import FaultPlan
 from .logging.server import LoggingServer
+from .metadata.server import MetadataServer
 from .model.callers import Callers
 from .model.job_summary import JobSummary
 from .model.log_store import LogStore
@@ -79,6 +80,7 @@ class Emulator(LocalService):
         self._machines = machines
         self._log_reads_per_minute = log_reads_per_minute
         self._scheduler: Scheduler | None = None
+        self._metadata: MetadataServer | None = None
 
     def start(self) -> None:
         """Start the services.
@@ -96,8 +98,11 @@ class Emulator(LocalService):
                 secrets=self._secrets,
                 machines=self._machines,
             )
+            callers = Callers(runtime.task_users)
             # A process has no image: an interpreter of this machine stands for it
-            self._start_services(scheduler, Callers(runtime.task_users), not isinstance(runtime, ProcessRuntime))
+            self._start_services(scheduler, callers, not isinstance(runtime, ProcessRuntime))
+            self._metadata = MetadataServer(scheduler.addresses, callers)
+            self._metadata.start()
         except BaseException:
             self.stop()
             raise
@@ -109,7 +114,7 @@ class Emulator(LocalService):
     def stop(self) -> None:
         """End everything: no new calls, tasks ended, ports released."""
         with contextlib.ExitStack() as stack:  # one that fails does not keep the next from stopping
-            for service in (self.storage, self._logging, self._scheduler, self.batch):
+            for service in (self.storage, self._logging, self._metadata, self._scheduler, self.batch):
                 if service is not None:
                     stack.callback(service.stop)
 
@@ -121,11 +126,13 @@ class Emulator(LocalService):
 
     @property
     def counts(self) -> dict[str, float]:
-        """The numbers of "attempts" and "tasks" so far (tasks that have ended).
+        """The numbers of "attempts" and "tasks" so far (tasks that have ended), of "vms", and "vm_seconds".
 
-        With `machines` also "vms", the "vms_at_most" at a time, "vm_seconds", and "vm_billed_seconds".
+        With `machines` also the "vms_at_most" at a time, and "vm_billed_seconds".
         """
-        return {"attempts": 0, "tasks": 0} if self._scheduler is None else self._scheduler.counts
+        if self._scheduler is None:
+            return dict.fromkeys(("attempts", "tasks", "vms", "vm_seconds"), 0)
+        return self._scheduler.counts
 
     @property
     def rpc_counts(self) -> dict[str, int]:

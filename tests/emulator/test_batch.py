@@ -491,6 +491,6 @@ def test_calls_attempts_and_tasks_are_counted() -> None:
         job = run(client, job_of(script("exit 1"), max_retry_count=1, group={"task_count": 2}))
         with pytest.raises(exceptions.NotFound):
             client.get_task(name=f"{job.name}/taskGroups/group0/tasks/7")
-        assert fresh.counts == {"attempts": 4, "tasks": 2}
+        assert (fresh.counts["attempts"], fresh.counts["tasks"], fresh.counts["vms"]) == (4, 2, 4)
         assert {name: fresh.rpc_counts[name] for name in ("CreateJob", "GetTask")} == {"CreateJob": 1, "GetTask": 1}
         channel.close()

@@ -12,7 +12,7 @@ HERE = Path(emulator.__file__).parent
 # A room imports what stands below it; nothing of its own row, and nothing above. "" is the emulator as a whole.
 ROWS = [
     {""},
-    {"runtimes", "storage", "batch", "logging"},
+    {"runtimes", "storage", "batch", "logging", "metadata"},
     {"execution", "resource_apis"},
     {"faults", "filters"},
     {"project", "model"},

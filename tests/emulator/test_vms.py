@@ -20,7 +20,8 @@ from test_command import Foreground
 
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.emulator.execution.scheduled_job import ScheduledJob
-from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel, VmPool, billed_seconds
+from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel, VmPool
+from covalent_parallel_plugin.emulator.execution.vm_times import billed_seconds
 from covalent_parallel_plugin.emulator.model.job import Job, RetryRule, Task
 from covalent_parallel_plugin.emulator.model.runtime_interface import Command
 from covalent_parallel_plugin.emulator.model.task_plan import Step, TaskPlan
@@ -400,12 +401,6 @@ def test_the_counters_can_be_read_while_it_runs(start: _Started) -> None:
         counts = json.load(answer)
     assert (counts["vms"], counts["vms_at_most"], counts["vm_billed_seconds"]) == (1, 1, 60)
     assert (counts["attempts"], counts["batch_calls"]) == (0, {"CreateJob": 1})
-
-
-def test_without_a_model_there_are_no_vms() -> None:
-    with Emulator() as emulator, batch_jobs(emulator) as jobs:
-        jobs.run(tasks=2)
-        assert emulator.counts == {"attempts": 2, "tasks": 2}
 
 
 def test_the_command_prints_the_vms_at_its_end() -> None:

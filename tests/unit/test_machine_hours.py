@@ -33,16 +33,18 @@ def job(state: str = "RUNNING", ended: float | None = None, has_run: bool = True
     return JobStatus("j", "u", state, counts, events)
 
 
-def test_a_machine_counts_from_its_boot_to_the_delivery_and_not_to_when_somebody_looked():
+def test_a_machine_counts_from_its_tasks_start_to_its_end_and_not_to_when_somebody_looked():
     one = attempt("a", entered=1, submitted=2, scheduled=10, running=15, ran_to=40, delivered=42, collected=71)
 
-    assert machine_seconds([one]) == 32
+    assert machine_seconds([one]) == 27
+    assert machine_seconds([attempt("a", running=15, delivered=42, ended=43, collected=71)]) == 28
+    assert machine_seconds([attempt("a", scheduled=10, began=16, delivered=42)]) == 26
 
 
 def test_a_machine_that_many_tasks_share_counts_once():
     records = [attempt("a", scheduled=10, running=20 + index, delivered=50 + index) for index in range(20)]
 
-    assert machine_seconds(records) == 59
+    assert machine_seconds(records) == 49
 
 
 def test_machines_of_the_same_name_in_two_zones_are_two():
@@ -55,7 +57,9 @@ def test_an_attempt_whose_machine_is_not_known_is_a_machine_of_its_own():
     assert machine_seconds([attempt(running=10, ended=20), attempt(running=10, ended=20)]) == 20
 
 
-@pytest.mark.parametrize("times", [{}, {"scheduled": 5}, {"scheduled": 5, "running": None, "collected": 99}])
+@pytest.mark.parametrize(
+    "times", [{}, {"scheduled": 5}, {"scheduled": 5, "running": None, "ended": 9, "collected": 99}]
+)
 def test_what_never_started_costs_nothing(times: dict[str, float | None]):
     assert machine_seconds([attempt("a", **times)]) == 0
 
@@ -67,6 +71,7 @@ def test_other_records_and_values_that_are_no_times_count_as_not_there():
         {"kind": "attempt", "t": [1, 2]},
         {"kind": "attempt", "t": {"running": "now", "delivered": float("nan")}},
         {"kind": "attempt", "t": {"running": True}, "machine": "a"},
+        {"kind": "attempt", "t": {"running": 5, "delivered": 5}, "machine": {"instance": ["a"], "zone": {}}},
         {},
     ]
 

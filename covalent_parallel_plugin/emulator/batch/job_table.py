@@ -35,7 +35,7 @@ class JobRecord:
     open_operations: list[Operation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._answers = JobResponses(self.base)
+        self._answers = JobResponses(self.base, self.scheduled.plan)
         self._task_answers = TaskResponses(self.base.task_groups[0].name)
 
     def answer(self, now: float, mask: str = "", fields: Fields = EVERYTHING) -> bytes:

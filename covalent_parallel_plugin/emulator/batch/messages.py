@@ -15,7 +15,7 @@ from ..model.job import Job, Task
 from ..model.job_states import RetryRule, StatusEvent
 from ..model.runtime_interface import Command, Mount, ResourceLimits
 from ..model.task_plan import SecretVariables, Step, TaskPlan
-from ..project.machine_types import tasks_per_vm
+from ..project.machine_types import picked_machine_type, tasks_per_vm
 from ..project.secrets import project_number
 from .validate_job import MAX_PARALLELISM
 
@@ -114,6 +114,9 @@ def task_plan(job: batch_v1.Job, name: JobName) -> TaskPlan:
         max_run_seconds=_seconds(spec.max_run_duration),
         labels=dict(job.labels),
         provisioning=job.allocation_policy.instances[0].policy.provisioning_model.name,
+        machine_type=picked_machine_type(
+            job.allocation_policy.instances[0].policy.machine_type, spec.compute_resource.cpu_milli
+        ),
         tasks_per_vm=tasks_per_vm(
             job.allocation_policy.instances[0].policy.machine_type,
             spec.compute_resource.cpu_milli,
@@ -139,16 +142,18 @@ def retry_rule(spec: batch_v1.TaskSpec) -> RetryRule:
     return RetryRule(spec.max_retry_count, codes.get(action.RETRY_TASK), codes.get(action.FAIL_TASK))
 
 
-def fill_status(status: Any, job: Job) -> None:
+def fill_status(status: Any, job: Job, plan: TaskPlan) -> None:
     """Fill in a job's status, but for how long it has run."""
     status.state = int(job.state)
     for event in job.events:
         _add_event(status.status_events, event)
     status.run_duration.SetInParent()
     if job.lists_tasks:
-        counts = status.task_groups["group0"].counts
+        group = status.task_groups["group0"]
         for state, count in job.counts.items():
-            counts[state.name] = count
+            group.counts[state.name] = count
+        model = getattr(batch_v1.AllocationPolicy.ProvisioningModel, plan.provisioning)
+        group.instances.add(machine_type=plan.machine_type, provisioning_model=int(model), task_pack=plan.tasks_per_vm)
 
 
 def task_message(group_name: str, task: Task) -> Any:

@@ -13,6 +13,7 @@ from google.cloud import batch_v1
 
 from ..filters.field_masks import EVERYTHING, Fields, apply_mask
 from ..model.job import Job, Task
+from ..model.task_plan import TaskPlan
 from .messages import fill_status, set_time, task_message
 
 # ListJobsResponse and ListTasksResponse have the entries in field 1 and the token in field 2, both length-delimited
@@ -23,8 +24,9 @@ _KEPT_MASKS = 8
 class JobResponses:
     """The answers of one job; `base` is its message without its state, as `with_defaults` made it."""
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: Any, plan: TaskPlan) -> None:
         self._base = base
+        self._plan = plan
         # by mask: the part that never changes; the part that changes with the job, with the revision it was made for
         self._fixed: dict[str, bytes] = {}
         self._changing: dict[str, tuple[int, bytes]] = {}
@@ -43,7 +45,7 @@ class JobResponses:
         if made_for != job.revision:
             message = type(self._base)()
             set_time(message.update_time, job.updated)
-            fill_status(message.status, job)
+            fill_status(message.status, job, self._plan)
             changing = _bytes(message, fields)
             self._changing[mask] = (job.revision, changing)
         return self._fixed[mask] + changing + self._duration(job, now, fields)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from .scheduled_job import ScheduledJob
+from .vm_times import Vm, VmTimes
 
 
-class Placement:
-    """Where tasks run; its methods are called on the scheduler's thread.
-
-    This one models no machines: every job has all the room there is, and each of its tasks a VM with the number of
-    tasks that run.
-    """
+class Placement(ABC):
+    """Where tasks run; its methods are called on the scheduler's thread."""
 
     def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
         """Have a queued job proceed, as soon as there is a VM for it."""
@@ -22,10 +21,11 @@ class Placement:
         """Tell whether a task of the job's can start now."""
         return True
 
+    @abstractmethod
     def instance(self, scheduled: ScheduledJob) -> str:
         """Name the VM that the job's next task is to run on."""
-        return scheduled.plan.instance(scheduled.job.active)
 
+    @abstractmethod
     def assign(self, scheduled: ScheduledJob, index: int) -> None:
         """The task runs there now."""
 
@@ -33,19 +33,94 @@ class Placement:
         """Name the VM whose disk and volumes a task has; "" where all tasks of a job share them."""
         return ""
 
+    @abstractmethod
     def release(self, scheduled: ScheduledJob, index: int) -> None:
         """The task runs no more; its job may have ended."""
 
+    @abstractmethod
     def rebalance(self, scheduled: ScheduledJob) -> None:
         """The job's tasks have become fewer: it is being ended, or was."""
 
+    @abstractmethod
     def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
         """The VM that a task runs on is taken away; give the other tasks on it."""
-        return []
 
+    @abstractmethod
     def end_all(self) -> None:
         """No VM is needed any more."""
 
+    @abstractmethod
     def counts(self) -> dict[str, float]:
         """Give the counters, from any thread."""
-        return {}
+
+
+@dataclass(eq=False)
+class _JobVms:
+    """The VMs of a job; `places` has that of each task that runs."""
+
+    vms: dict[int, Vm] = field(default_factory=dict)
+    places: dict[int, Vm] = field(default_factory=dict)
+    next_number: int = 0
+
+
+class InstantVms(Placement):
+    """No model of machines: each job has all the room that there is.
+
+    A task that starts has a VM of its own, which lives as long as it, or goes to one of its job that has room for it.
+    A VM that is taken away takes the one task along that was struck.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._times = VmTimes(clock)
+        self._jobs: dict[str, _JobVms] = {}
+
+    def instance(self, scheduled: ScheduledJob) -> str:
+        job = self._jobs.setdefault(scheduled.plan.uid, _JobVms())
+        shared = self._with_room(scheduled, job)
+        return scheduled.plan.instance(job.next_number if shared is None else shared.number)
+
+    def assign(self, scheduled: ScheduledJob, index: int) -> None:
+        job = self._jobs[scheduled.plan.uid]
+        vm = self._with_room(scheduled, job)
+        if vm is None:
+            vm = job.vms[job.next_number] = self._times.start(job.next_number)
+            job.next_number += 1
+        vm.tasks.add(index)
+        job.places[index] = vm
+
+    def release(self, scheduled: ScheduledJob, index: int) -> None:
+        job = self._jobs.get(scheduled.plan.uid)
+        vm = None if job is None else job.places.pop(index, None)
+        if job is None or vm is None:
+            return
+        vm.tasks.discard(index)
+        if not vm.tasks:
+            self._times.end(job.vms.pop(vm.number))
+        if not job.vms and scheduled.job.waiting == 0:
+            del self._jobs[scheduled.plan.uid]
+
+    def rebalance(self, scheduled: ScheduledJob) -> None:
+        """Do nothing: no VM waits for tasks."""
+
+    def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
+        job = self._jobs.get(scheduled.plan.uid)
+        if job is not None and index in job.places:
+            job.places[index].is_lost = True
+        return []
+
+    def end_all(self) -> None:
+        for job in self._jobs.values():
+            for vm in job.vms.values():
+                self._times.end(vm)
+        self._jobs.clear()
+
+    def counts(self) -> dict[str, float]:
+        """Give "vms" (started) and "vm_seconds"."""
+        counts = self._times.counts()
+        return {name: counts[name] for name in ("vms", "vm_seconds")}
+
+    def _with_room(self, scheduled: ScheduledJob, job: _JobVms) -> Vm | None:
+        most = scheduled.plan.tasks_per_vm
+        return (
+            next((vm for vm in job.vms.values() if len(vm.tasks) < most and not vm.is_lost), None) if most > 1 else None
+        )

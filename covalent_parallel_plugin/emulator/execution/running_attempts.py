@@ -16,6 +16,7 @@ from ..project.secrets import SecretDenied, Secrets
 from .attempt import Attempt
 from .attempt_faults import FaultyAttempt, RunningAttempt
 from .barriers import Barriers
+from .machine_addresses import MachineAddresses
 from .scheduled_job import ScheduledJob
 from .task_output import TaskOutput
 
@@ -34,6 +35,7 @@ class RunningAttempts:
         grace_seconds: float | None,
         services: Mapping[str, str],
         secrets: Secrets,
+        machines: MachineAddresses,
         noted: Callable[[ScheduledJob, int, StatusEvent], None],
     ) -> None:
         self._noted = noted
@@ -43,6 +45,7 @@ class RunningAttempts:
         self._grace_seconds = grace_seconds
         self._services = services
         self._secrets = secrets
+        self._machines = machines
         self._running: dict[str, dict[int, RunningAttempt]] = {}
         self._with_barriers: dict[str, Barriers] = {}
         # attempts below struck ones: some run on after their task has gone on without them
@@ -118,11 +121,13 @@ class RunningAttempts:
         uid = scheduled.plan.uid
         if scheduled.job.ended is not None and uid not in self._running and uid not in self._wrapped.values():
             self._runtime.release(uid)
+            self._machines.forget(uid)
 
     def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
         try:
-            steps = plan.attempt_steps(index, task.attempt, self._services, self._secrets.text_or_secret)
+            services = {**self._services, **self._machines.variables(plan, task.instance)}
+            steps = plan.attempt_steps(index, task.attempt, services, self._secrets.text_or_secret)
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
         except (SecretDenied, OSError) as error:
             is_denied = isinstance(error, SecretDenied)

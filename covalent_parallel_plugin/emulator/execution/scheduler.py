@@ -22,7 +22,8 @@ from ..project.machine_types import MAX_TASKS_PER_VM
 from ..project.secrets import Secrets
 from .attempt_faults import draw_for_attempt, exit_code_of, is_before_run, takes_vm
 from .job_faults import JobFaults
-from .placement import Placement
+from .machine_addresses import MachineAddresses
+from .placement import InstantVms, Placement
 from .running_attempts import RunningAttempts
 from .scheduled_job import ScheduledJob
 from .vm_pool import VmModel, VmPool, barrier_refusal, quota_text
@@ -53,8 +54,9 @@ class Scheduler:
     """Runs at most `tasks_at_once` tasks at a time, jobs taking turns.
 
     Whoever reads or changes a job holds `lock`; it is not held while a process starts. `services` are
-    environment variables that every task gets. With `machines` tasks wait for VMs of that model; where their number
-    is limited, they alone bound the tasks unless `tasks_at_once` is given.
+    environment variables that every task gets; `addresses` are those at which tasks ask about their machines. With
+    `machines` tasks wait for VMs of that model; where their number is limited, they alone bound the tasks unless
+    `tasks_at_once` is given.
     """
 
     def __init__(
@@ -85,13 +87,21 @@ class Scheduler:
         self._is_stopping = False
         self._loop = asyncio.new_event_loop()
         known_secrets = Secrets() if secrets is None else secrets
+        self.addresses = MachineAddresses()
         self._attempts = RunningAttempts(
-            self._loop, runtime, logs, self._timing.grace_seconds, self.services, known_secrets, self._note_of_task
+            self._loop,
+            runtime,
+            logs,
+            self._timing.grace_seconds,
+            self.services,
+            known_secrets,
+            self.addresses,
+            self._note_of_task,
         )
         self._faults = FaultPlan() if faults is None else faults
         self._job_faults = JobFaults(self._faults, self._loop, self.lock, clock, self._end)
         self._machines = machines
-        self._placement = Placement()
+        self._placement: Placement = InstantVms(clock)
         if machines is not None:
             refused = functools.partial(self._note_quota, machines)
             self._placement = VmPool(machines, self._loop.call_later, clock, self._enqueue_and_start, refused)
@@ -99,7 +109,7 @@ class Scheduler:
 
     @property
     def counts(self) -> dict[str, float]:
-        """The totals of "attempts" and "tasks" (ended ones), and those of the VMs where they are modelled."""
+        """The totals of "attempts" and "tasks" (ended ones), and those of the VMs."""
         return {name: self._counts[name] for name in ("attempts", "tasks")} | self._placement.counts()
 
     @property

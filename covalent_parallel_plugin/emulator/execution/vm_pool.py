@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +11,7 @@ from dataclasses import dataclass, field
 from ..model.task_plan import TaskPlan
 from .placement import Placement
 from .scheduled_job import ScheduledJob
-
-MIN_BILLED_SECONDS = 60
-"""Compute Engine bills by the second, and a minute at least."""
+from .vm_times import Vm, VmTimes
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,7 @@ class VmModel:
 
 
 @dataclass(eq=False)
-class Vm:
-    """One VM of a job; `tasks` are those that run on it, `started` is when it began to boot (seconds)."""
-
-    number: int
-    started: float
-    tasks: set[int] = field(default_factory=set)
-    is_ready: bool = False
-    is_lost: bool = False
-
-
-@dataclass(eq=False)
-class _JobVms:
+class _Share:
     """The VMs of a job; `room` is the number of tasks that all of them, booting ones included, could still take."""
 
     scheduled: ScheduledJob
@@ -82,18 +68,14 @@ class VmPool(Placement):
     ) -> None:
         self._machines = machines
         self._later = later
-        self._clock = clock
+        self._times = VmTimes(clock)
         self._ready = ready
         self._refused = refused
-        self._shares: dict[str, _JobVms] = {}
-        self._waiting: deque[_JobVms] = deque()
-        self._lock = threading.Lock()
-        self._living: set[Vm] = set()
-        self._started = self._most = self._billed = 0
-        self._run_seconds = 0.0
+        self._shares: dict[str, _Share] = {}
+        self._waiting: deque[_Share] = deque()
 
     def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
-        share = self._shares[scheduled.plan.uid] = _JobVms(scheduled, proceed)
+        share = self._shares[scheduled.plan.uid] = _Share(scheduled, proceed)
         self._rebalance(share)
 
     def has_room(self, scheduled: ScheduledJob) -> bool:
@@ -153,18 +135,9 @@ class VmPool(Placement):
         self._shares.clear()
 
     def counts(self) -> dict[str, float]:
-        """Give "vms" (started), "vms_at_most" (at a time), "vm_seconds" and "vm_billed_seconds", living ones' too."""
-        with self._lock:
-            now = self._clock()
-            lives = [now - vm.started for vm in self._living]
-            return {
-                "vms": self._started,
-                "vms_at_most": self._most,
-                "vm_seconds": round(self._run_seconds + sum(lives), 3),
-                "vm_billed_seconds": self._billed + sum(map(billed_seconds, lives)),
-            }
+        return self._times.counts()
 
-    def _rebalance(self, share: _JobVms) -> None:
+    def _rebalance(self, share: _Share) -> None:
         """Start the VMs that a job lacks, as far as the quota goes, or end those that it has no tasks for."""
         job, size = share.scheduled.job, share.scheduled.plan.tasks_per_vm
         if job.waiting == 0:
@@ -174,19 +147,15 @@ class VmPool(Placement):
                 self._shares.pop(share.scheduled.plan.uid, None)
             return
         while share.room < job.startable:
-            if self._machines.vms is not None and len(self._living) >= self._machines.vms:
+            if self._machines.vms is not None and len(self._times) >= self._machines.vms:
                 self._wait(share)
                 return
             share.room += size
             self._start(share)
 
-    def _start(self, share: _JobVms) -> None:
-        vm = Vm(next(share.numbers), self._clock())
+    def _start(self, share: _Share) -> None:
+        vm = self._times.start(next(share.numbers))
         share.vms[vm.number] = vm
-        with self._lock:
-            self._living.add(vm)
-            self._started += 1
-            self._most = max(self._most, len(self._living))
         pulls = any(step.command.image for step in share.scheduled.plan.steps)
         seconds = self._machines.boot_seconds + self._machines.pull_seconds * pulls
         self._later(seconds, lambda: self._boot(share, vm))
@@ -194,14 +163,14 @@ class VmPool(Placement):
             proceed, share.proceed = share.proceed, None
             proceed(share.scheduled)
 
-    def _boot(self, share: _JobVms, vm: Vm) -> None:
+    def _boot(self, share: _Share, vm: Vm) -> None:
         # it may have been ended while it booted
         if share.vms.get(vm.number) is vm:
             vm.is_ready = True
             share.ready.append(vm)
             self._ready(share.scheduled)
 
-    def _wait(self, share: _JobVms) -> None:
+    def _wait(self, share: _Share) -> None:
         if not share.is_waiting:
             share.is_waiting = True
             self._waiting.append(share)
@@ -209,23 +178,19 @@ class VmPool(Placement):
             share.was_refused = True
             self._refused(share.scheduled)
 
-    def _end(self, share: _JobVms, vm: Vm) -> None:
+    def _end(self, share: _Share, vm: Vm) -> None:
         del share.vms[vm.number]
         if not vm.is_lost:
             share.room -= share.scheduled.plan.tasks_per_vm - len(vm.tasks)
         if vm in share.ready:
             share.ready.remove(vm)
-        with self._lock:
-            life = self._clock() - vm.started
-            self._living.discard(vm)
-            self._run_seconds += life
-            self._billed += billed_seconds(life)
+        self._times.end(vm)
         if self._waiting:
             # in a turn of its own: the job that this one made room for may be in the middle of something
             self._later(0, self._grant)
 
     def _grant(self) -> None:
-        while self._waiting and (self._machines.vms is None or len(self._living) < self._machines.vms):
+        while self._waiting and (self._machines.vms is None or len(self._times) < self._machines.vms):
             share = self._waiting.popleft()
             share.is_waiting = False
             self._rebalance(share)
@@ -254,8 +219,3 @@ def barrier_refusal(machines: VmModel | None, plan: TaskPlan) -> str:
         f"VM, and at most {machines.vms} exist here. Run fewer tasks, or more on each VM, or start the emulator with "
         f"--vms {needed}."
     )
-
-
-def billed_seconds(seconds: float) -> int:
-    """Give what a VM that lived so long is billed for."""
-    return max(math.ceil(seconds), MIN_BILLED_SECONDS)

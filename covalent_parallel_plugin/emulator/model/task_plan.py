@@ -54,6 +54,7 @@ class TaskPlan:
     max_run_seconds: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     provisioning: str = "STANDARD"
+    machine_type: str = ""
     tasks_per_vm: int = 1
     keeps_logs: bool = False
     logs_path: str = ""

@@ -37,6 +37,18 @@ def vcpus_of(machine_type: str) -> int | None:
     return None if match is None else int(match[1])
 
 
+def picked_machine_type(machine_type: str, cpu_milli: int) -> str:
+    """Give the machine type of a job's VMs: the one that it names, else the smallest of these that holds a task.
+
+    Which one Batch picks is not documented. Above 32 vCPUs, where e2-standard ends, it is one of n2-standard.
+    """
+    if machine_type:
+        return machine_type
+    sizes = [("e2", size) for size in PICKED_VCPUS] + [("n2", size) for size in (48, 64, 80, 96, 128)]
+    family, vcpus = next((size for size in sizes if 1000 * size[1] >= cpu_milli), sizes[-1])
+    return f"{family}-standard-{vcpus}"
+
+
 def tasks_per_vm(machine_type: str, cpu_milli: int, task_count_per_node: int) -> int:
     """Give how many tasks of a job one VM runs at a time.
 
