@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,15 @@ settings.load_profile("any machine")
 # What a script starts in the background ignores Ctrl-C, and so would every command that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where calls in this process leave their traces: not among the user's own."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        yield folder / "covalent-parallel" / "traces"
 
 
 @pytest.fixture(scope="session")

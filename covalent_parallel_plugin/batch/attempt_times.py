@@ -24,8 +24,9 @@ def ordered_times(times: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return all `TIMES`, seconds since 1970, in order and between the first and the last of this process's own.
 
     This process's times are right by definition. Batch's are moved between them. The machine's are moved together, so
-    that phases stay as long as they were, by as little as has them between the task's start and its end; only a machine
-    whose phases are longer than all of that has them cut. What was not seen, or is no finite number, is None.
+    that phases stay as long as they were, by as little as has them between the task's start and its end, or what was
+    collected where that is too short; only phases that are longer than all of it are cut. What was not seen, or is no
+    finite number, is None.
     """
     seen = {name: float(value) for name in TIMES if _is_time(value := times.get(name))}
     _raise_to_order(seen, (*DISPATCHED, COLLECTED))
@@ -34,7 +35,7 @@ def ordered_times(times: Mapping[str, float | None]) -> dict[str, float | None]:
     for name in (*PLACED, ENDED_AT):
         _move(seen, name, low, high)
     _raise_to_order(seen, (*PLACED, ENDED_AT))
-    _fit_measured(seen, low, _latest(seen, (ENDED_AT, COLLECTED), math.inf, first=True))
+    _fit_measured(seen, low, high)
     _raise_to_order(seen, TIMES)
     return {name: round(seen[name], DECIMALS) if name in seen else None for name in TIMES}
 
@@ -47,6 +48,8 @@ def _fit_measured(seen: dict[str, float], low: float, high: float) -> None:
     _raise_to_order(seen, names)
     first, last = seen[names[0]], seen[names[-1]]
     start = max(_latest(seen, PLACED, low), low)
+    if seen.get(ENDED_AT, -math.inf) - start >= last - first:
+        high = seen[ENDED_AT]
     # As late as the task may have started to have its phases end in time
     start = min(start, max(high - (last - first), low))
     for name in PLACED:
@@ -69,9 +72,8 @@ def _raise_to_order(seen: dict[str, float], names: Iterable[str]) -> None:
             latest = seen[name] = max(seen[name], latest)
 
 
-def _latest(seen: Mapping[str, float], names: Iterable[str], default: float, first: bool = False) -> float:
-    found = [seen[name] for name in names if name in seen]
-    return default if not found else found[0] if first else found[-1]
+def _latest(seen: Mapping[str, float], names: Iterable[str], default: float) -> float:
+    return max((seen[name] for name in names if name in seen), default=default)
 
 
 def _is_time(value: object) -> TypeGuard[float]:
@@ -79,7 +81,7 @@ def _is_time(value: object) -> TypeGuard[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAttempt:
+class BatchAttempt:
     """One attempt of a task as Batch's events tell of it; times in seconds since 1970, None where no event tells.
 
     Attributes:
@@ -110,9 +112,9 @@ _MACHINE = re.compile(r"\bzones/([^/\s]+)/instances/([^/\s]+)")
 _ENDED = ("SUCCEEDED", "FAILED")
 
 
-def task_attempts(events: Iterable[Event]) -> list[TaskAttempt]:
+def task_attempts(events: Iterable[Event]) -> list[BatchAttempt]:
     """Return a task's attempts in order, from its events in order of time; those that only waited are left out."""
-    attempts: list[TaskAttempt] = []
+    attempts: list[BatchAttempt] = []
     for event in events:
         change = _CHANGE.search(event.description)
         if change is None:
@@ -125,12 +127,12 @@ def task_attempts(events: Iterable[Event]) -> list[TaskAttempt]:
                 attempts[-1] = replace(attempts[-1], state=state, ended=event.seconds)
             continue
         if not is_open or (state == "ASSIGNED" and attempts[-1].has_started):
-            attempts.append(TaskAttempt(len(attempts)))
+            attempts.append(BatchAttempt(len(attempts)))
         attempts[-1] = _after(attempts[-1], state, event)
     return attempts
 
 
-def _after(attempt: TaskAttempt, state: str, event: Event) -> TaskAttempt:
+def _after(attempt: BatchAttempt, state: str, event: Event) -> BatchAttempt:
     machine = _MACHINE.search(event.description)
     if machine is not None:
         attempt = replace(attempt, zone=machine[1], instance=machine[2].rstrip("."))

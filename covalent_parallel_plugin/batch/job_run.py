@@ -27,6 +27,7 @@ from .job_watch import WatchResult
 from .runner_archive import restage_runner, stage_runner
 from .status_poller import StatusPoller
 from .submission import Submission
+from .trace_recorder import TraceRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,26 @@ class JobRun:
         owner: whose jobs they are.
         settings, services: how and through whom.
         cancelled: set when the user asks for the end.
+        trace: notes what becomes of them.
 
     Attributes:
         objects: what the owner has in the bucket.
+        seen: the last status of the latest job; None where none was seen.
     """
 
-    def __init__(self, owner: JobOwner, settings: Settings, services: Services, cancelled: Cancellation):
+    def __init__(
+        self,
+        owner: JobOwner,
+        settings: Settings,
+        services: Services,
+        cancelled: Cancellation,
+        trace: TraceRecorder | None = None,
+    ):
         self.owner = owner
         self.services = services
         self.objects = CallObjects(owner, services, cancelled)
+        self.trace = TraceRecorder() if trace is None else trace
+        self.seen: JobStatus | None = None
         self._settings = settings
         self._cancelled = cancelled
         self._submission = Submission(services.batch, owner, cancelled)
@@ -124,16 +136,19 @@ class JobRun:
             await stage_runner(store)
             self._is_staged = True
             await run_in_thread(lambda: store.put(name, data()))
+        self.trace.note_staged()
 
-    async def create(self, settings: Settings, job: batch_v1.Job) -> None:
-        """Submit the next job.
+    async def create(self, settings: Settings, job: batch_v1.Job, items: int | None = None) -> None:
+        """Submit the next job, which runs so many items of a map.
 
         Raises:
             CloudError: Batch refused it, or could not be reached.
             CancelledCall: the user asked for the end.
         """
         self.check_cancelled()
+        self.seen = None
         await self._submission.create(settings, job)
+        self.trace.note_submitted(self.job_name, job, items)
 
     async def watch(self, tasks: int = 1, round: int = 0) -> WatchResult:
         """Wait for the end of the job, which has so many tasks, or for what makes waiting pointless.
@@ -154,7 +169,9 @@ class JobRun:
         poller = StatusPoller.shared(batch, settings.parent)
 
         async def look(pause_seconds: float) -> JobStatus | None:
-            return await self._cancelled.unless(poller.look(name, pause_seconds))
+            status = await self._cancelled.unless(poller.look(name, pause_seconds))
+            self.seen = status or self.seen
+            return status
 
         async def is_delivered() -> bool:
             return await self.objects.is_delivered(tasks, round)

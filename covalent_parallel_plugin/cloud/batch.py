@@ -6,8 +6,7 @@ import asyncio
 import builtins
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from google.api_core import exceptions as google
@@ -16,6 +15,11 @@ from google.cloud import batch_v1
 from ..errors import CloudError
 from ..protocol.environment import BATCH_EMULATOR_HOST
 from .errors import to_package_error
+from .job_status import GROUP, read_job, read_raw_job, read_raw_task, read_task_status
+from .job_status import Event as Event
+from .job_status import InstanceStatus as InstanceStatus
+from .job_status import JobStatus as JobStatus
+from .job_status import TaskStatus as TaskStatus
 from .outage_tracker import LOCAL_CHANNEL, service_at
 from .page_limit import PageLimit
 from .per_loop import PerLoop
@@ -50,79 +54,12 @@ FIELD_MASK = "x-goog-fieldmask"
 JOB_MASK = "name,uid,labels,create_time,status"
 LIST_MASK = ",".join(f"jobs.{field}" for field in JOB_MASK.split(",")) + ",next_page_token"
 TASK_MASK = "status"
+TASKS_MASK = "tasks.name,tasks.status,next_page_token"
 VARIABLES_MASK = "task_groups"
 # So many jobs of a list are read in one go; the event loop's others have their turn in between
 READ_AT_ONCE = 100
-GROUP = "group0"
 # Google's client attaches whole requests to its debug records, and with a job's environment the call's key
 REQUEST_LOGGER = "google.cloud.batch_v1.services.batch_service.transports"
-
-# google.cloud.batch_v1.AllocationPolicy.ProvisioningModel: machines that may be taken away
-SPOT_MODELS = frozenset(
-    {batch_v1.AllocationPolicy.ProvisioningModel.SPOT, batch_v1.AllocationPolicy.ProvisioningModel.PREEMPTIBLE}
-)
-# google.cloud.batch_v1.JobStatus.State: what ends a job
-TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
-
-
-@dataclass(frozen=True)
-class Event:
-    """A status event: what happened, when (seconds since 1970), and the exit code where the task ended with one."""
-
-    description: str
-    seconds: float
-    exit_code: int | None = None
-
-
-@dataclass(frozen=True)
-class InstanceStatus:
-    """A kind of machine on which a job's tasks run: its type, whether it is Spot, how many tasks share one."""
-
-    machine_type: str
-    is_spot: bool
-    task_pack: int
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A job as Batch tells it.
-
-    `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970;
-    `instances` is empty until Batch knows the machines.
-    """
-
-    name: str
-    uid: str
-    state: str
-    counts: Mapping[str, int] = field(default_factory=dict)
-    events: Sequence[Event] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    created_seconds: float = 0.0
-    instances: Sequence[InstanceStatus] = ()
-
-    @property
-    def is_terminal(self) -> bool:
-        return self.state in TERMINAL_STATES
-
-    def entered_seconds(self, state: str) -> float | None:
-        """When the job came to be in a state, in seconds since 1970; None where no event tells."""
-        words = f" to {state} for job"
-        return next((event.seconds for event in self.events if words in event.description), None)
-
-
-@dataclass(frozen=True)
-class TaskStatus:
-    """A task as Batch tells it; events are in order of time."""
-
-    index: int
-    state: str
-    events: Sequence[Event] = ()
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code of the last attempt that had one; of no meaning for a task that succeeded."""
-        codes = [event.exit_code for event in self.events if event.exit_code is not None]
-        return codes[-1] if codes else None
 
 
 class AlreadyExistsError(CloudError):
@@ -174,7 +111,7 @@ class BatchApi:
         """
         request = batch_v1.CreateJobRequest(parent=parent, job=job, job_id=job_id, request_id=request_id)
         try:
-            return _job_status(await self._ask(self._client.create_job, request))
+            return read_job(await self._ask(self._client.create_job, request))
         except google.AlreadyExists as error:
             raise AlreadyExistsError(f"the job {job_id} exists already") from error
         except Exception as error:
@@ -184,7 +121,7 @@ class BatchApi:
         """The job's status, or None where Batch knows no such job (as also for a while after its creation)."""
         try:
             request = batch_v1.GetJobRequest(name=name)
-            return _job_status(await self._read(name, self._client.get_job, request, JOB_MASK, patience_seconds))
+            return read_job(await self._read(name, self._client.get_job, request, JOB_MASK, patience_seconds))
         except google.NotFound:
             return None
         except Exception as error:
@@ -208,12 +145,28 @@ class BatchApi:
         try:
             request = batch_v1.GetTaskRequest(name=name)
             task = await self._read(name, self._client.get_task, request, TASK_MASK, patience_seconds)
-            status = batch_v1.Task.pb(task).status
-            return TaskStatus(index, _name(batch_v1.TaskStatus.State, status.state), _events(status.status_events))
+            return read_task_status(index, batch_v1.Task.pb(task).status)
         except google.NotFound:
             return None
         except Exception as error:
             raise to_package_error(error, f"read the task {name}") from error
+
+    async def tasks(self, job_name: str, patience_seconds: float | None = None) -> builtins.list[TaskStatus]:
+        """The status of all tasks that Batch lists of a job, all pages; none where it knows no such job.
+
+        Raises:
+            CloudError: also for a list whose pages have no end.
+        """
+        request = batch_v1.ListTasksRequest(parent=f"{job_name}/taskGroups/{GROUP}", page_size=PAGE_SIZE)
+        list_tasks = self._client.list_tasks
+        try:
+            return await self._listed(
+                job_name, list_tasks, request, TASKS_MASK, patience_seconds, "tasks", read_raw_task
+            )
+        except google.NotFound:
+            return []
+        except Exception as error:
+            raise to_package_error(error, f"list the tasks of the job {job_name}") from error
 
     async def list(
         self, parent: str, filter: str = "", patience_seconds: float | None = None
@@ -223,21 +176,10 @@ class BatchApi:
         Raises:
             CloudError: also for a list whose pages have no end.
         """
-        found: builtins.list[JobStatus] = []
-        token, limit = "", PageLimit(MOST_PAGES, LIST_SECONDS)
+        request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE)
+        list_jobs = self._client.list_jobs
         try:
-            while True:
-                request = batch_v1.ListJobsRequest(parent=parent, filter=filter, page_size=PAGE_SIZE, page_token=token)
-                pager = await self._read(parent, self._client.list_jobs, request, LIST_MASK, patience_seconds)
-                page = batch_v1.ListJobsResponse.pb(await anext(aiter(pager.pages)))
-                for number, job in enumerate(page.jobs):
-                    if number % READ_AT_ONCE == READ_AT_ONCE - 1:
-                        await asyncio.sleep(0)
-                    found.append(_raw_status(job))
-                token = page.next_page_token
-                limit.check(token)
-                if not token:
-                    return found
+            return await self._listed(parent, list_jobs, request, LIST_MASK, patience_seconds, "jobs", read_raw_job)
         except Exception as error:
             raise to_package_error(error, f"list the jobs under {parent}") from error
 
@@ -269,6 +211,32 @@ class BatchApi:
     async def close(self) -> None:
         """Close the channel."""
         await self._client.transport.close()  # type: ignore[no-untyped-call]  # the client has no types for it
+
+    async def _listed(
+        self,
+        place: str,
+        method: Callable[..., Awaitable[Any]],
+        request: Any,
+        mask: str,
+        patience_seconds: float | None,
+        rows: str,
+        read: Callable[[Any], T],
+    ) -> builtins.list[T]:
+        """All rows of all pages, each one read; `rows` is the field of a page that has them."""
+        found: builtins.list[T] = []
+        limit = PageLimit(MOST_PAGES, LIST_SECONDS)
+        while True:
+            pager = await self._read(place, method, request, mask, patience_seconds)
+            answer = await anext(aiter(pager.pages))
+            page = type(answer).pb(answer)
+            for number, row in enumerate(getattr(page, rows)):
+                if number % READ_AT_ONCE == READ_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                found.append(read(row))
+            limit.check(page.next_page_token)
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     async def _read(
         self, name: str, method: Callable[..., Awaitable[T]], request: Any, mask: str, patience_seconds: float | None
@@ -321,47 +289,3 @@ def connect(address: str = "") -> batch_v1.BatchServiceAsyncClient:
         )
     except Exception as error:
         raise to_package_error(error, "connect to Google Batch") from error
-
-
-def _job_status(job: batch_v1.Job) -> JobStatus:
-    return _raw_status(batch_v1.Job.pb(job))
-
-
-def _raw_status(raw: Any) -> JobStatus:
-    groups = raw.status.task_groups
-    group = groups.get(GROUP)
-    return JobStatus(
-        name=raw.name,
-        uid=raw.uid,
-        state=_name(batch_v1.JobStatus.State, raw.status.state),
-        counts={} if group is None else dict(group.counts),
-        events=_events(raw.status.status_events),
-        labels=dict(raw.labels),
-        created_seconds=raw.create_time.seconds + raw.create_time.nanos / 1e9,
-        instances=() if group is None else tuple(map(_instance, group.instances)),
-    )
-
-
-def _instance(raw: Any) -> InstanceStatus:
-    is_spot = raw.provisioning_model in SPOT_MODELS
-    return InstanceStatus(raw.machine_type, is_spot, raw.task_pack)
-
-
-def _name(states: Any, number: int) -> str:
-    """A state's name; one that the installed client does not know yet is neither an error nor an end."""
-    try:
-        return str(states(number).name)
-    except ValueError:
-        return f"STATE_{number}"
-
-
-def _events(raw: Any) -> tuple[Event, ...]:
-    events = [
-        Event(
-            entry.description,
-            entry.event_time.seconds + entry.event_time.nanos / 1e9,
-            entry.task_execution.exit_code if entry.HasField("task_execution") else None,
-        )
-        for entry in raw
-    ]
-    return tuple(sorted(events, key=lambda event: event.seconds))

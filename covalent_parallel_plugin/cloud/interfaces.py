@@ -38,6 +38,9 @@ class JobService(Protocol):
     async def task(self, job_name: str, index: int = 0, patience_seconds: float | None = None) -> TaskStatus | None:
         """Return a task's status, None if there is no such task."""
 
+    async def tasks(self, job_name: str, patience_seconds: float | None = None) -> Sequence[TaskStatus]:
+        """Return the status of all tasks that there are of a job."""
+
     async def list(self, parent: str, filter: str = "", patience_seconds: float | None = None) -> Sequence[JobStatus]:
         """Return the jobs under a project and region."""
 

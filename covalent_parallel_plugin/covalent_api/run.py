@@ -5,6 +5,7 @@ It imports Google's clients, which takes a second: load it in a thread.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_verdict import join_text
+from ..batch.trace_recorder import TraceRecorder
 from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
@@ -76,6 +78,32 @@ async def run_electron(
         CloudError: Google refused something, or could not be reached.
         asyncio.CancelledError: the server stops; the job is cancelled first.
     """
+    trace = TraceRecorder.of(*node, options)
+    try:
+        result = await _run_electron(covalent_call, node, options, cancelled, is_in_server, trace)
+    except asyncio.CancelledError:
+        if trace.has_begun:
+            trace.note_stopped()
+        raise
+    except BaseException as error:
+        # Of Covalent's own nodes nothing is recorded that has nothing to do with Batch.
+        if trace.has_begun or not may_be_builtin_node(covalent_call.name):
+            await trace.end_raised(error)
+        raise
+    if trace.has_begun:
+        await trace.end(result.error if isinstance(result, Failure) else None)
+    return result
+
+
+async def _run_electron(
+    covalent_call: CovalentCall,
+    node: NodeId,
+    options: Mapping[str, object],
+    cancelled: Cancellation,
+    is_in_server: bool,
+    trace: TraceRecorder,
+) -> Returned | Failure:
+    """Run an electron; see `run_electron`, `trace` notes what becomes of it."""
     if node[0] not in _first_seen:
         remember(_first_seen, node[0], time.time())
     title, slot = f"node {node[1]} of dispatch {node[0]}", Slot()
@@ -103,10 +131,11 @@ async def run_electron(
         if settings.service_nodes == "local":
             result = await run_node(call, pickles, covalent_call.args, cancelled, settings.cache_dir)
         if result is None:
+            trace.begin(call.name)
             refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
             identity = await _identity_of(call, settings, is_in_server)
-            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None)
+            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace)
             result = await run.run(pickles, on_staged)
         else:
             on_staged()
@@ -141,6 +170,7 @@ def _run_of(
     services: Services,
     cancelled: Cancellation,
     node: NodeId | None,
+    trace: TraceRecorder,
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
 
@@ -148,4 +178,4 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     kind = ElectronRun if call.map is None else MapRun
-    return kind(call, identity, settings, services, cancelled, source)
+    return kind(call, identity, settings, services, cancelled, source, trace)

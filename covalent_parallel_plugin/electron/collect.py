@@ -6,8 +6,9 @@ import asyncio
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ..batch.attempt_records import Measured
 from ..batch.call_objects import CallObjects
 from ..batch.download_buffer import DownloadBuffer
 from ..batch.job_evidence import EvidenceReader
@@ -21,7 +22,7 @@ from ..protocol.identity import CallIdentity
 from ..protocol.object_names import round_folder
 from ..settings import Settings
 from .cache_folder import remake_folder
-from .outcome import Outcome, read_outcome, read_streams
+from .outcome import Outcome, read_outcome, read_partial
 from .verdict import ElectronEvidence
 
 logger = logging.getLogger(__name__)
@@ -38,12 +39,17 @@ LAST_OUTPUT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Collector:
-    """Fetches what one job left behind, through the services that its call came with."""
+    """Fetches what one job left behind, through the services that its call came with.
+
+    Attributes:
+        measured: what attempts measured that left their output so far, by task and attempt, as far as that was read.
+    """
 
     services: Services
     settings: Settings
     identity: CallIdentity
     job_name: str
+    measured: dict[tuple[int, int], Measured] = field(default_factory=dict)
 
     async def outcome(self, objects: CallObjects, job: JobStatus | None) -> Outcome | OutcomeError | None:
         """The outcome, the error if it is refused, or None; asked for again where the job's end says it should come.
@@ -153,7 +159,9 @@ class Collector:
                 with io.BytesIO() as stream:
                     store.get(name, stream)
                     try:
-                        yield attempt, read_streams(stream, address.call.key, address.binding(PARTIAL))
+                        streams, measured = read_partial(stream, address.call.key, address.binding(PARTIAL))
+                        self.measured[index, attempt] = measured
+                        yield attempt, streams
                     except OutcomeError as error:
                         logger.debug("%s is passed over: %s", name, error)
         except CloudError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -10,12 +11,14 @@ from google.cloud import batch_v1
 from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
+from ..batch.trace_recorder import TraceRecorder
 from ..cloud import Services
 from ..cloud.threads import run_in_thread
 from ..errors import CacheDirError, CloudError, OutcomeError
 from ..protocol.envelope import EXCEPTION, KILLED
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
+from .attempt_trace import AttemptTrace
 from .call import Call, Pickles
 from .collect import Collector
 from .electron_job import electron_job, owner_of
@@ -35,6 +38,7 @@ class ElectronRun:
         settings, services: how and through whom.
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
+        trace: notes what becomes of it.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class ElectronRun:
         services: Services,
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
+        trace: TraceRecorder | None = None,
     ):
         self._call = call
         self._settings = settings
         self._source = source
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled)
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._attempts = AttemptTrace(self._jobs)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.
@@ -76,7 +82,12 @@ class ElectronRun:
                 if not jobs.job_name:
                     raise
                 collector = Collector(jobs.services, settings, identity, jobs.job_name)
-                raise CancelledCall("", *await collector.last_output()) from None
+                streams = await collector.last_output()
+                await self._attempts.note_cancelled(collector.measured)
+                raise CancelledCall("", *streams) from None
+            except asyncio.CancelledError:
+                self._attempts.note_stopped()
+                raise
 
     async def _run_jobs(self, definitions: list[batch_v1.Job]) -> Verdict:
         """Run the job, and if that was asked for once more on other machines.
@@ -88,12 +99,15 @@ class ElectronRun:
         while True:
             await jobs.create(settings, definitions.pop())
             watched = await jobs.watch()
+            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
             try:
                 with jobs.context("has an outcome that could not be fetched or stored here"):
-                    found = await self._collect(watched, settings)
+                    found = await self._collect(watched, settings, collector)
             except (CloudError, CacheDirError, OutcomeError) as error:
+                await self._attempts.note_ended(watched, ElectronEvidence(watched.job), collector.measured)
                 where = await jobs.objects.location("What it delivered stays")
                 raise type(error)(f"{error}\n{where}") from error
+            await self._attempts.note_ended(watched, found, collector.measured)
             if found.outcome is None and watched.error is not None:
                 raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
@@ -107,10 +121,9 @@ class ElectronRun:
                 logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
             definitions.append(electron_job(settings, self._call, jobs.owner.identity))
 
-    async def _collect(self, watched: WatchResult, settings: Settings) -> ElectronEvidence:
+    async def _collect(self, watched: WatchResult, settings: Settings, collector: Collector) -> ElectronEvidence:
         """What the job left: its outcome, whatever Batch says, or what else there is to tell."""
         jobs = self._jobs
-        collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
         outcome = await collector.outcome(jobs.objects, watched.job)
         # One that is refused may have been changed on its way only.
         jobs.objects.may_delete_results = isinstance(outcome, Outcome)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from ..batch.attempt_records import Measured
 from ..errors import OutcomeError
 from ..protocol.envelope import (
     EXCEPTION,
@@ -24,6 +25,7 @@ from ..protocol.envelope import (
 )
 from ..protocol.identity import TaskAddress
 from ..protocol.limits import DEEPEST_ARGUMENT, KEPT_BYTES
+from .measured import measured_of
 
 # Past this a number of bytes, attempts or kills means nothing, and arithmetic with it may fail
 LARGEST_COUNT = 2**63
@@ -103,6 +105,7 @@ class Outcome:
         signal, exit_status, reason, origin: of a process that ended without a report.
         reason, message: of a refusal.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
+        measured: what the trace of the dispatch is to have.
     """
 
     kind: str
@@ -123,6 +126,7 @@ class Outcome:
     peak_memory_bytes: int = 0
     out_of_memory_kills: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
 
 
 def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:
@@ -153,9 +157,19 @@ def read_streams(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[str, st
     Raises:
         OutcomeError: they are not what a task of this call sealed.
     """
+    return read_partial(stream, key, bound_to)[0]
+
+
+def read_partial(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[tuple[str, str], Measured]:
+    """Stdout and stderr of an attempt that had no ending of its own, and what it measured.
+
+    Raises:
+        OutcomeError: they are not what a task of this call sealed.
+    """
     try:
         envelope = read_envelope(stream, key, bound_to)
-        return _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
+        streams = _text(stream, envelope, "stdout"), _text(stream, envelope, "stderr")
+        return streams, measured_of(envelope.header)
     except WireError as error:
         raise OutcomeError(f"the output in the bucket is refused: {error}") from error
 
@@ -223,6 +237,7 @@ def outcome_from(stream: BinaryIO, envelope: Envelope, sha256: str = "") -> Outc
         seconds={
             storable_text(phase): _duration(seconds) for phase, seconds in dict(header.get("seconds", {})).items()
         },
+        measured=measured_of(header),
     )
 
 

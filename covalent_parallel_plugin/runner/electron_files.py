@@ -21,6 +21,7 @@ _fstat, _open, _open_descriptor, _close_descriptor = os.fstat, io.open, os.open,
 # More than the longest message and traceback take as JSON; pages that nobody writes to cost nothing
 REPORT_BYTES = 32 * 1024 * 1024
 ORIGIN_BYTES = 64 * 1024
+TIMES_BYTES = 4096
 LENGTH_BYTES = 8
 
 
@@ -195,6 +196,7 @@ class ElectronFiles:
     Attributes:
         folder: for what has to have a name: a home, packages, what pip says.
         report: how the electron ended; origin: where its function was written, noted before it runs.
+        times: when packages were installed and the function began, noted then, in seconds since 1970.
         terminated: set once the task was asked to end.
         value, text: the value's pickle, and its text; of a map the values of all items, and the notes on them.
         stdout, stderr: what it printed.
@@ -207,6 +209,7 @@ class ElectronFiles:
         self.share: "Optional[ItemShare]" = None
         self.report = SharedRecord(REPORT_BYTES)
         self.origin = SharedRecord(ORIGIN_BYTES)
+        self.times = SharedRecord(TIMES_BYTES)
         self.terminated = SharedFlag()
         self.value = KeptFile()
         self.text = KeptFile()

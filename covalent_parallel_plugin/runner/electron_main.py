@@ -48,7 +48,7 @@ UNREPORTED = encode_json(
     }
 )
 # Taken now: the electron may put something else in their places.
-_getpid, _monotonic, _write = os.getpid, time.monotonic, os.write
+_getpid, _monotonic, _time, _write = os.getpid, time.monotonic, time.time, os.write
 
 
 class CallRefusal(Exception):
@@ -95,11 +95,12 @@ def _reported(call: BinaryIO, envelope: Envelope, files: ElectronFiles) -> int:
                 raise
             # SystemExit and KeyboardInterrupt of the user's are endings like any other.
             hold_signals()
+            clock.end_run()
             status = exit_status(error)
             report = {"outcome": EXCEPTION, "exception": describe(error)}
             uncaught = error
         hold_signals()
-        report["seconds"] = clock.laps
+        report.update(seconds=clock.laps, times=clock.times)
         files.report.write(report)
     except BaseException as error:
         if _getpid() != process:
@@ -179,6 +180,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         except InstallFailed as failure:
             raise CallRefusal("requirements", str(failure)) from failure
         clock.lap("requirements")
+        clock.times["installed"] = _time()
+        files.times.write(clock.times)
     if header.get("before") or header.get("after"):
         let_hooks_install(folder)
     if not getattr(sys.flags, "safe_path", False) and "" not in sys.path:
@@ -250,6 +253,8 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         fetched.update((name, fetch(name)) for name in _hook_parts(header, "after"))
     leave_shared(call)
     clock.lap("load")
+    clock.times["ran_from"] = _time()
+    files.times.write(clock.times)
 
     if files.share is not None:
         from .map_items import run_items
@@ -297,22 +302,29 @@ def _write_value(
 
 def _run_after_hooks(header: Json, load: Callable[..., Any], folder: str, clock: "_Stopwatch") -> None:
     clock.lap("run")
+    clock.end_run()
     for index, _ in enumerate(_hooks(header, "after")):
         _call_hook(load, "after%d" % index, folder)
     clock.lap("hooks_after")
 
 
 class _Stopwatch:
-    """Seconds spent in each phase, by name."""
+    """Seconds spent in each phase, by name, and when some of them began and ended, in seconds since 1970."""
 
     def __init__(self) -> None:
         self.laps: Dict[str, float] = {}
+        self.times: Dict[str, float] = {}
         self._last = _monotonic()
 
     def lap(self, name: str) -> None:
         now = _monotonic()
         self.laps[name] = round(now - self._last, 6)
         self._last = now
+
+    def end_run(self) -> None:
+        """Note that the function has ended, unless it never began, or that was noted before."""
+        if "ran_from" in self.times:
+            self.times.setdefault("ran_to", _time())
 
 
 def _hooks(header: Json, when: str) -> List[Hook]:

@@ -244,11 +244,12 @@ def outcome_of_items(
     whole = {"outcome": envelope.ITEMS, "count": notes.total, "chunks": delivery.chunks}  # type: Dict[str, object]
     whole["table"] = table_of(rest, output.items)
     whole["outside"] = output.outside
-    whole["peak_memory_bytes"] = header.pop("peak_memory_bytes")
+    for measured in ("peak_memory_bytes", "cpu_seconds", "times"):
+        whole[measured] = header.pop(measured)
     whole["streams"] = [os.path.getsize(path) for _, path in _streams_of(files)]
     if header["outcome"] != envelope.VALUE:
         running = None if notes.running is None else [*notes.running, output.items.get(notes.running[0], [0, 0, 0, 0])]
-        whole["ended"] = {**header, "running": running}
+        whole["ended"] = {**header, "running": running, "running_ms": notes.running_ms}
     else:
         whole["cloudpickle"] = header["cloudpickle"]
     return whole, {"stdout": parts["stdout"], "stderr": parts["stderr"], "values": delivery.values(rest)}

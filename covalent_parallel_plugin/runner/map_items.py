@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
@@ -21,7 +22,7 @@ from .unpicklable import refusal
 from .user_call import call_user, hold_signals
 
 # Taken now: an item may put something else in their places.
-_getpid, _write = os.getpid, os.write
+_getpid, _time, _write = os.getpid, time.time, os.write
 # The values that are shown for the whole list
 SHOWN_ITEMS = 20
 
@@ -69,8 +70,10 @@ def run_items(
         hold_signals()
         _stop_if_terminated(files)
         marks.write(index)
-        _note(files.text, {"begun": index, "arguments": shortened(held[index])})
+        begun = _time()
+        _note(files.text, {"begun": index, "arguments": shortened(held[index]), "at": int(begun * 1000)})
         note = _ended(function, held[index], constants, dump, files.value, index)
+        note["took"] = max(0, round((_time() - begun) * 1000))
         if "exception" in note:
             raised = dict(cast(Any, note["exception"]), origin=origin)
             note["exception"] = raised
@@ -152,21 +155,30 @@ class Marks:
 
 
 class Note(NamedTuple):
-    """How one item ended: the size of its value's pickle, or its exception."""
+    """How one item ended: the size of its value's pickle, or its exception.
+
+    `begin_ms` is when it began, in milliseconds since 1970, and `took_ms` how long it took.
+    """
 
     item: int
     size: int
     exception: "Optional[Dict[str, object]]"
     arguments: str
     shown: str
+    begin_ms: int
+    took_ms: int
 
 
 class Notes(NamedTuple):
-    """What a process has noted: how many items there are (None: it never knew), the ended ones, and the begun one."""
+    """What a process has noted: how many items there are (None: it never knew), the ended ones, and the begun one.
+
+    `running_ms` is when that one began, in milliseconds since 1970.
+    """
 
     total: "Optional[int]"
     ended: "List[Note]"
     running: "Optional[Tuple[int, str]]"
+    running_ms: int
 
 
 class NotesReader:
@@ -178,6 +190,7 @@ class NotesReader:
         self._count = None  # type: Optional[int]
         self._ended = []  # type: List[Note]
         self._running = None  # type: Optional[Tuple[int, str]]
+        self._begin_ms = 0
 
     def read(self) -> Notes:
         """Return all that was noted so far; a line that is not whole yet does not count."""
@@ -190,17 +203,19 @@ class NotesReader:
             lines = []
         for line in lines:
             self._take(json.loads(line.decode()))
-        return Notes(self._count, self._ended, self._running)
+        return Notes(self._count, self._ended, self._running, self._begin_ms)
 
     def _take(self, note: "Mapping[str, Any]") -> None:
         if "count" in note:
             self._count = int(note["count"])
         elif "begun" in note:
             self._running = (int(note["begun"]), str(note["arguments"]))
+            self._begin_ms = int(note["at"])
         else:
             arguments = self._running[1] if self._running is not None else ""
             size, shown = int(note.get("size", 0)), note.get("shown", "")
-            self._ended.append(Note(int(note["ended"]), size, note.get("exception"), arguments, shown))
+            times = self._begin_ms, int(note["took"])
+            self._ended.append(Note(int(note["ended"]), size, note.get("exception"), arguments, shown, *times))
             self._running = None
 
 
@@ -213,6 +228,8 @@ def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> Dict[
     return {
         "index": [note.item for note in notes],
         "size": [note.size for note in notes],
+        "begin_ms": [note.begin_ms for note in notes],
+        "took_ms": [note.took_ms for note in notes],
         "output": [offset for span in spans for offset in span] if any(map(any, spans)) else [],
         "raised": [
             [position, note.exception, note.arguments]

@@ -30,7 +30,8 @@ class Ending(NamedTuple):
     """How the electron's process ended.
 
     `reason` is "" for an ending of its own, else "time_limit", "terminated" or "refused"; `peak_bytes` is its largest
-    resident set; `left_behind` are the processes of its own that still ran, and were killed.
+    resident set; `left_behind` are the processes of its own that still ran, and were killed; `cpu_seconds` is what it
+    and its processes used; `ended` is when, in seconds since 1970.
     """
 
     exit_status: Optional[int]
@@ -38,6 +39,8 @@ class Ending(NamedTuple):
     reason: str = ""
     peak_bytes: int = 0
     left_behind: Tuple[str, ...] = ()
+    cpu_seconds: float = 0.0
+    ended: Optional[float] = None
 
 
 def exit_status(error: BaseException) -> int:
@@ -69,7 +72,10 @@ def outcome_of(files: ElectronFiles, ending: Ending, refusal: Optional[Dict[str,
     elif report["outcome"] == VALUE and "count" not in report:
         parts["string"] = file_part(files.text.path)
         parts["value"] = file_part(files.value.path)
-    report["peak_memory_bytes"] = ending.peak_bytes
+    times = dict(files.times.read() or {}, **cast(Dict[str, object], report.get("times", {})))
+    if "ran_from" in times and "ran_to" not in times and ending.ended is not None:
+        times["ran_to"] = ending.ended
+    report.update(peak_memory_bytes=ending.peak_bytes, cpu_seconds=ending.cpu_seconds, times=times)
     return report, parts
 
 
@@ -99,9 +105,19 @@ def exception_text(exception: Mapping[str, object]) -> str:
     return "%s: %s" % (exception["type"], lines[0][:LONGEST_ENDING]) if lines else str(exception["type"])
 
 
-def partial_of(files: ElectronFiles, address: TaskAddress, attempt: int, since: Tuple[int, int] = (0, 0)) -> Packed:
-    """Header and parts of the output so far, from `since` on, of an attempt that is being taken away."""
+def partial_of(
+    files: ElectronFiles,
+    address: TaskAddress,
+    attempt: int,
+    since: Tuple[int, int] = (0, 0),
+    measured: Optional[Mapping[str, object]] = None,
+) -> Packed:
+    """Header and parts of the output so far, from `since` on, of an attempt that is being taken away.
+
+    `measured` is what else its header tells.
+    """
     header = {
+        **(measured or {}),
         "kind": PARTIAL,
         "call_id": address.call.call_id,
         "task_index": address.task,

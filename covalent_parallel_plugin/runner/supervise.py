@@ -47,11 +47,13 @@ def supervise(
     marker: bytes = b"",
     tick: Callable[[Sequence[Stream]], None] = lambda streams: None,
     release: Callable[[], None] = lambda: None,
+    beside: Callable[[], None] = lambda: None,
 ) -> Supervised:
     """Fork the electron and stay with it until it has ended, whichever way; what it left is in `files` then.
 
     `marker` begins the lines between items; `tick` is called every now and then where there is one. `release` closes in
     the electron's process what else it has of its supervisor's: by its end the numbers may be those of its own files.
+    `beside` is called once in the supervisor's, as soon as the electron's runs.
     """
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
@@ -76,6 +78,7 @@ def supervise(
         _become_electron(parent, stdout_write, stderr_write, (stdout, stderr, notice, notice_write),
                          call, envelope, files, release)  # fmt: skip
     gc.enable()
+    beside()
     os.close(stdout_write)
     os.close(stderr_write)
     # Unbuffered: what a map delivers on the way is read from these files while they are written.
@@ -102,7 +105,7 @@ def _watch(
     reason = ""
     left: Tuple[str, ...] = ()
     deadline = time.monotonic() + time_limit_seconds
-    status = usage = None
+    status = usage = ended = None
     while True:
         wait = max(0.0, deadline - time.monotonic())
         if status is not None:
@@ -113,6 +116,7 @@ def _watch(
         if status is None:
             status, usage = _reap(child)
             if status is not None:
+                ended = time.time()
                 # What the electron left in the pipes is read, and shown; what a process it left behind writes is
                 # waited for this long only, as is whoever reads the task's own streams.
                 seconds = DRAIN_SECONDS if reason or not _left_behind(child) else LEFT_BEHIND_SECONDS
@@ -141,8 +145,10 @@ def _watch(
     output.close()
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-    peak = usage.ru_maxrss * 1024 if usage is not None else 0
-    return Ending(exit_status, killed_by, reason, peak, left)
+    if usage is None:
+        return Ending(exit_status, killed_by, reason, 0, left, ended=ended)
+    cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
+    return Ending(exit_status, killed_by, reason, usage.ru_maxrss * 1024, left, cpu_seconds, ended)
 
 
 class _OutputPump:

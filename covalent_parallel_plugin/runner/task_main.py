@@ -5,6 +5,7 @@ It loads nothing of the user's, so it lives on when the electron is killed, leav
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import BinaryIO, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..protocol import envelope as envelopes
 from ..protocol import environment as variables
@@ -26,6 +27,12 @@ from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outc
 from .output_capture import say, write_soon
 from .supervise import supervise
 
+# What a partial outcome tells of its attempt, beside its output
+MEASURED = ("outcome", "reason", "signal", "times", "machine", "cpu_seconds", "peak_memory_bytes")
+# Where the metadata server is, if it is not Google's; of Google's own libraries
+METADATA_VARIABLE = "GCE_METADATA_HOST"
+# The metadata server is asked for the machine once an electron has run for so long; by short ones it is not missed
+MACHINE_AFTER_SECONDS = 0.5
 # Taken now: the electron, which ends by way of `_main`, may put something else in its place.
 _getpid = os.getpid
 
@@ -49,7 +56,7 @@ def main() -> int:
     # Until the electron runs hardly any garbage comes up, and looking for it takes time (`supervise`, `electron_main`).
     gc.disable()
     try:
-        return _main(time.time())
+        return _main(_process_start(time.time()))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             say("the container's disk is full: raise boot_disk_gb, or the size of its --tmpfs: %s" % error)
@@ -104,9 +111,23 @@ def _read_environment() -> TaskEnvironment:
     return task
 
 
+def _process_start(now: float) -> float:
+    """When this process was started, before it had loaded Python; as far as the kernel tells, else `now`."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rsplit(b")", 1)[1].split()[19])
+        # proc(5): the 22nd field is the start after boot, in ticks of the clock.
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return now
+    return now - age if age > 0 else now
+
+
 def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: ElectronFiles, started: float) -> int:
     identity = task.address.call
     seconds: Dict[str, float] = {}
+    times: Dict[str, object] = {"began": started}
+    machine: Dict[str, object] = {}
     clock = time.monotonic()
     raised: "Sequence[Mapping[str, object]]" = ()
     with tempfile.TemporaryFile() as file:
@@ -114,22 +135,28 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         bucket.get(identity.object_name, call)
         envelope = envelopes.read_header(call, identity.key, identity.binding)
         seconds["fetch"] = round(time.monotonic() - clock, 6)
+        times["fetched"] = time.time()
         refusal = _refusal(envelope.header)
         if refusal is not None:
             ending = Ending(exit_status=None, signal=None, reason="refused")
             header, parts = outcome_of(files, ending, refusal)
         elif envelope.header.get("map"):
-            ending, header, parts, raised = _run_items(task, bucket, files, call, envelope)
+            ending, header, parts, raised = _run_items(task, bucket, files, call, envelope, machine)
         else:
-            ending = supervise(call, envelope, files, task.time_limit_seconds, release=bucket.close).ending
+            ending = supervise(
+                call, envelope, files, task.time_limit_seconds, release=bucket.close, beside=_asking(machine)
+            ).ending
             header, parts = outcome_of(files, ending)
     seconds["electron"] = round(time.monotonic() - clock - seconds["fetch"], 6)
+    header["machine"] = dict(machine)
+    header["times"] = {**times, **cast(Dict[str, object], header["times"]), "delivered": time.time()}
     if ending.reason == "terminated" and header["outcome"] not in (envelopes.VALUE, envelopes.ITEMS):
-        _deliver_partial(bucket, task, files, cast(Tuple[int, int], header.get("since", (0, 0))))
+        header["reason"] = ending.reason
+        _deliver_partial(bucket, task, files, header, cast(Tuple[int, int], header.get("since", (0, 0))))
         return exit_codes.EXIT_TERMINATED
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
         say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
-        _deliver_partial(bucket, task, files)
+        _deliver_partial(bucket, task, files, header)
         return exit_codes.EXIT_RETRY_EXCEPTION
     header.update(
         kind=envelopes.OUTCOME,
@@ -137,7 +164,6 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         task_index=task.address.task,
         attempt=task.attempt,
         python=sys.version.split()[0],
-        started_at=started,
         seconds={**seconds, **header.get("seconds", {})},  # type: ignore[dict-item]
     )
     if task.keep_objects:
@@ -168,6 +194,7 @@ def _run_items(
     files: ElectronFiles,
     call: BinaryIO,
     envelope: envelopes.Envelope,
+    machine: "Dict[str, object]",
 ) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part], Sequence[Mapping[str, object]]]:
     """Run this task's share of a map's items; returns also the exceptions of those that raised."""
     # Loaded here only: a lone electron does without.
@@ -181,7 +208,14 @@ def _run_items(
     chosen = parse_indices(task.items) if task.items is not None else None
     files.share = ItemShare(task.address.task, task.tasks, position, chosen, marker)
     ending, streams = supervise(
-        call, envelope, files, task.time_limit_seconds, marker.encode(), delivery.send_due_chunk, bucket.close
+        call,
+        envelope,
+        files,
+        task.time_limit_seconds,
+        marker.encode(),
+        delivery.send_due_chunk,
+        bucket.close,
+        _asking(machine),
     )
     if ending.reason == "terminated" and outcome_of(files, ending)[0]["outcome"] != envelopes.VALUE:
         try:
@@ -189,10 +223,38 @@ def _run_items(
         except storage.BucketError as error:
             say(str(error))
         # The output of what was sent is with it.
-        return ending, {"outcome": envelopes.KILLED, "since": delivery.sent_output}, {}, ()
+        header = outcome_of(files, ending)[0]
+        return ending, {**header, "outcome": envelopes.KILLED, "since": delivery.sent_output}, {}, ()
     header, parts = map_delivery.outcome_of_items(files, ending, streams, delivery)
     raised = [note.exception for note in delivery.notes().ended if note.exception is not None]
     return ending, header, parts, raised
+
+
+def _asking(machine: "Dict[str, object]") -> Callable[[], None]:
+    """What asks beside the electron which machine this is; on Google's machines, and where an emulator answers."""
+
+    def ask(host: str) -> None:
+        time.sleep(MACHINE_AFTER_SECONDS)
+        try:
+            # Loaded here only: a short electron does without.
+            from .machine_data import machine_of
+
+            machine.update(machine_of(host))
+        except Exception:
+            # No electron is worth less for that, whatever it was.
+            return
+
+    def begin() -> None:
+        is_google = not os.environ.get(variables.STORAGE_EMULATOR_HOST)
+        host = os.environ.get(METADATA_VARIABLE) or (storage.METADATA_HOST if is_google else "")
+        try:
+            if host:
+                _thread.start_new_thread(ask, (host,))
+        except RuntimeError:
+            # The container may have no more threads.
+            return
+
+    return begin
 
 
 def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
@@ -208,10 +270,15 @@ def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:
 
 
 def _deliver_partial(
-    bucket: storage.BucketClient, task: TaskEnvironment, files: ElectronFiles, since: Tuple[int, int] = (0, 0)
+    bucket: storage.BucketClient,
+    task: TaskEnvironment,
+    files: ElectronFiles,
+    outcome: envelopes.Json,
+    since: Tuple[int, int] = (0, 0),
 ) -> None:
     """The output so far, under a name of its own: only a final ending uses the write-once name of the outcome."""
-    header, parts = partial_of(files, task.address, task.attempt, since)
+    measured = {name: outcome[name] for name in MEASURED if name in outcome}
+    header, parts = partial_of(files, task.address, task.attempt, since, measured)
     name = task.address.partial_name(task.attempt)
     try:
         _deliver(bucket, name, header, parts, task, envelopes.PARTIAL)

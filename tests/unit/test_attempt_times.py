@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.batch.attempt_times import MEASURED, TIMES, TaskAttempt, ordered_times, task_attempts
+from covalent_parallel_plugin.batch.attempt_times import MEASURED, TIMES, BatchAttempt, ordered_times, task_attempts
 from covalent_parallel_plugin.cloud.batch import Event
 
 START = 1_700_000_000.0
@@ -90,8 +90,8 @@ def test_attempts_are_told_apart_by_what_they_went_through() -> None:
         change(6, "RUNNING", "SUCCEEDED", SECOND),
     ]
     assert task_attempts(events) == [
-        TaskAttempt(0, "FAILED", 1, 2, 3, 50001, "us-east1-b", "123"),
-        TaskAttempt(1, "SUCCEEDED", 4, 5, 6, None, "us-east1-c", "456"),
+        BatchAttempt(0, "FAILED", 1, 2, 3, 50001, "us-east1-b", "123"),
+        BatchAttempt(1, "SUCCEEDED", 4, 5, 6, None, "us-east1-c", "456"),
     ]
 
 
@@ -100,17 +100,20 @@ def test_attempts_are_told_apart_by_what_they_went_through() -> None:
     [
         ([], []),
         ([change(1, "PENDING", "UNEXECUTED")], []),
-        ([change(1, "PENDING", "ASSIGNED", FIRST)], [TaskAttempt(0, "ASSIGNED", 1, zone="us-east1-b", instance="123")]),
+        (
+            [change(1, "PENDING", "ASSIGNED", FIRST)],
+            [BatchAttempt(0, "ASSIGNED", 1, zone="us-east1-b", instance="123")],
+        ),
         (
             [change(1, "PENDING", "ASSIGNED"), change(2, "ASSIGNED", "PENDING"), change(3, "PENDING", "ASSIGNED")],
-            [TaskAttempt(0, "PENDING", 1, None, 2), TaskAttempt(1, "ASSIGNED", 3)],
+            [BatchAttempt(0, "PENDING", 1, None, 2), BatchAttempt(1, "ASSIGNED", 3)],
         ),
-        ([change(2, "RUNNING", "FAILED", code=50002)], [TaskAttempt(0, "FAILED", None, None, 2, 50002)]),
+        ([change(2, "RUNNING", "FAILED", code=50002)], [BatchAttempt(0, "FAILED", None, None, 2, 50002)]),
         (
             [change(1, "PENDING", "ASSIGNED"), change(2, "PENDING", "ASSIGNED")],
-            [TaskAttempt(0, "ASSIGNED", 1), TaskAttempt(1, "ASSIGNED", 2)],
+            [BatchAttempt(0, "ASSIGNED", 1), BatchAttempt(1, "ASSIGNED", 2)],
         ),
     ],
 )
-def test_events_that_are_missing_make_no_attempt_up(events: list[Event], attempts: list[TaskAttempt]) -> None:
+def test_events_that_are_missing_make_no_attempt_up(events: list[Event], attempts: list[BatchAttempt]) -> None:
     assert task_attempts(events) == attempts

@@ -62,6 +62,10 @@ class ItemTable(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._numbers) // self._NUMBERS
 
+    def indices(self) -> list[int]:
+        """The items' indices, in the order in which they came."""
+        return self._numbers[:: self._NUMBERS].tolist()
+
     @property
     def raised(self) -> list[int]:
         """The positions of the items that raised."""

@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiofiles.os
 from google.cloud import batch_v1
 
+from ...batch import trace_ends
+from ...batch.attempt_records import Measured
 from ...batch.cancellation import Cancellation, CancelledCall
 from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
 from ...batch.job_watch import WatchResult
+from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
@@ -22,6 +25,7 @@ from ...protocol.envelope import OUTCOME
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
+from ..attempt_trace import OPEN_ENDS
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
@@ -34,6 +38,7 @@ from .output import OUTSIDE_TASKS
 from .progress import MapProgress, named_items
 from .report import TaskReport, read_chunk, read_task, report_with_source_lines
 from .result import MapResult
+from .round_trace import RoundTrace
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +57,21 @@ class MapRun:
         services: Services,
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
+        trace: TraceRecorder | None = None,
     ):
         self._call = call
         self._settings = settings
         self._source = source
         self._map = call.map or Map()
         self._identity = identity
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled)
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._trace = RoundTrace(self._jobs)
         self._progress = MapProgress(total=self._map.items)
         # The exit code of the last job's task that was lost
         self._exit_code: int | None = None
         self._last_tasks = 0
+        # What attempts of that job measured that left their output so far
+        self._partials: dict[tuple[int, int], Measured] = {}
         # How many jobs may follow the first one
         self._left = settings.retries
         self._store = ValueStore(settings.cache_dir)
@@ -84,7 +93,11 @@ class MapRun:
                     result = await self._staged(jobs, pickles, on_staged)
                 except CancelledCall:
                     raise await self._cancelled_call(jobs) from None
+                except asyncio.CancelledError:
+                    self._trace.note_stopped(self._last_tasks)
+                    raise
                 except Exception as error:
+                    await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.FAILED, asks=False)
                     result = await run_in_thread(self._result.stopped, error)
                 returned, is_unread = self._progress.returned, self._progress.is_unread
                 jobs.objects.may_delete_results = isinstance(result, Value) or not (returned or is_unread)
@@ -123,6 +136,7 @@ class MapRun:
         collector = Collector(jobs.services, settings, self._identity, jobs.job_name)
         for task in sorted(silent)[:OUTSIDE_TASKS]:
             progress.add_interrupted(round, task, await collector.last_output(task, round))
+        await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.CANCELLED, collector.measured)
         stdout, stderr = await run_in_thread(self._result.output)
         if progress.returned and not jobs.objects.may_delete_results:
             stderr = join_text(stderr, await jobs.objects.location(f"{progress.returned} values stay") + "\n")
@@ -133,13 +147,16 @@ class MapRun:
         settings, jobs = self._settings, self._jobs
         while True:
             tasks = int(job.task_groups[0].task_count)
-            await jobs.create(settings, job)
+            lost_items = self._progress.lost()
+            await jobs.create(settings, job, len(lost_items) if lost_items is not None else None)
+            self._trace.begin()
             self._progress.jobs += 1
             self._progress.tasks += tasks
             self._last_tasks = tasks
             watched = await jobs.watch(tasks, self._progress.jobs - 1)
             with jobs.context("has results that could not be fetched or stored here"):
                 result = await self._collect_items(watched, settings, tasks)
+            await self._note_attempts(watched, tasks)
             if not isinstance(result, Failure):
                 return result
             if await jobs.restage_lost_runner(self._exit_code):
@@ -160,6 +177,10 @@ class MapRun:
             again = "all" if lost is None else named_items(lost)
             logger.warning("%s has items that did not end (%s): they run again in a new job", self._call, again)
             job = map_job(settings, self._call, self._identity, self._progress.jobs, lost)
+
+    async def _note_attempts(self, watched: WatchResult, tasks: int) -> None:
+        end = OPEN_ENDS.get(watched.reason, trace_ends.LOST)
+        await self._trace.note_ended(tasks, watched.job, end, self._partials, asks=not watched.reason)
 
     @property
     def _may_retry_exceptions(self) -> bool:
@@ -184,6 +205,7 @@ class MapRun:
 
     async def _collect_items(self, watched: WatchResult, settings: Settings, tasks: int) -> Verdict:
         round = self._progress.jobs - 1
+        self._partials = {}
         refused, silent = await self._fetch(tasks, round)
         progress, result, may_retry = self._progress, self._result, self._may_retry_exceptions
         name = self._jobs.job_name
@@ -213,7 +235,7 @@ class MapRun:
             return await run_in_thread(result.lost, settings, name, ElectronEvidence(watched.job, outcome=ended))
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
-        collector = Collector(self._jobs.services, self._settings, self._identity, name)
+        collector = Collector(self._jobs.services, self._settings, self._identity, name, self._partials)
         found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
@@ -235,6 +257,7 @@ class MapRun:
         # A refusal is a finding, too.
         failed = [one for one in fetched if isinstance(one, BaseException) and not isinstance(one, OutcomeError)]
         reports = [one for one in fetched if not isinstance(one, BaseException) or isinstance(one, OutcomeError)]
+        self._trace.add(reports)
         source = SourceText()
         if any(isinstance(report, TaskReport) and report.has_frames for report in reports):
             source = await self._source()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
+from ...batch.attempt_records import Measured
 from ...errors import OutcomeError
 from ...protocol.envelope import ITEMS, OUTCOME, Envelope, ForgedError, PartEntry, TruncatedError, WireError
 from ...protocol.identity import TaskAddress
 from ...protocol.limits import KEPT_BYTES
+from ..measured import is_number, measured_of
 from ..outcome import (
     Outcome,
     decode_output,
@@ -31,12 +34,13 @@ MOST_ITEMS = 10_000_000
 
 @dataclass(frozen=True)
 class InterruptedItem:
-    """The item during which a process was killed, with its arguments shortened and what it had printed."""
+    """The item during which a process was killed: its arguments shortened, what it had printed, and when it began."""
 
     index: int
     arguments: str
     stdout: str = ""
     stderr: str = ""
+    begin_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class TaskReport:
         running: the item it was killed in.
         stdout, stderr: what it printed outside its items: hooks, mostly.
         task, round: which task of which of the call's jobs it was.
+        begin_ms, took_ms: when each of the items began, in milliseconds since 1970, and how long it took.
+        measured: what its attempt measured; None where others delivered after it.
     """
 
     items: ItemTable = field(default_factory=ItemTable)
@@ -63,6 +69,9 @@ class TaskReport:
     stderr: str = ""
     task: int = 0
     round: int = 0
+    begin_ms: Sequence[int] = ()
+    took_ms: Sequence[int] = ()
+    measured: Measured | None = None
 
     @property
     def has_frames(self) -> bool:
@@ -94,16 +103,26 @@ def read_task(
         if header["outcome"] != ITEMS:
             # It never came to its items.
             outcome = outcome_from(stream, envelope)
-            return TaskReport(ended=outcome, stdout=outcome.stdout, stderr=outcome.stderr, task=task, round=round)
+            return TaskReport(
+                ended=outcome,
+                stdout=outcome.stdout,
+                stderr=outcome.stderr,
+                task=task,
+                round=round,
+                measured=outcome.measured,
+            )
         output = _Output(stream, envelope, store)
         ended, running = None, None
         if header.get("ended"):
-            rest = {name: header.get(name) for name in ("python", "attempt", "peak_memory_bytes")} | header["ended"]
+            common = ("python", "attempt", "peak_memory_bytes")
+            rest = {name: header.get(name) for name in common} | header["ended"]
             ended = outcome_from(stream, envelope._replace(header=rest))
             if rest.get("running"):
                 index, arguments, (out_start, out_end, err_start, err_end) = rest["running"]
                 stdout, stderr = output.text(0, [(out_start, out_end)]), output.text(1, [(err_start, err_end)])
-                running = InterruptedItem(_index(index), storable_text(arguments), stdout, stderr)
+                begin_ms = rest.get("running_ms")
+                begin_ms = int(begin_ms) if is_number(begin_ms) else 0
+                running = InterruptedItem(_index(index), storable_text(arguments), stdout, stderr, begin_ms)
         total = header["count"]
         return TaskReport(
             items=_items(stream, envelope, store, output),
@@ -117,6 +136,8 @@ def read_task(
             stderr=output.outside(1),
             task=task,
             round=round,
+            **_times(header["table"]),
+            measured=measured_of(header),
         )
     except WireError as error:
         raise OutcomeError(f"the outcome of task {task} in the bucket is refused: {error}") from error
@@ -139,7 +160,8 @@ def read_chunk(
         envelope = read_envelope(stream, address.call.key, address.chunk_binding(number), envelope)
         output = _Output(stream, envelope, store)
         items = _items(stream, envelope, store, output)
-        return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round)
+        times = _times(cast(Mapping[str, Any], envelope.header["table"]))
+        return TaskReport(items, stdout=output.outside(0), stderr=output.outside(1), task=task, round=round, **times)
     except WireError as error:
         raise OutcomeError(f"items of task {task} in the bucket are refused: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -209,6 +231,16 @@ def _items(stream: BinaryIO, envelope: Envelope, store: ValueStore, output: _Out
         items.append(Item(_index(index), offset, size, stdout, stderr, exception, given, shown.get(row, "")))
         offset += size
     return items
+
+
+def _times(table: Mapping[str, Any]) -> dict[str, Any]:
+    """When items began and how long they took; nothing where that makes no sense, since no value needs it."""
+    columns = {name: table.get(name) for name in ("begin_ms", "took_ms")}
+    rows = len(table["index"])
+    is_sound = all(
+        isinstance(each, list) and len(each) == rows and all(map(is_number, each)) for each in columns.values()
+    )
+    return {name: array("q", map(int, each or ())) for name, each in columns.items()} if is_sound else {}
 
 
 def _numbers(column: object) -> list[int]:

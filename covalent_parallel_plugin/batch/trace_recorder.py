@@ -1,0 +1,193 @@
+"""What a call did, as it goes on, for the trace of its dispatch: when it was staged and submitted, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from google.cloud import batch_v1
+
+from ..cloud.batch import JobStatus
+from ..cloud.job_status import SPOT_MODELS
+from ..errors import ParallelError
+from . import trace, trace_ends
+from .attempt_records import TaskFindings, attempt_records
+from .cancellation import CancelledCall
+from .trace import DAYS, TraceFile, traces_folder
+from .trace_writer import WRITER, TraceRecord, TraceWriter
+
+# Of an error's message
+MESSAGE_BYTES = 2048
+
+
+class TraceRecorder:
+    """Notes what one call does; where there is no trace, nothing of it is kept."""
+
+    __slots__ = (
+        "_asked", "_clock", "_collected", "_entered", "_file", "_has_open_job", "_name", "_node", "_pending", "_round",
+        "_staged", "_submitted", "_writer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        file: TraceFile | None = None,
+        node: int | None = None,
+        clock: Callable[[], float] = time.time,
+        writer: TraceWriter = WRITER,
+    ):
+        self._file = file
+        self._node = node
+        self._clock = clock
+        self._writer = writer
+        self._entered = clock()
+        self._staged: float | None = None
+        self._submitted: float | None = None
+        self._collected: float | None = None
+        self._pending: list[TraceRecord] = []
+        self._round = -1
+        self._has_open_job = False
+        self._asked: Mapping[str, object] = {}
+        self._name: str | None = None
+
+    @classmethod
+    def of(cls, dispatch_id: str, node: int, options: Mapping[str, object]) -> TraceRecorder:
+        """Return the recorder of a node that begins now; `options` may be wrong, which is not for a trace to tell."""
+        if options.get("trace") is False:
+            return cls()
+        days = options.get("trace_days")
+        folder = traces_folder(os.environ)
+        return cls(TraceFile(folder, dispatch_id, days if isinstance(days, int) and days > 0 else DAYS), node)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a trace."""
+        return self._file is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the call goes to Batch."""
+        return self._name is not None
+
+    @property
+    def has_open_job(self) -> bool:
+        """Whether there is a trace, and a job in it whose attempts are not recorded yet."""
+        return self._file is not None and self._has_open_job
+
+    def begin(self, name: str) -> None:
+        """The call goes to Batch; `name` is that of its function."""
+        self._name = name
+
+    def note_staged(self) -> None:
+        """The call is in the bucket."""
+        self._staged = self._clock()
+
+    def note_submitted(self, job_name: str, job: batch_v1.Job, items: int | None = None) -> None:
+        """Batch has accepted a job, which runs so many items of a map."""
+        self._round += 1
+        self._submitted, self._collected, self._has_open_job = self._clock(), None, True
+        if self._file is None:
+            return
+        times = {"entered": self._entered, "staged": self._staged, "submitted": self._submitted}
+        tasks, asked = batch_v1.Job.pb(job).task_groups[0].task_count, asked_of(job)
+        self._asked = {"type": asked["machine_type"], "spot": asked["spot"]}
+        fields = {"name": self._name, "job": job_name, "round": self._round, "tasks": int(tasks), "items": items}
+        self._add(trace.SUBMITTED, **fields, asked=asked, t=_rounded(times))
+        self._flush(self._file)
+
+    def note_collected(self) -> None:
+        """What the tasks of the last job left is here."""
+        self._collected = self._clock()
+
+    def note_attempts(
+        self, tasks: Iterable[TaskFindings], job: JobStatus | None, is_alone: bool
+    ) -> list[dict[str, object]]:
+        """Record the attempts of the last job's tasks, once; returns the fields of what was recorded."""
+        if not self.has_open_job:
+            return []
+        self._has_open_job = False
+        collected = self._clock() if self._collected is None else self._collected
+        ours = {
+            "entered": self._entered,
+            "staged": self._staged,
+            "submitted": self._submitted,
+            "collected": collected,
+        }
+        records = [
+            {"round": self._round, **fields}
+            for found in tasks
+            for fields in attempt_records(found, job, ours, self._asked, is_alone)
+        ]
+        for fields in records:
+            self._add(trace.ATTEMPT, **fields)
+        return records
+
+    def note_items(self, task: int, **columns: Iterable[object]) -> None:
+        """Record the items of a map that one of the last job's tasks ran: columns of the same length."""
+        if self._file is not None:
+            self._add(trace.ITEMS, task=task, round=self._round, **{name: list(each) for name, each in columns.items()})
+
+    def note_stopped(self) -> None:
+        """Record that this process does not go on with the call; nothing is waited for."""
+        if self._file is not None:
+            self._note_ended(trace_ends.STOPPED, None)
+            self._flush(self._file)
+
+    async def end(self, error: BaseException | None) -> None:
+        """Record the call's end, with a value or with what its task raised or ended with; waits until it is written.
+
+        Waits for a short time at most.
+        """
+        await self._end(trace_ends.verdict_of(error), error)
+
+    async def end_raised(self, error: BaseException) -> None:
+        """Record the call's end with what was raised here, as `end` does."""
+        if isinstance(error, CancelledCall):
+            await self._end(trace_ends.CANCELLED, None)
+        elif isinstance(error, ParallelError):
+            await self._end(trace_ends.verdict_of(error), error)
+        else:
+            await self._end(trace_ends.FAILED, error)
+
+    async def _end(self, verdict: str, error: BaseException | None) -> None:
+        if self._file is not None:
+            self._note_ended(verdict, error)
+            pending, self._pending = self._pending, []
+            await self._writer.write(self._file, pending)
+
+    def _note_ended(self, verdict: str, error: BaseException | None) -> None:
+        message = None if error is None else shortened_message(str(error))
+        kind = None if error is None else type(error).__name__
+        times = {"entered": self._entered, "ended": max(self._clock(), self._entered)}
+        self._add(trace.ENDED, verdict=verdict, error=kind, message=message, t=_rounded(times))
+
+    def _add(self, kind: str, **fields: object) -> None:
+        self._pending.append(TraceRecord(kind, self._node, fields))
+
+    def _flush(self, file: TraceFile) -> None:
+        pending, self._pending = self._pending, []
+        self._writer.put(file, pending)
+
+
+def asked_of(job: batch_v1.Job) -> dict[str, object]:
+    """Return what a job asks for."""
+    raw = batch_v1.Job.pb(job)
+    spec = raw.task_groups[0].task_spec
+    policy = raw.allocation_policy.instances[0].policy
+    image = next((each.container.image_uri for each in spec.runnables if each.container.image_uri), None)
+    return {
+        "vcpus": spec.compute_resource.cpu_milli / 1000,
+        "memory_mib": spec.compute_resource.memory_mib,
+        "machine_type": policy.machine_type or None,
+        "spot": policy.provisioning_model in SPOT_MODELS,
+        "image": image,
+    }
+
+
+def shortened_message(text: str) -> str:
+    """Return the first of a message's bytes, whole characters of it."""
+    return text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES].decode("utf-8", "ignore")
+
+
+def _rounded(times: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 3) for name, value in times.items()}
