@@ -16,6 +16,7 @@
     │   ├── JobCancelledError      cancelled or deleted by somebody else
     │   ├── MachineLostError       preempted or lost, and all `retries` used up
     │   ├── NoCapacityError        waited for a machine longer than `queue_limit`
+    │   ├── BudgetError            stopped, or not submitted: `max_machine_hours` of its dispatch are used up
     │   ├── SchedulingError        refused by Batch or Compute Engine before a task ran
     │   ├── ImageError             the container did not start: no image, or no Python in it
     │   └── NoOutcomeError         ended in any other way without reporting back
@@ -116,6 +117,10 @@ class MachineLostError(JobError):
 
 class NoCapacityError(JobError):
     """No machine was found within `queue_limit`."""
+
+
+class BudgetError(JobError):
+    """The machines of the dispatch have run for longer than `max_machine_hours`."""
 
 
 class SchedulingError(JobError):

@@ -35,7 +35,7 @@ class JobEvidence:
     Attributes:
         job: its last status, None if it was never seen.
         task: its task's, where that was asked for; None if Batch lists none.
-        reason: why the watch ended, where it was not the job's own end (`job_watch.GONE`, ...).
+        reason, detail: why the watch ended, where it was not the job's own end (`job_watch.GONE`, ...).
         stdout, stderr: output of an attempt that was taken away.
         lines: the last ones of the log, read where nothing else came.
     """
@@ -46,6 +46,7 @@ class JobEvidence:
     stdout: str = ""
     stderr: str = ""
     lines: Sequence[str] = ()
+    detail: str = ""
 
     @property
     def exit_code(self) -> int | None:

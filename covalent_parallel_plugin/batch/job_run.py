@@ -15,15 +15,17 @@ from ..cloud import Services
 from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread, run_stoppable
-from ..errors import CacheDirError, CloudError, OutcomeError, ParallelError
+from ..errors import BudgetError, CacheDirError, CloudError, OutcomeError, ParallelError
 from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ..settings import Settings
 from . import job_definition, job_watch
 from .call_objects import CallObjects
 from .cancellation import Cancellation, CancelledCall
+from .dispatch_use import DispatchUse
 from .failure_message import job_address
 from .job_names import JobOwner
-from .job_watch import WatchResult
+from .job_verdict import RAISE_BUDGET
+from .job_watch import WatchEnded, WatchResult
 from .runner_archive import restage_runner, stage_runner
 from .status_poller import StatusPoller
 from .submission import Submission
@@ -67,6 +69,7 @@ class JobRun:
         self._settings = settings
         self._cancelled = cancelled
         self._submission = Submission(services.batch, owner, cancelled)
+        self._use = DispatchUse.shared(owner.group)
         self._is_staged = False
         self._was_restaged = False
         self._was_ended = False
@@ -129,8 +132,11 @@ class JobRun:
         """Have the runner and the call, which are the bytes of `data`, in the bucket.
 
         Raises:
+            BudgetError: `max_machine_hours` are used up.
             CloudError: the bucket could not be written to.
         """
+        await self._use.read_trace()
+        self._check_budget()
         store, name = self.services.objects, self.owner.identity.object_name
         with self.context("could not be staged"):
             await stage_runner(store)
@@ -142,10 +148,12 @@ class JobRun:
         """Submit the next job, which runs so many items of a map.
 
         Raises:
+            BudgetError: `max_machine_hours` are used up.
             CloudError: Batch refused it, or could not be reached.
             CancelledCall: the user asked for the end.
         """
         self.check_cancelled()
+        self._check_budget()
         self.seen = None
         await self._submission.create(settings, job)
         self.trace.note_submitted(self.job_name, job, items)
@@ -171,6 +179,8 @@ class JobRun:
         async def look(pause_seconds: float) -> JobStatus | None:
             status = await self._cancelled.unless(poller.look(name, pause_seconds))
             self.seen = status or self.seen
+            if status is not None:
+                self._record_use(status)
             return status
 
         async def is_delivered() -> bool:
@@ -186,6 +196,7 @@ class JobRun:
             result = WatchResult(None, job_watch.LOST, error)
         finally:
             poller.forget(name)
+            self._use.end(name, time.time())
         if result.error is not None:
             result = replace(result, error=self._named(result.error, "was lost sight of"))
         self._submission.record_watch(result)
@@ -194,6 +205,19 @@ class JobRun:
             if self._was_ended:
                 await asyncio.sleep(LATE_WRITE_SECONDS)
         return result
+
+    def _record_use(self, job: JobStatus) -> None:
+        """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
+        settings = self._settings
+        self._use.seen(job, job_definition.tasks_per_node(settings), time.time())
+        above = self._use.above(settings.max_machine_hours, settings.poll_freq)
+        if above and not job.is_terminal:
+            raise WatchEnded(WatchResult(job, job_watch.OVER_BUDGET, detail=above))
+
+    def _check_budget(self) -> None:
+        above = self._use.above(self._settings.max_machine_hours, self._settings.poll_freq)
+        if above:
+            raise BudgetError(f"{self.owner.title} was not submitted: {above}. {RAISE_BUDGET}")
 
     async def restage_lost_runner(self, exit_code: int | None) -> bool:
         """Put the runner into the bucket again if a task with this exit code found it deleted or changed.

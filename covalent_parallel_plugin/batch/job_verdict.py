@@ -11,6 +11,7 @@ import signal
 from collections.abc import Mapping
 
 from ..errors import (
+    BudgetError,
     ImageError,
     JobCancelledError,
     JobError,
@@ -103,6 +104,7 @@ EXIT_CODES = {
 MACHINE_LOST_CODES = (50001, 50002, 50003, 50004, 50006)
 IMAGE_CODES = (125, 126, 127)
 CANCELLED_STATES = ("CANCELLED", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS")
+RAISE_BUDGET = "To do: raise `max_machine_hours`, or leave it out, and dispatch again."
 # The error's class, what happened, and what to do
 Explanation = tuple[type[JobError | OutcomeError], str, str]
 
@@ -130,6 +132,8 @@ def explain_job(
             "was given up: its job still runs long after all its attempts should have ended.",
             "The job was cancelled; run it again.",
         )
+    if found.reason == job_watch.OVER_BUDGET:
+        return BudgetError, f"was stopped: {found.detail}.", RAISE_BUDGET
     if found.job is None or found.reason == job_watch.GONE:
         return JobCancelledError, "has no job any more: somebody deleted it, or it vanished.", "Run it again."
     if found.job.state in CANCELLED_STATES:

@@ -36,6 +36,7 @@ QUEUE_LIMIT = "queue_limit"
 OVERDUE = "overdue"
 DELIVERED = "delivered"
 LOST = "lost"
+OVER_BUDGET = "over_budget"
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,33 @@ class WatchLimits:
     refusal_seconds: float = 300.0
 
 
+class WatchEnded(Exception):
+    """A look says that the job is to be watched no longer, and why.
+
+    Attributes:
+        result: what the watch comes to.
+    """
+
+    def __init__(self, result: WatchResult) -> None:
+        super().__init__(result.reason)
+        self.result = result
+
+
 @dataclass(frozen=True)
 class WatchResult:
     """A job's last status, and why it is watched no longer.
 
     Attributes:
-        reason: "" for its end, else GONE, QUEUE_LIMIT, OVERDUE, DELIVERED (all outcomes are in the bucket) or LOST.
+        reason: "" for its end, else GONE, QUEUE_LIMIT, OVERDUE, DELIVERED (all outcomes are in the bucket), LOST or
+            OVER_BUDGET.
         error: of a job that was lost sight of, the last answer.
+        detail: what else there is to say of the reason.
     """
 
     job: JobStatus | None
     reason: str = ""
     error: Exception | None = None
+    detail: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -85,8 +101,8 @@ async def wait_for_end(
     """Look at a job until it has ended, is gone, is lost sight of, or has outlived a limit.
 
     Args:
-        look: gives the job's status so many seconds later, or None where there is no such job; it may raise to end
-            the watch.
+        look: gives the job's status so many seconds later, or None where there is no such job; it may raise
+            WatchEnded, or what else is to end the watch.
         name: the job's, for messages.
         is_delivered: whether all its tasks have delivered an outcome; asked for now and then while Batch does not tell.
     """
@@ -109,6 +125,8 @@ async def wait_for_end(
             status = await look(
                 trouble.next_pause() if missing_since is None else min(poll_seconds, GONE_PAUSE_SECONDS)
             )
+        except WatchEnded as ended:
+            return ended.result
         except CloudError as error:
             if trouble.since is None:
                 logger.warning(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cloud.batch import JobStatus
 
-# What of an attempt's times shows since when it was on a machine, and until when. When that began to boot Batch does not
+# What of an attempt's times shows since when it was on a machine, and until when. When it began to boot Batch does not
 # tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
 ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered")
 ENDED = "ended"

@@ -128,7 +128,7 @@ class ElectronRun:
         # One that is refused may have been changed on its way only.
         jobs.objects.may_delete_results = isinstance(outcome, Outcome)
         if not isinstance(outcome, Outcome):
-            found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason)
+            found = ElectronEvidence(watched.job, outcome=outcome, reason=watched.reason, detail=watched.detail)
             if watched.error is not None:
                 return found
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))

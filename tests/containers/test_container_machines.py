@@ -106,3 +106,13 @@ def test_volumes_with_a_name_are_read_only_where_the_job_says_so_and_go_with_it(
         lines = ran(jobs, made)
         assert lines.count("/mnt/tasks") == 2 and sum("Read-only file system" in line for line in lines) == 2
         assert waited(lambda: volumes_of(runtime), lambda names: not names) == []
+
+
+def test_a_container_of_any_user_is_told_of_its_machine(machines: tuple[ContainerJobs, Emulator], image: str) -> None:
+    jobs, _ = machines
+    code = (
+        "import os, urllib.request as u; print(u.urlopen(u.Request('http://' + os.environ['GCE_METADATA_HOST'] +"
+        " '/computeMetadata/v1/instance/name', headers={'Metadata-Flavor': 'Google'})).read().decode())"
+    )
+    state, lines = jobs.run(entrypoint="python3", commands=["-c", code], options="--user 4711")
+    assert state == "SUCCEEDED" and lines[0].endswith("-group0-0-0000")

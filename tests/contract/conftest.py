@@ -42,6 +42,8 @@ class BatchProxy(grpc.GenericRpcHandler):
         self.calls: Counter[str] = Counter()
         # The field mask of each request that had one
         self.masks: list[str] = []
+        # The jobs that were asked for and cancelled, in order: name, and the state that was answered or "cancel"
+        self.told: list[tuple[str, str]] = []
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -57,7 +59,9 @@ class BatchProxy(grpc.GenericRpcHandler):
             fault = next((fault for fault in self.faults if fault.method == method and fault.times), None)
             try:
                 if fault is None:
-                    return forward(request, timeout=10)
+                    response = forward(request, timeout=10)
+                    self._note(method, request, response)
+                    return response
                 fault.times -= 1
                 if fault.after:
                     forward(request, timeout=10)
@@ -66,6 +70,13 @@ class BatchProxy(grpc.GenericRpcHandler):
             return context.abort(fault.code, f"{method} fails as it was told")
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _note(self, method: str, request: bytes, response: bytes) -> None:
+        if method == "GetJob":
+            job = batch_v1.Job.deserialize(response)
+            self.told.append((job.name, job.status.state.name))
+        elif method == "CancelJob":
+            self.told.append((batch_v1.CancelJobRequest.deserialize(request).name, "cancel"))
 
     def close(self) -> None:
         self._server.stop(0).wait()

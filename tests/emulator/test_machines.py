@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,19 @@ def test_tasks_share_a_machine_that_has_room_for_them(emulator: Emulator, jobs: 
     names = instances(jobs, job)
     assert sorted(map(names.count, set(names))) == [2, 2]
     assert emulator.counts["vms"] == 2
+
+
+def test_a_machine_that_was_taken_away_gets_no_task_more(tmp_path: Path) -> None:
+    faults = Faults((Fault("attempt.preempt", task=0, attempt=0, notice_seconds=0.1),))
+    with Emulator(faults=faults, tasks_at_once=2) as emulator, batch_jobs(emulator) as jobs:
+        # the second task runs until the first one has come again
+        text = (
+            f"[ $BATCH_TASK_INDEX$BATCH_TASK_RETRY_ATTEMPT = 01 ] && exec touch {tmp_path}/again;"
+            f" until [ -e {tmp_path}/again ]; do sleep 0.02; done"
+        )
+        job = jobs.wait(made(jobs, text, taskCount=2, taskCountPerNode=2, spec={"maxRetryCount": 1}))
+        first, again, second = instances(jobs, job)
+    assert first == second != again
 
 
 def test_a_machine_counts_from_its_tasks_start_to_its_end() -> None:

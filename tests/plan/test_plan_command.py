@@ -128,7 +128,7 @@ def test_the_short_of_it_goes_to_standard_error(plan: Planner) -> None:
     ended = plan(
         *("--set", "machine_type=n1-standard-8", "--set", "gpu_type=nvidia-tesla-t4", "--set", "gpu_count=2"),
         *("--set", "spot=true", "--set", "spot_fallback=true", "--set", "zones=us-east1-c", "--tasks", "2000"),
-        *("--set", "requirements=numpy"),
+        *("--set", "requirements=numpy", "--set", "max_machine_hours=2.5"),
     )
     assert ended.stderr.splitlines() == [
         "the Job",
@@ -138,6 +138,7 @@ def test_the_short_of_it_goes_to_standard_error(plan: Planner) -> None:
         "  tasks    2,000, 16 at a time, at most 1 of them on a machine",
         "  image    " + yaml_image(ended.stdout),
         "  pip      numpy",
+        "  budget   2.5 machine-hours for all jobs of its dispatch together",
         "Nothing was submitted.",
     ]
 

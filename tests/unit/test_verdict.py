@@ -120,7 +120,7 @@ OUTCOMES: dict[str, tuple[Outcome, type[Exception] | None, list[str]]] = {
         ["was not run", "Use 3.11."],
     ),
 }
-REASONS = ["", job_watch.GONE, job_watch.QUEUE_LIMIT, job_watch.OVERDUE]
+REASONS = ["", job_watch.GONE, job_watch.QUEUE_LIMIT, job_watch.OVERDUE, job_watch.OVER_BUDGET]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -182,6 +182,8 @@ def expected_without_outcome(
         return errors.NoCapacityError, ["queue_limit of 600 s", why]
     if reason == job_watch.OVERDUE:
         return errors.TimeLimitError, ["long after all its attempts", "run it again"]
+    if reason == job_watch.OVER_BUDGET:
+        return errors.BudgetError, ["was stopped", "raise `max_machine_hours`"]
     if reason == job_watch.GONE or state is None:
         return errors.JobCancelledError, ["deleted it, or it vanished", "Run it again"]
     if "CANCEL" in state or "DELETION" in state:

@@ -79,6 +79,8 @@ def summary(planned: PlannedJob) -> list[str]:
     places = ", ".join(place.partition("/")[2] for place in planned.job.allocation_policy.location.allowed_locations)
     resource = task.compute_resource
     seconds = f"{settings.time_limit:g} s and {job_definition.GRACE_SECONDS} s to report"
+    hours = settings.max_machine_hours
+    budget = [] if hours is None else [f"budget   {hours:g} machine-hours for all jobs of its dispatch together"]
     pip = [f"pip      {without_passwords(', '.join(settings.requirements))}"] if settings.requirements else []
     return [
         f"machine  {', '.join(machine)}; {policy.boot_disk.size_gb} GB boot disk; {places}",
@@ -88,6 +90,7 @@ def summary(planned: PlannedJob) -> list[str]:
         f" at most {group.task_count_per_node} of them on a machine",
         f"image    {task.runnables[0].container.image_uri}",
         *pip,
+        *budget,
     ]
 
 

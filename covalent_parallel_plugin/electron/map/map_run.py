@@ -236,7 +236,7 @@ class MapRun:
         if watched.error is not None:
             return await run_in_thread(result.stopped, watched.error)
         collector = Collector(self._jobs.services, self._settings, self._identity, name, self._partials)
-        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason)
+        found = ElectronEvidence(watched.job, outcome=refused, reason=watched.reason, detail=watched.detail)
         found = await self._jobs.objects.unless_cancelled(collector.explain_missing(found, sorted(silent), round))
         self._exit_code = found.exit_code
         return await run_in_thread(result.lost, settings, name, found)
