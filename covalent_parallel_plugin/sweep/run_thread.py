@@ -129,7 +129,9 @@ class RunThread(threading.Thread):
             self.report(RunEvent(record=record))
         if sweep.plan.to_run:
             self.end = self._run_tasks(sweep)
-        self.outcome = sweep.finish(self.end.cancelled, self.end.message, self.end.detached)
+        self.outcome = sweep.finish(
+            self.end.cancelled, self.end.message, self.end.detached, self.end.overrun is not None
+        )
 
     def _run_tasks(self, sweep: SweepRun | BatchSweepRun) -> RunEnd:
         observer = _Reports(self, sweep)

@@ -320,3 +320,20 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, path
         time.sleep(0.02)
+
+
+def test_the_row_has_what_the_machine_measured(make_machine: MakeMachine) -> None:
+    machine = make_machine(shell("x=$(head -c 30000000 /dev/zero | md5sum)"))
+    (machine.shared / "machine.json").write_text('{"instance": "17", "zone": "us-east1-b"}')
+    (machine.tasks / ".begun-0-0-0").write_text("100.5")
+    before = time.time()
+    machine.run()
+    measured = machine.staged.outcome().fields["measured"]
+    times = measured.pop("times")
+    assert times.pop("began") == 100.5
+    assert list(times) == ["fetched", "ran_from", "ran_to", "delivered"]
+    assert before - 0.001 <= times["fetched"] <= times["ran_from"] <= times["ran_to"] <= times["delivered"]
+    assert measured.pop("cpu_seconds") > 0
+    assert measured.pop("peak_memory_bytes", 1) > 0
+    assert measured == {"machine": {"instance": "17", "zone": "us-east1-b"}}
+    assert [left.name for left in machine.tasks.iterdir()] == ["0-0.lock"]

@@ -170,7 +170,7 @@ def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, shown: Shown, det
             if detach:
                 runner.detach()
             end = runner.run()
-    return sweep.finish(end.cancelled, end.message, end.detached), end
+    return sweep.finish(end.cancelled, end.message, end.detached, end.overrun is not None), end
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...containers.container import NOT_EXECUTABLE, StartFailed
@@ -21,6 +21,7 @@ from ...programs.verdict import AttemptVerdict, ProgramEnd, judge_end, stop_text
 from ..outcome_report import out_of_memory_kills
 from ..output_capture import ShownStream
 from .image_user import ImageUser
+from .task_measures import TaskMeasures
 
 # The first that the kernel kills for want of memory: not the supervisor, which tells of it
 _OOM_SCORE = "1000"
@@ -31,7 +32,7 @@ _ROOTS_HOMES = ("", "/", "/root")
 
 @dataclass(frozen=True)
 class ProgramStart:
-    """What is started, where, as whom (None: as this process), and how long it may run."""
+    """What is started, where, as whom (None: as this process), how long it may run, and what is measured of it."""
 
     words: Sequence[str]
     environment: Mapping[str, str]
@@ -39,6 +40,7 @@ class ProgramStart:
     user: ImageUser | None
     limits: AttemptLimits
     log_limit: int
+    measured: TaskMeasures = field(default_factory=TaskMeasures)
 
 
 def run_program(start: ProgramStart, folder: Path, cancelled: int) -> AttemptVerdict:
@@ -57,6 +59,7 @@ def run_program(start: ProgramStart, folder: Path, cancelled: int) -> AttemptVer
     ):
         shown: dict[StreamName, ShownStream] = {"stdout": ShownStream(1), "stderr": ShownStream(2)}
         kills = out_of_memory_kills() or 0
+        start.measured.note("ran_from")
         try:
             process = _start(start)
         except StartFailed as error:
@@ -70,6 +73,7 @@ def run_program(start: ProgramStart, folder: Path, cancelled: int) -> AttemptVer
                 cancelled,
             )
             watched = watch.run(lambda: None)
+            start.measured.note_program(process.cpu_seconds, process.peak_mib)
             _end_others()
     _show_the_rest(list(shown.values()))
     if watched.exit_code is None:

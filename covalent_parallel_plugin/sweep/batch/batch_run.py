@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.job_evidence import EvidenceReader
 from ...batch.job_watch import WatchResult
 from ...batch.runner_archive import restage_runner, stage_runner
 from ...cloud import Services, shared_services
@@ -32,7 +33,7 @@ from .machine_use import MachineUse
 from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
 from .round_tasks import RoundTasks
-from .round_verdict import RoundJudge, RoundVerdict, sweep_title, unreported_end
+from .round_verdict import ASKED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
 from .shards import drain_round
 from .sweep_job import job_id, sweep_job
@@ -179,7 +180,7 @@ class BatchRunner:
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
         if (ended := await round.last_look()) is not None:
-            self._use.note(round.tasks.number, ended)
+            self._note_job(round, ended)
         self.look = replace(self.look, running=0)
         try:
             await round.take_rest(self._cancelled)
@@ -187,7 +188,7 @@ class BatchRunner:
         except (CancelledCall, ParallelError, OSError) as error:
             logger.warning("not all that round %d delivered was gathered: %s", round.tasks.number, error)
         else:
-            self._note_end(round.tasks.number, "ended")
+            self._note_end(round.tasks.number, "ended", round.gathering)
 
     async def _rounds(self, services: Services) -> None:
         waiting, settings = await self._go_on(services), self._file.settings
@@ -246,13 +247,14 @@ class BatchRunner:
         if self._is_draining:
             self._note_end(shape.round, "not submitted")
             raise RunStopped(DRAINED)
-        self._round = round
+        self._round, staged = round, self._seams.trace.now()
         try:
             await round.create(job)
         except CloudError as error:
             self._note_end(shape.round, "not submitted")
             self._round = None
             raise RunStopped(str(error)) from error
+        round.gathering.trace.note_submitted(job, round.job_name, staged)
         self.on_round(shape.round, round.job_name)
         if self._is_draining:
             # Whoever asked for it may not have seen this job yet
@@ -276,6 +278,8 @@ class BatchRunner:
         """Wait for a round's end; return what became of its tasks from which nothing came, and which may run again."""
         self._round = round
         watched = await round.watch()
+        if watched.job is not None:
+            self._note_job(round, watched.job)
         if watched.error is not None:
             raise RunStopped(f"the job {round.job_name} was lost sight of: {watched.error}", keeps_job=True)
         if not watched.has_ended:
@@ -289,9 +293,8 @@ class BatchRunner:
             verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
         for index, end in verdict.ended.items():
             await self._interrupted.unless(round.gathering.take_lost(index, end))
-        if watched.job is not None:
-            self._use.note(round.tasks.number, watched.job)
-        self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason)
+        await self._trace_lost(services, round, verdict)
+        self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason, round.gathering)
         self.look = replace(self.look, running=0, unread=0)
         self._round = None
         if verdict.stop:
@@ -325,7 +328,7 @@ class BatchRunner:
         """Raise RunStopped once the file's limits are reached."""
         assert self._round is not None
         tasks, gathering = self._round.tasks, self._round.gathering
-        self._use.note(tasks.number, status)
+        self._note_job(self._round, status)
         self.look = self._look(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
@@ -354,5 +357,29 @@ class BatchRunner:
             machine_hours=self._use.hours,
         )
 
-    def _note_end(self, round: int, state: str) -> None:
-        self._journal.append(round_end_event(round, state, self._use.end(round)))
+    async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict) -> None:
+        """Have the trace record attempts that told nothing themselves, of as many tasks as Batch is asked about."""
+        trace = round.gathering.trace
+        if not self._seams.trace.is_on:
+            return
+        numbers = [number for number in round.tasks.bundles(trace.repeated) if number not in verdict.asked]
+        reader = EvidenceReader(services, round.job_name)
+        asked = await self._interrupted.unless(reader.tasks(numbers[:ASKED_TASKS])) if numbers else {}
+        own = round.tasks.own
+        for number, indices in round.tasks.bundles(own).items():
+            status = verdict.asked.get(number) or asked.get(number)
+            missing = [index for index in indices if index in round.gathering.missing] or indices
+            if status is not None:
+                trace.lost([(index, own[index]) for index in missing], status)
+
+    def _note_job(self, round: RoundRun, status: JobStatus) -> None:
+        self._use.note(round.tasks.number, status)
+        round.gathering.trace.note_job(status)
+
+    def _note_end(self, round: int, state: str, gathering: RoundGathering | None = None) -> None:
+        seconds = self._use.end(round)
+        traced = None if gathering is None else gathering.trace.machine_seconds
+        if traced is not None and gathering is not None:
+            # What told nothing itself is in the looks at the job alone
+            seconds = max(traced, seconds) if gathering.missing else traced
+        self._journal.append(round_end_event(round, state, seconds))

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -37,11 +37,21 @@ THREADS = 8
 class Downloads:
     """Brings what tasks of a sweep delivered into its folder; may be used by several threads at once.
 
+    Args:
+        noted: told the task's name and the row of each earlier attempt that is brought.
+
     Attributes:
         refused: a sentence for each earlier attempt that is not to be used.
     """
 
-    def __init__(self, store: Bucket, identity: SweepIdentity, out: OutFolder) -> None:
+    def __init__(
+        self,
+        store: Bucket,
+        identity: SweepIdentity,
+        out: OutFolder,
+        noted: Callable[[str, Mapping[str, Any]], None] = lambda name, row: None,
+    ) -> None:
+        self._noted = noted
         self._store = store
         self._identity = identity
         self._out = out
@@ -224,6 +234,7 @@ class Downloads:
             return False
         mark = {"key": key, "round": attempt.round, "token": attempt.token}
         write_json(folder / TASK_FILE, {**description, **asdict(end), **mark})
+        self._noted(name, body.row)
         return True
 
 

@@ -69,7 +69,8 @@ class LocalRun:
     """A run of tasks, in order; as many at a time as the file says, or as have CPUs.
 
     `earlier_attempts` says how many a task has had under its key, `parts` what the journal keeps of that key, `count`
-    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used.
+    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used. `traced` is told of each
+    attempt, with its processors' time (s), from any thread.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class LocalRun:
         parts: Callable[[SweepTask], Mapping[str, str]] = lambda task: {},
         count: int | None = None,
         used_machine_hours: float = 0.0,
+        traced: Callable[[SweepTask, int, TaskEnd, float | None], None] = lambda task, number, end, cpu_seconds: None,
     ) -> None:
+        self._traced = traced
         self._file = file
         self._tasks = iter(tasks)
         self._waiting = len(tasks)
@@ -226,7 +229,10 @@ class LocalRun:
         with self._lock:
             self._running[task.name] = time.monotonic()
         try:
-            return TaskAttempt(self._seams, task, number, started, printed).run()
+            attempt = TaskAttempt(self._seams, task, number, started, printed)
+            end = attempt.run()
+            self._traced(task, number, end, attempt.cpu_seconds)
+            return end
         finally:
             with self._lock:
                 self._used_seconds += time.monotonic() - self._running.pop(task.name)
