@@ -24,11 +24,16 @@ class PaceReport:
     machine_hours: float
 
     @classmethod
-    def of(cls, pace: Pace, waiting: int, machine_hours: float, now: float | None) -> PaceReport:
-        """Report a pace; `waiting` tasks have not ended, and `now` (s since 1970) is None where nothing runs."""
-        rate = pace.per_minute(now)
-        left = None if now is None or rate is None else 60 * max(waiting, 0) / rate
-        return cls(rate, left, machine_hours)
+    def of(cls, pace: Pace, rest: int, machine_hours: float, now: float | None, running: int = 0) -> PaceReport:
+        """Report a pace.
+
+        Args:
+            rest: tasks that have not ended.
+            now: s since 1970, None where nothing runs.
+            running: how many of them run, 0 where that is not known.
+        """
+        left = None if now is None else pace.left_seconds(max(rest, 0), now, running)
+        return cls(pace.per_minute(now), left, machine_hours)
 
     def texts(self) -> tuple[str, str, str]:
         """Write them for a terminal; "" for what is not known."""
@@ -86,7 +91,9 @@ class SweepStatus:
             running=list(state.running) if runs else [],
             failures=_failures(out, state),
             jobs=[event["job"] for event in state.rounds.values()],
-            pace=PaceReport.of(state.pace, waiting, state.used_hours, time.time() if runs else None),
+            pace=PaceReport.of(
+                state.pace, waiting, state.used_hours, time.time() if runs else None, len(state.running)
+            ),
         )
 
     def document(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.job_definition import STOP_TIMEOUT_SECONDS
 from ...batch.job_evidence import EvidenceReader
 from ...batch.job_watch import WatchResult
 from ...batch.runner_archive import restage_runner, stage_runner
@@ -41,8 +42,6 @@ from .sweep_job import job_id, sweep_job
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# A task has as long to end when it is told to (`batch.job_definition.STOP_TIMEOUT_SECONDS`)
-STOP_SECONDS = 30.0
 # Of a number that another client of the sweep has taken meanwhile, the next one is tried
 MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
@@ -339,7 +338,7 @@ class BatchRunner:
             pace.most_pause_seconds = max(seconds_left, 0.0)
 
     def _check_hours(self, pause_seconds: float) -> None:
-        overrun = self._use.overrun(pause_seconds + STOP_SECONDS)
+        overrun = self._use.overrun(pause_seconds + STOP_TIMEOUT_SECONDS)
         if overrun is not None and self._left:
             raise RunStopped(used_up(overrun.limit), overrun=overrun)
 

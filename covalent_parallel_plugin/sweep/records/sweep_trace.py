@@ -81,7 +81,7 @@ class SweepTrace:
     def ended(self, verdict: str, message: str, counts: Mapping[str, int]) -> None:
         """Record a run's end: done, failed, interrupted, budget or detached."""
         text = message.encode("utf-8", "replace")[:MESSAGE_BYTES].decode("utf-8", "ignore") or None
-        error = "BudgetError" if verdict == "budget" else "SweepStoppedError" if text else None
+        error = "SweepBudgetError" if verdict == "budget" else "SweepStoppedError" if text else None
         times = {"entered": self.entered, "ended": self._clock()}
         self._write(ENDED, verdict=verdict, error=error, message=text, counts=dict(counts), t=_rounded(times))
 
