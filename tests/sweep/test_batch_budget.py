@@ -15,6 +15,7 @@ from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.sweep.batch.batch_run import BatchRunner
 from covalent_parallel_plugin.sweep.batch.machine_use import MachineUse
 from covalent_parallel_plugin.sweep.batch.poll_pace import PollPace
+from covalent_parallel_plugin.sweep.plan import RunRequest
 from covalent_parallel_plugin.sweep.records.journal import State, round_end_event
 
 Start = Callable[..., FakeMachines]
@@ -68,6 +69,17 @@ def test_a_job_that_runs_already_counts_from_its_beginning(tmp_path: Path, on_ma
     end = sweep.run()
     assert end.stopped == "max_machine_hours: 0.0005 are used up"
     assert (machines.rpcs["CreateJob"], set(machines.job_states())) == (1, {"CANCELLED"})
+
+
+def test_all_jobs_that_run_are_counted_and_ended(tmp_path: Path, on_machines: Start) -> None:
+    machines = on_machines(by_value({}, Answer(seconds=60)))
+    sweep = BatchSweep(limited(tmp_path, 0.001), tmp_path / "out")
+    for x in (0, 1):
+        sweep.run(RunRequest(only=(f"x={x}",)), BatchRunner.detach)
+    end = sweep.run(RunRequest(only=("x=0", "x=1")))
+    assert end.stopped == "max_machine_hours: 0.001 are used up"
+    assert (machines.rpcs["CreateJob"], set(machines.job_states())) == (2, {"CANCELLED"})
+    assert sweep.statuses() == {"cancelled": 2, "waiting": 2}
 
 
 def test_the_journal_keeps_what_the_machines_of_a_round_have_run(tmp_path: Path, on_machines: Start) -> None:

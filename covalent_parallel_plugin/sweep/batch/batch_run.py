@@ -70,6 +70,8 @@ class BatchRunner:
         self._was_restaged = False
         self._error: BaseException | None = None
         self._round: RoundRun | None = None
+        # Whose jobs run as well, and are waited for when that of `_round` has ended
+        self._beside: list[RoundRun] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_cancelled = self._is_detached = self._is_draining = False
         # Of all that is done / of waiting for a job, which goes on without this run
@@ -159,7 +161,11 @@ class BatchRunner:
             await self._end_round()
             raise
         if not end.detached:
-            await self._end_round(end.stopped if end.overrun is not None else CANCELLED)
+            reason = end.stopped if end.overrun is not None else CANCELLED
+            await self._end_round(reason)
+            while self._beside and (end.cancelled or end.overrun is not None):
+                self._round = self._beside.pop(0)
+                await self._end_round(reason)
         elif end.stopped:
             end = replace(end, stopped=f"{end.stopped}\n{GOES_ON}")
         if self._error is not None:
@@ -213,10 +219,13 @@ class BatchRunner:
         in_flight = {task.name for tasks in self._work.open_rounds for task in tasks.own.values()}
         waiting = [task for task in self._work.wanted if task.name not in in_flight]
         # Whoever does not wait has the others submitted beside
-        for tasks in [] if self._is_detached else self._work.open_rounds:
-            round = self._make_round(services, tasks, self._file.settings)
+        rounds = [] if self._is_detached else self._work.open_rounds
+        self._beside = [self._make_round(services, tasks, self._file.settings) for tasks in rounds]
+        for round in self._beside:
             round.take_over()
-            self.on_round(tasks.number, round.job_name)
+        while self._beside:
+            round = self._beside.pop(0)
+            self.on_round(round.tasks.number, round.job_name)
             _, lost = await self._watched(services, round)
             waiting += [one.task for one in lost]
         return sorted(waiting, key=lambda task: task.index)
@@ -323,7 +332,7 @@ class BatchRunner:
         self._observer.started(task)
         self._observer.ended(task, end)
 
-    def _check(self, status: JobStatus, pace: PollPace) -> None:
+    async def _check(self, status: JobStatus, pace: PollPace) -> None:
         """Raise RunStopped once the file's limits are reached."""
         assert self._round is not None
         tasks, gathering = self._round.tasks, self._round.gathering
@@ -331,6 +340,10 @@ class BatchRunner:
         self.look = self._look(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
+        if self._file.most_machine_hours is not None:
+            for round in self._beside:
+                if (seen := await self._interrupted.unless(round.last_look())) is not None:
+                    self._note_job(round, seen)
         self._check_hours(self._round.settings.poll_freq)
         seconds_left = self._use.seconds_left()
         if seconds_left is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from google.cloud import batch_v1
@@ -73,7 +73,7 @@ class RoundRun:
         gathering: RoundGathering,
         cancelled: Cancellation,
         interrupted: Cancellation,
-        noted: Callable[[JobStatus, PollPace], None],
+        noted: Callable[[JobStatus, PollPace], Awaitable[None]],
     ) -> None:
         self.tasks = tasks
         self.gathering = gathering
@@ -178,7 +178,7 @@ class RoundRun:
                 await self._interrupted.unless(self.gathering.take())
             except CloudError as error:
                 logger.debug("outcomes are listed again later: %s", error)
-        self._noted(status, self._pace)
+        await self._noted(status, self._pace)
 
     async def _is_delivered(self) -> bool:
         try:
