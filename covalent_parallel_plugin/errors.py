@@ -25,6 +25,7 @@
     ├── CacheDirError              this machine's `cache_dir` could not take a value (also an OSError)
     ├── OutcomeError               an outcome came, and cannot be trusted or read
     ├── SweepStoppedError          a run of a sweep ended before all tasks had; carries the records that there are
+    │   └── SweepBudgetError       since `max_machine_hours` are used up (also a BudgetError)
     ├── MapError                   items of a map raised or were lost; carries an error for each of them
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
@@ -164,6 +165,10 @@ class SweepStoppedError(ParallelError):
 
     def __reduce__(self) -> tuple[type[SweepStoppedError], tuple[str, list[Any]]]:
         return type(self), (str(self), self.records)
+
+
+class SweepBudgetError(SweepStoppedError, BudgetError):
+    """A run of a sweep ended early since `max_machine_hours` are used up."""
 
 
 class ElectronError(ParallelError):

@@ -29,6 +29,8 @@ class LocalProcess:
         """The most memory that it, or one that it waited for, had; known after its end, if that is more than this
         process has had: the system counts the moment before it became another program, when it had this one's memory.
         """
+        self.cpu_seconds: float | None = None
+        """Of its own and of those that it waited for, once it has ended."""
         self.was_ended = False
         self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
         self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)
@@ -77,6 +79,7 @@ class LocalProcess:
         if self._child.returncode is None:
             _, status, usage = os.wait4(self.pid, 0)
             self._child.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 3)
             if usage.ru_maxrss > _own_peak():
                 self.peak_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         return self._child.returncode

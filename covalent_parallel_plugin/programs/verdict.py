@@ -53,6 +53,7 @@ class ProgramEnd:
         lost: why what ran it is gone, "" if it is not.
         is_out_of_memory: whether it was killed at its limit of memory.
         peak_mb: MB, None where unknown.
+        cpu_seconds: of its processors' time, None where unknown.
     """
 
     exit_code: int
@@ -60,6 +61,7 @@ class ProgramEnd:
     lost: str = ""
     is_out_of_memory: bool = False
     peak_mb: float | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class SweepRow(NamedTuple):
     Attributes:
         fields: `index`, `key`, `name`, `round`, `attempt`, `token`, the fields of the task's end (`status`, `exit`,
             `signal`, `seconds`, `machine`, `started`, `ended`, `reason`), `stdout_bytes`, `stderr_bytes`, `files`,
-            `file_bytes` and, where there are names of what was left, `left`, their number.
+            `file_bytes`, `measured` (times, machine, cpu_seconds, peak_memory_bytes) and, where there are names of what
+            was left, `left`, their number.
         result: None where there is none, or where it is in the body alone (`fields["result"]` is "body" then).
         output: texts of stdout and stderr; None where they are in the body alone.
     """

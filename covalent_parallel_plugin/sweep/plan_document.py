@@ -14,6 +14,7 @@ from ..settings.machine_sizes import tasks_per_machine
 from .batch.task_paths import batch_paths
 from .combinations import count_text
 from .display.printable import shown_command
+from .display.run_progress import hours_text
 from .local.hand_command import INPUTS_FOLDER, TASK_FOLDER
 from .local.plain_command import program_paths
 from .machine_demand import MachineDemand
@@ -95,6 +96,8 @@ def plan_document(
         "reasons": [{"why": why, "count": len(names), "tasks": names} for why, names in plan.reasons.items()],
         "renamed": dict(plan.moved),
         "machine_hours": round(bound.hours, 6),
+        "max_machine_hours": opened.file.most_machine_hours,
+        "used_machine_hours": round(state.used_hours, 6),
         "wanted": asdict(MachineDemand.of(opened.file, plan.to_run))
         if not opened.file.is_local and plan.to_run
         else None,
@@ -118,6 +121,11 @@ def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> It
             yield f"         {sample['folder']}"
     if plan.to_run:
         yield f"at most  {bound}"
+    if document["max_machine_hours"] is not None:
+        used = document["used_machine_hours"]
+        yield f"limit    max_machine_hours = {document['max_machine_hours']:g}: it stops there" + (
+            f"; {hours_text(used)} are used" if used else ""
+        )
     if document["wanted"]:
         yield f"wants    {MachineDemand(**document['wanted'])}"
     if document["machines"]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SweepStoppedError
+from ..errors import SweepBudgetError, SweepStoppedError
 from .display.interruption import Interruption, is_main
 from .display.plain_lines import FollowedOutput, PlainLines
 from .display.run_progress import RunProgress
@@ -156,7 +156,8 @@ class PythonRun:
         if not sweep.plan.to_run:
             return []
         progress = RunProgress(opened.file.name, sweep.plan.to_run, sweep.plan.done, opened.out.task_folder)
-        progress.elsewhere = lambda: thread.running
+        progress.elsewhere = lambda: thread.look
+        progress.used_hours = lambda: thread.used_hours
         return [stack.enter_context(self._display(progress))]
 
     @contextlib.contextmanager
@@ -190,7 +191,8 @@ class PythonRun:
         self._records = sweep.records()
         summary = run_summary(outcome, sweep.state, opened.out.path, thread.end.detached)
         if outcome.stopped or outcome.is_interrupted or self._is_cancelled:
-            raise SweepStoppedError(options_in_python(summary), self._records)
+            kind = SweepStoppedError if thread.end.overrun is None else SweepBudgetError
+            raise kind(options_in_python(summary), self._records)
         if self._options.show:
             self._print(summary)
 

@@ -17,6 +17,7 @@ from .preceding_sweeps import unfinished_sweeps
 from .records.journal import Journal, RecordedEnd, State, drain_event, pinned_event
 from .records.out_folder import COPY, STAGED_FILES, STANDARD_INPUT_COPY
 from .records.record import Record
+from .records.sweep_trace import SweepTrace
 from .records.sweeps_index import SweepsIndex
 from .records.table import make_record, parameter_names, read_records, write_tables
 from .result_changes import has_changed, read_again, result_text
@@ -72,6 +73,9 @@ class RunBase:
         self._opened = opened
         self._file, self._out, self._journal = opened.file, opened.out, journal
         self._index = SweepsIndex.of(environment)
+        self._environment = environment
+        self._began = time.time()
+        self._trace: SweepTrace | None = None
         missing = [*mistakes, *unfinished_sweeps(opened.file, self._index)]
         if missing:
             raise SweepFileError(opened.shown_path, missing)
@@ -85,6 +89,15 @@ class RunBase:
         self.pinned = Pinned()
         self.moved: list[str] = []
         self.plan = Plan()
+
+    @property
+    def trace(self) -> SweepTrace:
+        """The sweep's trace."""
+        if self._trace is None:
+            settings = self._file.settings
+            options = {"trace": settings.trace, "trace_days": settings.trace_days}
+            self._trace = SweepTrace.of(self.state.sweep_id, options, self._environment, self._began)
+        return self._trace
 
     @property
     def state(self) -> State:
@@ -142,6 +155,8 @@ class RunBase:
                 "result": result_text(self._file.result),
                 "file": str(self._file.path),
                 "overrides": list(self._opened.overrides),
+                "trace": self._file.settings.trace,
+                "trace_days": self._file.settings.trace_days,
                 **self._place(),
             }
         )
@@ -162,16 +177,21 @@ class RunBase:
             self._drain()
             self._journal.append(drain_event())
 
-    def finish(self, is_interrupted: bool, stopped: str, is_detached: bool = False) -> RunOutcome:
-        """Write the tables, and the run's end into the journal. Raises OSError.
+    def finish(
+        self, is_interrupted: bool, stopped: str, is_detached: bool = False, is_over_budget: bool = False
+    ) -> RunOutcome:
+        """Write the tables, and the run's end into the journal and the trace. Raises OSError.
 
-        `is_detached`: its job on Batch goes on.
+        `is_detached`: its job on Batch goes on. `is_over_budget`: the machine-hours are used up.
         """
         self._close()
         self.write_tables()
         event = {"event": "finish", "counts": dict(+self.state.counts()), "stopped": stopped}
         self._journal.append(event | ({"detached": True} if is_detached else {}))
         not_done = sum(not self._is_done(task) for task in self._wanted)
+        kinds = {"interrupted": is_interrupted, "budget": is_over_budget, "detached": is_detached, "failed": not_done}
+        verdict = next((name for name, holds in kinds.items() if holds), "done")
+        self.trace.ended(verdict, stopped, +self.state.counts())
         return RunOutcome(is_interrupted, stopped, not_done)
 
     def records(self) -> list[Record]:

@@ -55,6 +55,7 @@ class SweepRun(RunBase):
             parts=self._tasks.parts,
             count=self.plan.total,
             used_machine_hours=self.state.used_hours,
+            traced=self.trace.local_attempt,
         )
         self._drain = run.drain
         return run

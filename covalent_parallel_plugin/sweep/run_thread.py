@@ -16,6 +16,7 @@ from .local.observer import RunObserver
 from .local.run import LocalRun, RunEnd
 from .opened_sweep import OpenedSweep
 from .plan import RunRequest
+from .records.batch_look import BatchLook
 from .records.journal import Journal
 from .records.record import Record
 from .run_base import RunOutcome
@@ -23,6 +24,7 @@ from .run_sweep import SweepRun
 from .tasks import SweepTask
 
 if TYPE_CHECKING:
+    from .batch.batch_run import BatchRunner
     from .batch.run_on_batch import BatchSweepRun
 
 logger = logging.getLogger(__name__)
@@ -72,12 +74,17 @@ class RunThread(threading.Thread):
         self._opened, self._journal, self._options = opened, journal, options
         self._is_cancelled = False
         self._end_tasks: Callable[[], None] | None = None
-        self._count_running: Callable[[], int] = int
+        self._runner: LocalRun | BatchRunner | None = None
 
     @property
-    def running(self) -> int:
-        """How many tasks run whose names are not known, on Batch."""
-        return self._count_running()
+    def look(self) -> BatchLook:
+        """What the last look at a job on Batch has shown."""
+        return BatchLook() if self._runner is None or isinstance(self._runner, LocalRun) else self._runner.look
+
+    @property
+    def used_hours(self) -> float:
+        """How many hours tasks have run on this machine, those of earlier runs too."""
+        return self._runner.used_hours if isinstance(self._runner, LocalRun) else 0.0
 
     def run(self) -> None:
         """Run the sweep; called by the thread itself."""
@@ -122,14 +129,15 @@ class RunThread(threading.Thread):
             self.report(RunEvent(record=record))
         if sweep.plan.to_run:
             self.end = self._run_tasks(sweep)
-        self.outcome = sweep.finish(self.end.cancelled, self.end.stopped, self.end.detached)
+        self.outcome = sweep.finish(
+            self.end.cancelled, self.end.message, self.end.detached, self.end.overrun is not None
+        )
 
     def _run_tasks(self, sweep: SweepRun | BatchSweepRun) -> RunEnd:
         observer = _Reports(self, sweep)
         runner = sweep.local_run(observer) if isinstance(sweep, SweepRun) else sweep.runner(observer)
         self._end_tasks = runner.cancel
-        if not isinstance(runner, LocalRun):
-            self._count_running = lambda: runner.running
+        self._runner = runner
         # Asked before there was anything to end
         if self._is_cancelled:
             runner.cancel()

@@ -49,7 +49,7 @@ class SweepFile:
         max_parallel: None: as many as fit.
         idle_limit_seconds: None: no limit.
         log_limit_bytes: of each stream.
-        max_machine_hours: None: no limit.
+        max_machine_hours: at the top of the file, which no plan may be above; None: no limit.
         secrets: variable -> the secret's name.
         after: names or folders of other sweeps.
         is_local: whether its tasks run on this machine, and not on Google Batch.
@@ -85,3 +85,9 @@ class SweepFile:
     after: tuple[LocatedText, ...]
     locations: Mapping[str, Location]
     is_local: bool = True
+
+    @property
+    def most_machine_hours(self) -> float | None:
+        """At how many machine-hours a run stops: the lower of both limits, at the top and of `resources`; or None."""
+        limits = [limit for limit in (self.max_machine_hours, self.settings.max_machine_hours) if limit is not None]
+        return min(limits, default=None)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .combinations import Combination
-from .display.run_progress import TaskFailure, duration
+from .display.run_progress import TaskFailure, duration, hours_text, rate_text
 from .records.journal import State, is_held, reading_ends, task_end
 from .records.out_folder import OutFolder
 from .records.pace import Pace
@@ -25,21 +24,21 @@ class PaceReport:
     machine_hours: float
 
     @classmethod
-    def of(cls, pace: Pace, waiting: int, machine_hours: float, now: float | None) -> PaceReport:
-        """Report a pace; `waiting` tasks have not ended, and `now` (s since 1970) is None where nothing runs."""
-        rate = pace.per_minute(now)
-        left = None if now is None or rate is None else 60 * max(waiting, 0) / rate
-        return cls(rate, left, machine_hours)
+    def of(cls, pace: Pace, rest: int, machine_hours: float, now: float | None, running: int = 0) -> PaceReport:
+        """Report a pace.
+
+        Args:
+            rest: tasks that have not ended.
+            now: s since 1970, None where nothing runs.
+            running: how many of them run, 0 where that is not known.
+        """
+        left = None if now is None else pace.left_seconds(max(rest, 0), now, running)
+        return cls(pace.per_minute(now), left, machine_hours)
 
     def texts(self) -> tuple[str, str, str]:
         """Write them for a terminal; "" for what is not known."""
-        rate, left, hours = self.tasks_per_minute, self.left_seconds, self.machine_hours
-        return (
-            "" if rate is None else f"{rate:,.0f} a minute" if rate >= 10 else f"{rate:.2g} a minute",
-            "" if left is None else f"{duration(left)} left",
-            # Rounded up: what was used is never nothing
-            f"{math.ceil(hours * 1000) / 1000:,.4g} machine-hours" if hours else "",
-        )
+        left = "" if self.left_seconds is None else f"{duration(self.left_seconds)} left"
+        return rate_text(self.tasks_per_minute), left, hours_text(self.machine_hours)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,9 @@ class SweepStatus:
             running=list(state.running) if runs else [],
             failures=_failures(out, state),
             jobs=[event["job"] for event in state.rounds.values()],
-            pace=PaceReport.of(state.pace, waiting, state.used_hours, time.time() if runs else None),
+            pace=PaceReport.of(
+                state.pace, waiting, state.used_hours, time.time() if runs else None, len(state.running)
+            ),
         )
 
     def document(self) -> dict[str, Any]:

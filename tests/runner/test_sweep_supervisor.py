@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import stat
 import subprocess
+import time
 from functools import partial
 from pathlib import Path
 
@@ -251,3 +252,20 @@ def test_a_fixed_path_is_linked_again_for_the_next_task(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         link_outputs(str(place), tmp_path / name)
         assert place.resolve() == tmp_path / name
+
+
+def test_the_row_has_what_the_machine_measured(make_machine: MakeMachine) -> None:
+    machine = make_machine(shell("x=$(head -c 30000000 /dev/zero | md5sum)"))
+    (machine.shared / "machine.json").write_text('{"instance": "17", "zone": "us-east1-b"}')
+    (machine.tasks / ".begun-0-0-0").write_text("100.5")
+    before = time.time()
+    machine.run()
+    measured = machine.staged.outcome().fields["measured"]
+    times = measured.pop("times")
+    assert times.pop("began") == 100.5
+    assert list(times) == ["fetched", "ran_from", "ran_to", "delivered"]
+    assert before - 0.001 <= times["fetched"] <= times["ran_from"] <= times["ran_to"] <= times["delivered"]
+    assert measured.pop("cpu_seconds") > 0
+    assert measured.pop("peak_memory_bytes", 1) > 0
+    assert measured == {"machine": {"instance": "17", "zone": "us-east1-b"}}
+    assert [left.name for left in machine.tasks.iterdir()] == ["0-0.lock"]

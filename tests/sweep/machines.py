@@ -33,6 +33,7 @@ from covalent_parallel_plugin.protocol.sweep_identity import ATTEMPT, OUTCOME, S
 from covalent_parallel_plugin.protocol.sweep_machine import PREPARE_MODULE
 from covalent_parallel_plugin.protocol.sweep_objects import drain_name, setup_name, shard_name
 from covalent_parallel_plugin.protocol.sweep_row import row_metadata
+from covalent_parallel_plugin.runner.machine_data import machine_of
 
 KILLED = 137
 PARENT = "projects/local/locations/us-east1"
@@ -204,6 +205,7 @@ class _Supervisor:
         self._number = int(variables["BATCH_TASK_INDEX"])
         self._attempt = int(variables["BATCH_TASK_RETRY_ATTEMPT"])
         self._bucket = machines.storage.bucket(variables[names.ENV_BUCKET])
+        self._metadata = variables.get("GCE_METADATA_HOST", "")
 
     def run(self) -> int:
         identity, round = self._identity, self._round
@@ -283,6 +285,7 @@ class _Supervisor:
             "files": 0,
             "file_bytes": 0,
             **({"live": "delivered"} if answer.live else {}),
+            "measured": self._measured(began),
         }
         metadata = row_metadata(address, fields, answer.result, {"stdout": answer.stdout, "stderr": ""})
         parts = {"stdout": answer.stdout.encode(), "stderr": b""}
@@ -302,6 +305,10 @@ class _Supervisor:
             return
         with self._machines.lock:
             self._machines.delivered[task["key"]] += 1
+
+    def _measured(self, began: float) -> Mapping[str, Any]:
+        times = {"began": began, "ran_from": began, "ran_to": time.time(), "delivered": time.time()}
+        return {"times": times, "machine": machine_of(self._metadata) if self._metadata else {}}
 
 
 def _jobs() -> batch_v1.BatchServiceClient:

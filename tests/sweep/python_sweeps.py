@@ -20,6 +20,7 @@ def enter(folder: Path, set_variable: Callable[[str, str], None], change_folder:
     """Work in a folder, with an index of sweeps and a configuration of its own."""
     set_variable("HOME", str(folder))
     set_variable("XDG_STATE_HOME", str(folder / "state"))
+    set_variable("XDG_DATA_HOME", str(folder / "data"))
     set_variable("COVALENT_CONFIG_DIR", str(folder / "covalent"))
     change_folder(folder)
 

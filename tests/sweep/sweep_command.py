@@ -30,6 +30,7 @@ class SweepCommand:
             "PYTHONUNBUFFERED": "",
             "HOME": str(folder),
             "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_DATA_HOME": str(folder / "data"),
             "COVALENT_CONFIG_DIR": str(folder / "covalent"),
         }
 

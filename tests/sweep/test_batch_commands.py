@@ -87,6 +87,18 @@ def test_an_emulator_whose_tasks_are_processes_is_refused_before_anything_is_upl
     assert not (tmp_path / "a" / "art").exists()
 
 
+def test_used_up_machine_hours_end_the_command(tmp_path: Path, on_machines: Start) -> None:
+    machines = on_machines(by_value({}, Answer(seconds=60)))
+    sweep = made(tmp_path / "a")
+    limit = ("--set", "resources.max_machine_hours=0.001")
+    left = sweep("run", "art.yaml", "--detach", *limit).stdout
+    assert "max_machine_hours = 0.001 is kept by nobody until `sweep run` waits for it again\n" in left
+    shown = sweep("run", "art.yaml", *limit, status=1).stdout
+    assert "art: stopped: max_machine_hours: 0.001 are used up: 0.00" in shown
+    assert "may be until its machines have stopped; what was delivered is kept. To go on, run again with a" in shown
+    assert "--set resources.max_machine_hours=N: " in shown and set(machines.job_states()) == {"CANCELLED"}
+
+
 def test_a_detached_run_goes_on_and_is_looked_at_and_gathered(tmp_path: Path, on_machines: Start) -> None:
     program = Slow()
     machines = on_machines(program)

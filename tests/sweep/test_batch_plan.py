@@ -56,6 +56,19 @@ def test_the_plan_shows_the_commands_of_batch_and_what_would_share_machines(swee
         assert "share machines" not in sweep("plan", "art.yaml", *words).stdout
 
 
+@pytest.mark.parametrize("words", [(), ("--local",)])
+def test_the_plan_names_the_limit_on_machine_hours(sweep: SweepCommand, words: tuple[str, ...]) -> None:
+    sweep.write(FILE.format(image="r.example/pi:1") + RESOURCES)
+    assert "max_machine_hours" not in sweep("plan", "art.yaml", *words).stdout
+    limited = (*words, "--set", "resources.max_machine_hours=0.5")
+    shown = sweep("plan", "art.yaml", *limited)
+    assert shown.stdout.count("limit    max_machine_hours = 0.5: it stops there\n") == 1
+    document = yaml.safe_load(sweep("plan", "art.yaml", *limited, "--format", "yaml").stdout)
+    assert (document["max_machine_hours"], document["used_machine_hours"]) == (0.5, 0)
+    lower = sweep("plan", "art.yaml", *limited, "--set", "max_machine_hours=1000", "--format", "yaml")
+    assert yaml.safe_load(lower.stdout)["max_machine_hours"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

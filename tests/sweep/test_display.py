@@ -14,6 +14,7 @@ from covalent_parallel_plugin.sweep.display.live_table import LiveTable, rendere
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
+from covalent_parallel_plugin.sweep.records.batch_look import BatchLook
 
 
 @pytest.fixture
@@ -122,6 +123,40 @@ def test_the_table_fits_a_terminal(progress: RunProgress, tmp_path: Path) -> Non
     assert "and 1 more" in lines[2] or "…" in lines[2]
     assert "failed, exit 2" in lines[3] and "[bold]" in lines[3]
     assert lines[-1].strip() == "note"
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_rate_time_left_and_machine_hours_fit_a_terminal(progress: RunProgress, clock: Clock, width: int) -> None:
+    progress.done_before, progress.used_hours = 12_345, lambda: 1234.5678
+    for number in range(8):
+        progress.start(task(f"t{number}"))
+    clock.seconds += 10
+    for number in range(4):
+        progress.end(task(f"t{number}"), DONE)
+    text = io.StringIO()
+    Console(file=text, width=width).print(rendered(progress, ""))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    shown = " ".join(" ".join(lines).split())
+    assert "12349 done 4 running 0 failed 292 waiting elapsed 10s left 12m20s 24 a minute 1,235 machine-hours" in shown
+    assert progress.line().endswith(", elapsed 10s, left 12m20s, 24 a minute, 1,235 machine-hours")
+
+
+def test_what_has_ended_on_batch_counts_before_it_was_read(
+    progress: RunProgress, interruption: Interruption, clock: Clock
+) -> None:
+    lines: list[str] = []
+    shown = PlainLines(progress, interruption, lines.append)
+    looks = [BatchLook(8, 0, 0, 100.0, None, 0.0, 0.5)]
+    progress.elsewhere = lambda: looks[-1]
+    shown.tick()
+    clock.seconds += 60
+    looks.append(BatchLook(8, 16, 16, 100.0, 160.0, 8.0, 0.75))
+    shown.tick()
+    assert lines == [
+        "art: 5%: 5 done, 8 running, 0 failed, 16 ended, 276 waiting, elapsed 1m00s, left 17m45s, 16 a minute,"
+        " 0.75 machine-hours"
+    ]
 
 
 def test_the_live_table_draws_when_it_ticks(progress: RunProgress, interruption: Interruption) -> None:

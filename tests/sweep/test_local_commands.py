@@ -253,6 +253,13 @@ def test_used_up_machine_hours_stop_the_run(tmp_path: Path) -> None:
     assert {end.status for end in sweep.memory.ends.values()} == {"cancelled"}
 
 
+def test_machine_hours_that_earlier_runs_have_used_up_start_nothing(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "true", tasks=3, options={"max_machine_hours": 1}, max_machine_hours=2)
+    end = sweep.run(used_machine_hours=1.5)
+    assert end == RunEnd(False, "max_machine_hours: 1 are used up") and sweep.memory.ends == {}
+    assert end.message.startswith("max_machine_hours: 1 are used up: 1.5 machine-hours were used; what was delivered")
+
+
 def test_a_task_whose_folder_cannot_be_made_is_lost_and_the_others_run(tmp_path: Path) -> None:
     class Refusing(Sweep):
         def launch(self, task: Any, paths: Any, attempt: int) -> Any:

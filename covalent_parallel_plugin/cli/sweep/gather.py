@@ -12,10 +12,13 @@ import click
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
 from covalent_parallel_plugin.cli.sweep.elsewhere import SweepElsewhere, find_elsewhere, place_options
 from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.settings import is_given, mistakes_in, plain
+from covalent_parallel_plugin.settings.config_file import read_config_file
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
 from covalent_parallel_plugin.sweep.records.journal import State, is_held, open_event, round_event
 from covalent_parallel_plugin.sweep.records.out_folder import COPY, OutFolder
 from covalent_parallel_plugin.sweep.records.parquet import require_pyarrow, write_parquet
+from covalent_parallel_plugin.sweep.records.sweep_trace import SweepTrace
 from covalent_parallel_plugin.sweep.records.sweeps_index import SweepsIndex, UnknownSweepError
 from covalent_parallel_plugin.sweep.records.table import CSV_FILE, parameter_names, write_tables
 from covalent_parallel_plugin.sweep.stored_records import stored_records
@@ -106,13 +109,14 @@ def _gather_on_batch(out: OutFolder, state: State) -> SweepGathering:
         raise ParallelError(f"{out.path} has no key of its sweep any more: `run` takes it from its job on Batch")
     settings = settings_at(state.place)
     store = ObjectStore.shared(settings.project_id, settings.bucket_name)
+    trace = SweepTrace.of(state.sweep_id, state.run or {}, os.environ)
     with out.hold(state.name) as journal:
         if (out.path / COPY).exists():
-            gathering = SweepGathering(out, journal, identity, settings, store, _known_parts(out, state))
+            gathering = SweepGathering(out, journal, identity, settings, store, _known_parts(out, state), trace)
             elsewhere = {end.at[0] for end in journal.state.ends.values() if end.at is not None and not end.is_here}
             gathering.gather({*journal.state.rounds, *elsewhere})
         else:
-            gathering = SweepGathering(out, journal, identity, settings, store)
+            gathering = SweepGathering(out, journal, identity, settings, store, trace=trace)
             gathering.gather_all()
     _tell(gathering)
     return gathering
@@ -144,7 +148,8 @@ def _gather_elsewhere(sweep: SweepElsewhere, folder: Path | None) -> OutFolder:
             raise ParallelError(f"{out.path} has another sweep of this name: give --out another folder")
         out.keep_key(identity.key)
         journal.append(open_event(identity.sweep_id, sweep.name))
-        gathering = SweepGathering(out, journal, identity, settings, store)
+        trace = SweepTrace.of(identity.sweep_id, _trace_options(), os.environ)
+        gathering = SweepGathering(out, journal, identity, settings, store, trace=trace)
         for job in sweep.found.jobs:
             journal.append(round_event(job.round, job.status.name, job.status.created_seconds))
         gathering.gather_all()
@@ -152,6 +157,13 @@ def _gather_elsewhere(sweep: SweepElsewhere, folder: Path | None) -> OutFolder:
     _tell(gathering)
     SweepsIndex.of(os.environ).add(identity.sweep_id, sweep.name, out)
     return out
+
+
+def _trace_options() -> dict[str, object]:
+    """Return what the configuration file says of traces."""
+    section = read_config_file(os.environ).section
+    given = {name: section[name] for name in ("trace", "trace_days") if is_given(section.get(name))}
+    return {name: plain(name, value) for name, value in given.items() if not mistakes_in({name: value})}
 
 
 def _write_tables(out: OutFolder, gathering: SweepGathering) -> None:

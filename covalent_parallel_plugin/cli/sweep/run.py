@@ -90,7 +90,7 @@ def run(
         sys.exit(INTERRUPTED_STATUS)
     is_left = end.detached and not end.stopped
     if is_left:
-        for line in _detached_lines(opened.out.path):
+        for line in _detached_lines(opened.out.path, opened.file.most_machine_hours):
             _print(line)
     sys.exit(1 if outcome.not_done and not is_left else 0)
 
@@ -159,17 +159,18 @@ def _run(sweep: SweepRun | BatchSweepRun, opened: OpenedSweep, shown: Shown, det
         if isinstance(sweep, SweepRun):
             local_run = sweep.local_run(observer)
             interruption.cancel = local_run.cancel
+            progress.used_hours = lambda: local_run.used_hours
             end = local_run.run()
         else:
             runner = sweep.runner(observer)
             interruption.cancel, interruption.detach = runner.cancel, runner.detach
-            progress.elsewhere = lambda: runner.running
+            progress.elsewhere = lambda: runner.look
             if shown.verbose:
                 runner.on_round = partial(_print_round, sweep, interruption)
             if detach:
                 runner.detach()
             end = runner.run()
-    return sweep.finish(end.cancelled, end.stopped, end.detached), end
+    return sweep.finish(end.cancelled, end.message, end.detached, end.overrun is not None), end
 
 
 @contextlib.contextmanager
@@ -195,7 +196,9 @@ def _print_round(sweep: BatchSweepRun, interruption: Interruption, number: int, 
             click.echo(line)
 
 
-def _detached_lines(out: Path) -> Iterator[str]:
-    """Say how to go on with what runs on Batch."""
+def _detached_lines(out: Path, most_hours: float | None) -> Iterator[str]:
+    """Say how to go on with what runs on Batch, and that nobody keeps a limit on its machine-hours."""
+    if most_hours is not None:
+        yield f"max_machine_hours = {most_hours:g} is kept by nobody until `sweep run` waits for it again"
     for what, command in (("look", "status"), ("gather", "gather"), ("end it", "cancel")):
         yield f"{what:<8}covalent-parallel sweep {command} {shlex.quote(str(out))}"

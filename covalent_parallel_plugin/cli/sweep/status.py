@@ -62,6 +62,8 @@ def _document_here(out: OutFolder) -> dict[str, Any]:
             document["jobs"] = list(map(str, jobs))
             if not any(job.may_run for job in jobs):
                 document["state"] = ENDED_ON_BATCH
+            else:
+                _add_progress(document, State.read(out.journal_path), jobs)
     return document
 
 
@@ -71,6 +73,21 @@ def _jobs_as_told(out: OutFolder, names: Sequence[str]) -> list[WaitingJob]:
     from covalent_parallel_plugin.sweep.batch.waiting_jobs import look_at_jobs
 
     return look_at_jobs(settings_at(State.read(out.journal_path).place or {}), names)
+
+
+def _add_progress(document: dict[str, Any], state: State, jobs: Sequence[WaitingJob]) -> None:
+    """Add what jobs that may still run show of tasks that were not gathered."""
+    from covalent_parallel_plugin.sweep.batch.job_progress import JobProgress
+
+    statuses = {job.name: job.status for job in jobs if job.may_run and job.status is not None}
+    rounds = {number: statuses[event["job"]] for number, event in state.rounds.items() if event["job"] in statuses}
+    found = JobProgress.of(state, rounds, time.time())
+    counts = Counter(document["counts"])
+    moved = {"running": found.running, "ended": found.unread}
+    counts["waiting"] -= min(sum(moved.values()), counts["waiting"])
+    document["counts"] = dict(+Counter({**counts, **moved}))
+    # What jobs do not tell yet, the tasks that were gathered may
+    document.update({name: value for name in PACE if (value := getattr(found, name)) is not None})
 
 
 def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
@@ -97,6 +114,7 @@ def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
     counts = Counter(statuses.values())
     counts["waiting"] = max(count - counts.total(), 0)
     runs = any(not job.status.is_terminal for job in sweep.found.jobs)
+    running = sum(job.status.counts.get("RUNNING", 0) for job in sweep.found.jobs)
     for note in sweep.found.unused:
         click.echo(f"warning: {note}", err=True)
     return {
@@ -110,7 +128,7 @@ def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
         "running": [],
         "failed": [],
         "jobs": [str(WaitingJob(job.status.name, job.status)) for job in sweep.found.jobs],
-        **asdict(PaceReport.of(pace, counts["waiting"], seconds / 3600, time.time() if runs else None)),
+        **asdict(PaceReport.of(pace, counts["waiting"], seconds / 3600, time.time() if runs else None, running)),
     }
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 
 from ...protocol import environment as variables
@@ -17,6 +18,7 @@ from ...protocol import exit_codes, sweep_machine
 from .. import bucket_http as storage
 from .exit_status import exit_status
 from .machine import JobEnvironment, Json, MachinePaths, fetch_setup, make_empty
+from .task_measures import MachineQuestion, note_begun
 
 READY = sweep_machine.SHARED_FOLDER + "/ready"
 _LOCK = sweep_machine.SHARED_FOLDER + "/lock"
@@ -35,6 +37,7 @@ def main(paths: MachinePaths | None = None) -> int:
 
 
 def _prepare(paths: MachinePaths) -> int:
+    began = time.time()
     job = JobEnvironment.take(dict(os.environ), variables.remove_key(os.environ))
     done = "%s %d\n" % (job.sweep.sweep_id, job.round)
     with open(paths.here(_LOCK), "a") as lock:
@@ -42,9 +45,13 @@ def _prepare(paths: MachinePaths) -> int:
         if _read(paths.here(READY)) != done:
             # Every task writes into it, whatever its user
             os.chmod(paths.tasks, 0o1777)
+            question = MachineQuestion(paths)
+            question.begin()
             _make_machine(paths)
             _fetch_round(paths, job)
+            question.keep()
             _write_aside(paths.here(READY), done)
+    note_begun(paths, job, began)
     return exit_codes.EXIT_DELIVERED
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...containers.container import NOT_EXECUTABLE, StartFailed
@@ -22,6 +22,7 @@ from ..outcome_report import out_of_memory_kills
 from ..output_capture import ShownStream
 from .image_user import ImageUser
 from .live_task import LiveTask
+from .task_measures import TaskMeasures
 
 # The first that the kernel kills for want of memory: not the supervisor, which tells of it
 _OOM_SCORE = "1000"
@@ -32,7 +33,7 @@ _ROOTS_HOMES = ("", "/", "/root")
 
 @dataclass(frozen=True)
 class ProgramStart:
-    """What is started, where, as whom (None: as this process), and how long it may run."""
+    """What is started, where, as whom (None: as this process), how long it may run, and what is measured of it."""
 
     words: Sequence[str]
     environment: Mapping[str, str]
@@ -40,6 +41,7 @@ class ProgramStart:
     user: ImageUser | None
     limits: AttemptLimits
     log_limit: int
+    measured: TaskMeasures = field(default_factory=TaskMeasures)
 
 
 def run_program(start: ProgramStart, folder: Path, cancelled: int, live: LiveTask) -> AttemptVerdict:
@@ -66,6 +68,7 @@ def run_program(start: ProgramStart, folder: Path, cancelled: int, live: LiveTas
             shown[stream].write(data)
 
         kills = out_of_memory_kills() or 0
+        start.measured.note("ran_from")
         try:
             process = _start(start)
         except StartFailed as error:
@@ -73,6 +76,7 @@ def run_program(start: ProgramStart, folder: Path, cancelled: int, live: LiveTas
         with contextlib.closing(process):
             watch = ProgramWatch(process, outputs, printed, start.limits, cancelled, live.tick)
             watched = watch.run(lambda: None)
+            start.measured.note_program(process.cpu_seconds, process.peak_mib)
             _end_others()
     _show_the_rest(list(shown.values()))
     if watched.exit_code is None:

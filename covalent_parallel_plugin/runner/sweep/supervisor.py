@@ -14,6 +14,7 @@ from .drain_watch import DrainWatch
 from .exit_status import exit_status
 from .hidden_key import take_key
 from .machine import JobEnvironment, MachinePaths, MachineSeams, SweepSetup, fetch_tasks
+from .task_measures import TaskMeasures, known_machine, take_begun
 from .task_run import TaskRun
 from .termination import Termination
 
@@ -46,6 +47,7 @@ def _main(paths: MachinePaths, termination: Termination) -> int:
     bucket = storage.from_environment(job.bucket)
     seams = MachineSeams(job, setup, paths, bucket, environment, _leave_folder(), os.urandom(8).hex(), termination)
     is_complete = True
+    times, machine = take_begun(paths, job), known_machine(paths)
     try:
         drain = DrainWatch(bucket, job)
         for entry in fetch_tasks(bucket, job, setup, drain.look):
@@ -53,7 +55,8 @@ def _main(paths: MachinePaths, termination: Termination) -> int:
                 return exit_codes.EXIT_TERMINATED
             if drain.has_come():
                 break
-            task = TaskRun(seams, entry)
+            # A bundle's others begin when the one before has ended
+            task, times = TaskRun(seams, entry, TaskMeasures(times, dict(machine))), {}
             # Where no attempt was before, there is no outcome to ask for
             if not (job.attempt and task.was_delivered):
                 is_complete &= task.run()

@@ -17,6 +17,7 @@ from ...protocol.sweep_row import MOST_OUTPUT_BYTES, MOST_REASON_CHARACTERS, row
 from ..output_capture import say
 from .machine import Json, MachineSeams
 from .output_files import SentFiles, find_files, send_files
+from .task_measures import TaskMeasures
 
 # A reason as JSON, in which a character may take twelve bytes
 _REASON_BYTES = 1200
@@ -29,7 +30,15 @@ class TaskDelivery:
         live: what a report tells of output that was delivered before, "" for nothing.
     """
 
-    def __init__(self, seams: MachineSeams, address: SweepTaskAddress, entry: Json, folder: Path) -> None:
+    def __init__(
+        self,
+        seams: MachineSeams,
+        address: SweepTaskAddress,
+        entry: Json,
+        folder: Path,
+        measured: TaskMeasures | None = None,
+    ) -> None:
+        self._measured = TaskMeasures() if measured is None else measured
         self._seams, self._address, self._entry, self._folder = seams, address, entry, folder
         self._started, self._clock = time.time(), time.monotonic()
         self.live = ""
@@ -69,6 +78,7 @@ class TaskDelivery:
         streams = {"stdout": self._folder / STDOUT_FILE, "stderr": self._folder / STDERR_FILE}
         for path in streams.values():
             path.touch()
+        self._measured.note("delivered")
         fields = self._row_fields(verdict, sent, streams)
         fields["left"] = len(left)
         if self.live:
@@ -99,6 +109,7 @@ class TaskDelivery:
             **{f"{name}_bytes": path.stat().st_size for name, path in streams.items()},
             "files": len(sent.entries),
             "file_bytes": sent.size,
+            "measured": self._measured.fields(),
         }
 
     def _put(

@@ -37,6 +37,7 @@ from .outputs_link import link_outputs
 from .prepare import content_path
 from .program import ProgramStart, run_program
 from .task_delivery import TaskDelivery
+from .task_measures import TaskMeasures
 
 # Of what is uploaded while a machine is being taken away
 _HURRY_SECONDS = 10.0
@@ -56,14 +57,17 @@ class PlacedFile(NamedTuple):
 class TaskRun:
     """One task, as its entry in the shard describes it."""
 
-    def __init__(self, seams: MachineSeams, entry: Json) -> None:
+    def __init__(self, seams: MachineSeams, entry: Json, measured: TaskMeasures | None = None) -> None:
         self._seams, self._entry = seams, entry
+        self._measured = TaskMeasures() if measured is None else measured
+        self._measured.times.setdefault("began", round(time.time(), 3))
+        self._measured.note("fetched")
         self._address: SweepTaskAddress = seams.job.sweep.task(seams.job.round, entry["index"])
         place = sweep_machine.task_folder(seams.job.round, entry["index"])
         self._folder = Path(seams.paths.here(place))
         self._placed: list[PlacedFile] = []
         self._live = LiveTask(seams, self._address, entry["key"])
-        self._delivery = TaskDelivery(seams, self._address, entry, self._folder)
+        self._delivery = TaskDelivery(seams, self._address, entry, self._folder, self._measured)
 
     @property
     def was_delivered(self) -> bool:
@@ -143,6 +147,7 @@ class TaskRun:
             user=user,
             limits=AttemptLimits(seams.setup.time_limit, seams.setup.idle_limit),
             log_limit=seams.setup.log_limit,
+            measured=self._measured,
         )
         return run_program(start, self._folder, seams.termination.descriptor, self._live)
 

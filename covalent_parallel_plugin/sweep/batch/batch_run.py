@@ -7,9 +7,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.job_definition import STOP_TIMEOUT_SECONDS
+from ...batch.job_evidence import EvidenceReader
 from ...batch.job_watch import WatchResult
 from ...batch.runner_archive import restage_runner, stage_runner
 from ...cloud import Services, shared_services
@@ -22,16 +24,17 @@ from ...protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ...protocol.sweep_objects import drain_name
 from ...settings import Settings
 from ..local.observer import RunObserver
-from ..local.run import DRAINED, RunEnd, failures_allowed
+from ..local.run import DRAINED, RunEnd, failures_allowed, used_up
+from ..records.batch_look import BatchLook
 from ..records.journal import round_end_event, round_event
-from ..sweep_file import SweepFile
 from ..tasks import SweepTask
-from .gathering import GatherSeams, RoundGathering
+from .batch_work import BatchWork, LostTask, RunStopped
+from .gathering import CANCELLED, RoundGathering
+from .machine_use import MachineUse
 from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
-from .round_staging import RoundStaging
 from .round_tasks import RoundTasks
-from .round_verdict import RoundJudge, RoundVerdict, sweep_title, unreported_end
+from .round_verdict import ASKED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
 from .shards import drain_round
 from .sweep_job import job_id, sweep_job
@@ -44,53 +47,11 @@ MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
 
 
-class RunStopped(Exception):
-    """The run ends before all of its tasks have; the text says why.
-
-    `keeps_job`: what runs on Batch is left there.
-    """
-
-    def __init__(self, reason: str, keeps_job: bool = False) -> None:
-        super().__init__(reason)
-        self.keeps_job = keeps_job
-
-
-@dataclass(frozen=True)
-class BatchWork:
-    """What a run is to do.
-
-    Attributes:
-        wanted: tasks that are to be done, those of open rounds among them.
-        open_rounds: whose jobs an earlier run has made, and that may still run.
-        image_uri: what jobs name.
-        count: of all tasks of the sweep.
-        seams: where deliveries go; the run adds whom it tells.
-    """
-
-    file: SweepFile
-    wanted: Sequence[SweepTask]
-    open_rounds: Sequence[RoundTasks]
-    image_uri: str
-    count: int
-    staging: RoundStaging
-    seams: GatherSeams
-
-
-@dataclass(frozen=True)
-class LostTask:
-    """A task that a round has lost, why, and what to enter its end with, by its index there."""
-
-    task: SweepTask
-    index: int
-    reason: str
-    gathering: RoundGathering
-
-
 class BatchRunner:
     """A run of tasks on Batch.
 
     Attributes:
-        running: how many run, by the last look.
+        look: what the last look at a job has shown.
         on_round: told a round's number and its job's name, once the job is there.
     """
 
@@ -102,16 +63,24 @@ class BatchRunner:
         self._seams = replace(work.seams, ended=self._told)
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
-        self.running = 0
+        self.look = BatchLook()
+        self._use = MachineUse(work.file, self._journal.state)
         self.on_round: Callable[[int, str], None] = lambda number, job: None
         self._left = len(work.wanted)
         self._was_restaged = False
         self._error: BaseException | None = None
         self._round: RoundRun | None = None
+        # Whose jobs run as well, and are waited for when that of `_round` has ended
+        self._beside: list[RoundRun] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_cancelled = self._is_detached = self._is_draining = False
         # Of all that is done / of waiting for a job, which goes on without this run
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
+
+    @property
+    def running(self) -> int:
+        """How many run, by the last look."""
+        return self.look.running
 
     def run(self) -> RunEnd:
         """Run the tasks, once; return when nothing of this run's is left on Batch, or when it was detached.
@@ -179,7 +148,7 @@ class BatchRunner:
         except CancelledCall:
             end = RunEnd(self._is_cancelled, "", detached=not self._is_cancelled)
         except RunStopped as stopped:
-            end = RunEnd(False, str(stopped), detached=stopped.keeps_job)
+            end = RunEnd(False, str(stopped), detached=stopped.keeps_job, overrun=stopped.overrun)
         except OSError as error:
             if not is_full(error):
                 await self._end_round()
@@ -192,15 +161,22 @@ class BatchRunner:
             await self._end_round()
             raise
         if not end.detached:
-            await self._end_round()
+            reason = end.stopped if end.overrun is not None else CANCELLED
+            await self._end_round(reason)
+            while self._beside and (end.cancelled or end.overrun is not None):
+                self._round = self._beside.pop(0)
+                await self._end_round(reason)
         elif end.stopped:
             end = replace(end, stopped=f"{end.stopped}\n{GOES_ON}")
         if self._error is not None:
             raise self._error
         return end
 
-    async def _end_round(self) -> None:
-        """End the job of the round that runs, if one does, and take in what it has delivered."""
+    async def _end_round(self, reason: str = CANCELLED) -> None:
+        """End the job of the round that runs, if one does, and take in what it has delivered; the rest ended for this.
+
+        `reason` is that of tasks which were told to end.
+        """
         round, self._round = self._round, None
         if round is None:
             return
@@ -208,14 +184,16 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = False
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
-        self.running = 0
+        if (ended := await round.last_look()) is not None:
+            self._note_job(round, ended)
+        self.look = replace(self.look, running=0)
         try:
             await round.take_rest(self._cancelled)
-            await round.gathering.take_cut_off()
+            await round.gathering.take_cut_off(reason)
         except (CancelledCall, ParallelError, OSError) as error:
             logger.warning("not all that round %d delivered was gathered: %s", round.tasks.number, error)
         else:
-            self._note_end(round.tasks.number, "ended")
+            self._note_end(round.tasks.number, "ended", round.gathering)
 
     async def _rounds(self, services: Services) -> None:
         waiting, settings = await self._go_on(services), self._file.settings
@@ -241,10 +219,13 @@ class BatchRunner:
         in_flight = {task.name for tasks in self._work.open_rounds for task in tasks.own.values()}
         waiting = [task for task in self._work.wanted if task.name not in in_flight]
         # Whoever does not wait has the others submitted beside
-        for tasks in [] if self._is_detached else self._work.open_rounds:
-            round = self._make_round(services, tasks, self._file.settings)
+        rounds = [] if self._is_detached else self._work.open_rounds
+        self._beside = [self._make_round(services, tasks, self._file.settings) for tasks in rounds]
+        for round in self._beside:
             round.take_over()
-            self.on_round(tasks.number, round.job_name)
+        while self._beside:
+            round = self._beside.pop(0)
+            self.on_round(round.tasks.number, round.job_name)
             _, lost = await self._watched(services, round)
             waiting += [one.task for one in lost]
         return sorted(waiting, key=lambda task: task.index)
@@ -253,6 +234,7 @@ class BatchRunner:
         """Make the job of a new round."""
         if self._is_draining:
             raise RunStopped(DRAINED)
+        self._check_hours(0.0)
         file, identity = self._file, self._seams.identity
         for _ in range(MOST_NUMBERS):
             shape = RoundShape.of(file, self._journal.state.next_round, len(tasks))
@@ -273,13 +255,14 @@ class BatchRunner:
         if self._is_draining:
             self._note_end(shape.round, "not submitted")
             raise RunStopped(DRAINED)
-        self._round = round
+        self._round, staged = round, self._seams.trace.now()
         try:
             await round.create(job)
         except CloudError as error:
             self._note_end(shape.round, "not submitted")
             self._round = None
             raise RunStopped(str(error)) from error
+        round.gathering.trace.note_submitted(job, round.job_name, staged)
         self.on_round(shape.round, round.job_name)
         if self._is_draining:
             # Whoever asked for it may not have seen this job yet
@@ -303,6 +286,8 @@ class BatchRunner:
         """Wait for a round's end; return what became of its tasks from which nothing came, and which may run again."""
         self._round = round
         watched = await round.watch()
+        if watched.job is not None:
+            self._note_job(round, watched.job)
         if watched.error is not None:
             raise RunStopped(f"the job {round.job_name} was lost sight of: {watched.error}", keeps_job=True)
         if not watched.has_ended:
@@ -316,8 +301,9 @@ class BatchRunner:
             verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
         for index, end in verdict.ended.items():
             await self._interrupted.unless(round.gathering.take_lost(index, end))
-        self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason)
-        self.running = 0
+        await self._trace_lost(services, round, verdict)
+        self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason, round.gathering)
+        self.look = replace(self.look, running=0, unread=0)
         self._round = None
         if verdict.stop:
             raise RunStopped(verdict.stop)
@@ -346,17 +332,66 @@ class BatchRunner:
         self._observer.started(task)
         self._observer.ended(task, end)
 
-    def _check(self, status: JobStatus, pace: PollPace) -> None:
+    async def _check(self, status: JobStatus, pace: PollPace) -> None:
         """Raise RunStopped once the file's limits are reached."""
-        self.running = pace.running
+        assert self._round is not None
+        tasks, gathering = self._round.tasks, self._round.gathering
+        self._note_job(self._round, status)
+        self.look = self._look(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
-        limit = self._file.max_machine_hours
-        assert self._round is not None
-        running_seconds = max(pace.running_seconds - self._round.gathering.seconds, 0.0)
-        used = self._journal.state.used_hours + running_seconds / 3600
-        if limit is not None and used >= limit and self._left:
-            raise RunStopped(f"max_machine_hours: {limit:g} are used up")
+        if self._file.most_machine_hours is not None:
+            for round in self._beside:
+                if (seen := await self._interrupted.unless(round.last_look())) is not None:
+                    self._note_job(round, seen)
+        self._check_hours(self._round.settings.poll_freq)
+        seconds_left = self._use.seconds_left()
+        if seconds_left is not None:
+            # So that the look which finds them used up comes in time
+            pace.most_pause_seconds = max(seconds_left, 0.0)
 
-    def _note_end(self, round: int, state: str) -> None:
-        self._journal.append(round_end_event(round, state))
+    def _check_hours(self, pause_seconds: float) -> None:
+        overrun = self._use.overrun(pause_seconds + STOP_TIMEOUT_SECONDS)
+        if overrun is not None and self._left:
+            raise RunStopped(used_up(overrun.limit), overrun=overrun)
+
+    def _look(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchLook:
+        own = len(tasks.own)
+        ended = min(pace.ended * tasks.bundle, own)
+        return BatchLook(
+            # Those of a bundle run one after the other
+            running=pace.running,
+            unread=max(ended - (own - missing), 0),
+            ended=max(ended - pace.ended_before * tasks.bundle, 0),
+            began=pace.began,
+            seen=pace.seen,
+            mean_running=pace.mean_running,
+            machine_hours=self._use.hours,
+        )
+
+    async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict) -> None:
+        """Have the trace record attempts that told nothing themselves, of as many tasks as Batch is asked about."""
+        trace = round.gathering.trace
+        if not self._seams.trace.is_on:
+            return
+        numbers = [number for number in round.tasks.bundles(trace.repeated) if number not in verdict.asked]
+        reader = EvidenceReader(services, round.job_name)
+        asked = await self._interrupted.unless(reader.tasks(numbers[:ASKED_TASKS])) if numbers else {}
+        own = round.tasks.own
+        for number, indices in round.tasks.bundles(own).items():
+            status = verdict.asked.get(number) or asked.get(number)
+            missing = [index for index in indices if index in round.gathering.missing] or indices
+            if status is not None:
+                trace.lost([(index, own[index]) for index in missing], status)
+
+    def _note_job(self, round: RoundRun, status: JobStatus) -> None:
+        self._use.note(round.tasks.number, status)
+        round.gathering.trace.note_job(status)
+
+    def _note_end(self, round: int, state: str, gathering: RoundGathering | None = None) -> None:
+        seconds = self._use.end(round)
+        traced = None if gathering is None else gathering.trace.machine_seconds
+        if traced is not None and gathering is not None:
+            # What told nothing itself is in the looks at the job alone
+            seconds = max(traced, seconds) if gathering.missing else traced
+        self._journal.append(round_end_event(round, state, seconds))

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -54,11 +54,21 @@ class _Earlier(NamedTuple):
 class Downloads:
     """Brings what tasks of a sweep delivered into its folder; may be used by several threads at once.
 
+    Args:
+        noted: told the task's name and the row of each earlier attempt that is brought.
+
     Attributes:
         refused: a sentence for each earlier attempt that is not to be used.
     """
 
-    def __init__(self, store: Bucket, identity: SweepIdentity, out: OutFolder) -> None:
+    def __init__(
+        self,
+        store: Bucket,
+        identity: SweepIdentity,
+        out: OutFolder,
+        noted: Callable[[str, Mapping[str, Any]], None] = lambda name, row: None,
+    ) -> None:
+        self._noted = noted
         self._store = store
         self._identity = identity
         self._out = out
@@ -272,7 +282,10 @@ class Downloads:
         if (body.row["attempt"], body.row["token"]) != (attempt.attempt, attempt.token):
             address.refuse("it is another attempt's")
         self.forget_running(attempt.round, attempt.task, body.row)
-        return end if body.row["key"] == key else None
+        if body.row["key"] != key:
+            return None
+        self._noted(name, body.row)
+        return end
 
     def _write_killed(self, folder: Path, attempt: _Earlier, key: str) -> TaskEnd | None:
         """Write what an attempt had printed that has reported nothing; return as `_write_reported` does."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count, takewhile
 from typing import Any
 
+from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket
 from ...programs.core_schema import ParameterValue
 from ...protocol.sweep_identity import SweepIdentity
@@ -14,6 +15,7 @@ from ...settings import Settings
 from ..combinations import Combination
 from ..records.journal import Journal, pinned_event, round_end_event
 from ..records.out_folder import OutFolder
+from ..records.sweep_trace import SweepTrace
 from ..tasks import Pinned, SweepTask
 from .found_sweep import find_round, find_setup
 from .gathering import GatherSeams, RoundGathering
@@ -28,6 +30,7 @@ class SweepGathering:
 
     Args:
         parts: gives what the journal keeps of a task's key, where that is known.
+        trace: of the sweep.
 
     Attributes:
         tasks: of all rounds that were gathered, by name, in the order of their indices.
@@ -42,7 +45,9 @@ class SweepGathering:
         settings: Settings,
         store: Bucket,
         parts: Callable[[SweepTask], Mapping[str, str]] = lambda task: {},
+        trace: SweepTrace | None = None,
     ) -> None:
+        self._trace = SweepTrace() if trace is None else trace
         self._out, self._journal, self._identity = out, journal, identity
         self._settings, self._store, self._parts = settings, store, parts
         self._submitted: dict[tuple[int, int], ShardTask] = {}
@@ -95,10 +100,11 @@ class SweepGathering:
         jobs = {number: event["job"] for number, event in self._journal.state.rounds.items() if number in numbers}
         seen = dict(zip(jobs, look_at_jobs(self._settings, jobs.values()) if jobs else (), strict=True))
         for number in numbers:
-            self._gather_round(number)
             waiting = seen.get(number)
+            job = waiting.status if waiting is not None else None
+            seconds = self._gather_round(number, job)
             if waiting is not None and not waiting.may_run:
-                self._journal.append(round_end_event(number, waiting.status.state if waiting.status else "gone"))
+                self._journal.append(round_end_event(number, job.state if job is not None else "gone", seconds or 0.0))
         self._finish()
 
     def _finish(self) -> None:
@@ -115,22 +121,35 @@ class SweepGathering:
         known = range(self._journal.state.next_round)
         return [*filter(is_there, known), *takewhile(is_there, count(len(known)))]
 
-    def _gather_round(self, number: int) -> None:
+    def _gather_round(self, number: int, job: JobStatus | None) -> float | None:
+        """Gather a round; return the time that its machines were held (s), where that is known."""
         found = find_round(self._store, self._identity, number)
         if found is None:
             self.notes.append(f"what round {number} was given is gone from gs://{self._store.bucket_name}")
-            return
+            return None
         self._submitted |= {(number, task.index): task for task in found.tasks}
         names = {end.at: name for name, end in self._journal.state.ends.items() if end.at is not None}
         tasks = [_task(task, names.get((number, task.index), task.name)) for task in found.tasks]
         self._tasks |= {task.name: task for task in tasks}
         known = RoundTasks.found(number, found.bundle, found.tasks, tasks)
         gathering = RoundGathering(self._seams(), known)
+        if job is not None:
+            gathering.trace.note_job(job)
         asyncio.run(gathering.take())
         self.notes += gathering.refused
+        return gathering.trace.machine_seconds
 
     def _seams(self) -> GatherSeams:
-        return GatherSeams(self._store, self._identity, self._out, self._journal, self._describe, self._parts, True)
+        return GatherSeams(
+            self._store,
+            self._identity,
+            self._out,
+            self._journal,
+            self._describe,
+            self._parts,
+            download=True,
+            trace=self._trace,
+        )
 
     def _describe(self, task: SweepTask, round: int, index: int) -> Mapping[str, Any]:
         submitted = self._submitted[round, index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...cloud.interfaces import Bucket
@@ -16,8 +16,10 @@ from ...protocol.sweep_identity import SweepIdentity
 from ...protocol.sweep_objects import attempts_prefix, parse_delivered
 from ..records.journal import Journal, RecordedEnd, end_event
 from ..records.out_folder import OutFolder
+from ..records.sweep_trace import SweepTrace
 from ..tasks import SweepTask
 from .deliveries import Downloads
+from .round_attempts import RoundAttempts
 from .round_tasks import RoundTasks
 from .round_verdict import unreported_end
 from .rows import Delivery, RowReader
@@ -26,6 +28,7 @@ from .running_output import RunningOutput
 logger = logging.getLogger(__name__)
 
 DOWNLOADS_AT_ONCE = 8
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class GatherSeams:
         parts: gives what the journal keeps of a task's key.
         download: whether outputs are fetched; else they stay in the bucket.
         ended: told of each task whose end is in the journal.
+        trace: of the sweep.
     """
 
     store: Bucket
@@ -47,6 +51,7 @@ class GatherSeams:
     parts: Callable[[SweepTask], Mapping[str, str]]
     download: bool
     ended: Callable[[SweepTask, TaskEnd], None] = lambda task, end: None
+    trace: SweepTrace = field(default_factory=SweepTrace)
 
 
 class RoundGathering:
@@ -58,7 +63,7 @@ class RoundGathering:
 
     Attributes:
         missing: indices of this run's tasks from which nothing has come.
-        seconds: that the tasks have run which were taken in.
+        trace: of the round.
     """
 
     def __init__(self, seams: GatherSeams, tasks: RoundTasks, only_done: bool = False) -> None:
@@ -66,14 +71,14 @@ class RoundGathering:
         self._tasks = tasks
         self._only_done = only_done
         self._reader = RowReader(seams.store, seams.identity, tasks.number, tasks.keys)
-        self._downloads = Downloads(seams.store, seams.identity, seams.out)
+        self.trace = RoundAttempts(seams.trace, tasks.number)
+        self._downloads = Downloads(seams.store, seams.identity, seams.out, self.trace.delivered)
         self._read: list[Delivery] = []
         self._told = 0
         self._own_refusals: list[str] = []
         # One call at a time
         self._lock = asyncio.Lock()
         self.missing = set(tasks.own)
-        self.seconds = 0.0
 
     @property
     def refused(self) -> list[str]:
@@ -100,8 +105,10 @@ class RoundGathering:
                 if taking:
                     await asyncio.wait(taking)
 
-    async def take_cut_off(self) -> None:
+    async def take_cut_off(self, reason: str = CANCELLED) -> None:
         """Take in tasks that were told to end, as far as they came: what they had written was delivered then.
+
+        `reason`: why.
 
         Raises:
             CloudError: of the bucket. OSError: of the folder or the journal.
@@ -112,7 +119,7 @@ class RoundGathering:
         running = RunningOutput(store, identity)
         begun |= {found.task for found in await run_stoppable(running.of_round, number)}
         for index in sorted(begun & self.missing):
-            await self.take_lost(index, unreported_end("cancelled", "cancelled"))
+            await self.take_lost(index, unreported_end("cancelled", reason))
 
     async def take_lost(self, index: int, end: TaskEnd) -> None:
         """Take in the end of a task from which no outcome came, with what its last attempt has left.
@@ -149,6 +156,8 @@ class RoundGathering:
         if known is not None and known.key != task.key:
             known = None
         is_known = known is not None and known.at == at
+        if is_known:
+            self.trace.delivered(task.name, delivery.row.fields, is_new=False)
         if known is not None and (_is_later(known, delivery.round) or (is_known and self._has_outputs(known))):
             self.missing.discard(delivery.index)
             return
@@ -164,8 +173,8 @@ class RoundGathering:
         event = end_event(task, end, seams.parts(task)) | {"at": at, "is_here": seams.download}
         seams.journal.append(event | ({"is_read_again": True} if is_known else {}))
         self.missing.discard(delivery.index)
-        self.seconds += end.seconds
         if not is_known:
+            self.trace.delivered(task.name, delivery.row.fields)
             seams.ended(task, end)
         fields = delivery.row.fields
         await run_stoppable(self._downloads.forget_running, delivery.round, delivery.index, fields)

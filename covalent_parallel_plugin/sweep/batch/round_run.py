@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from google.cloud import batch_v1
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # After its job was ended, a task's last write may still be on its way
 LATE_WRITE_SECONDS = 1.0
+# So long its last status is asked for
+LAST_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class RoundRun:
         gathering: RoundGathering,
         cancelled: Cancellation,
         interrupted: Cancellation,
-        noted: Callable[[JobStatus, PollPace], None],
+        noted: Callable[[JobStatus, PollPace], Awaitable[None]],
     ) -> None:
         self.tasks = tasks
         self.gathering = gathering
@@ -146,6 +148,14 @@ class RoundRun:
         except CloudError as error:
             logger.warning("the job %s may still run: %s", self.job_name, error)
 
+    async def last_look(self) -> JobStatus | None:
+        """Return the job as Batch tells it now; None if it does not."""
+        try:
+            return await self._services.batch.get(self.job_name, LAST_LOOK_SECONDS)
+        except CloudError as error:
+            logger.debug("the job %s is not looked at again: %s", self.job_name, error)
+            return None
+
     async def take_rest(self, interrupted: Cancellation) -> None:
         """Take in all that is there, for as long as an outage is borne.
 
@@ -168,7 +178,7 @@ class RoundRun:
                 await self._interrupted.unless(self.gathering.take())
             except CloudError as error:
                 logger.debug("outcomes are listed again later: %s", error)
-        self._noted(status, self._pace)
+        await self._noted(status, self._pace)
 
     async def _is_delivered(self) -> bool:
         try:

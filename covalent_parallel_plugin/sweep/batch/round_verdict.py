@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...batch.failure_message import FailureContext, format_failure
@@ -48,6 +48,7 @@ class RoundVerdict:
         stop: why no other round may follow, a whole message; "" if one may.
         exit_codes: of the tasks that Batch was asked about.
         is_machine_lost: whether machines were lost as often as allowed.
+        asked: what Batch told, by the number of the job's task.
         is_drained: whether those that are lost were not begun, by `cancel --waiting`.
     """
 
@@ -57,6 +58,7 @@ class RoundVerdict:
     exit_codes: set[int] = field(default_factory=set)
     is_machine_lost: bool = False
     is_drained: bool = False
+    asked: Mapping[int, TaskStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class RoundJudge:
             return verdict
         is_anything_delivered = sum(map(len, bundles.values())) < len(tasks.own)
         reader = EvidenceReader(self.services, self.job_name)
-        asked = await reader.tasks(list(bundles)[:ASKED_TASKS])
+        verdict.asked = asked = await reader.tasks(list(bundles)[:ASKED_TASKS])
         verdict.exit_codes = {task.exit_code for task in asked.values() if task.exit_code is not None}
         for number, indices in bundles.items():
             found = JobEvidence(job, asked.get(number))

@@ -160,6 +160,7 @@ def _problem_of(fields: Mapping[str, Any], row: SweepRow) -> str:
         **{name: isinstance(fields.get(name), str) for name in _TEXTS},
         **{name: name in fields and (fields[name] is None or _is_whole(fields[name])) for name in ("exit", "signal")},
         **{name: _is_number(fields.get(name)) for name in ("seconds", "started", "ended")},
+        "measured": isinstance(fields.get("measured", {}), dict),
         "peak_mb": fields.get("peak_mb") is None or _is_number(fields["peak_mb"]),
         "token": isinstance(fields.get("token"), str) and _TOKEN.fullmatch(fields["token"]) is not None,
         "status": isinstance(fields.get("status"), str) and fields["status"] in STATUSES,

@@ -24,7 +24,8 @@ from ..plan import RunRequest
 from ..records.journal import Journal, open_event, round_end_event, round_event
 from ..run_base import RunBase, RunOutcome, TableWriter
 from ..tasks import PinnedImage, SweepTask, describe_task
-from .batch_run import BatchRunner, BatchWork
+from .batch_run import BatchRunner
+from .batch_work import BatchWork
 from .found_sweep import FoundSweep, find_round, find_sweep
 from .gathering import GatherSeams, RoundGathering
 from .image_pin import kept_batch_image, pin_batch_image
@@ -49,7 +50,6 @@ class BatchSweepRun(RunBase):
         self, opened: OpenedSweep, journal: Journal, environment: Mapping[str, str], download: bool = True
     ) -> None:
         super().__init__(opened, journal, environment, _no_mistakes())
-        self._environment = environment
         self._download = download
         self._open_rounds: list[RoundTasks] = []
         # Whether a round was told to read results elsewhere than the file says now
@@ -89,11 +89,13 @@ class BatchSweepRun(RunBase):
         """Name a round's job and where its objects are, as `round_lines` does."""
         return round_lines(self._file.settings, self._identity.folder, number, job_name, self._environment)
 
-    def finish(self, is_interrupted: bool, stopped: str, is_detached: bool = False) -> RunOutcome:
+    def finish(
+        self, is_interrupted: bool, stopped: str, is_detached: bool = False, is_over_budget: bool = False
+    ) -> RunOutcome:
         """Write the tables, and the run's end into the journal. Raises OSError, CloudError."""
         if self._open_rounds and self._has_other_results():
             self._read_results_again()
-        return super().finish(is_interrupted, stopped, is_detached)
+        return super().finish(is_interrupted, stopped, is_detached, is_over_budget)
 
     def _has_other_results(self) -> bool:
         self._is_result_other |= super()._has_other_results()
@@ -152,7 +154,7 @@ class BatchSweepRun(RunBase):
                 self.moved.append(f"what round {job.round} was given is gone from the bucket: its tasks run again")
                 self._journal.append(round_end_event(job.round, "gone"))
             elif job.status.is_terminal:
-                await self._gather(tasks, job.status.state, only_done=True)
+                await self._gather(tasks, job.status, only_done=True)
             else:
                 self._open_rounds.append(tasks)
 
@@ -166,7 +168,7 @@ class BatchSweepRun(RunBase):
         elif job is None or job.is_terminal:
             if job is None:
                 self.moved.append(f"the job {event['job']} is gone: what it has delivered is gathered")
-            await self._gather(tasks, job.state if job is not None else "gone")
+            await self._gather(tasks, job)
         else:
             self._open_rounds.append(tasks)
 
@@ -177,10 +179,13 @@ class BatchSweepRun(RunBase):
         self._is_result_other |= found.setup["result"] != result_document(self._file.result)
         return RoundTasks.found(number, found.bundle, found.tasks, self._all)
 
-    async def _gather(self, tasks: RoundTasks, state: str, only_done: bool = False) -> None:
+    async def _gather(self, tasks: RoundTasks, job: JobStatus | None, only_done: bool = False) -> None:
         gathering = RoundGathering(self._seams(self._download), tasks, only_done)
+        if job is not None:
+            gathering.trace.note_job(job)
         await gathering.take()
-        self._journal.append(round_end_event(tasks.number, state))
+        state, seconds = job.state if job is not None else "gone", gathering.trace.machine_seconds
+        self._journal.append(round_end_event(tasks.number, state, seconds or 0.0))
 
     async def _lost_key(self, services: Services) -> SweepIdentity:
         """Return the identity of a folder that has no key: what its jobs say, or a new one."""
@@ -192,7 +197,14 @@ class BatchSweepRun(RunBase):
 
     def _seams(self, download: bool) -> GatherSeams:
         return GatherSeams(
-            self._store, self._identity, self._out, self._journal, self._describe, self._tasks.parts, download
+            self._store,
+            self._identity,
+            self._out,
+            self._journal,
+            self._describe,
+            self._tasks.parts,
+            download,
+            trace=self.trace,
         )
 
     def _describe(self, task: SweepTask, round: int, index: int) -> Mapping[str, Any]:

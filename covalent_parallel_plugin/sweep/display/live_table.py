@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,6 +19,7 @@ from .interruption import Interruption
 from .run_progress import RunProgress, duration
 
 SHOWN_RUNNING = 4
+GAP = "  "
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow"}
 
 
@@ -86,17 +89,36 @@ def _head(progress: RunProgress) -> RenderableType:
     head.add_column(no_wrap=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
-    bar = ProgressBar(max(progress.total, 1), progress.ended)
-    head.add_row(Text(progress.name, "bold"), bar, Text(f"{progress.ended} of {progress.total}"))
+    bar = ProgressBar(max(progress.total, 1), progress.ended + progress.unread)
+    head.add_row(Text(progress.name, "bold"), bar, Text(f"{progress.ended + progress.unread} of {progress.total}"))
     return head
 
 
 def _counts(progress: RunProgress) -> RenderableType:
     left = "not known" if progress.left_seconds is None else duration(progress.left_seconds)
-    counts = Text(no_wrap=True, overflow="ellipsis")
-    for name, count in progress.shown_counts().items():
-        counts.append(f"{count} {name}  ", COLOURS.get(name, "") if count else "")
-    return counts.append(f"elapsed {duration(progress.elapsed_seconds)}  left {left}")
+    counts = [
+        Text(f"{count} {name}", COLOURS.get(name, "") if count else "")
+        for name, count in progress.shown_counts().items()
+    ]
+    others = [f"elapsed {duration(progress.elapsed_seconds)}", f"left {left}", *progress.use_texts()]
+    return PackedTexts([*counts, *map(Text, others)])
+
+
+@dataclass(frozen=True)
+class PackedTexts:
+    """Short texts beside each other, in as many lines as they take."""
+
+    texts: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines, none of them wider than the terminal."""
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for text in self.texts:
+            if line and len(line) + len(GAP) + len(text) > options.max_width:
+                yield line
+                line = Text(no_wrap=True, overflow="ellipsis")
+            line.append(GAP if line else "").append_text(text)
+        yield line
 
 
 def _running(progress: RunProgress) -> RenderableType:

@@ -47,23 +47,27 @@ class PlainLines:
         """Report a failure, and a new percent."""
         if failure := self._progress.end(task, end):
             self._print(str(failure))
-        if self._progress.percent != self._percent:
-            self._percent = self._progress.percent
-            self._print_progress()
+        self._print_percent()
 
     def tick(self) -> None:
-        """Report each minute, and what an interruption asks."""
+        """Report each minute, a percent more on Batch, and what an interruption asks."""
         self._interruption.poll()
         if self._interruption.note != self._note:
             self._note = self._interruption.note
             if self._note:
                 self._print(self._note)
+        self._print_percent()
         if self._progress.elapsed_seconds - self._printed_seconds >= LINE_EVERY_SECONDS:
             self._print_progress()
 
     def _print(self, line: str) -> None:
         with self._interruption.showing():
             self._print_line(line)
+
+    def _print_percent(self) -> None:
+        if self._progress.percent != self._percent:
+            self._percent = self._progress.percent
+            self._print_progress()
 
     def _print_progress(self) -> None:
         self._printed_seconds = self._progress.elapsed_seconds

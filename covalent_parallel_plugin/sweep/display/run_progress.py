@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...programs.verdict import TaskEnd
+from ..records.batch_look import BatchLook
+from ..records.time_left import RunState, left_seconds
 from ..tasks import SweepTask
+from .end_times import EndTimes
 from .printable import last_line, printable
 
 SHOWN_FAILURES = 5
@@ -44,9 +48,11 @@ class RunProgress:
         done_before: tasks that were done already.
         folder: gives a task's folder, by its name.
         clock: s, from any start.
+        wall_clock: s since 1970.
 
     Attributes:
-        elsewhere: gives how many run whose names are not known, on Batch.
+        elsewhere: gives the last look at what runs on Batch.
+        used_hours: gives the machine-hours that were used so far, by all runs.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class RunProgress:
         done_before: int,
         folder: Callable[[str], Path],
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.total = total
@@ -63,18 +70,24 @@ class RunProgress:
         self.running: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.failures: deque[TaskFailure] = deque(maxlen=SHOWN_FAILURES)
-        self.elsewhere: Callable[[], int] = int
+        self.elsewhere: Callable[[], BatchLook] = BatchLook
+        self.used_hours: Callable[[], float] = float
         self.folder = folder
         self._clock = clock
         self._began = clock()
+        self._ends = EndTimes(self._began, wall_clock() - self._began)
 
     def start(self, task: SweepTask) -> None:
         """Note that a task begins."""
-        self.running[task.name] = self._clock()
+        now = self._clock()
+        self._ends.note_running(len(self.running), now)
+        self.running[task.name] = now
 
     def end(self, task: SweepTask, end: TaskEnd) -> TaskFailure | None:
         """Note a task's end; return what there is to report if it failed."""
-        self.running.pop(task.name, None)
+        now = self._clock()
+        self._ends.note_running(len(self.running), now)
+        self._ends.add(self.running.pop(task.name, now), now, end)
         self.counts[end.status] += 1
         if end.status in ("done", "cancelled"):
             return None
@@ -84,8 +97,13 @@ class RunProgress:
 
     @property
     def ended(self) -> int:
-        """How many tasks have ended."""
+        """How many tasks have ended, and were read."""
         return self.counts.total()
+
+    @property
+    def unread(self) -> int:
+        """How many have ended on Batch, and were not read yet."""
+        return max(min(self.elsewhere().unread, self.total - self.ended), 0)
 
     @property
     def failed(self) -> int:
@@ -95,17 +113,17 @@ class RunProgress:
     @property
     def waiting(self) -> int:
         """How many have not begun."""
-        return self.total - self.ended - self.running_count
+        return self.total - self.ended - self.unread - self.running_count
 
     @property
     def running_count(self) -> int:
         """How many run."""
-        return min(len(self.running) + self.elsewhere(), self.total - self.ended)
+        return min(len(self.running) + self.elsewhere().running, self.total - self.ended - self.unread)
 
     @property
     def percent(self) -> int:
         """How much of the run is over, rounded down."""
-        return 100 * self.ended // self.total if self.total else 100
+        return 100 * (self.ended + self.unread) // self.total if self.total else 100
 
     @property
     def elapsed_seconds(self) -> float:
@@ -114,8 +132,25 @@ class RunProgress:
 
     @property
     def left_seconds(self) -> float | None:
-        """How long the rest may take, at the pace so far; None where no task has ended."""
-        return self.elapsed_seconds * (self.total - self.ended) / self.ended if self.ended else None
+        """How long the rest may take; None where nothing says."""
+        return left_seconds(self._state(), self._clock())
+
+    @property
+    def per_minute(self) -> float | None:
+        """How many tasks end in a minute; None where nothing says."""
+        rate = self._state().rate
+        return None if rate is None else 60 * rate
+
+    @property
+    def machine_hours(self) -> float:
+        """How many hours of machines were used so far, by all runs."""
+        return max(self.used_hours(), self.elsewhere().machine_hours)
+
+    def _state(self) -> RunState:
+        running, look = list(self.running.values()), self.elsewhere()
+        if look.running or look.ended:
+            return self._ends.state_on_batch(look, self.running_count, self.waiting)
+        return self._ends.state(running, self.total - self.ended - len(running))
 
     def running_seconds(self) -> list[tuple[str, float]]:
         """List the running tasks with how long they have run (s), the longest first."""
@@ -129,15 +164,33 @@ class RunProgress:
             "running": self.running_count,
             "failed": self.failed,
             "cancelled": self.counts["cancelled"],
+            "ended": self.unread,
             "waiting": self.waiting,
         }
-        return {name: count for name, count in counts.items() if count or name != "cancelled"}
+        return {name: count for name, count in counts.items() if count or name not in ("cancelled", "ended")}
 
     def line(self) -> str:
         """Describe all of it in a line."""
         left = "" if self.left_seconds is None or self.ended == self.total else f", left {duration(self.left_seconds)}"
         counts = ", ".join(f"{count} {name}" for name, count in self.shown_counts().items())
-        return f"{self.name}: {self.percent}%: {counts}, elapsed {duration(self.elapsed_seconds)}{left}"
+        used = "".join(f", {text}" for text in self.use_texts() if self.machine_hours)
+        return f"{self.name}: {self.percent}%: {counts}, elapsed {duration(self.elapsed_seconds)}{left}{used}"
+
+    def use_texts(self) -> list[str]:
+        """Write the rate and the machine-hours, as far as they are known."""
+        return [text for text in (rate_text(self.per_minute), hours_text(self.machine_hours)) if text]
+
+
+def rate_text(per_minute: float | None) -> str:
+    """Write how many tasks end in a minute; "" for what is not known."""
+    if per_minute is None:
+        return ""
+    return f"{per_minute:,.0f} a minute" if per_minute >= 10 else f"{per_minute:.2g} a minute"
+
+
+def hours_text(hours: float) -> str:
+    """Write machine-hours, rounded up: what was used is never nothing; "" for none."""
+    return f"{math.ceil(hours * 1000) / 1000:,.4g} machine-hours" if hours else ""
 
 
 def duration(seconds: float) -> str:

@@ -74,6 +74,8 @@ class TaskAttempt:
         self._printed = printed
         self._folder = seams.out.task_folder(task.name)
         self._laid: Sequence[LaidFile] = ()
+        self.cpu_seconds: float | None = None
+        """Of its program, once it has ended; None where that is not known."""
         self._clock = time.monotonic()
 
     def run(self) -> TaskEnd:
@@ -100,6 +102,7 @@ class TaskAttempt:
         )
         verdict = judge_end(program, stopped, stop_text(stopped, file.settings.time_limit, file.idle_limit_seconds))
         end = self._task_end(verdict, began, program.peak_mb)
+        self.cpu_seconds = program.cpu_seconds
         restore_folder(self._folder)
         tidy_files(files, self._laid)
         end = self._with_result(replace(end, left=names_left(files)), files)

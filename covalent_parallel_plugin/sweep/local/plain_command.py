@@ -58,7 +58,7 @@ class PlainCommands:
     def end(self, start: TaskStart, process: Process, exit_code: int, errors: Sequence[str]) -> ProgramEnd:
         """Add how much memory it had."""
         assert isinstance(process, LocalProcess)
-        return ProgramEnd(exit_code, peak_mb=process.peak_mib)
+        return ProgramEnd(exit_code, peak_mb=process.peak_mib, cpu_seconds=process.cpu_seconds)
 
 
 def program_paths(folder: str, inputs: Mapping[str, str], config: str, result: str) -> LocalPaths:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...programs.kept_output import StreamName
@@ -29,19 +29,48 @@ DRAINED = "cancel --waiting: nothing more was started"
 class RunEnd:
     """How a run ended; `stopped` says why not all of its tasks were started, "" if they were or it was cancelled.
 
-    `detached` is True where a job on Batch was left running, for another run to go on with.
+    `detached` is True where a job on Batch was left running, for another run to go on with. `overrun` is there where
+    the machine-hours were used up.
     """
 
     cancelled: bool
     stopped: str
     detached: bool = False
+    overrun: Overrun | None = field(default=None, compare=False)
+
+    @property
+    def message(self) -> str:
+        """Why it stopped early, with all there is to say; "" if it did not."""
+        return self.stopped if self.overrun is None else f"{self.stopped}: {self.overrun}"
+
+
+@dataclass(frozen=True)
+class Overrun:
+    """Machine-hours that were used up: the limit, what was used, and what may be used until all has stopped."""
+
+    limit: float
+    used: float
+    more: float = 0.0
+
+    def __str__(self) -> str:
+        more = f", and up to {self.more:.3g} more may be until its machines have stopped" if self.more else ""
+        return (
+            f"{self.used:.4g} machine-hours were used{more}; what was delivered is kept. To go on, run again with a"
+            f" higher limit than max_machine_hours = {self.limit:g}, such as --set resources.max_machine_hours=N"
+        )
+
+
+def used_up(limit: float) -> str:
+    """Return why a run stops at this limit of machine-hours."""
+    return f"max_machine_hours: {limit:g} are used up"
 
 
 class LocalRun:
     """A run of tasks, in order; as many at a time as the file says, or as have CPUs.
 
     `earlier_attempts` says how many a task has had under its key, `parts` what the journal keeps of that key, `count`
-    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used.
+    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used. `traced` is told of each
+    attempt, with its processors' time (s), from any thread.
     """
 
     def __init__(
@@ -60,7 +89,9 @@ class LocalRun:
         parts: Callable[[SweepTask], Mapping[str, str]] = lambda task: {},
         count: int | None = None,
         used_machine_hours: float = 0.0,
+        traced: Callable[[SweepTask, int, TaskEnd, float | None], None] = lambda task, number, end, cpu_seconds: None,
     ) -> None:
+        self._traced = traced
         self._file = file
         self._tasks = iter(tasks)
         self._waiting = len(tasks)
@@ -80,6 +111,7 @@ class LocalRun:
         os.set_blocking(self._cancel_writer, False)
         self._is_cancelled = False
         self._stopped = ""
+        self._overrun: Overrun | None = None
         self._error: BaseException | None = None
         self._seams = AttemptSeams(file, launcher, lay_out, out, backend, secrets, self._cancel_reader)
 
@@ -90,6 +122,8 @@ class LocalRun:
             Exception: what the observer or `launcher` raised, or an OSError of OUT other than of a full disk; all
                 tasks have been ended by then.
         """
+        # What earlier runs have used may be all there is
+        self._check_machine_hours()
         slots = [threading.Thread(target=self._work, name=f"sweep-{number}") for number in range(self._slots)]
         for slot in slots:
             slot.start()
@@ -104,7 +138,13 @@ class LocalRun:
             self._close()
         if self._error is not None:
             raise self._error
-        return RunEnd(self._is_cancelled, self._stopped)
+        return RunEnd(self._is_cancelled, self._stopped, overrun=self._overrun)
+
+    @property
+    def used_hours(self) -> float:
+        """How many hours tasks have run so far, those of earlier runs too."""
+        now = time.monotonic()
+        return (self._used_seconds + sum(now - began for began in list(self._running.values()))) / 3600
 
     def cancel(self) -> None:
         """End all that runs, and start nothing more; may be called by any thread and by a signal's handler."""
@@ -168,6 +208,8 @@ class LocalRun:
             end = self._attempt(task, number)
             used_seconds += end.seconds
         with self._lock:
+            if end.status == "cancelled" and self._overrun is not None:
+                end = replace(end, reason=self._stopped)
             self._journal.append(end_event(task, end, self._parts(task), used_seconds))
             if end.status not in ("done", "cancelled"):
                 self._failures += 1
@@ -187,7 +229,10 @@ class LocalRun:
         with self._lock:
             self._running[task.name] = time.monotonic()
         try:
-            return TaskAttempt(self._seams, task, number, started, printed).run()
+            attempt = TaskAttempt(self._seams, task, number, started, printed)
+            end = attempt.run()
+            self._traced(task, number, end, attempt.cpu_seconds)
+            return end
         finally:
             with self._lock:
                 self._used_seconds += time.monotonic() - self._running.pop(task.name)
@@ -198,10 +243,10 @@ class LocalRun:
         return end.status == "lost" or (end.status in ("failed", "killed") and end.exit in self._file.retry_on)
 
     def _check_machine_hours(self) -> None:
-        now, limit = time.monotonic(), self._file.max_machine_hours
-        used = self._used_seconds + sum(now - began for began in self._running.values())
-        if limit is not None and used >= limit * 3600 and not self._stopped:
-            self._stop(f"max_machine_hours: {limit:g} are used up")
+        limit, hours = self._file.most_machine_hours, self.used_hours
+        if limit is not None and hours >= limit and not self._stopped:
+            self._overrun = Overrun(limit, hours)
+            self._stop(used_up(limit))
             self._end_all()
 
     def _has_filled_disk(self, error: BaseException) -> bool:

@@ -27,8 +27,8 @@ _ELSEWHERE = {
 }
 IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
 # What counts on this machine: with an image, and for a plain command
-_LOCAL_OF_IMAGES = {"vcpus", "memory", "gpu_type", "gpu_count", "container_options", "project_id"}
-_LOCAL_OF_COMMANDS = {"vcpus", "project_id"}
+_LOCAL_OF_COMMANDS = {"vcpus", "project_id", "max_machine_hours", "trace", "trace_days"}
+_LOCAL_OF_IMAGES = _LOCAL_OF_COMMANDS | {"memory", "gpu_type", "gpu_count", "container_options"}
 _REQUIRED = [name for name, option in OPTIONS.items() if option.required]
 
 

@@ -59,9 +59,13 @@ def round_event(round: int, job: str, made: float, **more: object) -> dict[str, 
     return {"event": "round", "round": round, "job": job, "made": made, **more}
 
 
-def round_end_event(round: int, state: str) -> dict[str, Any]:
-    """Return the event of a round's end: nothing of it runs, and all that it delivered was read."""
-    return {"event": "round-end", "round": round, "state": state}
+def round_end_event(round: int, state: str, machine_seconds: float = 0.0) -> dict[str, Any]:
+    """Return the event of a round's end: nothing of it runs, and all that it delivered was read.
+
+    `machine_seconds`: that its machines ran; 0 where that is not known.
+    """
+    event = {"event": "round-end", "round": round, "state": state}
+    return event | ({"machine_seconds": machine_seconds} if machine_seconds else {})
 
 
 def drain_event() -> dict[str, Any]:
@@ -107,7 +111,6 @@ class State:
         ends: task's name -> its last end.
         running: task's name -> the event of a start without an end.
         stale: names of ends that the last run's file has no more, or under another key.
-        used_hours: of machines, by all runs.
         pace: of the last run that had tasks to run.
         rounds: number -> the event of a round on Batch whose job is not known to have ended, nor all it has left read.
         next_round: the number of the round that comes next; none is used twice.
@@ -125,7 +128,8 @@ class State:
         self.ends: dict[str, RecordedEnd] = {}
         self.running: dict[str, Mapping[str, Any]] = {}
         self.stale: set[str] = set()
-        self.used_hours = 0.0
+        # Round, None for this machine -> what its tasks have taken, or once it has ended its machines
+        self._used_seconds: dict[int | None, float] = {}
         self.pace = Pace()
         self.rounds: dict[int, Mapping[str, Any]] = {}
         self.next_round = 0
@@ -170,7 +174,7 @@ class State:
             self.stale.discard(name)
             self._attempts[name] = (event["key"], event["attempts"])
             if not event.get("is_read_again"):
-                self.used_hours += event.get("used_seconds", event["seconds"]) / 3600
+                self._use(at[0] if at is not None else event.get("round"), event.get("used_seconds", event["seconds"]))
                 if status != "cancelled":
                     self.pace.add(event.get("started", 0), event.get("ended", 0))
         elif kind == "start":
@@ -190,6 +194,8 @@ class State:
             self.next_round = max(self.next_round, event["round"] + 1)
         elif kind == "round-end":
             self.rounds.pop(event["round"], None)
+            if "machine_seconds" in event:
+                self._used_seconds[event["round"]] = event["machine_seconds"]
         elif kind == "moved":
             self._move(event["names"])
         elif kind == "drain":
@@ -201,6 +207,18 @@ class State:
         moved = {new: (self.ends.pop(old), self._attempts.pop(old, ("", 0))) for new, old in names.items()}
         for name, (end, attempts) in moved.items():
             self.ends[name], self._attempts[name] = end, attempts
+
+    def _use(self, round: int | None, seconds: float) -> None:
+        self._used_seconds[round] = self._used_seconds.get(round, 0.0) + seconds
+
+    @property
+    def used_hours(self) -> float:
+        """How many hours machines have run, by all runs: for rounds that go on those of their tasks."""
+        return sum(self._used_seconds.values()) / 3600
+
+    def round_seconds(self, round: int) -> float:
+        """Return how long the tasks of a round have run so far, or, once it has ended, its machines."""
+        return self._used_seconds.get(round, 0.0)
 
     def attempts(self, name: str, key: str) -> int:
         """Count a task's attempts under this key, but for those that a kill of the run cut short."""

@@ -1,0 +1,28 @@
+"""A run's tasks on Batch as the last look at its jobs shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BatchLook:
+    """What a look shows; times on the monotonic clock.
+
+    Attributes:
+        running: tasks that run; their names are not known.
+        unread: tasks that have ended, and whose outcomes were not read yet.
+        ended: tasks that have ended since `began`, those among them.
+        began: when tasks of this run were first seen to run; None before.
+        seen: when the last end of one was seen; None where none was.
+        mean_running: how many ran at a time from `began` to `seen`.
+        machine_hours: used so far, by all runs.
+    """
+
+    running: int = 0
+    unread: int = 0
+    ended: int = 0
+    began: float | None = None
+    seen: float | None = None
+    mean_running: float = 0.0
+    machine_hours: float = 0.0
