@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
 from ..cloud import Services
-from ..cloud.threads import run_in_thread, run_stoppable
+from ..cloud.threads import map_in_threads, run_in_thread, run_stoppable
 from ..errors import CloudError
 from ..protocol.object_names import is_result, round_folder
 from .cancellation import Cancellation
@@ -24,6 +24,8 @@ T = TypeVar("T")
 # A deletion that fails is tried so often, and none is begun later than that
 DELETE_TRIES = 2
 DELETE_SECONDS = 120.0
+# A task that runs for hours delivers thousands of objects
+DELETIONS_AT_ONCE = 16
 
 
 class CallObjects:
@@ -143,17 +145,25 @@ class CallObjects:
                 is_listed = True
             except CloudError as error:
                 failure = error
-            for name in names:
-                if not self.may_delete_results and is_result(name):
-                    continue
-                try:
-                    # What is not found is asked for once more: a proxy may have answered.
-                    if time.monotonic() < until and (store.delete(name) or is_last):
-                        continue
-                except CloudError as error:
-                    failure = error
-                left.append(name)
+            wanted = [name for name in names if self.may_delete_results or not is_result(name)]
+            for name, is_gone in zip(wanted, self._deleted(wanted, until, is_last), strict=True):
+                if is_gone is not True:
+                    left.append(name)
+                    failure = is_gone or failure
             names = left
         if names or not is_listed:
             left = [*names, *([] if is_listed else [f"perhaps more in {folder}"])]
             logger.warning("%s is left in the bucket: %s", ", ".join(left), failure)
+
+    def _deleted(self, names: Sequence[str], until: float, is_last: bool) -> Iterable[CloudError | bool]:
+        """Delete objects until then; gives of each whether it is gone, or what went wrong."""
+
+        def delete(name: str) -> CloudError | bool:
+            try:
+                # What is not found is asked for once more: a proxy may have answered.
+                return time.monotonic() < until and (self._services.objects.delete(name) or is_last)
+            except CloudError as error:
+                return error
+
+        is_many = len(names) > DELETIONS_AT_ONCE
+        return map_in_threads(delete, names, DELETIONS_AT_ONCE) if is_many else map(delete, names)

@@ -95,6 +95,7 @@ class LiveOutput:
         counts: what is known of a map's items; None of a lone electron.
         pace: how long all pauses are, compared to the usual ones.
         run: what tells this process's parts from those of another one; drawn where it is empty.
+        call_name: an object without which nothing more is delivered; "" for none.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class LiveOutput:
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         run: str = "",
+        call_name: str = "",
     ):
         self._address = address
         self._attempt = attempt
@@ -113,6 +115,7 @@ class LiveOutput:
         self._counts = counts
         self._pace = pace
         self._clock = clock
+        self._call_name = call_name
         self._run = run or os.urandom(8).hex()
         self._number = 0
         self._sent = (_Cursor(), _Cursor())
@@ -196,6 +199,10 @@ class LiveOutput:
         try:
             if looks:
                 self._look(self._bucket)
+            if parts and self._call_name and not self._bucket.has(self._call_name):
+                # The call has ended without this task, which is cancelled or holds for lost: nobody deletes more.
+                self._due = self._look_at = float("inf")
+                return
             for planned in parts:
                 self._send(self._bucket, streams, planned)
         except (_StoppedError, storage.BucketError, OSError, WireError):

@@ -258,6 +258,7 @@ class _LiveOutput:
             lambda sleep: storage.from_environment(task.bucket, sleep),
             self.counts,
             task.live_pace,
+            call_name=task.address.call.object_name,
         )
 
 

@@ -41,7 +41,7 @@ from covalent_parallel_plugin.errors import (
     PermissionDeniedError,
     TaskKilledError,
 )
-from covalent_parallel_plugin.protocol.envelope import DELIVERED
+from covalent_parallel_plugin.protocol.envelope import DELIVERED, KILLED, LATE, OUTCOME, seal_envelope
 from covalent_parallel_plugin.protocol.environment import ENV_LIVE
 from covalent_parallel_plugin.protocol.live_part import LivePart, LiveStream, seal_live_part
 from covalent_parallel_plugin.settings import Settings
@@ -835,4 +835,46 @@ def test_live_parts_of_an_electron_that_ended_well_are_deleted_with_the_others(
     assert isinstance(ended, Value)
     assert ended.outcome.stdout == "half done\n"
     assert ended.outcome.live == DELIVERED
+    assert way.left == []
+
+
+def test_a_great_many_live_parts_are_deleted_with_the_others(way: Way, emulator: Emulator) -> None:
+    way.settings = replace(way.settings, retries=1)
+    has_live_parts(way, *(LivePart(0, number, LiveStream(2 * number, b"x\n")) for number in range(60)))
+    ended = has_lost_its_machines(way, emulator, Struck("attempt.lost", attempt=0, before_run=True))
+    assert isinstance(ended, Value)
+    assert ended.outcome.stdout.count("x\n") == 60
+    assert way.left == []
+
+
+class Noting:
+    """A bucket, and which of its folders were listed."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.listed: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def names(self, prefix: str) -> list[str]:
+        self.listed.append(prefix)
+        return self._store.names(prefix)
+
+
+@pytest.mark.parametrize(("live", "listings"), [("", 0), (DELIVERED, 1), (LATE, 2)])
+def test_objects_are_listed_only_where_live_parts_may_be_there_and_again_where_one_may_come_late(
+    way: Way, live: str, listings: int
+) -> None:
+    address = way.identity.task()
+    header = {"outcome": KILLED, "signal": 9, "exit_status": None, "attempt": 0, "python": "3.11.7", "live": live}
+    prefix = seal_envelope(header, {}, address.call.key, address.binding(OUTCOME))
+    way.store.put(address.outcome_name, prefix)
+    store = way.store
+    noting = way.store = Noting(store)  # type: ignore[assignment]  # it has what is needed
+    ended = way.go(lambda: None)
+    way.store = store
+    assert noting.listed.count(f"{address.call.folder}/") == listings
+    assert isinstance(ended, Failure)
+    assert type(ended.error) is TaskKilledError
     assert way.left == []

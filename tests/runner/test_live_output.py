@@ -27,6 +27,7 @@ from covalent_parallel_plugin.protocol.environment import ENV_LIVE, ENV_ROUND
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED
 from covalent_parallel_plugin.protocol.live_part import (
     LIVE_BYTES,
+    MOST_TIMES,
     FollowRequest,
     LivePart,
     read_live_part,
@@ -38,6 +39,7 @@ from covalent_parallel_plugin.runner.bucket_http import BucketClient, BucketErro
 from covalent_parallel_plugin.runner.electron_files import ElectronFiles
 from covalent_parallel_plugin.runner.live_output import LiveOutput
 from covalent_parallel_plugin.runner.output_capture import Stream
+from covalent_parallel_plugin.runner.task_main import TaskEnvironment, _LiveOutput
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -241,18 +243,22 @@ def test_a_look_that_gets_no_answer_does_not_hold_the_outcome(make_task: Any, ga
     assert told(task) is None
 
 
-def test_a_runner_whose_files_the_electron_deleted_goes_on_without(make_task: Any, gate: Path) -> None:
-    def f(runner: str) -> None:
-        Path(runner).unlink()
-        print("printed")
-        time.sleep(0.5)
+class Gone(_LiveOutput):
+    """Live output whose code the electron has deleted."""
 
+    def _loaded(self) -> LiveOutput:
+        raise ModuleNotFoundError("it is not there any more")
+
+
+def test_a_runner_whose_files_the_electron_deleted_goes_on_without(
+    make_task: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     task = make_task(len, [])
-    task = make_task(f, str(task.runner_on_the_machine))
-    found = task.run(**QUICK)
-    assert found.status == EXIT_DELIVERED
-    assert task.outcome().stdout == "printed\n"
-    assert live_names(task) == [] and "not delivered while it runs" in found.stderr
+    environment = TaskEnvironment("covalent", task.identity.task(), 30, False, 1, 0, 0, None, None, 1e-9)
+    live = Gone(environment)
+    assert [live.tick([]) for _ in range(2)] == [float("inf")] * 2
+    assert live.stop() == ""
+    assert capfd.readouterr().err.count("not delivered while it runs: ModuleNotFoundError: it is not there") == 1
 
 
 # --- followers
@@ -287,6 +293,10 @@ class Machine:
         self.files = ElectronFiles(str(folder))
         self.requests: list[str] = []
         self.refusals: list[int] = []
+        self.unreadable = ""
+        # What is written waits for it
+        self.may_write = threading.Event()
+        self.may_write.set()
         self.options = options
         self._pipes = [os.pipe() for _ in range(2)]
         self._shown = os.open(os.devnull, os.O_WRONLY)
@@ -300,7 +310,10 @@ class Machine:
 
     def make(self, attempt: int = 0) -> LiveOutput:
         address = self.task.identity.task(self.options.get("index", 0), self.options.get("round", 0))
-        return LiveOutput(address, attempt, self.bucket, self.options.get("counts"), clock=lambda: self.now)
+        return LiveOutput(
+            address, attempt, self.bucket, self.options.get("counts"), clock=lambda: self.now,
+            call_name=self.task.identity.object_name,
+        )  # fmt: skip
 
     def bucket(self, sleep: Callable[[float], None]) -> BucketClient:
         return CountedBucket(self, sleep)
@@ -346,14 +359,18 @@ class CountedBucket(BucketClient):
 
     def __init__(self, machine: Machine, sleep: Callable[[float], None]) -> None:
         super().__init__("covalent", machine.task.services["STORAGE_EMULATOR_HOST"], sleep)
+        self._machine = machine
         self._requests, self._refusals = machine.requests, machine.refusals
 
     def get(self, object_name: str, *args: Any, **kwargs: Any) -> bool:
         self._requests.append(object_name.rsplit("/", 1)[-1])
+        if object_name.endswith(self._machine.unreadable or "/"):
+            raise BucketError(403, "refused")
         return super().get(object_name, *args, **kwargs)
 
     def put(self, object_name: str, *args: Any, **kwargs: Any) -> bool:
         self._requests.append(object_name.rsplit("/", 1)[-1])
+        self._machine.may_write.wait(WAIT_SECONDS)
         if self._refusals:
             raise BucketError(self._refusals.pop(), "refused", is_write=True)
         return super().put(object_name, *args, **kwargs)
@@ -397,6 +414,20 @@ def test_pauses_double_to_a_minute(machine: Any) -> None:
     parts = live_parts(made.task)
     assert b"".join(part.stdout.data for part in parts) == b"x\n" * (sent[-1] + 1)
     assert [len(part.stdout.times) for part in parts] == [1, *gaps]
+
+
+def test_the_times_of_what_is_not_delivered_take_no_more_and_more_room(machine: Any) -> None:
+    made = machine()
+    for _ in range(5000):
+        made.prints(b"x\n")
+        made.prints(b"y\n")
+        made.now += 1
+    assert len(made.streams[0].times) <= 2 * MOST_TIMES
+    made.tick()
+    (part,) = live_parts(made.task)
+    assert part.stdout.end == 20_000
+    assert 500 < len(part.stdout.times) <= MOST_TIMES
+    assert all(when == 1000 + offset // 4 for offset, when in part.stdout.times[1:])
 
 
 def test_what_is_printed_after_a_long_silence_is_delivered_at_once(machine: Any) -> None:
@@ -502,6 +533,45 @@ def test_what_could_not_be_sent_is_sent_later(machine: Any) -> None:
     made.prints(b"second\n")
     made.tick(20)
     assert [part.stdout.data for part in live_parts(made.task)] == [b"first\nsecond\n"]
+
+
+def test_a_bucket_that_refuses_to_be_read_for_requests_is_not_asked_again(machine: Any) -> None:
+    made = machine()
+    made.unreadable = "follow"
+    made.prints(b"first\n")
+    made.tick()
+    made.prints(b"second\n")
+    made.tick(300)
+    assert made.requests.count("follow") == 1
+    assert [part.stdout.data for part in live_parts(made.task)] == [b"first\n", b"second\n"]
+
+
+def test_a_task_whose_call_is_gone_delivers_nothing_more(machine: Any) -> None:
+    """The call ends first, and then all of its objects: a task that was held for lost would leave others for ever."""
+    made = machine()
+    made.prints(b"first\n")
+    made.tick()
+    made.task.store.delete(made.task.identity.object_name)
+    made.prints(b"second\n")
+    made.tick(20)
+    before = list(made.requests)
+    for _ in range(5):
+        made.prints(b"third\n")
+        made.tick(100)
+    assert [part.stdout.data for part in live_parts(made.task)] == [b"first\n"]
+    assert made.requests == before
+
+
+def test_a_part_that_is_not_whole_on_its_way_when_the_electron_ends_is_never_sent(machine: Any) -> None:
+    made = machine()
+    made.prints(b"printed\n")
+    made.may_write.clear()
+    made.output.tick(made.streams)
+    until(lambda: len(made.requests) == 2)
+    assert made.output.stop() == ""
+    made.may_write.set()
+    made.output._thread.join(WAIT_SECONDS)
+    assert live_names(made.task) == []
 
 
 # --- maps
