@@ -94,8 +94,8 @@ class LiveOutput:
         open_bucket: makes a connection of its own, which waits as the given function does.
         counts: what is known of a map's items; None of a lone electron.
         pace: how long all pauses are, compared to the usual ones.
-        call_name: an object without which nothing more is delivered; "" for none.
         run: what tells this process's parts from those of another one; drawn where it is empty.
+        call_name: an object without which nothing more is delivered; "" for none.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class LiveOutput:
         counts: "Optional[Callable[[], Counts]]" = None,
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
-        call_name: str = "",
         run: str = "",
+        call_name: str = "",
     ):
         self._address = address
         self._attempt = attempt

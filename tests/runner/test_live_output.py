@@ -251,15 +251,13 @@ class Gone(_LiveOutput):
 
 
 def test_a_runner_whose_files_the_electron_deleted_goes_on_without(
-    make_task: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    make_task: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     task = make_task(len, [])
     environment = TaskEnvironment("covalent", task.identity.task(), 30, False, 1, 0, 0, None, None, 1e-9)
-    files = ElectronFiles(str(tmp_path))
-    live = Gone(environment, files)
+    live = Gone(environment)
     assert [live.tick([]) for _ in range(2)] == [float("inf")] * 2
     assert live.stop() == ""
-    files.close()
     assert capfd.readouterr().err.count("not delivered while it runs: ModuleNotFoundError: it is not there") == 1
 
 
