@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_used_up_machine_hours_end_the_command(tmp_path: Path, on_machines: Star
     left = sweep("run", "art.yaml", "--detach", *limit).stdout
     assert "max_machine_hours = 0.001 is kept by nobody until `sweep run` waits for it again\n" in left
     shown = sweep("run", "art.yaml", *limit, status=1).stdout
-    assert "art: stopped: max_machine_hours: 0.001 are used up: 0.00" in shown
+    assert re.search(r"art: stopped: max_machine_hours: 0\.001 are used up: 0\.\d+ machine-hours were used", shown)
     assert "may be until its machines have stopped; what was delivered is kept. To go on, run again with a" in shown
     assert "--set resources.max_machine_hours=N: " in shown and set(machines.job_states()) == {"CANCELLED"}
 
