@@ -69,6 +69,8 @@ class DispatchLogs:
         self._jobs = RunningJobs(dispatch.dispatch_id)
         self._readers: dict[Place, LiveReader] = {}
         self._logs: dict[int, ElectronLog] = {}
+        # Of which it is known whether they are maps
+        self._classified: set[int] = set()
         self._ended: set[int] = set()
         self._printed: set[int] = set()
         self._told: dict[object, str] = {}
@@ -184,6 +186,8 @@ class DispatchLogs:
         try:
             for node, found in self._dispatch.texts(unknown, ("function",), deadline).items():
                 self._log(node).is_map = read_marker(found.get("function")) is not None
+                if "function" in found:
+                    self._classified.add(node)
         except UNANSWERED as error:
             self._tell(look, "maps", f"Covalent's server does not tell which electrons are maps ({reason_of(error)})")
 
@@ -289,8 +293,10 @@ class DispatchLogs:
         item, attempt = self._wanted.item, self._wanted.attempt
         logs = [self._logs[node] for node in nodes if node in self._logs]
         titles = ", ".join(map(self._dispatch.title, nodes[:NAMED]))
-        if item is not None and not running and nodes and not any(log.is_map for log in logs):
-            raise MissingResourceError(f"{titles}: no item {item}, since {'none' if len(nodes) > 1 else 'it'} is a map")
+        unknown = [node for node in running if node not in self._classified]
+        if item is not None and not unknown and nodes and not any(log.is_map for log in logs):
+            reason = "none of them is a map" if len(nodes) > 1 else "it is not a map"
+            raise MissingResourceError(f"{titles}: no item {item}, since {reason}")
         if attempt is not None and (is_only or not running) and nodes:
             known = sorted({each for log in logs for each in log.attempts})
             if attempt not in known:
