@@ -34,6 +34,8 @@ ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
+# As by max_machine_hours, or when somebody else has cancelled the job
+WAS_STOPPED = "failed, its job was cancelled: the electron's stderr says why"
 # How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
 # these dispatches no jobs are shown
 SUBLATTICE_PREFIX = ":sublattice:"
@@ -201,6 +203,8 @@ class DispatchStatus:
         Batch calls a job SUCCEEDED also where its electron failed, or may still fail.
         """
         status = self._status(job)
+        if job.state == "CANCELLED" and status == "FAILED":
+            return replace(view, state="FAILED", ending=WAS_STOPPED)
         if job.state == "CANCELLED":
             return replace(view, ending=WAS_CANCELLED)
         if job.state != "SUCCEEDED":

@@ -39,7 +39,11 @@ def find_locations(
         return _locations([{}], given, {}, GIVEN)
     sent = [node.options for node in nodes or () if node.is_on_batch]
     origin = EXECUTORS if all(sent) else BOTH if any(sent) else CONFIGURED
-    return _locations(sent, given, configured, origin) or _locations([{}], given, configured, CONFIGURED)
+    is_given = any(options.is_given(given.get(name)) for name in ("project_id", "region"))
+    before = f"{GIVEN}, else " if is_given else ""
+    return _locations(sent, given, configured, before + origin) or _locations(
+        [{}], given, configured, before + CONFIGURED
+    )
 
 
 def _locations(
