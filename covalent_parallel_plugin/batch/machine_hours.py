@@ -35,14 +35,6 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
     return sum(last - first for first, last in spans.values())
 
 
-def job_machine_seconds(job: JobStatus, tasks_per_machine: int, now: float, most_machines: int | None = None) -> float:
-    """Return the machine-seconds that one look at a job tells of: its machines since it began to run.
-
-    See JobUse.seen, which knows of the looks before.
-    """
-    return JobUse().seen(job, tasks_per_machine, now, most_machines).seconds
-
-
 @dataclass(frozen=True)
 class JobUse:
     """What a job has used, in machine-seconds, as far as looks at it tell.
