@@ -31,6 +31,11 @@ def write_line(stream: TextIO, text: str) -> None:
     stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
+def missing_text(size: int, stream: str) -> str:
+    """Return that so many bytes of a program's stream are not shown."""
+    return f"{size:,} bytes of {stream} are missing here: it printed faster than it could deliver"
+
+
 def tell(stream: TextIO, text: str) -> None:
     """Write lines of a command's own."""
     for line in text.split("\n"):

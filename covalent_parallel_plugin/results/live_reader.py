@@ -49,26 +49,22 @@ class LiveLook:
 
 
 class LiveReader:
-    """Reads the parts of a dispatch in one bucket; for one thread.
+    """Reads the parts of a dispatch in one bucket, with the server's secret; for one thread."""
 
-    Args:
-        secret: the server's; None where it is not here: then nothing can be read.
-    """
-
-    def __init__(self, store: Bucket, secret: ServerSecret | None, dispatch_id: str):
+    def __init__(self, store: Bucket, secret: ServerSecret, dispatch_id: str):
         self._store, self._secret, self._dispatch_id = store, secret, dispatch_id
         self._seen: set[str] = set()
         self._warned: set[str] = set()
 
     def look(
         self,
-        nodes: Collection[int] | None,
+        nodes: Collection[int],
         deadline: Deadline,
         is_wanted: Callable[[StoredObject], bool] | None = None,
         maps: Collection[int] = (),
         is_only: bool = False,
     ) -> LiveLook:
-        """Read what is new of these nodes, or of all.
+        """Read what is new of these nodes.
 
         Args:
             maps: those that are maps, whose tasks are read as soon as they end.
@@ -82,7 +78,7 @@ class LiveReader:
         new: list[tuple[ObjectName, StoredObject]] = []
         for stored in self._listed(nodes, deadline):
             name = parse_name(stored.name)
-            if name is None or (nodes is not None and name.node_id not in nodes) or self._secret is None:
+            if name is None or name.node_id not in nodes:
                 continue
             found.calls[name.node_id] = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
             if name.kind == "outcome" and name.node_id in maps and stored.name not in self._seen:
@@ -98,10 +94,10 @@ class LiveReader:
         self._read(new[:most], found, deadline)
         return found
 
-    def _listed(self, nodes: Collection[int] | None, deadline: Deadline) -> Iterator[StoredObject]:
+    def _listed(self, nodes: Collection[int], deadline: Deadline) -> Iterator[StoredObject]:
         folder = f"{PREFIX}/{self._dispatch_id}/"
-        apart = nodes is not None and len(nodes) <= LISTED_APART
-        prefixes = [f"{folder}{node}/" for node in sorted(nodes)] if nodes is not None and apart else [folder]
+        is_apart = len(nodes) <= LISTED_APART
+        prefixes = [f"{folder}{node}/" for node in sorted(nodes)] if is_apart else [folder]
         for prefix in prefixes:
             what = f"the bucket {self._store.bucket_name}"
             yield from call_within(deadline.share(LIST_SECONDS), what, partial(self._store.list, prefix))
@@ -130,7 +126,6 @@ class LiveReader:
 
     def _part(self, name: ObjectName, stored: StoredObject) -> LivePart | PrintedItems | str:
         """The part, or why it is skipped; "" where it was deleted meanwhile. Raises CloudError."""
-        assert self._secret is not None  # without it no name comes here
         call = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
         if name.kind == "outcome":
             try:

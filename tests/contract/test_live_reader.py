@@ -26,6 +26,8 @@ from covalent_parallel_plugin.results.ended_tasks import read_ended_task
 from covalent_parallel_plugin.results.follow_requests import FollowRequests, pause_for
 from covalent_parallel_plugin.results.live_reader import PARTS_AT_ONCE, LiveLook, LiveReader, tasks_by_call
 
+NODES = range(100)
+
 
 @dataclass
 class Dispatch:
@@ -90,10 +92,10 @@ def test_each_part_comes_once_and_in_order(dispatch: Dispatch) -> None:
     reader, address = dispatch.reader(), dispatch.call().task()
     for number in (1, 0, 10, 9):
         dispatch.put(address, part(number))
-    assert numbers(reader.look(None, deadline())) == [(0, 0, 0), (0, 0, 1), (0, 0, 9), (0, 0, 10)]
+    assert numbers(reader.look(NODES, deadline())) == [(0, 0, 0), (0, 0, 1), (0, 0, 9), (0, 0, 10)]
     dispatch.put(address, part(0, attempt=1))
-    assert numbers(reader.look(None, deadline())) == [(0, 1, 0)]
-    assert numbers(reader.look(None, deadline())) == []
+    assert numbers(reader.look(NODES, deadline())) == [(0, 1, 0)]
+    assert numbers(reader.look(NODES, deadline())) == []
 
 
 @pytest.mark.parametrize("wanted", [[1], [0, 1], [1, 2, 5]])
@@ -111,16 +113,16 @@ def test_objects_of_others_are_skipped_with_one_warning(dispatch: Dispatch) -> N
         dispatch.store.put(address.live_name(0, number), data)
     dispatch.store.put(address.live_name(0, 90), b"x" * (LARGEST_LIVE_BYTES + 1))
     reader = dispatch.reader()
-    look = reader.look(None, deadline())
+    look = reader.look(NODES, deadline())
     assert numbers(look) == [(0, 0, 0)]
     assert len(look.warnings) == 1
     assert address.live_name(0, 2) in look.warnings[0]
-    assert reader.look(None, deadline()).warnings == []
+    assert reader.look(NODES, deadline()).warnings == []
 
 
 def test_with_another_servers_secret_nothing_is_read(dispatch: Dispatch) -> None:
     dispatch.put(dispatch.call().task(), part(0))
-    look = dispatch.reader(ServerSecret.random()).look(None, deadline())
+    look = dispatch.reader(ServerSecret.random()).look(NODES, deadline())
     assert (look.parts, len(look.warnings)) == ([], 1)
 
 
@@ -129,17 +131,17 @@ def test_of_very_many_parts_the_others_come_at_the_next_look(dispatch: Dispatch)
     for number in range(count):
         dispatch.put(address, part(number, b""))
     reader = dispatch.reader()
-    first = reader.look(None, deadline())
+    first = reader.look(NODES, deadline())
     assert (len(first.parts), first.unread) == (PARTS_AT_ONCE, 3)
-    assert [number for _, _, number in numbers(reader.look(None, deadline()))] == list(range(PARTS_AT_ONCE, count))
-    assert len(dispatch.reader().look(None, deadline(), is_only=True).parts) == count
+    assert [number for _, _, number in numbers(reader.look(NODES, deadline()))] == list(range(PARTS_AT_ONCE, count))
+    assert len(dispatch.reader().look(NODES, deadline(), is_only=True).parts) == count
 
 
 def test_tasks_are_counted_by_their_names(dispatch: Dispatch) -> None:
     for task in range(3):
         dispatch.put(dispatch.call().task(task), part(0))
     dispatch.store.put(dispatch.call(1).object_name, b"")
-    look = dispatch.reader().look(None, deadline())
+    look = dispatch.reader().look(NODES, deadline())
     assert tasks_by_call(look) == {dispatch.call(0).call_id: 3, dispatch.call(1).call_id: 1}
 
 
@@ -160,15 +162,15 @@ def test_what_a_task_printed_is_read_without_its_values(dispatch: Dispatch) -> N
         5: "five\n",
     }
     reader = dispatch.reader()
-    assert reader.look(None, deadline()).ended == []
-    assert [name.task for name, _ in reader.look(None, deadline(), maps={0}).ended] == [3]
-    assert reader.look(None, deadline(), maps={0}).ended == []
+    assert reader.look(NODES, deadline()).ended == []
+    assert [name.task for name, _ in reader.look(NODES, deadline(), maps={0}).ended] == [3]
+    assert reader.look(NODES, deadline(), maps={0}).ended == []
 
 
 def test_an_outcome_of_somebody_elses_is_skipped(dispatch: Dispatch) -> None:
     address = dispatch.call().task()
     dispatch.store.put(address.outcome_name, b"CVPARLL\x01 not sealed at all")
-    look = dispatch.reader().look(None, deadline(), maps={0})
+    look = dispatch.reader().look(NODES, deadline(), maps={0})
     assert (look.ended, len(look.warnings)) == ([], 1)
 
 

@@ -35,7 +35,7 @@ STOPPED = "stopped following; the dispatch goes on (ct.cancel ends it)"
 @click.option(
     "--since", type=Age(), help="Leave out what was printed longer ago than this, such as 90s, 10m, 2h or 1d."
 )
-@click.option("--tail", type=click.IntRange(min=0), help="Of each electron and item the last lines, so many.")
+@click.option("--tail", type=click.IntRange(min=0), help="The last lines of each electron and item, so many.")
 @click.option("--timestamps", is_flag=True, help="Begin each line with when it was printed, where that is known.")
 @click.option("--no-prefix", is_flag=True, help="Do not begin lines with whose they are.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each line.")
@@ -61,8 +61,8 @@ def logs(
 ) -> None:
     """Print what the electrons of a dispatch print, all of them or those with these names or nodes.
 
-    Of an electron that runs that is what it has delivered; of one that has ended Covalent's server has it. What those
-    wait for that have printed nothing is told on standard error. Ctrl-C ends this with 130, and cancels nothing.
+    Of an electron that runs that is what it has delivered; of one that has ended Covalent's server has it. Standard
+    error says what the others wait for. Ctrl-C ends this with 130, and cancels nothing.
     """
     begun = time.monotonic()
     _refuse_mistakes(dispatch_id, is_stderr and both, as_json and (no_prefix or timestamps))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from covalent_parallel_plugin.cli.printed_lines import NO_TIME, shown_text, tell, time_text, write_line
+from covalent_parallel_plugin.cli.printed_lines import NO_TIME, missing_text, shown_text, tell, time_text, write_line
 from covalent_parallel_plugin.results.dispatch_logs import Look
 from covalent_parallel_plugin.results.electron_log import LogLine, MissingOutput
 from covalent_parallel_plugin.sweep.display.printable import plain
@@ -39,8 +39,7 @@ class LinePrinter:
         """Print a look; `is_one_item` says that only one item of a map is looked at."""
         for line in last_of_each(look.lines, self.tail):
             if isinstance(line, MissingOutput):
-                what = f"{line.size:,} bytes of {line.stream} are missing here: it printed faster than it could deliver"
-                self.tell(f"{prefix_of(line)}: {what}")
+                self.tell(f"{prefix_of(line)}: {missing_text(line.size, line.stream)}")
                 continue
             self._show_attempt(line)
             if self.is_json:

@@ -35,7 +35,7 @@ STOPPED = "stopped following; the sweep goes on (`covalent-parallel sweep cancel
 @click.option("--stderr", "is_stderr", is_flag=True, help="Its standard error; else its standard output.")
 @click.option("--both", is_flag=True, help="Both, each to its own.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
-@click.option("--tail", type=click.IntRange(min=0), help="Of what is there the last lines of a stream, so many.")
+@click.option("--tail", type=click.IntRange(min=0), help="The last lines of each stream, so many of what is there.")
 @click.option("--timestamps", is_flag=True, help="Begin each line with when it was printed, where that is known.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each line.")
 @place_options
@@ -51,8 +51,8 @@ def logs(
 ) -> None:
     """Print what a task has written.
 
-    Of one that runs on Batch that is what it has delivered so far; it need not be a sweep of this machine. What a task
-    waits for is told on standard error. Ctrl-C ends this with 130, and cancels nothing.
+    Of one that runs on Batch that is what it has delivered so far; it need not be a sweep of this machine. Standard
+    error says what a task waits for. Ctrl-C ends this with 130, and cancels nothing.
     """
     if is_stderr and both:
         raise click.UsageError("--both has --stderr in it: give one of them")

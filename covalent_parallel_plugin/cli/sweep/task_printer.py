@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from covalent_parallel_plugin.cli.printed_lines import NO_TIME, shown_text, tell, time_text, write_line
+from covalent_parallel_plugin.cli.printed_lines import NO_TIME, missing_text, shown_text, tell, time_text, write_line
 from covalent_parallel_plugin.programs.kept_output import StreamName
 from covalent_parallel_plugin.results.live_lines import LineAssembler, PrintedLine, SkippedBytes
 from covalent_parallel_plugin.sweep.printed_piece import AttemptEnd, PrintedPiece
@@ -112,7 +112,7 @@ class TaskPrinter:
         self.stderr.flush()
 
     def _tell_missing(self, source: Source, size: int) -> None:
-        self.tell(f"{size:,} bytes of {source[1]} are missing here: it printed faster than it could deliver")
+        self.tell(missing_text(size, source[1]))
 
     def _print(self, source: Source, line: PrintedLine) -> None:
         attempt, stream = source
