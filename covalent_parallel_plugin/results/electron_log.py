@@ -124,7 +124,7 @@ class ElectronLog:
     def add_ended(self, stream: str, text: str) -> Iterator[LogLine]:
         """Take the whole of a stream once the electron has ended, and give what was not shown of it."""
         self._has_ended = True
-        for printed in (texts_of_map if self.is_map else texts_of_electron)(text):
+        for printed in texts_of_map(text, stream == "stdout") if self.is_map else texts_of_electron(text):
             attempt = printed.attempt
             if not self.is_map:
                 attempt = max((key[0][2] for key in self._streams), default=None) if attempt is None else attempt

@@ -76,7 +76,7 @@ def _unknown(word: str, dispatch_id: str, names: Mapping[int, str]) -> str:
     near = nearest(word, set(own.values()))
     shown = ", ".join(f"{name}[{node}]" for node, name in list(own.items())[:NAMED])
     more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-    hint = f": did you mean {near}?" if near else ":"
+    hint = f": did you mean {near}?" if near else "."
     return f"dispatch {dispatch_id} has no electron {word!r}{hint} It has {shown or 'none'}{more}"
 
 

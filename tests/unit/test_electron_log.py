@@ -83,6 +83,12 @@ def test_each_item_of_a_map_has_its_own_lines_and_at_the_end_the_rest() -> None:
     ]  # fmt: skip
 
 
+def test_a_stream_without_totals_has_none() -> None:
+    log = ElectronLog(7, "f", is_map=True)
+    found = list(log.add_ended("stderr", section("item 0", TOTALS)))
+    assert [(line.item, line.text) for line in found] == [(0, TOTALS.rstrip("\n"))]
+
+
 def test_of_tasks_that_printed_the_same_nothing_is_shown_again() -> None:
     log = ElectronLog(7, "f", is_map=True)
     for task in (0, 1, 2):
