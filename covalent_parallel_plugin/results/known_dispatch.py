@@ -12,7 +12,7 @@ from ..covalent_api.server_client import UNANSWERED, DispatchRecord, EndedElectr
 from ..errors import CloudError, MissingResourceError
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import nearest
-from .wanted_output import EXECUTOR, Place, Wanted, place_of, wanted_nodes
+from .wanted_output import EXECUTOR, Place, Wanted, is_sublattice, name_of, place_of, wanted_nodes
 
 SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
 READS_AT_ONCE = 6
@@ -66,7 +66,12 @@ class KnownDispatch:
     def name(self, node: int) -> str:
         """An electron's."""
         found = self._record.electrons.get(str(node)) if self._record is not None else None
-        return found.name if found is not None else "node"
+        return name_of(found.name) if found is not None else "node"
+
+    def is_sublattice(self, node: int) -> bool:
+        """Whether an electron makes the dispatch of a sublattice."""
+        found = self._record.electrons.get(str(node)) if self._record is not None else None
+        return found is not None and is_sublattice(found.name)
 
     def title(self, node: int) -> str:
         """An electron's name and node."""
