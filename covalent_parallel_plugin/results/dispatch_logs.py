@@ -246,6 +246,7 @@ class DispatchLogs:
         if found.unread and is_only:
             look.notices.append(f"{found.unread} parts of the output were not read in time: -f reads all of it")
         look.is_behind = look.is_behind or found.unread > 0
+        self._printed |= found.passed_over
         before = len(look.lines)
         for name, part in found.parts:
             self._printed.add(name.node_id)

@@ -40,6 +40,7 @@ class LiveLook:
         warnings: what is told once.
         ended: of maps, tasks that have ended, with all that they printed.
         unread: how many parts are there that were not read in time.
+        passed_over: nodes of which parts are there that are not wanted.
     """
 
     parts: list[tuple[ObjectName, LivePart]] = field(default_factory=list)
@@ -48,6 +49,7 @@ class LiveLook:
     warnings: list[str] = field(default_factory=list)
     ended: list[tuple[ObjectName, PrintedItems]] = field(default_factory=list)
     unread: int = 0
+    passed_over: set[int] = field(default_factory=set)
 
 
 class LiveReader:
@@ -95,7 +97,9 @@ class LiveReader:
                 new.append((name, stored))
             if name.kind != "live":
                 continue
-            if stored.name not in self._seen and (is_wanted is None or is_wanted(stored)):
+            if is_wanted is not None and not is_wanted(stored):
+                found.passed_over.add(name.node_id)
+            elif stored.name not in self._seen:
                 new.append((name, stored))
         new.sort(key=lambda each: _order(each[0]))
         most = len(new) if is_only else PARTS_AT_ONCE

@@ -103,6 +103,12 @@ def test_only_nodes_that_are_wanted_are_read(dispatch: Dispatch, wanted: list[in
     assert [node for node, _, _ in numbers(dispatch.reader().look(wanted, deadline()))] == wanted
 
 
+def test_nodes_are_known_of_which_no_part_is_wanted(dispatch: Dispatch) -> None:
+    dispatch.put(dispatch.call(3).task(), part(0))
+    look = dispatch.reader().look(None, deadline(), lambda stored: False)
+    assert (look.parts, look.passed_over) == ([], {3})
+
+
 def test_objects_of_others_are_skipped_with_one_warning(dispatch: Dispatch) -> None:
     address = dispatch.call().task()
     dispatch.put(address, part(0))

@@ -33,7 +33,8 @@ class LinePrinter:
     has_prefix: bool = True
     has_times: bool = False
     tail: int | None = None
-    _attempts: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    _attempts: dict[tuple[int, int, int | None], int] = field(default_factory=dict)
+    _jobs: dict[int, int] = field(default_factory=dict)
     _held: list[LogLine | MissingOutput] = field(default_factory=list)
 
     def show(self, look: Look, is_one_item: bool) -> None:
@@ -71,7 +72,10 @@ class LinePrinter:
     def _show_attempt(self, line: LogLine) -> None:
         if line.attempt is None:
             return
-        source = (line.node, line.task)
+        if line.job > self._jobs.setdefault(line.node, line.job):
+            self._jobs[line.node] = line.job
+            self.tell(f"{line.electron}[{line.node}]: job {line.job + 1}")
+        source = (line.node, line.job, line.task)
         if line.attempt > self._attempts.setdefault(source, line.attempt):
             self._attempts[source] = line.attempt
             self.tell(f"{prefix_of(line._replace(item=None))}: attempt {line.attempt}")
