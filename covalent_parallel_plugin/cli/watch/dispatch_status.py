@@ -14,6 +14,7 @@ from ...batch.machine_hours import JobUse
 from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket, JobService
 from ...cloud.storage import ObjectStore
+from ...covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX
 from ...covalent_api.server_client import EXECUTOR, OVER, UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
 from ...protocol.ending_event import RAN_ITEMS, RETURNED
@@ -36,9 +37,7 @@ MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
 # As by max_machine_hours, or when somebody else has cancelled the job
 WAS_STOPPED = "failed, its job was cancelled: the electron's stderr says why"
-# How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
-# these dispatches no jobs are shown
-SUBLATTICE_PREFIX = ":sublattice:"
+# Whether a sublattice has its dispatch is asked so often, and of more of these dispatches no jobs are shown
 SUBLATTICE_SECONDS = 10.0
 MOST_SUBLATTICES = 20
 RAISED = "items that raised are named in the electron's stderr"
