@@ -135,7 +135,7 @@ class JobRun:
             BudgetError: `max_machine_hours` are used up.
             CloudError: the bucket could not be written to.
         """
-        await self._use.read_trace()
+        await self._use.read_trace(self._settings.max_machine_hours is not None)
         self._check_budget()
         store, name = self.services.objects, self.owner.identity.object_name
         with self.context("could not be staged"):
