@@ -34,6 +34,8 @@ ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
+# Of an electron whose job was ended for it, as by `max_machine_hours`
+WAS_STOPPED = "was stopped: its stderr says why"
 # How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
 # these dispatches no jobs are shown
 SUBLATTICE_PREFIX = ":sublattice:"
@@ -160,8 +162,8 @@ class DispatchStatus:
         return "" if node is None else node.status
 
     def _is_open(self, job: JobStatus) -> bool:
-        """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
-        return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
+        """Whether a job has ended, and its electron, which may fail, had not when Covalent's server was asked."""
+        return job.state in ("SUCCEEDED", "CANCELLED") and self._status(job) not in ("", *OVER)
 
     async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
         """What is shown of each job, given with its project and region; in the order in which they were made."""
@@ -202,7 +204,10 @@ class DispatchStatus:
         """
         status = self._status(job)
         if job.state == "CANCELLED":
-            return replace(view, ending=WAS_CANCELLED)
+            has_failed = is_latest and status == "FAILED"
+            return (
+                replace(view, state="FAILED", ending=WAS_STOPPED) if has_failed else replace(view, ending=WAS_CANCELLED)
+            )
         if job.state != "SUCCEEDED":
             return view
         if is_latest and "COMPLETED" in (status, state):
