@@ -1,4 +1,4 @@
-"""The table of a dispatch that has more jobs than a terminal has lines: those that run or failed, the others counted."""
+"""The table of a dispatch with more jobs than a terminal has lines: first those that run or failed, others counted."""
 
 from __future__ import annotations
 
