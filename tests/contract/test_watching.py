@@ -381,6 +381,27 @@ def test_an_electron_that_failed_is_not_called_succeeded_and_how_it_failed_is_sh
 
 
 @pytest.mark.parametrize(
+    ("status", "shown"),
+    [("FAILED", ("FAILED", "was stopped: its stderr says why")), ("CANCELLED", ("CANCELLED", "was cancelled"))],
+)
+def test_an_electron_that_failed_is_not_called_cancelled_where_its_job_was_ended_for_that(
+    place: Place,
+    covalent: tuple[str, dict[str, list[str]]],
+    statuses: dict[str, str],
+    status: str,
+    shown: tuple[str, str],
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = ["RUNNING"], status
+    name = place.job(0, "sleep 60")
+    place.until(name, lambda status: status.state == "RUNNING")
+    place.ask(lambda batch: batch.cancel(name))
+    place.until(name, lambda status: status.is_terminal)
+    (view,) = place.look(address).jobs
+    assert (view.state, view.ending) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
         RAISED,

@@ -161,8 +161,8 @@ class DispatchStatus:
         return "" if node is None else node.status
 
     def _is_open(self, job: JobStatus) -> bool:
-        """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
-        return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
+        """Whether a job has ended, and its electron, which may fail, had not when Covalent's server was asked."""
+        return job.state in ("SUCCEEDED", "CANCELLED") and self._status(job) not in ("", *OVER)
 
     async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
         """What is shown of each job, given with its project and region; in the order in which they were made."""
@@ -202,10 +202,11 @@ class DispatchStatus:
         Batch calls a job SUCCEEDED also where its electron failed, or may still fail.
         """
         status = self._status(job)
-        if job.state == "CANCELLED" and status == "FAILED":
-            return replace(view, state="FAILED", ending=WAS_STOPPED)
         if job.state == "CANCELLED":
-            return replace(view, ending=WAS_CANCELLED)
+            has_failed = is_latest and status == "FAILED"
+            return (
+                replace(view, state="FAILED", ending=WAS_STOPPED) if has_failed else replace(view, ending=WAS_CANCELLED)
+            )
         if job.state != "SUCCEEDED":
             return view
         if is_latest and "COMPLETED" in (status, state):
