@@ -64,6 +64,14 @@ class Running:
         return Answer(stdout="".join(self.live) + self.rest, live=self.live, gate=self.gate)
 
 
+def test_of_a_run_that_has_only_begun_no_task_is_unknown(tmp_path: Path) -> None:
+    sweep = made(tmp_path / "a")
+    with OutFolder(tmp_path / "a" / "art").hold("art"):
+        told = sweep("logs", "art", "x=1").stderr
+    assert told == "covalent-parallel: x=1: waits: the run has only begun\n"
+    assert "has no task 'x=1'" in sweep("logs", "art", "x=1", status=1).stderr
+
+
 @pytest.fixture
 def running(on_machines: Start, tmp_path: Path) -> Iterator[tuple[SweepCommand, Running]]:
     """A detached sweep whose two tasks have delivered what they printed so far."""
