@@ -140,6 +140,17 @@ def test_ctrl_c_ends_following_and_cancels_nothing(running: tuple[SweepCommand, 
     assert names("/live/") == [], "what was delivered while they ran is deleted once the rest is here"
 
 
+def test_a_closed_pipe_leaves_no_request_for_output(running: tuple[SweepCommand, Running]) -> None:
+    sweep, program = running
+    with sweep.start("logs", "art", "x=0", "--follow") as follower:
+        assert follower.stdout is not None and follower.stdout.readline() == "one\n"
+        sweep.wait_for(lambda: names("/follow/"), "request for output")
+        follower.stdout.close()
+        program.gate.set()
+        follower.wait(60)
+    assert follower.returncode == 1 and names("/follow/") == []
+
+
 def test_attempts_follow_each_other_and_a_lost_one_is_said_to_be_so(on_machines: Start, tmp_path: Path) -> None:
     gate = threading.Event()
 
