@@ -382,7 +382,10 @@ def test_an_electron_that_failed_is_not_called_succeeded_and_how_it_failed_is_sh
 
 @pytest.mark.parametrize(
     ("status", "shown"),
-    [("FAILED", ("FAILED", "was stopped: its stderr says why")), ("CANCELLED", ("CANCELLED", "was cancelled"))],
+    [
+        ("FAILED", ("FAILED", "failed, its job was cancelled: the electron's stderr says why")),
+        ("CANCELLED", ("CANCELLED", "was cancelled")),
+    ],
 )
 def test_an_electron_that_failed_is_not_called_cancelled_where_its_job_was_ended_for_that(
     place: Place,
