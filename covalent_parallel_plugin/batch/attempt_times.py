@@ -75,16 +75,19 @@ def _raise_to_order(seen: dict[str, float], names: Iterable[str]) -> None:
     latest = -math.inf
     for name in names:
         if name in seen:
-            latest = seen[name] = max(seen[name], latest)
+            if seen[name] < latest:
+                seen[name] = latest
+            latest = seen[name]
 
 
 def _latest(seen: Mapping[str, float], names: Iterable[str], default: float) -> float:
-    return max((seen[name] for name in names if name in seen), default=default)
+    found = [seen[name] for name in names if name in seen]
+    return max(found) if found else default
 
 
 def is_time(value: object) -> TypeGuard[float]:
     """Whether it is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) in (float, int) and math.isfinite(value)  # type: ignore[arg-type]  # it is one
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,14 +55,16 @@ class JobUse:
         A first look has the present number since the job began to run, or of an ended job one for all tasks that
         ran, at most `most_machines`. A job that never ran has used nothing.
         """
-        began = job.entered_seconds("RUNNING")
-        if began is None and job.state == "RUNNING":
-            began = now
-        if began is None:
-            return self
+        since = self.until
+        if since is None:
+            since = job.entered_seconds("RUNNING")
+        if since is None:
+            if job.state != "RUNNING":
+                return self
+            since = now
         ended = job.entered_seconds(job.state) if job.is_terminal else None
         until = now if ended is None else ended
-        before, since = (None, began) if self.until is None else (self.machines, self.until)
+        before = None if self.until is None else self.machines
         if not job.is_terminal:
             machines = _machines(job, HOLDING, tasks_per_machine)
         else:

@@ -142,10 +142,14 @@ class TraceRecorder:
         """
         await self._end(trace_ends.verdict_of(error), error)
 
-    async def end_raised(self, error: BaseException) -> None:
-        """Record the call's end with what was raised here, as `end` does."""
+    async def end_raised(self, error: BaseException, is_stopping: bool = False) -> None:
+        """Record the call's end with what was raised here, as `end` does.
+
+        Args:
+            is_stopping: whether it is this process's end for which the call was cancelled.
+        """
         if isinstance(error, CancelledCall):
-            await self._end(trace_ends.CANCELLED, None)
+            await self._end(trace_ends.STOPPED if is_stopping else trace_ends.CANCELLED, None)
         elif isinstance(error, ParallelError):
             await self._end(trace_ends.verdict_of(error), error)
         else:

@@ -96,8 +96,11 @@ class DispatchLogs:
         over = [node for node in nodes if dispatch.electron(node).status in OVER]
         running = [node for node in nodes if node not in over]
         self._read_ended([node for node in over if node not in self._ended], look, deadline)
-        self._find_maps(running, look, deadline)
-        self._read_running(running, look, deadline, is_only)
+        sublattices = [node for node in running if dispatch.is_sublattice(node)]
+        self._tell_sublattices(sublattices, look)
+        itself = [node for node in running if node not in sublattices]
+        self._find_maps(itself, look, deadline)
+        self._read_running(itself, look, deadline, is_only)
         if is_only:
             for log in self._logs.values():
                 look.lines += log.finish()
@@ -127,7 +130,7 @@ class DispatchLogs:
             look.notices.append(text)
 
     def _log(self, node: int) -> ElectronLog:
-        return self._logs.setdefault(node, ElectronLog(node, self._dispatch.electron(node).name))
+        return self._logs.setdefault(node, ElectronLog(node, self._dispatch.name(node)))
 
     # --- electrons that have ended
 
@@ -153,8 +156,7 @@ class DispatchLogs:
         log, electron, since = self._log(node), self._dispatch.electron(node), self._wanted.since_seconds
         log.is_map = log.is_map or read_marker(texts.get("function")) is not None
         title, before = self._dispatch.title(node), len(look.lines)
-        if electron.sub_dispatch_id:
-            self._tell(look, ("sub", node), f"{title} is a sublattice: its electrons are in {electron.sub_dispatch_id}")
+        self._tell_sublattices([node], look)
         for stream in STREAMS:
             look.lines += log.add_ended(stream, texts.get(stream, ""))
         if since is not None and electron.ended_seconds is not None and electron.ended_seconds < since:
@@ -163,6 +165,15 @@ class DispatchLogs:
             self._tell(look, ("since", node), f"{title} has ended, and its lines have no times: all of them are shown")
         if self._wanted.item is not None and log.is_map:
             self._check_item(log, title, texts, any(map(self._has, look.lines[before:])), look)
+
+    def _tell_sublattices(self, nodes: Sequence[int], look: Look) -> None:
+        """Tell where the output of a sublattice's electrons is, once its dispatch is there."""
+        for node in nodes:
+            inner = self._dispatch.electron(node).sub_dispatch_id
+            if inner:
+                what = f"is a sublattice: for its electrons run covalent-parallel logs {inner}"
+                self._tell(look, ("sub", node), f"{self._dispatch.title(node)} {what}")
+        self._tell_new([node for node in nodes if self._dispatch.electron(node).status in NEW], look)
 
     def _check_item(self, log: ElectronLog, title: str, texts: Mapping[str, str], is_there: bool, look: Look) -> None:
         """Say why an item of a map that has ended has no output. Raises MissingResourceError."""
@@ -238,6 +249,7 @@ class DispatchLogs:
         if found.unread and is_only:
             look.notices.append(f"{found.unread} parts of the output were not read in time: -f reads all of it")
         look.is_behind = look.is_behind or found.unread > 0
+        self._printed |= found.passed_over
         before = len(look.lines)
         for name, part in found.parts:
             self._printed.add(name.node_id)
@@ -275,7 +287,7 @@ class DispatchLogs:
     def _add_logged(self, place: Place, node: int, job: JobStatus, look: Look, deadline: Deadline) -> bool:
         """Add the last lines of Google's log; whether there are any."""
         try:
-            lines = self._jobs.logged(place, node, self._dispatch.electron(node).name, job, deadline)
+            lines = self._jobs.logged(place, node, self._dispatch.name(node), job, deadline)
         except CloudError as error:
             self._tell(look, ("log", place), log_refusal(error))
             return False
@@ -293,7 +305,7 @@ class DispatchLogs:
         item, attempt = self._wanted.item, self._wanted.attempt
         logs = [self._logs[node] for node in nodes if node in self._logs]
         titles = ", ".join(map(self._dispatch.title, nodes[:NAMED]))
-        unknown = [node for node in running if node not in self._classified]
+        unknown = [n for n in running if n not in self._classified and not self._dispatch.is_sublattice(n)]
         if item is not None and not unknown and nodes and not any(log.is_map for log in logs):
             reason = "none of them is a map" if len(nodes) > 1 else "it is not a map"
             raise MissingResourceError(f"{titles}: no item {item}, since {reason}")

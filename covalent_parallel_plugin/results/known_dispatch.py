@@ -19,7 +19,7 @@ from ..covalent_api.server_client import (
 from ..errors import CloudError, MissingResourceError
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import nearest
-from .wanted_output import Place, Wanted, place_of, wanted_nodes
+from .wanted_output import Place, Wanted, is_sublattice, name_of, place_of, wanted_nodes
 
 SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
 READS_AT_ONCE = 6
@@ -71,9 +71,17 @@ class KnownDispatch:
         found = self._record.electrons.get(str(node)) if self._record is not None else None
         return found or UNKNOWN
 
+    def name(self, node: int) -> str:
+        """An electron's, a sublattice's without what Covalent puts before it."""
+        return name_of(self.electron(node).name)
+
+    def is_sublattice(self, node: int) -> bool:
+        """Whether an electron makes the dispatch of a sublattice."""
+        return is_sublattice(self.electron(node).name)
+
     def title(self, node: int) -> str:
         """An electron's name and node."""
-        return f"{self.electron(node).name}[{node}]"
+        return f"{self.name(node)}[{node}]"
 
     def place(self, node: int) -> Place | None:
         """Where an electron runs; None where that is not on Batch, or not known."""

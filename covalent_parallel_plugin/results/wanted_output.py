@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..covalent_api.builtin_nodes.classify import may_be_builtin_node
+from ..covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX, may_be_builtin_node
 from ..covalent_api.server_client import DispatchRecord, ElectronRecord
 from ..errors import MissingResourceError
 from ..settings import nearest
@@ -46,14 +46,14 @@ class Wanted:
 def wanted_nodes(wanted: Wanted, dispatch_id: str, record: DispatchRecord) -> list[int]:
     """The nodes whose output is to be read, in order.
 
-    Of all of a dispatch, Covalent's own small nodes are left out.
+    Of all of a dispatch, Covalent's own small nodes are left out, but not those that make dispatches of sublattices.
 
     Raises:
         MissingResourceError: there is no such electron; those that there are are named.
     """
     names = {int(node): electron.name for node, electron in record.electrons.items()}
     if not wanted.electrons:
-        return sorted(node for node, name in names.items() if not may_be_builtin_node(name))
+        return sorted(node for node, name in names.items() if is_users(name))
     found: set[int] = set()
     unknown = []
     for word in wanted.electrons:
@@ -67,16 +67,31 @@ def wanted_nodes(wanted: Wanted, dispatch_id: str, record: DispatchRecord) -> li
 
 
 def _named(word: str, names: Mapping[int, str]) -> list[int]:
-    return [node for node, name in names.items() if name == word or f"{name}[{node}]" == word]
+    return [node for node, name in names.items() if word in (name, name_of(name), f"{name_of(name)}[{node}]")]
 
 
 def _unknown(word: str, dispatch_id: str, names: Mapping[int, str]) -> str:
-    own = {node: name for node, name in sorted(names.items()) if not may_be_builtin_node(name)}
+    own = {node: name_of(name) for node, name in sorted(names.items()) if is_users(name)}
     near = nearest(word, set(own.values()))
     shown = ", ".join(f"{name}[{node}]" for node, name in list(own.items())[:NAMED])
     more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
     hint = f": did you mean {near}?" if near else "."
     return f"dispatch {dispatch_id} has no electron {word!r}{hint} It has {shown or 'none'}{more}"
+
+
+def is_sublattice(name: str) -> bool:
+    """Whether an electron of this name makes the dispatch of a sublattice."""
+    return name.startswith(SUBLATTICE_PREFIX)
+
+
+def is_users(name: str) -> bool:
+    """Whether an electron of this name is one that the user has written."""
+    return is_sublattice(name) or not may_be_builtin_node(name)
+
+
+def name_of(name: str) -> str:
+    """The name that the user has given."""
+    return name.removeprefix(SUBLATTICE_PREFIX)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ...batch.machine_hours import JobUse
 from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket, JobService
 from ...cloud.storage import ObjectStore
+from ...covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX
 from ...covalent_api.server_client import EXECUTOR, OVER, UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
 from ...protocol.ending_event import RAN_ITEMS, RETURNED
@@ -36,9 +37,7 @@ MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
 # As by max_machine_hours, or when somebody else has cancelled the job
 WAS_STOPPED = "failed, its job was cancelled: the electron's stderr says why"
-# How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
-# these dispatches no jobs are shown
-SUBLATTICE_PREFIX = ":sublattice:"
+# Whether a sublattice has its dispatch is asked so often, and of more of these dispatches no jobs are shown
 SUBLATTICE_SECONDS = 10.0
 MOST_SUBLATTICES = 20
 RAISED = "items that raised are named in the electron's stderr"
@@ -162,8 +161,8 @@ class DispatchStatus:
         return "" if node is None else node.status
 
     def _is_open(self, job: JobStatus) -> bool:
-        """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
-        return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
+        """Whether a job has ended, and its electron, which may fail, had not when Covalent's server was asked."""
+        return job.state in ("SUCCEEDED", "CANCELLED") and self._status(job) not in ("", *OVER)
 
     async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
         """What is shown of each job, given with its project and region; in the order in which they were made."""
@@ -203,10 +202,11 @@ class DispatchStatus:
         Batch calls a job SUCCEEDED also where its electron failed, or may still fail.
         """
         status = self._status(job)
-        if job.state == "CANCELLED" and status == "FAILED":
-            return replace(view, state="FAILED", ending=WAS_STOPPED)
         if job.state == "CANCELLED":
-            return replace(view, ending=WAS_CANCELLED)
+            has_failed = is_latest and status == "FAILED"
+            return (
+                replace(view, state="FAILED", ending=WAS_STOPPED) if has_failed else replace(view, ending=WAS_CANCELLED)
+            )
         if job.state != "SUCCEEDED":
             return view
         if is_latest and "COMPLETED" in (status, state):

@@ -30,9 +30,14 @@ def output_of(progress: MapProgress, store: ValueStore, stream: str, is_followed
     """
     titled = [*_outside(progress, STREAMS.index(stream)), *_items(progress, store, stream)]
     return "".join(
-        part if isinstance(part, str) else section(*part, is_followed and number == len(titled) - 1)
-        for number, part in enumerate(titled)
+        part if isinstance(part, str) else section(*part, is_followed and part is titled[-1] and _is_item(part.title))
+        for part in titled
     )
+
+
+def _is_item(title: str) -> bool:
+    # What follows a task's section, such as a hook's traceback, is of that task.
+    return title.startswith("item ")
 
 
 def totals(progress: MapProgress) -> str:

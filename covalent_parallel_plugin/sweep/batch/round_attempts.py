@@ -40,6 +40,8 @@ class RoundAttempts:
         self._is_complete = True
         # Index -> how many attempts it took, of tasks that took several
         self.repeated: dict[int, int] = {}
+        # Of tasks whose job was cancelled: the attempt that comes next is one that was told to end
+        self.cut_off: set[int] = set()
 
     def note_submitted(self, job: batch_v1.Job, job_name: str, staged: float) -> None:
         """The round's job was made now, of what was in the bucket since `staged` (s since 1970)."""
@@ -63,14 +65,18 @@ class RoundAttempts:
         times |= {name: told[name] for name in MEASURED if isinstance(told, Mapping) and is_time(told.get(name))}
         machine = measured.get("machine")
         number, round = int(fields["attempt"]), int(fields["round"])
+        index, end = int(fields["index"]), fields["status"]
         if number and round == self._round:
-            self.repeated[int(fields["index"])] = number
+            self.repeated[index] = number
+        if end == "lost" and index in self.cut_off and round == self._round:
+            end = "cancelled"
+        self.cut_off.discard(index)
         self._record(
             round,
-            int(fields["index"]),
+            index,
             name,
             BatchAttempt(number),
-            fields["status"],
+            end,
             fields["exit"],
             times,
             machine if isinstance(machine, Mapping) else {},
