@@ -54,6 +54,10 @@ class JobStatus:
     created_seconds: float = 0.0
     instances: Sequence[InstanceStatus] = ()
 
+    def tasks_per_machine(self, otherwise: int = 1) -> int:
+        """How many tasks share a machine, at most; `otherwise` until Batch tells."""
+        return max((each.task_pack for each in self.instances if each.task_pack > 0), default=otherwise)
+
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_STATES

@@ -182,7 +182,7 @@ class DispatchStatus:
 
     def _used(self, job: JobStatus, now: float) -> float:
         """A job's machine-seconds so far, as far as the looks tell."""
-        shared = max((instance.task_pack for instance in job.instances), default=1) or 1
+        shared = job.tasks_per_machine()
         at_once = self._facts_of(_node(job)).max_parallel
         most = None if at_once is None else math.ceil(at_once / shared)
         self._uses[job.name] = self._uses.get(job.name, JobUse()).seen(job, shared, now, most)

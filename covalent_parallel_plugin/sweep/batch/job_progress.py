@@ -47,8 +47,7 @@ class JobProgress:
             ended += min(sum(job.counts.get(name, 0) for name in ENDED) * bundle, tasks)
             entered = job.entered_seconds("RUNNING")
             began = min(began, now if entered is None else entered)
-            packs = [instance.task_pack for instance in job.instances if instance.task_pack > 0]
-            use = JobUse().seen(job, max(packs, default=1), now).seconds
+            use = JobUse().seen(job, job.tasks_per_machine(), now).seconds
             seconds += max(use - state.round_seconds(number), 0.0)
         read = sum(end.at is not None and end.at[0] in jobs for end in state.ends.values())
         waiting = max(total - ended - running, 0)

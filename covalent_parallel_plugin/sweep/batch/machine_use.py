@@ -35,9 +35,8 @@ class MachineUse:
 
     def note(self, round: int, job: JobStatus) -> None:
         """Take note of a look at a round's job."""
-        packs = [instance.task_pack for instance in job.instances if instance.task_pack > 0]
         use = self._jobs.get(round, JobUse())
-        self._jobs[round] = use.seen(job, max(packs, default=self._per_machine), self._wall_clock())
+        self._jobs[round] = use.seen(job, job.tasks_per_machine(self._per_machine), self._wall_clock())
 
     def end(self, round: int) -> float:
         """Return the machine-seconds of a round that has ended: the journal has them from here on."""
