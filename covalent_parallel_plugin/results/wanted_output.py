@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX, may_be_builtin_node
-from ..covalent_api.server_client import DispatchRecord
+from ..covalent_api.server_client import DispatchRecord, ElectronRecord
 from ..errors import MissingResourceError
 from ..settings import nearest
 from ..settings import options as options
 from .electron_log import LogLine
 
-EXECUTOR = "gcpbatch"
 # Of more the first are named
 NAMED = 12
 
@@ -109,22 +108,26 @@ class Place:
         return f"projects/{self.project_id}/locations/{self.region}"
 
 
-def place_of(
-    executor: str, own: Mapping[str, object], given: Mapping[str, object], configured: Mapping[str, object]
-) -> Place | None:
-    """Where an electron of this executor is; None where it runs elsewhere, or that is not known.
-
-    Args:
-        own: the executor's attributes; none where it has only a name.
-        given: from the command line, None where the electron decides.
-        configured: the section of Covalent's configuration file.
-    """
-    if executor != EXECUTOR and "project_id" not in own:
+def place_of(electron: ElectronRecord, given: Mapping[str, object], configured: Mapping[str, object]) -> Place | None:
+    """Where an electron is; None where it runs elsewhere, or that is not known. For `given` see `executor_options`."""
+    if not electron.is_on_batch:
         return None
-    names = ("project_id", "region", "bucket_name")
-    named = {name: given.get(name) if options.is_given(given.get(name)) else own.get(name) for name in names}
-    # An executor that was made has taken what it lacked from its client's file.
-    values = options.resolve(named, {} if own else configured)
+    values = executor_options(electron.options, given, configured)
     if not options.is_given(values["project_id"]) or not options.is_given(values["bucket_name"]):
         return None
-    return Place(*(str(values[name]) for name in names))
+    return Place(*(str(values[name]) for name in ("project_id", "region", "bucket_name")))
+
+
+def executor_options(
+    own: Mapping[str, object], given: Mapping[str, object], configured: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the options of an electron's executor.
+
+    Args:
+        own: the executor's attributes, none where it has only a name.
+        given: from the command line; None or "" where the executor decides.
+        configured: the section of Covalent's configuration file, which decides for executors that have only a name.
+    """
+    named = {name: value for name, value in given.items() if options.is_given(value)}
+    # An executor that was made has taken what it lacked from its client's file, so this machine's file adds nothing.
+    return options.resolve({**own, **named}, {} if own else configured)

@@ -312,6 +312,10 @@ def test_what_was_printed_is_there_while_it_runs_with_its_times_and_attempt(
     missing = shown(electrons.ids["interrupted"], "--attempt", "2")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "no output of an attempt 2" in missing.stderr
+    for more in ((), ("-f",)):
+        no_map = shown(electrons.ids["interrupted"], "--item", "1", *more)
+        assert no_map.returncode == 1
+        assert "no item 1, since it is not a map" in no_map.stderr
 
 
 def test_a_sublattice_is_waited_for_and_its_dispatch_is_named(
