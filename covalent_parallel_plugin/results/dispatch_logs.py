@@ -305,7 +305,7 @@ class DispatchLogs:
                 and self._add_logged(place, node, job, look, deadline)
             ):
                 continue
-            text = f"{self._dispatch.title(node)} {waiting_for(job, node in calls, delivers)}"
+            text = f"{self._dispatch.title(node)} {waiting_for(job, node in calls, delivers, place in look.running)}"
             self._tell(look, ("waits", node), text)
 
     def _add_logged(self, place: Place, node: int, job: JobStatus, look: Look, deadline: Deadline) -> bool:
