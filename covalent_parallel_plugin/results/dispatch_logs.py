@@ -24,7 +24,8 @@ from .wanted_output import Place, Wanted
 
 # Before its executor was called
 NEW = frozenset({"NEW_OBJECT", "PENDING_BUILD", "PENDING_REUSE"})
-# An electron that goes on after its dispatch has ended, as after a crash of the server, is not waited for any longer
+# An electron that goes on after its dispatch has ended, as after a crash of the server, is not waited for any longer;
+# nor is a server that has not answered so many times
 LOOKS_AFTER_END = 20
 NAMED = 5
 # Of so many electrons that run Covalent's server is asked which are maps
@@ -101,12 +102,12 @@ class DispatchLogs:
         itself = [node for node in running if node not in sublattices]
         self._find_maps(itself, look, deadline)
         self._read_running(itself, look, deadline, is_only)
-        if is_only:
+        look.is_over = self._is_over(over, running) or self._is_abandoned(running, look, deadline)
+        if is_only or look.is_over:
             for log in self._logs.values():
                 look.lines += log.finish()
         look.lines = [line for line in look.lines if self._has(line)]
         self._check(nodes, running, look, is_only, deadline)
-        look.is_over = self._is_over(over, running)
         return look
 
     def _is_over(self, over: Sequence[int], running: Sequence[int]) -> bool:
@@ -117,6 +118,29 @@ class DispatchLogs:
             running = [node for node in running if self._dispatch.electron(node).status not in NEW]
             self._looks_after_end += 1
         return self._ended.issuperset(over) and (not running or self._looks_after_end > LOOKS_AFTER_END)
+
+    def _is_abandoned(self, nodes: Sequence[int], look: Look, deadline: Deadline) -> bool:
+        """Whether Covalent's server is away, and none of these has a job any more that runs: then it says so."""
+        if self._dispatch.failures <= LOOKS_AFTER_END or not nodes or look.is_behind:
+            return False
+        if not all(self._has_stopped(node, look, deadline) for node in nodes):
+            return False
+        look.notices.append("no job runs any more: run this again when Covalent's server, which has the rest, is there")
+        return True
+
+    def _has_stopped(self, node: int, look: Look, deadline: Deadline) -> bool:
+        """Whether all is read of an electron, and it has no job that runs."""
+        place = self._dispatch.place(node)
+        if place is None:
+            return True
+        if place not in look.running:
+            return False
+        try:
+            job = self._jobs.by_node(place, deadline).get(node)
+        except CloudError:
+            return False
+        # It is the server that makes them.
+        return job is None or job.is_terminal
 
     def _has(self, line: LogLine | MissingOutput) -> bool:
         if isinstance(line, MissingOutput):
@@ -281,7 +305,7 @@ class DispatchLogs:
                 and self._add_logged(place, node, job, look, deadline)
             ):
                 continue
-            text = f"{self._dispatch.title(node)} {waiting_for(job, node in calls, delivers)}"
+            text = f"{self._dispatch.title(node)} {waiting_for(job, node in calls, delivers, place in look.running)}"
             self._tell(look, ("waits", node), text)
 
     def _add_logged(self, place: Place, node: int, job: JobStatus, look: Look, deadline: Deadline) -> bool:

@@ -38,7 +38,7 @@ class KnownDispatch:
         store_at: connects to a bucket.
 
     Attributes:
-        problem: why Covalent's server does not tell of it; "" where it did.
+        problem: why Covalent's server does not tell of it; "" where it did. failures: how often it has not since.
         is_gone: whether the bucket, in the server's place, has nothing more of it.
     """
 
@@ -60,6 +60,7 @@ class KnownDispatch:
         self.is_gone = False
         self._record: DispatchRecord | None = None
         self.problem = ""
+        self.failures = 0
 
     @property
     def state(self) -> str:
@@ -105,6 +106,7 @@ class KnownDispatch:
         else:
             self.problem = "" if found is not None else f"{who} does not know it"
             self._record = found or self._record
+        self.failures = self.failures + 1 if self.problem else 0
         self._due = self._clock() + SPARED * (self._clock() - begun)
 
     def nodes(self, wanted: Wanted, deadline: Deadline) -> list[int]:

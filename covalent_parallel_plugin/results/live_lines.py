@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from ..protocol.live_part import LiveStream
 
 LONGEST_LINE_BYTES = 1024 * 1024
+_DECODER = codecs.getincrementaldecoder("utf-8")
 # An item, and the offsets in the stream between which it printed
 Span = tuple[int, int, int]
 
@@ -88,7 +90,7 @@ class LineAssembler:
             self._seconds = part.times[known - 1][1] if known else self._seconds
             if not self._held:
                 self._line_seconds = self._seconds
-            room = start + self._longest - len(self._held)
+            room = start + max(self._longest - len(self._held), 1)
             line_end = part.data.find(b"\n", start - part.start, min(end, room) - part.start)
             stop = part.start + line_end + 1 if line_end >= 0 else min(end, room)
             self._held += part.data[start - part.start : stop - part.start]
@@ -96,11 +98,13 @@ class LineAssembler:
             if line_end >= 0:
                 yield self._line(len(self._held) - 1, is_whole=True)
             elif len(self._held) >= self._longest:
-                yield self._line(len(self._held), is_whole=False)
+                yield self._line(len(self._held), is_whole=False, goes_on=True)
 
-    def _line(self, size: int, is_whole: bool) -> PrintedLine:
-        text = self._held[:size].decode("utf-8", "replace")
-        self._held.clear()
+    def _line(self, size: int, is_whole: bool, goes_on: bool = False) -> PrintedLine:
+        """Give so many of the bytes that are held; of a line that goes on without a character that is not whole."""
+        decoder = _DECODER("replace")
+        text = decoder.decode(bytes(self._held[:size]), final=not goes_on)
+        self._held[:] = decoder.getstate()[0]
         return PrintedLine(text, self._line_seconds, self._item, is_whole)
 
 

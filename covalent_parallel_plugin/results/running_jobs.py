@@ -78,7 +78,7 @@ class RunningJobs:
         ]
 
 
-def waiting_for(job: JobStatus | None, is_staged: bool, delivers: bool) -> str:
+def waiting_for(job: JobStatus | None, is_staged: bool, delivers: bool, is_read: bool = True) -> str:
     """What an electron waits for of which there is no output, in words."""
     if job is None:
         if is_staged:
@@ -94,6 +94,8 @@ def waiting_for(job: JobStatus | None, is_staged: bool, delivers: bool) -> str:
         return f"has ended on Batch ({job.state}); Covalent is about to have what it printed"
     if not delivers:
         return "has live_output=False: what it prints comes when it has ended"
+    if not is_read:
+        return "runs; what it has delivered cannot be read here"
     return "runs, and has delivered nothing that it printed yet: that begins ten seconds after its start"
 
 

@@ -92,6 +92,16 @@ def test_a_line_without_an_end_comes_in_pieces(size: int, pieces: list[int]) -> 
         assert [len(line.text) for line in found if isinstance(line, PrintedLine)] == pieces
 
 
+@given(
+    st.lists(st.sampled_from([b"a", "é".encode(), "😀".encode(), b"\xff", b"\xe2\x82"])).map(b"".join),
+    st.integers(1, 9),
+)
+def test_a_line_that_comes_in_pieces_is_cut_between_characters(data: bytes, longest: int) -> None:
+    assembler = LineAssembler(longest_bytes=longest)
+    pieces = [*assembler.add(LiveStream(0, data)), *assembler.finish()]
+    assert "".join(piece.text for piece in pieces if isinstance(piece, PrintedLine)) == data.decode("utf-8", "replace")
+
+
 def test_a_stream_that_is_taken_up_later_misses_nothing() -> None:
     assert list(LineAssembler(100).add(LiveStream(100, b"a\n"))) == [PrintedLine("a")]
 
