@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..cloud.batch import JobStatus
+from .attempt_times import ENDED_AT, MEASURED, is_time
 
 # What of an attempt's times shows since when it was on a machine, and until when. When it began to boot Batch does not
 # tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
-ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered")
-ENDED = "ended"
+ON_MACHINE = ("running", *MEASURED)
 # google.cloud.batch_v1.TaskStatus.State: tasks that hold their machine, and tasks that have held one
 HOLDING, HELD = ("ASSIGNED", "RUNNING"), ("ASSIGNED", "RUNNING", "SUCCEEDED", "FAILED")
 
@@ -33,14 +33,6 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
         first, last = spans.get(key, span)
         spans[key] = min(first, span[0]), max(last, span[1])
     return sum(last - first for first, last in spans.values())
-
-
-def job_machine_seconds(job: JobStatus, tasks_per_machine: int, now: float, most_machines: int | None = None) -> float:
-    """Return the machine-seconds that one look at a job tells of: its machines since it began to run.
-
-    See JobUse.seen, which knows of the looks before.
-    """
-    return JobUse().seen(job, tasks_per_machine, now, most_machines).seconds
 
 
 @dataclass(frozen=True)
@@ -87,20 +79,16 @@ def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     times = record.get("t")
     if not isinstance(times, Mapping):
         return None
-    seen = {name: float(value) for name, value in times.items() if _is_time(value)}
+    seen = {name: float(value) for name, value in times.items() if is_time(value)}
     on_machine = [seen[name] for name in ON_MACHINE if name in seen]
     if not on_machine:
         return None
-    return min(on_machine), max(*on_machine, seen.get(ENDED, -math.inf))
+    return min(on_machine), max(*on_machine, seen.get(ENDED_AT, -math.inf))
 
 
 def _machine(record: Mapping[str, Any]) -> Mapping[str, Any]:
     machine = record.get("machine")
     return machine if isinstance(machine, Mapping) else {}
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _machines(job: JobStatus, states: tuple[str, ...], tasks_per_machine: int) -> int:

@@ -27,6 +27,8 @@ ITEMS = "items"
 ENDED = "ended"
 KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, ENDED})
 
+# Of an error's message
+MESSAGE_BYTES = 2048
 SUFFIX = ".jsonl"
 DAYS = 60
 DAY_SECONDS = 86400.0
@@ -120,6 +122,11 @@ class TraceFile:
             return False
         removals.remove_now_and_then(self.path.parent, self._days)
         return True
+
+
+def shortened_message(text: str) -> str:
+    """Return the first of a message's bytes, whole characters of it."""
+    return text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES].decode("utf-8", "ignore")
 
 
 def record_line(kind: str, node: int | None, fields: Mapping[str, object]) -> bytes:

@@ -544,7 +544,7 @@ def test_what_lost_tasks_printed_is_shown_by_item(way: MapWay) -> None:
     assert ended.stdout.startswith("--- task 1, outside the items ---\nhook\n")
     assert "--- item 1 ---\none\n--- item 2 ---\nitem 2\n" in ended.stdout
     assert "--- item 4 ---\nfour goes on\n--- item 5 ---" in ended.stdout
-    assert ended.stderr.startswith("--- item 4 ---\noh\n")
+    assert ended.stderr.startswith("--- item 4 (3 characters) ---\noh\n")
 
 
 def test_what_the_items_of_a_killed_task_printed_is_shown(way: MapWay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,11 +195,12 @@ def test_what_a_killed_task_had_printed_precedes_the_message_that_it_was_killed(
     executor._task_stdout, executor._task_stderr = io.StringIO(), io.StringIO()
 
     async def kill() -> None:
-        for _ in range(600):
+        for _ in range(2400):
             names = await asyncio.to_thread(object_names)
             if supervisor.exists() and any("/live/" in name for name in names):
                 break
             await asyncio.sleep(0.05)
+        assert any("/live/" in name for name in names), "nothing was delivered"
         os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
 
     async def run_and_kill() -> None:

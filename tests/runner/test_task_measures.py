@@ -63,6 +63,25 @@ def test_the_machine_is_known_to_its_tasks(server: str, paths: MachinePaths, mon
     assert known_machine(paths) == {"type": "e2-small", "zone": "us-east1-b", "instance": "17"}
 
 
+def test_of_machines_that_share_what_is_prepared_each_is_known_by_its_own_server(
+    server: str, paths: MachinePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(paths.shared) / "machine-127.0.0.9:1.json").write_text('{"instance": "16"}')
+    monkeypatch.setenv("GCE_METADATA_HOST", server)
+    MachineQuestion(paths).ask_again()
+    assert known_machine(paths)["instance"] == "17"
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.9:1")
+    MachineQuestion(paths).ask_again()
+    assert known_machine(paths) == {"instance": "16"}
+
+
+def test_google_is_not_asked_again(paths: MachinePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GCE_METADATA_HOST", raising=False)
+    question = MachineQuestion(paths)
+    question.ask_again()
+    assert not question.is_alive() and question.ident is None
+
+
 def test_where_nobody_answers_nothing_is_waited_for(paths: MachinePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.delenv("GCE_METADATA_HOST", raising=False)

@@ -43,7 +43,8 @@ PARENT = "projects/local/locations/us-east1"
 class Answer:
     """What a program came to; `container_exit`: the container ends so, and nothing is delivered.
 
-    Of its stdout `live` is delivered while it runs, in parts; then it waits for its `gate`.
+    Of its stdout `live` is delivered while it runs, in parts; then it waits for its `gate`. Where it `is_mute` it ends
+    without a report once it is told to.
     """
 
     exit: int = 0
@@ -53,6 +54,7 @@ class Answer:
     container_exit: int | None = None
     live: Sequence[str] = ()
     gate: threading.Event | None = None
+    is_mute: bool = False
 
 
 Program = Callable[[Mapping[str, Any], int], Answer]
@@ -243,7 +245,8 @@ class _Supervisor:
         while answer.gate is not None and not answer.gate.wait(0.02) and not self._process.is_stopped.is_set():
             continue
         if self._process.is_stopped.is_set():
-            self._deliver(task, answer, began, token, is_cut_off=True)
+            if not answer.is_mute:
+                self._deliver(task, answer, began, token, is_cut_off=True)
             return EXIT_TERMINATED
         if answer.container_exit is not None:
             return answer.container_exit

@@ -16,7 +16,8 @@ COMMAND = (sys.executable, "-c", MAIN)
 # As a shell starts a command in the foreground, whatever signals these tests were told to ignore
 HEARS = "import signal; signal.signal(1, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)"
 FOREGROUND = (sys.executable, "-c", f"{HEARS}; {MAIN}")
-SECONDS = 60
+# Longer than a run may take to end its job, on a busy machine
+SECONDS = 120
 
 
 class SweepCommand:

@@ -46,6 +46,10 @@ def test_past_it_the_job_ends_and_what_was_delivered_is_kept(tmp_path: Path, on_
     assert {event["reason"] for event in cut_off} == {end.stopped}
     told = json.loads((tmp_path / "out" / "x=1" / "task.json").read_text())
     assert told["reason"] == end.stopped
+    # Those that were cut off count once, as the round's
+    [ended] = sweep.events("round-end")
+    state = State.read(tmp_path / "out" / "journal.jsonl")
+    assert state.used_hours * 3600 == pytest.approx(ended["machine_seconds"])
 
 
 def test_the_next_run_counts_on_and_starts_nothing(tmp_path: Path, on_machines: Start) -> None:

@@ -130,6 +130,20 @@ def test_a_detached_run_goes_on_and_is_looked_at_and_gathered(tmp_path: Path, on
     assert table(tmp_path / "a" / "art") == DONE and machines.repeated == []
 
 
+def test_status_asks_batch_also_while_a_run_waits_for_its_job(tmp_path: Path, on_machines: Start) -> None:
+    program = Slow()
+    machines = on_machines(program)
+    sweep = made(tmp_path / "a")
+    with sweep.start("run", "art.yaml") as run:
+        sweep.wait_for(lambda: machines.started.total() == 6, "task that runs")
+        shown = json.loads(sweep("status", "art", "--json").stdout)
+        assert (shown["state"], shown["counts"].get("running")) == ("running", 4)
+        assert shown["machine_hours"] > 0 and ": running: " in shown["jobs"][0]
+        run.terminate()
+        run.communicate(timeout=60)
+    assert machines.job_states() == ["CANCELLED"]
+
+
 def test_a_sweep_of_another_machine_is_found_by_its_name(tmp_path: Path, on_machines: Start) -> None:
     machines = on_machines(by_value({"4": Answer(exit=3, stdout="no\n", seconds=0.01)}))
     made(tmp_path / "a")("run", "art.yaml", "--detach")

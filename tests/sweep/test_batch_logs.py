@@ -64,6 +64,14 @@ class Running:
         return Answer(stdout="".join(self.live) + self.rest, live=self.live, gate=self.gate)
 
 
+def test_of_a_run_that_has_only_begun_no_task_is_unknown(tmp_path: Path) -> None:
+    sweep = made(tmp_path / "a")
+    with OutFolder(tmp_path / "a" / "art").hold("art"):
+        told = sweep("logs", "art", "x=1").stderr
+    assert told == "covalent-parallel: x=1: waits: the run has only begun\n"
+    assert "has no task 'x=1'" in sweep("logs", "art", "x=1", status=1).stderr
+
+
 @pytest.fixture
 def running(on_machines: Start, tmp_path: Path) -> Iterator[tuple[SweepCommand, Running]]:
     """A detached sweep whose two tasks have delivered what they printed so far."""
@@ -130,6 +138,17 @@ def test_ctrl_c_ends_following_and_cancels_nothing(running: tuple[SweepCommand, 
     sweep("run", "art.yaml")
     assert sweep("logs", "art", "x=0").stdout.endswith("four\nlast")
     assert names("/live/") == [], "what was delivered while they ran is deleted once the rest is here"
+
+
+def test_a_closed_pipe_leaves_no_request_for_output(running: tuple[SweepCommand, Running]) -> None:
+    sweep, program = running
+    with sweep.start("logs", "art", "x=0", "--follow") as follower:
+        assert follower.stdout is not None and follower.stdout.readline() == "one\n"
+        sweep.wait_for(lambda: names("/follow/"), "request for output")
+        follower.stdout.close()
+        program.gate.set()
+        follower.wait(60)
+    assert follower.returncode == 1 and names("/follow/") == []
 
 
 def test_attempts_follow_each_other_and_a_lost_one_is_said_to_be_so(on_machines: Start, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ def progress(tmp_path: Path, clock: Clock) -> RunProgress:
 @pytest.fixture
 def interruption() -> Interruption:
     return Interruption(can_ask=False)
+
+
+def test_tasks_that_are_cancelled_together_change_no_rate(progress: RunProgress, clock: Clock) -> None:
+    for name in "abcd":
+        progress.start(task(name))
+    for name in "ab":
+        clock.seconds += 30
+        progress.end(task(name), DONE)
+    before = progress.per_minute
+    for name in "cd":
+        progress.end(task(name), replace(DONE, status="cancelled"))
+    assert before == progress.per_minute == 2.0
 
 
 def test_a_line_per_percent_failure_and_minute(

@@ -18,7 +18,6 @@ from covalent_parallel_plugin.sweep.batch.batch_run import BatchRunner
 from covalent_parallel_plugin.sweep.batch.round_attempts import RoundAttempts
 from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.records.journal import State
-from covalent_parallel_plugin.sweep.records.sweep_trace import TIMES as SHOWN_TIMES
 from covalent_parallel_plugin.sweep.records.sweep_trace import SweepTrace
 from covalent_parallel_plugin.sweep.tasks import SweepTask
 
@@ -50,10 +49,6 @@ def records(data: Path, out: Path) -> dict[str, list[Json]]:
 def in_order(times: Json) -> bool:
     seen = [times[name] for name in TIMES if times.get(name) is not None]
     return seen == sorted(seen)
-
-
-def test_the_times_are_those_of_dispatches() -> None:
-    assert SHOWN_TIMES == TIMES
 
 
 def test_a_run_on_batch(tmp_path: Path, data: Path, on_machines: Start) -> None:
@@ -90,6 +85,19 @@ def test_an_attempt_that_was_lost_is_told_by_batch(tmp_path: Path, data: Path, o
     sweep.run()
     attempts = [(each["task"], each["attempt"], each["end"]) for each in records(data, sweep.out)["attempt"]]
     assert sorted(attempts) == [(0, 0, "preempted"), (0, 1, "done"), (1, 0, "done")]
+
+
+def test_attempts_that_were_cut_off_are_cancelled_whether_they_reported_or_not(
+    tmp_path: Path, data: Path, on_machines: Start
+) -> None:
+    on_machines(by_value({"0": Answer(seconds=60, is_mute=True)}, Answer(seconds=60)))
+    path = write_file(tmp_path, tasks=2, retries=0)
+    path.write_text(path.read_text().replace("vcpus: 1", "vcpus: 1, max_machine_hours: 0.0003"))
+    sweep = BatchSweep(path, tmp_path / "out")
+    assert "are used up" in sweep.run().stopped
+    found = records(data, sweep.out)["attempt"]
+    assert sorted((each["task"], each["end"]) for each in found) == [(0, "cancelled"), (1, "cancelled")]
+    assert all(in_order(each["t"]) and each["machine"]["instance"] for each in found)
 
 
 def test_each_attempt_is_recorded_once_also_where_a_run_is_gone_on_with(

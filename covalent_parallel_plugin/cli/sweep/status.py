@@ -36,7 +36,7 @@ PACE = tuple(field.name for field in fields(PaceReport))
 def status(sweep: str | None, as_json: bool, place: Mapping[str, str | None]) -> None:
     """Show how far a sweep is, how fast, what runs and what failed.
 
-    Of one on Batch that no run waits for, Batch is asked; so it is of one that was run on another machine.
+    Of one on Batch, Batch is asked; so it is of one that was run on another machine.
     """
     try:
         out = find_sweep(sweep)
@@ -53,17 +53,19 @@ def status(sweep: str | None, as_json: bool, place: Mapping[str, str | None]) ->
 def _document_here(out: OutFolder) -> dict[str, Any]:
     found = SweepStatus.read(out)
     document = found.document()
-    if found.jobs and found.state == "on Batch":
+    if found.jobs and found.state in ("on Batch", "running"):
         try:
             jobs = _jobs_as_told(out, found.jobs)
         except ParallelError as error:
             click.echo(f"warning: {error}", err=True)
         else:
-            document["jobs"] = list(map(str, jobs))
-            if not any(job.may_run for job in jobs):
-                document["state"] = ENDED_ON_BATCH
-            else:
+            has_run = found.state == "running"
+            # A run has yet to make the job that Batch does not know
+            document["jobs"] = [job.name if has_run and job.status is None else str(job) for job in jobs]
+            if any(job.may_run for job in jobs):
                 _add_progress(document, State.read(out.journal_path), jobs)
+            elif not has_run:
+                document["state"] = ENDED_ON_BATCH
     return document
 
 

@@ -81,10 +81,12 @@ class TaskOnBatch:
 
         requests = FollowRequests(self._followed.store)
         try:
-            self._follow(requests)
+            try:
+                self._follow(requests)
+            finally:
+                self._printer.finish()
         finally:
-            self._printer.finish()
-            # One that cannot be deleted expires by itself
+            # Also where nobody reads what is printed any more; one that cannot be deleted expires by itself
             with contextlib.suppress(CloudError):
                 call_within(CLEANUP_SECONDS, "the bucket", requests.end)
 

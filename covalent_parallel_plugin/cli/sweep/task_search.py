@@ -68,6 +68,8 @@ def search_here(out: OutFolder, task: str, seconds: float) -> TaskFolder | Follo
         return _ended_here(out, end) if is_here else _in_bucket(out, state, task, end, seconds)
     runs = is_held(out.journal_path)
     names = list(dict.fromkeys([*names, *state.ends, *state.running, *_names_in_file(out)]))
+    if runs and not names:
+        return NotBegun("waits: the run has only begun", True)
     if task not in names:
         near = nearest(task, names)
         hint = f"did you mean {near}?" if near else f"it has {shown_names(names) or 'none yet'}"

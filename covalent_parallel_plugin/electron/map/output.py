@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from ...protocol.item_call import format_indices
+from ...protocol.object_names import STREAMS
 from ..outcome import decode_output
 from ..output_sections import Section, note, section
 from .item_table import ValueStore
@@ -19,7 +20,6 @@ OUTSIDE_BYTES = 256 * 1024
 OUTSIDE_TASKS = 20
 # Of more items than this the first and the last are shown
 MOST_SECTIONS = 20_000
-STREAMS = ("stdout", "stderr")
 
 
 def output_of(progress: MapProgress, store: ValueStore, stream: str, is_followed: bool = False) -> str:
@@ -30,9 +30,14 @@ def output_of(progress: MapProgress, store: ValueStore, stream: str, is_followed
     """
     titled = [*_outside(progress, STREAMS.index(stream)), *_items(progress, store, stream)]
     return "".join(
-        part if isinstance(part, str) else section(*part, is_followed and number == len(titled) - 1)
-        for number, part in enumerate(titled)
+        part if isinstance(part, str) else section(*part, is_followed and part is titled[-1] and _is_item(part.title))
+        for part in titled
     )
+
+
+def _is_item(title: str) -> bool:
+    # What follows a task's section, such as a hook's traceback, is of that task.
+    return title.startswith("item ")
 
 
 def totals(progress: MapProgress) -> str:

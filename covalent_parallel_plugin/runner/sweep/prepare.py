@@ -42,10 +42,12 @@ def _prepare(paths: MachinePaths) -> int:
     done = "%s %d\n" % (job.sweep.sweep_id, job.round)
     with open(paths.here(_LOCK), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _read(paths.here(READY)) != done:
+        question = MachineQuestion(paths)
+        if _read(paths.here(READY)) == done:
+            question.ask_again()
+        else:
             # Every task writes into it, whatever its user
             os.chmod(paths.tasks, 0o1777)
-            question = MachineQuestion(paths)
             question.begin()
             _make_machine(paths)
             _fetch_round(paths, job)

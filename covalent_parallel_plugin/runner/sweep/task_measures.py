@@ -15,10 +15,11 @@ from ...protocol import sweep_machine
 from .. import bucket_http as storage
 from .machine import JobEnvironment, MachinePaths
 
-MACHINE_FILE = sweep_machine.SHARED_FOLDER + "/machine.json"
+_MACHINE_FILE = sweep_machine.SHARED_FOLDER + "/machine%s.json"
 _BEGUN = sweep_machine.TASKS_FOLDER + "/.begun-%d-%d-%d"
 # Where the metadata server is, if it is not Google's; of Google's own libraries
 _METADATA_VARIABLE = "GCE_METADATA_HOST"
+EMULATOR_SECONDS = 2.0
 
 
 @dataclass
@@ -75,7 +76,7 @@ def take_begun(paths: MachinePaths, job: JobEnvironment) -> dict[str, float]:
 def known_machine(paths: MachinePaths) -> dict[str, Any]:
     """Return the machine, as its preparation has learned of it."""
     try:
-        with open(paths.here(MACHINE_FILE), encoding="utf-8") as file:
+        with open(_machine_path(paths), encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return {}
@@ -83,13 +84,13 @@ def known_machine(paths: MachinePaths) -> dict[str, Any]:
 
 
 class MachineQuestion(threading.Thread):
-    """Asks the metadata server which machine this is, beside what prepares it, and is never waited for."""
+    """Asks the metadata server which machine this is, beside what prepares it; Google's is never waited for."""
 
     def __init__(self, paths: MachinePaths) -> None:
         super().__init__(daemon=True)
-        self._path = paths.here(MACHINE_FILE)
+        self._path = _machine_path(paths)
         is_google = not os.environ.get(variables.STORAGE_EMULATOR_HOST)
-        self._host = os.environ.get(_METADATA_VARIABLE) or (storage.METADATA_HOST if is_google else "")
+        self._host = _own_host() or (storage.METADATA_HOST if is_google else "")
         self._found: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -98,6 +99,17 @@ class MachineQuestion(threading.Thread):
         with contextlib.suppress(RuntimeError):
             if self._host:
                 self.start()
+
+    def ask_again(self) -> None:
+        """Ask about a machine that others have prepared: those of an emulator may share what is prepared.
+
+        Each of them has a server of its own, which is on this computer, and is waited for.
+        """
+        if _own_host() and not os.path.exists(self._path):
+            self.begin()
+            with contextlib.suppress(RuntimeError):
+                self.join(EMULATOR_SECONDS)
+            self.keep()
 
     def run(self) -> None:
         """Ask; called by the thread itself."""
@@ -114,6 +126,16 @@ class MachineQuestion(threading.Thread):
                 with open(self._path + ".part", "w", encoding="utf-8") as file:
                     json.dump(self._found, file)
                 os.replace(self._path + ".part", self._path)
+
+
+def _machine_path(paths: MachinePaths) -> str:
+    host = _own_host()
+    return paths.here(_MACHINE_FILE % ("-" + host.replace("/", "_") if host else ""))
+
+
+def _own_host() -> str:
+    """Return where a machine's own metadata server is; "" for Google's, which has one address on all."""
+    return os.environ.get(_METADATA_VARIABLE, "")
 
 
 def _begun_path(paths: MachinePaths, job: JobEnvironment) -> str:

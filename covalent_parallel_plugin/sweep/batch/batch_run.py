@@ -151,28 +151,28 @@ class BatchRunner:
             end = RunEnd(False, str(stopped), detached=stopped.keeps_job, overrun=stopped.overrun)
         except OSError as error:
             if not is_full(error):
-                await self._end_round()
+                await self._end_round(services)
                 raise
             place = error.filename or self._work.seams.out.path
             end = RunEnd(False, f"{place}: {error.strerror}{FULL_REMEDY}", detached=self._round is not None)
         except ParallelError as error:
             end = RunEnd(False, str(error), detached=self._round is not None)
         except BaseException:
-            await self._end_round()
+            await self._end_round(services)
             raise
         if not end.detached:
             reason = end.stopped if end.overrun is not None else CANCELLED
-            await self._end_round(reason)
+            await self._end_round(services, reason)
             while self._beside and (end.cancelled or end.overrun is not None):
                 self._round = self._beside.pop(0)
-                await self._end_round(reason)
+                await self._end_round(services, reason)
         elif end.stopped:
             end = replace(end, stopped=f"{end.stopped}\n{GOES_ON}")
         if self._error is not None:
             raise self._error
         return end
 
-    async def _end_round(self, reason: str = CANCELLED) -> None:
+    async def _end_round(self, services: Services, reason: str = CANCELLED) -> None:
         """End the job of the round that runs, if one does, and take in what it has delivered; the rest ended for this.
 
         `reason` is that of tasks which were told to end.
@@ -190,6 +190,7 @@ class BatchRunner:
         try:
             await round.take_rest(self._cancelled)
             await round.gathering.take_cut_off(reason)
+            await self._cancelled.unless(self._trace_lost(services, round, RoundVerdict(), CANCELLED))
         except (CancelledCall, ParallelError, OSError) as error:
             logger.warning("not all that round %d delivered was gathered: %s", round.tasks.number, error)
         else:
@@ -301,7 +302,7 @@ class BatchRunner:
             verdict = await self._interrupted.unless(judge.judge(watched, round.tasks, missing))
         for index, end in verdict.ended.items():
             await self._interrupted.unless(round.gathering.take_lost(index, end))
-        await self._trace_lost(services, round, verdict)
+        await self._interrupted.unless(self._trace_lost(services, round, verdict))
         self._note_end(round.tasks.number, watched.job.state if watched.job else watched.reason, round.gathering)
         self.look = replace(self.look, running=0, unread=0)
         self._round = None
@@ -369,20 +370,20 @@ class BatchRunner:
             machine_hours=self._use.hours,
         )
 
-    async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict) -> None:
+    async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict, end: str = "lost") -> None:
         """Have the trace record attempts that told nothing themselves, of as many tasks as Batch is asked about."""
         trace = round.gathering.trace
         if not self._seams.trace.is_on:
             return
-        numbers = [number for number in round.tasks.bundles(trace.repeated) if number not in verdict.asked]
-        reader = EvidenceReader(services, round.job_name)
-        asked = await self._interrupted.unless(reader.tasks(numbers[:ASKED_TASKS])) if numbers else {}
+        silent = round.tasks.bundles({*trace.repeated, *round.gathering.missing})
+        numbers = [number for number in silent if number not in verdict.asked][: ASKED_TASKS - len(verdict.asked)]
+        asked = await EvidenceReader(services, round.job_name).tasks(numbers) if numbers else {}
         own = round.tasks.own
         for number, indices in round.tasks.bundles(own).items():
             status = verdict.asked.get(number) or asked.get(number)
             missing = [index for index in indices if index in round.gathering.missing] or indices
             if status is not None:
-                trace.lost([(index, own[index]) for index in missing], status)
+                trace.lost([(index, own[index]) for index in missing], status, end)
 
     def _note_job(self, round: RoundRun, status: JobStatus) -> None:
         self._use.note(round.tasks.number, status)

@@ -118,6 +118,7 @@ class RoundGathering:
         begun = {found.task for name in names if (found := parse_delivered(identity.folder, name)) is not None}
         running = RunningOutput(store, identity)
         begun |= {found.task for found in await run_stoppable(running.of_round, number)}
+        self.trace.cut_off |= begun & self.missing
         for index in sorted(begun & self.missing):
             await self.take_lost(index, unreported_end("cancelled", reason))
 
@@ -134,7 +135,7 @@ class RoundGathering:
                 end = await run_stoppable(self._fetch_lost, index, task, end)
             except (CloudError, OutcomeError) as error:
                 logger.warning("what %s has left is not gathered: %s", task.name, error)
-        seams.journal.append(end_event(task, end, seams.parts(task)))
+        seams.journal.append(end_event(task, end, seams.parts(task)) | {"round": self._tasks.number})
         seams.ended(task, end)
 
     def _fetch_lost(self, index: int, task: SweepTask, end: TaskEnd) -> TaskEnd:

@@ -87,7 +87,10 @@ class RunProgress:
         """Note a task's end; return what there is to report if it failed."""
         now = self._clock()
         self._ends.note_running(len(self.running), now)
-        self._ends.add(self.running.pop(task.name, now), now, end)
+        began = self.running.pop(task.name, now)
+        # Those that are cancelled end all at once, which says nothing of the others
+        if end.status != "cancelled":
+            self._ends.add(began, now, end)
         self.counts[end.status] += 1
         if end.status in ("done", "cancelled"):
             return None
