@@ -115,6 +115,19 @@ def test_a_job_that_waits_or_failed_shows_its_trouble(state: str, is_shown: bool
     assert ("QUOTA_EXCEEDED" in view.event, "quota" in view.meaning) == (is_shown, is_shown)
 
 
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (50001, "its Spot machine was preempted: raise `retries`, set spot_fallback=True, or use spot=False"),
+        (126, "the container's command could not be executed: use an image whose `python3` is a program"),
+        (77777, ""),
+    ],
+)
+def test_a_job_that_failed_shows_what_the_exit_code_of_its_task_means(code: int, meaning: str) -> None:
+    text = f'Job failed: "Task state is updated from RUNNING to FAILED on zones/z/instances/i with exit code {code}."'
+    assert job_view(job("FAILED", events=[Event(text, 10.0, code)]), 100.0, {}).meaning == meaning
+
+
 def test_a_waiting_job_without_known_trouble_shows_its_last_event() -> None:
     view = job_view(job("QUEUED", events=[Event("first", 1001.0), Event("last", 1002.0)]), 1010.0, {})
     assert (view.event, view.meaning) == ("last", "")

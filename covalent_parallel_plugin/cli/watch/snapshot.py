@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ...batch.error_hints import find_last_hint
 from ...batch.job_names import LABEL_LATTICE, LABEL_NODE
+from ...batch.job_verdict import EXIT_CODES
 from ...cloud.batch import JobStatus
 from ...covalent_api.server_client import OVER
 from .item_counts import ItemCounts, is_map, reckoned
 
 WAITING_STATES = frozenset({"STATE_UNSPECIFIED", "QUEUED", "SCHEDULED"})
+_EXIT_CODE = re.compile(r"\bexit code (\d{1,5})\b")
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str =
         texts = [entry.description for entry in job.events]
         known = find_last_hint(texts)
         event = texts[-1] if known is None else known[1]
-        meaning = "" if known is None else f"{known[0].meaning}: {known[0].remedy}"
+        meaning = _meaning_of_code(event) if known is None else f"{known[0].meaning}: {known[0].remedy}"
     return JobView(
         name=job.name.rsplit("/", 1)[-1],
         node=node,
@@ -102,3 +105,13 @@ def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str =
         event=event,
         meaning=meaning,
     )
+
+
+def _meaning_of_code(event: str) -> str:
+    """What the exit code says with which a job's task failed, and what to do; "" without one that is known."""
+    found = _EXIT_CODE.search(event)
+    known = EXIT_CODES.get(int(found[1])) if found else None
+    if known is None:
+        return ""
+    meaning, remedy = known
+    return f"{meaning}: {remedy[0].lower()}{remedy[1:].rstrip('.')}"
