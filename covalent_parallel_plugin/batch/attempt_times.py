@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
-from ..cloud.batch import Event
+if TYPE_CHECKING:
+    from ..cloud.job_status import Event
 
 # In the order in which they come: of this process's clock, of Batch's, of the machine's, and of the first two again
 DISPATCHED = ("entered", "staged", "submitted")
@@ -28,7 +29,7 @@ def ordered_times(times: Mapping[str, float | None]) -> dict[str, float | None]:
     collected where that is too short; only phases that are longer than all of it are cut. What was not seen, or is no
     finite number, is None.
     """
-    seen = {name: float(value) for name in TIMES if _is_time(value := times.get(name))}
+    seen = {name: float(value) for name in TIMES if is_time(value := times.get(name))}
     _raise_to_order(seen, (*DISPATCHED, COLLECTED))
     low = _latest(seen, DISPATCHED, -math.inf)
     high = _latest(seen, (COLLECTED,), math.inf)
@@ -37,7 +38,7 @@ def ordered_times(times: Mapping[str, float | None]) -> dict[str, float | None]:
     _raise_to_order(seen, (*PLACED, ENDED_AT))
     _fit_measured(seen, low, high)
     _raise_to_order(seen, TIMES)
-    return {name: round(seen[name], DECIMALS) if name in seen else None for name in TIMES}
+    return rounded({name: seen.get(name) for name in TIMES})
 
 
 def _fit_measured(seen: dict[str, float], low: float, high: float) -> None:
@@ -59,6 +60,11 @@ def _fit_measured(seen: dict[str, float], low: float, high: float) -> None:
         seen[name] = min(max(seen[name] + shift, start), high)
 
 
+def rounded(times: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return times as a trace has them."""
+    return {name: None if seconds is None else round(seconds, DECIMALS) for name, seconds in times.items()}
+
+
 def _move(seen: dict[str, float], name: str, low: float, high: float) -> None:
     if name in seen:
         seen[name] = min(max(seen[name], low), high)
@@ -69,15 +75,19 @@ def _raise_to_order(seen: dict[str, float], names: Iterable[str]) -> None:
     latest = -math.inf
     for name in names:
         if name in seen:
-            latest = seen[name] = max(seen[name], latest)
+            if seen[name] < latest:
+                seen[name] = latest
+            latest = seen[name]
 
 
 def _latest(seen: Mapping[str, float], names: Iterable[str], default: float) -> float:
-    return max((seen[name] for name in names if name in seen), default=default)
+    found = [seen[name] for name in names if name in seen]
+    return max(found) if found else default
 
 
-def _is_time(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_time(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number."""
+    return type(value) in (float, int) and math.isfinite(value)  # type: ignore[arg-type]  # it is one
 
 
 @dataclass(frozen=True, slots=True)

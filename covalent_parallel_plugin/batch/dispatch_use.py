@@ -48,20 +48,24 @@ class DispatchUse:
             cls._shared.popitem(last=False)
         return cls._shared[dispatch_id]
 
-    async def read_trace(self) -> None:
-        """Count on from the trace, before the first job of this process; later calls do nothing."""
+    async def read_trace(self, is_limited: bool = True) -> None:
+        """Count on from the trace, before the first job of this process; later calls do nothing.
+
+        Only for whom it `is_limited` it is worth a warning that the trace cannot be read.
+        """
         if self._earlier is not None:
             return
         earlier = 0.0
-        if self._trace is not None and self._trace.exists():
-            try:
+        try:
+            if self._trace is not None and self._trace.exists():
                 earlier = machine_seconds((await run_in_thread(read_trace, self._trace)).records)
-            except OSError as error:
-                logger.warning(
-                    "the machine-hours of a dispatch are counted from here on, since its trace %s cannot be read: %s",
-                    self._trace,
-                    error,
-                )
+        except OSError as error:
+            logger.log(
+                logging.WARNING if is_limited else logging.DEBUG,
+                "the machine-hours of a dispatch are counted from here on, since its trace %s cannot be read: %s",
+                self._trace,
+                error,
+            )
         if self._earlier is None:
             self._earlier = earlier
 

@@ -18,7 +18,7 @@ from ..cloud.threads import run_in_thread, run_stoppable
 from ..errors import BudgetError, CacheDirError, CloudError, OutcomeError, ParallelError
 from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
 from ..settings import Settings
-from . import job_definition, job_watch
+from . import job_definition, job_watch, trace_ends
 from .call_objects import CallObjects
 from .cancellation import Cancellation, CancelledCall
 from .dispatch_use import DispatchUse
@@ -102,6 +102,11 @@ class JobRun:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
 
+    @property
+    def cancelled_end(self) -> str:
+        """How attempts end for a trace where their end was asked for: by the user, or as the server stops."""
+        return trace_ends.STOPPED if self._cancelled.keeps_results else trace_ends.CANCELLED
+
     async def end_cancelled(self) -> None:
         """End the job of a call that was cancelled; what its tasks had printed by their end is in the bucket then."""
         self._hurry(not self._cancelled.keeps_results)
@@ -135,7 +140,7 @@ class JobRun:
             BudgetError: `max_machine_hours` are used up.
             CloudError: the bucket could not be written to.
         """
-        await self._use.read_trace()
+        await self._use.read_trace(self._settings.max_machine_hours is not None)
         self._check_budget()
         store, name = self.services.objects, self.owner.identity.object_name
         with self.context("could not be staged"):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..cloud.batch import JobStatus
+from .attempt_times import ENDED_AT, MEASURED, is_time
 
 # What of an attempt's times shows since when it was on a machine, and until when. When it began to boot Batch does not
 # tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
-ON_MACHINE = ("running", "began", "fetched", "installed", "ran_from", "ran_to", "delivered")
-ENDED = "ended"
+ON_MACHINE = ("running", *MEASURED)
 # google.cloud.batch_v1.TaskStatus.State: tasks that hold their machine, and tasks that have held one
 HOLDING, HELD = ("ASSIGNED", "RUNNING"), ("ASSIGNED", "RUNNING", "SUCCEEDED", "FAILED")
 
@@ -35,14 +35,6 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
     return sum(last - first for first, last in spans.values())
 
 
-def job_machine_seconds(job: JobStatus, tasks_per_machine: int, now: float, most_machines: int | None = None) -> float:
-    """Return the machine-seconds that one look at a job tells of: its machines since it began to run.
-
-    See JobUse.seen, which knows of the looks before.
-    """
-    return JobUse().seen(job, tasks_per_machine, now, most_machines).seconds
-
-
 @dataclass(frozen=True)
 class JobUse:
     """What a job has used, in machine-seconds, as far as looks at it tell.
@@ -63,14 +55,16 @@ class JobUse:
         A first look has the present number since the job began to run, or of an ended job one for all tasks that
         ran, at most `most_machines`. A job that never ran has used nothing.
         """
-        began = job.entered_seconds("RUNNING")
-        if began is None and job.state == "RUNNING":
-            began = now
-        if began is None:
-            return self
+        since = self.until
+        if since is None:
+            since = job.entered_seconds("RUNNING")
+        if since is None:
+            if job.state != "RUNNING":
+                return self
+            since = now
         ended = job.entered_seconds(job.state) if job.is_terminal else None
         until = now if ended is None else ended
-        before, since = (None, began) if self.until is None else (self.machines, self.until)
+        before = None if self.until is None else self.machines
         if not job.is_terminal:
             machines = _machines(job, HOLDING, tasks_per_machine)
         else:
@@ -85,20 +79,16 @@ def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     times = record.get("t")
     if not isinstance(times, Mapping):
         return None
-    seen = {name: float(value) for name, value in times.items() if _is_time(value)}
+    seen = {name: float(value) for name, value in times.items() if is_time(value)}
     on_machine = [seen[name] for name in ON_MACHINE if name in seen]
     if not on_machine:
         return None
-    return min(on_machine), max(*on_machine, seen.get(ENDED, -math.inf))
+    return min(on_machine), max(*on_machine, seen.get(ENDED_AT, -math.inf))
 
 
 def _machine(record: Mapping[str, Any]) -> Mapping[str, Any]:
     machine = record.get("machine")
     return machine if isinstance(machine, Mapping) else {}
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _machines(job: JobStatus, states: tuple[str, ...], tasks_per_machine: int) -> int:

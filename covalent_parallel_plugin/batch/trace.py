@@ -27,6 +27,8 @@ ITEMS = "items"
 ENDED = "ended"
 KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, ENDED})
 
+# Of an error's message
+MESSAGE_BYTES = 2048
 SUFFIX = ".jsonl"
 DAYS = 60
 DAY_SECONDS = 86400.0
@@ -35,8 +37,8 @@ REMOVAL_PAUSE_SECONDS = 3600.0
 # A job waits for its machines for 2 days and runs for 14 at most (https://cloud.google.com/batch/quotas): a trace whose
 # nodes have not all ended may be silent for so long, and grow again
 LONGEST_SILENCE_DAYS = 20
-# Of something else in a trace's place, such as a pipe, the opening is not to wait
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+# Of something else in a trace's place, such as a pipe, the opening is not to wait; where a link leads nobody asked for
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 # Names of files that are made of a dispatch's id as it is
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
@@ -122,6 +124,11 @@ class TraceFile:
         return True
 
 
+def shortened_message(text: str) -> str:
+    """Return the first of a message's bytes, whole characters of it."""
+    return text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES].decode("utf-8", "ignore")
+
+
 def record_line(kind: str, node: int | None, fields: Mapping[str, object]) -> bytes:
     """Return a record as a line of a trace."""
     record = {"v": VERSION, "kind": kind, "node": node, **fields}
@@ -139,6 +146,8 @@ def _append(path: Path, lines: Sequence[bytes]) -> None:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is not a file")
+        if os.geteuid() not in (0, status.st_uid):
+            raise OSError(f"{path} belongs to another user")
         # A line that was cut, by a full disk or a crash of the machine, does not take the next one with it.
         is_cut = status.st_size > 0 and os.pread(file, 1, status.st_size - 1) != b"\n"
         for line in lines:
@@ -166,7 +175,7 @@ def read_trace(path: Path) -> Trace:
     records: list[dict[str, Any]] = []
     skipped = 0
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_regular) as file:
             for line in file:
                 record = _read_record(line)
                 if record is not None:
@@ -176,6 +185,15 @@ def read_trace(path: Path) -> Trace:
     except FileNotFoundError:
         pass
     return Trace(records, skipped)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file, and nothing else that reading might wait for."""
+    file = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(f"{path} is not a file")
+    return file
 
 
 def _read_record(line: bytes) -> dict[str, Any] | None:

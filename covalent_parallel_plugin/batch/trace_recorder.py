@@ -14,12 +14,11 @@ from ..cloud.job_status import SPOT_MODELS
 from ..errors import ParallelError
 from . import trace, trace_ends
 from .attempt_records import TaskFindings, attempt_records
+from .attempt_times import rounded
 from .cancellation import CancelledCall
 from .trace import DAYS, TraceFile, traces_folder
 from .trace_writer import WRITER, TraceRecord, TraceWriter
 
-# Of an error's message
-MESSAGE_BYTES = 2048
 # Of dispatches whose electrons begin at about the same time
 MOST_TRACES = 256
 
@@ -95,7 +94,7 @@ class TraceRecorder:
         tasks, asked = batch_v1.Job.pb(job).task_groups[0].task_count, asked_of(job)
         self._asked = {"type": asked["machine_type"], "spot": asked["spot"]}
         fields = {"name": self._name, "job": job_name, "round": self._round, "tasks": int(tasks), "items": items}
-        self._add(trace.SUBMITTED, **fields, asked=asked, t=_rounded(times))
+        self._add(trace.SUBMITTED, **fields, asked=asked, t=rounded(times))
         self._flush(self._file)
 
     def note_collected(self) -> None:
@@ -143,10 +142,14 @@ class TraceRecorder:
         """
         await self._end(trace_ends.verdict_of(error), error)
 
-    async def end_raised(self, error: BaseException) -> None:
-        """Record the call's end with what was raised here, as `end` does."""
+    async def end_raised(self, error: BaseException, is_stopping: bool = False) -> None:
+        """Record the call's end with what was raised here, as `end` does.
+
+        Args:
+            is_stopping: whether it is this process's end for which the call was cancelled.
+        """
         if isinstance(error, CancelledCall):
-            await self._end(trace_ends.CANCELLED, None)
+            await self._end(trace_ends.STOPPED if is_stopping else trace_ends.CANCELLED, None)
         elif isinstance(error, ParallelError):
             await self._end(trace_ends.verdict_of(error), error)
         else:
@@ -159,10 +162,10 @@ class TraceRecorder:
             await self._writer.write(self._file, pending)
 
     def _note_ended(self, verdict: str, error: BaseException | None) -> None:
-        message = None if error is None else shortened_message(str(error))
+        message = None if error is None else trace.shortened_message(str(error))
         kind = None if error is None else type(error).__name__
         times = {"entered": self._entered, "ended": max(self._clock(), self._entered)}
-        self._add(trace.ENDED, verdict=verdict, error=kind, message=message, t=_rounded(times))
+        self._add(trace.ENDED, verdict=verdict, error=kind, message=message, t=rounded(times))
 
     def _add(self, kind: str, **fields: object) -> None:
         self._pending.append(TraceRecord(kind, self._node, fields))
@@ -183,20 +186,10 @@ def asked_of(job: batch_v1.Job) -> dict[str, object]:
     raw = batch_v1.Job.pb(job)
     spec = raw.task_groups[0].task_spec
     policy = raw.allocation_policy.instances[0].policy
-    image = next((each.container.image_uri for each in spec.runnables if each.container.image_uri), None)
     return {
         "vcpus": spec.compute_resource.cpu_milli / 1000,
         "memory_mib": spec.compute_resource.memory_mib,
         "machine_type": policy.machine_type or None,
         "spot": policy.provisioning_model in SPOT_MODELS,
-        "image": image,
+        "image": spec.runnables[-1].container.image_uri or None,
     }
-
-
-def shortened_message(text: str) -> str:
-    """Return the first of a message's bytes, whole characters of it."""
-    return text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES].decode("utf-8", "ignore")
-
-
-def _rounded(times: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else round(value, 3) for name, value in times.items()}

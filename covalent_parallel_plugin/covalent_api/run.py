@@ -88,7 +88,7 @@ async def run_electron(
     except BaseException as error:
         # Of Covalent's own nodes nothing is recorded that has nothing to do with Batch.
         if trace.has_begun or not may_be_builtin_node(covalent_call.name):
-            await trace.end_raised(error)
+            await trace.end_raised(error, cancelled.keeps_results)
         raise
     if trace.has_begun:
         await trace.end(result.error if isinstance(result, Failure) else None)

@@ -21,21 +21,10 @@ HEADER_OFFSET, LONGEST_HEADER_BYTES = 16, 1024 * 1024
 UNANSWERED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # Answers with little whatever the database holds
 LATEST_DISPATCH = "/api/v2/dispatches?count=1&status_only=true"
-
-
-@dataclass(frozen=True)
-class ElectronRecord:
-    """An electron of a dispatch; `options` are its executor's attributes, empty where it has only the executor's name.
-
-    `status` is Covalent's, of when the server was asked; `sub_dispatch_id` is that of the dispatch of a sublattice, ""
-    before there is one and of other electrons.
-    """
-
-    name: str
-    executor: str = ""
-    options: Mapping[str, object] = field(default_factory=dict)
-    status: str = ""
-    sub_dispatch_id: str = ""
+# Covalent's states that an electron and a dispatch end with (covalent._shared_files.util_classes.Status)
+OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+# The name of this package's executor
+EXECUTOR = "gcpbatch"
 
 
 @dataclass(frozen=True)
@@ -47,18 +36,29 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class EndedElectron:
-    """What the server has of an electron beside its record.
+class ElectronRecord:
+    """An electron of a dispatch, as of when the server was asked.
 
     Attributes:
+        options: its executor's attributes, empty where it has only the executor's name.
+        status: Covalent's.
+        sub_dispatch_id: the dispatch of a sublattice, "" before there is one and of other electrons.
         files: some of its assets, by Covalent's names ("stdout", "stderr", "function").
         ended_seconds: when it ended, since 1970; None if it has not.
-        sub_dispatch_id: of a sublattice, that of its electrons; else "".
     """
 
-    files: Mapping[str, StoredFile]
-    ended_seconds: float | None = None
+    name: str
+    executor: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+    status: str = ""
     sub_dispatch_id: str = ""
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
+    ended_seconds: float | None = None
+
+    @property
+    def is_on_batch(self) -> bool:
+        """Whether its executor is this package's, or one derived from it."""
+        return self.executor == EXECUTOR or "project_id" in self.options
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class DispatchRecord:
 
     state: str
     electrons: Mapping[str, ElectronRecord]
-    stored: Mapping[str, EndedElectron]
 
 
 class ServerClient:
@@ -111,8 +110,7 @@ class ServerClient:
 
     def electrons(self, dispatch_id: str) -> dict[str, ElectronRecord]:
         """Return the electrons by node, from the manifest that `ct.get_result` reads too. Raises one of UNANSWERED."""
-        manifest = self.get_json(f"/api/v2/dispatches/{quote(dispatch_id)}", ELECTRONS_SECONDS)
-        return {str(node["id"]): _electron(node) for node in _nodes(manifest)}
+        return _electrons(self.get_json(f"/api/v2/dispatches/{quote(dispatch_id)}", ELECTRONS_SECONDS))
 
     def dispatch(self, dispatch_id: str, timeout_seconds: float = ELECTRONS_SECONDS) -> DispatchRecord | None:
         """Return a dispatch, from the same manifest; None if there is none of this id. Raises one of UNANSWERED."""
@@ -122,12 +120,7 @@ class ServerClient:
             if error.code == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        nodes = {str(node["id"]): node for node in _nodes(manifest)}
-        return DispatchRecord(
-            str(manifest["metadata"]["status"]),
-            {number: _electron(node) for number, node in nodes.items()},
-            {number: _stored(node) for number, node in nodes.items()},
-        )
+        return DispatchRecord(str(manifest["metadata"]["status"]), _electrons(manifest))
 
     def latest_dispatches(self, count: int, timeout_seconds: float = ANSWER_SECONDS) -> list[str]:
         """Return the ids of the latest dispatches. Raises one of UNANSWERED."""
@@ -151,35 +144,42 @@ class ServerClient:
             return body
 
 
-def _nodes(manifest: Any) -> list[Any]:
+def _electrons(manifest: Any) -> dict[str, ElectronRecord]:
     lattice = manifest["lattice"]
     if not isinstance(lattice, dict):
         raise TypeError("the dispatch has no lattice")
-    nodes: list[Any] = lattice["transport_graph"]["nodes"]
-    return nodes
+    return {str(node["id"]): _electron(node) for node in lattice["transport_graph"]["nodes"]}
 
 
 def _electron(node: Any) -> ElectronRecord:
     told = node["metadata"]
-    options = (told["executor_data"] or {}).get("attributes") or {}
-    inner = str(told.get("sub_dispatch_id") or "")
-    return ElectronRecord(str(told["name"]), str(told["executor"]), dict(options), str(told["status"]), inner)
+    return ElectronRecord(
+        str(told["name"]),
+        str(told["executor"]),
+        dict((told["executor_data"] or {}).get("attributes") or {}),
+        str(told["status"]),
+        str(told.get("sub_dispatch_id") or ""),
+        _files(node.get("assets") or {}),
+        _seconds(told.get("end_time")),
+    )
 
 
-def _stored(node: Any) -> EndedElectron:
-    texts = {}
+def _files(assets: Any) -> dict[str, StoredFile]:
+    files = {}
     for name in ("stdout", "stderr", "function"):
-        asset = node["assets"].get(name) or {}
+        asset = assets.get(name) or {}
         # The server's own name for itself may be another one than it is reached by.
         address = urlsplit(str(asset.get("remote_uri") or ""))
         if address.path:
-            texts[name] = StoredFile(address.path, int(asset.get("size") or 0))
-    ended = node["metadata"].get("end_time")
-    seconds = None
-    if ended:
-        when = datetime.fromisoformat(str(ended).replace("Z", "+00:00"))
-        seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
-    return EndedElectron(texts, seconds, str(node["metadata"].get("sub_dispatch_id") or ""))
+            files[name] = StoredFile(address.path, int(asset.get("size") or 0))
+    return files
+
+
+def _seconds(time: Any) -> float | None:
+    if not time:
+        return None
+    when = datetime.fromisoformat(str(time).replace("Z", "+00:00"))
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def reason_of(error: Exception) -> str:

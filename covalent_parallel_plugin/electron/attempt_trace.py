@@ -73,10 +73,10 @@ class AttemptTrace:
         self._note(task, measured, watched.job, end)
 
     async def note_cancelled(self, partials: Mapping[tuple[int, int], Measured]) -> None:
-        """Record the attempts of a job that the user has cancelled."""
+        """Record the attempts of a job that was cancelled on purpose."""
         if self._jobs.trace.has_open_job:
             self._jobs.trace.note_collected()
-            self._note(await self._ask(), self._fresh(partials), self._jobs.seen, trace_ends.CANCELLED)
+            self._note(await self._ask(), self._fresh(partials), self._jobs.seen, self._jobs.cancelled_end)
 
     def note_stopped(self) -> None:
         """Record what is known of the job's attempts, as this process stops."""

@@ -9,7 +9,7 @@ from ..batch.job_names import LABEL_ITEMS
 from ..cloud.batch import JobStatus
 from ..cloud.storage import StoredObject
 from ..cloud.timed_calls import Deadline
-from ..covalent_api.server_client import UNANSWERED, reason_of
+from ..covalent_api.server_client import OVER, UNANSWERED, reason_of
 from ..electron.server_secret import ServerSecret
 from ..errors import CloudError, MissingResourceError
 from ..protocol.map_marker import read_marker
@@ -22,8 +22,6 @@ from .running_jobs import RunningJobs, log_refusal, waiting_for
 from .stores import Stores
 from .wanted_output import Place, Wanted
 
-# Covalent's states that an electron and a dispatch end with (covalent._shared_files.util_classes.Status)
-OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 # Before its executor was called
 NEW = frozenset({"NEW_OBJECT", "PENDING_BUILD", "PENDING_REUSE"})
 # An electron that goes on after its dispatch has ended, as after a crash of the server, is not waited for any longer
@@ -71,6 +69,8 @@ class DispatchLogs:
         self._jobs = RunningJobs(dispatch.dispatch_id)
         self._readers: dict[Place, LiveReader] = {}
         self._logs: dict[int, ElectronLog] = {}
+        # Of which it is known whether they are maps
+        self._classified: set[int] = set()
         self._ended: set[int] = set()
         self._printed: set[int] = set()
         self._told: dict[object, str] = {}
@@ -93,11 +93,14 @@ class DispatchLogs:
         if dispatch.problem:
             self._tell(look, "server", f"{dispatch.problem}: what has ended, and what is waited for, is not known here")
         look.has_several = len(nodes) > 1
-        over = [node for node in nodes if dispatch.status(node) in OVER]
+        over = [node for node in nodes if dispatch.electron(node).status in OVER]
         running = [node for node in nodes if node not in over]
         self._read_ended([node for node in over if node not in self._ended], look, deadline)
-        self._find_maps(running, look, deadline)
-        self._read_running(running, look, deadline, is_only)
+        sublattices = [node for node in running if dispatch.is_sublattice(node)]
+        self._tell_sublattices(sublattices, look)
+        itself = [node for node in running if node not in sublattices]
+        self._find_maps(itself, look, deadline)
+        self._read_running(itself, look, deadline, is_only)
         if is_only:
             for log in self._logs.values():
                 look.lines += log.finish()
@@ -111,7 +114,7 @@ class DispatchLogs:
             return True
         if self._dispatch.state in OVER:
             # Those that were never run stay as they are.
-            running = [node for node in running if self._dispatch.status(node) not in NEW]
+            running = [node for node in running if self._dispatch.electron(node).status not in NEW]
             self._looks_after_end += 1
         return self._ended.issuperset(over) and (not running or self._looks_after_end > LOOKS_AFTER_END)
 
@@ -150,19 +153,27 @@ class DispatchLogs:
     def _end(self, node: int, texts: Mapping[str, str], look: Look) -> None:
         """Give what is left of an electron that has ended."""
         self._ended.add(node)
-        log, stored, since = self._log(node), self._dispatch.stored(node), self._wanted.since_seconds
+        log, electron, since = self._log(node), self._dispatch.electron(node), self._wanted.since_seconds
         log.is_map = log.is_map or read_marker(texts.get("function")) is not None
         title, before = self._dispatch.title(node), len(look.lines)
-        if stored.sub_dispatch_id:
-            self._tell(look, ("sub", node), f"{title} is a sublattice: its electrons are in {stored.sub_dispatch_id}")
+        self._tell_sublattices([node], look)
         for stream in STREAMS:
             look.lines += log.add_ended(stream, texts.get(stream, ""))
-        if since is not None and stored.ended_seconds is not None and stored.ended_seconds < since:
+        if since is not None and electron.ended_seconds is not None and electron.ended_seconds < since:
             del look.lines[before:]
         elif since is not None and len(look.lines) > before:
             self._tell(look, ("since", node), f"{title} has ended, and its lines have no times: all of them are shown")
         if self._wanted.item is not None and log.is_map:
             self._check_item(log, title, texts, any(map(self._has, look.lines[before:])), look)
+
+    def _tell_sublattices(self, nodes: Sequence[int], look: Look) -> None:
+        """Tell where the output of a sublattice's electrons is, once its dispatch is there."""
+        for node in nodes:
+            inner = self._dispatch.electron(node).sub_dispatch_id
+            if inner:
+                what = f"is a sublattice: for its electrons run covalent-parallel logs {inner}"
+                self._tell(look, ("sub", node), f"{self._dispatch.title(node)} {what}")
+        self._tell_new([node for node in nodes if self._dispatch.electron(node).status in NEW], look)
 
     def _check_item(self, log: ElectronLog, title: str, texts: Mapping[str, str], is_there: bool, look: Look) -> None:
         """Say why an item of a map that has ended has no output. Raises MissingResourceError."""
@@ -186,18 +197,21 @@ class DispatchLogs:
         try:
             for node, found in self._dispatch.texts(unknown, ("function",), deadline).items():
                 self._log(node).is_map = read_marker(found.get("function")) is not None
+                if "function" in found:
+                    self._classified.add(node)
         except UNANSWERED as error:
             self._tell(look, "maps", f"Covalent's server does not tell which electrons are maps ({reason_of(error)})")
 
     def _read_running(self, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
         places: dict[Place, list[int]] = {}
-        new = [node for node in nodes if self._dispatch.status(node) in NEW]
+        new = [node for node in nodes if self._dispatch.electron(node).status in NEW]
         for node in nodes:
             place = self._dispatch.place(node) if node not in new else None
             if place is not None:
                 places.setdefault(place, []).append(node)
             elif node not in new:
-                what = f"runs on the executor {self._dispatch.executor(node)}: what it prints comes when it has ended"
+                executor = self._dispatch.electron(node).executor
+                what = f"runs on the executor {executor}: what it prints comes when it has ended"
                 self._tell(look, ("waits", node), f"{self._dispatch.title(node)} {what}")
         for place, there in places.items():
             try:
@@ -235,6 +249,7 @@ class DispatchLogs:
         if found.unread and is_only:
             look.notices.append(f"{found.unread} parts of the output were not read in time: -f reads all of it")
         look.is_behind = look.is_behind or found.unread > 0
+        self._printed |= found.passed_over
         before = len(look.lines)
         for name, part in found.parts:
             self._printed.add(name.node_id)
@@ -258,7 +273,7 @@ class DispatchLogs:
             return
         calls = look.running[place].calls if place in look.running else {}
         for node in silent:
-            job, delivers = jobs.get(node), self._dispatch.options(node).get("live_output") is not False
+            job, delivers = jobs.get(node), self._dispatch.electron(node).options.get("live_output") is not False
             if (
                 is_only
                 and job is not None
@@ -290,8 +305,10 @@ class DispatchLogs:
         item, attempt = self._wanted.item, self._wanted.attempt
         logs = [self._logs[node] for node in nodes if node in self._logs]
         titles = ", ".join(map(self._dispatch.title, nodes[:NAMED]))
-        if item is not None and not running and nodes and not any(log.is_map for log in logs):
-            raise MissingResourceError(f"{titles}: no item {item}, since {'none' if len(nodes) > 1 else 'it'} is a map")
+        unknown = [node for node in running if node not in self._classified]
+        if item is not None and not unknown and nodes and not any(log.is_map for log in logs):
+            reason = "none of them is a map" if len(nodes) > 1 else "it is not a map"
+            raise MissingResourceError(f"{titles}: no item {item}, since {reason}")
         if attempt is not None and (is_only or not running) and nodes:
             known = sorted({each for log in logs for each in log.attempts})
             if attempt not in known:

@@ -25,6 +25,7 @@ class LogLine(NamedTuple):
         seconds: when, since 1970; None if that is not known, as of one that has ended.
         task, attempt, item: of which, as far as that is known; `title` names several tasks that printed the same.
         is_whole: whether its end came too.
+        job: how many jobs ran the electron before, as far as their output tells.
     """
 
     node: int
@@ -38,6 +39,7 @@ class LogLine(NamedTuple):
     title: str = ""
     is_map: bool = False
     is_whole: bool = True
+    job: int = 0
 
 
 class MissingOutput(NamedTuple):
@@ -69,6 +71,9 @@ class ElectronLog:
         # Round and task of those that have ended: nothing more of them is to be shown
         self._ended_tasks: set[tuple[int, int]] = set()
         self._has_ended = False
+        # Of a lone electron the last attempt and its process, and how many jobs were before
+        self._last = (-1, "")
+        self._job = 0
 
     def add_part(
         self, name: ObjectName, part: LivePart, is_taken_up: bool = False
@@ -83,6 +88,7 @@ class ElectronLog:
         origin = (name.round, name.task, name.attempt, part.run)
         self.attempts.add(name.attempt)
         yield from self._finish_earlier(origin)
+        self._count_jobs(name, part)
         for number, stream in enumerate(STREAMS):
             live = part.streams[number]
             position = live.start if is_taken_up else 0
@@ -90,6 +96,12 @@ class ElectronLog:
             spans = [(span.item, *span[1 + 2 * number : 3 + 2 * number]) for span in part.items]
             for found in lines.add(live, [(item, start, end) for item, start, end in spans]):
                 yield self._noted(origin, stream, found)
+
+    def _count_jobs(self, name: ObjectName, part: LivePart) -> None:
+        """Note a new job: of a map its tasks have another round, of a lone electron the attempts begin anew."""
+        is_new = name.attempt <= self._last[0] and part.run != self._last[1]
+        self._job = name.round if self.is_map else self._job + is_new
+        self._last = name.attempt, part.run
 
     def finish(self) -> Iterator[LogLine]:
         """Give what is there of lines whose end has not come."""
@@ -118,13 +130,14 @@ class ElectronLog:
                 for line in text_lines(shown.rest_of(text), item):
                     shown.add(line.shown)
                     yield LogLine(
-                        self.node, self.name, stream, line.text, None, name.task, attempt, item, "", True, line.is_whole
-                    )
+                        self.node, self.name, stream, line.text, None, name.task, attempt, item, "", True,
+                        line.is_whole, name.round,
+                    )  # fmt: skip
 
     def add_ended(self, stream: str, text: str) -> Iterator[LogLine]:
         """Take the whole of a stream once the electron has ended, and give what was not shown of it."""
         self._has_ended = True
-        for printed in (texts_of_map if self.is_map else texts_of_electron)(text):
+        for printed in texts_of_map(text, stream == "stdout") if self.is_map else texts_of_electron(text):
             attempt = printed.attempt
             if not self.is_map:
                 attempt = max((key[0][2] for key in self._streams), default=None) if attempt is None else attempt
@@ -150,7 +163,7 @@ class ElectronLog:
         shown.add(found.shown)
         return LogLine(
             self.node, self.name, stream, found.text, found.seconds, task, attempt, found.item, "", self.is_map,
-            found.is_whole,
+            found.is_whole, round if self.is_map else self._job,
         )  # fmt: skip
 
     def _finish_earlier(self, origin: _Origin) -> Iterator[LogLine]:

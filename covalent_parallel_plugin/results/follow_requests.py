@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # What one follower asks of up to so many tasks; of more each delivers less often
 PAUSE_SECONDS, QUICK_TASKS = 2.0, 50
 REQUEST_SECONDS, RENEW_SECONDS = 60.0, 25.0
+# Where the pause is to be so many times longer or shorter, the request is renewed at once
+OTHER_PACE = 2.0
 
 
 def pause_for(tasks: int) -> float:
@@ -35,8 +37,8 @@ class FollowRequests:
 
     def __init__(self, store: Bucket, clock: Callable[[], float] = time.monotonic):
         self._store, self._clock = store, clock
-        # By call: its identity, and when its request is to be renewed
-        self._written: dict[str, tuple[Followed, float]] = {}
+        # By call: its identity, when its request is to be renewed, and the pause that it asks for
+        self._written: dict[str, tuple[Followed, float, float]] = {}
 
     def renew(self, calls: Mapping[str, Followed], tasks: int) -> None:
         """Have each of these calls a request that has not expired, and no other one.
@@ -48,17 +50,20 @@ class FollowRequests:
         Raises:
             CloudError: a request could not be written.
         """
-        slower = pause_for(tasks) / PAUSE_SECONDS
+        pause = pause_for(tasks)
+        slower = pause / PAUSE_SECONDS
         for call_id in [call_id for call_id in self._written if call_id not in calls]:
             self._delete(call_id)
         for call_id, identity in calls.items():
-            _, due = self._written.get(call_id, (identity, 0.0))
-            if call_id not in self._written or self._clock() >= due:
+            _, due, written = self._written.get(call_id, (identity, 0.0, 0.0))
+            # Of how many tasks it is becomes known as they begin and end.
+            is_other = not written / OTHER_PACE < pause < written * OTHER_PACE
+            if is_other or self._clock() >= due:
                 self._write(identity, FollowRequest(
-                    secrets.token_hex(8), min(REQUEST_SECONDS * slower, LONGEST_FOLLOW_SECONDS), pause_for(tasks)
+                    secrets.token_hex(8), min(REQUEST_SECONDS * slower, LONGEST_FOLLOW_SECONDS), pause
                 ))  # fmt: skip
                 renewal = min(RENEW_SECONDS * slower, LONGEST_FOLLOW_SECONDS / 2)
-                self._written[call_id] = identity, self._clock() + renewal
+                self._written[call_id] = identity, self._clock() + renewal, pause
 
     def end(self) -> None:
         """Delete all of them, as far as the bucket lets that be done."""
@@ -74,5 +79,5 @@ class FollowRequests:
             self._store.put(identity.follow_name, sealed)
 
     def _delete(self, call_id: str) -> None:
-        identity, _ = self._written.pop(call_id)
+        identity, _, _ = self._written.pop(call_id)
         self._store.delete(identity.follow_name)

@@ -42,7 +42,8 @@ class FollowedCalls:
         tasks = sum(sum(tasks_by_call(look).values()) for look in running.values())
         self.pause_seconds = pause_for(tasks)
         for place in {**self._requests, **running}:
-            calls = {} if place not in running else {call.call_id: call for call in running[place].calls.values()}
+            own = running[place].calls.values() if place in running else ()
+            calls = {call.call_id: call for each in own for call in each}
             try:
                 if place not in self._requests:
                     self._requests[place] = FollowRequests(self._stores.at(place, deadline))

@@ -8,11 +8,18 @@ from functools import partial
 
 from ..cloud.interfaces import Bucket
 from ..cloud.timed_calls import Deadline, call_all_within, call_within
-from ..covalent_api.server_client import UNANSWERED, DispatchRecord, EndedElectron, ServerClient, reason_of
+from ..covalent_api.server_client import (
+    EXECUTOR,
+    UNANSWERED,
+    DispatchRecord,
+    ElectronRecord,
+    ServerClient,
+    reason_of,
+)
 from ..errors import CloudError, MissingResourceError
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import nearest
-from .wanted_output import EXECUTOR, Place, Wanted, place_of, wanted_nodes
+from .wanted_output import Place, Wanted, is_sublattice, name_of, place_of, wanted_nodes
 
 SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
 READS_AT_ONCE = 6
@@ -20,6 +27,7 @@ READS_AT_ONCE = 6
 SPARED = 5.0
 # So many dispatches are named where one is unknown
 LATEST = 10
+UNKNOWN = ElectronRecord("node", EXECUTOR)
 
 
 class KnownDispatch:
@@ -58,38 +66,26 @@ class KnownDispatch:
         """Covalent's, "" where it is not known."""
         return self._record.state if self._record is not None else ""
 
-    def status(self, node: int) -> str:
-        """An electron's, "" where it is not known."""
+    def electron(self, node: int) -> ElectronRecord:
+        """What Covalent's server told of an electron; without that it is held for one on Batch."""
         found = self._record.electrons.get(str(node)) if self._record is not None else None
-        return found.status if found is not None else ""
+        return found or UNKNOWN
 
     def name(self, node: int) -> str:
-        """An electron's."""
-        found = self._record.electrons.get(str(node)) if self._record is not None else None
-        return found.name if found is not None else "node"
+        """An electron's, a sublattice's without what Covalent puts before it."""
+        return name_of(self.electron(node).name)
+
+    def is_sublattice(self, node: int) -> bool:
+        """Whether an electron makes the dispatch of a sublattice."""
+        return is_sublattice(self.electron(node).name)
 
     def title(self, node: int) -> str:
         """An electron's name and node."""
         return f"{self.name(node)}[{node}]"
 
-    def executor(self, node: int) -> str:
-        """The name of an electron's."""
-        found = self._record.electrons.get(str(node)) if self._record is not None else None
-        return found.executor if found is not None else EXECUTOR
-
-    def options(self, node: int) -> Mapping[str, object]:
-        """What is known of an electron's executor."""
-        found = self._record.electrons.get(str(node)) if self._record is not None else None
-        return found.options if found is not None else {}
-
-    def stored(self, node: int) -> EndedElectron:
-        """What Covalent has of an electron."""
-        found = self._record.stored.get(str(node)) if self._record is not None else None
-        return found or EndedElectron({})
-
     def place(self, node: int) -> Place | None:
         """Where an electron runs; None where that is not on Batch, or not known."""
-        return place_of(self.executor(node), self.options(node), self._given, self._configured)
+        return place_of(self.electron(node), self._given, self._configured)
 
     def ask(self, deadline: Deadline) -> None:
         """Ask Covalent's server; where it does not answer, what it told before stays known.
@@ -120,7 +116,7 @@ class KnownDispatch:
         if self._record is not None:
             return wanted_nodes(wanted, self.dispatch_id, self._record)
         title = f"dispatch {self.dispatch_id}: {self.problem}"
-        place = place_of(EXECUTOR, {}, self._given, self._configured)
+        place = place_of(UNKNOWN, self._given, self._configured)
         if place is None:
             raise MissingResourceError(f"{title}{self._latest(deadline)}")
         prefix = f"{PREFIX}/{self.dispatch_id}/"
@@ -158,7 +154,7 @@ class KnownDispatch:
         wanted = [
             (node, name, text)
             for node in nodes
-            for name, text in self.stored(node).files.items()
+            for name, text in self.electron(node).files.items()
             if name in names and text.size
         ]
 

@@ -25,6 +25,8 @@ LIST_SECONDS = 20.0
 MOST_ATTEMPTS = 1_000_000
 # Of so many nodes at most each one is listed by itself
 LISTED_APART = 2
+# A node has one call; what else has such a name somebody else has written
+MOST_CALLS = 4
 
 
 @dataclass
@@ -33,19 +35,21 @@ class LiveLook:
 
     Attributes:
         parts: that were not read before, in order.
-        calls: all calls that have an object, by node.
-        live_tasks: of the calls, the tasks that have delivered output while they ran.
+        calls: by node, those whose output was read; before any was, those that have an object.
+        live_tasks: of the calls, the tasks that have delivered output and not ended, as far as it was read.
         warnings: what is told once.
         ended: of maps, tasks that have ended, with all that they printed.
         unread: how many parts are there that were not read in time.
+        passed_over: nodes of which parts are there that are not wanted.
     """
 
     parts: list[tuple[ObjectName, LivePart]] = field(default_factory=list)
-    calls: dict[int, CallIdentity] = field(default_factory=dict)
-    live_tasks: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    calls: dict[int, list[CallIdentity]] = field(default_factory=dict)
+    live_tasks: Mapping[str, Collection[tuple[int, int]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     ended: list[tuple[ObjectName, PrintedItems]] = field(default_factory=list)
     unread: int = 0
+    passed_over: set[int] = field(default_factory=set)
 
 
 class LiveReader:
@@ -59,6 +63,9 @@ class LiveReader:
         self._store, self._secret, self._dispatch_id = store, secret, dispatch_id
         self._seen: set[str] = set()
         self._warned: set[str] = set()
+        # What is known to be the tasks' own, by call: of names alone anybody may write any number
+        self._delivering: dict[str, set[tuple[int, int]]] = {}
+        self._over: set[tuple[str, int, int]] = set()
 
     def look(
         self,
@@ -80,23 +87,33 @@ class LiveReader:
         """
         found = LiveLook()
         new: list[tuple[ObjectName, StoredObject]] = []
+        called: dict[int, dict[str, None]] = {}
         for stored in self._listed(nodes, deadline):
             name = parse_name(stored.name)
             if name is None or (nodes is not None and name.node_id not in nodes) or self._secret is None:
                 continue
-            found.calls[name.node_id] = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+            called.setdefault(name.node_id, {})[name.call_id] = None
             if name.kind == "outcome" and name.node_id in maps and stored.name not in self._seen:
                 new.append((name, stored))
             if name.kind != "live":
                 continue
-            found.live_tasks.setdefault(name.call_id, set()).add((name.round, name.task))
-            if stored.name not in self._seen and (is_wanted is None or is_wanted(stored)):
+            if is_wanted is not None and not is_wanted(stored):
+                found.passed_over.add(name.node_id)
+            elif stored.name not in self._seen:
                 new.append((name, stored))
         new.sort(key=lambda each: _order(each[0]))
         most = len(new) if is_only else PARTS_AT_ONCE
         found.unread = max(len(new) - most, 0)
         self._read(new[:most], found, deadline)
+        found.calls = {node: self._own_calls(node, list(call_ids)) for node, call_ids in called.items()}
+        found.live_tasks = self._delivering
         return found
+
+    def _own_calls(self, node: int, call_ids: Sequence[str]) -> list[CallIdentity]:
+        assert self._secret is not None  # without it no name comes here
+        own = [call_id for call_id in call_ids if call_id in self._delivering]
+        chosen = own or call_ids[:MOST_CALLS]
+        return [self._secret.identity(self._dispatch_id, node, call_id) for call_id in chosen]
 
     def _listed(self, nodes: Collection[int] | None, deadline: Deadline) -> Iterator[StoredObject]:
         folder = f"{PREFIX}/{self._dispatch_id}/"
@@ -118,10 +135,15 @@ class LiveReader:
                 found.unread += 1
                 continue
             self._seen.add(stored.name)
+            tasks = self._delivering.setdefault(name.call_id, set()) if not isinstance(result, str) else set()
             if isinstance(result, LivePart):
                 found.parts.append((name, result))
+                if (name.call_id, name.round, name.task) not in self._over:
+                    tasks.add((name.round, name.task))
             elif isinstance(result, PrintedItems):
                 found.ended.append((name, result))
+                tasks.discard((name.round, name.task))
+                self._over.add((name.call_id, name.round, name.task))
             elif result and name.folder not in self._warned:
                 self._warned.add(name.folder)
                 found.warnings.append(
@@ -155,5 +177,6 @@ def _order(name: ObjectName) -> tuple[int, int, int, int, int]:
 
 
 def tasks_by_call(look: LiveLook) -> Mapping[str, int]:
-    """How many tasks of each call have delivered output, one at least."""
-    return {call.call_id: len(look.live_tasks.get(call.call_id, ())) or 1 for call in look.calls.values()}
+    """How many tasks of each call deliver output, one at least."""
+    calls = [call for own in look.calls.values() for call in own]
+    return {call.call_id: len(look.live_tasks.get(call.call_id, ())) or 1 for call in calls}

@@ -17,6 +17,8 @@ HEAD_CHARACTERS = 256
 _LEFT_OUT = re.compile(r"^\.\.\. ([0-9]{1,15}) bytes left out \.\.\.$", re.MULTILINE)
 # `electron.map.output.totals`
 _TOTALS = re.compile(r"^(?:[0-9]+ )?items: .*; [0-9]+ tasks?(?: in [0-9]+ jobs)?\n\Z", re.MULTILINE)
+# `electron.map.output` on items of which there are too many
+_LEFT_OUT_ITEMS = re.compile(r"^--- the output of ([0-9]{1,8}) items is left out ---$", re.MULTILINE)
 _ITEM = re.compile(r"item ([0-9]{1,8})")
 _ATTEMPT = re.compile(r"attempt ([0-9]{1,4})(?:, which was run again)?")
 _EARLIER = re.compile(r"--- attempt [0-9]{1,4}, which was run again(?: \([0-9]{1,15} characters\))? ---\n")
@@ -38,9 +40,12 @@ class PrintedText(NamedTuple):
     task: int | None = None
 
 
-def texts_of_map(text: str) -> Iterator[PrintedText]:
-    """The texts in a stream of a map: under each title its own, and at last what is told of the map."""
-    totals = _TOTALS.search(text)
+def texts_of_map(text: str, has_totals: bool = True) -> Iterator[PrintedText]:
+    """The texts in a stream of a map: under each title its own, and at last what is told of the map.
+
+    `has_totals` says that it is stdout, which alone ends with a line of totals.
+    """
+    totals = _TOTALS.search(text) if has_totals else None
     end = len(text) if totals is None else totals.start()
     for title, printed in split_sections(text[:end]):
         item, task = _ITEM.fullmatch(title), _TASK.fullmatch(title)
@@ -64,8 +69,11 @@ def texts_of_electron(text: str) -> Iterator[PrintedText]:
 
 def left_out_items(text: str) -> int:
     """How many items of a map have output that is too long to be in its stream."""
-    found = re.search(r"^--- the output of ([0-9]{1,8}) items is left out ---$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    if _LEFT_OUT_ITEMS.search(text) is None:
+        return 0
+    # An item may print such a line, too.
+    found = (_LEFT_OUT_ITEMS.fullmatch(f"--- {title} ---") for title, _ in split_sections(text))
+    return sum(int(note[1]) for note in found if note)
 
 
 def items_in_totals(text: str) -> int | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..covalent_api.builtin_nodes.classify import may_be_builtin_node
-from ..covalent_api.server_client import DispatchRecord
+from ..covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX, may_be_builtin_node
+from ..covalent_api.server_client import DispatchRecord, ElectronRecord
 from ..errors import MissingResourceError
 from ..settings import nearest
 from ..settings import options as options
 from .electron_log import LogLine
 
-EXECUTOR = "gcpbatch"
 # Of more the first are named
 NAMED = 12
 
@@ -47,14 +46,14 @@ class Wanted:
 def wanted_nodes(wanted: Wanted, dispatch_id: str, record: DispatchRecord) -> list[int]:
     """The nodes whose output is to be read, in order.
 
-    Of all of a dispatch, Covalent's own small nodes are left out.
+    Of all of a dispatch, Covalent's own small nodes are left out, but not those that make dispatches of sublattices.
 
     Raises:
         MissingResourceError: there is no such electron; those that there are are named.
     """
     names = {int(node): electron.name for node, electron in record.electrons.items()}
     if not wanted.electrons:
-        return sorted(node for node, name in names.items() if not may_be_builtin_node(name))
+        return sorted(node for node, name in names.items() if is_users(name))
     found: set[int] = set()
     unknown = []
     for word in wanted.electrons:
@@ -68,16 +67,31 @@ def wanted_nodes(wanted: Wanted, dispatch_id: str, record: DispatchRecord) -> li
 
 
 def _named(word: str, names: Mapping[int, str]) -> list[int]:
-    return [node for node, name in names.items() if name == word or f"{name}[{node}]" == word]
+    return [node for node, name in names.items() if word in (name, name_of(name), f"{name_of(name)}[{node}]")]
 
 
 def _unknown(word: str, dispatch_id: str, names: Mapping[int, str]) -> str:
-    own = {node: name for node, name in sorted(names.items()) if not may_be_builtin_node(name)}
+    own = {node: name_of(name) for node, name in sorted(names.items()) if is_users(name)}
     near = nearest(word, set(own.values()))
     shown = ", ".join(f"{name}[{node}]" for node, name in list(own.items())[:NAMED])
     more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-    hint = f": did you mean {near}?" if near else ":"
+    hint = f": did you mean {near}?" if near else "."
     return f"dispatch {dispatch_id} has no electron {word!r}{hint} It has {shown or 'none'}{more}"
+
+
+def is_sublattice(name: str) -> bool:
+    """Whether an electron of this name makes the dispatch of a sublattice."""
+    return name.startswith(SUBLATTICE_PREFIX)
+
+
+def is_users(name: str) -> bool:
+    """Whether an electron of this name is one that the user has written."""
+    return is_sublattice(name) or not may_be_builtin_node(name)
+
+
+def name_of(name: str) -> str:
+    """The name that the user has given."""
+    return name.removeprefix(SUBLATTICE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -94,22 +108,26 @@ class Place:
         return f"projects/{self.project_id}/locations/{self.region}"
 
 
-def place_of(
-    executor: str, own: Mapping[str, object], given: Mapping[str, object], configured: Mapping[str, object]
-) -> Place | None:
-    """Where an electron of this executor is; None where it runs elsewhere, or that is not known.
-
-    Args:
-        own: the executor's attributes; none where it has only a name.
-        given: from the command line, None where the electron decides.
-        configured: the section of Covalent's configuration file.
-    """
-    if executor != EXECUTOR and "project_id" not in own:
+def place_of(electron: ElectronRecord, given: Mapping[str, object], configured: Mapping[str, object]) -> Place | None:
+    """Where an electron is; None where it runs elsewhere, or that is not known. For `given` see `executor_options`."""
+    if not electron.is_on_batch:
         return None
-    names = ("project_id", "region", "bucket_name")
-    named = {name: given.get(name) if options.is_given(given.get(name)) else own.get(name) for name in names}
-    # An executor that was made has taken what it lacked from its client's file.
-    values = options.resolve(named, {} if own else configured)
+    values = executor_options(electron.options, given, configured)
     if not options.is_given(values["project_id"]) or not options.is_given(values["bucket_name"]):
         return None
-    return Place(*(str(values[name]) for name in names))
+    return Place(*(str(values[name]) for name in ("project_id", "region", "bucket_name")))
+
+
+def executor_options(
+    own: Mapping[str, object], given: Mapping[str, object], configured: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the options of an electron's executor.
+
+    Args:
+        own: the executor's attributes, none where it has only a name.
+        given: from the command line; None or "" where the executor decides.
+        configured: the section of Covalent's configuration file, which decides for executors that have only a name.
+    """
+    named = {name: value for name, value in given.items() if options.is_given(value)}
+    # An executor that was made has taken what it lacked from its client's file, so this machine's file adds nothing.
+    return options.resolve({**own, **named}, {} if own else configured)

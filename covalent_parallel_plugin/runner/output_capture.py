@@ -1,4 +1,7 @@
-"""One stream of the electron's process: read from its pipe, spooled, passed on, and cut at the marks between items."""
+"""The streams of the electron's process: read from their pipes, spooled, passed on, and cut at the marks between items.
+
+And when the delivery of what they have so far begins.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import os
 import re
 import select
 import time
-from typing import BinaryIO, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, List, Optional, Sequence, Tuple
+
+if TYPE_CHECKING:
+    from .live_output import GrowingStream, LiveOutput
 
 READ_BYTES = 64 * 1024
 # More than a pipe holds (pipe(7): 1 MiB at most for an ordinary user): what was in it at the start of a turn is read
@@ -22,6 +28,8 @@ MOST_SPOTS = 1000
 TIME_SECONDS = 1.0
 MOST_TIMES = 1000
 NOT_SHOWN = b"\ncovalent-parallel: %d bytes of output are not shown here, since nobody read them in time\n"
+# From when on output is delivered while a task runs
+LIVE_SECONDS = 10.0
 DISK_FULL = b"\n... the disk was full: output is cut here ...\n"
 
 
@@ -212,3 +220,36 @@ class Stream:
             except OSError:
                 # There is no place to say it, and the electron goes on.
                 return
+
+
+class LateDelivery:
+    """The delivery of a task's output while it runs, from its tenth second on: nothing of it is even loaded before.
+
+    Args:
+        pace: stretches all times; 0: nothing is delivered.
+        load: makes what delivers.
+    """
+
+    def __init__(self, pace: float, load: "Callable[[], LiveOutput]"):
+        self.load = load
+        self._begin = time.monotonic() + LIVE_SECONDS * pace if pace else float("inf")
+        self._output: "Optional[LiveOutput]" = None
+
+    def tick(self, streams: "Sequence[GrowingStream]") -> float:
+        """Begin what is due; returns in how many seconds to call again, if nothing is printed before."""
+        if self._output is None:
+            seconds = self._begin - time.monotonic()
+            if seconds > 0:
+                return seconds
+            try:
+                self._output = self.load()
+            except Exception as error:
+                # The electron may have changed the runner's own files meanwhile, or there is no memory for it.
+                self._begin = float("inf")
+                say("what it prints is not delivered while it runs: %s: %s" % (type(error).__name__, error))
+                return self._begin
+        return self._output.tick(streams)
+
+    def stop(self) -> str:
+        """Have nothing written any more; returns what a report is to tell, "" for nothing."""
+        return self._output.stop() if self._output is not None else ""

@@ -24,7 +24,7 @@ from ..protocol.limits import KEPT_BYTES
 from . import bucket_http as storage
 from .electron_files import ElectronFiles
 from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outcome_of, partial_of
-from .output_capture import Stream, say, write_soon
+from .output_capture import LateDelivery, Stream, say, write_soon
 from .supervise import supervise
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ MEASURED = ("outcome", "reason", "signal", "times", "machine", "cpu_seconds", "p
 METADATA_VARIABLE = "GCE_METADATA_HOST"
 # The metadata server is asked for the machine once an electron has run for so long; by short ones it is not missed
 MACHINE_AFTER_SECONDS = 0.5
-# From when on output is delivered while the electron runs; nothing of that is even loaded before
-LIVE_SECONDS = 10.0
 # How often what ended of a map is looked at
 MAP_SECONDS = 1.0
 # Taken now: the electron, which ends by way of `_main`, may put something else in its place.
@@ -139,7 +137,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     machine: Dict[str, object] = {}
     clock = time.monotonic()
     raised: "Sequence[Mapping[str, object]]" = ()
-    live = _LiveOutput(task)
+    live = LateDelivery(task.live_pace, lambda: _live_output(task))
     with tempfile.TemporaryFile() as file:
         call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
@@ -209,7 +207,7 @@ def _run_items(
     files: ElectronFiles,
     call: BinaryIO,
     envelope: envelopes.Envelope,
-    live: "_LiveOutput",
+    live: LateDelivery,
     machine: "Dict[str, object]",
 ) -> Tuple[Ending, Dict[str, object], Dict[str, envelopes.Part], Sequence[Mapping[str, object]]]:
     """Run this task's share of a map's items; returns also the exceptions of those that raised."""
@@ -223,7 +221,7 @@ def _run_items(
     marker = "\0covalent-parallel-%s" % os.urandom(8).hex()
     chosen = parse_indices(task.items) if task.items is not None else None
     files.share = ItemShare(task.address.task, task.tasks, position, chosen, marker)
-    live.counts = delivery.counts
+    live.load = lambda: _live_output(task, delivery.counts)
 
     def tick(streams: Sequence[Stream]) -> float:
         delivery.send_due_chunk(streams)
@@ -271,50 +269,18 @@ def _asking(machine: "Dict[str, object]") -> Callable[[], None]:
     return begin
 
 
-class _LiveOutput:
-    """What is delivered while the electron runs, from its tenth second on.
+def _live_output(task: TaskEnvironment, counts: "Optional[Callable[[], Counts]]" = None) -> "LiveOutput":
+    """What delivers the electron's output while it runs; `counts` tells what is known of a map's items."""
+    from .live_output import LiveOutput
 
-    Attributes:
-        counts: of a map, what is known of its items.
-    """
-
-    def __init__(self, task: TaskEnvironment):
-        self._task = task
-        self._begin = time.monotonic() + LIVE_SECONDS * task.live_pace if task.live_pace else float("inf")
-        self._output: "Optional[LiveOutput]" = None
-        self.counts: "Optional[Callable[[], Counts]]" = None
-
-    def tick(self, streams: Sequence[Stream]) -> float:
-        """Begin what is due; returns in how many seconds to call again, if nothing is printed before."""
-        if self._output is None:
-            seconds = self._begin - time.monotonic()
-            if seconds > 0:
-                return seconds
-            try:
-                self._output = self._loaded()
-            except Exception as error:
-                # The electron may have changed the runner's own files meanwhile.
-                self._begin = float("inf")
-                say("what it prints is not delivered while it runs: %s: %s" % (type(error).__name__, error))
-                return self._begin
-        return self._output.tick(streams)
-
-    def stop(self) -> str:
-        """Have nothing written any more; returns what the outcome is to tell, "" for nothing."""
-        return self._output.stop() if self._output is not None else ""
-
-    def _loaded(self) -> "LiveOutput":
-        from .live_output import LiveOutput
-
-        task = self._task
-        return LiveOutput(
-            task.address,
-            task.attempt,
-            lambda sleep: storage.from_environment(task.bucket, sleep),
-            self.counts,
-            task.live_pace,
-            call_name=task.address.call.object_name,
-        )
+    return LiveOutput(
+        task.address,
+        task.attempt,
+        lambda sleep: storage.from_environment(task.bucket, sleep),
+        counts,
+        task.live_pace,
+        call_name=task.address.call.object_name,
+    )
 
 
 def _refusal(header: envelopes.Json) -> Optional[Dict[str, object]]:

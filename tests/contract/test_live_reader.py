@@ -103,6 +103,12 @@ def test_only_nodes_that_are_wanted_are_read(dispatch: Dispatch, wanted: list[in
     assert [node for node, _, _ in numbers(dispatch.reader().look(wanted, deadline()))] == wanted
 
 
+def test_nodes_are_known_of_which_no_part_is_wanted(dispatch: Dispatch) -> None:
+    dispatch.put(dispatch.call(3).task(), part(0))
+    look = dispatch.reader().look(None, deadline(), lambda stored: False)
+    assert (look.parts, look.passed_over) == ([], {3})
+
+
 def test_objects_of_others_are_skipped_with_one_warning(dispatch: Dispatch) -> None:
     address = dispatch.call().task()
     dispatch.put(address, part(0))
@@ -135,12 +141,35 @@ def test_of_very_many_parts_the_others_come_at_the_next_look(dispatch: Dispatch)
     assert len(dispatch.reader().look(None, deadline(), is_only=True).parts) == count
 
 
-def test_tasks_are_counted_by_their_names(dispatch: Dispatch) -> None:
+def test_tasks_are_counted_until_they_have_ended(dispatch: Dispatch) -> None:
+    reader = dispatch.reader()
     for task in range(3):
         dispatch.put(dispatch.call().task(task), part(0))
     dispatch.store.put(dispatch.call(1).object_name, b"")
-    look = dispatch.reader().look(None, deadline())
+    look = reader.look(None, deadline(), maps={0})
     assert tasks_by_call(look) == {dispatch.call(0).call_id: 3, dispatch.call(1).call_id: 1}
+    dispatch.put_items(dispatch.call().task(1), [b"two\n"], 2, chunk=None, chunks=0)
+    assert tasks_by_call(reader.look(None, deadline(), maps={0}))[dispatch.call(0).call_id] == 2
+    dispatch.put(dispatch.call().task(1), part(1))
+    assert tasks_by_call(reader.look(None, deadline(), maps={0}))[dispatch.call(0).call_id] == 2
+
+
+def test_names_that_somebody_else_has_written_slow_nobody_down_and_hide_no_call(dispatch: Dispatch) -> None:
+    dispatch.put(dispatch.call().task(), part(0))
+    forged = dispatch.secret.identity(dispatch.dispatch_id, 0, "f" * 16)
+    dispatch.store.put(forged.object_name, b"not sealed")
+    for task in range(60):
+        dispatch.store.put(dispatch.call().task(task).live_name(0, 7), b"not sealed")
+        dispatch.store.put(forged.task(task).live_name(0, 0), b"not sealed")
+    look = dispatch.reader().look(None, deadline())
+    assert tasks_by_call(look) == {dispatch.call().call_id: 1}
+
+
+def test_before_a_call_has_delivered_all_with_its_node_are_asked(dispatch: Dispatch) -> None:
+    calls = [dispatch.secret.identity(dispatch.dispatch_id, 0, digit * 16) for digit in "0f"]
+    for call in calls:
+        dispatch.store.put(call.object_name, b"")
+    assert dispatch.reader().look(None, deadline()).calls == {0: calls}
 
 
 # --- tasks of a map that have ended
@@ -194,6 +223,10 @@ def test_a_request_is_written_renewed_and_deleted(dispatch: Dispatch) -> None:
     second = request_of(dispatch.store, call)
     assert second is not None
     assert second.nonce != first.nonce
+    requests.renew({call.call_id: call}, 100)
+    slower = request_of(dispatch.store, call)
+    assert slower is not None
+    assert slower.pause_seconds == 4.0
     requests.renew({}, 1)
     assert request_of(dispatch.store, call) is None
     requests.renew({call.call_id: call}, 1)

@@ -188,6 +188,16 @@ def test_a_trace_that_cannot_be_read_counts_from_here_on(dispatched: Any) -> Non
     assert isinstance(dispatch.go((quick, None, 1.0))[0], Value)
 
 
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_a_place_where_no_trace_can_be_looked_for_fails_nothing(
+    dispatched: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: float | None
+) -> None:
+    dispatch = dispatched()
+    monkeypatch.setenv("XDG_DATA_HOME", "/tmp/" + "x" * 300)
+    assert isinstance(dispatch.go((quick, None, limit))[0], Value)
+    assert caplog.text.count("counted from here on") == (limit is not None)
+
+
 def test_a_map_that_is_stopped_keeps_the_values_that_were_delivered(dispatched: Any) -> None:
     def item(index: int) -> int:
         if index % 4:

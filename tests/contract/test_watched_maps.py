@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,6 +213,36 @@ def test_what_a_first_job_delivered_stays_counted_in_a_second_one(watched: Watch
     ]
     assert (first.state, first.ending) == ("FAILED", "left Python with exit status 7")
     assert (second.state, second.ending) == ("SUCCEEDED", "ran its items")
+
+
+def test_items_that_raised_and_run_again_are_not_counted_as_failed(watched: WatchedMap) -> None:
+    watched.settings = replace(watched.settings, retry_exceptions=True)
+    go, tried = str(watched.go), str(watched.go.with_name("tried"))
+
+    def item(index: int) -> int:
+        if index % 4 == 3:
+            if not Path(f"{tried}-{index}").exists():
+                Path(f"{tried}-{index}").touch()
+                raise ValueError(index)
+            if index > 3:
+                wait_for(go)
+        if index == 7:
+            raise KeyError(index)
+        return index
+
+    def is_second(look: Snapshot) -> bool:
+        items = newest(look).items if len(look.jobs) == 2 else None
+        return items is not None and items.done == 16
+
+    # Five of 20 items raise, and run again: one of them raises each time
+    end = watched.run(item, range(20), is_second)
+    second = newest(next(look for look in watched.looks if is_second(look))).items
+    assert second is not None and second.failed == 0
+    assert [(job.items.done, job.items.failed, job.items.lost) for job in end.jobs if job.items] == [
+        (15, 0, 5),
+        (19, 0, 1),
+        (20, 1, 0),
+    ]
 
 
 @pytest.mark.parametrize("bucket", [None, "no-such-bucket"])

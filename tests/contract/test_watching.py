@@ -37,6 +37,7 @@ from covalent_parallel_plugin.cli.demo.batch_looks import BatchLooks
 from covalent_parallel_plugin.cli.watch.command import exit_status
 from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
 from covalent_parallel_plugin.cli.watch.display import table
+from covalent_parallel_plugin.cli.watch.ending import short_ending
 from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
 from covalent_parallel_plugin.cli.watch.job_locations import find_locations
 from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot, job_view
@@ -166,7 +167,7 @@ def test_a_dispatch_is_over_with_its_jobs_and_itself(state: str, ended: list[boo
             [ElectronRecord("f", "gcpbatch", MADE)],
             {"region": "us-west1"},
             {},
-            "projects/another/locations/us-west1 (from its executors)",
+            "projects/another/locations/us-west1 (as given, else from its executors)",
         ),
         (
             [ElectronRecord("f", "gcpbatch", {"project_id": "another"})],
@@ -380,6 +381,30 @@ def test_an_electron_that_failed_is_not_called_succeeded_and_how_it_failed_is_sh
 
 
 @pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("FAILED", ("FAILED", "failed, its job was cancelled: the electron's stderr says why")),
+        ("CANCELLED", ("CANCELLED", "was cancelled")),
+    ],
+)
+def test_an_electron_that_failed_is_not_called_cancelled_where_its_job_was_ended_for_that(
+    place: Place,
+    covalent: tuple[str, dict[str, list[str]]],
+    statuses: dict[str, str],
+    status: str,
+    shown: tuple[str, str],
+) -> None:
+    address, states = covalent
+    states[place.dispatch_id], statuses["train"] = ["RUNNING"], status
+    name = place.job(0, "sleep 60")
+    place.until(name, lambda status: status.state == "RUNNING")
+    place.ask(lambda batch: batch.cancel(name))
+    place.until(name, lambda status: status.is_terminal)
+    (view,) = place.look(address).jobs
+    assert (view.state, view.ending) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
         RAISED,
@@ -534,6 +559,20 @@ def test_a_map_that_failed_while_its_job_did_not_says_where_its_exceptions_are(
         place.until(name, lambda status: status.is_terminal)
     notes = [snapshot.note for snapshot in place.follow(address)]
     assert notes == ["", "train (node 0) failed: items that raised are named in the electron's stderr"]
+
+
+def test_an_electron_that_failed_as_its_job_was_cancelled_is_not_called_cancelled(
+    place: Place, covalent: tuple[str, dict[str, list[str]]], statuses: dict[str, str]
+) -> None:
+    statuses["train"] = "FAILED"
+    address, states = covalent
+    states[place.dispatch_id] = ["FAILED"]
+    name = place.job(0, "sleep 60")
+    place.until(name, lambda status: status.state == "RUNNING")
+    place.ask(lambda batch: batch.cancel(name))
+    place.until(name, lambda status: status.is_terminal)
+    view = place.look(address).jobs[0]
+    assert (view.state, short_ending(view.ending)) == ("FAILED", "failed, its job was cancelled")
 
 
 def test_without_covalents_server_jobs_are_shown_and_why_no_state_is(place: Place) -> None:

@@ -127,8 +127,8 @@ def test_a_whole_map_says_of_which_item_each_line_is(reports: Mapping[str, Repor
     ("arguments", "told"),
     [
         (("trian",), "has no electron 'trian': did you mean train? It has train[0], train[2]"),
-        (("77",), "has no electron '77'"),
-        (("0", "--item", "3"), "train[0]: no item 3, since it is a map"),
+        (("77",), "has no electron '77'. It has train[0]"),
+        (("0", "--item", "3"), "train[0]: no item 3, since it is not a map"),
         (("0", "--attempt", "3"), "train[0]: there is no output of an attempt 3"),
     ],
 )

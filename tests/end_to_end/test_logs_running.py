@@ -95,6 +95,11 @@ def keeps(name):
 def after(value):
     print("after", value)
 
+@ct.electron
+@ct.lattice
+def nest(name):
+    return talks(name)
+
 @pmap(executor=live)
 def dock(index):
     print("item", index, flush=True)
@@ -110,6 +115,7 @@ lattices = {{
     "cancelled": lambda: talks("cancelled"),
     "preempted": lambda: preempts("preempted"),
     "kept": lambda: keeps("kept"),
+    "nested": lambda: nest("nested"),
     "mapped": lambda: dock(range(4)),
 }}
 with open(sys.argv[1], "w") as file:
@@ -192,7 +198,7 @@ def electrons(server: PrivateCovalentServer, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("electrons")
     made = Electrons(folder, run_client(server, SOURCE.format(folder=str(folder)), folder))
     yield made
-    for each in ("followed", "interrupted", "cancelled", "preempted", "kept", "map"):
+    for each in ("followed", "interrupted", "cancelled", "preempted", "kept", "nested", "map"):
         made.release(f"{each}-first")
         made.release(f"{each}-last")
 
@@ -306,6 +312,25 @@ def test_what_was_printed_is_there_while_it_runs_with_its_times_and_attempt(
     missing = shown(electrons.ids["interrupted"], "--attempt", "2")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "no output of an attempt 2" in missing.stderr
+    for more in ((), ("-f",)):
+        no_map = shown(electrons.ids["interrupted"], "--item", "1", *more)
+        assert no_map.returncode == 1
+        assert "no item 1, since it is not a map" in no_map.stderr
+
+
+def test_a_sublattice_is_waited_for_and_its_dispatch_is_named(
+    electrons: Electrons, follow: Callable[..., Follower]
+) -> None:
+    follower = follow(electrons.ids["nested"], "-f")
+    told = "nest[0] is a sublattice: for its electrons run covalent-parallel logs "
+    wait_until(f"no dispatch is named: {follower.stderr}", lambda: told in follower.stderr)
+    inner = follow(follower.stderr.split(told)[1].split()[0], "-f")
+    inner.await_line("nested line 2\n")
+    assert follower.process.poll() is None
+    electrons.release("nested-first")
+    electrons.release("nested-last")
+    assert (inner.wait(), follower.wait()) == (0, 0)
+    assert inner.stdout.endswith("nested ends\n")
 
 
 def test_ctrl_c_ends_the_following_alone(

@@ -17,6 +17,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import cloudpickle
 import pytest
 
+from covalent_parallel_plugin.batch.trace import read_trace
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.emulator import Emulator
@@ -186,6 +187,8 @@ def test_electrons_of_a_server_that_is_stopped_save_what_they_have_and_covalent_
     until(lambda: not own_server.is_running)
     assert list(states(own_emulator).values()) == ["CANCELLED"] * ELECTRONS
     assert [path.read_text() for path in saved.iterdir()] == ["step 7"] * ELECTRONS
+    records = [record for path in own_server.home.rglob("traces/*.jsonl") for record in read_trace(path).records]
+    assert [each["verdict"] for each in records if each["kind"] == "ended"] == ["stopped"] * ELECTRONS
     assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
     own_server.stop()
     own_server.start()

@@ -38,8 +38,7 @@ from covalent_parallel_plugin.runner import live_output
 from covalent_parallel_plugin.runner.bucket_http import BucketClient, BucketError
 from covalent_parallel_plugin.runner.electron_files import ElectronFiles
 from covalent_parallel_plugin.runner.live_output import LiveOutput
-from covalent_parallel_plugin.runner.output_capture import Stream
-from covalent_parallel_plugin.runner.task_main import TaskEnvironment, _LiveOutput
+from covalent_parallel_plugin.runner.output_capture import LateDelivery, Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -243,19 +242,11 @@ def test_a_look_that_gets_no_answer_does_not_hold_the_outcome(make_task: Any, ga
     assert told(task) is None
 
 
-class Gone(_LiveOutput):
-    """Live output whose code the electron has deleted."""
-
-    def _loaded(self) -> LiveOutput:
+def test_a_runner_whose_files_the_electron_deleted_goes_on_without(capfd: pytest.CaptureFixture[str]) -> None:
+    def load() -> LiveOutput:
         raise ModuleNotFoundError("it is not there any more")
 
-
-def test_a_runner_whose_files_the_electron_deleted_goes_on_without(
-    make_task: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
-    task = make_task(len, [])
-    environment = TaskEnvironment("covalent", task.identity.task(), 30, False, 1, 0, 0, None, None, 1e-9)
-    live = Gone(environment)
+    live = LateDelivery(1e-9, load)
     assert [live.tick([]) for _ in range(2)] == [float("inf")] * 2
     assert live.stop() == ""
     assert capfd.readouterr().err.count("not delivered while it runs: ModuleNotFoundError: it is not there") == 1

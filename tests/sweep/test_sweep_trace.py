@@ -18,7 +18,6 @@ from covalent_parallel_plugin.sweep.batch.batch_run import BatchRunner
 from covalent_parallel_plugin.sweep.batch.round_attempts import RoundAttempts
 from covalent_parallel_plugin.sweep.combinations import Combination
 from covalent_parallel_plugin.sweep.records.journal import State
-from covalent_parallel_plugin.sweep.records.sweep_trace import TIMES as SHOWN_TIMES
 from covalent_parallel_plugin.sweep.records.sweep_trace import SweepTrace
 from covalent_parallel_plugin.sweep.tasks import SweepTask
 
@@ -50,10 +49,6 @@ def records(data: Path, out: Path) -> dict[str, list[Json]]:
 def in_order(times: Json) -> bool:
     seen = [times[name] for name in TIMES if times.get(name) is not None]
     return seen == sorted(seen)
-
-
-def test_the_times_are_those_of_dispatches() -> None:
-    assert SHOWN_TIMES == TIMES
 
 
 def test_a_run_on_batch(tmp_path: Path, data: Path, on_machines: Start) -> None:

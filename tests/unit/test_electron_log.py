@@ -54,6 +54,19 @@ def test_a_process_of_another_job_begins_anew() -> None:
     assert texts(found) == ["one", "one"]
 
 
+def test_the_jobs_of_an_electron_are_counted() -> None:
+    log = ElectronLog(7, "f")
+    runs = [(0, "a"), (0, "a"), (1, "b"), (0, "c"), (1, "d")]
+    lines = [line for attempt, run in runs for line in log.add_part(name(attempt), part(0, b"x\n", attempt, (), run))]
+    assert [line.job for line in lines if isinstance(line, LogLine)] == [0, 0, 1, 1]
+
+
+def test_the_rounds_of_a_map_are_its_jobs() -> None:
+    log = ElectronLog(7, "f", is_map=True)
+    lines = [line for round in (0, 1) for line in log.add_part(name(round=round), part(0, b"x\n", run=str(round)))]
+    assert [line.job for line in lines if isinstance(line, LogLine)] == [0, 1]
+
+
 def test_what_an_electron_is_told_at_its_end_comes_too() -> None:
     log = ElectronLog(7, "f")
     list(log.add_part(name(), LivePart(0, 0, LiveStream(), LiveStream(0, b"warning\n"))))
@@ -81,6 +94,12 @@ def test_each_item_of_a_map_has_its_own_lines_and_at_the_end_the_rest() -> None:
     assert [(line.item, line.task, line.text) for line in rest] == [
         (None, 0, "bye"), (1, None, "item 1"), (None, None, TOTALS.strip())
     ]  # fmt: skip
+
+
+def test_a_stream_without_totals_has_none() -> None:
+    log = ElectronLog(7, "f", is_map=True)
+    found = list(log.add_ended("stderr", section("item 0", TOTALS)))
+    assert [(line.item, line.text) for line in found] == [(0, TOTALS.rstrip("\n"))]
 
 
 def test_of_tasks_that_printed_the_same_nothing_is_shown_again() -> None:

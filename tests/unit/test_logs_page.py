@@ -92,6 +92,24 @@ def test_the_next_attempt_is_told() -> None:
     ]  # fmt: skip
 
 
+def test_the_next_job_is_told_once_and_its_attempts_begin_anew() -> None:
+    stderr = io.StringIO()
+    printer = LinePrinter("d", io.StringIO(), stderr)
+    for job, attempt, task in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 1, 0)):
+        printer.show(Look([line("a", task=task, attempt=attempt, job=job)]), False)
+    assert [told.partition("]: ")[2] for told in stderr.getvalue().splitlines()] == ["attempt 1", "job 2", "attempt 1"]
+
+
+def test_the_last_lines_are_those_of_all_that_was_there_at_first() -> None:
+    stdout = io.StringIO()
+    printer = LinePrinter("d", stdout, io.StringIO(), has_prefix=False, tail=2)
+    for number in range(3):
+        printer.show(Look([line(f"{number}a"), line(f"{number}b")], is_behind=number < 2), False)
+    assert stdout.getvalue() == "2a\n2b\n"
+    printer.show(Look([line(text) for text in "xyz"], is_behind=True), False)
+    assert stdout.getvalue() == "2a\n2b\nx\ny\nz\n"
+
+
 def test_the_last_lines_are_those_of_each_source() -> None:
     lines = [line(str(number), item=number % 2, is_map=True) for number in range(6)]
     assert [each.text for each in last_of_each(lines, 2) if isinstance(each, LogLine)] == ["2", "3", "4", "5"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_parallel_plugin.batch.machine_hours import JobUse, job_machine_seconds, machine_seconds
+from covalent_parallel_plugin.batch.machine_hours import JobUse, machine_seconds
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 
 BEGAN = 1_000.0
@@ -113,22 +113,23 @@ def test_a_record_more_never_makes_it_less(records: list[dict[str, Any]]):
 
 
 def test_a_job_that_runs_has_its_machines_since_it_began_to_run():
-    assert job_machine_seconds(job(RUNNING=5, ASSIGNED=2, PENDING=9), 4, BEGAN + 30) == 60
+    assert JobUse().seen(job(RUNNING=5, ASSIGNED=2, PENDING=9), 4, BEGAN + 30).seconds == 60
 
 
 @pytest.mark.parametrize("state", ["QUEUED", "SCHEDULED", "CANCELLED", "FAILED"])
 def test_a_job_that_never_ran_costs_nothing(state: str):
     ended = BEGAN + 50 if state in ("CANCELLED", "FAILED") else None
+    never_ran = job(state, ended, has_run=False, PENDING=3, UNEXECUTED=4)
 
-    assert job_machine_seconds(job(state, ended, has_run=False, PENDING=3, UNEXECUTED=4), 1, BEGAN + 99) == 0
+    assert JobUse().seen(never_ran, 1, BEGAN + 99).seconds == 0
 
 
 @pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "CANCELLED"])
 def test_an_ended_job_has_a_machine_for_the_tasks_that_ran_until_its_end(state: str):
     ended = job(state, BEGAN + 20, SUCCEEDED=3, FAILED=2, UNEXECUTED=70)
 
-    assert job_machine_seconds(ended, 2, BEGAN + 5000) == 60
-    assert job_machine_seconds(ended, 2, BEGAN + 5000, most_machines=2) == 40
+    assert JobUse().seen(ended, 2, BEGAN + 5000).seconds == 60
+    assert JobUse().seen(ended, 2, BEGAN + 5000, most_machines=2).seconds == 40
 
 
 def test_looks_add_up_to_what_was_used_while_machines_came_and_went():

@@ -38,6 +38,10 @@ def test_each_item_of_a_map_has_its_own_text_and_the_totals_are_nobodys(printed:
     ]
 
 
+def test_what_looks_like_totals_in_stderr_is_the_items_own() -> None:
+    assert list(texts_of_map(section("item 1", TOTALS), has_totals=False)) == [PrintedText(TOTALS, item=1)]
+
+
 def test_tasks_of_a_map_are_named_by_their_titles() -> None:
     text = section("tasks 0-2; task 1 of job 2, outside the items", "hook\n") + section(
         "task 3, outside the items", "x\n"
@@ -69,6 +73,7 @@ def test_items_that_were_left_out_are_counted() -> None:
     text = section("item 0", "a\n") + note("the output of 12 items is left out") + section("item 13", "b\n")
     assert left_out_items(text) == 12
     assert left_out_items("nothing") == 0
+    assert left_out_items(section("item 0", note("the output of 3 items is left out"))) == 0
 
 
 @pytest.mark.parametrize(("text", "count"), [(TOTALS, 3), ("items: 0 returned; 1 task\n", None), ("7 items\n", None)])

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +114,12 @@ def test_a_trace_that_is_not_there_has_no_records(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "t.jsonl") == ([], 0)
 
 
+def test_reading_waits_for_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.jsonl")
+    with pytest.raises(OSError, match="is not a file"):
+        read_trace(tmp_path / "t.jsonl")
+
+
 def test_a_line_that_was_cut_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
     file = TraceFile(tmp_path, "t")
     (tmp_path / "t.jsonl").write_bytes(b'{"v":1,"kind":"ended","no')
@@ -148,6 +155,12 @@ def device_in_the_files_place(place: Path) -> None:
     (place / "t.jsonl").symlink_to("/dev/full")
 
 
+def link_to_a_file_of_something_else(place: Path) -> None:
+    place.mkdir()
+    (place.parent / "other").write_text("other\n")
+    (place / "t.jsonl").symlink_to(place.parent / "other")
+
+
 @pytest.mark.parametrize(
     "obstruct",
     [
@@ -157,6 +170,7 @@ def device_in_the_files_place(place: Path) -> None:
         pipe_in_the_files_place,
         link_that_goes_round,
         device_in_the_files_place,
+        link_to_a_file_of_something_else,
     ],
 )
 def test_a_trace_that_cannot_be_written_is_one_warning(
@@ -173,6 +187,31 @@ def test_a_trace_that_cannot_be_written_is_one_warning(
     (record,) = caplog.records
     assert str(folder) in record.getMessage()
     assert "XDG_DATA_HOME" in record.getMessage()
+    other = folder.parent / "other"
+    assert not other.exists() or other.read_text() == "other\n"
+
+
+OF_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from covalent_parallel_plugin.batch.trace import TraceFile
+os.setuid(12345)
+print(TraceFile(Path(sys.argv[1]), "t").write("ended", 1))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_nothing_is_added_to_a_file_of_another_user() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.jsonl"
+        path.touch()
+        for each, mode in ((path.parent, 0o777), (path, 0o666)):
+            each.chmod(mode)
+        words = [sys.executable, "-c", OF_ANOTHER_USER, folder]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "False\n"
+        assert done.stderr.count("belongs to another user") == 1
+        assert path.read_text() == ""
 
 
 def test_a_user_without_a_home_folder_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:

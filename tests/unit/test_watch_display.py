@@ -12,6 +12,7 @@ from rich.console import Console
 from covalent_parallel_plugin.cli.watch import words
 from covalent_parallel_plugin.cli.watch.display import ChangePrinter, table
 from covalent_parallel_plugin.cli.watch.ending import ending_of, joint_ending, raised_items, short_ending
+from covalent_parallel_plugin.cli.watch.fitted_table import fitted_table
 from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
 from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot
 from covalent_parallel_plugin.protocol.exception_record import describe
@@ -53,6 +54,21 @@ JOBS = [
     job(7, "made", "RUNNING", items=ItemCounts(None, 17, 0, 4)),
 ]
 SNAPSHOT = Snapshot(DISPATCH, "RUNNING", JOBS)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 24), (80, 24), (80, 50), (140, 10), (80, 5)])
+@pytest.mark.parametrize("count", [1, 8, 40, 400])
+def test_a_table_with_more_jobs_than_lines_shows_those_that_run_or_failed(width: int, height: int, count: int) -> None:
+    many = [replace(JOBS[number % len(JOBS)], node=str(number)) for number in range(count)]
+    console = Console(width=width, height=height, highlight=False)
+    with console.capture() as capture:
+        console.print(fitted_table(Snapshot(DISPATCH, "RUNNING", many), console), end="")
+    shown = capture.get()
+    assert len(shown.splitlines()) <= height or height == 5
+    assert f"{count} job" in shown
+    if count > height:
+        assert "not shown: " in shown and "returned a value" in shown.partition("not shown: ")[2]
+        assert "train" in shown
 
 
 def printed(snapshot: Snapshot, width: int) -> list[str]:

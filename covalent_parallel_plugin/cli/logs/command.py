@@ -11,6 +11,7 @@ import click
 
 from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.clean import Age
+from covalent_parallel_plugin.cli.printed_lines import tell
 from covalent_parallel_plugin.errors import ParallelError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def logs(
         )
         _show(found, stores, printer, begun, follow, item is not None)
     except KeyboardInterrupt:
-        click.echo(STOPPED, err=True)
+        tell(sys.stderr, STOPPED)
         sys.exit(INTERRUPTED_STATUS)
     except ParallelError as error:
         from covalent_parallel_plugin.sweep.display.printable import printable

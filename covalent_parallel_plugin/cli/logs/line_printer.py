@@ -22,7 +22,7 @@ class LinePrinter:
         stdout, stderr: where what is asked for goes, and what else is told.
         is_apart: whether lines of an electron's stderr go to `stderr`.
         has_prefix: whether lines say whose they are, where there are several sources.
-        tail: of the first look, how many lines of each source are printed; None for all.
+        tail: how many lines of each source are printed of what is there at first; None for all.
     """
 
     dispatch_id: str
@@ -33,11 +33,23 @@ class LinePrinter:
     has_prefix: bool = True
     has_times: bool = False
     tail: int | None = None
-    _attempts: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    _attempts: dict[tuple[int, int, int | None], int] = field(default_factory=dict)
+    _jobs: dict[int, int] = field(default_factory=dict)
+    _held: list[LogLine | MissingOutput] = field(default_factory=list)
 
     def show(self, look: Look, is_one_item: bool) -> None:
         """Print a look; `is_one_item` says that only one item of a map is looked at."""
-        for line in last_of_each(look.lines, self.tail):
+        self._held = last_of_each([*self._held, *look.lines], self.tail)
+        if self.tail is None or not look.is_behind:
+            # More of what was printed before is read at once: only then it is known which lines were the last.
+            self._show_lines(look, is_one_item)
+        for notice in look.notices:
+            self.tell(notice)
+        self.stdout.flush()
+        self.stderr.flush()
+
+    def _show_lines(self, look: Look, is_one_item: bool) -> None:
+        for line in self._held:
             if isinstance(line, MissingOutput):
                 what = f"{line.size:,} bytes of {line.stream} are missing here: it printed faster than it could deliver"
                 self.tell(f"{prefix_of(line)}: {what}")
@@ -51,11 +63,7 @@ class LinePrinter:
             when = f"{time_text(line.seconds) or NO_TIME} " if self.has_times else ""
             stream = self.stderr if self.is_apart and line.stream == "stderr" else self.stdout
             write_line(stream, f"{plain(prefix)}{when}{shown_text(line.text, stream)}")
-        self.tail = None
-        for notice in look.notices:
-            self.tell(notice)
-        self.stdout.flush()
-        self.stderr.flush()
+        self._held, self.tail = [], None
 
     def tell(self, text: str) -> None:
         """Print a line of this command's own."""
@@ -64,7 +72,10 @@ class LinePrinter:
     def _show_attempt(self, line: LogLine) -> None:
         if line.attempt is None:
             return
-        source = (line.node, line.task)
+        if line.job > self._jobs.setdefault(line.node, line.job):
+            self._jobs[line.node] = line.job
+            self.tell(f"{line.electron}[{line.node}]: job {line.job + 1}")
+        source = (line.node, line.job, line.task)
         if line.attempt > self._attempts.setdefault(source, line.attempt):
             self._attempts[source] = line.attempt
             self.tell(f"{prefix_of(line._replace(item=None))}: attempt {line.attempt}")

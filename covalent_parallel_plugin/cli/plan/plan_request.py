@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...covalent_api.server_client import EXECUTOR
 from ...errors import SettingsError
 from ...settings import OPTIONS, SECTION, nearest
 from ..option_assignments import OptionAssignments, RequestError, read_option_assignments
@@ -83,7 +84,7 @@ def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
     if request.workflow is None or request.node is not None:
         text = document.single_job(planned[0], request.form, request.is_short)
     else:
-        elsewhere = [node for node in nodes if node.executor != planned_jobs.EXECUTOR]
+        elsewhere = [node for node in nodes if node.executor != EXECUTOR]
         text = document.workflow(planned, elsewhere, request.form, request.is_short)
     return PlanResult(text, (*said, *remarks))
 
@@ -139,8 +140,8 @@ def _chosen(nodes: Sequence[lattice_nodes.LatticeNode], only: int | None) -> lis
     if only is None:
         return list(nodes)
     chosen = [node for node in nodes if node.node_id == only]
-    if not chosen or chosen[0].executor != planned_jobs.EXECUTOR:
-        there = lattice_nodes.listed([node for node in nodes if node.executor == planned_jobs.EXECUTOR])
+    if not chosen or chosen[0].executor != EXECUTOR:
+        there = lattice_nodes.listed([node for node in nodes if node.executor == EXECUTOR])
         raise RequestError(f"node {only} has no Job; there are: {there or 'none'}")
     return chosen
 
@@ -194,9 +195,7 @@ def _remarks(nodes: Sequence[lattice_nodes.LatticeNode], target: str) -> list[st
     """What there is to know of the nodes of a target (FILE.py:LATTICE) beside their Jobs."""
     found = []
     installed = [*lattice_nodes.installed_executors(), planned_jobs.HERE]
-    for executor, names in lattice_nodes.by_executor(
-        [node for node in nodes if node.executor != planned_jobs.EXECUTOR]
-    ).items():
+    for executor, names in lattice_nodes.by_executor([node for node in nodes if node.executor != EXECUTOR]).items():
         near = nearest(executor, installed)
         unknown = f", which is not installed here{f' (did you mean {near!r}?)' if near else ''}"
         found.append(f"without a Job, on {executor}{'' if executor in installed else unknown}: {names}")
@@ -208,7 +207,7 @@ def _remarks(nodes: Sequence[lattice_nodes.LatticeNode], target: str) -> list[st
         how = f"see its Jobs: {command}" if name else "see its Jobs, once it stands at the top of the file"
         titles = lattice_nodes.listed([node for node in lattices if node.lattice == name])
         found.append(f"{titles}: builds a graph of its own when it runs; plan it by itself to {how}")
-    by_name = [node for node in nodes if node.executor == planned_jobs.EXECUTOR and node.options is None and node.name]
+    by_name = [node for node in nodes if node.executor == EXECUTOR and node.options is None and node.name]
     if by_name:
         found.append(
             f"{lattice_nodes.listed(by_name)}: the executor is given by its name, so that the Covalent server's"

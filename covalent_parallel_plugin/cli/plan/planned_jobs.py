@@ -10,6 +10,7 @@ from importlib.metadata import version
 from google.cloud import batch_v1
 
 from ...batch.job_json import fill_placeholders, to_json
+from ...covalent_api.server_client import EXECUTOR
 from ...electron.call import Call
 from ...electron.electron_job import electron_job, tasks_for
 from ...errors import SettingsError
@@ -19,7 +20,6 @@ from ...settings import options as options
 from ..option_assignments import OptionAssignments
 from .lattice_nodes import ELECTRON, LatticeNode, listed
 
-EXECUTOR = "gcpbatch"
 # Where Covalent's own small nodes run, unless `service_nodes` says otherwise
 HERE = "the server (service_nodes)"
 # Stands where a dispatch puts ids of its own: legal in a label and in an object's name

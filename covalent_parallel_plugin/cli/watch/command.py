@@ -46,7 +46,7 @@ def watch(
         from covalent_parallel_plugin.covalent_api.config_file import configured_options
 
         given = {"project_id": project_id, "region": region}
-        with _shown(as_json) as show:
+        with _shown(as_json, once) as show:
             last = asyncio.run(_watch(dispatch_id, given, configured_options(), show, once, every))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo(STOPPED, err=True)
@@ -98,10 +98,11 @@ async def _watch(
 
 
 @contextlib.contextmanager
-def _shown(as_json: bool) -> Iterator[Show]:
+def _shown(as_json: bool, is_once: bool) -> Iterator[Show]:
     """How looks are shown: as JSON, as a table that changes in place, or a line per change where is no terminal."""
     # Here, so that `--help` does not wait for Google's clients.
     from covalent_parallel_plugin.cli.watch.display import ChangePrinter, table
+    from covalent_parallel_plugin.cli.watch.fitted_table import fitted_table
 
     if as_json:
         yield lambda snapshot: click.echo(snapshot.json())
@@ -111,6 +112,12 @@ def _shown(as_json: bool) -> Iterator[Show]:
 
         console = Console(highlight=False)
         with Live(console=console, auto_refresh=False) as live:
-            yield lambda snapshot: live.update(table(snapshot, console.width), refresh=True)
+
+            def shown(snapshot: Snapshot) -> None:
+                # The last look stays, and may be longer than the terminal.
+                whole = snapshot.is_over or is_once
+                live.update(table(snapshot, console.width) if whole else fitted_table(snapshot, console), refresh=True)
+
+            yield shown
     else:
         yield ChangePrinter(click.echo).show

@@ -14,16 +14,17 @@ from ...batch.machine_hours import JobUse
 from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket, JobService
 from ...cloud.storage import ObjectStore
-from ...covalent_api.server_client import UNANSWERED, ElectronRecord, ServerClient, reason_of
+from ...covalent_api.builtin_nodes.classify import SUBLATTICE_PREFIX
+from ...covalent_api.server_client import EXECUTOR, OVER, UNANSWERED, ElectronRecord, ServerClient, reason_of
 from ...errors import MissingResourceError, UnavailableError
 from ...protocol.ending_event import RAN_ITEMS, RETURNED
 from ...settings import options as options
 from .ending import ending_of, joint_ending
 from .executor_facts import ExecutorFacts, executor_facts
 from .item_counts import is_map
-from .job_locations import CONFIGURED, EXECUTOR, JobLocations, find_locations, is_on_batch
+from .job_locations import CONFIGURED, JobLocations, find_locations
 from .map_looks import EVENT_TRIES, MapLooks
-from .snapshot import OVER, JobView, Snapshot, job_view
+from .snapshot import JobView, Snapshot, job_view
 
 # How long one request to Batch may take before the next one is due anyway
 PATIENCE_SECONDS = 20.0
@@ -34,9 +35,9 @@ ENDED = "ENDED"
 # Of a dispatch of very many electrons the endings of those beyond are not asked for
 MOST_ENDINGS = 1000
 WAS_CANCELLED = "was cancelled"
-# How Covalent names the electron that makes a sublattice's dispatch: whether it has is asked so often, and of more of
-# these dispatches no jobs are shown
-SUBLATTICE_PREFIX = ":sublattice:"
+# As by max_machine_hours, or when somebody else has cancelled the job
+WAS_STOPPED = "failed, its job was cancelled: the electron's stderr says why"
+# Whether a sublattice has its dispatch is asked so often, and of more of these dispatches no jobs are shown
 SUBLATTICE_SECONDS = 10.0
 MOST_SUBLATTICES = 20
 RAISED = "items that raised are named in the electron's stderr"
@@ -160,8 +161,8 @@ class DispatchStatus:
         return "" if node is None else node.status
 
     def _is_open(self, job: JobStatus) -> bool:
-        """Whether a job has succeeded whose electron had not ended when Covalent's server was asked."""
-        return job.state == "SUCCEEDED" and self._status(job) not in ("", *OVER)
+        """Whether a job has ended, and its electron, which may fail, had not when Covalent's server was asked."""
+        return job.state in ("SUCCEEDED", "CANCELLED") and self._status(job) not in ("", *OVER)
 
     async def _views(self, listed: Sequence[tuple[str, JobStatus]], state: str) -> list[JobView]:
         """What is shown of each job, given with its project and region; in the order in which they were made."""
@@ -202,7 +203,10 @@ class DispatchStatus:
         """
         status = self._status(job)
         if job.state == "CANCELLED":
-            return replace(view, ending=WAS_CANCELLED)
+            has_failed = is_latest and status == "FAILED"
+            return (
+                replace(view, state="FAILED", ending=WAS_STOPPED) if has_failed else replace(view, ending=WAS_CANCELLED)
+            )
         if job.state != "SUCCEEDED":
             return view
         if is_latest and "COMPLETED" in (status, state):
@@ -240,7 +244,7 @@ class DispatchStatus:
         if jobs:
             return ""
         note = f"no jobs of it are under {locations}" + ("" if state in OVER else " yet")
-        if self._nodes is not None and not any(map(is_on_batch, self._nodes.values())):
+        if self._nodes is not None and not any(node.is_on_batch for node in self._nodes.values()):
             return f"{note}, and no electron of it has the executor {EXECUTOR}"
         if locations.origin == CONFIGURED:
             note += ". If its executor names another project or region, give --project-id and --region."

@@ -63,11 +63,12 @@ class ChangePrinter:
         self._dispatch = _without_hours(snapshot)
 
 
-def table(snapshot: Snapshot, width: int) -> Group:
+def table(snapshot: Snapshot, width: int, whole: Snapshot | None = None) -> Group:
     """Return a look as a terminal of so many columns shows it.
 
     Each job has a row; what else there is to know of it stands below the rows, since a line may be as long as it wants
-    to be. A narrow terminal has no column for the jobs' names, which mostly end with the node's number.
+    to be. A narrow terminal has no column for the jobs' names, which mostly end with the node's number. `whole` is the
+    dispatch where only some of its jobs are shown.
     """
     from rich import box
     from rich.console import Group
@@ -76,7 +77,7 @@ def table(snapshot: Snapshot, width: int) -> Group:
     from rich.text import Text
 
     # The empty line is where the terminal writes ^C; at the end of a full line that would push the table up by one.
-    first = escape(words.dispatch_line(snapshot))
+    first = escape(words.dispatch_line(whole or snapshot))
     if not snapshot.jobs:
         return Group(first, "")
     shown = _columns(snapshot, width)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...covalent_api.server_client import ElectronRecord
+from ...results.wanted_output import executor_options
 from ...settings import options as options
 
 
@@ -24,6 +25,6 @@ def executor_facts(record: ElectronRecord | None, configured: Mapping[str, objec
         record: None of an electron that is not known.
         configured: the section of Covalent's configuration file.
     """
-    values = options.resolve(configured if record is None or not record.options else record.options, {})
+    values = executor_options({} if record is None else record.options, {}, configured)
     name, most = values["bucket_name"], options.plain("max_parallel", values["max_parallel"])
     return ExecutorFacts(name if isinstance(name, str) else "", most if isinstance(most, int) else None)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...covalent_api.server_client import ElectronRecord
+from ...results.wanted_output import executor_options
 from ...settings import options as options
 
-EXECUTOR = "gcpbatch"
 GIVEN, EXECUTORS, CONFIGURED = "as given", "from its executors", "from covalent.conf"
 BOTH = "from its executors and covalent.conf"
 
@@ -36,19 +36,14 @@ def find_locations(
             executor's name, and where there are none.
     """
     if all(options.is_given(given.get(name)) for name in ("project_id", "region")):
-        return _locations([given], given, configured, GIVEN)
-    sent = [node.options for node in nodes or () if is_on_batch(node)]
-    # An executor that was made has taken what it lacked from its client's file, so this machine's file adds nothing.
-    if all(sent):
-        found = _locations(sent, given, {}, EXECUTORS)
-    else:
-        found = _locations([own or configured for own in sent], given, {}, BOTH if any(sent) else CONFIGURED)
-    return found or _locations([configured], given, configured, CONFIGURED)
-
-
-def is_on_batch(node: ElectronRecord) -> bool:
-    """Whether its executor is this package's, or one derived from it."""
-    return node.executor == EXECUTOR or "project_id" in node.options
+        return _locations([{}], given, {}, GIVEN)
+    sent = [node.options for node in nodes or () if node.is_on_batch]
+    origin = EXECUTORS if all(sent) else BOTH if any(sent) else CONFIGURED
+    is_given = any(options.is_given(given.get(name)) for name in ("project_id", "region"))
+    before = f"{GIVEN}, else " if is_given else ""
+    return _locations(sent, given, configured, before + origin) or _locations(
+        [{}], given, configured, before + CONFIGURED
+    )
 
 
 def _locations(
@@ -59,11 +54,7 @@ def _locations(
 ) -> JobLocations | None:
     found = []
     for own in executors:
-        named = {
-            name: given.get(name) if options.is_given(given.get(name)) else own.get(name)
-            for name in ("project_id", "region")
-        }
-        values = options.resolve(named, configured)
+        values = executor_options(own, given, configured)
         if options.is_given(values["project_id"]):
             found.append(f"projects/{values['project_id']}/locations/{values['region']}")
     return JobLocations(tuple(dict.fromkeys(found)), origin) if found else None

@@ -137,7 +137,10 @@ class MapLooks:
             following = job_items(rounds[number + 1]) if number + 1 < len(rounds) else None
             if total is not None and following is not None:
                 # Exactly what the next job does not have to do
-                told = replace(told, done=max(total - following, 0), lost=following, is_exact=True)
+                done = max(total - following, 0)
+                # Items that had ended are to run again: all that raised are, as `retry_exceptions` has it.
+                failed = told.failed if told.done <= done else 0
+                told = replace(told, done=done, failed=failed, lost=following, is_exact=True)
             call.kept[job.name] = before = told
         return {job.name: call.kept[job.name] for job in rounds}
 

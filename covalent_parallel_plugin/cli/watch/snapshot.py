@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from ...batch.error_hints import find_last_hint
 from ...batch.job_names import LABEL_LATTICE, LABEL_NODE
 from ...cloud.batch import JobStatus
+from ...covalent_api.server_client import OVER
 from .item_counts import ItemCounts, is_map, reckoned
 
-# Covalent's states that a dispatch ends with (covalent._shared_files.util_classes.Status)
-OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 WAITING_STATES = frozenset({"STATE_UNSPECIFIED", "QUEUED", "SCHEDULED"})
 
 

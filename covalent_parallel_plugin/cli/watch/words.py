@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ...sweep.display.printable import printable
-from ...sweep.display.run_progress import duration
+from ...sweep.display.run_progress import duration, hours_text
 from .ending import short_ending
 from .snapshot import JobView, Snapshot
 
@@ -22,7 +22,7 @@ def dispatch_line(snapshot: Snapshot) -> str:
     count = len(snapshot.jobs)
     text = f"{name}: {snapshot.state or 'state not known'}, {count} job{'' if count == 1 else 's'}"
     if snapshot.machine_hours:
-        text += f", {machine_hours(snapshot.machine_hours)}"
+        text += f", {hours_text(snapshot.machine_hours)}"
     return printable(f"{text}; {snapshot.note}" if snapshot.note else text)
 
 
@@ -100,7 +100,7 @@ def progress(job: JobView) -> str:
     """Return all that is known of how far a map is; "" of other jobs."""
     if not job.is_map:
         return ""
-    hours = machine_hours(job.machine_hours) if job.machine_hours else ""
+    hours = hours_text(job.machine_hours)
     return "; ".join(filter(None, (item_counts(job), item_pace(job), hours, task_counts(job))))
 
 
@@ -110,11 +110,6 @@ def rate(per_second: float) -> str:
         if per_second * seconds >= 1:
             return f"{per_second * seconds:.1f}/{unit}"
     return f"{per_second * 3600:.1f}/h"
-
-
-def machine_hours(hours: float) -> str:
-    """Return machine-hours with as many digits as say something."""
-    return f"{hours:.1f} machine-hours" if hours >= 10 else f"{hours:.2g} machine-hours"
 
 
 def is_spread(snapshot: Snapshot) -> bool:

@@ -22,6 +22,8 @@ _OPERATION = re.compile("|".join(re.escape(f"_{operator}_") for operator in OPER
 POSTPROCESS = "_postprocess_recursively"
 # covalent._shared_files.defaults.prefix_separator
 PREFIX = ":"
+# How Covalent names the electron that makes a sublattice's dispatch (covalent._shared_files.defaults.sublattice_prefix)
+SUBLATTICE_PREFIX = f"{PREFIX}sublattice:"
 
 # Covalent's functions take one to two kilobytes; the postprocess node brings the lattice along
 LONGEST_FUNCTION_BYTES = 64 * 1024

@@ -137,7 +137,7 @@ class MapRun:
         for task in sorted(silent)[:OUTSIDE_TASKS]:
             progress.add_interrupted(round, task, await collector.last_output(task, round))
         await self._note_lost(collector, silent, round)
-        await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.CANCELLED, collector.measured)
+        await self._trace.note_ended(self._last_tasks, jobs.seen, jobs.cancelled_end, collector.measured)
         stdout, stderr = await run_in_thread(self._result.output)
         if progress.returned and not jobs.objects.may_delete_results:
             stderr = join_text(stderr, await jobs.objects.location(f"{progress.returned} values stay") + "\n")

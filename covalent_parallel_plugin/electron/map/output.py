@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from ...protocol.item_call import format_indices
+from ...protocol.object_names import STREAMS
 from ..outcome import decode_output
 from ..output_sections import Section, note, section
 from .item_table import ValueStore
@@ -19,7 +20,6 @@ OUTSIDE_BYTES = 256 * 1024
 OUTSIDE_TASKS = 20
 # Of more items than this the first and the last are shown
 MOST_SECTIONS = 20_000
-STREAMS = ("stdout", "stderr")
 
 
 def output_of(progress: MapProgress, store: ValueStore, stream: str, is_followed: bool = False) -> str:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 from ...programs.kept_output import KeptOutput, StreamName
 from ...protocol.sweep_identity import SweepTaskAddress
 from .. import bucket_http as storage
-from ..output_capture import note_time, say
+from ..output_capture import LateDelivery, note_time
 from .machine import MachineSeams
 
 if TYPE_CHECKING:
     from ..live_output import LiveOutput
-
-LIVE_SECONDS = 10.0
 
 
 class ReadStream:
@@ -51,15 +49,13 @@ class LiveTask:
 
     def __init__(self, seams: MachineSeams, address: SweepTaskAddress, key: str) -> None:
         self._seams, self._address, self._key = seams, address, key
-        self._begin = math.inf
         self._streams: dict[StreamName, ReadStream] = {}
-        self._output: LiveOutput | None = None
+        self._delivery: LateDelivery | None = None
 
     def attach(self, outputs: Mapping[StreamName, KeptOutput]) -> None:
         """Have these delivered: their program begins."""
-        pace = self._seams.job.live_pace
-        self._begin = time.monotonic() + LIVE_SECONDS * pace if pace else math.inf
         self._streams = {stream: ReadStream(kept) for stream, kept in outputs.items()}
+        self._delivery = LateDelivery(self._seams.job.live_pace, self._live_output)
 
     def note(self, stream: StreamName, count: int) -> None:
         """Note that the last `count` bytes of a stream were read just now."""
@@ -68,24 +64,15 @@ class LiveTask:
 
     def tick(self) -> float:
         """Begin what is due; return in how many seconds to call again, if nothing is printed before."""
-        if self._output is None:
-            seconds = self._begin - time.monotonic()
-            if seconds > 0:
-                return seconds
-            try:
-                self._output = self._loaded()
-            except Exception as error:
-                # Such as for want of memory: the program goes on all the same
-                self._begin = math.inf
-                say("what it prints is not delivered while it runs: %s: %s" % (type(error).__name__, error))
-                return self._begin
-        return self._output.tick([self._streams["stdout"], self._streams["stderr"]])
+        if self._delivery is None:
+            return math.inf
+        return self._delivery.tick([self._streams["stdout"], self._streams["stderr"]])
 
     def stop(self) -> str:
         """Have nothing written any more; return what a report is to tell, "" for nothing."""
-        return self._output.stop() if self._output is not None else ""
+        return self._delivery.stop() if self._delivery is not None else ""
 
-    def _loaded(self) -> LiveOutput:
+    def _live_output(self) -> LiveOutput:
         from ..live_output import LiveOutput
 
         job = self._seams.job

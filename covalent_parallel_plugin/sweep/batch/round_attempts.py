@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.cloud import batch_v1
 
-from ...batch.attempt_times import MEASURED, BatchAttempt, ordered_times, task_attempts
+from ...batch.attempt_times import MEASURED, BatchAttempt, is_time, ordered_times, task_attempts
 from ...batch.machine_hours import machine_seconds
 from ...batch.trace import ATTEMPT
-from ...cloud.job_status import SPOT_MODELS, JobStatus, TaskStatus
+from ...batch.trace_ends import LOST, PREEMPTED, SPOT_PREEMPTED
+from ...batch.trace_recorder import asked_of
+from ...cloud.job_status import JobStatus, TaskStatus
 from ..records.sweep_trace import NO_MACHINE, SweepTrace
 from ..tasks import SweepTask
 
-# https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes; the others of 50000 and above are losses too
-PREEMPTED = 50001
+# https://cloud.google.com/batch/docs/troubleshooting#reserved-exit-codes: all of them are losses of a task's machine
 FIRST_RESERVED = 50000
 # Times with which an attempt ends
 ENDS = ("ran_to", "delivered", "ended", "collected")
@@ -62,7 +62,7 @@ class RoundAttempts:
         measured = measured if isinstance(measured, Mapping) else {}
         told = measured.get("times")
         times = {"began": fields["started"], "ran_from": fields["started"], "ran_to": fields["ended"]}
-        times |= {name: told[name] for name in MEASURED if isinstance(told, Mapping) and _is_number(told.get(name))}
+        times |= {name: told[name] for name in MEASURED if isinstance(told, Mapping) and is_time(told.get(name))}
         machine = measured.get("machine")
         number, round = int(fields["attempt"]), int(fields["round"])
         index, end = int(fields["index"]), fields["status"]
@@ -166,25 +166,7 @@ class RoundAttempts:
                 held[name] = (max if name in ENDS else min)(time, held.get(name, time))
 
 
-def asked_of(job: batch_v1.Job) -> dict[str, object]:
-    """Return what a job asks for."""
-    raw = batch_v1.Job.pb(job)
-    spec = raw.task_groups[0].task_spec
-    policy = raw.allocation_policy.instances[0].policy
-    return {
-        "vcpus": spec.compute_resource.cpu_milli / 1000,
-        "memory_mib": spec.compute_resource.memory_mib,
-        "machine_type": policy.machine_type or None,
-        "spot": policy.provisioning_model in SPOT_MODELS,
-        "image": spec.runnables[-1].container.image_uri or None,
-    }
-
-
 def _end_of(attempt: BatchAttempt, otherwise: str) -> str:
-    if attempt.exit_code == PREEMPTED:
-        return "preempted"
-    return otherwise if attempt.exit_code is None or attempt.exit_code < FIRST_RESERVED else "lost"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if attempt.exit_code == SPOT_PREEMPTED:
+        return PREEMPTED
+    return otherwise if attempt.exit_code is None or attempt.exit_code < FIRST_RESERVED else LOST

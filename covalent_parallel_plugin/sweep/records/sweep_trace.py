@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...batch.trace import ATTEMPT, DAYS, ENDED, SUBMITTED, TraceFile, traces_folder
+from ...batch.attempt_times import TIMES, rounded
+from ...batch.trace import ATTEMPT, DAYS, ENDED, SUBMITTED, TraceFile, shortened_message, traces_folder
 from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
 
-# Of what a run says of its end
-MESSAGE_BYTES = 2048
 # On this machine there are no jobs, and no machines of Google's
 NO_MACHINE = {"type": None, "zone": None, "instance": None, "spot": None}
 
@@ -52,7 +51,7 @@ class SweepTrace:
 
     def submitted(self, job: str | None, round: int, tasks: int, asked: Mapping[str, object], **times: float) -> None:
         """Record that a round was submitted; `job` is its full name."""
-        more = {"tasks": tasks, "items": None, "asked": dict(asked), "t": _rounded(times)}
+        more = {"tasks": tasks, "items": None, "asked": dict(asked), "t": rounded(times)}
         self._write(SUBMITTED, job=job, round=round, **more)
 
     def attempt(self, fields: Mapping[str, object]) -> None:
@@ -71,7 +70,7 @@ class SweepTrace:
                 "attempt": number - 1,
                 "end": end.status,
                 "exit_code": end.exit,
-                "t": _rounded({**dict.fromkeys(TIMES), **times}),
+                "t": rounded({**dict.fromkeys(TIMES), **times}),
                 "peak_memory_bytes": peak,
                 "cpu_seconds": cpu_seconds,
                 "machine": NO_MACHINE,
@@ -80,22 +79,11 @@ class SweepTrace:
 
     def ended(self, verdict: str, message: str, counts: Mapping[str, int]) -> None:
         """Record a run's end: done, failed, interrupted, budget or detached."""
-        text = message.encode("utf-8", "replace")[:MESSAGE_BYTES].decode("utf-8", "ignore") or None
+        text = shortened_message(message) or None
         error = "SweepBudgetError" if verdict == "budget" else "SweepStoppedError" if text else None
         times = {"entered": self.entered, "ended": self._clock()}
-        self._write(ENDED, verdict=verdict, error=error, message=text, counts=dict(counts), t=_rounded(times))
+        self._write(ENDED, verdict=verdict, error=error, message=text, counts=dict(counts), t=rounded(times))
 
     def _write(self, kind: str, **fields: object) -> None:
         if self._file is not None:
             self._file.write(kind, None, **fields)
-
-
-# As `batch.attempt_times` has them, which loads Google's client
-TIMES = (
-    "entered", "staged", "submitted", "scheduled", "running", "began", "fetched", "installed", "ran_from", "ran_to",
-    "delivered", "ended", "collected",
-)  # fmt: skip
-
-
-def _rounded(times: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if seconds is None else round(seconds, 3) for name, seconds in times.items()}
