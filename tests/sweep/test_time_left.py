@@ -63,6 +63,15 @@ def test_where_nothing_ends_for_long_the_rest_takes_longer() -> None:
     assert (left_seconds(run, 80.0) or 0) >= 80
 
 
+def test_between_two_looks_the_time_left_shrinks_however_long_they_are_apart() -> None:
+    run = state(
+        ended=4, last=2.0, mean_seconds=1.0, mean_running=4.0, starts=(2.0,) * 4, waiting=192, seen=2.0, looked=2.0
+    )
+    left = left_seconds(run, 2.0)
+    assert left is not None
+    assert [left_seconds(run, now) for now in (10.0, 30.0)] == [left - 8, left - 28]
+
+
 @dataclass
 class Slot:
     """A place for one task at a time, from `opens` on; before each, `gap` seconds pass while its container starts."""

@@ -368,6 +368,7 @@ class BatchRunner:
             seen=pace.seen,
             mean_running=pace.mean_running,
             machine_hours=self._use.hours,
+            looked=pace.looked,
         )
 
     async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict, end: str = "lost") -> None:

@@ -33,6 +33,7 @@ class PollPace:
         began: when tasks were first seen to run, or to have ended; None before.
         ended_before: how many had ended then.
         seen: when the last end of one was seen; None where none was.
+        looked: when the last look was.
         mean_running: how many ran at a time from `began` to `seen`.
         most_pause_seconds: between looks, where somebody wants one sooner.
     """
@@ -41,7 +42,7 @@ class PollPace:
         self._total = total
         self._least = least_seconds
         self._clock = clock
-        self._began = self._looked = clock()
+        self._began = self.looked = clock()
         self._has_run = self._is_moving = False
         self._listed = 0
         self._next_list = 0.0
@@ -57,8 +58,8 @@ class PollPace:
         now = self._clock()
         if not self._has_run and status.state == "RUNNING":
             self._has_run, self._began = True, now
-        self.running_seconds += self.running * (now - self._looked)
-        self._looked = now
+        self.running_seconds += self.running * (now - self.looked)
+        self.looked = now
         self.running = status.counts.get("RUNNING", 0)
         ended = status.counts.get("SUCCEEDED", 0) + status.counts.get("FAILED", 0)
         if self.began is None and (self.running or ended):

@@ -74,7 +74,8 @@ class EndTimes:
         starts = [max(start, since) for start in sorted([*unread, *self._recent], reverse=True)[:running]]
         starts += [since] * (running - len(starts))
         seen = look.seen if look.ended > self._ended else self._last
-        return RunState(ended, first, last, self._mean, look.mean_running, starts, waiting, seen)
+        looked = look.looked if look.looked is None or self._last is None else max(look.looked, self._last)
+        return RunState(ended, first, last, self._mean, look.mean_running, starts, waiting, seen, looked)
 
     @property
     def _mean(self) -> float | None:

@@ -15,6 +15,7 @@ class BatchLook:
         ended: tasks that have ended since `began`, those among them.
         began: when tasks of this run were first seen to run; None before.
         seen: when the last end of one was seen; None where none was.
+        looked: when the look was; None: just now.
         mean_running: how many ran at a time from `began` to `seen`.
         machine_hours: used so far, by all runs.
     """
@@ -26,3 +27,4 @@ class BatchLook:
     seen: float | None = None
     mean_running: float = 0.0
     machine_hours: float = 0.0
+    looked: float | None = None

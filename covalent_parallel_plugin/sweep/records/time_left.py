@@ -23,6 +23,7 @@ class RunState:
         starts: when those began that run now.
         waiting: tasks that have not begun.
         seen: when it was seen that so many run and wait; None: when the last one ended.
+        looked: until when it would have been seen that more have ended; None: until now.
     """
 
     ended: float
@@ -33,6 +34,7 @@ class RunState:
     starts: Sequence[float]
     waiting: int
     seen: float | None = None
+    looked: float | None = None
 
     @property
     def rest(self) -> int:
@@ -57,19 +59,20 @@ def left_seconds(run: RunState, now: float) -> float | None:
     """Return how long the rest may take; None where nothing says.
 
     The end is foreseen from the last end of a task, and the time left shrinks until there is another one; where nothing
-    runs, it does not. Where none ends for long, the time since counts, too.
+    runs, it does not. Where none ends for long, the time since counts, too, as far as somebody looked.
     """
     if not run.rest:
         return 0.0
     rate = run.rate
     if rate is None:
         return None
-    ends = [_end_of_slots(run, now)] if run.starts else []
+    looked = now if run.looked is None else min(run.looked, now)
+    ends = [_end_of_slots(run, looked)] if run.starts else []
     if run.last is not None and run.began is not None and run.ended >= len(run.starts):
         seen = run.last if run.seen is None else run.seen
         cycle_seconds = len(run.starts) / rate if run.starts else run.last - run.began
-        if now - seen > OVERDUE_CYCLES * cycle_seconds:
-            seen, rate = now, run.ended / (now - run.began)
+        if looked - seen > OVERDUE_CYCLES * cycle_seconds:
+            seen, rate = looked, run.ended / (looked - run.began)
         ends.append((seen if run.starts else now) + run.rest / rate)
     return max(max(ends) - now, 0.0)
 
