@@ -92,8 +92,10 @@ def test_the_live_table_and_a_question_answered_with_go_on(sweep: SweepCommand, 
     assert shown[0] == "6 are new"
     assert shown[1].startswith("art ") and shown[1].rstrip().endswith("2 of 6")
     assert shown[2].startswith("1 done  2 running  1 failed  2 waiting  elapsed ")
-    assert shown[3].startswith("running: i=2 ") and "i=3 " in shown[3]
-    assert not any(line.strip() for line in shown[5:])
+    # What does not fit beside the counts has a line of its own
+    assert shown[3].endswith(" machine-hours")
+    assert shown[4].startswith("running: i=2 ") and "i=3 " in shown[4]
+    assert not any(line.strip() for line in shown[6:])
     terminal.type("C-c")
     terminal.wait_for("Cancel everything (c) or go on (g)? A second Ctrl-C cancels.")
     terminal.type("g")
@@ -148,7 +150,8 @@ def test_no_screen_between_two_draws_is_torn(sweep: SweepCommand, terminal: Term
     for _ in range(60):
         lines = terminal.screen().splitlines()
         assert lines[1].startswith("art ━") and lines[2].startswith("1 done  2 running"), lines
-        assert lines[3].startswith("running: i=2") and lines[4].startswith("i=1  failed"), lines
+        assert lines[3].endswith(" machine-hours"), lines
+        assert lines[4].startswith("running: i=2") and lines[5].startswith("i=1  failed"), lines
     terminal.type("C-c")
     terminal.wait_for("Cancel everything")
     terminal.type("c")
