@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import platform
 import re
@@ -561,11 +562,15 @@ def test_what_the_items_of_a_killed_task_printed_is_shown(way: MapWay, monkeypat
         return index
 
     async def kill(way: MapWay, batch: BatchApi) -> None:
-        def is_delivered() -> bool:
-            names = filter(None, map(parse_name, way.left))
-            return any(name.kind == "live" and (name.task, name.done) == (1, 1) for name in names)
+        def has_delivered(name: str) -> bool:
+            found = parse_name(name)
+            if found is None or found.kind != "live" or (found.task, found.done) != (1, 1):
+                return False
+            with io.BytesIO() as part:
+                way.store.get(name, part)
+                return b"item 4\n" in part.getvalue()
 
-        await way.until(batch, lambda: supervisor.exists() and is_delivered())
+        await way.until(batch, lambda: supervisor.exists() and any(map(has_delivered, way.left)))
         os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
 
     ended = way.go(item, range(6), aside=kill, path=str(supervisor))

@@ -24,6 +24,7 @@ from google.cloud import batch_v1
 
 from covalent_parallel_plugin.batch.job_names import LABEL_DISPATCH, LABEL_NODE, LABEL_OWNER, OWNER, job_id_for
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.covalent_api.private_server import private_environment
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
@@ -194,13 +195,21 @@ def test_what_a_killed_task_had_printed_precedes_the_message_that_it_was_killed(
     executor = make_executor(retries=0)
     executor._task_stdout, executor._task_stderr = io.StringIO(), io.StringIO()
 
+    def live_bytes() -> bytes:
+        store, parts = ObjectStore.shared("local", "covalent"), []
+        for name in object_names():
+            if "/live/" in name:
+                parts.append(io.BytesIO())
+                store.get(name, parts[-1])
+        return b"".join(part.getvalue() for part in parts)
+
     async def kill() -> None:
-        for _ in range(2400):
-            names = await asyncio.to_thread(object_names)
-            if supervisor.exists() and any("/live/" in name for name in names):
+        for _ in range(600):
+            delivered = await asyncio.to_thread(live_bytes)
+            if b"half done\n" in delivered and b"with a warning\n" in delivered:
                 break
             await asyncio.sleep(0.05)
-        assert any("/live/" in name for name in names), "nothing was delivered"
+        assert b"with a warning\n" in delivered
         os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
 
     async def run_and_kill() -> None:

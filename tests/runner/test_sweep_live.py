@@ -112,11 +112,19 @@ def test_a_short_task_makes_the_requests_for_its_shard_and_its_outcome_alone(
     assert "live" not in machine.staged.outcome().fields and parts(machine) == []
 
 
-def test_each_task_of_a_bundle_and_each_attempt_has_parts_of_its_own(make_machine: MakeMachine) -> None:
-    script = "echo task $X attempt $SWEEP_ATTEMPT; sleep 0.7; exit 9"
+def test_each_task_of_a_bundle_and_each_attempt_has_parts_of_its_own(make_machine: MakeMachine, gate: Path) -> None:
+    script = f"echo task $X attempt $SWEEP_ATTEMPT; {waiting(f'{gate}.$X.$SWEEP_ATTEMPT')}; exit 9"
     machine = make_machine(shell(script), shell(script), bundle=2, retry_on=[9], last_attempt=1)
-    for attempt in ("0", "1"):
-        machine.run(**QUICK, BATCH_TASK_RETRY_ATTEMPT=attempt)
+
+    def is_delivered(task: int, attempt: int) -> bool:
+        return any((name.task, name.attempt) == (task, attempt) and part.stdout.data for name, part in parts(machine))
+
+    for attempt in (0, 1):
+        with running(machine, **QUICK, BATCH_TASK_RETRY_ATTEMPT=str(attempt)) as process:
+            for task in (0, 1):
+                until(partial(is_delivered, task, attempt))
+                gate.with_suffix(f".{task}.{attempt}").touch()
+            ended(process)
     found = {(name.task, name.attempt): part.stdout.data for name, part in parts(machine) if part.stdout.data}
     assert found == {(task, at): b"task %d attempt %d\n" % (task, at) for task in (0, 1) for at in (0, 1)}
     rows = [*machine.staged.attempts(), *map(machine.staged.outcome, (0, 1))]
