@@ -1,4 +1,4 @@
-"""The attempts of a task as a trace records them, of what Batch and the tasks themselves told. Pure."""
+"""The attempts of a task as a trace records them, from what Batch and the tasks themselves reported. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Measured:
         end: in the words of `trace_ends`, "" where it is not known.
         times: seconds since 1970 by the machine's clock (`attempt_times.MEASURED`).
         cpu_seconds, peak_memory_bytes: of the electron's process.
-        machine: "type", "zone", "instance" and "spot", as far as its metadata server told.
+        machine: "type", "zone", "instance" and "spot", as far as its metadata server reported it.
     """
 
     attempt: int = 0
@@ -37,7 +37,7 @@ class TaskFindings:
         listed: its attempts as Batch's events tell of them; none where Batch was not asked.
         measured: what attempts reported, by their number.
         end: of an attempt of which nothing else says how it ended.
-        was_stopped: whether somebody ended the job: so it was `end` by which attempts were told to stop.
+        was_stopped: whether somebody ended the job: `end` is then how attempts that were stopped ended.
     """
 
     task: int = 0
@@ -121,15 +121,15 @@ def _record(
 
 
 def _end(found: TaskFindings, listed: BatchAttempt, measured: Measured, is_last: bool) -> str:
-    """How an attempt ended: as it reported itself, unless it was told to stop; why, Batch knows, or who cancelled."""
+    """How an attempt ended: as it reported itself, unless it was stopped: Batch, or whoever cancelled, knows why."""
     if measured.end not in ("", ends.TERMINATED):
         return measured.end
-    told = "" if listed.exit_code is None else ends.end_of_code(listed.exit_code)
-    if told in (ends.PREEMPTED, ends.LOST):
-        return told
+    reported = "" if listed.exit_code is None else ends.end_of_code(listed.exit_code)
+    if reported in (ends.PREEMPTED, ends.LOST):
+        return reported
     if found.was_stopped and is_last:
         return found.end
-    return measured.end or told or (found.end if is_last else ends.LOST)
+    return measured.end or reported or (found.end if is_last else ends.LOST)
 
 
 def _machine(
@@ -138,5 +138,10 @@ def _machine(
     """The machine as its metadata server tells of it, else as Batch does, else as it was asked for."""
     kinds = job.instances if job is not None else ()
     kind = asked.get("type") or (kinds[0].machine_type or None if len(kinds) == 1 else None)
-    told = {"type": kind, "zone": listed.zone or None, "instance": listed.instance or None, "spot": asked.get("spot")}
-    return {**told, **measured.machine}
+    known = {
+        "type": kind,
+        "zone": listed.zone or None,
+        "instance": listed.instance or None,
+        "spot": asked.get("spot"),
+    }
+    return {**known, **measured.machine}

@@ -1,4 +1,4 @@
-"""When an attempt of a task went through its phases, put in order: three clocks told of them. Pure."""
+"""When an attempt of a task went through its phases, put in order: they come from three clocks. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ordered_times(times: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def _fit_measured(seen: dict[str, float], low: float, high: float) -> None:
-    """Move the machine's times together; where Batch told late that the task runs, those before them as well."""
+    """Move the machine's times together; where Batch reported late that the task runs, those before them as well."""
     names = [name for name in MEASURED if name in seen]
     if not names:
         return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from ...batch.attempt_times import is_time
 from ...cloud.interfaces import Bucket
 from ...cloud.storage import StoredObject
 from ...programs.verdict import Status, TaskEnd
@@ -159,9 +159,9 @@ def _problem_of(fields: Mapping[str, Any], row: SweepRow) -> str:
         **{name: _is_count(fields.get(name, 0 if name == "left" else None)) for name in _COUNTS},
         **{name: isinstance(fields.get(name), str) for name in _TEXTS},
         **{name: name in fields and (fields[name] is None or _is_whole(fields[name])) for name in ("exit", "signal")},
-        **{name: _is_number(fields.get(name)) for name in ("seconds", "started", "ended")},
+        **{name: is_time(fields.get(name)) for name in ("seconds", "started", "ended")},
         "measured": isinstance(fields.get("measured", {}), dict),
-        "peak_mb": fields.get("peak_mb") is None or _is_number(fields["peak_mb"]),
+        "peak_mb": fields.get("peak_mb") is None or is_time(fields["peak_mb"]),
         "token": isinstance(fields.get("token"), str) and _TOKEN.fullmatch(fields["token"]) is not None,
         "status": isinstance(fields.get("status"), str) and fields["status"] in STATUSES,
         "result": fields.get("result") in (("none", "body") if row.result is None else ("row",))
@@ -186,7 +186,3 @@ def _is_whole(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return _is_whole(value) and value >= 0  # type: ignore[operator]  # a whole number
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
