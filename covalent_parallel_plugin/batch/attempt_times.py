@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
@@ -87,7 +88,7 @@ def _latest(seen: Mapping[str, float], names: Iterable[str], default: float) -> 
 
 def is_time(value: object) -> TypeGuard[float]:
     """Whether it is a finite number."""
-    return type(value) in (float, int) and math.isfinite(value)  # type: ignore[arg-type]  # it is one
+    return type(value) in (float, int) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # it is one
 
 
 @dataclass(frozen=True, slots=True)

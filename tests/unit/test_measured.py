@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_parallel_plugin.batch.attempt_records import Measured, TaskFindings, attempt_records
-from covalent_parallel_plugin.batch.attempt_times import MEASURED, BatchAttempt
+from covalent_parallel_plugin.batch.attempt_times import MEASURED, BatchAttempt, is_time
 from covalent_parallel_plugin.batch.trace import record_line
 from covalent_parallel_plugin.batch.trace_ends import ENDS
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
-from covalent_parallel_plugin.electron.measured import measured_of
+from covalent_parallel_plugin.electron.measured import is_number, measured_of
 from covalent_parallel_plugin.protocol.envelope import EXCEPTION, ITEMS, KILLED, REFUSED, VALUE
 
 JSON = st.recursive(
@@ -126,3 +126,16 @@ def test_an_end_is_what_who_knows_it_tells(exit_code: int | None, reported: str,
     found = TaskFindings(0, [listed], {0: Measured(end=reported)}, "budget" if was_stopped else "lost", was_stopped)
     (record,) = records(found, job("FAILED"))
     assert (record["end"], record["exit_code"]) == (end, exit_code)
+
+
+NO_TIMES = [10**400, -(10**400), float("inf"), float("-inf"), float("nan"), True, "1", None]
+
+
+@pytest.mark.parametrize("value", NO_TIMES, ids=lambda value: str(value)[:8])
+def test_what_no_float_holds_is_no_time(value: object) -> None:
+    assert not is_time(value) and not is_number(value)
+
+
+def test_a_number_that_no_float_holds_is_left_out() -> None:
+    measured = measured_of({"times": {"began": 10**400}, "cpu_seconds": 10**400})
+    assert (measured.times, measured.cpu_seconds) == ({}, None)
