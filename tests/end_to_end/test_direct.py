@@ -36,7 +36,6 @@ from covalent_parallel_plugin.errors import (
 )
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 from covalent_parallel_plugin.protocol.environment import ENV_LIVE
-from covalent_parallel_plugin.protocol.object_names import RUNNER_PREFIX
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -192,13 +191,14 @@ def test_what_a_killed_task_had_printed_precedes_the_message_that_it_was_killed(
         Path(f"{path}.new").rename(path)
         time.sleep(60)
 
+    task = metadata()
     executor = make_executor(retries=0)
     executor._task_stdout, executor._task_stderr = io.StringIO(), io.StringIO()
 
     def live_bytes() -> bytes:
         store, parts = ObjectStore.shared("local", "covalent"), []
         for name in object_names():
-            if "/live/" in name:
+            if "/live/" in name and task["dispatch_id"] in name:
                 parts.append(io.BytesIO())
                 store.get(name, parts[-1])
         return b"".join(part.getvalue() for part in parts)
@@ -213,14 +213,14 @@ def test_what_a_killed_task_had_printed_precedes_the_message_that_it_was_killed(
         os.killpg(os.getpgid(int(supervisor.read_text())), signal.SIGKILL)
 
     async def run_and_kill() -> None:
-        await asyncio.gather(executor.run(prints, [str(supervisor)], {}, metadata()), kill())
+        await asyncio.gather(executor.run(prints, [str(supervisor)], {}, task), kill())
 
     with pytest.raises(TaskRuntimeError, match="exit code 137"):
         asyncio.run(run_and_kill())
     assert executor.task_stdout.getvalue() == "half done\n"
     assert executor.task_stderr.getvalue().startswith("with a warning\n")
     assert "exit code 137" in executor.task_stderr.getvalue()
-    assert [name for name in object_names() if not name.startswith(f"{RUNNER_PREFIX}/")] == []
+    assert [name for name in object_names() if task["dispatch_id"] in name] == []
 
 
 def test_a_node_cancelled_before_it_ran_uploads_nothing(
