@@ -61,7 +61,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     """Runs electrons as Google Batch jobs.
 
     An option that is not given is taken from `[executors.gcpbatch]` in Covalent's configuration file, else it has its
-    default. `docs/options.md` has the table of units, defaults and rules, which come from `settings.OPTIONS`.
+    default. `docs/reference/options.md` has the table of units, defaults and rules, which come from `settings.OPTIONS`.
 
     Raises:
         SettingsError: values given here that are wrong, all of them in one message. Missing ones, and those in the

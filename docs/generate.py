@@ -1,4 +1,4 @@
-"""Write docs/options.md from the options' own definitions: `python docs/generate.py`."""
+"""Write docs/reference/options.md from the options' own definitions: `python docs/generate.py`."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "options.md").write_text(page(), encoding="utf-8")
+    (Path(__file__).parent / "reference" / "options.md").write_text(page(), encoding="utf-8")

@@ -24,7 +24,7 @@ from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
 pytestmark = pytest.mark.containers
 
 HERE = Path(__file__).parent
-PAGE = (HERE.parents[1] / "docs" / "other-programs.md").read_text()
+PAGE = (HERE.parents[1] / "docs" / "how-to" / "other-programs.md").read_text()
 WHERE = ("--provider", "google-batch", "--project", "local", "--location", "us-central1")
 
 

@@ -137,7 +137,7 @@ def test_a_wrong_flag_is_refused_with_its_text_and_the_remedy(flag: str, word: s
 
 
 def test_the_documentation_shows_every_kind_with_an_example_that_can_be_read() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "emulator.md").read_text()
     flags = re.findall(r"`((?:rpc|logging|storage|api|attempt|job):[^`]+)`", text)
     assert {parse_flag(flag).kind for flag in flags} >= KINDS.keys() - {"logging.lost", "logging.latency"}
     assert all(f"`{kind}`" in text for kind in KINDS)

@@ -140,7 +140,7 @@ def test_the_json_has_all_that_is_shown() -> None:
 def test_every_field_of_the_json_is_documented() -> None:
     from pathlib import Path
 
-    page = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "watch.md").read_text()
     told = json.loads(SNAPSHOT.json())
     fields = {*told, *told["jobs"][1], *told["jobs"][1]["items"]}
     assert {field for field in fields if f"`{field}`" not in page.partition("## JSON")[2]} == set()
