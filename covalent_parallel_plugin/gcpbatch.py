@@ -36,6 +36,7 @@ from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions, carry_names_of_class_bodies
 from .settings import options
+from .settings.own_frames import hide_own_frames
 from .settings.resolve_options import refuse_unknown, resolve_options
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         TypeError: a keyword that is no option.
     """
 
+    @hide_own_frames
     def __init__(
         self,
         bucket_name: str | None = None,
