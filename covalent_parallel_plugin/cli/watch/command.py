@@ -16,7 +16,7 @@ from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.errors import ParallelError, UnavailableError
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.cli.watch.snapshot import Snapshot
+    from covalent_parallel_plugin.results.status.snapshot import Snapshot
 
 STOPPED = "stopped watching; the dispatch goes on (ct.cancel ends it)"
 # By Covalent's state of a dispatch; 2 is that of a wrong command line
@@ -76,9 +76,9 @@ async def _watch(
     once: bool,
     every: float,
 ) -> Snapshot:
-    from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
     from covalent_parallel_plugin.cloud.batch import BatchApi
     from covalent_parallel_plugin.covalent_api.server_client import ServerClient
+    from covalent_parallel_plugin.results.status.dispatch_status import DispatchStatus, follow
 
     batch = BatchApi.shared()
     task = asyncio.current_task()
