@@ -36,6 +36,7 @@ from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions, carry_names_of_class_bodies
 from .settings import options
+from .settings.own_frames import hide_own_frames
 from .settings.resolve_options import refuse_unknown, resolve_options
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     # Of the electron that this one runs; set where that is, so it is never among the attributes that Covalent carries
     _failure: Exception | None = None
 
+    @hide_own_frames
     def __init__(
         self,
         bucket_name: str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 from .batch.server import BatchServer
@@ -26,11 +27,12 @@ from .storage.server import StorageServer
 
 
 class PortTaken(OSError):
-    """A service's port is in use; `service` is "storage", "batch" or "logging"."""
+    """A service's port is in use; `service` is "storage", "batch" or "logging", `port` its number."""
 
     def __init__(self, service: str, port: int) -> None:
         super().__init__(f"port {port} of the {service} service is taken")
         self.service = service
+        self.port = port
 
 
 class Emulator(LocalService):
@@ -160,7 +162,11 @@ class Emulator(LocalService):
                         other_counts=self._other_counts,
                         known=self._known,
                         callers=callers,
-                        runs_images=runs_images,
+                        runtime=lambda: {
+                            "runs_images": runs_images,
+                            "process": os.getpid(),
+                            "services": self.environment,
+                        },
                     )
                     self.storage.start()
                 elif service == "batch":

@@ -32,7 +32,7 @@ Show = Callable[["Snapshot"], None]
     "--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds between two looks."
 )
 @click.option("--project-id", help="Else those of the executors, or of the configuration file; so for the next one.")
-@click.option("--region")
+@click.option("--region", help="Of the jobs; else as for --project-id.")
 def watch(
     dispatch_id: str, once: bool, as_json: bool, every: float, project_id: str | None, region: str | None
 ) -> None:
