@@ -17,6 +17,7 @@ from ..covalent_api import graph_inputs
 from ..protocol.item_call import call_with, listed
 from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label
 from ..protocol.value_text import shortened
+from ..settings.own_frames import hide_own_frames
 from .local import error_for_item
 from .validation import CHECKED_ITEMS, refuse_mistakes, refuse_unknown_arguments, single_iterable
 
@@ -28,6 +29,7 @@ ELECTRON_OPTIONS = tuple(
 )
 
 
+@hide_own_frames
 def pmap(
     function: Callable[..., Any] | None = None,
     *,
@@ -88,6 +90,7 @@ class ParallelMap:
     def _name(self) -> str:
         return getattr(self._function, "__name__", type(self._function).__name__)
 
+    @hide_own_frames
     def __call__(self, /, *given: Any, **constants: Any) -> Any:
         """In a lattice: the electron, of one iterable of items. Elsewhere: the list of values, computed here.
 
@@ -120,6 +123,7 @@ class ParallelMap:
             items, **{name: graph_inputs.pickled_collection(value) for name, value in constants.items()}
         )
 
+    @hide_own_frames
     def local(self, /, *given: Any, **constants: Any) -> list[Any]:
         """The list of values, computed in this process, one item after the other: for a debugger, or a test.
 
