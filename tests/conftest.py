@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, Value
+from covalent_parallel_plugin.covalent_api.private_configuration import Value
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...covalent_api.server_client import ElectronRecord
-from ...results.wanted_output import executor_options
 from ...settings import options as options
+from ..wanted_output import executor_options
 
 
 @dataclass(frozen=True)

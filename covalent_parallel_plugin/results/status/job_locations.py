@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...covalent_api.server_client import ElectronRecord
-from ...results.wanted_output import executor_options
 from ...settings import options as options
+from ..wanted_output import executor_options
 
 GIVEN, EXECUTORS, CONFIGURED = "as given", "from its executors", "from covalent.conf"
 BOTH = "from its executors and covalent.conf"
