@@ -43,7 +43,7 @@ class ElectronRecord:
         options: its executor's attributes, empty where it has only the executor's name.
         status: Covalent's.
         sub_dispatch_id: the dispatch of a sublattice, "" before there is one and of other electrons.
-        files: some of its assets, by Covalent's names ("stdout", "stderr", "function").
+        files: some of its assets, by Covalent's names ("stdout", "stderr", "function", "output").
         ended_seconds: when it ended, since 1970; None if it has not.
     """
 
@@ -92,7 +92,7 @@ class ServerClient:
         Raises:
             OSError: the server could not be reached or answered with an error status.
         """
-        return self._get(path, timeout_seconds).decode(errors="replace")
+        return self.get_bytes(path, timeout_seconds).decode(errors="replace")
 
     def get_json(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> Any:
         """Return the answer to `path`, read as JSON.
@@ -100,7 +100,7 @@ class ServerClient:
         Raises:
             OSError: as `get_text`. ValueError: the answer is not JSON.
         """
-        return json.loads(self._get(path, timeout_seconds))
+        return json.loads(self.get_bytes(path, timeout_seconds))
 
     def dispatch_state(self, dispatch_id: str) -> str:
         """Return the dispatch's state, "" if the server knows no such dispatch. Raises one of UNANSWERED."""
@@ -138,7 +138,8 @@ class ServerClient:
             header = json.loads(answer.read(min(end - HEADER_OFFSET, LONGEST_HEADER_BYTES)))
         return str(header["attrs"].get("doc") or "")
 
-    def _get(self, path: str, timeout_seconds: float) -> bytes:
+    def get_bytes(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> bytes:
+        """Return the answer to `path` as it is. Raises OSError as `get_text`."""
         with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
             body: bytes = answer.read()
             return body
@@ -166,7 +167,7 @@ def _electron(node: Any) -> ElectronRecord:
 
 def _files(assets: Any) -> dict[str, StoredFile]:
     files = {}
-    for name in ("stdout", "stderr", "function"):
+    for name in ("stdout", "stderr", "function", "output"):
         asset = assets.get(name) or {}
         # The server's own name for itself may be another one than it is reached by.
         address = urlsplit(str(asset.get("remote_uri") or ""))
