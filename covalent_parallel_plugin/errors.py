@@ -27,6 +27,8 @@
     ├── SweepStoppedError          a run of a sweep ended before all tasks had; carries the records that there are
     │   └── SweepBudgetError       since `max_machine_hours` are used up (also a BudgetError)
     ├── MapError                   items of a map raised or were lost; carries an error for each, and the others' values
+    ├── DispatchError              a dispatch failed, and nothing tells the exception; carries what Covalent keeps of it
+    ├── DispatchCancelledError     a dispatch was cancelled before it had a value
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
     RemoteTraceback                the cause of a builtin exception that is raised again here
@@ -230,6 +232,14 @@ class MapError(ParallelError):
 
     def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception], Mapping[int, Any]]]:
         return type(self), (str(self), self.errors, self.values)
+
+
+class DispatchError(ParallelError, RuntimeError):
+    """A dispatch failed, as in an electron on another executor; the message has what Covalent keeps of it."""
+
+
+class DispatchCancelledError(ParallelError):
+    """A dispatch was cancelled before it had a value; the message names its electrons that were."""
 
 
 class RemoteTraceback(Exception):

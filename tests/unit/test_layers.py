@@ -16,9 +16,9 @@ import covalent_parallel_plugin
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
 # Each part may import itself and those to its right; and what ALSO adds
-ORDER = ("cli", "gcpbatch pmap sweep results", "covalent_api", "electron", "batch", "cloud", "settings", "errors")
+ORDER = ("cli", "gcpbatch pmap results", "sweep covalent_api", "electron", "batch", "cloud", "settings", "errors")
 ALSO = {
-    "": {"gcpbatch", "pmap", "sweep", "errors"},
+    "": {"gcpbatch", "pmap", "results", "sweep", "errors"},
     "protocol": {"errors"},
     # its bootstrap asks for the installed package's version
     "runner": {"programs", "containers", "protocol", "errors", ""},

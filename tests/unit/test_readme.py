@@ -1,4 +1,4 @@
-"""What README and docs/image.md say of this package's versions and sizes."""
+"""What README and docs/how-to/images.md say of this package's versions and sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from covalent_parallel_plugin import __version__
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
 
 ROOT = Path(__file__).parents[2]
-README, IMAGE_PAGE = (ROOT / "README.md").read_text(), (ROOT / "docs" / "image.md").read_text()
+README, IMAGE_PAGE = (ROOT / "README.md").read_text(), (ROOT / "docs" / "how-to" / "images.md").read_text()
 
 
 def test_the_dockerfile_of_two_lines_has_this_version_and_leaves_cloudpickles_open() -> None:

@@ -177,8 +177,8 @@ def how_killed(ended: Outcome) -> str:
     return f"killed its process ({signal}){memory}"
 
 
-def pickle_of_error(error: ElectronError) -> bytes:
-    """The pickle of what stands for an item that has no value."""
+def pickle_of_error(error: object) -> bytes:
+    """The pickle of an exception, such as what stands for an item that has no value, or of what holds exceptions."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer)
     # Others register functions for exceptions in copyreg, such as tblib's in Covalent's server: their pickles would not
