@@ -138,6 +138,14 @@ class ServerClient:
         path = f"/api/v2/dispatches?count={count}&status_only=true"
         return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
 
+    def cancel(self, dispatch_id: str, timeout_seconds: float = ANSWER_SECONDS) -> None:
+        """Ask for a dispatch to be cancelled. Raises one of UNANSWERED."""
+        body = json.dumps({"status": "CANCELLED"}).encode()
+        path = f"{self.address}/api/v2/dispatches/{quote(dispatch_id)}/status"
+        request = urllib.request.Request(path, body, {"Content-Type": "application/json"}, method="PUT")
+        with self._opener.open(request, timeout=timeout_seconds):
+            pass
+
     def docstring(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
         """Return the docstring of the function in a file of Covalent's, from its first bytes. Raises one of UNANSWERED.
 

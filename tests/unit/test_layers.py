@@ -33,7 +33,7 @@ CLOSED = {"", "protocol", "runner", "pmap", "sweep", "programs", "containers", "
 # Who may import Covalent
 COVALENTS = ("covalent_api", "gcpbatch", "pmap.decorator", "cli.plan", "cli.demo.workflow")
 # The commands that use parts of another one's folder
-COMMANDS_BESIDES = {"demo": {"watch"}, "doctor": {"image"}, "sweep": {"doctor"}}
+COMMANDS_BESIDES = {"demo": {"dev", "emulator", "watch"}, "dev": {"emulator"}, "doctor": {"image"}, "sweep": {"doctor"}}
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
 
