@@ -12,6 +12,7 @@ from typing import Any, cast
 from ..errors import SettingsError
 from ..protocol.value_text import is_short_and_plain, shortened
 from . import options as options
+from .near_names import nearest
 from .options import Settings
 
 # Covalent's UI shows the first 200 characters or so of an executor's attributes
@@ -131,5 +132,5 @@ def refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, objec
 
 
 def _hint(name: str) -> str:
-    near = options.nearest(name)
+    near = nearest(name, options.OPTIONS)
     return f" (did you mean {near!r}?)" if near else ""

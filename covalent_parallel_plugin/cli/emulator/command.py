@@ -16,6 +16,7 @@ import click
 
 from ...settings.container_rules import stock_image
 from .. import missing_package
+from ..exit_statuses import is_lost_output, shown_error
 from .options import FILE_ERRORS, read_exports, read_faults, read_images, read_known_file, read_secrets
 
 if TYPE_CHECKING:
@@ -171,12 +172,14 @@ def emulator(
     except PortTaken as error:
         raise click.ClickException(f"{error}: give --{error.service}-port another one, or 0") from error
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise shown_error(error) from error
     try:
         _announce(services, runtime, (buckets or ("covalent",))[0], env_file)
         while (ended := _next_of(news)) is not None:
             _say(f"{time.strftime('%H:%M:%S')} {ended}")
     except OSError as error:
+        if is_lost_output(error):
+            raise
         raise click.ClickException(str(error)) from error
     finally:
         services.stop()
