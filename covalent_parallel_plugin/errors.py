@@ -3,7 +3,8 @@
 ::
 
     ParallelError                  everything this package raises on purpose
-    ├── SettingsError              options that are missing or wrong: all of them in one message (also a ValueError)
+    ├── MistakeError               what was given is wrong, such as a sweep's file; nothing was done
+    │   └── SettingsError          options that are missing or wrong: all of them in one message (also a ValueError)
     ├── SecretFileError            the file with the server's secret cannot be used
     ├── CloudError                 Google refused a request, or could not be reached
     │   ├── PermissionDeniedError  the identity at hand may not do it
@@ -63,7 +64,11 @@ class ParallelError(Exception):
     """The root of what this package raises on purpose."""
 
 
-class SettingsError(ParallelError, ValueError):
+class MistakeError(ParallelError):
+    """What the user gave is wrong: an option, a configuration, a file; nothing was done."""
+
+
+class SettingsError(MistakeError, ValueError):
     """Options that are missing or wrong; `mistakes` holds one sentence each, with the remedy."""
 
     def __init__(self, mistakes: Sequence[str]):
@@ -100,9 +105,11 @@ class JobError(ParallelError):
     """The job ended, and no value came of it.
 
     Attributes:
-        values: of a map, what its items had returned, by their index; as MapError has it.
+        returned: of a map, how many items had returned.
+        values: what those returned, by their index; as MapError has it.
     """
 
+    returned: int = 0
     values: Mapping[int, Any] = MappingProxyType({})
 
 
@@ -208,13 +215,15 @@ class MapError(ParallelError):
 
     Attributes:
         errors: for each of them by its index what went wrong: an ElectronError, or a TaskKilledError.
-        values: what the other items returned, by their index, each one read when it is asked for. Covalent's server,
-            which loads no value, has none here.
+        returned: how many items returned.
+        values: what these returned, by their index, each one read when it is asked for. Covalent's server, which loads
+            no value, has none here.
     """
 
     def __init__(self, message: str, errors: Mapping[int, Exception], values: Mapping[int, Any] | None = None):
         self.errors = dict(errors)
         self.values: Mapping[int, Any] = {} if values is None else values
+        self.returned = len(self.values)
         super().__init__(message)
 
     @classmethod
@@ -241,8 +250,8 @@ class MapError(ParallelError):
         title, _, items = str(self).partition("\n")
         return _html(title, items)
 
-    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception], Mapping[int, Any]]]:
-        return type(self), (str(self), self.errors, self.values)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.errors, self.values), {"returned": self.returned}
 
 
 def _html(title: str, text: str) -> str:

@@ -31,7 +31,7 @@ def wait(dispatch_id: str, timeout: float | None = None) -> Any:
     Raises:
         Exception: an electron raised: a builtin exception as it is, with the remote traceback as its cause.
         ElectronError: an electron raised an exception that is not a builtin one; it carries the remote traceback.
-        MapError: items of a map failed; it carries an error for each of them.
+        MapError: items of a map failed; it carries an error for each of them, and the values of the others.
         JobError: an electron's job ended without a value: TaskKilledError, TimeLimitError, ImageError, ...
         DispatchError: an electron failed on another executor; the message has the text that Covalent keeps.
         DispatchCancelledError: the dispatch was cancelled.
