@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..covalent_api.server_client import OVER, UNANSWERED, DispatchRecord, ServerClient
+from .dev_program import PROGRESS_VARIABLE
 from .wanted_output import is_users, name_of
 
-VARIABLE = "COVALENT_PARALLEL_PROGRESS"
 # Covalent's server gives the electrons so often at most, and the less often the longer that takes it
 LEAST_SECONDS, SPARED = 1.0, 5.0
 NAMED = 3
@@ -57,7 +57,7 @@ class ElectronLines:
 @contextlib.contextmanager
 def progress_of(server: ServerClient, dispatch_id: str) -> Iterator[Progress]:
     """Show how far a dispatch is while this is entered: on a terminal, unless the environment says no."""
-    is_shown = sys.stderr is not None and sys.stderr.isatty() and os.environ.get(VARIABLE) != "off"
+    is_shown = sys.stderr is not None and sys.stderr.isatty() and os.environ.get(PROGRESS_VARIABLE) != "off"
     yield ElectronLines(server, dispatch_id) if is_shown else NoProgress()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from ..covalent_api.server_client import UNANSWERED, ServerClient
 from ..covalent_api.stored_value import load_value
 from ..errors import DispatchError
+from .dev_program import OWNER_VARIABLE, note_raised
 from .dispatch_end import await_end, checked_id, unavailable, unknown
 from .dispatch_failure import cancellation_of, failure_of
 from .terminal_progress import progress_of
@@ -62,9 +64,9 @@ def _value_or_error(dispatch_id: str, timeout: float | None) -> Any:
         with progress_of(server, dispatch_id) as progress:
             state = await_end(server, dispatch_id, timeout, progress.look)
     except KeyboardInterrupt:
-        print(
-            f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it', file=sys.stderr
-        )
+        if OWNER_VARIABLE not in os.environ:
+            text = f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it'
+            print(text, file=sys.stderr)
         raise
     try:
         record = server.dispatch(dispatch_id)
@@ -73,6 +75,7 @@ def _value_or_error(dispatch_id: str, timeout: float | None) -> Any:
         if state == "CANCELLED":
             return _Error(cancellation_of(server, dispatch_id, record))
         if state != "COMPLETED":
+            note_raised(dispatch_id)
             return _Error(failure_of(server, dispatch_id, record))
         stored = record.files.get("result")
         if stored is None or not stored.size:
