@@ -9,13 +9,14 @@ from pathlib import Path
 from covalent_parallel_plugin.cli.doctor.checks import table as checks
 
 from .commands import commands
-from .tables import api, emulator_api, errors, exit_statuses, options
+from .tables import api, emulator_api, errors, exit_statuses, limits, options
 
 PARTS: dict[str, Callable[[], str]] = {
     "options": options,
     "commands": commands,
     "checks": checks,
     "exit-statuses": exit_statuses,
+    "limits": limits,
     "api": api,
     "errors": errors,
     "emulator-api": emulator_api,

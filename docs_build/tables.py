@@ -8,8 +8,13 @@ import re
 import covalent_parallel_plugin as package
 from covalent_parallel_plugin import emulator
 from covalent_parallel_plugin import errors as error_classes
+from covalent_parallel_plugin.electron.map.report import MOST_ITEMS
+from covalent_parallel_plugin.programs.result_values import MOST_BYTES
 from covalent_parallel_plugin.protocol import exit_codes
-from covalent_parallel_plugin.settings import OPTIONS
+from covalent_parallel_plugin.protocol.limits import KEPT_BYTES
+from covalent_parallel_plugin.settings import OPTIONS, validators
+from covalent_parallel_plugin.settings.machine_sizes import MAX_TASKS_PER_MACHINE
+from covalent_parallel_plugin.sweep.reading.sweep_schema import MAX_BUNDLED_COMBINATIONS, MAX_COMBINATIONS
 
 _CODE = re.compile(r"^EXIT_\w+ = (\d+)  # (?:EX_\w+: )?(.*)$", re.MULTILINE)
 
@@ -28,6 +33,27 @@ def exit_statuses() -> str:
     rows = [f"| {code} | {text} |" for code, text in _CODE.findall(inspect.getsource(exit_codes))]
     assert len(rows) == len([name for name in vars(exit_codes) if name.startswith("EXIT_")])
     return "\n".join(["| status | why no outcome came |", "|---|---|", *rows])
+
+
+def limits() -> str:
+    """Return the table of this package's limits."""
+    mib = 1024 * 1024
+    rows = [
+        ("items of a map", f"{MOST_ITEMS:,}"),
+        ("tasks of a job that run at a time, `max_parallel`", f"{validators.MAX_PARALLEL:,}"),
+        ("tasks that share a machine", f"{MAX_TASKS_PER_MACHINE}"),
+        ("`retries`", f"{validators.MAX_RETRIES}"),
+        (
+            "`time_limit`",
+            f"{validators.MAX_TIME_LIMIT_SECONDS:,} s: 14 days less a minute",
+        ),
+        ("`queue_limit`", f"{validators.MAX_QUEUE_SECONDS:,} s: two days"),
+        ("`labels`", f"{validators.MAX_LABELS}, of {validators.MAX_LABEL_CHARACTERS} characters"),
+        ("printed text that Covalent gets, of each stream", f"the first and the last {KEPT_BYTES // mib} MiB"),
+        ("combinations of a sweep", f"{MAX_COMBINATIONS:,}; {MAX_BUNDLED_COMBINATIONS:,} with `bundle`"),
+        ("a result file of a sweep's task", f"{MOST_BYTES // mib} MiB"),
+    ]
+    return "\n".join(["| what | at most |", "|---|---|", *(f"| {what} | {most} |" for what, most in rows)])
 
 
 def api() -> str:

@@ -36,9 +36,9 @@ HERE = Path(__file__).parent
 PARENT = "projects/local/locations/us-central1"
 PAGE = (HERE.parents[1] / "docs" / "how-to" / "other-programs.md").read_text()
 (SECTION,) = re.findall(r"^## Snakemake\n(.+?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-(REQUIREMENTS,) = re.findall(r"^    pip install (.+)$", SECTION, re.MULTILINE)
+(REQUIREMENTS,) = re.findall(r"^pip install (.+)$", SECTION, re.MULTILINE)
 (DOCKERFILE,) = re.findall(r"^```dockerfile\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-(COMMAND,) = re.findall(r"^    snakemake (.+?[^\\])$", SECTION, re.MULTILINE | re.DOTALL)
+(COMMAND,) = re.findall(r"^snakemake (.+?[^\\])$", SECTION, re.MULTILINE | re.DOTALL)
 IMAGE, PREFIX = "localhost/snakemake", "gs://data/flow"
 TWO_RULES = """
 rule all:

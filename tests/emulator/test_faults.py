@@ -141,7 +141,7 @@ def test_the_documentation_shows_every_kind_with_an_example_that_can_be_read() -
     flags = re.findall(r"`((?:rpc|logging|storage|api|attempt|job):[^`]+)`", text)
     assert {parse_flag(flag).kind for flag in flags} >= KINDS.keys() - {"logging.lost", "logging.latency"}
     assert all(f"`{kind}`" in text for kind in KINDS)
-    description = next(block for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE) if '"rules"' in block)
+    (description,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(Faults.from_text(description).rules) == 3
 
 
