@@ -1,10 +1,10 @@
-"""A line on standard error for each change of an electron, while a program runs and dispatches; see `ElectronLines`."""
+"""A line on standard error for each change of an electron, while a program runs and dispatches; see `ElectronWatch`."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from covalent_parallel_plugin.covalent_api.server_client import OVER, UNANSWERED, ServerClient
@@ -21,7 +21,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 _NOT_BEGUN = "NEW_OBJECT"
 
 
-class ElectronLines:
+class ElectronWatch:
     """Looks at the dispatches that begin from now on, in a thread; a context manager.
 
     Args:
@@ -43,7 +43,7 @@ class ElectronLines:
         self._failures: dict[tuple[str, int], tuple[str, str]] = {}
         self.states: dict[str, str] = {}
 
-    def __enter__(self) -> ElectronLines:
+    def __enter__(self) -> ElectronWatch:
         self._earlier = frozenset(dispatch_id for dispatch_id, _ in self._listed())
         self._thread.start()
         return self
@@ -65,9 +65,11 @@ class ElectronLines:
         """The dispatches that have not ended, as of the last look."""
         return [dispatch_id for dispatch_id, state in self.states.items() if state not in OVER]
 
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """Return the name of each electron that failed, and what it wrote with its error."""
-        yield from self._failures.values()
+    def failures(self, but_of: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+        """Return the name of each electron that failed, and what it wrote with its error, but of these dispatches."""
+        for (dispatch_id, _node), failure in self._failures.items():
+            if dispatch_id not in but_of:
+                yield failure
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS
