@@ -22,6 +22,8 @@ ENV_ITEMS = ENV_PREFIX + "ITEMS"
 ENV_LIVE = ENV_PREFIX + "LIVE"
 # A folder for what has to have a name, which the bootstrap found
 ENV_PLACE = ENV_PREFIX + "PLACE"
+# A folder for packages that tasks share, in place of PACKAGES_FOLDER: the emulator's processes have no volumes
+ENV_PACKAGES = ENV_PREFIX + "PACKAGES"
 
 # Where the services are, if not at Google: http://host:port for Cloud Storage (Google's own variable), host:port else
 STORAGE_EMULATOR_HOST = "STORAGE_EMULATOR_HOST"
@@ -31,6 +33,9 @@ SERVICES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST, LOGGING_EMULATOR_HOST)
 
 # Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
 PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
+
+# A file beside the own modules of an electron that makes a sublattice's graph: where the dispatching machine has them
+IMPORT_PATHS_FILE = ".covalent-parallel-import-paths.json"
 
 
 def is_on_emulator() -> bool:

@@ -30,7 +30,14 @@ _OPTIONS = (
         help=f"Bucket to make, repeatable [{DEFAULT_BUCKET}].",
     ),
     click.option(
-        "--python", type=click.Path(path_type=Path), help="Python that tasks run on [the one that runs this command]."
+        "--python",
+        type=click.Path(path_type=Path),
+        help="Python that tasks run on, with its packages [one of this version with the standard library and pip].",
+    ),
+    click.option(
+        "--site-packages",
+        is_flag=True,
+        help="Let tasks see the packages that this command's own Python has, Covalent too; on Google they would not.",
     ),
     click.option(
         "--image",
@@ -113,6 +120,7 @@ class EmulatorOptions:
 
     buckets: tuple[str, ...] = ()
     python: Path | None = None
+    site_packages: bool = False
     images: Mapping[str, list[str]] = field(default_factory=dict)
     runtime_asked: str = "auto"
     exports: Mapping[str, Path] = field(default_factory=dict)
@@ -154,7 +162,7 @@ class EmulatorOptions:
             faults = read_faults(self.faults_file, self.fault_rules, self.fault_seed)
             known_secrets = read_secrets(self.secrets_file, self.secrets)
             known = None if self.known_file is None else read_known_file(self.known_file)
-            request = RuntimeRequest(self.runtime_asked, self.python, self.images, self.exports)
+            request = RuntimeRequest(self.runtime_asked, self.python, self.images, self.exports, self.site_packages)
             choice = choose_runtime(request)
             emulator = Emulator(
                 storage_port,

@@ -25,6 +25,7 @@ class RuntimeRequest:
     python: Path | None = None
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nfs: Mapping[str, Path] = field(default_factory=dict)
+    site_packages: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,18 @@ def choose_runtime(
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
     that does not work and for wishes that contradict each other.
     """
-    for_processes = wish.python is not None or bool(wish.images)
+    for_processes = wish.python is not None or bool(wish.images) or wish.site_packages
+    if wish.python is not None and wish.site_packages:
+        raise ValueError("--python names a Python with its packages, --site-packages takes this one: give one of them")
     if for_processes and wish.nfs:
-        raise ValueError("--python and --image are for processes, --nfs is for containers: give one or the other")
+        raise ValueError(
+            "--python, --image and --site-packages are for processes, --nfs is for containers: give one or the other"
+        )
     if wish.name in ENGINES:
         if for_processes:
             raise ValueError(
-                f"--python and --image say what stands for images where tasks are processes; with --runtime {wish.name}"
-                " the images themselves run: leave them out, or give --runtime process"
+                "--python, --image and --site-packages say what stands for images where tasks are processes; with"
+                f" --runtime {wish.name} the images themselves run: leave them out, or give --runtime process"
             )
         if reason := why_not(wish.name):
             raise ValueError(f"--runtime {wish.name} does not work here: {_with_remedy(wish.name, reason)}")
@@ -76,7 +81,7 @@ def choose_runtime(
 def create_runtime(wish: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
     """Make the runtime that `choose_runtime` chose. Raises ValueError."""
     if name == PROCESS:
-        return ProcessRuntime(wish.python, wish.images)
+        return ProcessRuntime(wish.python, wish.images, site_packages=wish.site_packages)
     return ContainerRuntime(name, wish.nfs)
 
 
