@@ -43,7 +43,10 @@ def limits() -> str:
         ("tasks of a job that run at a time, `max_parallel`", f"{validators.MAX_PARALLEL:,}"),
         ("tasks that share a machine", f"{MAX_TASKS_PER_MACHINE}"),
         ("`retries`", f"{validators.MAX_RETRIES}"),
-        ("`time_limit`", f"{validators.MAX_TIME_LIMIT_SECONDS:,} s: 14 days less the minute in which an outcome is written"),
+        (
+            "`time_limit`",
+            f"{validators.MAX_TIME_LIMIT_SECONDS:,} s: 14 days less the minute in which an outcome is written",
+        ),
         ("`queue_limit`", f"{validators.MAX_QUEUE_SECONDS:,} s: two days"),
         ("`labels`", f"{validators.MAX_LABELS}, of {validators.MAX_LABEL_CHARACTERS} characters"),
         ("printed text that Covalent gets, of each stream", f"the first and the last {KEPT_BYTES // mib} MiB"),
