@@ -53,7 +53,7 @@ demo: $(VENV)/installed
 # Nothing is fetched: what a page takes from elsewhere, and what is behind the code, is an error as a broken link is
 docs: $(VENV)/installed
 	$(RUN)/python -m docs_build --check
-	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 	$(RUN)/python -m docs_build --site site
 	@echo "Open site/index.html"
 

@@ -45,7 +45,7 @@ def limits() -> str:
         ("`retries`", f"{validators.MAX_RETRIES}"),
         (
             "`time_limit`",
-            f"{validators.MAX_TIME_LIMIT_SECONDS:,} s: 14 days less the minute in which an outcome is written",
+            f"{validators.MAX_TIME_LIMIT_SECONDS:,} s: 14 days less a minute",
         ),
         ("`queue_limit`", f"{validators.MAX_QUEUE_SECONDS:,} s: two days"),
         ("`labels`", f"{validators.MAX_LABELS}, of {validators.MAX_LABEL_CHARACTERS} characters"),

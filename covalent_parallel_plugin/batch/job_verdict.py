@@ -99,6 +99,11 @@ EXIT_CODES = {
         " there again",
         "Find out who else writes to covalent-parallel-runner/ in the bucket.",
     ),
+    exit_codes.EXIT_NO_MODULES: (
+        "the electron's own modules were not in the bucket, or not those that it was dispatched with, also after they"
+        " had been put there again",
+        "Find out who else writes or deletes objects under covalent-parallel/_modules/, or which lifecycle rule does.",
+    ),
     exit_codes.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
     exit_codes.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
@@ -137,7 +142,11 @@ def explain_job(
         return BudgetError, f"was stopped: {found.detail}.", RAISE_BUDGET
     if found.job is None or found.reason == job_watch.GONE:
         restarted = for_google("", " (with an emulator that is started anew all vanish)")
-        return JobCancelledError, f"has no job any more: somebody deleted it, or it vanished{restarted}.", "Run it again."
+        return (
+            JobCancelledError,
+            f"has no job any more: somebody deleted it, or it vanished{restarted}.",
+            "Run it again.",
+        )
     if found.job.state in CANCELLED_STATES:
         return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
     if found.job.state == "SUCCEEDED":

@@ -374,6 +374,8 @@ def test_without_retries_errors_stand_in_the_places_of_killers_if_nothing_else_w
     way.settings = replace(way.settings, retries=0)
     values = way.value(item_of(way.ran), range(3), deadly=[1], return_exceptions=True)
     assert (values[0], values[2], type(values[1])) == (0, 4, ElectronError)
+    for name in way.left:
+        way.store.delete(name)
     error = way.error(item_of(way.ran), range(6), deadly=[1], return_exceptions=True)
     assert isinstance(error, TaskKilledError)
     assert "2 of its 6 items did not end (1, 4)." in str(error)

@@ -21,19 +21,6 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 RUN = {"python", "sh", "console"}
 SHOWN = {"text", "toml", "yaml", "json", "dockerfile", "ini", "markdown"}
-REASONS = {
-    "needs a Google account",
-    "needs a container engine",
-    "needs a browser",
-    "needs a terminal",
-    "needs a project of your own",
-    "installs from a package index",
-    "runs until Ctrl-C",
-    "takes minutes",
-    "a part of a program",
-}
-"""Why a block is not run: one of these, so that nobody gets used to inventing some."""
-
 _LEXER = RawFencedCodeBlockLexer(re.compile(r'(?P<language>[\w-]*)(?:[ ]+title="(?P<title>[^"\n]+)")?[^\n]*\n?'))
 _MARK = re.compile(r"<!-- not run: ([^\n]*) -->\s*\Z")
 _RUN_BY = re.compile(r"^<!-- run by (tests/\S+) -->$", re.MULTILINE)
@@ -89,8 +76,6 @@ def mistakes(text: str) -> list[str]:
     for block in blocks_of(text):
         if block.language not in RUN | SHOWN:
             found.append(f"line {block.line}: {block.language!r} is none of {', '.join(sorted(RUN | SHOWN))}")
-        if block.reason and block.reason not in REASONS:
-            found.append(f"line {block.line}: {block.reason!r} is none of the known reasons")
         if block.language == "text" and block.source.startswith("$ "):
             found.append(f"line {block.line}: commands are `console` or `sh`")
     return found

@@ -5,7 +5,7 @@ A program of its own, since Covalent keeps the configuration with which it was i
 
 from __future__ import annotations
 
-import linecache
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +28,8 @@ class PageRunner:
 
     def __init__(self, dispatch_id: str) -> None:
         self._dispatch_id = dispatch_id
+        # A block of Python may set variables of its own process
+        self._environment = dict(os.environ)
         self._names: dict[str, Any] = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
@@ -48,16 +50,18 @@ class PageRunner:
                     raise PageError(f"{command.line} printed\n{printed}\nand not\n{command.shown}")
 
     def _python(self, source: str, name: str) -> None:
-        # Where the sources of functions are looked for
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        path = Path(name).absolute()
+        path.write_text(source, encoding="utf-8")
+        self._names["__file__"] = str(path)
         try:
-            exec(compile(source, name, "exec"), self._names)  # noqa: S102  # the page's own
+            exec(compile(source, str(path), "exec"), self._names)  # noqa: S102  # the page's own
         except BaseException as error:
             raise PageError(traceback.format_exc()) from error
 
     def _shell(self, source: str) -> str:
         ended = subprocess.run(
             ["sh", "-c", source],
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
