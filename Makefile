@@ -34,10 +34,11 @@ echo "Setting up $(1) with $$($$chosen --version); this takes a minute or two"; 
 "$$chosen" -m venv --clear $(1)
 endef
 
-.PHONY: help demo test test-newest test-containers lint lock benchmark clean
+.PHONY: help demo docs test test-newest test-containers lint lock benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
+	@echo "make docs       check the documentation, and build its site in site/"
 	@echo "make test       all tests; PYTEST_ARGS=... goes to pytest, WORKERS=... says how many at once"
 	@echo "make test-containers  tests in real containers; CONTAINER_ENGINE=docker for another engine than podman"
 	@echo "make test-newest  tests with the newest packages that setup.cfg allows; PYTHON=... for another Python"
@@ -48,6 +49,13 @@ help:
 
 demo: $(VENV)/installed
 	@$(RUN)/covalent-parallel demo $(DEMO_ARGS)
+
+# Nothing is fetched: what a page takes from elsewhere, and what is behind the code, is an error as a broken link is
+docs: $(VENV)/installed
+	$(RUN)/python -m docs_build --check
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+	$(RUN)/python -m docs_build --site site
+	@echo "Open site/index.html"
 
 test: $(VENV)/installed
 	$(RUN)/python -m pytest -n $(WORKERS) $(WORKER_OPTIONS) $(TESTS) $(PYTEST_ARGS)
@@ -87,5 +95,5 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]  # Covalent brings it
 
-from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, Value
+from covalent_parallel_plugin.covalent_api.private_configuration import Value
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 from .environments import clean_environment
 from .services import Services

@@ -70,6 +70,7 @@ def emulator(*options: str) -> Iterator[Services]:
         env_file = Path(name, "env")
         code = "from covalent_parallel_plugin.cli import main; main()"
         words = [sys.executable, "-c", code, "emulator", "--runtime", engine, "--quiet", "--env-file", str(env_file)]
+        words += ["--storage-port=0", "--batch-port=0", "--logging-port=0"]
         with subprocess.Popen([*words, *options], stdout=subprocess.DEVNULL) as process:
             try:
                 until = time.monotonic() + 60

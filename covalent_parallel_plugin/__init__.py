@@ -10,15 +10,18 @@ from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import ElectronError, MapError, ParallelError
+    from .errors import DispatchCancelledError, DispatchError, ElectronError, MapError, ParallelError
     from .gcpbatch import GCPBatchExecutor
     from .pmap.decorator import pmap
     from .pmap.grid import grid
+    from .results.wait import wait
     from .sweep.python_sweep import Sweep
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "DispatchCancelledError": "errors",
+    "DispatchError": "errors",
     "GCPBatchExecutor": "gcpbatch",
     "ElectronError": "errors",
     "MapError": "errors",
@@ -26,12 +29,16 @@ _HOME_OF = {
     "Sweep": "sweep.python_sweep",
     "grid": "pmap.grid",
     "pmap": "pmap.decorator",
+    "wait": "results.wait",
 }
 
 # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made
-_AFTER_COVALENT = {"gcpbatch", "pmap.decorator"}
+_AFTER_COVALENT = {"gcpbatch", "pmap.decorator", "results.wait"}
 
-__all__ = ["ElectronError", "GCPBatchExecutor", "MapError", "ParallelError", "Sweep", "__version__", "grid", "pmap"]
+__all__ = [
+    "DispatchCancelledError", "DispatchError", "ElectronError", "GCPBatchExecutor", "MapError", "ParallelError",
+    "Sweep", "__version__", "grid", "pmap", "wait",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -27,7 +27,9 @@
     ├── OutcomeError               an outcome came, and cannot be trusted or read
     ├── SweepStoppedError          a run of a sweep ended before all tasks had; carries the records that there are
     │   └── SweepBudgetError       since `max_machine_hours` are used up (also a BudgetError)
-    ├── MapError                   items of a map raised or were lost; carries an error for each of them
+    ├── MapError                   items of a map raised or were lost; carries an error for each, and the others' values
+    ├── DispatchError              a dispatch failed, and nothing tells the exception; carries what Covalent keeps of it
+    ├── DispatchCancelledError     a dispatch was cancelled before it had a value
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
     RemoteTraceback                the cause of a builtin exception that is raised again here
@@ -37,6 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 # How many items of a map are named in a message
@@ -98,7 +101,13 @@ class UnavailableError(CloudError):
 
 
 class JobError(ParallelError):
-    """The job ended, and no value came of it."""
+    """The job ended, and no value came of it.
+
+    Attributes:
+        values: of a map, what its items had returned, by their index; as MapError has it.
+    """
+
+    values: Mapping[int, Any] = MappingProxyType({})
 
 
 class TaskKilledError(JobError):
@@ -200,14 +209,23 @@ class MapError(ParallelError):
 
     Attributes:
         errors: for each of them by its index what went wrong: an ElectronError, or a TaskKilledError.
+        values: what the other items returned, by their index, each one read when it is asked for. Covalent's server,
+            which loads no value, has none here.
     """
 
-    def __init__(self, message: str, errors: Mapping[int, Exception]):
+    def __init__(self, message: str, errors: Mapping[int, Exception], values: Mapping[int, Any] | None = None):
         self.errors = dict(errors)
+        self.values: Mapping[int, Any] = {} if values is None else values
         super().__init__(message)
 
     @classmethod
-    def of(cls, whose: str, total: int | None, failures: Mapping[int, tuple[str, Exception]]) -> MapError:
+    def of(
+        cls,
+        whose: str,
+        total: int | None,
+        failures: Mapping[int, tuple[str, Exception]],
+        values: Mapping[int, Any] | None = None,
+    ) -> MapError:
         """Of an electron's `total` items these failed: for each of them what is told of it, and its error."""
         told = sorted((index, text) for index, (text, _) in failures.items())[:NAMED_ITEMS]
         rest = len(failures) - len(told)
@@ -215,10 +233,18 @@ class MapError(ParallelError):
         listed = "".join(f"\n  item {index} {text}" for index, text in told)
         more = f"\n  ... and {rest} more" if rest else ""
         errors = {index: failures[index][1] for index in sorted(failures)}
-        return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors)
+        return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors, values)
 
-    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception]]]:
-        return type(self), (str(self), self.errors)
+    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception], Mapping[int, Any]]]:
+        return type(self), (str(self), self.errors, self.values)
+
+
+class DispatchError(ParallelError, RuntimeError):
+    """A dispatch failed, as in an electron on another executor; the message has what Covalent keeps of it."""
+
+
+class DispatchCancelledError(ParallelError):
+    """A dispatch was cancelled before it had a value; the message names its electrons that were."""
 
 
 class RemoteTraceback(Exception):

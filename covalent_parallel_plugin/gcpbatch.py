@@ -36,6 +36,7 @@ from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
 from .protocol.cached_functions import carry_cached_functions, carry_names_of_class_bodies
 from .settings import options
+from .settings.own_frames import hide_own_frames
 from .settings.resolve_options import refuse_unknown, resolve_options
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     """Runs electrons as Google Batch jobs.
 
     An option that is not given is taken from `[executors.gcpbatch]` in Covalent's configuration file, else it has its
-    default. `docs/options.md` has the table of units, defaults and rules, which come from `settings.OPTIONS`.
+    default. `docs/reference/options.md` has the table of units, defaults and rules, which come from `settings.OPTIONS`.
 
     Raises:
         SettingsError: values given here that are wrong, all of them in one message. Missing ones, and those in the
@@ -69,6 +70,10 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         TypeError: a keyword that is no option.
     """
 
+    # Of the electron that this one runs; set where that is, so it is never among the attributes that Covalent carries
+    _failure: Exception | None = None
+
+    @hide_own_frames
     def __init__(
         self,
         bucket_name: str | None = None,
@@ -153,10 +158,18 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             if self.task_stderr is None:
                 raise
             self.task_stderr.write(f"{error}\n")
+            self._failure = error
             raise TaskRuntimeError(str(error)) from error
         finally:
             gc_freeze.end()
             _nodes.end(node, cancelled)
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one electron as Covalent's server does; the error of one that failed takes the place of its output."""
+        output, stdout, stderr, status = await super().execute(*args, **kwargs)
+        if self._failure is not None and status == RESULT_STATUS.FAILED:
+            output = await asyncio.to_thread(_failed_output, self._failure)
+        return output, stdout, stderr, status
 
     async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Have a node's job cancelled, or keep the node from running.
@@ -211,6 +224,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         if self.task_stderr is None:
             raise failure.error
         self._show(failure.stdout, failure.stderr)
+        self._failure = failure.error
         raise TaskRuntimeError(str(failure.error)) from failure.error
 
     def _show(self, stdout: str, stderr: str) -> None:
@@ -218,6 +232,12 @@ class GCPBatchExecutor(AsyncBaseExecutor):
             self.task_stdout.write(stdout)
         if self.task_stderr is not None:
             self.task_stderr.write(stderr)
+
+
+def _failed_output(error: Exception) -> Any:
+    from .covalent_api.failure_record import failed_output
+
+    return failed_output(error)
 
 
 async def _await_engine() -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, Value
+from covalent_parallel_plugin.covalent_api.private_configuration import Value
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
@@ -44,9 +45,10 @@ def traces_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     # Here, so that tests of pure code do not load gRPC.
-    from covalent_parallel_plugin.emulator import Emulator
+    from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
-    with Emulator(buckets=("covalent",)) as running:
+    # Electrons of tests use Covalent and what else is installed here; what tasks see by default is tested by itself
+    with Emulator(buckets=("covalent",), runtime=ProcessRuntime(site_packages=True)) as running:
         yield running
 
 

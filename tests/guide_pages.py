@@ -1,4 +1,4 @@
-"""A guide of docs/guides as a test reads it: the files it shows, the commands it gives, and the tables that they make.
+"""A guide of docs/how-to/other-tools as a test reads it: its files, its commands, and the tables that they make.
 
 What a page has to look like:
 
@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-GUIDES = Path(__file__).parents[1] / "docs" / "guides"
-PAGES = sorted(path.name for path in GUIDES.glob("*.md") if path.name != "README.md")
+GUIDES = Path(__file__).parents[1] / "docs" / "how-to" / "other-tools"
+PAGES = sorted(path.name for path in GUIDES.glob("*.md") if path.name != "index.md")
 # What needs Google, a registry or a user's choice, and is not run here
 NOT_HERE = re.compile(r"gcloud |git |pip |docker (push|tag|login) |covalent-parallel deploy |.*--(push|check|run)\b")
 ANY = "…"

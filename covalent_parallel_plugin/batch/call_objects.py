@@ -39,6 +39,7 @@ class CallObjects:
     Attributes:
         is_single_attempt: set it where nothing but the call and one outcome can be there.
         is_written_late: set it where a task was still writing an object when it delivered its outcome.
+        keeps_call: set it where results that stay are of no use without the call.
         may_delete_results: set it once nobody needs what the tasks delivered; else that stays.
     """
 
@@ -49,6 +50,7 @@ class CallObjects:
         self._is_logged = False
         self.is_single_attempt = False
         self.is_written_late = False
+        self.keeps_call = False
         self.may_delete_results = False
 
     def outlive_cancellation(self) -> None:
@@ -125,11 +127,17 @@ class CallObjects:
         )
 
     def delete_call(self) -> None:
-        """Delete the call itself; that it could not be is for `delete` to tell."""
+        """Delete the call itself, unless it is to stay; that it could not be is for `delete` to tell."""
+        if self._is_call_kept:
+            return
         try:
             self._services.objects.delete(self._owner.identity.object_name)
         except CloudError as error:
             logger.debug("the call of %s is not deleted yet: %s", self._owner.title, error)
+
+    @property
+    def _is_call_kept(self) -> bool:
+        return self.keeps_call and not self.may_delete_results
 
     def delete(self) -> None:
         """Delete the objects, results among them only if nobody needs them; what is left is logged by name."""
@@ -145,7 +153,7 @@ class CallObjects:
                 is_listed = True
             except CloudError as error:
                 failure = error
-            wanted = [name for name in names if self.may_delete_results or not is_result(name)]
+            wanted = [name for name in names if self._may_delete(name)]
             for name, is_gone in zip(wanted, self._deleted(wanted, until, is_last), strict=True):
                 if is_gone is not True:
                     left.append(name)
@@ -154,6 +162,11 @@ class CallObjects:
         if names or not is_listed:
             left = [*names, *([] if is_listed else [f"perhaps more in {folder}"])]
             logger.warning("%s is left in the bucket: %s", ", ".join(left), failure)
+
+    def _may_delete(self, name: str) -> bool:
+        if name == self._owner.identity.object_name:
+            return not self._is_call_kept
+        return self.may_delete_results or not is_result(name)
 
     def _deleted(self, names: Sequence[str], until: float, is_last: bool) -> Iterable[CloudError | bool]:
         """Delete objects until then; gives of each whether it is gone, or what went wrong."""

@@ -1,6 +1,6 @@
 """The trace of a dispatch or sweep: what its jobs and attempts did, and when; one JSON line each, for its owner alone.
 
-docs/trace.md has the kinds of records and their fields.
+docs/reference/trace.md has the kinds of records and their fields.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How attempts, items and calls ended, in the words of traces, which stay as they are; docs/trace.md explains them."""
+"""How attempts, items and calls ended, in the words of traces, which stay as they are.
+
+docs/reference/trace.md explains them.
+"""
 
 from __future__ import annotations
 

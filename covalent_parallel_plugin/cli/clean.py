@@ -54,8 +54,8 @@ class Age(_SecondsType):
 @click.option("--yes", is_flag=True, help="Cancel the jobs and delete the objects; without it they are only shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @click.option("--project-id", help="Else from Covalent's configuration file, as the next two.")
-@click.option("--region")
-@click.option("--bucket-name")
+@click.option("--region", help="Of the jobs; else as for --project-id.")
+@click.option("--bucket-name", help="With the objects; else as for --project-id.")
 def clean(
     dispatch_id: str | None,
     older_than: float | None,

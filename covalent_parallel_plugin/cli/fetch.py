@@ -27,8 +27,8 @@ WHERE = "run fetch where the Covalent server of the dispatch ran, as its user an
     help="The folder to write to; made if it is not there.",
 )
 @click.option("--project-id", help="Else from Covalent's configuration file, as the next two.")
-@click.option("--region")
-@click.option("--bucket-name")
+@click.option("--region", help="Of the jobs; else as for --project-id.")
+@click.option("--bucket-name", help="With the objects; else as for --project-id.")
 def fetch(
     dispatch_id: str,
     node: int | None,

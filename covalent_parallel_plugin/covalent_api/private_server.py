@@ -18,30 +18,26 @@ import importlib.util
 import json
 import os
 import signal
-import site
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..settings.config_file import config_path
 from .held_signals import signals_held
 from .own_pages import OwnPagesOnly
+from .private_configuration import LOOPBACK, Value, open_private, private_environment, write_configuration
 from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
-LOOPBACK = "127.0.0.1"
 START_SECONDS = 60.0
 # Electrons that run are cancelled first, and may save what they have
 STOP_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 40
-
-Value = str | int | float | bool
 
 
 class PrivateServerError(RuntimeError):
@@ -103,8 +99,13 @@ class PrivateCovalentServer:
         """The whole environment for a process that builds and dispatches lattices on this server."""
         return private_environment(self._inherited, self.home) | self._added_environment
 
-    def start(self, timeout_seconds: float = START_SECONDS) -> PrivateCovalentServer:
+    def start(
+        self, timeout_seconds: float = START_SECONDS, meanwhile: Callable[[], Mapping[str, str]] = dict
+    ) -> PrivateCovalentServer:
         """Start the server and return when it answers.
+
+        `meanwhile` is called once, while the server's process loads Covalent: it returns more variables for the
+        server and its clients.
 
         Raises:
             PrivateServerError: it ended, or did not answer within `timeout_seconds`.
@@ -114,6 +115,7 @@ class PrivateCovalentServer:
             raise PrivateServerError("this private Covalent server is already running")
         try:
             self._launch()
+            self._send(meanwhile())
             self._await_answer(timeout_seconds)
         except BaseException:
             self.stop()
@@ -166,26 +168,37 @@ class PrivateCovalentServer:
     def _launch(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o700)
+        # Covalent's own, which stay when it is killed
+        temporary = self.home / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound,
-            open(self.log_path, "ab", opener=_open_private) as log,
+            open(self.log_path, "ab", opener=open_private) as log,
             signals_held(),
         ):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((LOOPBACK, self._port))
             self._port = bound.getsockname()[1]
             write_configuration(self.home, self._port, self._configuration)
-            # stdin is a pipe that nobody writes to: its end tells the server that this process is gone.
+            # Its end tells the server that this process is gone.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(bound.fileno())],
                 cwd=_covalent_ui_folder(),
-                env=self.environment,
+                env=self.environment | {"TMPDIR": str(temporary)},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[bound.fileno()],
                 start_new_session=True,
             )
+
+    def _send(self, variables: Mapping[str, str]) -> None:
+        self._added_environment.update(variables)
+        assert self._process is not None and self._process.stdin is not None
+        # One that has ended is noticed where its answer is waited for
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(dict(variables)).encode() + b"\n")
+            self._process.stdin.flush()
 
     def _await_answer(self, timeout_seconds: float) -> None:
         process = self._process
@@ -205,50 +218,6 @@ class PrivateCovalentServer:
         )
 
 
-def private_environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:
-    """`inherited` without anything that leads to the user's own Covalent, and with HOME at `home`."""
-    kept = {
-        name: value
-        for name, value in inherited.items()
-        if not name.startswith(("COVALENT_", "XDG_")) and name != "LOGLEVEL"
-    }
-    # A Covalent installed with `pip install --user` is found through HOME, which changes here.
-    kept.setdefault("PYTHONUSERBASE", site.getuserbase())
-    for name in ("NO_PROXY", "no_proxy"):
-        kept[name] = ",".join(filter(None, (kept.get(name, ""), LOOPBACK, "localhost")))
-    return kept | {
-        "HOME": str(home),
-        "COVALENT_CONFIG_DIR": str(config_path({"HOME": str(home)}).parent),
-        "COVALENT_DISABLE_DASK": "1",
-    }
-
-
-def write_configuration(home: Path, port: int, sections: Mapping[str, Mapping[str, Value]]) -> Path:
-    """Write Covalent's configuration file below `home` and return its path."""
-    ours: dict[str, Mapping[str, Value]] = {
-        "sdk": {"no_cluster": "true", "log_level": "warning"},
-        "dispatcher": {"address": LOOPBACK, "port": port},
-        "user_interface": {"address": LOOPBACK, "port": port},
-    }
-    path = config_path({"HOME": str(home)})
-    for folder in (home, path.parent.parent, path.parent):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    lines: list[str] = []
-    for section, values in (ours | dict(sections)).items():
-        lines.append(f"[{section}]")
-        # JSON's strings, numbers and booleans are TOML's as well.
-        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    with open(path, "w", opener=_open_private) as file:
-        file.write("\n".join(lines) + "\n")
-    return path
-
-
-def _open_private(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # one that was there
-    return descriptor
-
-
 def _covalent_ui_folder() -> Path:
     spec = importlib.util.find_spec("covalent_ui")
     if spec is None or not spec.submodule_search_locations:
@@ -264,6 +233,18 @@ def _end_with_parent() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def _sent_variables() -> dict[str, str]:
+    """Wait for the parent's variables; end with the parent."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            raise SystemExit("the process that started this server has ended")
+        line += part
+    variables: dict[str, str] = json.loads(line)
+    return variables
+
+
 def _serve(descriptor: int) -> None:
     """What `covalent start` and `covalent_ui/app.py` do, on a socket that is already bound.
 
@@ -273,7 +254,6 @@ def _serve(descriptor: int) -> None:
     os.umask(0o077)
     # Or processes that executors fork would hold the port after the server's end.
     os.set_inheritable(descriptor, False)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     # uvicorn raises the signal that ended it again, and SIGTERM's default would end the process before its electrons
     # have cancelled their jobs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -286,6 +266,8 @@ def _serve(descriptor: int) -> None:
     for folder in ("dispatcher.cache_dir", "dispatcher.results_dir", "dispatcher.log_dir"):
         Path(config.get_config(folder)).mkdir(parents=True, exist_ok=True)
     application = importlib.import_module("app")
+    os.environ.update(_sent_variables())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     server = uvicorn.Server(
         uvicorn.Config(
             OwnPagesOnly(application.fastapi_app),

@@ -10,7 +10,7 @@ import itertools
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..batch.cancellation import Cancellation, CancelledCall
@@ -23,14 +23,17 @@ from ..electron.cache_folder import require_folder
 from ..electron.call import Call, new_identity, refuse_too_large, with_sha256
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
+from ..electron.map.stored_map import StoredMap
+from ..electron.server_secret import ServerSecret
 from ..electron.traceback_source import SourceText
-from ..electron.verdict import Failure
+from ..electron.verdict import Failure, Value, Verdict
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
 from . import server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
+from .map_rerun import read_rerun
 from .running_nodes import NodeId, remember
 from .secret_file import known_secret, secret_path, server_secret
 from .transportable import CovalentCall, RawTransportable, out_of_memory
@@ -127,15 +130,22 @@ async def _run_electron(
             if is_in_server:
                 covalent_call.blank()
 
-        result = None
-        if settings.service_nodes == "local":
+        result: Verdict | None = None
+        runs: Sequence[StoredMap] = ()
+        if call.map is not None and call.map.rerun is not None:
+            rerun = await run_in_thread(
+                read_rerun, call, pickles, services.objects, await _secret(), settings.cache_dir
+            )
+            call, pickles, runs, is_small = rerun.call, rerun.pickles, rerun.runs, False
+            result = Value(rerun.value) if rerun.value is not None else None
+        elif settings.service_nodes == "local":
             result = await run_node(call, pickles, covalent_call.args, cancelled, settings.cache_dir)
         if result is None:
             trace.begin(call.name)
             refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
             identity = await _identity_of(call, settings, is_in_server)
-            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace)
+            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs)
             result = await run.run(pickles, on_staged)
         else:
             on_staged()
@@ -153,14 +163,17 @@ async def _run_electron(
 
 
 async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> CallIdentity:
-    path = secret_path()
-    secret = known_secret(path)
-    if secret is None:
-        secret = await run_in_thread(server_secret, path)
+    secret = await _secret()
     # Without a server the same dispatch and node may come again, and are not to find what they left before.
     # Not drawn each time: a draw gives the interpreter to the threads.
     nonce = "" if is_in_server else f"{PROCESS} {os.getpid()} {next(_calls)}"
     return new_identity(call, settings.requirements, secret, nonce)
+
+
+async def _secret() -> ServerSecret:
+    path = secret_path()
+    secret = known_secret(path)
+    return await run_in_thread(server_secret, path) if secret is None else secret
 
 
 def _run_of(
@@ -171,11 +184,13 @@ def _run_of(
     cancelled: Cancellation,
     node: NodeId | None,
     trace: TraceRecorder,
+    runs: Sequence[StoredMap],
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
 
     async def source() -> SourceText:
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
-    kind = ElectronRun if call.map is None else MapRun
-    return kind(call, identity, settings, services, cancelled, source, trace)
+    if call.map is None:
+        return ElectronRun(call, identity, settings, services, cancelled, source, trace)
+    return MapRun(call, identity, settings, services, cancelled, source, trace, runs, offers_values=node is None)

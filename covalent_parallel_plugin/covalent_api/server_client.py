@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http import HTTPStatus
@@ -23,6 +23,9 @@ UNANSWERED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 LATEST_DISPATCH = "/api/v2/dispatches?count=1&status_only=true"
 # Covalent's states that an electron and a dispatch end with (covalent._shared_files.util_classes.Status)
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+# The assets of an electron and of a dispatch that are read here
+ELECTRON_FILES = ("stdout", "stderr", "function", "error", "output")
+DISPATCH_FILES = ("result", "error")
 # The name of this package's executor
 EXECUTOR = "gcpbatch"
 
@@ -43,8 +46,8 @@ class ElectronRecord:
         options: its executor's attributes, empty where it has only the executor's name.
         status: Covalent's.
         sub_dispatch_id: the dispatch of a sublattice, "" before there is one and of other electrons.
-        files: some of its assets, by Covalent's names ("stdout", "stderr", "function").
-        ended_seconds: when it ended, since 1970; None if it has not.
+        files: some of its assets, by Covalent's names (ELECTRON_FILES).
+        began_seconds, ended_seconds: when it began and ended, since 1970; None if it has not.
     """
 
     name: str
@@ -54,6 +57,7 @@ class ElectronRecord:
     sub_dispatch_id: str = ""
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     ended_seconds: float | None = None
+    began_seconds: float | None = None
 
     @property
     def is_on_batch(self) -> bool:
@@ -63,10 +67,12 @@ class ElectronRecord:
 
 @dataclass(frozen=True)
 class DispatchRecord:
-    """A dispatch as the server has it: its state and, by node, its electrons."""
+    """A dispatch as the server has it: its state, by node its electrons, its lattice's name and its own assets."""
 
     state: str
     electrons: Mapping[str, ElectronRecord]
+    lattice: str = ""
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
 
 
 class ServerClient:
@@ -92,7 +98,7 @@ class ServerClient:
         Raises:
             OSError: the server could not be reached or answered with an error status.
         """
-        return self._get(path, timeout_seconds).decode(errors="replace")
+        return self.get_bytes(path, timeout_seconds).decode(errors="replace")
 
     def get_json(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> Any:
         """Return the answer to `path`, read as JSON.
@@ -100,7 +106,7 @@ class ServerClient:
         Raises:
             OSError: as `get_text`. ValueError: the answer is not JSON.
         """
-        return json.loads(self._get(path, timeout_seconds))
+        return json.loads(self.get_bytes(path, timeout_seconds))
 
     def dispatch_state(self, dispatch_id: str) -> str:
         """Return the dispatch's state, "" if the server knows no such dispatch. Raises one of UNANSWERED."""
@@ -120,12 +126,25 @@ class ServerClient:
             if error.code == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return DispatchRecord(str(manifest["metadata"]["status"]), _electrons(manifest))
+        return DispatchRecord(
+            str(manifest["metadata"]["status"]),
+            _electrons(manifest),
+            str(manifest["lattice"]["metadata"]["name"]),
+            _files(manifest.get("assets") or {}, DISPATCH_FILES),
+        )
 
     def latest_dispatches(self, count: int, timeout_seconds: float = ANSWER_SECONDS) -> list[str]:
         """Return the ids of the latest dispatches. Raises one of UNANSWERED."""
         path = f"/api/v2/dispatches?count={count}&status_only=true"
         return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
+
+    def cancel(self, dispatch_id: str, timeout_seconds: float = ANSWER_SECONDS) -> None:
+        """Ask for a dispatch to be cancelled. Raises one of UNANSWERED."""
+        body = json.dumps({"status": "CANCELLED"}).encode()
+        path = f"{self.address}/api/v2/dispatches/{quote(dispatch_id)}/status"
+        request = urllib.request.Request(path, body, {"Content-Type": "application/json"}, method="PUT")
+        with self._opener.open(request, timeout=timeout_seconds):
+            pass
 
     def docstring(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
         """Return the docstring of the function in a file of Covalent's, from its first bytes. Raises one of UNANSWERED.
@@ -138,7 +157,8 @@ class ServerClient:
             header = json.loads(answer.read(min(end - HEADER_OFFSET, LONGEST_HEADER_BYTES)))
         return str(header["attrs"].get("doc") or "")
 
-    def _get(self, path: str, timeout_seconds: float) -> bytes:
+    def get_bytes(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> bytes:
+        """Return the answer to `path` as it is. Raises OSError, as `get_text`."""
         with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
             body: bytes = answer.read()
             return body
@@ -159,14 +179,15 @@ def _electron(node: Any) -> ElectronRecord:
         dict((told["executor_data"] or {}).get("attributes") or {}),
         str(told["status"]),
         str(told.get("sub_dispatch_id") or ""),
-        _files(node.get("assets") or {}),
+        _files(node.get("assets") or {}, ELECTRON_FILES),
         _seconds(told.get("end_time")),
+        _seconds(told.get("start_time")),
     )
 
 
-def _files(assets: Any) -> dict[str, StoredFile]:
+def _files(assets: Any, names: Sequence[str]) -> dict[str, StoredFile]:
     files = {}
-    for name in ("stdout", "stderr", "function"):
+    for name in names:
         asset = assets.get(name) or {}
         # The server's own name for itself may be another one than it is reached by.
         address = urlsplit(str(asset.get("remote_uri") or ""))

@@ -19,7 +19,7 @@ from covalent.executor.utils.wrappers import wrapper_fn
 from ..electron.call import Call, Map, Pickles
 from ..electron.outcome import Outcome
 from ..errors import CacheDirError
-from ..protocol.map_marker import MAPPED_ITEMS, item_count, read_marker
+from ..protocol.map_marker import MAPPED_ITEMS, earlier_map, item_count, read_marker
 
 # Covalent reads the graph of a sublattice from the value's string
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
@@ -216,7 +216,7 @@ def _map(electron: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ma
         return None
     items = args[0] if args else kwargs.get(MAPPED_ITEMS)
     name = items.attrs.get("name") if isinstance(items, TransportableObject) else getattr(items, "__name__", "")
-    return Map(items=item_count(name), return_exceptions=bool(described.get("return_exceptions")))
+    return Map(item_count(name), bool(described.get("return_exceptions")), earlier_map(name))
 
 
 @cache

@@ -21,10 +21,24 @@ Pickles = dict[str, Part]
 
 @dataclass(frozen=True)
 class Map:
-    """An electron that maps its function over items; `items` is how many there are, None where only the task knows."""
+    """An electron that maps its function over items.
+
+    Attributes:
+        items: how many there are, None where only the task knows.
+        rerun: dispatch and node of the map whose items these are; only those run that have no value there.
+        earlier: dispatch, node and call that has their values.
+    """
 
     items: int | None = None
     return_exceptions: bool = False
+    rerun: tuple[str, int] | None = None
+    earlier: tuple[str, int, str] | None = None
+
+    @property
+    def header(self) -> dict[str, object]:
+        """What a call's header tells of it, beside that it is a map."""
+        told = {"return_exceptions": self.return_exceptions or None, "items": self.items, "earlier": self.earlier}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,7 @@ class Call:
             "whole_string": self.whole_string,
             "requirements": list(requirements),
             "map": self.map is not None,
-            **({"return_exceptions": True} if self.map is not None and self.map.return_exceptions else {}),
+            **(self.map.header if self.map is not None else {}),
         }
 
     def folder(self, call_id: str) -> str:

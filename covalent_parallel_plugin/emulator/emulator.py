@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 from .batch.server import BatchServer
@@ -26,11 +27,12 @@ from .storage.server import StorageServer
 
 
 class PortTaken(OSError):
-    """A service's port is in use; `service` is "storage", "batch" or "logging"."""
+    """A service's port is in use; `service` is "storage", "batch" or "logging", `port` its number."""
 
     def __init__(self, service: str, port: int) -> None:
         super().__init__(f"port {port} of the {service} service is taken")
         self.service = service
+        self.port = port
 
 
 class Emulator(LocalService):
@@ -41,10 +43,10 @@ class Emulator(LocalService):
     CPUs, at least 2; with limited VMs as many as these take). `machines` models VMs, which tasks wait for. `faults` are
     what is to go wrong: the attribute of that name is a plan, which can be set anew while the emulator runs, and counts
     what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60) Cloud Logging refuses to be read.
-    `known` is what exists in the project (see docs/emulator.md). `secrets` are the values that tasks may have, by
-    projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks run on `runtime`, by default as
-    processes. `on_job_end` is called once for each job, on threads of the emulator, which wait for it. It starts once;
-    after `stop()` no thread, process, container or file of it is left.
+    `known` is what exists in the project (see docs/reference/emulator.md). `secrets` are the values that tasks may
+    have, by projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks run on `runtime`,
+    by default as processes. `on_job_end` is called once for each job, on threads of the emulator, which wait for it.
+    It starts once; after `stop()` no thread, process, container or file of it is left.
     """
 
     def __init__(
@@ -160,7 +162,11 @@ class Emulator(LocalService):
                         other_counts=self._other_counts,
                         known=self._known,
                         callers=callers,
-                        runs_images=runs_images,
+                        runtime=lambda: {
+                            "runs_images": runs_images,
+                            "process": os.getpid(),
+                            "services": self.environment,
+                        },
                     )
                     self.storage.start()
                 elif service == "batch":

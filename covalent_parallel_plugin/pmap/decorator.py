@@ -14,9 +14,11 @@ from covalent._workflow.electron import Electron
 from covalent._workflow.lattice import Lattice
 
 from ..covalent_api import graph_inputs
+from ..covalent_api.known_maps import find_map
 from ..protocol.item_call import call_with, listed
-from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label
+from ..protocol.map_marker import MAPPED_FUNCTION, MAPPED_ITEMS, add_marker, items_label, rerun_label
 from ..protocol.value_text import shortened
+from ..settings.own_frames import hide_own_frames
 from .local import error_for_item
 from .validation import CHECKED_ITEMS, refuse_mistakes, refuse_unknown_arguments, single_iterable
 
@@ -28,6 +30,7 @@ ELECTRON_OPTIONS = tuple(
 )
 
 
+@hide_own_frames
 def pmap(
     function: Callable[..., Any] | None = None,
     *,
@@ -88,6 +91,7 @@ class ParallelMap:
     def _name(self) -> str:
         return getattr(self._function, "__name__", type(self._function).__name__)
 
+    @hide_own_frames
     def __call__(self, /, *given: Any, **constants: Any) -> Any:
         """In a lattice: the electron, of one iterable of items. Elsewhere: the list of values, computed here.
 
@@ -116,10 +120,9 @@ class ParallelMap:
                 items = [graph_inputs.shield_from_covalent(item) for item in held]
             else:
                 items = graph_inputs.PickledValue(held, items_label(len(held)))
-        return self._electron(
-            items, **{name: graph_inputs.pickled_collection(value) for name, value in constants.items()}
-        )
+        return self._of_items(items, constants)
 
+    @hide_own_frames
     def local(self, /, *given: Any, **constants: Any) -> list[Any]:
         """The list of values, computed in this process, one item after the other: for a debugger, or a test.
 
@@ -142,6 +145,37 @@ class ParallelMap:
                     raise
                 values.append(error_for_item(error))
         return values
+
+    @hide_own_frames
+    def rerun(self, dispatch_id: str, /, *, node: int | None = None, **constants: Any) -> Any:
+        """In a lattice: the electron whose value is that of a map that ran before, once its other items have run.
+
+        Only the items run, with this function, that failed or did not run in that dispatch; where all have a value,
+        nothing does. Items and constants are those of that map; constants given here are used in their place.
+
+        Args:
+            dispatch_id: of the dispatch whose map failed.
+            node: the map's node there; needed where the dispatch does not have exactly one map of this name.
+
+        Raises:
+            MissingResourceError: there is no such map, or it has not ended.
+            TypeError: this is not a lattice, or the function does not take these constants.
+        """
+        lattice = active_lattice_manager.get_active_lattice()
+        again = f"{self._name}.rerun({dispatch_id!r})"
+        if lattice is None:
+            raise TypeError(
+                f"{again} is an electron of a lattice: ct.dispatch(ct.lattice(lambda: {again}))() runs it alone;"
+                f" {self._name}.local(items) runs items here"
+            )
+        refuse_mistakes(self._function, (), constants)
+        label = rerun_label(dispatch_id, find_map(dispatch_id, node, self._name).node_id)
+        return self._of_items(graph_inputs.PickledValue(label, label), constants)
+
+    def _of_items(self, items: Any, constants: Mapping[str, Any]) -> Any:
+        return self._electron(
+            items, **{name: graph_inputs.pickled_collection(value) for name, value in constants.items()}
+        )
 
     def _refuse_mistakes(
         self, held: Sequence[Any], constants: Mapping[str, Any], from_hooks: Collection[str] = ()

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..protocol.value_text import shortened
+from ..settings.own_frames import hide_own_frames
 
 
+@hide_own_frames
 def grid(*unnamed: Any, **axes: Iterable[Any]) -> list[dict[str, Any]]:
     """Every combination of the axes' values, as dicts of keyword arguments; the last axis changes fastest.
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ElectronError, MapError
 from ..protocol.exception_record import describe
 from ..protocol.item_call import call_with, listed
+from ..protocol.map_marker import earlier_map
 from ..protocol.value_text import name_of, shortened
 
 
@@ -18,7 +19,10 @@ def map_locally(
 
     Raises:
         MapError: items raised, and `return_exceptions` does not have errors in their places.
+        TypeError: the items are those of another map, which is run again.
     """
+    if earlier_map(items) is not None:
+        raise TypeError(f"{items} are in a bucket: a map that is run again needs GCPBatchExecutor for its executor")
     values: list[Any] = []
     failures: dict[int, tuple[str, Exception]] = {}
     first: BaseException | None = None
@@ -32,7 +36,8 @@ def map_locally(
             first = first or error
     if failures and not return_exceptions:
         name = name_of(function, "electron")
-        raise MapError.of(f"electron {name!r}", len(values), failures) from first
+        returned = {index: value for index, value in enumerate(values) if index not in failures}
+        raise MapError.of(f"electron {name!r}", len(values), failures, returned) from first
     return values
 
 

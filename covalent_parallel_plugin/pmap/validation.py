@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import NAMED_ITEMS, without_passwords
 from ..protocol.value_text import shortened
 from ..settings import OPTIONS, nearest
+from ..settings.misplaced import right_place
 
 # Of more items than this the first are checked: a million would hold up whoever builds the graph
 CHECKED_ITEMS = 1000
@@ -90,7 +91,7 @@ def refuse_mistakes(
         return
     parameters = signature.parameters
     shared = frozenset({*constants, *from_hooks})
-    misnamed = {name: mistake for name in shared if (mistake := _of_name(parameters, name))}
+    misnamed = {name: mistake + _elsewhere(name) for name in shared if (mistake := _of_name(parameters, name))}
     told = [f"the keywords of the map: {', '.join(misnamed[name] for name in sorted(misnamed))}"] if misnamed else []
     shared = shared.difference(misnamed)
     groups: dict[Shape, list[tuple[int, Any]]] = {}
@@ -142,6 +143,12 @@ def _of_name(parameters: Mapping[str, Parameter], name: Any) -> str:
         return f"{name!r} cannot be given by its name"
     near = nearest(name, named)
     return f"there is no parameter {name!r}" + (f" (did you mean {near!r}?)" if near else "")
+
+
+def _elsewhere(name: Any) -> str:
+    """Where a keyword of the map belongs that the function does not take."""
+    place = right_place(name)
+    return f", which is {place}" if place else ""
 
 
 def _whose(group: Sequence[tuple[int, Any]]) -> str:

@@ -22,6 +22,8 @@ ENV_ITEMS = ENV_PREFIX + "ITEMS"
 ENV_LIVE = ENV_PREFIX + "LIVE"
 # A folder for what has to have a name, which the bootstrap found
 ENV_PLACE = ENV_PREFIX + "PLACE"
+# A folder for packages that tasks share, in place of PACKAGES_FOLDER: the emulator's processes have no volumes
+ENV_PACKAGES = ENV_PREFIX + "PACKAGES"
 
 # Where the services are, if not at Google: http://host:port for Cloud Storage (Google's own variable), host:port else
 STORAGE_EMULATOR_HOST = "STORAGE_EMULATOR_HOST"

@@ -5,17 +5,17 @@ name. Short, as no other module of the package may define one: `batch.job_verdic
 user.
 """
 
-EXIT_DELIVERED = 0
-EXIT_BAD_DIGEST = 65  # EX_DATAERR: the call is not the one that was sealed
+EXIT_DELIVERED = 0  # one was delivered, also that of an exception
+EXIT_BAD_DIGEST = 65  # EX_DATAERR: the call in the bucket is not the one that was sealed
 EXIT_NO_CALL = 66  # EX_NOINPUT: the call is not in the bucket
-EXIT_BUCKET_UNREACHABLE = 68  # EX_NOHOST: the bucket could not be read, for two minutes
+EXIT_BUCKET_UNREACHABLE = 68  # EX_NOHOST: the bucket could not be reached, or gave no proper answer, for two minutes
 EXIT_BUCKET_UNREADABLE = 69  # EX_UNAVAILABLE: the bucket may not be read
 EXIT_RUNNER_FAILED = 70  # EX_SOFTWARE: a defect of the runner
-EXIT_NO_SPACE = 71  # EX_OSERR: the runner has nowhere to write in its container
+EXIT_NO_SPACE = 71  # EX_OSERR: the container has no room to write to
 EXIT_NO_RUNNER = 72  # EX_OSFILE: the runner's archive is not in the bucket
 EXIT_NOT_DELIVERED = 73  # EX_CANTCREAT: the outcome may not be written
 EXIT_DELIVERY_FAILED = 74  # EX_IOERR: the outcome could not be written, for two minutes
-EXIT_RETRY_EXCEPTION = 75  # EX_TEMPFAIL: the electron raised and is to be tried again
+EXIT_RETRY_EXCEPTION = 75  # EX_TEMPFAIL: raised or was killed, runs again (`retry_exceptions`, a sweep's `retry_on`)
 EXIT_BAD_RUNNER = 76  # EX_PROTOCOL: the runner's archive in the bucket is not the one that the job pins
-EXIT_WRONG_PYTHON = 78  # EX_CONFIG: the image's Python cannot run the runner or the call
-EXIT_TERMINATED = 143  # 128 + SIGTERM: the machine is being taken away
+EXIT_WRONG_PYTHON = 78  # EX_CONFIG: the image's Python is too old
+EXIT_TERMINATED = 143  # told to stop

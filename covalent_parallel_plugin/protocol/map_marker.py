@@ -13,6 +13,8 @@ from typing import Any
 MARKER = "covalent-parallel-map/1 "
 # The name that the items go by, wherever how many they are is known when the lattice is built
 _ITEMS = re.compile(r"(\d{1,10}) items for a map")
+# The name that stands for the items of another map, of which only those run that have no value
+_OF_A_MAP = re.compile(r"the items of node (\d{1,10}) of dispatch ([A-Za-z0-9_-]{1,100}) for a map")
 # The function that takes one item is this attribute of the electron's; its first parameter has this name
 MAPPED_FUNCTION = "covalent_parallel_map"
 MAPPED_ITEMS = "items"
@@ -44,3 +46,14 @@ def item_count(name: object) -> int | None:
     """Return how many items go by this name; None where it does not say."""
     found = _ITEMS.fullmatch(str(name or ""))
     return int(found[1]) if found else None
+
+
+def rerun_label(dispatch_id: str, node_id: int) -> str:
+    """Return the name of the items of a map that ran before."""
+    return f"the items of node {node_id} of dispatch {dispatch_id} for a map"
+
+
+def earlier_map(name: object) -> tuple[str, int] | None:
+    """Return the dispatch and the node whose items go by this name; None where they are no map's."""
+    found = _OF_A_MAP.fullmatch(str(name or ""))
+    return (found[2], int(found[1])) if found else None

@@ -12,6 +12,8 @@ RUNNER_PREFIX = "covalent-parallel-runner"
 # What may stand in a name as it is; anything else could climb out of the prefix or confuse a listing
 DISPATCH_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 STREAMS = ("stdout", "stderr")
+# Kinds of objects that hold what tasks delivered: an outcome, or some items of a map
+RESULT_KINDS = ("outcome", "chunk")
 
 
 def call_folder(dispatch_id: str, node_id: int, call_id: str) -> str:
@@ -122,7 +124,7 @@ def parse_name(name: str) -> Optional[ObjectName]:
 def is_result(name: str) -> bool:
     """Whether an object holds what tasks of a call delivered: an outcome, or some items of a map."""
     parsed = parse_name(name)
-    return parsed is not None and parsed.kind in ("outcome", "chunk")
+    return parsed is not None and parsed.kind in RESULT_KINDS
 
 
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:

@@ -21,6 +21,7 @@ from ..protocol.bounded_exception import traceback_of
 from ..protocol.cached_functions import carry_cached_functions
 from ..protocol.code_files import origin_of, restore_files
 from ..protocol.envelope import EXCEPTION, REFUSED, VALUE, Envelope, Json, WireError, view_part
+from ..protocol.environment import ENV_PACKAGES
 from ..protocol.exception_record import describe, hidden_module, missing_module_text
 from ..protocol.value_text import name_of, shown_text
 from .electron_files import ElectronFiles, encode_json, leave_shared
@@ -173,10 +174,11 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
             raise CallRefusal("hidden_modules", hidden)
     make_home(folder)
     add_user_site()
+    shared = os.environ.pop(ENV_PACKAGES, "")
     requirements = cast(List[str], header.get("requirements", []))
     if requirements:
         try:
-            install(requirements, folder)
+            install(requirements, folder, shared)
         except InstallFailed as failure:
             raise CallRefusal("requirements", str(failure)) from failure
         clock.lap("requirements")

@@ -77,19 +77,21 @@ def put_first(folder: str) -> None:
     sys.path.insert(min(places, default=len(sys.path)), folder)
 
 
-def install(requirements: Sequence[str], folder: str, shared: str = PACKAGES_FOLDER) -> None:
+def install(requirements: Sequence[str], folder: str, shared: str = "") -> None:
     """Have the requirements importable: found where another task of this machine put them, else installed.
 
-    `shared` is that place; where it is not there or cannot be written to, they go into `folder`, the task's own.
+    `shared` is that place, "" for the machine's; where it is not there or cannot be written to, they go into
+    `folder`, the task's own.
 
     Raises:
         InstallFailed: with pip's output.
     """
-    if _installs_on_the_path():
+    if not shared and _installs_on_the_path():
         # Whoever started this process says where packages go, and has that on the path.
         _pip(requirements, folder, [], {})
         return
     _install_here()
+    shared = shared or PACKAGES_FOLDER
     is_shared = os.access(shared, os.W_OK | os.X_OK)
     place = os.path.join(shared if is_shared else folder, _name(requirements))
     if is_shared:

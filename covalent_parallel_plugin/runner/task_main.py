@@ -113,7 +113,8 @@ def _read_environment() -> TaskEnvironment:
         live_pace=float(environment.get(variables.ENV_LIVE, "1")),
     )
     for name in list(environment):
-        if name.startswith(variables.ENV_PREFIX):
+        # What the electron's process is still to read, which removes it
+        if name.startswith(variables.ENV_PREFIX) and name != variables.ENV_PACKAGES:
             del environment[name]
     return task
 

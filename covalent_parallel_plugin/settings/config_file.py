@@ -41,7 +41,7 @@ def config_path(environment: Mapping[str, str]) -> Path:
 
 
 def read_config_file(environment: Mapping[str, str]) -> ConfigFile:
-    """Read the file with the parser that Covalent uses, without importing Covalent, which would write it anew."""
+    """Read the file without importing Covalent, which would write it anew."""
     path = config_path(environment)
     try:
         text = path.read_text()
@@ -49,6 +49,11 @@ def read_config_file(environment: Mapping[str, str]) -> ConfigFile:
         return ConfigFile(path)
     except (OSError, UnicodeDecodeError) as error:
         return ConfigFile(path, True, f"cannot be read: {error}", f"make {path} a text file that you can read")
+    return read_config_text(path, text)
+
+
+def read_config_text(path: Path, text: str) -> ConfigFile:
+    """Read the text of a file that is at this path, with the parser that Covalent uses."""
     repeated = _lines_of_repeated_section(text)
     if repeated:
         return ConfigFile(

@@ -12,6 +12,7 @@ from typing import Any, cast
 from ..errors import SettingsError
 from ..protocol.value_text import is_short_and_plain, shortened
 from . import options as options
+from .misplaced import right_place
 from .near_names import nearest
 from .options import Settings
 
@@ -127,10 +128,13 @@ def refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, objec
             warnings.warn(
                 f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is no option of"
                 f" GCPBatchExecutor{_hint(name)}; it is ignored",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
 def _hint(name: str) -> str:
+    place = right_place(name)
+    if place:
+        return f", which is {place}"
     near = nearest(name, options.OPTIONS)
     return f" (did you mean {near!r}?)" if near else ""

@@ -22,7 +22,8 @@ from covalent_parallel_plugin.emulator.model.runtime_interface import Command, R
 
 pytestmark = pytest.mark.containers
 
-COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "emulator"]
+FREE_PORTS = ("--storage-port=0", "--batch-port=0", "--logging-port=0")
+COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "emulator", *FREE_PORTS]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def first_lines(running: subprocess.Popen[str]) -> list[str]:
 
 
 def test_it_says_what_tasks_run_as(command: subprocess.Popen[str], engine: str) -> None:
-    assert f"# Tasks run as containers of {engine}." in first_lines(command)
+    assert f"# Tasks run as containers of {engine}" in first_lines(command)
 
 
 @pytest.mark.parametrize("has_watchdog", [True, False])

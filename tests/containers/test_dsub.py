@@ -24,7 +24,7 @@ from covalent_parallel_plugin.emulator import ContainerRuntime, Emulator
 pytestmark = pytest.mark.containers
 
 HERE = Path(__file__).parent
-PAGE = (HERE.parents[1] / "docs" / "other-programs.md").read_text()
+PAGE = (HERE.parents[1] / "docs" / "how-to" / "other-programs.md").read_text()
 WHERE = ("--provider", "google-batch", "--project", "local", "--location", "us-central1")
 
 
@@ -34,8 +34,8 @@ def job_of(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def page_block(start: str) -> str:
-    """The lines of the page's code that begins with this."""
-    (block,) = re.findall(rf"^( +){re.escape(start)}(.*\n(?:\1.*\n)*)", PAGE, re.M)
+    """The lines of the first code of the page that begins with this."""
+    block, *_ = re.findall(rf"^( *){re.escape(start)}(.*\n(?:(?!```)\1.+\n)*)", PAGE, re.M)
     return start + block[1].replace(f"\n{block[0]}", "\n")
 
 

@@ -38,9 +38,9 @@ pytestmark = pytest.mark.containers
 # What a failed build had made so far would stay as images without a name
 LEAVE_NOTHING = "--engine-arg=--layers=false"
 REQUIREMENTS = ("scikit-learn", "numpy")
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "images.md").read_text()
 # What it tells users to put into their own Dockerfile
-TWO_LINES = README.partition("```dockerfile\n")[2].partition("```")[0]
+TWO_LINES = PAGE.partition("```dockerfile\n")[2].partition("```")[0]
 
 
 def podman(*words: str) -> str:

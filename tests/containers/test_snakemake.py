@@ -1,7 +1,7 @@
 """snakemake, unchanged from the package index, with its executor googlebatch on the emulator, in containers.
 
-Packages, image and command are those of docs/other-programs.md. One thing is the tests' own, as the page says too:
-`emulator_site/sitecustomize.py`, since the executor has no option for an endpoint.
+Packages, image and command are those of docs/how-to/other-programs.md. One thing is the tests' own, as the page says
+too: `emulator_site/sitecustomize.py`, since the executor has no option for an endpoint.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 PARENT = "projects/local/locations/us-central1"
-PAGE = (HERE.parents[1] / "docs" / "other-programs.md").read_text()
+PAGE = (HERE.parents[1] / "docs" / "how-to" / "other-programs.md").read_text()
 (SECTION,) = re.findall(r"^## Snakemake\n(.+?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-(REQUIREMENTS,) = re.findall(r"^    pip install (.+)$", SECTION, re.MULTILINE)
+(REQUIREMENTS,) = re.findall(r"^pip install (.+)$", SECTION, re.MULTILINE)
 (DOCKERFILE,) = re.findall(r"^```dockerfile\n(.+?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-(COMMAND,) = re.findall(r"^    snakemake (.+?[^\\])$", SECTION, re.MULTILINE | re.DOTALL)
+(COMMAND,) = re.findall(r"^snakemake (.+?[^\\])$", SECTION, re.MULTILINE | re.DOTALL)
 IMAGE, PREFIX = "localhost/snakemake", "gs://data/flow"
 TWO_RULES = """
 rule all:

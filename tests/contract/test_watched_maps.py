@@ -19,9 +19,6 @@ import pytest
 from google.cloud import batch_v1
 
 from covalent_parallel_plugin.batch.cancellation import Cancellation
-from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus
-from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
-from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot
 from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.interfaces import Bucket
@@ -35,6 +32,9 @@ from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.errors import MissingResourceError, PermissionDeniedError
 from covalent_parallel_plugin.protocol.environment import ENV_LIVE
 from covalent_parallel_plugin.protocol.object_names import parse_name
+from covalent_parallel_plugin.results.status.dispatch_status import DispatchStatus
+from covalent_parallel_plugin.results.status.item_counts import ItemCounts
+from covalent_parallel_plugin.results.status.snapshot import JobView, Snapshot
 from covalent_parallel_plugin.settings import Settings
 
 if TYPE_CHECKING:

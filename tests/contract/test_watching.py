@@ -35,18 +35,18 @@ from covalent_parallel_plugin.batch.job_names import (
 )
 from covalent_parallel_plugin.cli.demo.batch_looks import BatchLooks
 from covalent_parallel_plugin.cli.watch.command import exit_status
-from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
 from covalent_parallel_plugin.cli.watch.display import table
-from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
-from covalent_parallel_plugin.cli.watch.job_locations import find_locations
-from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot, job_view
-from covalent_parallel_plugin.cli.watch.words import item_counts, task_counts
 from covalent_parallel_plugin.cloud.batch import BatchApi, Event, JobStatus, connect
 from covalent_parallel_plugin.cloud.errors import to_package_error
 from covalent_parallel_plugin.covalent_api.server_client import ElectronRecord, ServerClient
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
 from covalent_parallel_plugin.errors import MissingResourceError, UnavailableError
 from covalent_parallel_plugin.protocol.ending_event import ending_line, reports_success
+from covalent_parallel_plugin.results.status.dispatch_status import DispatchStatus, follow
+from covalent_parallel_plugin.results.status.item_counts import ItemCounts
+from covalent_parallel_plugin.results.status.job_locations import find_locations
+from covalent_parallel_plugin.results.status.snapshot import JobView, Snapshot, job_view
+from covalent_parallel_plugin.results.status.words import item_counts, task_counts
 
 PARENT = "projects/local/locations/us-east1"
 OTHER_PARENT = "projects/another/locations/europe-west4"

@@ -122,7 +122,7 @@ def test_its_help_lists_the_variables(site: Site) -> None:
 
 
 def test_it_refuses_terraform_1_10_for_its_own_reasons(site: Site) -> None:
-    """Not ours to change: `docs/deploy.md` says so, and this test will say when it is true no more."""
+    """Not ours to change: `docs/how-to/deploy.md` says so, and this test will say when it is true no more."""
     site.environment["STAND_IN_VERSION"] = "1.10.0"
     ended = site.covalent("up", "gcpbatch", "--project_id=my-project")
     assert ended.returncode == 1

@@ -21,7 +21,7 @@ from covalent_parallel_plugin.protocol.sweep_objects import SWEEPS_PREFIX
 from covalent_parallel_plugin.settings import OPTIONS
 from covalent_parallel_plugin.settings.infrastructure_variables import VARIABLES
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy.md"
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "how-to" / "deploy.md"
 SCHEMAS: dict[str, Any] = json.loads(SCHEMA.read_text())
 # Terraform's own; https://developer.hashicorp.com/terraform/language/resources/terraform-data
 TERRAFORM_DATA = {"arguments": {"input": {}, "triggers_replace": {}}, "blocks": {}, "readable": ["id", "output"]}

@@ -1,4 +1,4 @@
-"""docs/doctor.md has the table that the checks make, and nothing in it is of another time."""
+"""docs/reference/checks.md has the table that the checks make, and nothing in it is of another time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from covalent_parallel_plugin.cli.doctor.phases import PHASES
 from covalent_parallel_plugin.cli.doctor.results import STATUSES
 from covalent_parallel_plugin.cli.doctor.trial_run import CHECK_NAME
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "doctor.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "reference" / "checks.md").read_text()
 CHECKS = all_checks()
 
 
 def test_the_page_has_the_table_of_the_checks() -> None:
     made = table()
-    assert made in PAGE, f"docs/doctor.md is behind: its table should be\n{made}"
+    assert made in PAGE, f"docs/reference/checks.md is behind: its table should be\n{made}"
 
 
 def test_the_page_names_no_check_that_is_not_there() -> None:

@@ -99,8 +99,8 @@ def test_a_machine_type_that_is_not_there_fails_the_job_before_a_task_runs() -> 
 
 
 def test_the_file_in_the_documentation_says_what_its_text_says(tmp_path: Path) -> None:
-    section = (ROOT / "docs" / "emulator.md").read_text().partition("## What exists in its project")[2]
-    block = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    section = (ROOT / "docs" / "reference" / "emulator.md").read_text().partition("## What exists in its project")[2]
+    block = section.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "known.toml").write_text(block)
     assert read_project_file(tmp_path / "known.toml") == ProjectResources(
         projects=("lab",),

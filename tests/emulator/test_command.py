@@ -22,6 +22,7 @@ from process_table import living_members
 
 COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()"]
 SECONDS = 60
+FREE_PORTS = ("--storage-port=0", "--batch-port=0", "--logging-port=0")
 
 
 class Foreground:
@@ -29,7 +30,7 @@ class Foreground:
 
     def __init__(self, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "emulator", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, "emulator", *FREE_PORTS, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.lines: list[str] = []
@@ -148,9 +149,27 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ended = warm_python.run(*COMMAND[2:], "emulator", option, str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        ended = warm_python.run(*COMMAND[2:], "emulator", *FREE_PORTS, option, port)
     assert ended.returncode == 1
-    assert ended.stderr.count("Error") == 1 and option in ended.stderr and "Traceback" not in ended.stderr
+    service = option.strip("-").partition("-")[0]
+    assert ended.stderr == (
+        f"Error: port {port} of the {service} service is taken by another program: end that one, or give {option} 0,"
+        " which takes a free port\n"
+    )
+
+
+def test_a_port_that_another_emulator_has_names_its_process_and_the_remedies(start: Start) -> None:
+    other = start("--runtime", "process", "--quiet")
+    port = other.variables()["STORAGE_EMULATOR_HOST"].rpartition(":")[2]
+    ended = warm_python.run(*COMMAND[2:], "emulator", "--runtime", "process", "--storage-port", port)
+    number = other.process.pid
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"Error: port {port} of the storage service is taken by another emulator of this package (process {number}):"
+        f" use that one, end it (kill {number}), or start this one beside it: --storage-port 0 --batch-port 0"
+        " --logging-port 0\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +196,7 @@ def test_a_taken_port_is_one_error_that_names_the_option(option: str) -> None:
     ],
 )
 def test_a_wrong_option_is_refused_with_its_reason(options: list[str], reason: str) -> None:
-    ended = warm_python.run(*COMMAND[2:], "emulator", *options)
+    ended = warm_python.run(*COMMAND[2:], "emulator", *FREE_PORTS, *options)
     assert ended.returncode != 0
     assert reason in ended.stderr and "Traceback" not in ended.stderr
 

@@ -137,11 +137,11 @@ def test_a_wrong_flag_is_refused_with_its_text_and_the_remedy(flag: str, word: s
 
 
 def test_the_documentation_shows_every_kind_with_an_example_that_can_be_read() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "emulator.md").read_text()
     flags = re.findall(r"`((?:rpc|logging|storage|api|attempt|job):[^`]+)`", text)
     assert {parse_flag(flag).kind for flag in flags} >= KINDS.keys() - {"logging.lost", "logging.latency"}
     assert all(f"`{kind}`" in text for kind in KINDS)
-    description = next(block for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE) if '"rules"' in block)
+    (description,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(Faults.from_text(description).rules) == 3
 
 

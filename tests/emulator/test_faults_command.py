@@ -18,6 +18,7 @@ COMMAND = [
     "from covalent_parallel_plugin.cli import main; main()",
     "emulator",
     "--runtime=process",
+    *("--storage-port=0", "--batch-port=0", "--logging-port=0"),
 ]
 SECONDS = 60
 

@@ -21,6 +21,9 @@ SECONDS = 60
 TASK = "trap '' TERM HUP; sleep 600 & setsid sleep 600 & env -i sleep 600 & echo $$ > {ready}; sleep 600"
 
 
+FREE_PORTS = ("--storage-port=0", "--batch-port=0", "--logging-port=0")
+
+
 class Emulated:
     """The command in a session of its own, with a folder for temporary files of the test's."""
 
@@ -28,7 +31,7 @@ class Emulated:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.process = subprocess.Popen(
-            [*COMMAND, "emulator", "--runtime=process", "--quiet"],
+            [*COMMAND, "emulator", "--runtime=process", "--quiet", *FREE_PORTS],
             env={**os.environ, "TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             text=True,

@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 
 from covalent_parallel_plugin.cli.demo.workflow_run import (
-    ElectronState,
     WorkflowState,
-    failed_electrons_stderr,
     missing_packages,
-    read_electrons,
     read_verdict,
     run_workflow,
 )
+from covalent_parallel_plugin.cli.dev.electron_states import ElectronState, failed_texts, read_electrons
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
+from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
 DEMO = [sys.executable, "-c", "from covalent_parallel_plugin.cli.demo.command import demo; demo()"]
 DEMO_SECONDS = 180
@@ -61,7 +60,7 @@ def node(name: str, node_id: int, started: str | None, completed: str | None, ki
 
 
 def demo_folders(parent: Path) -> list[Path]:
-    return list(parent.glob("covalent-parallel-demo-*"))
+    return list(parent.glob("cpe-*"))
 
 
 def processes_with(variable: str) -> list[str]:
@@ -151,7 +150,8 @@ def test_a_failing_workflow_is_no_success_and_its_stderr_can_be_read(
     assert [(electron.status, electron.ending) for electron in outcome.state.electrons] == [
         ("FAILED", "raised ZeroDivisionError")
     ]
-    text = failed_electrons_stderr(covalent_server, outcome.state.dispatch_id)["divide"]
+    ((name, text),) = failed_texts(ServerClient(covalent_server.address), outcome.state.dispatch_id).values()
+    assert name == "divide"
     assert "about to divide" in text
     assert "ZeroDivisionError" in text
 

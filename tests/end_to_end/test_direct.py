@@ -25,7 +25,7 @@ from google.cloud import batch_v1
 from covalent_parallel_plugin.batch.job_names import LABEL_DISPATCH, LABEL_NODE, LABEL_OWNER, OWNER, job_id_for
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.covalent_api.private_server import private_environment
+from covalent_parallel_plugin.covalent_api.private_configuration import private_environment
 from covalent_parallel_plugin.emulator import Fault, Faults
 from covalent_parallel_plugin.errors import (
     ElectronError,

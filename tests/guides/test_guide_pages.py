@@ -36,9 +36,9 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 
 def test_the_overview_leads_to_every_page() -> None:
-    named = links((GUIDES / "README.md").read_text(encoding="utf-8"))
+    named = links((GUIDES / "index.md").read_text(encoding="utf-8"))
     assert [name for name in PAGES if name not in named] == []
-    assert [link for link in named if not leads_somewhere("README.md", link)] == []
+    assert [link for link in named if not leads_somewhere("index.md", link)] == []
 
 
 @EVERY_PAGE

@@ -1,4 +1,4 @@
-"""docs/plan.md: its commands give what it shows; a line "..." stands for any lines."""
+"""docs/reference/plan.md: its commands give what it shows; a line "..." stands for any lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from planner import SECONDS, Planner
 
-PAGE = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "plan.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [text.removeprefix("$ ").split("\n", 1) for language, text in BLOCKS if language == "console"]
 

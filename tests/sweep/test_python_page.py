@@ -1,4 +1,4 @@
-"""docs/sweep-python.md: its snippets run, one after the other, and give what they say."""
+"""docs/reference/sweep-python.md: its snippets run, one after the other, and give what they say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from python_sweeps import enter
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "sweep-python.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "sweep-python.md").read_text()
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 

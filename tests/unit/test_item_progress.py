@@ -10,10 +10,10 @@ from itertools import chain, count, pairwise
 import pytest
 
 from covalent_parallel_plugin.batch.progress import MOST_OBSERVATIONS, ClockDifference, ItemPace, last_end
-from covalent_parallel_plugin.cli.watch.item_counts import CountedJob, ItemCounts
 from covalent_parallel_plugin.cloud.batch import Event, JobStatus
 from covalent_parallel_plugin.cloud.storage import StoredObject
 from covalent_parallel_plugin.protocol.object_names import call_folder, chunk_name, live_name, outcome_name
+from covalent_parallel_plugin.results.status.item_counts import CountedJob, ItemCounts
 
 FOLDER = call_folder("d", 1, "0123456789abcdef")
 BEGAN = 1_000_000.0

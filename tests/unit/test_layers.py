@@ -16,9 +16,9 @@ import covalent_parallel_plugin
 PACKAGE = "covalent_parallel_plugin"
 HERE = Path(covalent_parallel_plugin.__file__).parent
 # Each part may import itself and those to its right; and what ALSO adds
-ORDER = ("cli", "gcpbatch pmap sweep results", "covalent_api", "electron", "batch", "cloud", "settings", "errors")
+ORDER = ("cli", "gcpbatch pmap results", "sweep covalent_api", "electron", "batch", "cloud", "settings", "errors")
 ALSO = {
-    "": {"gcpbatch", "pmap", "sweep", "errors"},
+    "": {"gcpbatch", "pmap", "results", "sweep", "errors"},
     "protocol": {"errors"},
     # its bootstrap asks for the installed package's version
     "runner": {"programs", "containers", "protocol", "errors", ""},
@@ -33,7 +33,7 @@ CLOSED = {"", "protocol", "runner", "pmap", "sweep", "programs", "containers", "
 # Who may import Covalent
 COVALENTS = ("covalent_api", "gcpbatch", "pmap.decorator", "cli.plan", "cli.demo.workflow")
 # The commands that use parts of another one's folder
-COMMANDS_BESIDES = {"demo": {"watch"}, "doctor": {"image"}, "sweep": {"doctor"}}
+COMMANDS_BESIDES = {"demo": {"dev", "emulator", "watch"}, "dev": {"emulator"}, "doctor": {"image"}, "sweep": {"doctor"}}
 # What a container's Python may lack; imported inside functions only, where at all
 BESIDES_THE_STANDARD_LIBRARY = {"cloudpickle"}
 

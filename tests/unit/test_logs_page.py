@@ -1,4 +1,4 @@
-"""docs/logs.md: it has every option of the command, and the fields of its JSON."""
+"""docs/reference/logs.md: it has every option of the command, and the fields of its JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from covalent_parallel_plugin.cli.logs.line_printer import LinePrinter, last_of_
 from covalent_parallel_plugin.results.dispatch_logs import Look
 from covalent_parallel_plugin.results.electron_log import LogLine, MissingOutput
 
-PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "logs.md").read_text()
 
 
 class Terminal(io.StringIO):

@@ -164,7 +164,7 @@ def test_what_stands_for_an_item_that_raised_needs_no_package_that_pickles_excep
 
 
 def test_the_failure_names_every_item_its_arguments_and_its_exception() -> None:
-    error = failure_of(CALL, of(4, done(1), raised(2), raised(0, OWN), done(3)))
+    error = failure_of(str(CALL), of(4, done(1), raised(2), raised(0, OWN), done(3)))
     assert str(error) == (
         "2 of 4 items of electron 'train' (node 7 of dispatch d) failed: 0, 2\n"
         "  item 0 ((0,)): models.ModelDiverged: after step 7\n"
@@ -173,7 +173,7 @@ def test_the_failure_names_every_item_its_arguments_and_its_exception() -> None:
 
 
 def test_the_failure_carries_an_error_for_each_item() -> None:
-    errors = failure_of(CALL, of(4, raised(2), raised(0, OWN), killed(3, OUT_OF_MEMORY))).errors
+    errors = failure_of(str(CALL), of(4, raised(2), raised(0, OWN), killed(3, OUT_OF_MEMORY))).errors
     assert list(errors) == [0, 2, 3]
     assert [type(error) for error in errors.values()] == [ElectronError, ValueError, TaskKilledError]
     assert isinstance(errors[2].__cause__, RemoteTraceback)
@@ -188,15 +188,15 @@ def test_the_failure_carries_an_error_for_each_item() -> None:
     ],
 )
 def test_the_failure_says_how_an_item_killed_its_process(how: Outcome, text: str) -> None:
-    assert text in str(failure_of(CALL, of(4, killed(3, how))))
+    assert text in str(failure_of(str(CALL), of(4, killed(3, how))))
 
 
 def test_an_item_that_returned_the_second_time_is_no_failure() -> None:
-    assert failure_of(CALL, of(2, killed(1), done(0, 1))).errors == {}
+    assert failure_of(str(CALL), of(2, killed(1), done(0, 1))).errors == {}
 
 
 def test_of_many_failures_the_first_are_named_and_the_others_counted() -> None:
-    text = str(failure_of(CALL, of(100, *(raised(index) for index in range(100)))))
+    text = str(failure_of(str(CALL), of(100, *(raised(index) for index in range(100)))))
     assert text.count("ValueError") == NAMED_ITEMS
     assert text.splitlines()[0].endswith("18, 19, ...")
     assert text.endswith("... and 80 more")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from covalent_parallel_plugin import gcpbatch, settings
+from covalent_parallel_plugin import gcpbatch, grid, pmap, settings
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
@@ -183,6 +183,47 @@ def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name() -> None:
 def test_all_unknown_keywords_are_told_at_once() -> None:
     with pytest.raises(TypeError, match=r"'memroy' .did you mean 'memory'.*'vcpu' .did you mean 'vcpus'"):
         GCPBatchExecutor(memroy=1, vcpu=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("return_exceptions", "an argument of pmap: @pmap(executor=GCPBatchExecutor(...), return_exceptions=...)"),
+        ("call_before", "an argument of ct.electron and pmap: @ct.electron(call_before=...), @pmap(call_before=...)"),
+    ],
+)
+def test_what_belongs_elsewhere_is_refused_with_its_place(name: str, place: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        GCPBatchExecutor(**{name: True})
+    assert str(caught.value) == f"GCPBatchExecutor has no option {name!r}, which is {place}"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: GCPBatchExecutor(vcpus="two"),
+        lambda: GCPBatchExecutor(vcpu=2),
+        lambda: pmap(vcpus=2),
+        lambda: pmap(len)(3),
+        lambda: pmap(len).local("text"),
+        lambda: grid(a="text"),
+    ],
+)
+def test_the_traceback_of_a_mistake_ends_at_the_users_line(mistake: Callable[[], Any]) -> None:
+    with pytest.raises((SettingsError, TypeError)) as caught:
+        mistake()
+    named = [frame for frame in caught.traceback if "covalent_parallel_plugin" in str(frame.path)]
+    # Before Python 3.11 a frame that raises again is in the traceback
+    assert len(named) == (sys.version_info < (3, 11))
+
+
+def test_the_traceback_of_what_the_users_function_raises_is_whole() -> None:
+    def raises(item: int) -> None:
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError) as caught:
+        pmap(raises).local([1])
+    assert caught.traceback[-1].name == "raises"
 
 
 def test_wrong_values_of_the_caller_are_refused_together() -> None:

@@ -65,6 +65,17 @@ WRONG: list[tuple[Callable[..., Any], Any, dict[str, Any], list[str]]] = [
         {"c": 3},
         ["the keywords of the map: there is no parameter 'c'"],
     ),
+    (
+        train,
+        [(1, 2)],
+        {"return_exceptions": True, "max_parallel": 5, "deps_pip": []},
+        [
+            "the keywords of the map: there is no parameter 'deps_pip', which is an argument of ct.electron and pmap:"
+            " @ct.electron(deps_pip=...), @pmap(deps_pip=...), there is no parameter 'max_parallel', which is an option"
+            " of the executor: GCPBatchExecutor(max_parallel=...), there is no parameter 'return_exceptions', which is"
+            " an argument of pmap: @pmap(executor=GCPBatchExecutor(...), return_exceptions=...)"
+        ],
+    ),
     (train, [1], {}, ["item 0 (1): 'size' is missing"]),
     (train, [(1, 2), 3, (4, 5, 6, 7)], {}, [
         "item 1 (3): 'size' is missing",

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from covalent_parallel_plugin.covalent_api.own_pages import why_not_from
-from covalent_parallel_plugin.covalent_api.private_server import (
-    PrivateCovalentServer,
-    PrivateServerError,
+from covalent_parallel_plugin.covalent_api.private_configuration import (
+    client_environment,
     private_environment,
     write_configuration,
 )
+from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, PrivateServerError
 
 END_SECONDS = 40.0
 
@@ -57,6 +57,14 @@ def test_the_environment_leads_to_nothing_of_the_users(tmp_path: Path) -> None:
     assert environment["COVALENT_CONFIG_DIR"].startswith(str(tmp_path))
     assert environment["LANG"] == "C.UTF-8"
     assert environment.keys().isdisjoint({"XDG_CACHE_HOME", "COVALENT_DATABASE", "LOGLEVEL"})
+
+
+def test_a_client_keeps_its_home_and_leads_to_no_other_covalent(tmp_path: Path) -> None:
+    users = {"HOME": "/home/someone", "XDG_CACHE_HOME": "/caches", "COVALENT_SVC_PORT": "1", "LANG": "C.UTF-8"}
+    environment = client_environment(users, tmp_path)
+    assert environment.items() >= {"HOME": "/home/someone", "XDG_CACHE_HOME": "/caches", "LANG": "C.UTF-8"}.items()
+    assert environment["COVALENT_CONFIG_DIR"].startswith(str(tmp_path))
+    assert "COVALENT_SVC_PORT" not in environment
 
 
 def test_the_environment_keeps_a_proxy_away_from_loopback(tmp_path: Path) -> None:

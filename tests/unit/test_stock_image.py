@@ -54,6 +54,6 @@ def test_what_is_written_without_the_constant_names_the_same_image() -> None:
     recipe = (ROOT / "assets" / "docker" / "Dockerfile").read_text()
     assert f"ARG BASE_IMAGE={stock_image('${PYTHON_MINOR}')}\n" in recipe
     assert stock_image("X.Y") in OPTIONS["container_image_uri"].help
-    pages = [ROOT.parent / "README.md", *(ROOT.parent / "docs").glob("*.md")]
-    assert {"README.md", "image.md", "options.md"} <= {p.name for p in pages if stock_image("X.Y") in p.read_text()}
+    pages = [ROOT.parent / "README.md", *(ROOT.parent / "docs").rglob("*.md")]
+    assert {"images.md", "options.md"} <= {p.name for p in pages if stock_image("X.Y") in p.read_text()}
     assert [page.name for page in pages if "`python:X.Y-slim`" in page.read_text()] == []

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from covalent_parallel_plugin.cli.watch import words
 from covalent_parallel_plugin.cli.watch.display import ChangePrinter, table
-from covalent_parallel_plugin.cli.watch.ending import ending_of, joint_ending, raised_items, short_ending
 from covalent_parallel_plugin.cli.watch.fitted_table import fitted_table
-from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
-from covalent_parallel_plugin.cli.watch.snapshot import JobView, Snapshot
 from covalent_parallel_plugin.protocol.exception_record import describe
+from covalent_parallel_plugin.results.status import words
+from covalent_parallel_plugin.results.status.ending import ending_of, joint_ending, raised_items, short_ending
+from covalent_parallel_plugin.results.status.item_counts import ItemCounts
+from covalent_parallel_plugin.results.status.snapshot import JobView, Snapshot
 from covalent_parallel_plugin.runner.outcome_report import ending_text
 
 DISPATCH = "6d2f1c4e-8a5b-4d57-9a55-6c8f6a1e2b3c"
@@ -140,7 +140,7 @@ def test_the_json_has_all_that_is_shown() -> None:
 def test_every_field_of_the_json_is_documented() -> None:
     from pathlib import Path
 
-    page = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "watch.md").read_text()
     told = json.loads(SNAPSHOT.json())
     fields = {*told, *told["jobs"][1], *told["jobs"][1]["items"]}
     assert {field for field in fields if f"`{field}`" not in page.partition("## JSON")[2]} == set()

@@ -1,4 +1,4 @@
-# Part of covalent-parallel-plugin: the identity of the jobs' machines, and who may do what. docs/deploy.md says why.
+# Part of covalent-parallel-plugin: the identity of the jobs' machines, and who may do what. docs/how-to/deploy.md says why.
 
 locals {
   # Through the resource, where there is one, so that nothing is granted before it is there

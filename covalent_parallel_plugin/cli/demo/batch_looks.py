@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from covalent_parallel_plugin.cli.watch.item_counts import ItemCounts
-from covalent_parallel_plugin.cli.watch.snapshot import JobView
-from covalent_parallel_plugin.cli.watch.words import job_state, progress
+from covalent_parallel_plugin.results.status.item_counts import ItemCounts
+from covalent_parallel_plugin.results.status.snapshot import JobView
+from covalent_parallel_plugin.results.status.words import job_state, progress
 
 # An electron that runs for longer may be a map, of which there is a line so often at most
 EVERY_SECONDS = 10.0

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from types import FrameType
 
 import click
 from rich.console import Console
@@ -20,8 +18,11 @@ from rich.table import Table
 
 from covalent_parallel_plugin.cli.demo import workflow_run as demonstration
 from covalent_parallel_plugin.cli.demo.workflow_run import WorkflowOutcome, WorkflowState
+from covalent_parallel_plugin.cli.dev.electron_states import failed_texts
+from covalent_parallel_plugin.cli.dev.signals import Signals, Terminated
 from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED
 from covalent_parallel_plugin.covalent_api.private_server import STOP_SECONDS, PrivateCovalentServer
+from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
 COLOURS = {"COMPLETED": "green", "FAILED": "red", "RUNNING": "cyan"}
 
@@ -42,9 +43,10 @@ def demo(keep: bool) -> None:
     console = Console(highlight=False)
     outcome = None
     try:
-        with _interrupted_once():
+        with Signals(2 * STOP_SECONDS):
             console.print("Starting the emulator and a private Covalent server")
-            with demonstration.demo_server() as server:
+            with demonstration.demo_session() as session:
+                server = session.server
                 console.print(f"Covalent's UI is at {server.address}")
                 with _progress(console) as progress:
                     outcome = demonstration.run_workflow(server, progress.show)
@@ -53,7 +55,7 @@ def demo(keep: bool) -> None:
                     _keep(console, server, outcome)
                 else:
                     console.print(f"To look at it in Covalent's UI: {_own_name()} demo --keep")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         console.print("Stopped; nothing is left running")
         if outcome is None:
             sys.exit(INTERRUPTED)
@@ -88,26 +90,6 @@ def _progress(console: Console) -> Iterator[_Progress]:
         yield _Progress(console, live)
 
 
-@contextlib.contextmanager
-def _interrupted_once() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP interrupt, and further ones wait while everything is being stopped."""
-    quiet_until = 0.0
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal quiet_until
-        if time.monotonic() >= quiet_until:
-            quiet_until = time.monotonic() + 2 * STOP_SECONDS
-            raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _table(state: WorkflowState) -> Table:
     table = Table("electron", "executor", "status")
     table.add_column("seconds", justify="right")
@@ -128,10 +110,10 @@ def _print_outcome(console: Console, server: PrivateCovalentServer, outcome: Wor
     if outcome.client_output:
         click.echo(f"--- stderr of the client\n{outcome.client_output}")
     try:
-        texts = demonstration.failed_electrons_stderr(server, outcome.state.dispatch_id)
+        texts = list(failed_texts(ServerClient(server.address), outcome.state.dispatch_id).values())
     except OSError as error:
-        texts = {"the electrons": f"could not be read from the server: {error}"}
-    for name, text in texts.items():
+        texts = [("the electrons", f"could not be read from the server: {error}")]
+    for name, text in texts:
         click.echo(f"--- stderr of {name}\n{text}")
     click.echo(f"--- end of the server's log\n{server.log_tail()}")
 

@@ -2,11 +2,7 @@
 
 import covalent as ct
 
-batch = ct.executor.GCPBatchExecutor(
-    project_id="local",
-    bucket_name="covalent",
-    poll_freq=1,
-)
+batch = ct.executor.GCPBatchExecutor()
 
 
 @ct.electron(executor=batch)

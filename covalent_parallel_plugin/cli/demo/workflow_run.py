@@ -6,50 +6,23 @@ import contextlib
 import importlib.util
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
 
 from covalent_parallel_plugin.cli.demo.batch_looks import EVERY_SECONDS, BatchLooks
+from covalent_parallel_plugin.cli.dev.electron_states import ElectronState, fetch_electrons
+from covalent_parallel_plugin.cli.dev.local_session import LocalSession, session_folder
+from covalent_parallel_plugin.cli.emulator.option_list import EmulatorOptions
 from covalent_parallel_plugin.covalent_api.held_signals import signals_held
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
-from covalent_parallel_plugin.protocol.ending_event import RETURNED
+from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
-BUCKET = "covalent"
 WORKFLOW = ("-m", "covalent_parallel_plugin.cli.demo.workflow")
 WORKFLOW_SECONDS = 300.0
 POLL_SECONDS = 0.25
 # What the emulator, the servers and the workflow import, and the distribution that brings it.
 NEEDED = {"grpc": "grpcio", "sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn"}
-
-
-@dataclass(frozen=True)
-class ElectronState:
-    """One row of the progress table; `seconds` since its start, None before it.
-
-    Attributes:
-        node: its number in the dispatch.
-        ending: how it ended, in `watch`'s words, "" before that or where nothing tells.
-        progress: of a map that runs, how far it is.
-    """
-
-    name: str
-    executor: str
-    status: str
-    seconds: float | None
-    node: int = 0
-    ending: str = ""
-    progress: str = ""
-
-    @property
-    def shown(self) -> str:
-        """How it ended, or else its status."""
-        return self.ending or self.status
 
 
 @dataclass(frozen=True)
@@ -83,27 +56,10 @@ def missing_packages(needed: Mapping[str, str] = NEEDED) -> str | None:
 
 
 @contextlib.contextmanager
-def demo_server() -> Iterator[PrivateCovalentServer]:
-    """An emulator and a private Covalent server that uses it; at the end both stop and their files go."""
-    from covalent_parallel_plugin.emulator import Emulator
-
-    with (
-        tempfile.TemporaryDirectory(prefix="covalent-parallel-demo-", ignore_cleanup_errors=True) as folder,
-        Emulator(buckets=(BUCKET,)) as emulator,
-        PrivateCovalentServer(
-            Path(folder),
-            emulator.environment,
-            configuration={
-                "executors.gcpbatch": {
-                    "project_id": "local",
-                    "bucket_name": BUCKET,
-                    "poll_freq": 1,
-                    "cache_dir": f"{folder}/cache",
-                }
-            },
-        ) as server,
-    ):
-        yield server
+def demo_session() -> Iterator[LocalSession]:
+    """A session whose tasks are processes, which have scikit-learn; at the end it stops and its files go."""
+    with session_folder() as folder, LocalSession(folder, EmulatorOptions(runtime_asked="process")) as session:
+        yield session
 
 
 def run_workflow(
@@ -183,53 +139,13 @@ def read_verdict(client_output: str) -> tuple[str, float | None]:
         return status, None
 
 
-def read_electrons(graph: Mapping[str, Any], now: datetime) -> tuple[ElectronState, ...]:
-    """The user's electrons in the answer of Covalent's graph request, in the order they started.
-
-    Covalent's own nodes have names that start with a colon. Its times are UTC without saying so.
-    """
-    nodes: Sequence[Mapping[str, Any]] = graph["graph"]["nodes"]
-    rows = []
-    for node in sorted(nodes, key=lambda node: (node["started_at"] or "9999", node["node_id"])):
-        if node["type"] != "function" or node["name"].startswith(":"):
-            continue
-        seconds = None
-        if node["started_at"]:
-            end = _utc(node["completed_at"]) if node["completed_at"] else now
-            seconds = max(0.0, (end - _utc(node["started_at"])).total_seconds())
-        ending = RETURNED if node["status"] == "COMPLETED" else ""
-        rows.append(
-            ElectronState(node["name"], node["executor_label"], node["status"], seconds, node["node_id"], ending)
-        )
-    return tuple(rows)
-
-
-def failed_electrons_stderr(server: PrivateCovalentServer, dispatch_id: str) -> dict[str, str]:
-    """What each failed electron of a dispatch wrote to stderr and its error, by the electron's name."""
-    found = {}
-    manifest = server.get_json(f"/api/v2/dispatches/{dispatch_id}")
-    for node in manifest["lattice"]["transport_graph"]["nodes"]:
-        if node["metadata"]["status"] == "FAILED":
-            texts = [
-                server.get_text(urllib.parse.urlsplit(node["assets"][asset]["remote_uri"]).path)
-                for asset in ("stderr", "error")
-                if node["assets"][asset]["size"]
-            ]
-            found[node["metadata"]["name"]] = "\n".join(texts)
-    return found
-
-
 def _read_state(server: PrivateCovalentServer, client_output: str, last: WorkflowState) -> WorkflowState:
     dispatch_id, newline, _ = client_output.partition("\n")
     if not newline:
         return last
     try:
-        graph = server.get_json(f"/api/v1/dispatches/{dispatch_id}/graph")
+        electrons = fetch_electrons(ServerClient(server.address), dispatch_id)
     except OSError:
         # A busy server may be late once; whether it is gone is for the client to tell, by ending.
         return WorkflowState(dispatch_id, last.electrons)
-    return WorkflowState(dispatch_id, read_electrons(graph, datetime.now(timezone.utc)))
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    return WorkflowState(dispatch_id, electrons)

@@ -46,8 +46,8 @@ _HINTS = (
     ),
     (
         r"[Ee]rror 403|PERMISSION_DENIED|does not have .{0,60}(permission|access)",
-        "The identity that Terraform runs as may not do this: docs/deploy.md names what it needs (roles/owner on the"
-        " project is enough)",
+        "The identity that Terraform runs as may not do this: docs/how-to/deploy.md names what it needs (roles/owner on"
+        " the project is enough)",
     ),
     (
         r"Failed to query available provider packages|[Cc]ould not (connect to|retrieve the list)|registry\.\S+.{0,200}"

@@ -28,7 +28,7 @@ class Check:
 
     Attributes:
         name: stable, "group.what".
-        meaning: what it looks at; remedy: what to do where something is wrong. Both for docs/doctor.md.
+        meaning: what it looks at; remedy: what to do where something is wrong. Both for docs/reference/checks.md.
         look: looks at the set-up, with the facts of the checks it rests on by their names.
         needs: checks that must not have failed.
         facts_of: the same, and their facts must be known.

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 FILE_ERRORS = {
     "--secrets-file": "--secrets-file {path}: {error}: give the path of a file with lines"
     " projects/PROJECT/secrets/SECRET/versions/VERSION=VALUE",
-    "--faults": "--faults {path}: {error}: give the path of a JSON file of rules, such as docs/emulator.md shows, or"
-    " single rules with --fault",
-    "--known": "--known {path}: {error}: give the path of a TOML file of what exists, such as docs/emulator.md shows,"
-    " or leave the option out for what a well-made project has",
+    "--faults": "--faults {path}: {error}: give the path of a JSON file of rules, such as docs/reference/emulator.md"
+    " shows, or single rules with --fault",
+    "--known": "--known {path}: {error}: give the path of a TOML file of what exists, as docs/reference/emulator.md"
+    " shows, or leave the option out for what a well-made project has",
     "--env-file": "--env-file {path}: {error}: give a path in a folder that exists and that you may write to",
 }
 """What is said of a file that cannot be read or written, by option."""

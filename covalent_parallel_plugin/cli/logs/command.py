@@ -42,8 +42,8 @@ STOPPED = "stopped following; the dispatch goes on (ct.cancel ends it)"
 @click.option("--no-prefix", is_flag=True, help="Do not begin lines with whose they are.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each line.")
 @click.option("--project-id", help="Else those of the executors, or of the configuration file; so for the next two.")
-@click.option("--region")
-@click.option("--bucket-name")
+@click.option("--region", help="Of the jobs; else as for --project-id.")
+@click.option("--bucket-name", help="With the objects; else as for --project-id.")
 def logs(
     dispatch_id: str,
     electrons: tuple[str, ...],

@@ -27,7 +27,9 @@ MAX_TASKS = 100_000
 @click.option("--against", multiple=True, metavar="KEY=VALUE", help="With --diff: what the Jobs had before instead.")
 @click.option("--tasks", type=click.IntRange(1, MAX_TASKS), default=1, metavar="N", help="The Job of a map of N tasks.")
 @click.option("--node", type=int, metavar="ID", help="The Job of this node of the workflow alone.")
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="Of the document."
+)
 @click.option("--short", "is_short", is_flag=True, help="Leave out the source that the container starts with.")
 def plan(
     workflow: str | None,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--project-id", help="Where a sweep of another machine is; else from the configuration file."),
-    click.option("--region"),
-    click.option("--bucket-name"),
+    click.option("--region", help="Of the jobs; else as for --project-id."),
+    click.option("--bucket-name", help="With the objects; else as for --project-id."),
 )
 
 

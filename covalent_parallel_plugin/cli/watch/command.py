@@ -17,7 +17,7 @@ from covalent_parallel_plugin.cli.exit_statuses import CANCELLED, DONE, FAILED, 
 from covalent_parallel_plugin.errors import CloudError, UnavailableError
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.cli.watch.snapshot import Snapshot
+    from covalent_parallel_plugin.results.status.snapshot import Snapshot
 
 STOPPED = "stopped watching; the dispatch goes on (ct.cancel ends it)"
 # By Covalent's state of a dispatch
@@ -33,7 +33,7 @@ Show = Callable[["Snapshot"], None]
     "--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds between two looks."
 )
 @click.option("--project-id", help="Else those of the executors, or of the configuration file; so for the next one.")
-@click.option("--region")
+@click.option("--region", help="Of the jobs; else as for --project-id.")
 def watch(
     dispatch_id: str, once: bool, as_json: bool, every: float, project_id: str | None, region: str | None
 ) -> None:
@@ -78,9 +78,9 @@ async def _watch(
     once: bool,
     every: float,
 ) -> Snapshot:
-    from covalent_parallel_plugin.cli.watch.dispatch_status import DispatchStatus, follow
     from covalent_parallel_plugin.cloud.batch import BatchApi
     from covalent_parallel_plugin.covalent_api.server_client import ServerClient
+    from covalent_parallel_plugin.results.status.dispatch_status import DispatchStatus, follow
 
     batch = BatchApi.shared()
     task = asyncio.current_task()

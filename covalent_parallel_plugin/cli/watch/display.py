@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...results.status import words
+from ...results.status.snapshot import JobView, Snapshot
 from ...sweep.display.run_progress import duration
-from . import words
-from .snapshot import JobView, Snapshot
 
 if TYPE_CHECKING:
     from rich.console import Group

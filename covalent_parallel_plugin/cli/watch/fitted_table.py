@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import words
+from ...results.status import words
+from ...results.status.snapshot import WAITING_STATES, JobView, Snapshot
 from .display import table
-from .snapshot import WAITING_STATES, JobView, Snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import aiofiles.os
 from google.cloud import batch_v1
@@ -12,16 +13,14 @@ from google.cloud import batch_v1
 from ...batch import trace_ends
 from ...batch.attempt_records import Measured
 from ...batch.cancellation import Cancellation, CancelledCall
-from ...batch.download_buffer import DownloadBuffer
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
 from ...batch.job_watch import WatchResult
 from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
-from ...cloud.storage import CorruptObjectError
 from ...cloud.threads import run_in_thread
-from ...errors import MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
-from ...protocol.envelope import LATE, OUTCOME
+from ...errors import JobError, MachineLostError, MapError, NoOutcomeError, OutcomeError, TaskKilledError
+from ...protocol.envelope import LATE
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
@@ -31,14 +30,14 @@ from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
 from ..electron_job import map_job, owner_of
 from ..traceback_source import SourceText
-from ..value_buffer import IN_MEMORY_BYTES
 from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, with_location
 from .item_table import ValueStore
 from .output import OUTSIDE_TASKS
 from .progress import MapProgress, named_items
-from .report import TaskReport, read_chunk, read_task, report_with_source_lines
+from .report import TaskReport, report_with_source_lines
 from .result import MapResult
 from .round_trace import RoundTrace
+from .stored_map import StoredMap, read_delivered
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,11 @@ EARLY = " It was killed before its first item: while hooks ran, or the function 
 
 
 class MapRun:
-    """One map on its way; see ElectronRun for the arguments."""
+    """One map on its way; see ElectronRun for the arguments.
+
+    What `earlier` runs of it returned is not run again. `offers_values` says that an error of it has the values of the
+    items that returned, and with them their file, for whoever gets it.
+    """
 
     def __init__(
         self,
@@ -58,13 +61,18 @@ class MapRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
+        earlier: Sequence[StoredMap] = (),
+        offers_values: bool = False,
     ):
         self._call = call
+        self._earlier = earlier
+        self._offers_values = offers_values
         self._settings = settings
         self._source = source
         self._map = call.map or Map()
         self._identity = identity
         self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._jobs.objects.keeps_call = True
         self._trace = RoundTrace(self._jobs)
         self._progress = MapProgress(total=self._map.items)
         # The exit code of the last job's task that was lost
@@ -87,6 +95,7 @@ class MapRun:
             CancelledCall: `cancelled` was set; the job is cancelled.
             asyncio.CancelledError: the server stops; the job is cancelled first.
         """
+        has_taken = False
         try:
             async with self._jobs as jobs:
                 try:
@@ -99,23 +108,43 @@ class MapRun:
                 except Exception as error:
                     await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.FAILED, asks=False)
                     result = await run_in_thread(self._result.stopped, error)
-                returned, is_unread = self._progress.returned, self._progress.is_unread
-                jobs.objects.may_delete_results = isinstance(result, Value) or not (returned or is_unread)
-                if isinstance(result, Failure) and not jobs.objects.may_delete_results:
-                    what = "What its items returned stays" if is_unread else f"{returned} values stay"
-                    result = with_location(result, await jobs.objects.location(what))
+                result = await self._with_location(result)
+                if isinstance(result, Failure) and isinstance(result.error, MapError | JobError):
+                    has_taken = self._offers_values
+                    if has_taken:
+                        result.error.values = self._result.values()
                 return result
         finally:
-            # A file system takes its time to let go of gigabytes.
-            await aiofiles.os.wrap(self._store.close)()
+            if not has_taken:
+                # A file system takes its time to let go of gigabytes.
+                await aiofiles.os.wrap(self._store.close)()
+
+    async def _with_location(self, result: Verdict) -> Verdict:
+        """The end, with where its values stay if not all items returned."""
+        objects, progress = self._jobs.objects, self._progress
+        is_whole = isinstance(result, Value) and progress.returned == progress.total
+        objects.may_delete_results = is_whole or not (progress.returned or progress.is_unread)
+        if objects.may_delete_results:
+            return result
+        what = "What its items returned stays" if progress.is_unread else f"{progress.returned} values stay"
+        call = self._call
+        again = f'`{call.name}.rerun("{call.dispatch_id}")`, in a lattice, runs the other items again.'
+        where = f"{await objects.location(what)} {again}"
+        if isinstance(result, Failure):
+            return with_location(result, where)
+        outcome = result.outcome
+        return Value(replace(outcome, stderr=join_text(outcome.stderr, f"{where}\n")))
 
     async def _staged(self, jobs: JobRun, pickles: Pickles, on_staged: Callable[[], None]) -> Verdict:
         await require_folder(self._settings.cache_dir)
-        if self._map.items == 0:
+        for stored in self._earlier:
+            await jobs.objects.fetch(stored.retain, self._progress, self._store)
+        if self._progress.is_complete:
             return await self._value()
         jobs.check_cancelled()
         # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
-        job = map_job(self._settings, self._call, self._identity)
+        lost = self._progress.lost() if self._earlier else None
+        job = map_job(self._settings, self._call, self._identity, 0, lost)
         await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
         pickles.clear()
         on_staged()
@@ -305,25 +334,11 @@ class MapRun:
         return refused
 
     def _read(self, round: int, task: int, number: int | None) -> TaskReport | OutcomeError | None:
-        address, store = self._identity.task(task, round), self._store
-        if number is None:
-            name, bound_to, title = address.outcome_name, address.binding(OUTCOME), f"the outcome of task {task}"
-        else:
-            name, bound_to = address.chunk_name(number), address.chunk_binding(number)
-            title = f"a chunk of items of task {task}"
-        folder = self._settings.cache_dir
-        remake_folder(folder)
-        with DownloadBuffer(folder, address.call.key, bound_to, title, IN_MEMORY_BYTES) as arrival:
-            try:
-                if not arrival.fetch(self._jobs.services.objects, name):
-                    return None
-                if number is None:
-                    return read_task(arrival.file, address, store, arrival.envelope)
-                return read_chunk(arrival.file, address, number, store, arrival.envelope)
-            except CorruptObjectError as error:
-                return OutcomeError(str(error))
-            except OutcomeError as error:
-                return error
+        remake_folder(self._settings.cache_dir)
+        try:
+            return read_delivered(self._jobs.services.objects, self._identity.task(task, round), number, self._store)
+        except OutcomeError as error:
+            return error
 
     async def _value(self) -> Value:
         return Value(await self._jobs.objects.in_thread(self._result.value, self._settings.cache_dir))

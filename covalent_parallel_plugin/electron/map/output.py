@@ -45,6 +45,8 @@ def totals(progress: MapProgress) -> str:
     raised = len(progress.raised)
     missing = (progress.total or 0) - len(progress.places)
     told = [f"{progress.returned} returned"]
+    if progress.retained:
+        told.append(f"{progress.retained} of them in an earlier run")
     if raised:
         told.append(f"{raised} raised")
     if missing:

@@ -6,10 +6,10 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...errors import NAMED_ITEMS, ElectronError, MapError, TaskKilledError
 from ...protocol.envelope import KILLED
-from ..call import Call
 from ..outcome import Outcome
 from ..verdict import exception_of
 from .item_table import Item, ItemTable, ValueStore
@@ -38,6 +38,7 @@ class MapProgress:
         lost_texts: stdout and stderr of items that were begun in a task of which no outcome came.
         failing: the job and task of `hook`, the latest of `early`, or `timed_out`.
         is_unread: whether more may be delivered than could be read.
+        retained: how many items had returned in an earlier run.
     """
 
     total: int | None
@@ -56,6 +57,7 @@ class MapProgress:
     tasks: int = 0
     jobs: int = 0
     is_unread: bool = False
+    retained: int = 0
 
     def add(self, report: TaskReport) -> None:
         """Take note of what a task delivered; an item that was delivered before stays as it was."""
@@ -175,8 +177,8 @@ def how_killed(ended: Outcome) -> str:
     return f"killed its process ({signal}){memory}"
 
 
-def pickle_of_error(error: ElectronError) -> bytes:
-    """The pickle of what stands for an item that has no value."""
+def pickle_of_error(error: object) -> bytes:
+    """The pickle of an exception, such as what stands for an item that has no value, or of what holds exceptions."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer)
     # Others register functions for exceptions in copyreg, such as tblib's in Covalent's server: their pickles would not
@@ -186,8 +188,13 @@ def pickle_of_error(error: ElectronError) -> bytes:
     return buffer.getvalue()
 
 
-def failure_of(call: Call, progress: MapProgress) -> MapError:
-    """The error that names the items that raised or killed their process."""
+def failure_of(whose: str, progress: MapProgress, values: Mapping[int, Any] | None = None) -> MapError:
+    """The error that names the items that raised or killed their process; `values` are those of the others."""
+    return MapError.of(whose, progress.total, failures_of(progress), values)
+
+
+def failures_of(progress: MapProgress) -> dict[int, tuple[str, Exception]]:
+    """How items raised, or killed their process: a text and an error for each of them."""
     failures: dict[int, tuple[str, Exception]] = {}
     for item in progress.raised:
         assert item.raised is not None
@@ -197,7 +204,7 @@ def failure_of(call: Call, progress: MapProgress) -> MapError:
     for index, (ended, running) in progress.still_killed.items():
         text = f"({running.arguments}): {how_killed(ended)}"
         failures[index] = (text, TaskKilledError(f"item {index} {text}"))
-    return MapError.of(str(call), progress.total, failures)
+    return failures
 
 
 def named_items(indices: Sequence[int]) -> str:

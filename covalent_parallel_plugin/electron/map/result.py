@@ -21,6 +21,7 @@ from ..value_buffer import join_to_buffer
 from ..verdict import ElectronEvidence, Failure, verdict
 from .item_table import ValueStore
 from .output import output_of, totals
+from .pickled_values import PickledValues
 from .progress import MapProgress, failure_of, named_items, pickle_of_error
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class MapResult:
         progress = self.progress
         errors = {index: pickle_of_error(error) for index, error in progress.errors().items()}
         chunks = pickle_of_list(progress.pickles(self.store, errors))
-        stdout, stderr = self.output(is_followed=False)
+        # Where they stay is told behind what the items printed.
+        stdout, stderr = self.output(is_followed=bool(errors))
         return Outcome(
             kind=VALUE,
             stdout=stdout,
@@ -52,7 +54,7 @@ class MapResult:
 
     def items_failed(self, settings: Settings, job_name: str, job: JobStatus | None) -> Failure:
         """All items have ended, and some of them badly."""
-        error = failure_of(self.call, self.progress)
+        error = failure_of(str(self.call), self.progress)
         context = FailureContext(str(self.call), settings, job_name, job, None)
         raised = self.progress.raised
         first = raised[0].raised.traceback if raised and raised[0].raised is not None else ""
@@ -83,6 +85,17 @@ class MapResult:
             join_text(section(where, found.stdout), stdout),
             join_text(join_text(section(where, found.stderr), stderr), join_text(told, f"{text}\n")),
         )
+
+    def values(self) -> PickledValues:
+        """What items returned, read from the store as long as that is open."""
+        progress, store = self.progress, self.store
+        raised = {item.index for item in progress.raised}
+
+        def read(index: int) -> bytes:
+            item = progress.item(index)
+            return b"".join(store.read(item.offset, item.size))
+
+        return PickledValues(lambda: sorted(progress.places.keys() - raised), read)
 
     def stopped(self, error: Exception) -> Failure:
         """Google, or this machine's disk, ended the map: the error, and what is known of the items."""

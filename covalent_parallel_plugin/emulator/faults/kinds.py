@@ -1,6 +1,6 @@
 """Define the kinds of faults: a dataclass for each, made of what narrows it, its parameters and their defaults.
 
-What each of them does is in docs/emulator.md.
+What each of them does is in docs/reference/emulator.md.
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ from pathlib import Path
 
 _PREFIX = "cpe-"
 # tempfile's own choice of names
-_NAME = re.compile(rf"{_PREFIX}(tasks|objects)-[a-z0-9_]{{8}}")
+_NAME = re.compile(rf"{_PREFIX}(tasks|objects|session)-[a-z0-9_]{{8}}")
 
 
 class OwnFolder:
-    """A folder for temporary files, of this process and this user alone; `kind` is "tasks" or "objects"."""
+    """A folder for temporary files, of this process and this user alone; `kind` is "tasks", "objects" or "session"."""
 
     def __init__(self, kind: str, parent: Path | None = None) -> None:
         while True:

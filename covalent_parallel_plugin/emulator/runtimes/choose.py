@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...containers.engine import ENGINES
 from ...containers.engine_check import why_not
+from ...containers.engine_remedies import engine_remedy
 from .container import ContainerRuntime
 from .process import ProcessRuntime
 
@@ -24,44 +25,65 @@ class RuntimeRequest:
     python: Path | None = None
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nfs: Mapping[str, Path] = field(default_factory=dict)
+    site_packages: bool = False
 
 
-def choose_runtime(wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform) -> str:
-    """Tell which runtime it will be: "podman", "docker" or "process".
+@dataclass(frozen=True)
+class RuntimeChoice:
+    """The runtime's name, "podman", "docker" or "process"; for the last, why neither engine was."""
+
+    name: str
+    why_no_containers: tuple[str, ...] = ()
+
+
+def choose_runtime(
+    wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform
+) -> RuntimeChoice:
+    """Choose the runtime.
 
     By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the emulator's addresses
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
     that does not work and for wishes that contradict each other.
     """
-    for_processes = wish.python is not None or bool(wish.images)
+    for_processes = wish.python is not None or bool(wish.images) or wish.site_packages
+    if wish.python is not None and wish.site_packages:
+        raise ValueError("--python names a Python with its packages, --site-packages takes this one: give one of them")
     if for_processes and wish.nfs:
-        raise ValueError("--python and --image are for processes, --nfs is for containers: give one or the other")
+        raise ValueError(
+            "--python, --image and --site-packages are for processes, --nfs is for containers: give one or the other"
+        )
     if wish.name in ENGINES:
         if for_processes:
             raise ValueError(
-                f"--python and --image say what stands for images where tasks are processes; with --runtime {wish.name}"
-                " the images themselves run: leave them out, or give --runtime process"
+                "--python, --image and --site-packages say what stands for images where tasks are processes; with"
+                f" --runtime {wish.name} the images themselves run: leave them out, or give --runtime process"
             )
         if reason := why_not(wish.name):
-            raise ValueError(f"--runtime {wish.name} does not work here: {reason}")
-        return wish.name
+            raise ValueError(f"--runtime {wish.name} does not work here: {_with_remedy(wish.name, reason)}")
+        return RuntimeChoice(wish.name)
     if wish.name == PROCESS or for_processes:
         if wish.nfs:
             raise ValueError("--nfs is for containers: processes have no volumes; give --runtime podman or docker")
-        return PROCESS
+        return RuntimeChoice(PROCESS)
     reasons = []
     for name in ENGINES if platform == "linux" else ():
         reason = why_not(name)
         if not reason:
-            return name
-        reasons.append(f"{name}: {reason}")
+            return RuntimeChoice(name)
+        reasons.append(f"{name}: {_with_remedy(name, reason)}")
+    if platform != "linux":
+        reasons = [f"those of {platform} run in a virtual machine (--runtime podman or docker insists)"]
     if wish.nfs:
-        raise ValueError("--nfs needs containers, and none work here: " + ("; ".join(reasons) or f"this is {platform}"))
-    return PROCESS
+        raise ValueError(f"--nfs needs containers: {'; '.join(reasons)}")
+    return RuntimeChoice(PROCESS, tuple(reasons))
 
 
 def create_runtime(wish: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
     """Make the runtime that `choose_runtime` chose. Raises ValueError."""
     if name == PROCESS:
-        return ProcessRuntime(wish.python, wish.images)
+        return ProcessRuntime(wish.python, wish.images, site_packages=wish.site_packages)
     return ContainerRuntime(name, wish.nfs)
+
+
+def _with_remedy(engine: str, reason: str) -> str:
+    return f"{reason} (remedy: {engine_remedy(engine, reason)})"

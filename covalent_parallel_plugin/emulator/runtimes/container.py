@@ -60,7 +60,8 @@ class ContainerRuntime:
         # Google's client would look each bucket up in the background, for traces that nobody asked for
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
         self.pip = read_pip_settings(os.environ, settings_files(os.environ))
-        self._processes = ProcessRuntime(engine=engine)
+        # For scripts, which run on the VM itself: there is no image whose packages could be missing
+        self._processes = ProcessRuntime(engine=engine, site_packages=True)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._root: Path | None = None

@@ -7,13 +7,11 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ...containers.engine import names_of
 from ...containers.local_process import LocalProcess
 from ...containers.process import PreparedClient
 from ..model.own_folders import OwnFolder, remove_dead_folders, remove_tree
@@ -30,8 +28,10 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
+from ..model.user_cache import UserCache
 from .script_process import ScriptProcess, start_watched
 from .task_environment import process_environment
+from .task_python import TaskPython
 from .watchdog import Watchdog
 
 PARTS = ("home", "work", "tmp", "packages")
@@ -40,23 +40,27 @@ PARTS = ("home", "work", "tmp", "packages")
 class ProcessRuntime:
     """Runs each task as a process, with its own home, working, temporary and package folders.
 
-    An image stands for an interpreter: `python` and `python3` are `python` (default: the one that runs this) in any
-    image, unless `images` names another one for the image, under any of its names, with its default command after it,
-    which runs when a job gives neither entrypoint nor commands. A process sees the whole machine: memory and CPU limits
-    and docker's options are not enforced. A task with volumes does not start (exit code 125), since nothing can be
-    mounted for one process; volumes by name, which docker keeps on a VM, are passed over. Raises ValueError for an
-    interpreter that is not there.
+    An image stands for an interpreter: `python` and `python3` are `python` in any image. By default that is one of this
+    Python's version with the standard library and pip only, as the stock image has; with `site_packages` it is the one
+    that runs this, with its packages. `images` names another one for an image, under any of its names, with its default
+    command after it, which runs when a job gives neither entrypoint nor commands. A process sees the whole machine:
+    memory and CPU limits and docker's options are not enforced. A task with volumes does not start (exit code 125),
+    since nothing can be mounted for one process; volumes by name, which docker keeps on a VM, are passed over. Raises
+    ValueError for an interpreter that is not there.
 
     What emulators that were killed have left is removed at the start, and when this one is killed, by a watchdog, which
     also removes what `engine`'s containers leave.
     """
 
     def __init__(
-        self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None, engine: str = ""
+        self,
+        python: Path | None = None,
+        images: Mapping[str, Sequence[str]] | None = None,
+        engine: str = "",
+        site_packages: bool = False,
+        cache: UserCache | None = None,
     ) -> None:
-        self._python = _default_command("python", (str(python or sys.executable),))
-        given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
-        self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
+        self.python = TaskPython(python, images, site_packages, cache)
         self._engine = engine
         self._root: OwnFolder | None = None
         self._watchdog: Watchdog | None = None
@@ -73,20 +77,15 @@ class ProcessRuntime:
 
     def new_folder(self) -> Path:
         """Name a folder, which is not there yet."""
-        with self._lock:
-            if self._root is None:
-                # short: sockets below it must fit into the 108 characters of a Unix address
-                self._root = OwnFolder("tasks")
-                self._watchdog = Watchdog(self._engine)
-            return self._root.path / str(next(self._numbers))
+        return self._own_root().path / str(next(self._numbers))
 
     def workspace(self, folder: Path, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
         """Have processes start in a folder that has its parts."""
         return ProcessWorkspace(self, folder, vm)
 
     def interpreter(self, image: str) -> Sequence[str]:
-        """Give the interpreter that an image stands for, with its default command."""
-        return self._images.get(image, self._python)
+        """Give the interpreter that an image stands for, with its default command. Raises OSError."""
+        return self.python.interpreter(image, self._own_root().path)
 
     @property
     def watchdog(self) -> Watchdog:
@@ -108,12 +107,21 @@ class ProcessRuntime:
     def close(self) -> None:
         """End processes that left their task's session, and remove all folders."""
         self._sweeper.shutdown(wait=True)
+        self.python.close()
         if self._root is not None:
             self._root.remove()
             self._root = None
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
+
+    def _own_root(self) -> OwnFolder:
+        with self._lock:
+            if self._root is None:
+                # short: sockets below it must fit into the 108 characters of a Unix address
+                self._root = OwnFolder("tasks")
+                self._watchdog = Watchdog(self._engine)
+            return self._root
 
 
 class ProcessWorkspace:
@@ -153,8 +161,12 @@ class ProcessWorkspace:
 
     def prepare(self, command: Command) -> PreparedClient:
         """Find the program that a runnable is, with its environment. Raises StartFailed."""
-        default = self._runtime.interpreter(command.image)
-        environment = process_environment(self._folder, default[0], command.environment, os.environ)
+        try:
+            default = self._runtime.interpreter(command.image)
+            environment = process_environment(self._folder, default[0], command.environment, os.environ)
+            environment.update(self._runtime.python.shared_variables(default[0], environment))
+        except OSError as error:
+            raise StartFailed(CANNOT_START, f"no Python for tasks can be made in the user's cache: {error}") from error
         if command.has_hosts_file:
             hosts = self._folder / "hosts"
             hosts.write_text(HOSTS_TEXT)
@@ -208,14 +220,6 @@ def make_parts(folder: Path) -> None:
     """Make the folders of a task."""
     for part in PARTS:
         (folder / part).mkdir(parents=True, exist_ok=True)
-
-
-def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
-    """Check that an image's interpreter is there, and give its full path."""
-    program = shutil.which(command[0]) if command else None
-    if program is None:
-        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, which is no program here")
-    return (str(Path.cwd() / program), *command[1:])
 
 
 def _remove(folder: Path, *, has_strays: bool) -> None:

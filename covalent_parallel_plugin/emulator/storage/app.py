@@ -55,10 +55,10 @@ class StorageApp:
         connections: Connections,
         other_counts: Callable[[], Mapping[str, Any]],
         known: ProjectResources,
-        runs_images: bool,
+        runtime: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._known = known
-        self._runs_images = runs_images
+        self._runtime = runtime
         self._store = store
         self._counts = counts
         self._plan = plan
@@ -130,7 +130,7 @@ class StorageApp:
         if kind == "emulator.counts":
             return Reply(200, {**self._other_counts(), **self._counts})
         if kind == "emulator.runtime":
-            return Reply(200, {"runs_images": self._runs_images})
+            return Reply(200, self._runtime())
         if kind == "emulator.set_faults":
             try:
                 self._plan.set(Faults.from_text(body.decode()))

@@ -50,7 +50,7 @@ class StorageServer(LocalService):
         known: what exists in the project, told under the paths of Google's other JSON APIs; how the buckets are set
             up, and what the caller may do with them.
         callers: whose requests are answered.
-        runs_images: what /_emulator/runtime answers: whether tasks run what is in their images.
+        runtime: what /_emulator/runtime answers.
 
     Raises:
         StorageRefusal: a bucket's name is not legal.
@@ -65,9 +65,9 @@ class StorageServer(LocalService):
         other_counts: Callable[[], Mapping[str, Any]] = dict,
         known: ProjectResources | None = None,
         callers: Callers | None = None,
-        runs_images: bool = True,
+        runtime: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self._runs_images = runs_images
+        self._runtime = runtime
         self._known = known
         self._callers = Callers() if callers is None else callers
         self._port = port
@@ -111,7 +111,7 @@ class StorageServer(LocalService):
                 store.create_bucket(name, {} if self._known is None else self._known.bucket(name).fields)
             known = ProjectResources() if self._known is None else self._known
             app = StorageApp(
-                store, self._counts, self._faults, self._connections, self._other_counts, known, self._runs_images
+                store, self._counts, self._faults, self._connections, self._other_counts, known, self._runtime
             )
             admission = Admission(app, self._callers, self._connections)
             self._server = _Server(_configuration(admission, self._connections))

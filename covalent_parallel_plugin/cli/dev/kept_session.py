@@ -1,0 +1,92 @@
+"""The session that `dev --keep` has left running: a file in the user's folder for state, which its process removes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from covalent_parallel_plugin.emulator.model.own_folders import remove_dead_folders
+
+from .running_session import RunningSession
+
+STOP_SECONDS = 20.0
+PAUSE_SECONDS = 0.1
+
+
+def kept_file(environment: Mapping[str, str]) -> Path:
+    """Return where the file is.
+
+    Source: https://specifications.freedesktop.org/basedir-spec, where a relative path counts for nothing.
+    """
+    named = Path(environment.get("XDG_STATE_HOME", ""))
+    home = Path(environment.get("HOME") or Path.home())
+    return (named if named.is_absolute() else home / ".local" / "state") / "covalent-parallel" / "dev.json"
+
+
+class KeptSession:
+    """The file at `path`, readable by its owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> RunningSession | None:
+        """Return the session; None if there is none. The file of one that has died is removed."""
+        try:
+            session = RunningSession.from_json(self._path.read_text())
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            # Another version's: it holds nothing that this one could use
+            session = None
+        if session is None or not session.is_running():
+            self._path.unlink(missing_ok=True)
+            remove_dead_folders()
+            return None
+        return session
+
+    def enter(self, session: RunningSession) -> None:
+        """Write the file, whole or not at all. Raises ClickException where another session is kept already."""
+        if self.read() is not None:
+            raise _taken()
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".dev-") as file:
+            file.write(session.to_json())
+            file.flush()
+            try:
+                os.link(file.name, self._path)
+            except FileExistsError:
+                raise _taken() from None
+
+    def remove(self, session: RunningSession) -> None:
+        """Remove the file if it is this session's."""
+        if self.read() == session:
+            self._path.unlink(missing_ok=True)
+
+    def stop(self) -> bool:
+        """End the session that is kept, and say whether there was one. Raises ClickException if it does not end."""
+        session = self.read()
+        if session is None:
+            return False
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(session.process_id, number)
+            deadline = time.monotonic() + STOP_SECONDS
+            while session.is_running() and time.monotonic() < deadline:
+                time.sleep(PAUSE_SECONDS)
+            if not session.is_running():
+                self.read()
+                return True
+        raise click.ClickException(f"the kept session's process {session.process_id} does not end")
+
+
+def _taken() -> click.ClickException:
+    return click.ClickException(
+        "another session is kept already: use it (leave --keep out), or end it with `covalent-parallel dev --stop`"
+    )

@@ -1,0 +1,83 @@
+"""`wait`: the value of a dispatch, or the error that it ended with."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..covalent_api.server_client import UNANSWERED, ServerClient
+from ..covalent_api.stored_value import load_value
+from ..errors import DispatchError
+from .dispatch_end import await_end, checked_id, unavailable, unknown
+from .dispatch_failure import cancellation_of, failure_of
+from .terminal_progress import progress_of
+
+# A value may be large, and the server busy
+VALUE_SECONDS = 600.0
+
+
+def wait(dispatch_id: str, timeout: float | None = None) -> Any:
+    """Wait for a dispatch, and return its value; raise the error of one that failed.
+
+    Its progress is printed to stderr where that is a terminal, unless the environment variable
+    COVALENT_PARALLEL_PROGRESS is `off`; a notebook shows a table, updated in place.
+
+    Args:
+        dispatch_id: what `ct.dispatch(workflow)(...)` returned.
+        timeout: seconds to wait at most; None for no limit. 0 only looks.
+
+    Returns:
+        The value of the workflow, as `ct.get_result(dispatch_id, wait=True).result` has it.
+
+    Raises:
+        Exception: an electron raised: a builtin exception as it is, with the remote traceback as its cause.
+        ElectronError: an electron raised an exception that is not a builtin one; it carries the remote traceback.
+        MapError: items of a map failed; it carries an error for each of them.
+        JobError: an electron's job ended without a value: TaskKilledError, TimeLimitError, ImageError, ...
+        DispatchError: an electron failed on another executor; the message has the text that Covalent keeps.
+        DispatchCancelledError: the dispatch was cancelled.
+        OutcomeError: the value cannot be loaded here.
+        TimeoutError: the dispatch has not ended by then; it goes on.
+        MissingResourceError: Covalent's server knows no such dispatch.
+        UnavailableError: Covalent's server does not answer.
+        SettingsError: not a valid dispatch id.
+    """
+    result = _value_or_error(checked_id(dispatch_id), timeout)
+    if isinstance(result, _Error):
+        # Here, so that its traceback has one frame of this package.
+        raise result.error
+    return result
+
+
+class _Error:
+    """The error that a dispatch ended with; a value may be an exception too."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _value_or_error(dispatch_id: str, timeout: float | None) -> Any:
+    server = ServerClient.configured()
+    try:
+        with progress_of(server, dispatch_id) as progress:
+            state = await_end(server, dispatch_id, timeout, progress.look)
+    except KeyboardInterrupt:
+        print(
+            f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it', file=sys.stderr
+        )
+        raise
+    try:
+        record = server.dispatch(dispatch_id)
+        if record is None:
+            return _Error(unknown(server, dispatch_id))
+        if state == "CANCELLED":
+            return _Error(cancellation_of(server, dispatch_id, record))
+        if state != "COMPLETED":
+            return _Error(failure_of(server, dispatch_id, record))
+        stored = record.files.get("result")
+        if stored is None or not stored.size:
+            return _Error(DispatchError(f"dispatch {dispatch_id} completed, and Covalent's server has no value of it"))
+        archive = server.get_bytes(stored.path, VALUE_SECONDS)
+    except UNANSWERED as error:
+        return _Error(unavailable(server, error, dispatch_id))
+    return load_value(archive, f"dispatch {dispatch_id}")

@@ -1,0 +1,25 @@
+"""The first workflow: one function, run as a Google Batch job."""
+
+import covalent as ct
+
+from covalent_parallel_plugin import GCPBatchExecutor, wait
+
+executor = GCPBatchExecutor(vcpus=1, memory=512)
+
+
+@ct.electron(executor=executor)
+def describe(text):
+    import platform
+
+    print("counting the words of", repr(text))
+    return f"{len(text.split())} words, counted by Python {platform.python_version()}"
+
+
+@ct.lattice
+def workflow(text):
+    return describe(text)
+
+
+if __name__ == "__main__":
+    dispatch_id = ct.dispatch(workflow)("to be or not to be")
+    print(wait(dispatch_id))
