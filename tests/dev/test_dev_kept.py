@@ -82,7 +82,7 @@ def test_an_error_that_wait_raises_is_printed_once_and_ends_the_program_with_1(k
     ended = kept.run_script(f"{waiting}\nprint(wait(dispatched(add, 1, 2)), flush=True)\nwait(dispatched(divide, 0))")
     assert (ended.status, ended.stdout) == (1, "3\n"), ended.stderr
     assert "return 1 / by" in ended.stderr
-    assert ended.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert "ZeroDivisionError: division by zero" in ended.stderr.splitlines()
     assert "--- why divide failed" not in ended.stderr
     ended = kept.run_script("assert result(divide, 0).result, 'no value'")
     assert ended.status == 1 and "--- why divide failed\nTraceback" in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -17,6 +18,7 @@ PAUSE_SECONDS = 0.25
 # Of large dispatches the server needs long to tell: it is not asked all the time
 PAUSE_OF_A_LOOK = 5.0
 MOST_DISPATCHES = 1000
+LONGEST_LINE = 160
 _TRACEBACK = "Traceback (most recent call last):"
 _NOT_BEGUN = "NEW_OBJECT"
 
@@ -110,7 +112,7 @@ def electron_line(electron: ElectronState, error_text: str) -> str:
     if electron.status in OVER and electron.seconds is not None:
         line += f" after {electron.seconds:.1f} s"
     error = error_line(error_text) if electron.status == "FAILED" else ""
-    return printable(f"{line}: {error}" if error else line)
+    return textwrap.shorten(printable(f"{line}: {error}" if error else line), LONGEST_LINE, placeholder=" ...")
 
 
 def error_line(text: str) -> str:
