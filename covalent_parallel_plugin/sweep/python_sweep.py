@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from ..errors import ParallelError
 from ..protocol.value_text import shortened
+from ..settings.own_frames import hide_own_frames
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep
@@ -54,6 +55,7 @@ class Sweep:
         SweepFileError: an argument has values that no file holds. Other mistakes are raised by `plan` and `run`.
     """
 
+    @hide_own_frames
     def __init__(
         self,
         image: str | None = None,
