@@ -3,7 +3,8 @@
 ::
 
     ParallelError                  everything this package raises on purpose
-    ├── SettingsError              options that are missing or wrong: all of them in one message (also a ValueError)
+    ├── MistakeError               what was given is wrong, such as a sweep's file; nothing was done
+    │   └── SettingsError          options that are missing or wrong: all of them in one message (also a ValueError)
     ├── SecretFileError            the file with the server's secret cannot be used
     ├── CloudError                 Google refused a request, or could not be reached
     │   ├── PermissionDeniedError  the identity at hand may not do it
@@ -62,7 +63,11 @@ class ParallelError(Exception):
     """The root of what this package raises on purpose."""
 
 
-class SettingsError(ParallelError, ValueError):
+class MistakeError(ParallelError):
+    """What the user gave is wrong: an option, a configuration, a file; nothing was done."""
+
+
+class SettingsError(MistakeError, ValueError):
     """Options that are missing or wrong; `mistakes` holds one sentence each, with the remedy."""
 
     def __init__(self, mistakes: Sequence[str]):

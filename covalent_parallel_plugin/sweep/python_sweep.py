@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
-from ..errors import ParallelError
+from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
 from ..settings.own_frames import hide_own_frames
 from .mistakes import Mistake, SweepFileError
@@ -277,7 +277,7 @@ class Sweep:
         show: bool,
     ) -> PythonRun:
         if follow and not local:
-            raise ParallelError("follow=True prints what tasks on this machine write: leave it out, or give local=True")
+            raise MistakeError("follow=True prints what tasks on this machine write: leave it out, or give local=True")
         request = _request(only, first, again)
         return PythonRun(self._source, RunOptions(request, local, keep_image, download, follow, show))
 
@@ -304,10 +304,10 @@ def _request(only: str | Iterable[str], first: int | None, again: bool) -> RunRe
     names = (only,) if isinstance(only, str) or not isinstance(only, Iterable) else tuple(only)
     for name in names:
         if not isinstance(name, str):
-            raise ParallelError(f"only = {shortened(only)}: give a task's name, a pattern, or name=value; or several")
+            raise MistakeError(f"only = {shortened(only)}: give a task's name, a pattern, or name=value; or several")
     return RunRequest(names, first, again)
 
 
 def _check_count(name: str, count: Any, what: str) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ParallelError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")
+        raise MistakeError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")
