@@ -12,6 +12,7 @@ from typing import Any, overload
 from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
 from .display.records_table import records_html, records_text
+from ..settings.own_frames import hide_own_frames
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep
@@ -55,6 +56,7 @@ class Sweep:
         SweepFileError: an argument has values that no file holds. Other mistakes are raised by `plan` and `run`.
     """
 
+    @hide_own_frames
     def __init__(
         self,
         image: str | None = None,

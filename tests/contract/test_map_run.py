@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import pickle
 import platform
 import re
 import signal
@@ -89,6 +90,7 @@ class MapWay:
         aside: Callable[[MapWay, BatchApi], Any] | None = None,
         before: Callable[[], Any] | None = None,
         after: Callable[[], Any] | None = None,
+        offers_values: bool = False,
         **constants: Any,
     ) -> Any:
         """Run it under these faults; `aside` runs beside it, `before` and `after` are hooks."""
@@ -112,7 +114,9 @@ class MapWay:
             services = Services(batch, self.store, LogReader.shared("local"))
             try:
                 beside = asyncio.ensure_future(aside(self, batch)) if aside else None
-                run = MapRun(call, self.identity, self.settings, services, self.cancelled, source)
+                run = MapRun(
+                    call, self.identity, self.settings, services, self.cancelled, source, offers_values=offers_values
+                )
                 ended = await run.run(dict(pickles))
                 if beside:
                     await beside
@@ -265,6 +269,29 @@ def test_items_that_raise_are_named_and_the_others_run(way: MapWay) -> None:
     assert way.times_run() == dict.fromkeys(range(12), 1)
     assert 'raise ValueError(f"bad {index}")' in ended.stderr
     assert ended.stdout.endswith("12 items: 10 returned, 2 raised; 3 tasks\n")
+
+
+def test_who_asks_for_them_has_the_values_of_a_map_that_failed(way: MapWay) -> None:
+    error = way.error(item_of(way.ran), range(6), bad=[2], offers_values=True)
+    assert error.values == {index: index * index for index in (0, 1, 3, 4, 5)}
+    assert "rerun" not in str(error)
+    copy = cloudpickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.returned, copy.values) == (MapError, str(error), 5, error.values)
+    with pytest.raises(KeyError):
+        error.values[2]
+    for name in way.left:
+        way.store.delete(name)
+    error = way.error(item_of(way.ran), range(6), bad=[2])
+    assert (error.values, error.returned) == ({}, 5)
+    assert f'`mapped.rerun("{way.call.dispatch_id}")`' in str(error)
+
+
+def test_what_a_task_delivered_of_a_map_that_ran_out_of_time_is_there(way: MapWay) -> None:
+    way.settings = replace(way.settings, time_limit=2, max_parallel=1)
+    function = item_of(way.ran)
+    error = way.error(lambda index: function(index, 60 * (index == 2)), range(4), offers_values=True)
+    assert isinstance(error, TimeLimitError)
+    assert error.values == {0: 0, 1: 1}
 
 
 def test_items_that_raise_can_have_errors_in_their_places(way: MapWay) -> None:
@@ -779,7 +806,7 @@ def test_items_that_cannot_be_fetched_stay(way: MapWay) -> None:
     ended = way.go(item_of(way.ran), range(6), fault)
     assert type(ended.error) is PermissionDeniedError
     assert ended.stdout.endswith("6 items: 4 returned, 2 were not read; 3 tasks\n")
-    assert len(way.left) == 3
+    assert len(way.left) == 4
 
 
 def test_items_that_cannot_be_listed_stay_and_so_does_the_call(way: MapWay) -> None:
@@ -823,7 +850,7 @@ def test_items_that_do_not_fit_here_stay(way: MapWay) -> None:
     assert type(ended.error) is CacheDirError
     assert "cache_dir" in str(ended.error)
     assert ended.stdout.endswith("3 items: 0 returned, 3 were not read; 3 tasks\n")
-    assert len(way.left) == 3
+    assert len(way.left) == 4
 
 
 def test_a_map_that_cannot_be_submitted_has_its_totals_too(way: MapWay) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,8 @@ class ValueStore:
             IO[bytes],
             tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self.folder),  # noqa: SIM115
         )
+        # Values that an error offers keep it open, for as long as the user has them.
+        weakref.finalize(self, self._file.close)
 
     @property
     def size(self) -> int:

@@ -130,8 +130,10 @@ class MapRun:
             return result
         what = "What its items returned stays" if progress.is_unread else f"{progress.returned} values stay"
         call = self._call
-        again = f'`{call.name}.rerun("{call.dispatch_id}")`, in a lattice, runs the other items again.'
-        where = f"{await objects.location(what)} {again}"
+        where = await objects.location(what)
+        if not self._offers_values:
+            # Under Covalent, whose server knows the dispatch
+            where += f' `{call.name}.rerun("{call.dispatch_id}")`, in a lattice, runs the other items again.'
         if isinstance(result, Failure):
             return with_location(result, where)
         outcome = result.outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -19,6 +20,8 @@ from .item_table import Item, ItemTable, ValueStore
 from .object_head import read_head
 from .progress import MapProgress
 from .report import TaskReport, read_chunk, read_task
+
+logger = logging.getLogger(__name__)
 
 # Of runs that each ran again what the one before had left, so many are looked at
 MOST_RUNS = 1000
@@ -101,9 +104,17 @@ class StoredMap:
         return read_task(head, address, _NO_VALUES, head.envelope)
 
     def retain(self, progress: MapProgress, values: ValueStore) -> None:
-        """Have `progress` begin with the items that returned in this run. Raises as `read`."""
+        """Have `progress` begin with the items that returned in this run; what is refused counts as not there.
+
+        Raises:
+            CloudError: Google refused, or could not be reached.
+        """
         for name in self.names:
-            report = self.read(name, values)
+            try:
+                report = self.read(name, values)
+            except OutcomeError as error:
+                logger.warning("items of %s run again: %s", self.title, error)
+                continue
             # Without what they printed: that was shown when they ran.
             returned = ItemTable(_silent(report))
             progress.add(TaskReport(returned, report.total, python=report.python, cloudpickle=report.cloudpickle))
