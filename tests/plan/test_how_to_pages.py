@@ -10,6 +10,7 @@ from planner import Planner
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 LATTICE = re.compile(r"^@ct\.lattice\ndef workflow\((.*)\):", re.MULTILINE)
 # Every workflow of every guide, by the guide's name and its place there
 WORKFLOWS = {
@@ -31,6 +32,9 @@ SHOWN = {
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_the_workflow_of_a_guide_is_planned_as_it_stands(plan: Planner, name: str) -> None:
+    page = GUIDES / f"{name.rpartition('-')[0]}.md"
+    for path, text in FILE.findall(page.read_text(encoding="utf-8")):
+        plan.write(path, text)
     plan.write("workflow.py", WORKFLOWS[name])
     found = LATTICE.search(WORKFLOWS[name])
     assert found is not None
