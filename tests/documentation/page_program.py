@@ -16,7 +16,7 @@ from typing import Any
 from guide_pages import Command
 from page_blocks import Block, blocks_of
 
-SECONDS = 120
+SECONDS = 300
 
 
 class PageError(AssertionError):
@@ -79,6 +79,7 @@ def main() -> int:
     page, dispatch_id = Path(sys.argv[1]), sys.argv[2]
     # What pages say is in `__main__` as it is in a script
     sys.argv[1:] = []
+    sys.path.insert(0, str(Path.cwd()))
     runner, failed = PageRunner(dispatch_id), 0
     for block in blocks_of(page.read_text(encoding="utf-8")):
         try:

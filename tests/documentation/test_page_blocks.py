@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in all_pages(ROOT)}
 HERE = {name for name, text in TEXTS.items() if not run_elsewhere(text) and any(b.is_run for b in blocks_of(text))}
 PROGRAM = Path(__file__).with_name("page_program.py")
-SECONDS = 400
+SECONDS = 900
 WORKFLOW = """\
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor, pmap
@@ -58,6 +59,18 @@ def dispatch_id(environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     return ended.stdout.split()[-1]
 
 
+@pytest.fixture(scope="module")
+def kept_session(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which every `covalent-parallel dev` uses one that is kept, and starts none of its own."""
+    folder = tmp_path_factory.mktemp("state")
+    own = {**environment, "XDG_STATE_HOME": str(folder)}
+    dev = ["-c", "from covalent_parallel_plugin.cli import main; main()", "dev"]
+    started = run([*dev, "--keep", "--", "true"], own, folder)
+    assert started.returncode == 0, started.stderr
+    yield own
+    assert run([*dev, "--stop"], own, folder).returncode == 0
+
+
 def run(words: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
@@ -72,7 +85,12 @@ def run(words: list[str], environment: dict[str, str], folder: Path) -> subproce
 
 
 @pytest.mark.parametrize("name", sorted(HERE))
-def test_the_blocks_of_a_page_run(name: str, environment: dict[str, str], dispatch_id: str, tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run(
+    name: str, environment: dict[str, str], dispatch_id: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Those of README with a `dev` of its own, as a newcomer has it."""
+    if "covalent-parallel dev " in TEXTS[name] and name != "README.md":
+        environment = request.getfixturevalue("kept_session")
     ended = run([str(PROGRAM), str(ROOT / name), dispatch_id], environment, tmp_path)
     assert ended.returncode == 0, ended.stderr
 
