@@ -112,6 +112,7 @@ class MapRun:
                 result = await self._with_location(result)
                 if isinstance(result, Failure) and isinstance(result.error, MapError | JobError):
                     has_taken = self._offers_values
+                    result.error.returned = self._progress.returned
                     if has_taken:
                         result.error.values = self._result.values()
                 return result
