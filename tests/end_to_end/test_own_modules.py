@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +21,8 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from setuptools.command import editable_wheel
 
+from covalent_parallel_plugin.batch.leftovers import find_leftovers
+from covalent_parallel_plugin.cloud import shared_services
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
@@ -286,9 +290,12 @@ def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_c
         metadata = {"dispatch_id": str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
         return asyncio.run(executor.run(function["g"], [], {}, metadata)).get_deserialized()
 
+    def added() -> set[str]:
+        return {name for name in object_names() if not name.startswith("covalent-parallel-runner/")} - before
+
     before = set(object_names())
     assert run(module) == 1
-    (name,) = set(object_names()) - before
+    (name,) = added()
     assert name.startswith("covalent-parallel/_modules/")
     store = ObjectStore.shared("local", "covalent")
     store.delete(name)
@@ -296,10 +303,18 @@ def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_c
     store.delete(name)
     store.put(name, b"not the archive")
     assert run(module) == 1
-    assert set(object_names()) - before == {name}
+    assert added() == {name}
+
+    async def left() -> list[str]:
+        services = shared_services("local", "covalent")
+        found = await find_leftovers(services, "projects/local/locations/us-east1", -math.inf, time.time())
+        await services.batch.close()
+        return [stored.name for stored in found.objects]
+
+    assert name in asyncio.run(left())
 
     with (tmp_path / "huge_of_mine" / "data.bin").open("wb") as file:
         file.truncate(60 * 2**20)
     with pytest.raises(SettingsError, match=r"huge_of_mine.*own_modules=False"):
         run("huge_of_mine")
-    assert set(object_names()) - before == {name}
+    assert added() == {name}
