@@ -26,8 +26,8 @@ from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.map.stored_map import StoredMap
 from ..electron.modules.import_paths import ImportPaths
-from ..electron.modules.missing_packages import missing_packages, warning_text
-from ..electron.modules.own_modules import NeededModules, archive_of, needed_modules
+from ..electron.modules.missing_packages import missing_packages, unbrought_names, warning_text
+from ..electron.modules.own_modules import archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
@@ -54,6 +54,8 @@ _calls = itertools.count()
 
 # When a dispatch was first seen here, in seconds since the epoch: source files that were changed later are not its own
 _first_seen: OrderedDict[str, float] = OrderedDict()
+# Which modules nothing brings has been said, by dispatch
+_warned: OrderedDict[tuple[str, frozenset[str]], None] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,17 @@ async def _with_own_modules(
         SettingsError: what cannot travel, all of it.
     """
 
-    def find() -> NeededModules:
+    size = sum(part.size if isinstance(part, FilePart) else len(part) for part in pickles.values())
+    if size <= SMALL_CHARACTERS:
         needed = needed_modules(call, pickles, paths)
-        missing = missing_packages(call, needed, settings)
+    else:
+        needed = await run_in_thread(needed_modules, call, pickles, paths)
+    names = unbrought_names(call, needed, settings)
+    if names and (call.dispatch_id, names) not in _warned:
+        remember(_warned, (call.dispatch_id, names), None)
+        missing = await run_in_thread(missing_packages, call, needed, settings)
         if missing:
             logger.warning("%s: %s", call, warning_text(missing))
-        return needed
-
-    size = sum(part.size if isinstance(part, FilePart) else len(part) for part in pickles.values())
-    needed = find() if size <= SMALL_CHARACTERS else await run_in_thread(find)
     if not needed.own or not settings.own_modules:
         return call
     archive = await run_in_thread(archive_of, call, needed, call.dispatch_id if is_in_server else "")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import subprocess
 import sys
+import time
+import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -16,6 +20,12 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from setuptools.command import editable_wheel
+
+from covalent_parallel_plugin.batch.leftovers import find_leftovers
+from covalent_parallel_plugin.cloud import shared_services
+from covalent_parallel_plugin.cloud.storage import ObjectStore
+from covalent_parallel_plugin.errors import SettingsError
+from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
@@ -259,3 +269,52 @@ def test_modules_packages_and_an_editable_install_travel_and_a_changed_line_is_s
 
 def test_the_example_runs(run_script: Callable[..., Any]) -> None:
     assert run_script(EXAMPLE / "workflow.py") == "COMPLETED [7.2, 78.5]"
+
+
+def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_cannot_travel_is_refused_first(
+    services: Emulator,
+    tmp_path: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    object_names: Callable[[], list[str]],
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"fresh_{uuid.uuid4().hex}"
+    write(tmp_path, {f"{module}.py": "def f(): return 1", "huge_of_mine/__init__.py": ""})
+    options = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.1, "cache_dir": str(cache_dir)}
+
+    def run(name: str) -> Any:
+        function: dict[str, Any] = {"__name__": "__main__"}
+        exec(f"def g():\n    import {name} as m\n    return m.f()", function)  # noqa: S102 - as in a script
+        executor = GCPBatchExecutor(**options)
+        metadata = {"dispatch_id": str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
+        return asyncio.run(executor.run(function["g"], [], {}, metadata)).get_deserialized()
+
+    def added() -> set[str]:
+        return {name for name in object_names() if not name.startswith("covalent-parallel-runner/")} - before
+
+    before = set(object_names())
+    assert run(module) == 1
+    (name,) = added()
+    assert name.startswith("covalent-parallel/_modules/")
+    store = ObjectStore.shared("local", "covalent")
+    store.delete(name)
+    assert run(module) == 1
+    store.delete(name)
+    store.put(name, b"not the archive")
+    assert run(module) == 1
+    assert added() == {name}
+
+    async def left() -> list[str]:
+        services = shared_services("local", "covalent")
+        found = await find_leftovers(services, "projects/local/locations/us-east1", -math.inf, time.time())
+        await services.batch.close()
+        return [stored.name for stored in found.objects]
+
+    assert name in asyncio.run(left())
+
+    with (tmp_path / "huge_of_mine" / "data.bin").open("wb") as file:
+        file.truncate(60 * 2**20)
+    with pytest.raises(SettingsError, match=r"huge_of_mine.*own_modules=False"):
+        run("huge_of_mine")
+    assert added() == {name}

@@ -20,19 +20,24 @@ from .pickled_names import RUNNING_PYTHON
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
-def missing_packages(call: Call, needed: NeededModules, settings: Settings) -> tuple[str, ...]:
-    """Return the distributions, or modules where none is known, that nothing brings; none where nobody can tell.
+def unbrought_names(call: Call, needed: NeededModules, settings: Settings) -> frozenset[str]:
+    """Return the modules that the stock image has to be given; none where nobody can tell.
 
     Nobody can where the image is another one, where a hook may install something, and where another Python pickled it.
     """
     minor = python_minor(call.python)
-    if settings.container_image_uri not in (None, stock_image(minor)) or call.before or minor != RUNNING_PYTHON:
-        return ()
+    if settings.container_image_uri not in ("", stock_image(minor)) or call.before or minor != RUNNING_PYTHON:
+        return frozenset()
     own = needed.own if settings.own_modules else frozenset()
     names = needed.imported - own - NEVER_OWN - sys.stdlib_module_names - set(sys.builtin_module_names)
-    names = frozenset(name for name in names if name.isidentifier())
-    brought = _with_dependencies(settings.requirements)
-    if brought is None or not names:
+    return frozenset(name for name in names if name.isidentifier())
+
+
+def missing_packages(call: Call, needed: NeededModules, settings: Settings) -> tuple[str, ...]:
+    """Return the distributions, or modules where none is known, that nothing brings. What is installed here is read."""
+    names = unbrought_names(call, needed, settings)
+    brought = _with_dependencies(settings.requirements) if names else None
+    if brought is None:
         return ()
     found = {name: _distributions().get(name, [name]) for name in names}
     missing = {held[0] for held in found.values() if not brought.intersection(map(_plain, held))}

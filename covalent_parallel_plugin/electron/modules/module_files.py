@@ -68,7 +68,7 @@ def find_files(names: Iterable[str], paths: ImportPaths) -> ModuleFiles:
     search = _Search(paths, own_names(paths))
     todo = sorted(set(names) & search.known)
     while todo:
-        name = todo.pop()
+        name = todo.pop(0)
         if name in search.found:
             continue
         search.take(name)

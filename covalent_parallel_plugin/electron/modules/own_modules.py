@@ -111,7 +111,9 @@ def _bytes_of(pickle: Part) -> bytes:
 
 
 def _names_of_function(pickle: bytes, sha256: str, python: str) -> PickledNames:
-    """Return the names of a function's pickle; those of a known one again, by its SHA-256."""
+    """Return the names of a function's pickle; those of a known one again, by its SHA-256, if that is given."""
+    if not sha256:
+        return read_names(pickle, python)
     known = _functions.get((sha256, python))
     if known is None:
         known = _functions[sha256, python] = read_names(pickle, python)
