@@ -35,7 +35,7 @@ from covalent_parallel_plugin.cloud import Services
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.cloud.logging import LogReader
 from covalent_parallel_plugin.cloud.storage import ObjectStore
-from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
 T = TypeVar("T")
 PARENT = "projects/local/locations/us-east1"
@@ -46,7 +46,7 @@ HOUR = 3600.0
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
     """One of its own: what other tests leave would be found here."""
-    with Emulator(buckets=(BUCKET,)) as running:
+    with Emulator(runtime=ProcessRuntime(site_packages=True), buckets=(BUCKET,)) as running:
         yield running
 
 

@@ -33,7 +33,7 @@ from covalent_parallel_plugin.electron.electron_run import ElectronRun
 from covalent_parallel_plugin.electron.map.map_run import MapRun
 from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, VmModel
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, ProcessRuntime, VmModel
 from covalent_parallel_plugin.settings import Settings
 
 # The tasks cannot import the tests
@@ -131,7 +131,12 @@ HAPPENINGS = {
 async def counted(happening: Happening, folder: Path) -> tuple[float, dict[str, float]]:
     """Run it on an emulator of its own; give the trace's machine-seconds, and the emulator's counters."""
     dispatch = str(uuid.uuid4())
-    emulator = Emulator(tasks_at_once=4, faults=Faults(tuple(happening.faults)), machines=happening.model)
+    emulator = Emulator(
+        runtime=ProcessRuntime(site_packages=True),
+        tasks_at_once=4,
+        faults=Faults(tuple(happening.faults)),
+        machines=happening.model,
+    )
     with emulator:
         batch = BatchApi(connect(emulator.environment["BATCH_EMULATOR_HOST"]), patience_seconds=5)
         client = storage.Client(

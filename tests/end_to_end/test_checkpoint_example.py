@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, ProcessRuntime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "checkpoint" / "train.py"
 SECONDS = 120
@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[PrivateCovalentServer]:
     preempted = Fault("attempt.preempt", provisioning="SPOT", attempt="0-1", after_seconds=2)
     section = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5, "cache_dir": str(tmp_path / "cache")}
     with (
-        Emulator(faults=Faults((preempted,))) as emulator,
+        Emulator(runtime=ProcessRuntime(site_packages=True), faults=Faults((preempted,))) as emulator,
         PrivateCovalentServer(
             tmp_path / "home", emulator.environment, configuration={"executors.gcpbatch": section}
         ) as running,

@@ -77,7 +77,7 @@ GROUPS = {
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator(buckets=(BUCKET,), runtime=ProcessRuntime(), tasks_at_once=4) as running:
+    with Emulator(buckets=(BUCKET,), runtime=ProcessRuntime(site_packages=True), tasks_at_once=4) as running:
         yield running
 
 

@@ -171,7 +171,7 @@ class QuickRuntime(ProcessRuntime):
 @pytest.fixture(scope="module")
 def services() -> Iterator[Emulator]:
     struck = Fault("attempt.preempt", provisioning="SPOT", attempt=0, after_seconds=5, notice_seconds=0)
-    runtime, faults = QuickRuntime(), Faults((struck,))
+    runtime, faults = QuickRuntime(site_packages=True), Faults((struck,))
     with Emulator(buckets=("covalent",), runtime=runtime, tasks_at_once=8, faults=faults) as running:
         yield running
 

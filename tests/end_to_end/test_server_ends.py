@@ -20,7 +20,7 @@ import pytest
 from covalent_parallel_plugin.batch.trace import read_trace
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
-from covalent_parallel_plugin.emulator import Emulator
+from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
 PARENT = "projects/local/locations/us-east1"
 ELECTRONS = 12
@@ -70,7 +70,7 @@ print(ct.dispatch(ct.lattice(flow))(%r))
 
 @pytest.fixture
 def own_emulator() -> Iterator[Emulator]:
-    with Emulator(tasks_at_once=ELECTRONS) as running:
+    with Emulator(runtime=ProcessRuntime(site_packages=True), tasks_at_once=ELECTRONS) as running:
         yield running
 
 

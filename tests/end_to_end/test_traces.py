@@ -22,7 +22,7 @@ from covalent_parallel_plugin.batch.attempt_times import DISPATCHED, MEASURED, T
 from covalent_parallel_plugin.batch.trace import read_trace, trace_path
 from covalent_parallel_plugin.batch.trace_ends import ENDS
 from covalent_parallel_plugin.batch.trace_writer import WRITER
-from covalent_parallel_plugin.emulator import Emulator, Fault
+from covalent_parallel_plugin.emulator import Emulator, Fault, ProcessRuntime
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 
@@ -110,7 +110,7 @@ Record = Mapping[str, Any]
 
 @pytest.fixture(scope="module")
 def emulator_of_traces() -> Iterator[Emulator]:
-    with Emulator(buckets=(BUCKET,), tasks_at_once=6) as running:
+    with Emulator(runtime=ProcessRuntime(site_packages=True), buckets=(BUCKET,), tasks_at_once=6) as running:
         yield running
 
 

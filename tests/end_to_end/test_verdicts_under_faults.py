@@ -35,7 +35,7 @@ FAILING = [name for name, case in CASES.items() if case.error is not None]
 @pytest.fixture(scope="module")
 def faulty() -> Iterator[Emulator]:
     # A bucket of its own name: a process remembers which buckets have its runner.
-    runtime = ProcessRuntime(images={IDLE_IMAGE: ["/bin/true"]})
+    runtime = ProcessRuntime(images={IDLE_IMAGE: ["/bin/true"]}, site_packages=True)
     with Emulator(buckets=(BUCKET,), runtime=runtime, tasks_at_once=6) as running:
         yield running
 
