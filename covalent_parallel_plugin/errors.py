@@ -104,9 +104,11 @@ class JobError(ParallelError):
     """The job ended, and no value came of it.
 
     Attributes:
-        values: of a map, what its items had returned, by their index; as MapError has it.
+        returned: of a map, how many items had returned.
+        values: what those returned, by their index; as MapError has it.
     """
 
+    returned: int = 0
     values: Mapping[int, Any] = MappingProxyType({})
 
 
@@ -209,13 +211,15 @@ class MapError(ParallelError):
 
     Attributes:
         errors: for each of them by its index what went wrong: an ElectronError, or a TaskKilledError.
-        values: what the other items returned, by their index, each one read when it is asked for. Covalent's server,
-            which loads no value, has none here.
+        returned: how many items returned.
+        values: what these returned, by their index, each one read when it is asked for. Covalent's server, which loads
+            no value, has none here.
     """
 
     def __init__(self, message: str, errors: Mapping[int, Exception], values: Mapping[int, Any] | None = None):
         self.errors = dict(errors)
         self.values: Mapping[int, Any] = {} if values is None else values
+        self.returned = len(self.values)
         super().__init__(message)
 
     @classmethod
@@ -235,8 +239,8 @@ class MapError(ParallelError):
         errors = {index: failures[index][1] for index in sorted(failures)}
         return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors, values)
 
-    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception], Mapping[int, Any]]]:
-        return type(self), (str(self), self.errors, self.values)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.errors, self.values), {"returned": self.returned}
 
 
 class DispatchError(ParallelError, RuntimeError):

@@ -98,6 +98,11 @@ EXIT_CODES = {
         " there again",
         "Find out who else writes to covalent-parallel-runner/ in the bucket.",
     ),
+    exit_codes.EXIT_NO_MODULES: (
+        "the electron's own modules were not in the bucket, or not those that it was dispatched with, also after they"
+        " had been put there again",
+        "Find out who else writes or deletes objects under covalent-parallel/_modules/, or which lifecycle rule does.",
+    ),
     exit_codes.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
     exit_codes.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
@@ -186,7 +191,7 @@ def _failed(found: JobEvidence, codes: Mapping[int, tuple[str, str]]) -> Explana
 
 
 def _exit_code(found: JobEvidence) -> int | None:
-    """The task's last one, or where Batch does not tell of the task any more, the one in the words of an event."""
+    """The task's last one, or where Batch does not report the task any more, the one in the words of an event."""
     if found.task is not None and found.task.exit_code is not None:
         return found.task.exit_code
     for event in reversed(found.job.events if found.job is not None else ()):

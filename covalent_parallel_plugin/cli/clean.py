@@ -68,9 +68,10 @@ def clean(
     """List what Covalent servers left on Google, or use there, with the age of each; and with --yes remove it.
 
     What running servers use is listed as well: so removal asks for an age, or for one dispatch. That is: jobs of this
-    plugin that have not ended, known by its label, and calls and outcomes under its prefix in the bucket. Jobs of
-    other programs, other objects and the runner's archives are not touched. Sweeps in the bucket are listed apart, and
-    left alone: `sweep clean` removes them.
+    plugin that have not ended, known by its label, and calls, outcomes and own modules under its prefix in the bucket
+    (a server puts these back where it still needs them; with --dispatch they stay). Jobs of other programs, other
+    objects and the runner's archives are not touched. Sweeps in the bucket are listed apart, and left alone: `sweep
+    clean` removes them.
     """
     if yes and older_than is None and dispatch_id is None:
         raise click.UsageError(

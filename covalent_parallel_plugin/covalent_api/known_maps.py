@@ -72,14 +72,14 @@ def _maps(
         ]
     except UNANSWERED as error:
         raise MissingResourceError(
-            f"Covalent's server at {server.address} does not tell of dispatch {dispatch_id} ({reason_of(error)}): start"
+            f"Covalent's server at {server.address} does not report dispatch {dispatch_id} ({reason_of(error)}): start"
             " it with `covalent start`, with the COVALENT_CONFIG_DIR of the dispatch"
         ) from error
     return found, record.state
 
 
 def _is_map(server: ServerClient, electron: ElectronRecord) -> bool:
-    """Whether an electron is a map that runs on Batch: its function's docstring tells."""
+    """Whether an electron is a map that runs on Batch: its function's docstring tells. Raises one of UNANSWERED."""
     if may_be_builtin_node(electron.name) or not electron.is_on_batch or "function" not in electron.files:
         return False
     return read_marker(server.docstring(electron.files["function"].path)) is not None

@@ -11,7 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_verdict import join_text
@@ -20,10 +20,12 @@ from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call, new_identity, refuse_too_large, with_sha256
+from ..electron.call import Call, Pickles, new_identity, refuse_too_large, with_sha256
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.map.stored_map import StoredMap
+from ..electron.modules.import_paths import ImportPaths
+from ..electron.modules.own_modules import archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
@@ -144,6 +146,9 @@ async def _run_electron(
             trace.begin(call.name)
             refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
+            if settings.own_modules:
+                snapshot = call.dispatch_id if is_in_server else ""
+                call = await _with_own_modules(call, pickles, covalent_call.import_paths, snapshot, is_small)
             identity = await _identity_of(call, settings, is_in_server)
             run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs)
             result = await run.run(pickles, on_staged)
@@ -160,6 +165,18 @@ async def _run_electron(
         return result
     outcome = result.outcome
     return Returned(RawTransportable(outcome), outcome.stdout, outcome.stderr)
+
+
+async def _with_own_modules(call: Call, pickles: Pickles, paths: ImportPaths, dispatch_id: str, is_small: bool) -> Call:
+    """Return the call with the archive of what it imports of the user's own. Raises SettingsError: it cannot travel."""
+    if is_small:
+        needed = needed_modules(call, pickles, paths)
+    else:
+        needed = await run_in_thread(needed_modules, call, pickles, paths)
+    if not needed.own:
+        return call
+    archive = await run_in_thread(archive_of, call, needed, dispatch_id)
+    return replace(call, modules=archive, import_paths=needed.paths.to_json() if call.whole_string else None)
 
 
 async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> CallIdentity:

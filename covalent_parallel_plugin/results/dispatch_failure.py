@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..covalent_api.failure_record import read_failure
 from ..covalent_api.server_client import DispatchRecord, ElectronRecord, ServerClient, StoredFile
-from ..errors import DispatchCancelledError, DispatchError, RemoteTraceback
+from ..errors import DispatchCancelledError, DispatchError, JobError, MapError, RemoteTraceback
 from .wanted_output import is_sublattice, is_users, name_of
 
 # Sublattices in sublattices are followed so deep
@@ -37,7 +37,7 @@ class EndedElectron:
 def failure_of(server: ServerClient, dispatch_id: str, record: DispatchRecord) -> Exception:
     """Return the error of a dispatch that FAILED, as it is raised here: builtin exceptions as such.
 
-    Raises one of UNANSWERED: Covalent's server does not tell.
+    Raises one of UNANSWERED: Covalent's server does not report.
     """
     failed = sorted(_ended(server, dispatch_id, record, "FAILED"), key=_order)
     if not failed:
@@ -91,6 +91,11 @@ def _error_of(server: ServerClient, failed: EndedElectron) -> Exception:
         except Exception as problem:
             # Such as of a class that only another version of Python has: its text is there all the same.
             error, unreadable = None, f"\n(its exception cannot be loaded here: {problem})"
+        if isinstance(error, (MapError, JobError)) and error.returned:
+            # Here, since it loads Google's clients
+            from .map_values import stored_values
+
+            error.values = stored_values(failed.dispatch_id, failed.node, failed.record)
         if error is not None:
             return error
     files = failed.record.files

@@ -172,6 +172,11 @@ class Settings:
     live_output: bool = _option(
         True, rules.truth, "deliver output while the electron runs, from its tenth second on (`covalent-parallel logs`)"
     )
+    own_modules: bool = _option(
+        True,
+        rules.truth,
+        "bring along what the electron imports from the folder of the script or notebook, or from an editable install",
+    )
     trace: bool = _option(
         True, rules.truth, "record what a dispatch did, with times and machines, in a file beside Covalent's server"
     )
