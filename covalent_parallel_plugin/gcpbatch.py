@@ -71,7 +71,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
     Raises:
         SettingsError: values given here that are wrong, all of them in one message. Missing ones, and those in the
             configuration file, are checked when an electron runs.
-        TypeError: a keyword that is no option.
+        TypeError: a keyword that is not an option.
     """
 
     # Of the electron that this one runs; set where that is, so it is never among the attributes that Covalent carries

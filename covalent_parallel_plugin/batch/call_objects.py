@@ -105,7 +105,7 @@ class CallObjects:
         try:
             return wanted.issubset(await self.in_thread(self._services.objects.names, prefix))
         except CloudError as error:
-            logger.debug("the bucket does not tell whether %s has delivered: %s", self._owner.title, error)
+            logger.debug("the bucket does not report whether %s has delivered: %s", self._owner.title, error)
             return False
 
     async def location(self, what: str) -> str:
@@ -115,7 +115,7 @@ class CallObjects:
         try:
             days = await run_in_thread(store.lifetime_days, owner.identity.folder)
         except CloudError as error:
-            logger.debug("the bucket does not tell its lifecycle rules: %s", error)
+            logger.debug("the bucket does not report its lifecycle rules: %s", error)
             until = f"until the bucket's lifecycle rule or {clean} deletes it"
         else:
             until = f"for {days} days, by the bucket's lifecycle rule"

@@ -79,7 +79,7 @@ class EvidenceReader:
         return min(asked, key=lambda task: task.exit_code is None, default=None)
 
     async def tasks(self, indices: Sequence[int]) -> dict[int, TaskStatus]:
-        """These tasks by their index, without those that Batch does not tell of."""
+        """These tasks by their index, without those that Batch does not report."""
         asked = await asyncio.gather(*map(self._task, indices))
         return {index: task for index, task in zip(indices, asked, strict=True) if task is not None}
 

@@ -197,7 +197,7 @@ def _failed(found: JobEvidence, codes: Mapping[int, tuple[str, str]]) -> Explana
 
 
 def _exit_code(found: JobEvidence) -> int | None:
-    """The task's last one, or where Batch does not tell of the task any more, the one in the words of an event."""
+    """The task's last one, or where Batch does not report the task any more, the one in the words of an event."""
     if found.task is not None and found.task.exit_code is not None:
         return found.task.exit_code
     for event in reversed(found.job.events if found.job is not None else ()):

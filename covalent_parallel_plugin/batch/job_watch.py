@@ -22,7 +22,7 @@ GONE_PAUSE_SECONDS = 1.0
 ENDING_SECONDS = 3.0
 # What Batch needs beyond an attempt's own time: another machine, its boot, the image
 SLACK_PER_ATTEMPT_SECONDS = 1800.0
-# While Batch does not tell, the bucket is asked so often: what is delivered is the end, whatever Batch would say
+# While Batch does not report, the bucket is asked so often: what is delivered is the end, whatever Batch would say
 DELIVERY_SECONDS = 60.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
@@ -104,7 +104,7 @@ async def wait_for_end(
         look: gives the job's status so many seconds later, or None where there is no such job; it may raise
             WatchEnded, or what else is to end the watch.
         name: the job's, for messages.
-        is_delivered: whether all its tasks have delivered an outcome; asked for now and then while Batch does not tell.
+        is_delivered: whether all its tasks have delivered an outcome; asked for at times while Batch does not report.
     """
     started = clock()
     ending_since = running_since = missing_since = None

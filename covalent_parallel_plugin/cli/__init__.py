@@ -16,10 +16,10 @@ from covalent_parallel_plugin.errors import ParallelError
 COMMANDS = {
     "clean": (".clean:clean", "List, and with --yes remove, what a crashed server left on Google."),
     "demo": (".demo.command:demo", "Run a scikit-learn workflow as Batch jobs on this machine."),
-    "deploy": (".deploy.command:deploy", "Make, look at and take down what jobs need on Google Cloud."),
+    "deploy": (".deploy.command:deploy", "Make, inspect and remove what jobs need on Google Cloud."),
     "dev": (".dev.command:dev", "Run a program with an emulator and a Covalent server of its own."),
-    "doctor": (".doctor.command:doctor", "Look for what is wrong with a set-up, and say what mends it."),
-    "emulator": (".emulator.command:emulator", "Stand in for Batch, Cloud Storage and Cloud Logging on this machine."),
+    "doctor": (".doctor.command:doctor", "Check a set-up, and show how to fix what is wrong."),
+    "emulator": (".emulator.command:emulator", "Emulate Batch, Cloud Storage and Cloud Logging on this machine."),
     "fetch": (".fetch:fetch", "Write what a dispatch left in the bucket to files."),
     "image": (".image.command:image", "Build the image that electrons run in, or check whether one fits."),
     "logs": (".logs.command:logs", "Print what electrons print, while they run too."),

@@ -47,10 +47,10 @@ def read_option_assignments(texts: Sequence[str]) -> OptionAssignments:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            raise RequestError(f"{text!r} is no key=value")
+            raise RequestError(f"{text!r} is not key=value")
         if name not in OPTIONS:
             near = nearest(name, OPTIONS)
-            mistakes.append(f"{name!r} is no option{f' (did you mean {near!r}?)' if near else ''}")
+            mistakes.append(f"{name!r} is not an option{f' (did you mean {near!r}?)' if near else ''}")
             continue
         try:
             values[name] = _joined(values.get(name), read_value(name, value))
@@ -75,7 +75,7 @@ def read_value(name: str, text: str) -> object:
         try:
             return json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"is no JSON: {error}") from error
+            raise ValueError(f"is not JSON: {error}") from error
     if not is_mapping:
         return [part.strip() for part in _BETWEEN_NAMES.split(text)]
     pairs = [part.partition("=") for part in _BETWEEN_PAIRS.split(text)]

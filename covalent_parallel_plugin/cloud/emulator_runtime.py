@@ -16,7 +16,7 @@ RUNTIME_PATH = "/_emulator/runtime"
 def require_containers(environment: Mapping[str, str]) -> None:
     """Check that tasks run in containers where this environment points: on Google they do, on an emulator perhaps.
 
-    An emulator that cannot be reached, or does not tell, is taken for one that has containers: what comes next says
+    An emulator that cannot be reached, or does not report, is taken for one that has containers: what comes next says
     what is wrong with it.
 
     Raises:

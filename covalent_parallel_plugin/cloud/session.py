@@ -37,7 +37,7 @@ class _DirectSession(requests.Session):
         super().__init__()
         self._pool = urllib3.PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", **_authorities())
         # Through a proxy `requests` knows the way, and for which hosts.
-        # NO_PROXY alone, which comes under "no", is no proxy.
+        # NO_PROXY alone, which comes under "no", is not a proxy.
         self._is_plain = not getproxies().keys() - {"no"}
 
     def request(  # type: ignore[override]  # the base has many more arguments, which are passed on

@@ -34,7 +34,7 @@ class ContainerEngine:
 
     def __init__(self, name: str) -> None:
         if name not in ENGINES:
-            raise ValueError(f"{name!r} is no container engine known here: {' or '.join(ENGINES)}")
+            raise ValueError(f"{name!r} is not a container engine known here: {' or '.join(ENGINES)}")
         program = shutil.which(name)
         if program is None:
             raise ValueError(f"{name} is not installed, or not on the PATH")

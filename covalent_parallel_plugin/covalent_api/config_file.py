@@ -21,7 +21,7 @@ def server_address(file: ConfigFile, environment: Mapping[str, str]) -> tuple[st
     """Return where clients look for the server (covalent._shared_files.defaults.get_default_dispatcher_config, 0.240).
 
     Raises:
-        SettingsError: the port is no number.
+        SettingsError: the port is not a number.
     """
     host = file.value("dispatcher", "address") or environment.get("COVALENT_DISPATCHER_ADDR", "localhost")
     port = file.value("dispatcher", "port") or environment.get("COVALENT_SVC_PORT", DEFAULT_PORT)
@@ -46,7 +46,7 @@ def configured_options() -> Mapping[str, object]:
         return {}
     except TypeError as error:
         name = SECTION.partition(".")[0]
-        raise SettingsError([f"{name} in Covalent's configuration file is no section: write [{SECTION}]"]) from error
+        raise SettingsError([f"{name} in Covalent's configuration file is not a section: write [{SECTION}]"]) from error
     return section if isinstance(section, Mapping) else {}
 
 

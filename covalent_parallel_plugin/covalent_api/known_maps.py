@@ -72,7 +72,7 @@ def _maps(
         ]
     except UNANSWERED as error:
         raise MissingResourceError(
-            f"Covalent's server at {server.address} does not tell of dispatch {dispatch_id} ({reason_of(error)}): start"
+            f"Covalent's server at {server.address} does not report dispatch {dispatch_id} ({reason_of(error)}): start"
             " it with `covalent start`, with the COVALENT_CONFIG_DIR of the dispatch"
         ) from error
     return found, record.state

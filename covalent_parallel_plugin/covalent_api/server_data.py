@@ -19,7 +19,7 @@ _lattices: OrderedDict[str, str] = OrderedDict()
 
 
 async def lattice_name(dispatch_id: str) -> str:
-    """Return the lattice's name, asked for once in a dispatch; "" where the server does not tell."""
+    """Return the lattice's name, asked for once in a dispatch; "" where the server does not report."""
     if dispatch_id not in _lattices:
         name = ""
         try:
@@ -34,7 +34,7 @@ async def lattice_name(dispatch_id: str) -> str:
 
 
 async def source_text(node: NodeId) -> str:
-    """Return the electron's source; "" where the server does not tell."""
+    """Return the electron's source; "" where the server does not report."""
     try:
         from covalent_dispatcher._core.data_manager import electron
 
@@ -56,5 +56,5 @@ async def any_running(dispatch_ids: Collection[str]) -> bool:
             if "RUNNING" in (str(known["status"]), str(root["status"])):
                 return True
     except Exception as error:
-        logger.debug("Covalent does not tell which dispatches run: %s", error)
+        logger.debug("Covalent does not report which dispatches run: %s", error)
     return False

@@ -103,5 +103,5 @@ class AttemptTrace:
         try:
             return (await asyncio.wait_for(reader.tasks((0,)), ASK_SECONDS)).get(0)
         except asyncio.TimeoutError:
-            logger.debug("Batch does not tell in time of the attempts of %s", self._jobs.job_name)
+            logger.debug("Batch does not report in time of the attempts of %s", self._jobs.job_name)
             return None

@@ -253,7 +253,7 @@ def raised_of(header: Mapping[str, Any]) -> Raised:
     """An exception as the runner described it. Raises KeyError, TypeError, ValueError."""
     arguments = header["args"]
     if arguments is not None and not isinstance(arguments, list):
-        raise TypeError("the exception's arguments are no list")
+        raise TypeError("the exception's arguments are not a list")
     return Raised(
         type_name=storable_text(header["type"]),
         module=storable_text(header["module"]),
@@ -280,7 +280,7 @@ def _origin(header: Mapping[str, Any] | None) -> Origin:
 def parse_count(value: object) -> int:
     """A whole number from 0 on. Raises ValueError."""
     if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
-        raise ValueError(f"{value!r:.50} is no count")
+        raise ValueError(f"{value!r:.50} is not a count")
     return value
 
 
@@ -292,7 +292,7 @@ def _status(value: object) -> int | None:
 
 def _duration(value: object) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]  # it is a number here
-        raise ValueError(f"{value!r:.50} is no number of seconds")
+        raise ValueError(f"{value!r:.50} is not a number of seconds")
     return value  # type: ignore[return-value]  # the same
 
 
@@ -314,7 +314,7 @@ def _carried(value: object, depth: int = 0) -> object:
 
 
 def storable_text(text: object) -> str:
-    """The text with lone surrogates spelled out: they come from file names that are no UTF-8, and Covalent, which has
+    """The text with lone surrogates spelled out: they come from file names that are not UTF-8, and Covalent, which has
     to store the text, would leave the electron RUNNING for ever.
     """
     if not isinstance(text, str):

@@ -53,7 +53,7 @@ def pmap(
         electron_options: further arguments of `ct.electron`: `deps_pip`, `call_before`, ...; hooks run once per task.
 
     Raises:
-        TypeError: what is decorated is no plain function, or an argument is none of these.
+        TypeError: what is decorated is not a plain function, or an argument is none of these.
     """
     refuse_unknown_arguments(electron_options, ("executor", "return_exceptions", *ELECTRON_OPTIONS))
     if function is None:
@@ -102,8 +102,8 @@ class ParallelMap:
         """In a lattice: the electron, of one iterable of items. Elsewhere: the list of values, computed here.
 
         Raises:
-            TypeError: the items are no list of any kind, or the function cannot be called with one of the first 1,000
-                or with the constants; electrons' results are known only when they run.
+            TypeError: the items are not a list of any kind, or the function cannot be called with one of the first
+                1,000 or with the constants; electrons' results are known only when they run.
         """
         lattice = active_lattice_manager.get_active_lattice()
         if lattice is None:

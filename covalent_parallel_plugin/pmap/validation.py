@@ -74,7 +74,7 @@ def refuse_mistakes(
 ) -> None:
     """Refuse items and constants that the function cannot be called with, by the rules of `item_call.call_with`.
 
-    A function whose signature Python does not tell is left alone. Wrappers are taken by their own signature, not by
+    A function whose signature Python does not report is left alone. Wrappers are taken by their own signature, not by
     that of what they wrap: they may take more.
 
     Args:
@@ -135,7 +135,7 @@ def _mistakes(parameters: Mapping[str, Parameter], places: int, names: frozenset
 def _of_name(parameters: Mapping[str, Parameter], name: Any) -> str:
     """What is wrong with an argument by this name, "" if nothing is."""
     if not isinstance(name, str):
-        return f"{shortened(name)} is no name of a parameter"
+        return f"{shortened(name)} is not a name of a parameter"
     named = [each.name for each in parameters.values() if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     if name in named or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return ""

@@ -180,7 +180,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file aside and rename it. Raises OSError."""
     aside = path.with_name(f".{path.name}.part")
     text = json.dumps(json_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # what is no text, such as some names of files, becomes JSON's own escapes
+    # what is not text, such as some names of files, becomes JSON's own escapes
     aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     aside.replace(path)
 

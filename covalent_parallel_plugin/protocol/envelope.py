@@ -67,7 +67,7 @@ class TruncatedError(WireError):
 
 
 class UnknownVersionError(WireError):
-    """The object is no envelope, or one of a version this package does not read."""
+    """The object is not an envelope, or one of a version this package does not read."""
 
 
 class FilePart(NamedTuple):

@@ -37,7 +37,7 @@ MOST_MEMBERS, DEEPEST_GROUP = 15, 10
 # Of a longer traceback the first and the last frames are shown; of all frames so many have their places told
 MOST_FRAMES, FEWEST_FRAMES = 10000, 20
 MOST_PLACES = 2000
-# What Python's own tracebacks say of a class whose module is no text
+# What Python's own tracebacks say of a class whose module is not text
 UNKNOWN = "<unknown>"
 
 
@@ -112,7 +112,7 @@ def _message(error: BaseException) -> str:
 
 
 def _import_name(error: BaseException) -> Optional[str]:
-    """The module that an ImportError is about; None where its `name` is no text."""
+    """The module that an ImportError is about; None where its `name` is not text."""
     name: object = error.name if issubclass(type(error), ImportError) else None  # type: ignore[attr-defined]  # it has it
     return _exact(name, "")[:LONGEST_NAME] or None
 

@@ -202,7 +202,7 @@ def _listed(value: object, most: int) -> "List[Any]":
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= LARGEST_OFFSET:
-        raise ValueError("%.50r is no count" % (value,))
+        raise ValueError("%.50r is not a count" % (value,))
     return value
 
 

@@ -39,7 +39,7 @@ class EndedElectron:
 def failure_of(server: ServerClient, dispatch_id: str, record: DispatchRecord) -> Exception:
     """Return the error of a dispatch that FAILED, as it is raised here: builtin exceptions as such.
 
-    Raises one of UNANSWERED: Covalent's server does not tell.
+    Raises one of UNANSWERED: Covalent's server does not report.
     """
     failed = sorted(_ended(server, dispatch_id, record, "FAILED"), key=_order)
     if not failed:

@@ -224,7 +224,7 @@ class DispatchLogs:
                 if "function" in found:
                     self._classified.add(node)
         except UNANSWERED as error:
-            self._tell(look, "maps", f"Covalent's server does not tell which electrons are maps ({reason_of(error)})")
+            self._tell(look, "maps", f"Covalent's server does not report which electrons are maps ({reason_of(error)})")
 
     def _read_running(self, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
         places: dict[Place, list[int]] = {}

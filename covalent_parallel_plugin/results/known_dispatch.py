@@ -38,7 +38,7 @@ class KnownDispatch:
         store_at: connects to a bucket.
 
     Attributes:
-        problem: why Covalent's server does not tell of it; "" where it did. failures: how often it has not since.
+        problem: why Covalent's server does not report it; "" where it did. failures: how often it has not since.
         is_gone: whether the bucket, in the server's place, has nothing more of it.
     """
 

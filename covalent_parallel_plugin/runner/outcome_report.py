@@ -170,7 +170,7 @@ def _cgroup_number(name: str) -> Optional[int]:
 
 
 def out_of_memory_kills() -> Optional[int]:
-    """How often the kernel killed a process of this container for want of memory; None where it does not tell."""
+    """How often the kernel killed a process of this container for want of memory; None where it does not report."""
     # Version 2 of cgroups, version 1
     for name in ("memory.events", "memory/memory.oom_control"):
         try:

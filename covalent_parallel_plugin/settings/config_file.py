@@ -70,7 +70,7 @@ def read_config_text(path: Path, text: str) -> ConfigFile:
         return ConfigFile(path, True, content=toml.loads(text))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         # All of these come from the parser, for some broken files.
-        return ConfigFile(path, True, f"is no TOML: {error or type(error).__name__}", f"edit {path}, or move it away")
+        return ConfigFile(path, True, f"is not TOML: {error or type(error).__name__}", f"edit {path}, or move it away")
 
 
 def _lines_of_repeated_section(text: str) -> list[int]:

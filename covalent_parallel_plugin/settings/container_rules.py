@@ -52,7 +52,7 @@ _FILE_OF_REQUIREMENTS = re.compile(
     r"[\w.-]+\.txt|[\w.-]*requirements[\w.-]*\.in|environment\.ya?ml|setup\.(py|cfg)|pyproject\.toml"
     r"|Pipfile(\.lock)?|(poetry|uv|pdm)\.lock"
 )
-# Its page is no archive: pip wants git+https, or an archive's address
+# Its page is not an archive: pip wants git+https, or an archive's address
 _REPOSITORY = re.compile(
     r"(?:(?:https?|git)://)?((?:www\.)?(?:github|gitlab|bitbucket)\.(?:com|org)/[\w.-]+/[\w.-]+?(?:\.git)?)/?(?:[@#;\s]|$)"
 )
@@ -254,5 +254,5 @@ def _requirement_problem(line: str) -> str:
         Requirement(plain)
     except InvalidRequirement as error:
         reason = str(error).split("\n", 1)[0]
-        return f"{line!r} is no requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"
+        return f"{line!r} is not a requirement ({reason}): use NAME, NAME==VERSION or what else pip takes"
     return ""

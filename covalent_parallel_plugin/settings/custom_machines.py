@@ -40,7 +40,9 @@ def custom_machine_problem(name: str) -> str:
     """What keeps such a machine from being made, with the remedy; "" if nothing does, or its family is not known."""
     found = _NAME.fullmatch(name)
     if found is None:
-        return "is no custom machine type: use FAMILY-custom-VCPUS-MEMORY, with MEMORY in MB, such as n2-custom-4-8192"
+        return (
+            "is not a custom machine type: use FAMILY-custom-VCPUS-MEMORY, with MEMORY in MB, such as n2-custom-4-8192"
+        )
     series, vcpus, memory_mib = found[1] or "n1", found[2], int(found[3])
     family = _FAMILIES.get(series)
     if family is None or not vcpus.isdecimal():
@@ -61,7 +63,7 @@ def custom_machine_problem(name: str) -> str:
     if memory_mib < least:
         return f"has less than {family.least_gb:g} GB of memory for each vCPU, the least of {series} machines: {remedy}"
     if memory_mib % MEMORY_STEP_MIB:
-        return f"has {memory_mib} MB of memory, which is no multiple of {MEMORY_STEP_MIB}: {remedy}"
+        return f"has {memory_mib} MB of memory, which is not a multiple of {MEMORY_STEP_MIB}: {remedy}"
     if memory_mib > most and not extension:
         more = f", or {start}-{count}-{memory_mib}-ext" if family.is_extensible else ""
         remedy += more

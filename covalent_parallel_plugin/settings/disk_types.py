@@ -30,7 +30,7 @@ def boot_disk_type(value: object) -> str:
         raise ValueError("cannot be booted from: use hyperdisk-balanced")
     if name not in _BOOT_DISKS:
         near = nearest(name.lower(), _BOOT_DISKS, 0.7)
-        raise ValueError(f"is no disk type: use {near or ', '.join(_BOOT_DISKS)}")
+        raise ValueError(f"is not a disk type: use {near or ', '.join(_BOOT_DISKS)}")
     return name
 
 

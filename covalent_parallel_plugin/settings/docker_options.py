@@ -56,7 +56,7 @@ def _check(name: str) -> None:
     if name not in (*_FLAGS, *_OPTIONS, *_OTHER_NAMES):
         near = nearest(name, (*_FLAGS, *_OPTIONS), 0.8)
         if near:
-            raise ValueError(f"holds {name}, which is no option of docker run: use {near}")
+            raise ValueError(f"holds {name}, which is not an option of docker run: use {near}")
 
 
 def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:
@@ -68,7 +68,7 @@ def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:
             yield f"-{letter}", word[position:].removeprefix("=") or _value(left)
             return
         else:
-            raise ValueError(f"holds -{letter}, which is no option of docker run: leave it out")
+            raise ValueError(f"holds -{letter}, which is not an option of docker run: leave it out")
 
 
 def _value(left: deque[str]) -> str:

@@ -43,7 +43,7 @@ def real_project_id(value: object) -> str:
     name = validators.project_id(value)
     if "_" in name:
         command = for_google(" (gcloud projects list)")
-        raise ValueError(f"is no project id: Google's have no underscores{command}")
+        raise ValueError(f"is not a project id: Google's have no underscores{command}")
     return name
 
 
@@ -51,7 +51,7 @@ def deployment_name(value: object) -> str:
     """What names begin with; 20 long, so that a service account's id (30 at most) has room for more."""
     name = validators.text(value)
     if not _NAME.fullmatch(name):
-        raise ValueError("is no name: use 1 to 20 of a-z, 0-9 and -, a letter first and no - last")
+        raise ValueError("is not a name: use 1 to 20 of a-z, 0-9 and -, a letter first and no - last")
     return name
 
 
@@ -89,7 +89,7 @@ def _range(value: object) -> str:
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError:
-        raise ValueError("is no range of IPv4 addresses: use one such as 10.10.0.0/20") from None
+        raise ValueError("is not a range of IPv4 addresses: use one such as 10.10.0.0/20") from None
     if "/" not in text or not 8 <= network.prefixlen <= 29:
         raise ValueError("is out of range: use /8 to /29, such as 10.10.0.0/20")
     return text
@@ -99,13 +99,15 @@ def _image(value: object) -> str:
     """An image's name in the repository, with its tag."""
     name = validators.text(value)
     if not _IMAGE.fullmatch(name):
-        raise ValueError("is no image: use NAME or NAME:TAG, without the repository, such as covalent-parallel:latest")
+        raise ValueError(
+            "is not an image: use NAME or NAME:TAG, without the repository, such as covalent-parallel:latest"
+        )
     return name
 
 
 def _list(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise ValueError("is no list of text: write A,B or a list in JSON")
+        raise ValueError("is not a list of text: write A,B or a list in JSON")
     return value
 
 
@@ -250,4 +252,4 @@ def _read(variable: Variable, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f'is no list in JSON ({error}): write A,B or ["A", "B"]') from None
+        raise ValueError(f'is not a list in JSON ({error}): write A,B or ["A", "B"]') from None

@@ -124,7 +124,7 @@ def machine_type(value: object) -> str:
     if not _is_machine_type(name):
         near = nearest_machine_type(name) or "n2-standard-4"
         command = for_google(" (gcloud compute machine-types list)")
-        raise ValueError(f"is no machine type: use a name such as {near}{command}")
+        raise ValueError(f"is not a machine type: use a name such as {near}{command}")
     return name
 
 
@@ -187,7 +187,7 @@ def gpu_type(value: object) -> str:
     near = _nearest_gpu(name, known) or "nvidia-tesla-t4"
     command = for_google(" (gcloud compute accelerator-types list)")
     raise ValueError(
-        f"is no accelerator type that machines take: use a name such as {near}{command};"
+        f"is not an accelerator type that machines take: use a name such as {near}{command};"
         " for GPUs that come with their machine, leave it out and set machine_type"
     )
 

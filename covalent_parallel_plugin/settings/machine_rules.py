@@ -66,7 +66,7 @@ def region(value: object) -> str:
     if _ZONE.fullmatch(name):
         raise ValueError(f"is a zone: use its region, {name.rsplit('-', 1)[0]!r}")
     if not is_region(name):
-        raise ValueError(f"is no region: use {nearest_region(name) or 'one such as us-east1 or europe-west4'}")
+        raise ValueError(f"is not a region: use {nearest_region(name) or 'one such as us-east1 or europe-west4'}")
     return name
 
 
@@ -80,7 +80,7 @@ def zones(value: object) -> list[str]:
             near = re.fullmatch(r"(.*\d)[ _-]*([a-z])", name.lower())
             place = nearest_region(near[1]) if near else None
             remedy = f"{place}-{near[2]}" if place and near else "names such as us-east1-b"
-            raise ValueError(f"holds {shortened(name)}, which is no zone: use {remedy}")
+            raise ValueError(f"holds {shortened(name)}, which is not a zone: use {remedy}")
     if len(set(names)) < len(names):
         raise ValueError("names a zone twice: leave one out")
     return names
@@ -100,7 +100,7 @@ def network(value: object) -> str:
     """A network's name or (partial) URL, as AllocationPolicy.NetworkInterface.network has it."""
     name = partial_url(text(value))
     if not _NETWORK.fullmatch(name):
-        raise ValueError("is no network: use its name, or projects/PROJECT/global/networks/NAME")
+        raise ValueError("is not a network: use its name, or projects/PROJECT/global/networks/NAME")
     return name if "/" in name else f"global/networks/{name}"
 
 
@@ -108,7 +108,7 @@ def subnetwork(value: object) -> str:
     """A subnetwork's name or (partial) URL, as AllocationPolicy.NetworkInterface.subnetwork has it."""
     name = partial_url(text(value))
     if not _SUBNETWORK.fullmatch(name):
-        raise ValueError("is no subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
+        raise ValueError("is not a subnetwork: use its name, or projects/PROJECT/regions/REGION/subnetworks/NAME")
     return name
 
 
@@ -123,13 +123,13 @@ def local_ssd_gb(value: object) -> int:
     try:
         gigabytes: int = _gigabytes(value)
     except ValueError as error:
-        raise ValueError(f"is no whole number: use a multiple of {LOCAL_SSD_GB}, such as {LOCAL_SSD_GB}") from error
+        raise ValueError(f"is not a whole number: use a multiple of {LOCAL_SSD_GB}, such as {LOCAL_SSD_GB}") from error
     most = LOCAL_SSD_GB * MOST_LOCAL_SSDS
     if not 0 <= gigabytes <= most:
         raise ValueError(f"is out of range: use a multiple of {LOCAL_SSD_GB} from 0 to {most}")
     if gigabytes % LOCAL_SSD_GB:
         more = (gigabytes // LOCAL_SSD_GB + 1) * LOCAL_SSD_GB
-        raise ValueError(f"is no multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
+        raise ValueError(f"is not a multiple of {LOCAL_SSD_GB}, the size of one local SSD: use {more}")
     return gigabytes
 
 
@@ -160,7 +160,7 @@ def has_built_in_gpus(machine: str) -> bool:
 
 
 def built_in_gpus(machine: str) -> int | None:
-    """How many GPUs a machine of this type comes with; None if its name does not tell."""
+    """How many GPUs a machine of this type comes with; None if its name does not say."""
     if found := _GPUS_IN_NAME.search(machine):
         return int(found[1])
     if machine.startswith("g2-"):
@@ -170,7 +170,7 @@ def built_in_gpus(machine: str) -> int | None:
 
 
 def gpus_per_machine(machine: str, accelerators: int) -> int:
-    """How many GPUs one machine has, built in or attached; 0 for none, or if its type's name does not tell."""
+    """How many GPUs one machine has, built in or attached; 0 for none, or if its type's name does not say."""
     return built_in_gpus(machine) or 0 if has_built_in_gpus(machine) else accelerators
 
 
@@ -205,7 +205,9 @@ def _attached_gpu_problems(machine: str, gpu_type: str, gpu_count: int | None) -
     found = []
     counts = attached_gpu_counts(gpu_type)
     if counts and gpu_count is not None and gpu_count not in counts:
-        found.append(f"gpu_count = {gpu_count} is no number of {gpu_type} that a machine may have: use one of {counts}")
+        found.append(
+            f"gpu_count = {gpu_count} is not a number of {gpu_type} that a machine may have: use one of {counts}"
+        )
     if machine and not machine.startswith(("n1-", "custom-")):
         found.append(
             f"gpu_type = {gpu_type!r} cannot be attached to machine_type = {machine!r}: only N1 machines"

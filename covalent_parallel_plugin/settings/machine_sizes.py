@@ -80,14 +80,14 @@ _PREDEFINED = re.compile(r"(([a-z0-9]+)-([a-z]+))-(\d+)(?:-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class MachineSize:
-    """vCPUs and memory of a machine; memory that its name does not tell is the least that any family has."""
+    """vCPUs and memory of a machine; memory that its name does not say is the least that any family has."""
 
     vcpus: int
     memory_mib: int
 
 
 def machine_size(machine_type: str) -> MachineSize | None:
-    """What the name tells; None where it does not tell the vCPUs, as the names of machines with GPUs do not."""
+    """What the name tells; None where it does not report the vCPUs, as the names of machines with GPUs do not."""
     if machine_type in _SHARED_CORE:
         return MachineSize(*_SHARED_CORE[machine_type])
     if custom := _CUSTOM.fullmatch(machine_type):
@@ -118,7 +118,7 @@ def _predefined_size(predefined: re.Match[str], gb_per_vcpu: float) -> MachineSi
 
 
 def tasks_per_machine(machine_type: str, cpu_milli: int, memory_mib: int) -> int:
-    """How many tasks of this size fit a machine without GPUs, 1 to 20; 1 where its name does not tell its size.
+    """How many tasks of this size fit a machine without GPUs, 1 to 20; 1 where its name does not say its size.
 
     `cpu_milli` and `memory_mib` are one task's. Too few tasks cost money, too many are killed for want of memory: so
     a family that is not known counts with the least memory.

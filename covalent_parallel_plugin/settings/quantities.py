@@ -80,7 +80,9 @@ def _is_plain(text: str) -> bool:
 def _read_mebibytes(text: str, unit: str) -> float:
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"is no number and no size: write digits, such as 2 for 2 {unit}, or a unit, such as '2GB'")
+        raise ValueError(
+            f"is neither a number nor a size: write digits, such as 2 for 2 {unit}, or a unit, such as '2GB'"
+        )
     return float(found[1]) * _MEBIBYTES[found[2].lower()]
 
 
@@ -93,5 +95,5 @@ def _read_seconds(text: str) -> float:
     parts = list(_PART.finditer(text.strip()))
     units = [_UNITS.get(part[2].lower()) for part in parts]
     if not parts or None in units or "".join(part[0] for part in parts) != text.strip():
-        raise ValueError("is no number and no time: write digits for seconds, or units, such as '90s' or '1h30m'")
+        raise ValueError("is neither a number nor a time: write digits for seconds, or units, such as '90s' or '1h30m'")
     return sum(float(part[1]) * _SECONDS[unit] for part, unit in zip(parts, units, strict=True) if unit)

@@ -126,7 +126,7 @@ def refuse_unknown(unknown: Mapping[str, object], configured: Mapping[str, objec
         if name not in options.OPTIONS and name not in _warned:
             _warned.add(name)
             warnings.warn(
-                f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is no option of"
+                f"[{options.SECTION}] in Covalent's configuration file has the key {name!r}, which is not an option of"
                 f" GCPBatchExecutor{_hint(name)}; it is ignored",
                 stacklevel=4,
             )

@@ -31,7 +31,7 @@ MAX_PRIORITY = 99
 MAX_PARALLEL = 5000
 # google.cloud.batch_v1.Job.labels: 64 in all; the package's own and Batch's take some
 MAX_LABELS = 48
-# Past this a float is no exact whole number any more
+# Past this a float is not an exact whole number any more
 LARGEST_NUMBER = 2**53
 # Names of variables that the job itself sets
 RESERVED_VARIABLES = ("COVALENT_PARALLEL_", "BATCH_")
@@ -61,7 +61,7 @@ _IMAGE = re.compile(
     r"(?P<digest>@(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
 MAX_IMAGE_CHARACTERS = 255
-# Where a first part is no host: an organization of Docker Hub's, which has no uppercase letters
+# Where a first part is not a host: an organization of Docker Hub's, which has no uppercase letters
 _UPPERCASE_OWNER = re.compile(r"(?!.*[.:].*?/)[^/]*[A-Z][^/]*/")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # https://cloud.google.com/compute/docs/labeling-resources#requirements
@@ -95,7 +95,7 @@ def whole_number(least: int, most: int | None = None) -> Rule:
     def rule(value: object) -> int:
         result = _number(value)
         if not float(result).is_integer():
-            raise ValueError("is no whole number: leave the fraction out")
+            raise ValueError("is not a whole number: leave the fraction out")
         if result < least or (most is not None and result > most):
             raise ValueError(f"is out of range: use {reach}")
         return int(result)
@@ -144,8 +144,8 @@ def readable_bucket_name(value: object) -> str:
     )
     if not legal:
         raise ValueError(
-            "is no legal bucket name: use 3 to 63 lowercase letters, digits, '-', '_' and '.', with a letter or digit"
-            " at both ends"
+            "is not a legal bucket name: use 3 to 63 lowercase letters, digits, '-', '_' and '.', with a letter or"
+            " digit at both ends"
         )
     return name
 
@@ -155,7 +155,7 @@ def project_id(value: object) -> str:
     name = text(value)
     if not _PROJECT.fullmatch(name):
         command = for_google(" (gcloud projects list)")
-        raise ValueError(f"is no project id: use the id, not the name, such as my-project-123{command}")
+        raise ValueError(f"is not a project id: use the id, not the name, such as my-project-123{command}")
     return name
 
 
@@ -168,7 +168,7 @@ def image_uri(value: object) -> str:
         # All but a tag is written small.
         small = re.sub(r"^[^:@]*(?::[0-9]+/[^:@]*)?", lambda found: found[0].lower(), name.strip(), count=1)
         form = "a form such as python:3.11-slim or REGION-docker.pkg.dev/PROJECT/REPO/IMAGE:TAG"
-        raise ValueError(f"is no image: use {small!r}" if _is_image(small) else f"is no image: use {form}")
+        raise ValueError(f"is not an image: use {small!r}" if _is_image(small) else f"is not an image: use {form}")
     return name
 
 
@@ -189,7 +189,7 @@ def service_account_email(value: object) -> str:
     remedy = (
         repr(address) if _SERVICE_ACCOUNT.fullmatch(address) else "one such as NAME@PROJECT.iam.gserviceaccount.com"
     )
-    raise ValueError(f"is no e-mail address of a service account: use {remedy}")
+    raise ValueError(f"is not an e-mail address of a service account: use {remedy}")
 
 
 def labels(value: object) -> dict[str, str]:
@@ -228,7 +228,7 @@ def environment(value: object) -> dict[str, str]:
         if "\0" in entry:
             problems.append(f"the value of {key!r} holds a NUL character")
         elif entry != entry.encode("utf-8", "replace").decode():
-            problems.append(f"the value of {key!r} is no UTF-8")
+            problems.append(f"the value of {key!r} is not UTF-8")
     if problems:
         raise ValueError(f"cannot be used: {'; '.join(problems)}: rename or leave them out")
     return result
@@ -238,7 +238,7 @@ def variable_problem(name: str) -> str:
     """What keeps an environment variable from being set; "" if nothing does."""
     if name.startswith(RESERVED_VARIABLES):
         return f"{name!r} is set by the job itself"
-    return "" if _VARIABLE.fullmatch(name) else f"{name!r} is no name of a variable"
+    return "" if _VARIABLE.fullmatch(name) else f"{name!r} is not a name of a variable"
 
 
 def mapping_of_text(value: object) -> dict[str, str]:
@@ -248,7 +248,7 @@ def mapping_of_text(value: object) -> dict[str, str]:
     wrong = [key for key, entry in value.items() if not isinstance(key, str) or not isinstance(entry, str)]
     if wrong:
         shown = shortened(wrong[0])
-        raise ValueError(f"holds what is no text under {shown}: use text on both sides, such as {{'name': '1'}}")
+        raise ValueError(f"holds what is not text under {shown}: use text on both sides, such as {{'name': '1'}}")
     return dict(value)
 
 
@@ -259,7 +259,7 @@ def list_of_text(value: object) -> list[str]:
     entries = list(value)
     wrong = [entry for entry in entries if not isinstance(entry, str)]
     if wrong:
-        raise ValueError(f"holds {shortened(wrong[0])}, which is no text: use a list of text")
+        raise ValueError(f"holds {shortened(wrong[0])}, which is not text: use a list of text")
     return entries
 
 
@@ -283,13 +283,13 @@ def _number(value: object) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise ValueError("is no number: write digits, such as 2") from None
+            raise ValueError("is not a number: write digits, such as 2") from None
     if isinstance(value, (Decimal, Fraction)):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"is a {type(value).__name__}: use a number")
     if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError("is no finite number: use one that is")
+        raise ValueError("is not a finite number: use one that is")
     if abs(value) > LARGEST_NUMBER:
         raise ValueError("is too large: use a smaller number")
     return value

@@ -49,7 +49,7 @@ def flag_words(flags: str, values: Mapping[str, ParameterValue]) -> list[str]:
 
 
 def sha256(text: str) -> bytes:
-    """Return a text's digest; also of one that is no Unicode, which is a mistake elsewhere."""
+    """Return a text's digest; also of one that is not Unicode, which is a mistake elsewhere."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 

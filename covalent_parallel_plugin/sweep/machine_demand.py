@@ -16,7 +16,7 @@ class MachineDemand:
 
     Attributes:
         vcpus: of the machines where their type tells, else of the tasks alone.
-        gpus: 0 also where the machine type does not tell them.
+        gpus: 0 also where the machine type does not report them.
     """
 
     tasks: int

@@ -184,7 +184,7 @@ def _unwritable(value: Any) -> str:
     try:
         str(value).encode()
     except UnicodeEncodeError:
-        return f"is {shortened(value)}, which is no text in UTF-8: leave out what cannot be encoded"
+        return f"is {shortened(value)}, which is not text in UTF-8: leave out what cannot be encoded"
     except ValueError:
         return "has more digits than Python writes: give it as text"
     return ""

@@ -227,7 +227,7 @@ class PythonSource(SweepSource):
             self._names = list(rows[0]) if rows else []
         except (ValueError, TypeError) as error:
             raise MistakeError(
-                f"{folder} has rows of another sweep, which are no JSON lines: give out= another folder"
+                f"{folder} has rows of another sweep, which are not JSON lines: give out= another folder"
             ) from error
         self._lines = lines
 

@@ -235,7 +235,7 @@ class Sweep:
             n: return a list of so many, the best first.
 
         Raises:
-            ParallelError: there is no such column, or no number in it; or `n` is no number of records.
+            ParallelError: there is no such column, or no number in it; or `n` is not a number of records.
         """
         from .records.best import best_records, no_number
 
@@ -331,4 +331,4 @@ def _request(only: str | Iterable[str], first: int | None, again: bool) -> RunRe
 
 def _check_count(name: str, count: Any, what: str) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise MistakeError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")
+        raise MistakeError(f"{name} = {count!r} is not a number of {what}: give 1 or more, or leave it out")

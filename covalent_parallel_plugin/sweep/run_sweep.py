@@ -22,7 +22,7 @@ from .tasks import PinnedImage
 
 
 def missing_secrets(file: SweepFile, environment: Mapping[str, str]) -> Iterator[Mistake]:
-    """Yield the secrets of a file that are no variable of this machine."""
+    """Yield the secrets of a file that this machine has no variable of."""
     for name in file.secrets:
         if name not in environment:
             text = f"secrets: with --local {name} is this machine's variable, which is not set: export {name}"

@@ -73,7 +73,7 @@ def warnings(file: SweepFile, files: TaskFiles) -> Iterator[Mistake]:
         # What Jinja2 does not know is an error
         for name in template.names if isinstance(template, Template) else ():
             if name not in known and (near := names.near(name, known)):
-                text = f"files: {source.name}: {{{name}}} is no parameter and stays: did you mean {{{near}}}?"
+                text = f"files: {source.name}: {{{name}}} is not a parameter and stays: did you mean {{{near}}}?"
                 yield Mistake(text, source.location)
 
 
@@ -124,7 +124,7 @@ def _why_unknown(name: str, is_name: bool) -> str:
     if is_name and (name in SWEEP_NAMES or group == "inputs"):
         return f"{{{name}}} is not known yet when tasks are named"
     return {
-        "": f"{{{name}}} is no parameter",
+        "": f"{{{name}}} is not a parameter",
         "sweep": f"there is no {{{name}}}",
         "inputs": f"{{{name}}}: there is no input {key!r}",
     }[group]

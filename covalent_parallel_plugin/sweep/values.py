@@ -85,7 +85,7 @@ def _decimal(name: str, value: ParameterValue) -> Decimal:
     """The number that was written; raises ValueError for anything else, and what no float can hold."""
     data = value.data
     if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
-        raise ValueError(f"{name} = {shown(value.text)} is no number: write digits, such as 2, 0.5 or 1e-3")
+        raise ValueError(f"{name} = {shown(value.text)} is not a number: write digits, such as 2, 0.5 or 1e-3")
     number = Decimal(data if isinstance(data, int) else value.text)
     if (number and abs(number.adjusted()) > _MOST_EXPONENT) or len(value.text) > _MOST_EXPONENT:
         raise ValueError(f"{name} = {shown(value.text)} is out of range: use a number between 1e-308 and 1e308")

@@ -1,7 +1,7 @@
 """The replaced plugin's README: its workflow and its configuration, in containers of a stock image and of our own.
 
 Changed are the versions of the two packages, of which the ones there exist for no Python that Covalent runs on, and the
-image's name, which is no legal one.
+image's name, which is not a legal one.
 """
 
 from __future__ import annotations

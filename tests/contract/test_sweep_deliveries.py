@@ -324,7 +324,7 @@ def test_no_file_leaves_its_folder(
     delivery = delivered(store, task)
     task.files = {path: b"1"}
     put(store, task.address.outcome_name, task.body(), task.metadata())
-    assert "is no path of a file" in refusal(downloads, delivery)
+    assert "is not a path of a file" in refusal(downloads, delivery)
     assert [path.name for path in out.path.parent.rglob("*")] == ["out"]
 
 
@@ -334,7 +334,7 @@ def test_a_file_and_a_folder_of_one_name_are_refused(
     delivery = delivered(store, DeliveredTask(identity, 0, files={"a": b"1", "a-b": b"2", "b": b""}))
     task = DeliveredTask(identity, 0, files={"a": b"1", "a/b": b"2", "b": b""})
     put(store, task.address.outcome_name, task.body(), task.metadata())
-    assert "'a/b' is no path of a file" in refusal(downloads, delivery)
+    assert "'a/b' is not a path of a file" in refusal(downloads, delivery)
 
 
 def test_an_outcome_of_another_execution_than_the_rows_is_refused(

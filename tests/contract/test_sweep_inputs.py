@@ -84,7 +84,7 @@ def test_what_is_not_there_is_named(store: ObjectStore, prefix: str, tmp_path: P
 @pytest.mark.parametrize("name", ["../../x", "a/../../x", "/x", "a//b", "./a", "a/./b"])
 def test_no_object_leaves_the_folder(store: ObjectStore, prefix: str, tmp_path: Path, name: str) -> None:
     assert store.put(f"{prefix}/{name}", b"")
-    with pytest.raises(InputError, match="which is no path of a file: move it elsewhere"):
+    with pytest.raises(InputError, match="which is not a path of a file: move it elsewhere"):
         version(f"gs://covalent/{prefix}", tmp_path)
 
 

@@ -236,7 +236,7 @@ def test_an_apply_that_fails_half_way_keeps_what_was_made(stumbling: World) -> N
 def test_up_goes_on_after_an_apply_that_failed_half_way(stumbling: World) -> None:
     with pytest.raises(DeployError):
         stumbling.up(bucket_name="second-bucket")
-    (stumbling.source / "stumble.tf").write_text("# Part of covalent-parallel-plugin: mended.\n")
+    (stumbling.source / "stumble.tf").write_text("# Part of covalent-parallel-plugin: fixed.\n")
     stumbling.environment = {}
     # The stumbled resource is taken away by the real program; nobody else named the bucket again.
     assert stumbling.up()["bucket_name"] == "second-bucket"
@@ -334,7 +334,7 @@ def test_broken_memory_is_told_with_its_path(stand_in: str, tmp_path: Path, memo
     world = make_world(stand_in, tmp_path)
     world.up()
     (world.folder / "variables.tfvars.json").write_text(memory, encoding="latin-1")
-    with pytest.raises(DeployError, match=r"variables\.tfvars\.json.*mend or delete it"):
+    with pytest.raises(DeployError, match=r"variables\.tfvars\.json.*fix or delete it"):
         world.up()
 
 

@@ -39,7 +39,7 @@ def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_no_json_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="`true output -json` answered what is no JSON"):
+    with pytest.raises(DeployError, match="`true output -json` answered what is not JSON"):
         terraform("/bin/true", tmp_path).outputs()
 
 

@@ -111,10 +111,10 @@ def test_all_mistakes_are_told_at_once() -> None:
         read_assignments(["object_days=soon", "buckets=a", "nat", "secrets=[a", "name=x"])
     lines = str(caught.value).splitlines()
     assert len(lines) == 6
-    assert "object_days = 'soon' is no number" in lines[1]
+    assert "object_days = 'soon' is not a number" in lines[1]
     assert "there is no variable 'buckets'" in lines[2]
     assert "'nat' is not of the form NAME=VALUE" in lines[3]
-    assert "is no list in JSON" in lines[4]
+    assert "is not a list in JSON" in lines[4]
     assert "write --name x" in lines[5]
 
 

@@ -50,7 +50,7 @@ def test_checks_that_rest_on_nothing_run_side_by_side() -> None:
 
 
 def test_what_rests_on_a_failed_check_is_skipped_all_the_way() -> None:
-    first = check("first", lambda facts: error("broken", "mend it"))
+    first = check("first", lambda facts: error("broken", "fix it"))
     found = run_checks([first, check("second", needs=("first",)), check("third", needs=("second",))], NOTHING)
     assert [result.status for result in found] == ["error", "skipped", "skipped"]
     assert found[1].found == "see first"

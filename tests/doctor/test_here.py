@@ -77,7 +77,7 @@ def test_a_section_that_is_there_twice(diagnose: Diagnose) -> None:
 def test_a_file_that_is_no_toml(diagnose: Diagnose) -> None:
     found = diagnose(text="[executors.gcpbatch\nproject_id = local\n")
     assert found["config.file"]["status"] == "error"
-    assert "is no TOML" in found["config.file"]["found"]
+    assert "is not TOML" in found["config.file"]["found"]
 
 
 def test_a_key_that_is_no_option_is_a_warning_with_the_nearest(diagnose: Diagnose) -> None:

@@ -125,7 +125,7 @@ def test_the_file_in_the_documentation_says_what_its_text_says(tmp_path: Path) -
         ("[machine_types.n2]\ncpus = 4", "machine_types.n2.memory_mb is missing"),
         ("[machine_types.n2]\ncpus = true\nmemory_mb = 1", "machine_types.n2.cpus must be a whole number, not True"),
         ("[quotas.us-east1]\nCPUS = 'many'", "quotas.us-east1.CPUS must be a number, not 'many'"),
-        ("[regions\n", "is no TOML"),
+        ("[regions\n", "is not TOML"),
     ],
 )
 def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:

@@ -183,7 +183,7 @@ def test_a_port_that_another_emulator_has_names_its_process_and_the_remedies(sta
         (["--python", sys.executable, "--site-packages"], "give one of them"),
         (["--runtime", "process", "--nfs", "server:/data=/"], "--nfs is for containers"),
         (["--nfs", "server=/"], "must be SERVER:/PATH=FOLDER"),
-        (["--nfs", "server:/data=/no/such/folder"], "is no folder"),
+        (["--nfs", "server:/data=/no/such/folder"], "is not a folder"),
         (["--secret", "token=abc", "--runtime", "process"], "projects/PROJECT/secrets/SECRET/versions/VERSION"),
         (["--secret", "abc"], "it has no ="),
         (["--tasks", "0"], "--tasks"),

@@ -79,7 +79,7 @@ def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[executors.gcpbatch\n", "is no TOML"),
+        ("[executors.gcpbatch\n", "is not TOML"),
         ("[executors.gcpbatch]\n[executors.gcpbatch]\n", "twice"),
         ('[executors]\ngcpbatch = {project_id = "lab"}\n', "in a form that cannot be changed safely"),
         ('executors.gcpbatch.project_id = "lab"\n', "in a form that cannot be changed safely"),

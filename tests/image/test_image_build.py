@@ -89,7 +89,7 @@ def test_the_tag_names_versions_and_the_projects_registry(project: str, tag: str
 @pytest.mark.parametrize(
     ("engine", "changes", "why"),
     [
-        ("docker", {"tag": "Bad Tag"}, "--tag: 'Bad Tag' is no image"),
+        ("docker", {"tag": "Bad Tag"}, "--tag: 'Bad Tag' is not an image"),
         ("docker", {"tag": "i@sha256:" + "0" * 64}, "leave @sha256"),
         ("docker", {"base": "no such"}, "--base: 'no such'"),
         ("docker", {"python": "3.11.2"}, "--python 3.11.2"),

@@ -47,7 +47,7 @@ def test_dry_run_needs_no_engine(command: Command) -> None:
         (["build", "--engine", "cloud-build", "--project", "p"], 1, "gcloud"),
         (["build", "--requirements", "nothing.txt"], 2, "nothing.txt cannot be read"),
         (["build", "--engine", "docker", "--tag", "A"], 2, "no capital letters"),
-        (["check", "no such"], 2, "is no image"),
+        (["check", "no such"], 2, "is not an image"),
         (["check", "localhost/none"], 1, "was not found here"),
     ],
 )

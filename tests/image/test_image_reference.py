@@ -32,16 +32,16 @@ def test_a_reference_is_completed_as_engines_do(text: str, whole: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is no image"),
-        ("a b", "is no image"),
+        ("", "is not an image"),
+        ("a b", "is not an image"),
         ("name:", "a tag has"),
-        ("name:a/b:c", "is no image"),
+        ("name:a/b:c", "is not an image"),
         ("Name", "no capital letters"),
         ("https://gcr.io/p/i", "leave https:// out"),
         ("name@sha256:12", "64 hexadecimal digits"),
         ("name:" + "t" * 129, "at most 128"),
         ("name:tag\n", "a tag has"),
-        ("-host.io/x", "is no image"),
+        ("-host.io/x", "is not an image"),
     ],
 )
 def test_what_is_no_reference_is_refused_with_the_reason(text: str, why: str) -> None:

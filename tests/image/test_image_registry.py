@@ -161,7 +161,7 @@ def test_an_endless_answer_is_refused(registry: Registry) -> None:
 
 
 def test_what_is_no_image_asks_nobody() -> None:
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="is not an image"):
         read_image_config("no such")
 
 

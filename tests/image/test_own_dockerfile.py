@@ -101,7 +101,7 @@ def test_all_mistakes_are_told_at_once(options: DockerfileOptions) -> None:
 @pytest.mark.parametrize(
     ("engine", "changes", "why"),
     [
-        ("docker", {"dockerfile": Path("/nowhere/Dockerfile")}, "--dockerfile /nowhere/Dockerfile is no file"),
+        ("docker", {"dockerfile": Path("/nowhere/Dockerfile")}, "--dockerfile /nowhere/Dockerfile is not a file"),
         ("docker", {"tag": "localhost/x:1", "push": True}, "names no registry to push to"),
         (CLOUD_BUILD, {"project": ""}, "needs --project"),
         (CLOUD_BUILD, {"tag": "localhost/x:1"}, "Google's registries"),
@@ -129,7 +129,7 @@ def test_another_dockerfile_of_the_context_is_found_by_its_name_there(
 
 def test_a_folder_without_a_dockerfile_is_refused(options: DockerfileOptions) -> None:
     (options.context / "Dockerfile").unlink()
-    with pytest.raises(MistakeError, match="code/Dockerfile is no file: give one with --dockerfile"):
+    with pytest.raises(MistakeError, match="code/Dockerfile is not a file: give one with --dockerfile"):
         check_dockerfile(options, "docker")
 
 

@@ -407,7 +407,7 @@ def test_any_fraction_of_a_second_makes_a_duration(seconds: float) -> None:
         # short flags of `docker run` can be joined: -itd holds -d
         {"container_options": "-itd"},
         {"container_options": "--shm-size=1g\n--x"},
-        # a word that is no option would be taken for the image
+        # a word that is not an option would be taken for the image
         {"container_options": "--shm-size=1g ubuntu"},
         # the reservation's zone is where the machines are to be
         {"machine_type": "n2-standard-4", "provisioning": "RESERVATION:projects/p/zones/us-west1-b/reservations/r"},

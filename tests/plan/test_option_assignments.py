@@ -47,10 +47,10 @@ def test_each_form_of_a_value_is_read(texts: list[str], value: object) -> None:
     ("text", "said"),
     [
         ("labels=team", "labels = 'team' holds 'team' without '='"),
-        ("labels={", "labels = '{' is no JSON: "),
-        ("zones=[", "zones = '[' is no JSON: "),
-        ("vcpu=2", "'vcpu' is no option (did you mean 'vcpus'?)"),
-        ("=2", "'' is no option"),
+        ("labels={", "labels = '{' is not JSON: "),
+        ("zones=[", "zones = '[' is not JSON: "),
+        ("vcpu=2", "'vcpu' is not an option (did you mean 'vcpus'?)"),
+        ("=2", "'' is not an option"),
     ],
 )
 def test_what_cannot_be_read_is_a_mistake(text: str, said: str) -> None:
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_a_mistake(text: str, said: str) -> None:
 
 
 def test_text_without_an_equals_sign_is_refused() -> None:
-    with pytest.raises(RequestError, match="'spot' is no key=value"):
+    with pytest.raises(RequestError, match="'spot' is not key=value"):
         read_option_assignments(["spot"])
 
 
@@ -96,10 +96,10 @@ def test_arguments_are_read(pairs: list[str], together: str | None, read: object
 @pytest.mark.parametrize(
     ("pairs", "together", "said"),
     [
-        (["x"], None, "--arg 'x' is no NAME=JSON"),
+        (["x"], None, "--arg 'x' is not NAME=JSON"),
         (["x=big"], None, "text is written as '\"big\"'"),
         ([], "7", "--args '7' is neither a list nor an object"),
-        ([], "[", "--args: '\\[' is no JSON"),
+        ([], "[", "--args: '\\[' is not JSON"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_refused(pairs: list[str], together: str | None, said: str) -> None:

@@ -58,12 +58,12 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_printed(plan: P
     ended = plan(*(part for text in wrong for part in ("--set", text)))
     assert (ended.status, ended.stdout) == (2, "")
     for said in (
-        "'machine_typ' is no option (did you mean 'machine_type'?)",
-        "'zzzzzz' is no option\n",
+        "'machine_typ' is not an option (did you mean 'machine_type'?)",
+        "'zzzzzz' is not an option\n",
         "memory = '-1' is out of range",
         "spot = 'perhaps' is neither True nor False",
-        "labels = '{bad' is no JSON",
-        "region = 'US East' is no region",
+        "labels = '{bad' is not JSON",
+        "region = 'US East' is not a region",
         "bucket_name is missing",
     ):
         assert said in ended.stderr
@@ -73,7 +73,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_printed(plan: P
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "vcpus"], "'vcpus' is no key=value"),
+        (["--set", "vcpus"], "'vcpus' is not key=value"),
         (["--arg", "x=1"], "need a workflow"),
         (["--node", "1"], "need a workflow"),
         (["--diff"], "--diff needs something that differs"),
@@ -121,7 +121,7 @@ def test_a_key_of_the_file_that_is_no_option_is_pointed_out(plan: Planner) -> No
     plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\nbucket_name = "some-bucket"\nmemroy = 9\n')
     ended = plan()
     assert ended.status == 0
-    assert "has the key 'memroy', which is no option (did you mean 'memory'?); it is ignored" in ended.stderr
+    assert "has the key 'memroy', which is not an option (did you mean 'memory'?); it is ignored" in ended.stderr
 
 
 def test_the_short_of_it_goes_to_standard_error(plan: Planner) -> None:
@@ -193,7 +193,7 @@ def test_mistakes_of_a_difference_say_on_which_side_they_are(plan: Planner) -> N
     ended = plan("--diff", "--set", "memory=0", "--against", "spot_fallback=true", "--against", "memry=1")
     assert (ended.status, ended.stdout) == (2, "")
     assert "with --set: memory = '0' is out of range" in ended.stderr
-    assert "with --against: 'memry' is no option" in ended.stderr
+    assert "with --against: 'memry' is not an option" in ended.stderr
     assert "with --against: spot_fallback = True has no meaning" in ended.stderr
     assert "  - bucket_name is missing" in ended.stderr
 

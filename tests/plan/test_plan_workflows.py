@@ -286,7 +286,7 @@ def test_a_lattice_gets_its_arguments_in_each_form(plan: Planner, arguments: lis
         (["--args", "[[1]]"], "missing a required argument: 'scale': give --arg scale=..., with"),
         (["--args", "[[1], 2, 3, 4]"], "the lattice shaped(sizes, scale, offset=0) cannot be called"),
         (["--args", "[[1], 2]", "--arg", "offest=3"], "it has no argument 'offest' (did you mean 'offset'?)"),
-        (["--arg", "sizes=big"], "--arg sizes: 'big' is no JSON"),
+        (["--arg", "sizes=big"], "--arg sizes: 'big' is not JSON"),
     ],
 )
 def test_wrong_arguments_are_answered_with_what_is_missing(plan: Planner, arguments: list[str], said: str) -> None:
@@ -309,7 +309,7 @@ def test_several_lattices_are_listed(plan: Planner) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("otuer", "'otuer' is no lattice of"),
+        ("otuer", "'otuer' is not a lattice of"),
         ("otuer", "(did you mean 'outer'?); there are: workflow.py:inner, workflow.py:outer"),
         ("inside", "'inside' is an electron, no lattice of"),
         ("zzzzzz", "; there are: workflow.py:inner, workflow.py:outer"),
@@ -332,7 +332,7 @@ def test_a_file_without_a_lattice_is_told_so(plan: Planner) -> None:
 def test_what_is_no_file_is_told_so(plan: Planner, target: str) -> None:
     ended = plan(target)
     assert ended.status == 2
-    assert "is no file: give a Python file with a lattice" in ended.stderr
+    assert "is not a file: give a Python file with a lattice" in ended.stderr
 
 
 def test_a_file_that_is_no_text_is_told_so(plan: Planner) -> None:

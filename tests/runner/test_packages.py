@@ -63,7 +63,7 @@ def venv_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain_python() -> Path:
-    """An interpreter that is no virtual environment, so that it has a user's site-packages."""
+    """An interpreter that is not a virtual environment, so that it has a user's site-packages."""
     python = Path(sys.base_prefix) / "bin" / "python3"
     if subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, check=False).returncode:
         pytest.skip(f"{python} has no pip")

@@ -64,7 +64,7 @@ def test_an_unknown_column_is_a_mistake_that_names_the_nearest(column: str, hint
     records = [record("a", **columns), record("b", **{"loss": 1, "loss.val": 2})]
     with pytest.raises(UnknownColumnError) as raised:
         best_records(records, column, False, 1)
-    assert str(raised.value) == f"{column!r} is no column of the table: {hint}"
+    assert str(raised.value) == f"{column!r} is not a column of the table: {hint}"
 
 
 def test_the_command_shows_tasks_values_and_parameters(sweep: SweepCommand) -> None:
@@ -90,7 +90,7 @@ def test_its_mistakes(sweep: SweepCommand) -> None:
     assert "there is no sweep 'art'" in sweep("best", "art", "--by", "score", status=1).stderr
     sweep("run", "art.yaml", "--local", status=1)
     assert sweep("best", "--by", "scor", status=2).stderr == (
-        "'scor' is no column of the table: did you mean 'score'?\n"
+        "'scor' is not a column of the table: did you mean 'score'?\n"
     )
     assert sweep("best", "--by", "label", status=1).stderr == "Error: no task that is done has a number in 'label'\n"
     assert "--by" in sweep("best", status=2).stderr

@@ -32,7 +32,7 @@ def test_a_task_without_a_sweep_asks_for_the_sweep(sweep: SweepCommand) -> None:
 
 def test_a_parameter_that_is_set_without_its_place(sweep: SweepCommand) -> None:
     assert sweep("run", "art.yaml", "--local", "--set", "i=3", status=2).stderr == (
-        "art.yaml: --set i=3: 'i' is no key of a sweep: write it under parameters, with --set as parameters.i\n"
+        "art.yaml: --set i=3: 'i' is not a key of a sweep: write it under parameters, with --set as parameters.i\n"
     )
 
 

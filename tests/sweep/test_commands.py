@@ -169,13 +169,13 @@ def test_all_mistakes_are_reported_before_anything_is_made(sweep: SweepCommand) 
         "task_name: t{h}\n"
     )
     expected = (
-        "art.yaml:1:19: command: {gg} is no parameter: did you mean {g}? {{gg}} is the text {gg}\n"
-        "art.yaml:3:1: 'tyme_limit' is no key of a sweep (did you mean 'time_limit'?)\n"
+        "art.yaml:1:19: command: {gg} is not a parameter: did you mean {g}? {{gg}} is the text {gg}\n"
+        "art.yaml:3:1: 'tyme_limit' is not a key of a sweep (did you mean 'time_limit'?)\n"
         f"art.yaml:4:9: files: 'nothere' does not exist in {sweep.folder}: name a file, a folder or a pattern there\n"
         "art.yaml:5:13: stop_after = 0 is neither a number of failures nor a share of the tasks: use one such as 3 or"
         " 10%\n"
-        "art.yaml:6:12: task_name: {h} is no parameter: there are {g}, {sweep.index}, {sweep.name}; {{h}} is the text"
-        " {h}\n"
+        "art.yaml:6:12: task_name: {h} is not a parameter: there are {g}, {sweep.index}, {sweep.name}; {{h}} is the"
+        " text {h}\n"
     )
     for words in (("plan", "art.yaml"), ("run", "art.yaml", "--local")):
         ended = sweep(*words, status=2)
@@ -186,7 +186,7 @@ def test_all_mistakes_are_reported_before_anything_is_made(sweep: SweepCommand) 
 def test_mistakes_in_grids_bring_no_others_with_them(sweep: SweepCommand) -> None:
     sweep.write("command: echo {g}\nparamaters: {g: [1, 2]}\n")
     assert sweep("plan", "art.yaml", status=2).stderr == (
-        "art.yaml:2:1: 'paramaters' is no key of a sweep (did you mean 'parameters'?)\n"
+        "art.yaml:2:1: 'paramaters' is not a key of a sweep (did you mean 'parameters'?)\n"
     )
 
 

@@ -24,7 +24,9 @@ def test_each_mistake_has_its_place_and_a_remedy(name: str, text: str, tmp_path:
 
 
 def test_the_message_names_the_file_as_it_was_given() -> None:
-    assert mistakes_of("a: 1", Path("jobs/sweep.yaml"))[0].startswith("jobs/sweep.yaml:1:1: 'a' is no key of a sweep")
+    assert mistakes_of("a: 1", Path("jobs/sweep.yaml"))[0].startswith(
+        "jobs/sweep.yaml:1:1: 'a' is not a key of a sweep"
+    )
     assert mistakes_of("a: 1", None)[0].startswith("-:1:1: ")  # type: ignore[arg-type]  # standard input
 
 
@@ -110,9 +112,9 @@ def test_a_mistake_of_an_override_names_the_option() -> None:
     overrides = ["resources.vcpus=0", "x", "nme=a", "parameters.g=[", "files.3=a", "=1", "name=A b", "x=\t- a"]
     assert mistakes_of("command: a\nfiles: []\n", overrides=overrides) == [
         "sweep.yaml: --set =1: write key=value, such as max_parallel=4",
-        "sweep.yaml: --set files.3=a: '3' is no entry of a list of 0: use a number from 0 on",
+        "sweep.yaml: --set files.3=a: '3' is not an entry of a list of 0: use a number from 0 on",
         "sweep.yaml: --set name=A b: name = 'A b' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first",
-        "sweep.yaml: --set nme=a: 'nme' is no key of a sweep (did you mean 'name'?)",
+        "sweep.yaml: --set nme=a: 'nme' is not a key of a sweep (did you mean 'name'?)",
         "sweep.yaml: --set parameters.g=[: is not YAML: while parsing a flow node, did not find expected node content",
         "sweep.yaml: --set resources.vcpus=0: vcpus = 0 is out of range: use more than 0 and at most 1920 (in vCPU)",
         "sweep.yaml: --set x: write key=value, such as max_parallel=4",
@@ -122,8 +124,8 @@ def test_a_mistake_of_an_override_names_the_option() -> None:
 
 def test_a_mistake_of_the_configuration_file_names_its_section() -> None:
     assert mistakes_of("command: a", configured={"vcpus": "many", "cache_dir": 3, "other": 1}) == [
-        "sweep.yaml: [executors.gcpbatch] in Covalent's configuration file: vcpus = 'many' is no number: write digits,"
-        " such as 2 (in vCPU)"
+        "sweep.yaml: [executors.gcpbatch] in Covalent's configuration file: vcpus = 'many' is not a number: write"
+        " digits, such as 2 (in vCPU)"
     ]
 
 
@@ -145,16 +147,16 @@ ROWS = [
     (
         "rows.jsonl",
         b'{"g": 1}\n{"g": [1]}\n',
-        ':2:1: is no object with plain values: write {"name": value} in each line',
+        ':2:1: is not an object with plain values: write {"name": value} in each line',
     ),
-    ("rows.jsonl", b"[1]\n", ':1:1: is no object with plain values: write {"name": value} in each line'),
+    ("rows.jsonl", b"[1]\n", ':1:1: is not an object with plain values: write {"name": value} in each line'),
     ("rows.jsonl", b'{"g": 1}\n{"i": 1}\n', ":2:1: has the names i: use those of the first, g"),
     ("rows.jsonl", b'{"g": 1, "g": 2}\n', ":1:1: the name 'g' is there 2 times: keep one"),
     ("rows.jsonl", b'{"g": "\\ud800"}\n', ":1:1: '\\ud800' holds a character that no program can be given"),
     (
         "rows.jsonl",
         b"{g: 1}\n",
-        ":1:2: is no JSON (Expecting property name enclosed in double quotes): write an object"
+        ":1:2: is not JSON (Expecting property name enclosed in double quotes): write an object"
         " with plain values in each line",
     ),
     ("grid.yml", b"g: [1,\n  []]\n", ":2:3: an entry of 'g' is a list: a list holds plain values only"),

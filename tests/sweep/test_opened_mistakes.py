@@ -35,8 +35,8 @@ files: [nothing.txt]
     assert [line.split(": ")[0] for line in found] == [f"sweep.yaml:{place}" for place in (
         "1:7", "2:15", "5:6", "6:9", "7:12", "8:9"
     )]  # fmt: skip
-    assert "command: {x} is no parameter: there are {gain}, {i}, {repeat}," in found[1]
-    assert "task_name: {gian} is no parameter: did you mean {gain}?" in found[4]
+    assert "command: {x} is not a parameter: there are {gain}, {i}, {repeat}," in found[1]
+    assert "task_name: {gian} is not a parameter: did you mean {gain}?" in found[4]
 
 
 def test_names_that_are_taken_twice_stand_beside_others(tmp_path: Path) -> None:
@@ -87,7 +87,9 @@ def test_names_of_rows_are_known_where_a_row_is_wrong(tmp_path: Path) -> None:
     ],
 )
 def test_a_placeholder_is_no_mistake_where_its_parameter_could_not_be_read(tmp_path: Path, text: str) -> None:
-    assert not [line for line in mistakes(tmp_path, f"command: echo {{g}}\n{text}\n") if "{g} is no parameter" in line]
+    assert not [
+        line for line in mistakes(tmp_path, f"command: echo {{g}}\n{text}\n") if "{g} is not a parameter" in line
+    ]
 
 
 def test_names_are_not_compared_where_values_are_missing(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_of_very_many_unknown_placeholders_some_are_named(tmp_path: Path) -> Non
     words = ", ".join(f'"{{b{number}}}"' for number in range(90_000))
     found = mistakes(tmp_path, f"command: [{words}]\nparameters: {{a: 1}}\n")
     assert len(found) == 100
-    assert found[0].startswith("sweep.yaml:1:11: command: {b0} is no parameter: there are {a}, ")
+    assert found[0].startswith("sweep.yaml:1:11: command: {b0} is not a parameter: there are {a}, ")
 
 
 def test_of_very_many_parameters_some_are_named(tmp_path: Path) -> None:

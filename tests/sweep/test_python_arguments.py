@@ -140,10 +140,13 @@ def test_paths_start_in_the_folder_that_the_sweep_was_made_in(folder: Path, monk
             {"comand": "true", "name": "Some"},
             [
                 "Sweep: name = 'Some' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first",
-                "Sweep: 'comand' is no key of a sweep (did you mean 'command'?)",
+                "Sweep: 'comand' is not a key of a sweep (did you mean 'command'?)",
             ],
         ),
-        ({"command": "true {y}", "parameters": grid(x=[1])}, ["Sweep: command: {y} is no parameter: there are {x}, "]),
+        (
+            {"command": "true {y}", "parameters": grid(x=[1])},
+            ["Sweep: command: {y} is not a parameter: there are {x}, "],
+        ),
         (
             {"parameters": {"x": {"start": 1, "stop": 1}}},
             ["Sweep: parameters: the axis 'x': start = 1, stop = 1 and step = 1 give 0 values"],
@@ -162,7 +165,7 @@ def test_paths_start_in_the_folder_that_the_sweep_was_made_in(folder: Path, monk
             [
                 "Sweep: command[1] is 2j, a complex: give text, a number, True, False or None",
                 "Sweep: environment: A is <class 'object'>, a type: give text, a number, True, False or None",
-                "Sweep: 'nothing' is no key of a sweep",
+                "Sweep: 'nothing' is not a key of a sweep",
             ],
         ),
         ({"parameters": []}, ["Sweep: parameters has no rows: give at least one, or leave it out"]),
@@ -218,7 +221,7 @@ def test_a_folder_of_another_sweep_is_refused_with_what_to_do(folder: Path) -> N
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("a\ud800", r"is 'a\ud800', which is no text in UTF-8: leave out what cannot be encoded"),
+        ("a\ud800", r"is 'a\ud800', which is not text in UTF-8: leave out what cannot be encoded"),
         (10**5000, "has more digits than Python writes: give it as text"),
     ],
     ids=["surrogate", "digits"],

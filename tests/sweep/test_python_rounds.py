@@ -174,7 +174,7 @@ def test_what_the_function_raises_is_raised_and_what_was_computed_stays() -> Non
 def test_a_folder_whose_rows_are_no_such_rows_is_refused(folder: Path) -> None:
     (folder / "file.yaml").write_text("name: given\ncommand: 'true'\nflags: true\nparameters: {file: '-'}\n")
     SweepCommand(folder)("run", "file.yaml", "--local", stdin="x\n1\n")
-    with pytest.raises(ParallelError, match="has rows of another sweep, which are no JSON lines: give out= another"):
+    with pytest.raises(ParallelError, match="has rows of another sweep, which are not JSON lines: give out= another"):
         Sweep(command="true {x}", parameters=halving, name="given").run(local=True, show=False)
 
 

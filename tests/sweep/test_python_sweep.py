@@ -140,7 +140,7 @@ def test_only_and_first_run_some_and_return_these(folder: Path) -> None:
     assert [event["task"] for event in events(folder / "double", "start")] == ["x=2", "x=0", "x=2"]
     with pytest.raises(ParallelError, match=r"^only= 'y' names no task"):
         sweep.run(local=True, only="y", show=False)
-    with pytest.raises(ParallelError, match="first = 0 is no number of tasks"):
+    with pytest.raises(ParallelError, match="first = 0 is not a number of tasks"):
         sweep.run(local=True, first=0, show=False)
     for only in (3, None, ["x=1", None]):
         with pytest.raises(ParallelError, match=r"^only = .*: give a task's name"):
@@ -437,7 +437,7 @@ def test_a_file_is_run_too_with_values_in_place_of_its(folder: Path) -> None:
     assert [record["y"] for record in sweep.run(local=True, show=False)] == [5, 6, 7]
     assert sweep.folder(2) == folder / "there" / "x=7"
     assert Sweep.from_file("some.yaml").results == [None, None]
-    with pytest.raises(SweepFileError, match=r"some\.yaml: --set nothing=1: 'nothing' is no key of a sweep"):
+    with pytest.raises(SweepFileError, match=r"some\.yaml: --set nothing=1: 'nothing' is not a key of a sweep"):
         Sweep.from_file("some.yaml", overrides={"nothing": 1}).plan(local=True)
 
 
@@ -445,7 +445,7 @@ def test_a_file_is_run_too_with_values_in_place_of_its(folder: Path) -> None:
 def test_a_count_that_is_none_is_named(count: Any) -> None:
     sweep = doubled()
     for ask in (lambda: sweep.best("x", n=count), lambda: sweep.plan(local=True, first=count)):
-        with pytest.raises(ParallelError, match=f"= {count!r} is no number of (records|tasks): give 1 or more"):
+        with pytest.raises(ParallelError, match=f"= {count!r} is not a number of (records|tasks): give 1 or more"):
             ask()
 
 
@@ -491,7 +491,7 @@ def test_a_result_with_what_is_no_text_is_in_the_data_frame() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, True, 1.5, "2"])
 def test_how_many_of_the_best_is_a_number(count: Any) -> None:
-    with pytest.raises(ParallelError, match=r"^n = .* is no number of records"):
+    with pytest.raises(ParallelError, match=r"^n = .* is not a number of records"):
         doubled().best("value", n=count)
 
 

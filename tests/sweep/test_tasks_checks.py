@@ -42,10 +42,10 @@ def test_what_is_right_has_neither(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("gain", "{gain} is no parameter: did you mean {again}? {{gain}} is the text {gain}"),
+        ("gain", "{gain} is not a parameter: did you mean {again}? {{gain}} is the text {gain}"),
         (
             "x",
-            f"{{x}} is no parameter: there are {{again}}, {{inputs.faces}}, {SWEEPS}; {{{{x}}}} is the text {{x}}",
+            f"{{x}} is not a parameter: there are {{again}}, {{inputs.faces}}, {SWEEPS}; {{{{x}}}} is the text {{x}}",
         ),
         ("sweep.tsak", "there is no {sweep.tsak}: did you mean {sweep.task}? {{sweep.tsak}} is the text {sweep.tsak}"),
         (
@@ -78,8 +78,9 @@ def test_a_repetition_needs_repeat(tmp_path: Path) -> None:
 def test_the_grid_that_lacks_a_parameter_is_named(tmp_path: Path) -> None:
     grids = [grid({"g": [1, 2], "size": 1}), grid({"g": [3, 4], "sized": 1}, line=7)]
     assert mistakes(tmp_path, grids, ["{g}", "{size}", "{sized}"]) == [
-        "4:1: command: {size} is no parameter in the grid of line 7: did you mean {sized}? {{size}} is the text {size}",
-        "4:1: command: {sized} is no parameter in the grid of line 1: did you mean {size}?"
+        "4:1: command: {size} is not a parameter in the grid of line 7: did you mean {sized}? {{size}} is the"
+        " text {size}",
+        "4:1: command: {sized} is not a parameter in the grid of line 1: did you mean {size}?"
         " {{sized}} is the text {sized}",
     ]
 
@@ -88,7 +89,7 @@ def test_a_name_takes_what_is_known_before_the_run(tmp_path: Path) -> None:
     grids = [grid({"g": [1, 2]}, task_name="{gg}{sweep.id}{inputs.faces}")]
     found = mistakes(tmp_path, grids, ["{g}"], inputs={"faces": "gs://b/f"})
     assert found == [
-        "3:1: task_name: {gg} is no parameter: did you mean {g}? {{gg}} is the text {gg}",
+        "3:1: task_name: {gg} is not a parameter: did you mean {g}? {{gg}} is the text {gg}",
         "3:1: task_name: {sweep.id} is not known yet when tasks are named: did you mean {sweep.index}?"
         " {{sweep.id}} is the text {sweep.id}",
         "3:1: task_name: {inputs.faces} is not known yet when tasks are named: there are {g}, {sweep.index},"
@@ -159,8 +160,8 @@ def test_a_placeholder_in_a_template_that_is_near_a_parameter_is_a_warning(tmp_p
     assert check(tmp_path, [grid({"rate": 1})], files=["x.template"]) == (
         [],
         [
-            "sweep.yaml:6:1: files: x.template: {raet} is no parameter and stays: did you mean {rate}?",
-            "sweep.yaml:6:1: files: x.template: {sweep.tsak} is no parameter and stays: did you mean {sweep.task}?",
+            "sweep.yaml:6:1: files: x.template: {raet} is not a parameter and stays: did you mean {rate}?",
+            "sweep.yaml:6:1: files: x.template: {sweep.tsak} is not a parameter and stays: did you mean {sweep.task}?",
         ],
     )
 

@@ -49,7 +49,7 @@ def test_each_of_googles_packages_that_is_imported_is_declared_and_the_other_way
                 owners = {name for name in google if files[name].intersection(paths)}
                 assert owners, f"{module} imports {imported}, which no declared package has"
                 used |= owners
-    # google_crc32c is no part of google.*, so that deptry sees it.
+    # google_crc32c is not part of google.*, so that deptry sees it.
     assert used | {"google-crc32c"} == set(google)
 
 

@@ -99,7 +99,7 @@ def allowed(part: str) -> set[str] | None:
 def used_by(module: str, path: Path) -> set[str]:
     """The parts that a module imports."""
     used = {part_of(name) for name, _ in imports(module, path) if is_ours(name)}
-    # A name that is no module, such as `from . import __version__`, belongs to the package itself.
+    # A name that is not a module, such as `from . import __version__`, belongs to the package itself.
     return {name if (HERE / name).is_dir() or (HERE / f"{name}.py").exists() else "" for name in used}
 
 

@@ -63,7 +63,7 @@ ODD = {
         SyntaxError("my own error"), filename=Path("/p"), lineno="x", text=7, offset=object()
     ),
     "notes": lambda: with_attributes(ValueError("my own error"), __notes__=[object(), 7, Text("x")]),
-    "notes that are no list": lambda: with_attributes(ValueError("my own error"), __notes__=7),
+    "notes that are not a list": lambda: with_attributes(ValueError("my own error"), __notes__=7),
     "its own reduce": lambda: with_attributes(ValueError("my own error"), __reduce__=refuses),
     "class reduce": lambda: of_class(__reduce__=leaves, __reduce_ex__=leaves),
     "repr": lambda: of_class(__repr__=leaves),

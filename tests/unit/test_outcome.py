@@ -154,7 +154,7 @@ def test_a_number_that_is_none_is_refused(name: str, value: object) -> None:
 
 
 def test_text_that_cannot_be_written_anywhere_is_made_such() -> None:
-    """As the message of an error about a file whose name is no UTF-8: Covalent has to store it."""
+    """As the message of an error about a file whose name is not UTF-8: Covalent has to store it."""
     exception = {**EXCEPTION["exception"], "message": "caf\udce9", "traceback": "OSError: caf\udce9\n"}
     raised = read(sealed({**EXCEPTION, "exception": exception})).raised
     assert raised is not None

@@ -87,7 +87,7 @@ WRONG: list[tuple[Callable[..., Any], Any, dict[str, Any], list[str]]] = [
     (train, [(1, 2)], {"size": 3}, [
         "item 0 ((1, 2)): 'size' comes twice, by its place and as a keyword of the map"
     ]),
-    (train, [{"rate": 1, 2: 3}], {"size": 3}, ["item 0 ({'rate': 1, 2: 3}): 2 is no name of a parameter"]),
+    (train, [{"rate": 1, 2: 3}], {"size": 3}, ["item 0 ({'rate': 1, 2: 3}): 2 is not a name of a parameter"]),
     (train, list(range(5)), {"dta": 1}, [
         "the keywords of the map: there is no parameter 'dta' (did you mean 'data'?)",
         "items 0 (0), 1 (1), 2 (2) and 2 more: 'size' is missing",

@@ -51,7 +51,7 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 @click.group(cls=SuggestingGroup)
 def deploy() -> None:
-    """Make, look at and take down what jobs need on Google Cloud.
+    """Make, inspect and remove what jobs need on Google Cloud.
 
     That is: the APIs, a bucket, a repository for images, an identity for the jobs' machines with the least roles that
     work and, on request, a network without addresses on the internet. Terraform or OpenTofu does it; files and state
@@ -229,7 +229,7 @@ def _as_text(found: DeploymentStatus) -> str:
     lines += ["The executor's options:", *(f"  {name} = {value!r}" for name, value in found.options.items())]
     if not found.differences:
         return "\n".join([*lines, "Covalent's configuration agrees."])
-    lines += ["Covalent's configuration differs (`covalent-parallel deploy up` mends it):"]
+    lines += ["Covalent's configuration differs (`covalent-parallel deploy up` fixes it):"]
     return "\n".join([*lines, *(f"  {change}" for change in found.differences)])
 
 

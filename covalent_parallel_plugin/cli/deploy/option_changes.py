@@ -43,7 +43,7 @@ def check(outputs: Mapping[str, object], folder: Path) -> None:
                 [
                     "Terraform gives what Covalent's configuration cannot hold, and nothing is written there:",
                     *(f"  - {mistake}" for mistake in mistakes),
-                    f"Mend the outputs of the files in {folder}",
+                    f"Fix the outputs of the files in {folder}",
                 ]
             )
         )
@@ -58,7 +58,7 @@ def changes(
     """What the section lacks to agree with a deployment.
 
     Args:
-        outputs: what stands, by name; those that are no options count for nothing.
+        outputs: what stands, by name; those that are not options count for nothing.
         earlier: the outputs of before: an option that had its value from there, and has none now, is emptied.
         configured: the section.
         unknown: outputs whose values Terraform will know afterwards.

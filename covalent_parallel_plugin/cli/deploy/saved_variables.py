@@ -24,7 +24,7 @@ def read_saved_variables(folder: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise DeployError(f"{path}, the values chosen so far, cannot be read: {error}: mend or delete it") from error
+        raise DeployError(f"{path}, the values chosen so far, cannot be read: {error}: fix or delete it") from error
 
 
 def write_variables(path: Path, values: Mapping[str, object]) -> None:

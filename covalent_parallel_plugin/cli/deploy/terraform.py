@@ -48,7 +48,7 @@ def find_terraform(named: str | None, search_path: str | None) -> str:
             # It is run in the deployment's folder.
             return str(Path(found).absolute())
     if named:
-        raise DeployError(f"{named} is no program: name Terraform's or OpenTofu's with --terraform")
+        raise DeployError(f"{named} is not a program: name Terraform's or OpenTofu's with --terraform")
     raise DeployError(
         "neither terraform nor tofu is on PATH: install one (https://developer.hashicorp.com/terraform/install or"
         " https://opentofu.org/docs/intro/install), 1.5 or later, or name it with --terraform"
@@ -135,7 +135,7 @@ class Terraform:
         try:
             return read(_as(dict, json.loads(answer.output)))
         except json.JSONDecodeError as error:
-            why = f"what is no JSON: {error}"
+            why = f"what is not JSON: {error}"
         except RecursionError:
             why = "JSON nested too deeply"
         except _OtherForm as error:

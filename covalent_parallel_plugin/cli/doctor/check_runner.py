@@ -143,7 +143,7 @@ def _why_not(check: Check, results: Mapping[str, CheckResult], setup: Setup) -> 
         if results[name].has_failed:
             return f"see {name}"
         if name in check.facts_of and results[name].facts is None:
-            return f"{name} could not tell what is needed"
+            return f"{name} could not find out what is needed"
     for option in check.options:
         if option in setup.unusable:
             return f"{option} is missing or wrong, see {OPTIONS_CHECK}"

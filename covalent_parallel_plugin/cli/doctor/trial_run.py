@@ -72,7 +72,7 @@ async def trial_run(
 ) -> tuple[CheckResult, list[Phase]]:
     """Run the electron, return the result and how long each phase took, and clean up, also when this is cancelled.
 
-    The objects are kept until the executor is done, since their times tell when things were staged and delivered.
+    The objects are kept until the executor is done, since their times say when things were staged and delivered.
     """
     dispatch_id = f"doctor-{secrets.token_hex(6)}"
     services = shared_services(settings.project_id, settings.bucket_name)

@@ -68,7 +68,7 @@ def emulator(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Stand in for Batch, Cloud Storage and Cloud Logging on this machine.
+    """Emulate Batch, Cloud Storage and Cloud Logging on this machine.
 
     Listens on 127.0.0.1 only. Tasks are containers where podman or docker works (on Linux; elsewhere only if asked
     for, since the loopback of containers is not the machine's there), else processes. Prints which it is and why, the

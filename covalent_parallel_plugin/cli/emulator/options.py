@@ -45,7 +45,7 @@ def read_exports(context: click.Context, parameter: click.Parameter, values: Seq
         if not (server and colon and path.startswith("/") and equals):
             raise click.BadParameter(f"{value!r} must be SERVER:/PATH=FOLDER")
         if not Path(folder).is_dir():
-            raise click.BadParameter(f"{folder!r}, which is to stand for {export}, is no folder here")
+            raise click.BadParameter(f"{folder!r}, which is to stand for {export}, is not a folder here")
         if ":" in str(Path(folder).absolute()):
             raise click.BadParameter(f"{folder!r} has a colon in its path, which container engines cannot mount")
         exports[export] = Path(folder)
@@ -60,7 +60,7 @@ def read_secrets(path: Path | None, values: Sequence[str]) -> dict[str, str]:
             text = _content("--secrets-file", path)
             lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         except UnicodeDecodeError as error:
-            raise ValueError(f"--secrets-file {path}: this is no text: {error}") from error
+            raise ValueError(f"--secrets-file {path}: this is not text: {error}") from error
     secrets = {}
     for number, line in enumerate([*lines, *values]):
         name, equals, value = line.partition("=")

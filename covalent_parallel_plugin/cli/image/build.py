@@ -80,13 +80,13 @@ def raise_mistakes(mistakes: Sequence[str]) -> None:
 
 def _own_mistakes(options: BuildOptions, engine: str) -> Iterator[str]:
     if not _PYTHON.fullmatch(options.python):
-        yield f"--python {options.python} is no minor version of Python: write one such as 3.11"
+        yield f"--python {options.python} is not a minor version of Python: write one such as 3.11"
     try:
         parse_reference(options.base)
     except ValueError as error:
         yield f"--base: {error}"
     if options.pip_conf and not Path(options.pip_conf).is_file():
-        yield f"--pip-conf {options.pip_conf} is no file"
+        yield f"--pip-conf {options.pip_conf} is not a file"
     elif options.pip_conf and engine == CLOUD_BUILD:
         yield f"--pip-conf is for docker and podman; {CLOUD_BUILD} has no access to this machine's file"
 
@@ -94,7 +94,7 @@ def _own_mistakes(options: BuildOptions, engine: str) -> Iterator[str]:
 def target_mistakes(target: ImageTarget, engine: str) -> Iterator[str]:
     """Yield what is wrong with an image's name, platform and place, whatever it is built from."""
     if not _PLATFORM.fullmatch(target.platform):
-        yield f"--platform {target.platform} is no platform: write {PLATFORM}, which Batch's machines are"
+        yield f"--platform {target.platform} is not a platform: write {PLATFORM}, which Batch's machines are"
     is_cloud = engine == CLOUD_BUILD
     if is_cloud and not target.project:
         yield f"--engine {CLOUD_BUILD} needs --project, the project that builds and keeps the image"
@@ -204,7 +204,7 @@ def _name_here(base: str, engine: str, programs: Programs) -> str:
 
 
 def diagnosis(command: Sequence[str], ended: ProgramResult, options: BuildOptions) -> str:
-    """Why a command failed, as far as its last lines tell, and what to do."""
+    """Return why a command failed, as far as its last lines say, and the remedy."""
     # docker puts a step and a time before each line
     own = re.findall(r"^(?:#\d+ [\d.]+ )?covalent-parallel: (.+)$", ended.said, re.MULTILINE)
     if own:

@@ -1,4 +1,4 @@
-"""Why docker, podman or gcloud failed, as far as what they said tells, and what to do about it."""
+"""Why docker, podman or gcloud failed, as far as their output says, and the remedy."""
 
 from __future__ import annotations
 

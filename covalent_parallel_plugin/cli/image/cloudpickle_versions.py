@@ -1,4 +1,4 @@
-"""Tell which versions of cloudpickle load each other's pickles; short, since that is one rule.
+"""Decide which versions of cloudpickle load each other's pickles; short, since that is one rule.
 
 Tried with tests/image/cloudpickle_pairs.py, for functions, closures, lambdas, classes, their instances and enums of a
 script, with 1.6.0, 2.0.0, 2.1.0, 2.2.0, 2.2.1, 3.0.0, 3.1.0, 3.1.1, 3.1.2 and 3.1.3 on the Pythons from 3.10 to 3.12

@@ -170,7 +170,7 @@ def _below(number: int) -> list[int]:
 
 
 def _children(number: int) -> list[int]:
-    """The processes that a process has started; none where the system does not tell as Linux does."""
+    """The processes that a process has started; none where the system does not report them as Linux does."""
     found = []
     # The process, or a thread of it, may end meanwhile: the listing fails then, as a reading does.
     with contextlib.suppress(OSError):

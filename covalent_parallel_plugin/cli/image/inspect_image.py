@@ -54,8 +54,8 @@ def inspect_image(
     """Inspect an image without changing anything; only one that an engine here has is run, and only if need be.
 
     Raises:
-        ValueError: `uri` is no image.
-        CloudError: the registry does not tell; see `read_image_config`.
+        ValueError: `uri` is not an image.
+        CloudError: the registry does not answer; see `read_image_config`.
     """
     for engine in engines:
         config = next(filter(None, (config_from_engine(name, engine, programs) for name in names_of(uri))), None)

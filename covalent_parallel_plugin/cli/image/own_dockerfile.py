@@ -55,11 +55,11 @@ def check_dockerfile(options: DockerfileOptions, engine: str) -> None:
 
 def _mistakes(options: DockerfileOptions) -> Iterator[str]:
     if not options.context.is_dir():
-        yield f"--context {options.context} is no folder: give the one that the Dockerfile copies from"
+        yield f"--context {options.context} is not a folder: give the one that the Dockerfile copies from"
     elif not options.file.is_file():
         remedy = "give one with --dockerfile" if options.dockerfile is None else "give one that is there"
         named = options.file if options.dockerfile is None else f"--dockerfile {options.file}"
-        yield f"{named} is no file: {remedy}"
+        yield f"{named} is not a file: {remedy}"
     for argument in options.arguments:
         if not _ARGUMENT.fullmatch(argument):
             yield f"--build-arg {argument!r} is not of the form NAME=VALUE"
@@ -81,7 +81,7 @@ def dockerfile_commands(engine: str, options: DockerfileOptions, folder: str) ->
 
 
 def cloud_build_config(options: DockerfileOptions) -> dict[str, Any]:
-    """Return the file that tells Cloud Build what to do.
+    """Return the file with the steps of Cloud Build.
 
     A Dockerfile inside the context is in its upload; any other is written in a step of its own.
     """
@@ -111,7 +111,7 @@ def _plain(*words: str) -> list[str]:
 def build_dockerfile(engine: str, options: DockerfileOptions, programs: Programs, tell: Callable[[str], None]) -> str:
     """Build, and push where that is wanted; return how a sweep's file names the image.
 
-    That is its digest, where the engine tells it after a push.
+    That is its digest, where the engine reports it after a push.
 
     Raises:
         BuildError: a command failed. OSError: the Dockerfile cannot be read.

@@ -19,7 +19,7 @@ class LinePrinter:
     """Prints looks at a dispatch's output.
 
     Attributes:
-        stdout, stderr: where what is asked for goes, and what else is told.
+        stdout, stderr: where the output goes, and where other messages go.
         is_apart: whether lines of an electron's stderr go to `stderr`.
         has_prefix: whether lines say whose they are, where there are several sources.
         tail: how many lines of each source are printed of what is there at first; None for all.

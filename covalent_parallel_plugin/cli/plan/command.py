@@ -57,7 +57,7 @@ def plan(
         raise click.UsageError("--diff needs something that differs: --set, --against or both")
     with _stdout_for_the_document() as stdout:
         try:
-            # Here, so that `--help` does not wait for Covalent, and what Covalent says on import is no document.
+            # Here, so that `--help` does not wait for Covalent, and what Covalent says on import is not a document.
             from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
 
             configured = import_configured_options(os.environ)

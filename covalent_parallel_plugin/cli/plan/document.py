@@ -42,7 +42,7 @@ def single_job(planned: PlannedJob, form: str, short: bool) -> str:
 def workflow(jobs: Sequence[PlannedJob], elsewhere: Sequence[LatticeNode], form: str, short: bool) -> str:
     """All Jobs of a workflow, with the nodes each is for, and the nodes that run elsewhere.
 
-    As "json" one object; as "yaml" a document for each Job, with comments for what is no part of a Job.
+    As "json" one object; as "yaml" a document for each Job, with comments for what is not part of a Job.
     """
     if form == "json":
         described = [

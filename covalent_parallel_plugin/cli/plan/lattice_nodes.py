@@ -117,7 +117,7 @@ def split_target(text: str) -> tuple[Path, str]:
         file, name = text, ""
     path = Path(file)
     if not path.is_file():
-        raise RequestError(f"{file!r} is no file: give a Python file with a lattice, such as workflow.py:my_lattice")
+        raise RequestError(f"{file!r} is not a file: give a Python file with a lattice, such as workflow.py:my_lattice")
     return path.resolve(), name
 
 
@@ -139,7 +139,7 @@ def choose_lattice(module: ModuleType, path: Path, name: str) -> Lattice:
     if not name:
         raise RequestError(f"{path} has several lattices, name one: {there}")
     is_electron = hasattr(getattr(module, name, None), "electron_object")
-    what = "is an electron, no lattice" if is_electron else "is no lattice"
+    what = "is an electron, no lattice" if is_electron else "is not a lattice"
     near = nearest(name, lattices)
     meant = f" (did you mean {near!r}?)" if near else ""
     raise RequestError(f"{name!r} {what} of {path}{meant}; there are: {there}")

@@ -93,7 +93,7 @@ def read_arguments(pairs: Sequence[str], together: str | None) -> tuple[list[obj
     """A lattice's arguments, by position and by name.
 
     Raises:
-        RequestError: something is no JSON, or no NAME=JSON.
+        RequestError: something is not JSON, or no NAME=JSON.
     """
     positional: list[object] = []
     named: dict[str, object] = {}
@@ -108,7 +108,7 @@ def read_arguments(pairs: Sequence[str], together: str | None) -> tuple[list[obj
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise RequestError(f"--arg {pair!r} is no NAME=JSON")
+            raise RequestError(f"--arg {pair!r} is not NAME=JSON")
         named[name.strip()] = _json(text, f"--arg {name.strip()}")
     return positional, named
 
@@ -118,7 +118,7 @@ def _json(text: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise RequestError(
-            f"{where}: {text!r} is no JSON ({error}); text is written as {json.dumps(text)!r}"
+            f"{where}: {text!r} is not JSON ({error}); text is written as {json.dumps(text)!r}"
         ) from error
 
 
@@ -172,15 +172,13 @@ def _all_or_mistakes(
 
 
 def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
-    """A sentence for each key of the section that is no option."""
+    """A sentence for each key of the section that is not an option."""
     found = []
     for name in configured:
         if name not in OPTIONS:
             near = nearest(name, OPTIONS)
-            found.append(
-                f"[{SECTION}] has the key {name!r}, which is no option{f' (did you mean {near!r}?)' if near else ''};"
-                " it is ignored"
-            )
+            hint = f" (did you mean {near!r}?)" if near else ""
+            found.append(f"[{SECTION}] has the key {name!r}, which is not an option{hint}; it is ignored")
     return found
 
 

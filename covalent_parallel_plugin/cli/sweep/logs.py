@@ -123,14 +123,14 @@ def _found(
     """Look for a task; one that is followed is waited for, as long as a run may begin it."""
     from covalent_parallel_plugin.cli.sweep.task_search import NotBegun, search_here
 
-    told = ""
+    reported = ""
     while True:
         found = search_here(out, task, seconds.left())
         if not isinstance(found, NotBegun):
             return found
-        if found.reason != told:
-            told = found.reason
-            printer.tell(told)
+        if found.reason != reported:
+            reported = found.reason
+            printer.tell(reported)
         if not (follow and found.may_begin):
             return found
         time.sleep(WAIT_SECONDS)

@@ -55,7 +55,7 @@ def _document_here(out: OutFolder) -> dict[str, Any]:
     document = found.document()
     if found.jobs and found.state in ("on Batch", "running"):
         try:
-            jobs = _jobs_as_told(out, found.jobs)
+            jobs = _reported_jobs(out, found.jobs)
         except ParallelError as error:
             click.echo(f"warning: {error}", err=True)
         else:
@@ -69,8 +69,8 @@ def _document_here(out: OutFolder) -> dict[str, Any]:
     return document
 
 
-def _jobs_as_told(out: OutFolder, names: Sequence[str]) -> list[WaitingJob]:
-    """Return what Batch tells of jobs. Raises CloudError, SettingsError."""
+def _reported_jobs(out: OutFolder, names: Sequence[str]) -> list[WaitingJob]:
+    """Return what Batch reports of jobs. Raises CloudError, SettingsError."""
     from covalent_parallel_plugin.sweep.batch.sweep_place import settings_at
     from covalent_parallel_plugin.sweep.batch.waiting_jobs import look_at_jobs
 
@@ -88,12 +88,12 @@ def _add_progress(document: dict[str, Any], state: State, jobs: Sequence[Waiting
     moved = {"running": found.running, "ended": found.unread}
     counts["waiting"] -= min(sum(moved.values()), counts["waiting"])
     document["counts"] = dict(+Counter({**counts, **moved}))
-    # What jobs do not tell yet, the tasks that were gathered may
+    # What jobs do not report yet, the tasks that were gathered may
     document.update({name: value for name in PACE if (value := getattr(found, name)) is not None})
 
 
 def _document_elsewhere(sweep: SweepElsewhere) -> dict[str, Any]:
-    """Describe a sweep as its jobs and the rows in the bucket tell of it, as far as they do."""
+    """Describe a sweep as far as its jobs and the rows in the bucket report it."""
     from covalent_parallel_plugin.cloud.storage import ObjectStore
     from covalent_parallel_plugin.sweep.batch.found_sweep import find_setup
     from covalent_parallel_plugin.sweep.batch.rows import RowReader

@@ -101,7 +101,7 @@ async def _watch(
 
 @contextlib.contextmanager
 def _shown(as_json: bool, is_once: bool) -> Iterator[Show]:
-    """How looks are shown: as JSON, as a table that changes in place, or a line per change where is no terminal."""
+    """Yield what shows a status: as JSON, in a table that changes in place, or in lines without a terminal."""
     # Here, so that `--help` does not wait for Google's clients.
     from covalent_parallel_plugin.cli.watch.display import ChangePrinter, table
     from covalent_parallel_plugin.cli.watch.fitted_table import fitted_table

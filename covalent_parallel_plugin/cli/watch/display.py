@@ -1,4 +1,4 @@
-"""A dispatch as a terminal shows it, in a table that changes in place, and as lines where there is no terminal."""
+"""A dispatch as a terminal shows it, in a table that changes in place, or in lines without a terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ChangePrinter:
                 if not due:
                     continue
             place = words.place(job) if words.is_spread(snapshot) else ""
-            told = (
+            parts = (
                 words.electron_title(job),
                 job.name,
                 place,
@@ -55,7 +55,7 @@ class ChangePrinter:
                 words.progress(job),
                 words.trouble(job),
             )
-            self._write("  ".join(filter(None, told)))
+            self._write("  ".join(filter(None, parts)))
             self._seen[job.name] = state, items, now
         text = words.dispatch_line(snapshot)
         if _without_hours(snapshot) != self._dispatch:
@@ -103,8 +103,8 @@ def table(snapshot: Snapshot, width: int, whole: Snapshot | None = None) -> Grou
     below = []
     for job in snapshot.jobs:
         place = words.place(job) if words.is_spread(snapshot) and "place" not in shown else ""
-        told = "; ".join(filter(None, (place, words.progress(job), words.trouble(job))))
-        below += [escape(f"{words.electron_title(job)}: {told}")] if told else []
+        text = "; ".join(filter(None, (place, words.progress(job), words.trouble(job))))
+        below += [escape(f"{words.electron_title(job)}: {text}")] if text else []
     return Group(first, made, *below, "")
 
 

@@ -44,7 +44,7 @@ def read_image_config(
             default credentials.
 
     Raises:
-        ValueError: `uri` is no image.
+        ValueError: `uri` is not an image.
         MissingResourceError: the registry does not have it.
         PermissionDeniedError: it wants other credentials, or none were found.
         UnavailableError: it cannot be reached, or is in trouble.
@@ -108,7 +108,7 @@ class _Registry:
             size_bytes = sum(int(layer["size"]) for layer in manifest["layers"])
         except (KeyError, TypeError, ValueError) as error:
             raise CloudError(
-                f"{self._reference} has a manifest of an old kind, or is no container image (schema version"
+                f"{self._reference} has a manifest of an old kind, or is not a container image (schema version"
                 f" {manifest.get('schemaVersion')!r}): build and push it again with a recent docker or podman"
             ) from error
         if not is_digest(described):

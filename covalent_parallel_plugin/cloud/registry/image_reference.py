@@ -71,18 +71,20 @@ def parse_reference(text: str) -> ImageReference:
     """
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
-        raise ValueError(f"{text!r} is no image: what follows '@' has to be sha256: and 64 hexadecimal digits")
+        raise ValueError(f"{text!r} is not an image: what follows '@' has to be sha256: and 64 hexadecimal digits")
     first, slash, tail = rest.partition("/")
     has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     host, name = (first, tail) if has_host else (DOCKER_HUB, rest)
     path, colon, tag = name.partition(":")
     if "://" in text:
-        raise ValueError(f"{text!r} is no image: leave {text.split('://', 1)[0]}:// out")
+        raise ValueError(f"{text!r} is not an image: leave {text.split('://', 1)[0]}:// out")
     if not _HOST.fullmatch(host) or not _PATH.fullmatch(path):
         hint = ": names of images have no capital letters" if path != path.lower() else ""
-        raise ValueError(f"{text!r} is no image{hint or ', such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG'}")
+        raise ValueError(
+            f"{text!r} is not an image{hint or ', such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME:TAG'}"
+        )
     if colon and not _TAG.fullmatch(tag):
-        raise ValueError(f"{text!r} is no image: a tag has letters, digits, '_', '.' and '-', at most 128")
+        raise ValueError(f"{text!r} is not an image: a tag has letters, digits, '_', '.' and '-', at most 128")
     if host == "index.docker.io":
         host = DOCKER_HUB
     if host == DOCKER_HUB and "/" not in path:

@@ -289,7 +289,7 @@ def _times(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _numbers(column: object) -> list[int]:
     if not isinstance(column, list):
-        raise TypeError("its table has a column that is no list")
+        raise TypeError("its table has a column that is not a list")
     return [parse_count(number) for number in column]
 
 

@@ -79,7 +79,7 @@ class Fault:
             if value is REQUIRED:
                 yield f"{name} is missing: {self.kind} needs it"
         for name, value, default in values:
-            # True equals 1, but is no number
+            # True equals 1, but is not a number
             is_default = value == default and type(value) is type(default)
             if not is_default and (mistake := self.types[name].mistake(value)):
                 yield f"{name} {value!r} {mistake}"

@@ -118,7 +118,7 @@ SECONDS = ValueType(
 )
 TRUTH = ValueType(_must_be("true or false", lambda value: value in (True, False)), _truth, "true or false")
 GRPC_STATUS = ValueType(
-    lambda code: "" if code in STATUS_CODES else f"is no gRPC status{nearest(str(code), STATUS_CODES)}"
+    lambda code: "" if code in STATUS_CODES else f"is not a gRPC status{nearest(str(code), STATUS_CODES)}"
 )
 HTTP_STATUS = ValueType(
     _must_be("an HTTP status from 100 to 599", lambda code: re.fullmatch(r"[1-5]\d\d", str(code)) is not None)

@@ -26,7 +26,7 @@ def parse_mask(text: str, descriptor: Any) -> Fields:
     for path in text.split(",") if text else ():
         names = _names(path, descriptor)
         if names is None:
-            raise RpcError("INVALID_ARGUMENT", f"{HEADER} {text!r}: {path!r} is no field of {descriptor.full_name}")
+            raise RpcError("INVALID_ARGUMENT", f"{HEADER} {text!r}: {path!r} is not a field of {descriptor.full_name}")
         if not names:
             return EVERYTHING
         _enter(root, names)

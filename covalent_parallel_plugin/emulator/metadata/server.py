@@ -79,7 +79,7 @@ class MetadataServer(LocalService):
             method, target, _ = lines.readline().decode("latin-1").split()
             headers = {name.lower(): value for name, value in parse_headers(lines).items()}
         except (ValueError, HTTPException):
-            return "", Answer(400, "This is no HTTP request.")
+            return "", Answer(400, "This is not an HTTP request.")
         reason = why_not_from(headers.get("host", ""), headers.get("origin", ""))
         if not reason:
             # the engine is asked for the users of containers, which takes its time

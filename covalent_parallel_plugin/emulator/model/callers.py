@@ -48,7 +48,7 @@ class Callers:
         self._runs_tasks: dict[int, tuple[float, bool]] = {}
 
     def is_own(self, user: int | None) -> bool:
-        """Tell at once whether a user may call; one that the system does not tell may."""
+        """Tell at once whether a user may call; one that the system does not report may."""
         return user is None or user in self._own
 
     def why_not(self, user: int | None) -> str:
@@ -97,7 +97,7 @@ def is_loopback(authority: str) -> bool:
 
 
 def user_of(client: Address, server: Address) -> int | None:
-    """Find the user of a connection's client on this machine; None where the system does not tell (only Linux does)."""
+    """Find the user of a connection's client on this machine; None where the system does not say (only Linux does)."""
     try:
         return _user_of(client, server) if _is_told() else None
     except OSError:  # such as no descriptor left
@@ -135,7 +135,7 @@ def _is_told() -> bool:
         is_told = False
     if not is_told:
         _log.warning(
-            "this system does not tell whose a connection is: every user of this machine may call the emulator"
+            "this system does not report whose a connection is: every user of this machine may call the emulator"
         )
     return is_told
 

@@ -26,7 +26,7 @@ _WITH_GPUS = re.compile(r"([a-z0-9]+)-([a-z]+)-(\d+)g(?:-[a-z0-9]+)*")
 
 
 def vcpus_of(machine_type: str) -> int | None:
-    """Read the vCPUs off a machine type's name; None where it does not tell."""
+    """Read the vCPUs off a machine type's name; None where it does not report."""
     if machine_type in _SHARED_CORE:
         return _SHARED_CORE[machine_type]
     gpus = _WITH_GPUS.fullmatch(machine_type)
@@ -53,7 +53,7 @@ def tasks_per_vm(machine_type: str, cpu_milli: int, task_count_per_node: int) ->
     """Give how many tasks of a job one VM runs at a time.
 
     The job's own `task_count_per_node` (0: none), else the VM's vCPUs divided by a task's, at least 1 and at most 20.
-    Without a machine type, or with one whose name does not tell, the VM is the smallest of `PICKED_VCPUS` that holds a
+    Without a machine type, or with one whose name does not say, the VM is the smallest of `PICKED_VCPUS` that holds a
     task; memory plays no part.
     """
     if task_count_per_node:

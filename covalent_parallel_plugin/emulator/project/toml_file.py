@@ -19,13 +19,13 @@ def read_project_file(path: Path) -> resources.ProjectResources:
     """Read a file.
 
     Raises:
-        ProjectResourcesError: it is no TOML, or has a key or a value that means nothing.
+        ProjectResourcesError: it is not TOML, or has a key or a value that means nothing.
         OSError: it cannot be read.
     """
     try:
         described = toml.loads(path.read_text())
     except (toml.TomlDecodeError, UnicodeDecodeError) as error:
-        raise resources.ProjectResourcesError(f"{path}: this is no TOML: {error}") from error
+        raise resources.ProjectResourcesError(f"{path}: this is not TOML: {error}") from error
     try:
         found: resources.ProjectResources = _made(resources.ProjectResources, "", described, _PROJECT)
     except resources.ProjectResourcesError as error:

@@ -90,7 +90,7 @@ def _route(
 def _check_allowed(resources: ProjectResources, request: ResourceRequest, service: str, permission: str) -> None:
     project = request.parts.get("project", "-")
     if project != "-" and resources.projects is not None and project not in resources.projects:
-        # Google does not tell a project that is not there from one that the caller may not see.
+        # Google does not distinguish a project that is not there from one that the caller may not see.
         raise ApiRefusal(403, f"Permission denied on resource project {project}.", "CONSUMER_INVALID", service)
     if service in resources.disabled_apis:
         text = service_disabled_text(service, _TITLES[service], project)

@@ -68,8 +68,8 @@ class BucketFolder:
     def put_back(self) -> list[str]:
         """Write new and changed files as objects, delete those of files that are gone; give what went wrong.
 
-        Links are no files: what they point to may be anywhere. A file that no object can be made of keeps no other from
-        being written, and is told again the next time.
+        Links are not files: what they point to may be anywhere. A file that no object can be made of does not keep
+        others from being written, and is reported again the next time.
         """
         problems: list[str] = []
         try:

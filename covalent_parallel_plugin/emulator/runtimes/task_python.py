@@ -92,5 +92,5 @@ def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
     """Check that an image's interpreter is there, and give its full path."""
     program = shutil.which(command[0]) if command else None
     if program is None:
-        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, which is no program here")
+        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, which is not a program here")
     return (str(Path.cwd() / program), *command[1:])

@@ -36,7 +36,9 @@ def _rewrite_object(store: BucketStore, call: StorageRequest, body: dict[str, An
     written = _written_before(call, source)
     limit = number(call.query, "maxBytesRewrittenPerCall")
     if limit is not None and (limit < 1 or limit % REWRITE_UNIT_BYTES):
-        message = f"Invalid value for 'maxBytesRewrittenPerCall': {limit} is no multiple of {REWRITE_UNIT_BYTES} bytes"
+        message = (
+            f"Invalid value for 'maxBytesRewrittenPerCall': {limit} is not a multiple of {REWRITE_UNIT_BYTES} bytes"
+        )
         raise StorageRefusal(400, "invalid", message)
     content: dict[str, Any] = {"kind": "storage#rewriteResponse", "objectSize": str(size)}
     if limit is not None and written + limit < size and _is_rewritten(store, call, source, fields):

@@ -130,7 +130,7 @@ async def read_blocks(file: BinaryIO, start: int, length: int) -> AsyncIterator[
 async def unpacked_blocks(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Unpack gzip, of one member or several, into blocks of at most BLOCK_BYTES.
 
-    What is no gzip is passed on as it is from its beginning; inside of a stream it is an error.
+    What is not gzip is passed on as it is from its beginning; inside of a stream it is an error.
 
     Raises:
         zlib.error: the compressed data is damaged or ends early.

@@ -49,7 +49,7 @@ class ItemCounts:
 
 
 def job_items(job: JobStatus) -> int | None:
-    """Return how many items a map's job has, None where it does not tell."""
+    """Return how many items a map's job has, None where it does not report."""
     text = job.labels.get(LABEL_ITEMS, "")
     return int(text) if text.isdecimal() else None
 
@@ -58,7 +58,7 @@ def reckoned(job: JobStatus) -> ItemCounts | None:
     """Return a job's items as far as its tasks' states tell: an item is done with its task, whatever became of it.
 
     The tasks take turns with the items, so each has as many as any other, or one more: `is_exact` says whether that
-    makes no difference. None where the job does not tell how many items it has.
+    makes no difference. None where the job does not report how many items it has.
     """
     total, tasks = job_items(job), sum(job.counts.values())
     if total is None:

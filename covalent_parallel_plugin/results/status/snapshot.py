@@ -55,8 +55,8 @@ class JobView:
 class Snapshot:
     """A dispatch at one moment.
 
-    `state` is "" where Covalent's server could not tell it. `note` says why, or why there are no jobs, or what else is
-    to be known.
+    `state` is "" where Covalent's server could not report it. `note` says why, or why there are no jobs, or what
+    else is to be known.
     """
 
     dispatch_id: str
@@ -82,7 +82,7 @@ class Snapshot:
 def job_view(job: JobStatus, now: float, names: Mapping[str, str], parent: str = "") -> JobView:
     """A job as it is shown; `names` are the electrons' by node, `now` is in seconds since 1970."""
     node = job.labels.get(LABEL_NODE, "")
-    # Batch tells no end; its last event is that.
+    # Batch reports no end; its last event is that.
     end = job.events[-1].seconds if job.is_terminal and job.events else now
     event, meaning = "", ""
     if (job.state in WAITING_STATES or job.state == "FAILED") and job.events:

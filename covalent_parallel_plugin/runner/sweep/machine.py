@@ -150,7 +150,7 @@ def fetch_setup(bucket: BucketClient, job: JobEnvironment) -> Json:
     header = read_header(stream, job.sweep.key, job.sweep.setup_binding(job.round)).header
     document = header.get("document")
     if header.get("kind") != SETUP or not isinstance(document, dict):
-        raise WireError("it is no setup of a sweep")
+        raise WireError("it is not a setup of a sweep")
     return document
 
 
@@ -175,7 +175,7 @@ def fetch_tasks(
         bucket.get(name, stream)
     envelope = read_header(stream, job.sweep.key, job.sweep.shard_binding(job.round, shard))
     if envelope.header.get("kind") != SHARD:
-        raise WireError("it is no shard of a sweep's tasks")
+        raise WireError("it is not a shard of a sweep's tasks")
     tasks: list[Json] = json.loads(read_part(stream, envelope, "tasks").decode("utf-8"))
     start = shard * setup.shard_size
     if len(tasks) < last - start:

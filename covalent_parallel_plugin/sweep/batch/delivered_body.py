@@ -140,7 +140,7 @@ def _read(arrival: DownloadBuffer, address: BodyAddress) -> DeliveredBody:
         if header["kind"] != address.kind:
             raise ValueError(f"it is no {address.kind}")
         if not isinstance(header["row"], dict) or not isinstance(header["result"], dict | None):
-            raise TypeError("row and result are no objects")
+            raise TypeError("row and result are not objects")
         body = DeliveredBody(
             header["row"],
             header["result"],
@@ -156,13 +156,13 @@ def _read(arrival: DownloadBuffer, address: BodyAddress) -> DeliveredBody:
 def _check_files(files: tuple[DeliveredFile, ...]) -> None:
     """Raise ValueError for a path that is no file's below a folder, or of two files, or of a file and a folder."""
     if not all(isinstance(file.path, str) and isinstance(file.sha256, str) for file in files):
-        raise TypeError("a path or a digest is no text")
+        raise TypeError("a path or a digest is not text")
     paths = {file.path for file in files}
     for file in files:
         parts = file.path.split("/")
         above = {"/".join(parts[:count]) for count in range(1, len(parts))}
         if {"", ".", ".."} & set(parts) or "\0" in file.path or above & paths:
-            raise ValueError(f"{file.path!r} is no path of a file")
+            raise ValueError(f"{file.path!r} is not a path of a file")
         if not all(isinstance(number, int) for number in (file.size, file.mode, file.mtime_ns)) or file.size < 0:
             raise ValueError(f"{file.path!r} has an impossible size, mode or time")
     if len(paths) < len(files):

@@ -184,7 +184,7 @@ class RoundRun:
         try:
             await self._interrupted.unless(self.gathering.take())
         except CloudError as error:
-            logger.debug("the bucket does not tell whether all has been delivered: %s", error)
+            logger.debug("the bucket does not report whether all has been delivered: %s", error)
         return not self.gathering.missing
 
 

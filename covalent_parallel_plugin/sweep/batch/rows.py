@@ -104,7 +104,7 @@ class RowReader:
     def _index_in(self, name: str) -> int | None:
         """Return the index of the task whose outcome has this name."""
         parsed = parse_delivered(self._identity.folder, name)
-        # Other ways to write a number are no names of outcomes
+        # Other ways to write a number are not names of outcomes
         if parsed is None or name != outcome_name(self._identity.folder, self._round, parsed.task):
             return None
         return parsed.task
@@ -134,7 +134,7 @@ class RowReader:
 def end_of(row: SweepRow) -> TaskEnd:
     """Return how a task ended, from its row. Raises WireError: the row lacks something, or is of another kind."""
     fields: Any = row.fields
-    problem = _problem_of(fields, row) if isinstance(fields, dict) else "is no mapping"
+    problem = _problem_of(fields, row) if isinstance(fields, dict) else "is not a mapping"
     if problem:
         raise WireError(f"its row {problem}")
     return TaskEnd(

@@ -63,7 +63,7 @@ class EndTimes:
         return RunState(self._ended, first, self._last, self._mean, mean, starts, waiting)
 
     def state_on_batch(self, look: BatchLook, running: int, waiting: int) -> RunState:
-        """Return what is known of a run on Batch, which does not tell when tasks have begun that run."""
+        """Return what is known of a run on Batch, which does not report when tasks have begun that run."""
         first = min((time for time in (self._first, look.began) if time is not None), default=None)
         # Of outcomes that were read it is known when their tasks ended; of others when that was seen, which is later
         is_exact = self._ended >= running or look.ended < 2 * running

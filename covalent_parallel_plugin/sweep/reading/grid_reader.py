@@ -72,7 +72,7 @@ class ParameterFiles:
         self._read: bytes | None = None
 
     def content(self, name: str) -> bytes:
-        """Return a file's content, or that of standard input; raises OSError, also for what is no file."""
+        """Return a file's content, or that of standard input; raises OSError, also for what is not a file."""
         if name == "-":
             if self._stdin is None:
                 raise OSError("standard input holds the sweep's file itself")

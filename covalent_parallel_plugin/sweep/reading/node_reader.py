@@ -52,7 +52,7 @@ class NodeReader:
         for key, value in self.pairs(node, what):
             if key.text not in known:
                 remedy = f": {elsewhere[key.text]}" if key.text in elsewhere else self.hint(key.text, known)
-                self.mistake(key.location, f"{shown(key.text)} is no key of {what}{remedy}")
+                self.mistake(key.location, f"{shown(key.text)} is not a key of {what}{remedy}")
             elif not is_null(value):
                 found[key.text] = value
         return found

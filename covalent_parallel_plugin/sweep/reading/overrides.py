@@ -45,7 +45,7 @@ def _with(node: yaml.Node | None, keys: Sequence[str], value: yaml.Node, mark: y
     key, rest = keys[0], keys[1:]
     if isinstance(node, yaml.SequenceNode):
         if not key.isdecimal() or int(key) >= len(node.value):
-            raise LookupError(f"{key!r} is no entry of a list of {len(node.value)}: use a number from 0 on")
+            raise LookupError(f"{key!r} is not an entry of a list of {len(node.value)}: use a number from 0 on")
         entries = [_with(entry, rest, value, mark) if at == int(key) else entry for at, entry in enumerate(node.value)]
         return yaml.SequenceNode(node.tag, entries, node.start_mark, node.end_mark)
     pairs = list(node.value) if isinstance(node, yaml.MappingNode) else []

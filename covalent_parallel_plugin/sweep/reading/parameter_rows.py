@@ -143,11 +143,11 @@ def _read_json_lines(text: str, table: _Table) -> None:
             pairs = _PAIRS.decode(source.strip())
         except (ValueError, RecursionError) as error:
             why, column = (error.msg, error.colno) if isinstance(error, json.JSONDecodeError) else (error, 1)
-            text = f"is no JSON ({why}): write an object with plain values in each line"
+            text = f"is not JSON ({why}): write an object with plain values in each line"
             table.mistake(line, text, len(source) - len(source.lstrip()) + column)
             continue
         if not isinstance(pairs, _Object) or not all(isinstance(value, ParameterValue) for _, value in pairs):
-            table.mistake(line, 'is no object with plain values: write {"name": value} in each line')
+            table.mistake(line, 'is not an object with plain values: write {"name": value} in each line')
             continue
         if not table.names:
             table.name(line, [name for name, _ in pairs])
@@ -176,7 +176,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _constant(text: str) -> ParameterValue:
-    """Return what is no JSON, and written by many: NaN, Infinity, -Infinity."""
+    """Return what is not JSON, and written by many: NaN, Infinity, -Infinity."""
     return ParameterValue(text, float(text))
 
 

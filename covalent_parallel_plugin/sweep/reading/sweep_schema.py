@@ -134,7 +134,7 @@ def _without_collections() -> Iterator[None]:
 
 
 def _elsewhere(root: yaml.MappingNode) -> dict[str, str]:
-    """Say of what is no key at the top where it belongs."""
+    """Say of what is not a key at the top where it belongs."""
     parameters = [value for key, value in root.value if key.value == "parameters"][:1]
     names = [key.value for node in parameters if isinstance(node, yaml.MappingNode) for key, _ in node.value]
     remedies = {str(name): f"write it under parameters, with --set as parameters.{name}" for name in names}

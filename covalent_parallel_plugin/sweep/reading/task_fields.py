@@ -25,7 +25,7 @@ from .yaml_nodes import location_of
 RESULT_SUFFIXES = (".json", ".csv", ".jsonl")
 # Variables of the sweep itself
 _OWN_VARIABLES = "SWEEP_"
-# A longer one is no pattern that anybody wrote; compiling takes time
+# A longer one is not a pattern that anybody wrote; compiling takes time
 _LONGEST_PATTERN = 10_000
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # What separates the parts of the engines' options for mounts
@@ -188,7 +188,7 @@ def read_absolute(reader: NodeReader, node: yaml.Node, what: str) -> str:
         return ""
     if not text.text.startswith("/") or ".." in text.text.split("/"):
         reader.mistake(
-            node, f"{what} = {shown(text.text)} is no absolute path: use one such as /mnt/data, without '..'"
+            node, f"{what} = {shown(text.text)} is not an absolute path: use one such as /mnt/data, without '..'"
         )
         return ""
     return text.text
@@ -228,7 +228,9 @@ def _pattern(reader: NodeReader, node: yaml.Node) -> re.Pattern[str] | None:
             warnings.simplefilter("ignore")
             pattern = re.compile(text.text, re.MULTILINE)
     except (re.error, OverflowError, RecursionError) as error:
-        reader.mistake(node, f"result: the pattern {shown(text.text)} is no regular expression ({error}): correct it")
+        reader.mistake(
+            node, f"result: the pattern {shown(text.text)} is not a regular expression ({error}): correct it"
+        )
         return None
     if not pattern.groupindex:
         reader.mistake(node, f"result: the pattern {shown(text.text)} has no named group: write (?P<name>...) in it")

@@ -25,7 +25,7 @@ class UnknownColumnError(MistakeError):
             # Results come last
             rest = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             hint = f"it has {' '.join(names[-_SHOWN_NAMES:])}{rest}"
-        super().__init__(f"{column!r} is no column of the table: {hint}")
+        super().__init__(f"{column!r} is not a column of the table: {hint}")
 
 
 def best_records(records: Iterable[Record], by: str, is_max: bool, count: int) -> list[Record]:

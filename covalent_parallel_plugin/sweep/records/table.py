@@ -177,5 +177,5 @@ def _cell(value: Any) -> Any:
 
 
 def _encoded(text: str) -> bytes:
-    # What is no text in a program's output stays readable
+    # What is not text in a program's output stays readable
     return text.encode("utf-8", "backslashreplace")

@@ -131,7 +131,7 @@ def _check_path(path: str, named: str, paths: Collection[str]) -> None:
     """Refuse a path that leaves its folder, or that is a file's and a folder's too. Raises InputError."""
     parts = path.removesuffix("/").split("/")
     if {"", ".", ".."} & set(parts) or "\0" in path:
-        raise InputError(f"{named} has an object {path!r}, which is no path of a file: move it elsewhere")
+        raise InputError(f"{named} has an object {path!r}, which is not a path of a file: move it elsewhere")
     above = ["/".join(parts[:count]) for count in range(1, len(parts) + path.endswith("/"))]
     if both := next((folder for folder in above if folder in paths), None):
         raise InputError(f"{named} has an object {both!r} and others below it: a file cannot be a folder; move one")

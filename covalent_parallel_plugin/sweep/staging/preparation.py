@@ -45,7 +45,7 @@ class Preparation:
     """The function, one call at a time.
 
     Attributes:
-        source: its source text, else its qualified name; what it calls is no part of that.
+        source: its source text, else its qualified name; what it calls is not part of that.
     """
 
     def __init__(self, function: Prepare) -> None:
@@ -89,7 +89,7 @@ def travelling(
     for path, status in there.items():
         name, is_folder = path.relative_to(folder).as_posix(), stat.S_ISDIR(status.st_mode)
         if not is_folder and not stat.S_ISREG(status.st_mode):
-            raise PreparationError(f"prepare: it made {name}, which is no file: only files are brought to Batch")
+            raise PreparationError(f"prepare: it made {name}, which is not a file: only files are brought to Batch")
         if is_folder and path not in parents and path not in before:
             raise PreparationError(f"prepare: it made the empty folder {name}: only files are brought to Batch")
     size = sum(status.st_size for _, status in made)

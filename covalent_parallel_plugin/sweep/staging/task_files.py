@@ -191,7 +191,7 @@ class TaskFiles:
         return made
 
     def contents(self) -> Iterator[tuple[SourceFile, str, dict[str, Any]]]:
-        """Yield the files that are no templates, each with its SHA-256 and how it is laid out. Raises LayOutError."""
+        """Yield the files that are not templates, each with its SHA-256 and how it is laid out. Raises LayOutError."""
         for source in self.sources:
             if source.name not in self.templates:
                 sha256, status = self._contents[source.name]

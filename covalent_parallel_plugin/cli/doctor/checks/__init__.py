@@ -15,6 +15,6 @@ def all_checks() -> list[Check]:
 
 def table() -> str:
     """Return the checks as a table in Markdown, for docs/reference/checks.md."""
-    rows = ["| check | what it looks at | how to mend it |", "|---|---|---|"]
+    rows = ["| check | what it looks at | how to fix it |", "|---|---|---|"]
     rows += [f"| `{check.name}` | {check.meaning} | {check.remedy} |" for check in all_checks()]
     return "\n".join(rows)

@@ -27,7 +27,7 @@ def exists(setup: Setup, facts: Facts) -> CheckResult:
     """The facts are its address."""
     project_id, named, number = setup.settings.project_id, setup.settings.service_account_email, facts[PROJECT]
     if not named and number is None:
-        return ok("the default of Compute Engine, whose name cannot be told without the project's number")
+        return ok("the default of Compute Engine, whose name is not known without the project's number")
     # The account that Compute Engine gives machines for which none is named
     email = named or f"{number}-compute@developer.gserviceaccount.com"
     answer = apis(facts).get(f"{ACCOUNTS}/{part(email)}")

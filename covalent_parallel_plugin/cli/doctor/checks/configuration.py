@@ -42,7 +42,7 @@ def file(setup: Setup, facts: Facts) -> CheckResult:
 @check(
     "config.options",
     "every option with its value, and where that comes from: `--set`, the file, the default",
-    "nothing to mend: it only tells",
+    "nothing to fix: it only reports",
 )
 def options(setup: Setup, facts: Facts) -> CheckResult:
     shown = {name: f"{name} = {shown_value(name, value)}" for name, value in setup.values.items()}
@@ -75,7 +75,7 @@ def mistakes(setup: Setup, facts: Facts) -> CheckResult:
 
 @check(
     "config.unknown_keys",
-    "keys under `[executors.gcpbatch]` that are no options, with the nearest that is",
+    "keys under `[executors.gcpbatch]` that are not options, with the nearest that is",
     "rename or remove them",
 )
 def unknown_keys(setup: Setup, facts: Facts) -> CheckResult:
@@ -86,7 +86,7 @@ def unknown_keys(setup: Setup, facts: Facts) -> CheckResult:
     is_one = len(unknown) == 1
     lines = [f"{name}{f': did you mean {near}?' if (near := nearest(name, OPTIONS)) else ''}" for name in unknown]
     return warning(
-        f"[{SECTION}] has {', '.join(unknown)}, which {'is no option' if is_one else 'are no options'}",
+        f"[{SECTION}] has {', '.join(unknown)}, which {'is not an option' if is_one else 'are no options'}",
         f"edit {setup.file.path}: rename or remove {'it' if is_one else 'them'}",
         details=lines,
     )

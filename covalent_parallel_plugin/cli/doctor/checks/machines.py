@@ -159,7 +159,7 @@ def look_at_gpu_quota(settings: Settings, facts: Facts, machines: int) -> CheckR
     """Look whether the region's quota of GPUs allows for so many machines at a time."""
     each, metric = gpus_needed(settings), gpu_metric(settings, facts[ZONES])
     if not each or not metric:
-        return ok("none are asked for" if not each else "Compute Engine tells no quota of these")
+        return ok("none are asked for" if not each else "Compute Engine reports no quota of these")
     return _quota(settings, facts[ZONES], metric, each, machines)
 
 
@@ -177,7 +177,7 @@ def gpu_metric(settings: Settings, region: Mapping[str, Any]) -> str:
 
 
 def gpus_needed(settings: Settings) -> int:
-    """Return how many GPUs one machine of the job has; 0 for none, or if its name does not tell."""
+    """Return how many GPUs one machine of the job has; 0 for none, or if its name does not say."""
     return machine_rules.gpus_per_machine(settings.machine_type, settings.accelerators)
 
 
@@ -211,7 +211,7 @@ def _quota(settings: Settings, region: Mapping[str, Any], metric: str, each: flo
     """A job past its quota does not fail: it waits in QUEUED, for two days at most (FACTS of Batch's documentation)."""
     quota = next((quota for quota in region.get("quotas", ()) if quota.get("metric") == metric), None)
     if quota is None:
-        return ok(f"Compute Engine tells no {metric} of {region.get('name')}")
+        return ok(f"Compute Engine reports no {metric} of {region.get('name')}")
     limit, usage = float(quota.get("limit", 0)), float(quota.get("usage", 0))
     needed = each * machines
     if machines == 1:

@@ -30,7 +30,7 @@ NO_JOB = 'labels."covalent-dispatch"="doctor"'
     options=("project_id",),
 )
 def exists(setup: Setup, facts: Facts) -> CheckResult:
-    """The facts are the project's number, None where it is not told."""
+    """The facts are the project's number, None where it is not reported."""
     settings = setup.settings
     answer = google_apis.apis(facts).get(f"https://{google_apis.RESOURCES}/v3/projects/{part(settings.project_id)}")
     listing = _list_jobs(settings.parent) if answer.status in (403, 404) else None

@@ -66,7 +66,7 @@ def server_plugin(setup: Setup, facts: Facts) -> CheckResult:
     except (OSError, ValueError):
         settings = None
     if not isinstance(settings, dict):
-        return warning("the server does not tell its configuration", "see that server and client have one version")
+        return warning("the server does not report its configuration", "see that server and client have one version")
     client = settings.get("client") or {}
     section = (client.get("executors") or {}).get("gcpbatch")
     path = str((client.get("sdk") or {}).get("config_file", ""))
@@ -98,7 +98,7 @@ def server_process(setup: Setup, facts: Facts) -> CheckResult:
 def evaluate_process(process: ServerProcess | None, environment: Mapping[str, str], here: Versions) -> CheckResult:
     """Compare what the server's process was started with, and what is installed there, with this environment."""
     if process is None:
-        return skipped("the server is no process of this machine that you may look at")
+        return skipped("the server is not a process of this machine that you may inspect")
     problems, remedies = [], []
     plugin, fastapi = process.versions.get(OURS), process.versions.get("fastapi")
     if plugin is None:
