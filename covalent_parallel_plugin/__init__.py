@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .gcpbatch import GCPBatchExecutor
     from .pmap.decorator import pmap
     from .pmap.grid import grid
+    from .results.run import Run
+    from .results.show import show
     from .results.wait import wait
     from .sweep.python_sweep import Sweep
 
@@ -26,18 +28,20 @@ _HOME_OF = {
     "ElectronError": "errors",
     "MapError": "errors",
     "ParallelError": "errors",
+    "Run": "results.run",
     "Sweep": "sweep.python_sweep",
     "grid": "pmap.grid",
     "pmap": "pmap.decorator",
+    "show": "results.show",
     "wait": "results.wait",
 }
 
 # Covalent imports its plugins when it is imported; begun by the plugin's module, it would find that half made
-_AFTER_COVALENT = {"gcpbatch", "pmap.decorator", "results.wait"}
+_AFTER_COVALENT = {"gcpbatch", "pmap.decorator", "results.show", "results.wait"}
 
 __all__ = [
     "DispatchCancelledError", "DispatchError", "ElectronError", "GCPBatchExecutor", "MapError", "ParallelError",
-    "Sweep", "__version__", "grid", "pmap", "wait",
+    "Run", "Sweep", "__version__", "grid", "pmap", "show", "wait",
 ]  # fmt: skip
 
 

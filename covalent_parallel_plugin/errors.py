@@ -3,7 +3,8 @@
 ::
 
     ParallelError                  everything this package raises on purpose
-    ├── SettingsError              options that are missing or wrong: all of them in one message (also a ValueError)
+    ├── MistakeError               what was given is wrong, such as a sweep's file; nothing was done
+    │   └── SettingsError          options that are missing or wrong: all of them in one message (also a ValueError)
     ├── SecretFileError            the file with the server's secret cannot be used
     ├── CloudError                 Google refused a request, or could not be reached
     │   ├── PermissionDeniedError  the identity at hand may not do it
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -62,7 +64,11 @@ class ParallelError(Exception):
     """The root of what this package raises on purpose."""
 
 
-class SettingsError(ParallelError, ValueError):
+class MistakeError(ParallelError):
+    """What the user gave is wrong: an option, a configuration, a file; nothing was done."""
+
+
+class SettingsError(MistakeError, ValueError):
     """Options that are missing or wrong; `mistakes` holds one sentence each, with the remedy."""
 
     def __init__(self, mistakes: Sequence[str]):
@@ -99,9 +105,11 @@ class JobError(ParallelError):
     """The job ended, and no value came of it.
 
     Attributes:
-        values: of a map, what its items had returned, by their index; as MapError has it.
+        returned: of a map, how many items had returned.
+        values: what those returned, by their index; as MapError has it.
     """
 
+    returned: int = 0
     values: Mapping[int, Any] = MappingProxyType({})
 
 
@@ -195,6 +203,9 @@ class ElectronError(ParallelError):
         self.remote_traceback = remote_traceback
         super().__init__(f"{type_name}: {message}" if message else type_name)
 
+    def _repr_html_(self) -> str:
+        return _html(str(self), self.remote_traceback)
+
     def __reduce__(self) -> tuple[type[ElectronError], tuple[str, str, str]]:
         return type(self), (self.type_name, self.message, self.remote_traceback)
 
@@ -204,13 +215,15 @@ class MapError(ParallelError):
 
     Attributes:
         errors: for each of them by its index what went wrong: an ElectronError, or a TaskKilledError.
-        values: what the other items returned, by their index, each one read when it is asked for. Covalent's server,
-            which loads no value, has none here.
+        returned: how many items returned.
+        values: what these returned, by their index, each one read when it is asked for. Covalent's server, which loads
+            no value, has none here.
     """
 
     def __init__(self, message: str, errors: Mapping[int, Exception], values: Mapping[int, Any] | None = None):
         self.errors = dict(errors)
         self.values: Mapping[int, Any] = {} if values is None else values
+        self.returned = len(self.values)
         super().__init__(message)
 
     @classmethod
@@ -230,8 +243,22 @@ class MapError(ParallelError):
         errors = {index: failures[index][1] for index in sorted(failures)}
         return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors, values)
 
-    def __reduce__(self) -> tuple[type[MapError], tuple[str, dict[int, Exception], Mapping[int, Any]]]:
-        return type(self), (str(self), self.errors, self.values)
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self).splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        title, _, items = str(self).partition("\n")
+        return _html(title, items)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.errors, self.values), {"returned": self.returned}
+
+
+def _html(title: str, text: str) -> str:
+    """A title and a text as a notebook shows them, in its own colours."""
+    style = "white-space:pre;overflow-x:auto;background:transparent;color:inherit"
+    pre = f'<pre style="{style}">{escape(text)}</pre>' if text else ""
+    return f"<div><b>{escape(title)}</b>{pre}</div>"
 
 
 class DispatchError(ParallelError, RuntimeError):

@@ -1,7 +1,8 @@
 """GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
 
 Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done
-but that cloudpickle learns of functions with a cache, and of names in the bodies of classes.
+but that cloudpickle learns of functions with a cache, and of names in the bodies of classes, and that functions carry
+where their own modules are.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ import cloudpickle
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 from covalent._shared_files.schemas.asset import AssetUpdate
 from covalent._shared_files.util_classes import RESULT_STATUS
+from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
 from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
+from .covalent_api.carried_paths import carry_import_paths
 from .covalent_api.config_file import configured_options
 from .covalent_api.large_inputs import allow_large_inputs
 from .covalent_api.running_nodes import NodeId, RunningNodes
@@ -56,6 +59,7 @@ _server_end = ServerEnd(_nodes)
 
 carry_cached_functions(cloudpickle)
 carry_names_of_class_bodies(cloudpickle)
+carry_import_paths(TransportableObject)
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):
@@ -115,6 +119,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         service_nodes: str | None = None,
         keep_objects: bool | None = None,
         live_output: bool | None = None,
+        own_modules: bool | None = None,
         trace: bool | None = None,
         trace_days: int | None = None,
         max_machine_hours: float | None = None,
@@ -128,6 +133,20 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         super().__init__()
         allow_large_inputs()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={text}" for name, text in self._option_texts().items())
+        return f"{type(self).__name__}({given})"
+
+    def _repr_html_(self) -> str:
+        from .sweep.display.html_table import html_table
+
+        return html_table(type(self).__name__, ("option", "value"), list(self._option_texts().items()))
+
+    def _option_texts(self) -> dict[str, str]:
+        from .settings.option_text import option_texts
+
+        return option_texts(self.__dict__)
 
     async def run(
         self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: dict[str, Any]

@@ -8,16 +8,14 @@ executor = GCPBatchExecutor(vcpus=1, memory=512)
 
 
 @ct.electron(executor=executor)
-def describe(text):
-    import platform
-
+def count(text):
     print("counting the words of", repr(text))
-    return f"{len(text.split())} words, counted by Python {platform.python_version()}"
+    return f"{len(text.split())} words"
 
 
 @ct.lattice
 def workflow(text):
-    return describe(text)
+    return count(text)
 
 
 if __name__ == "__main__":

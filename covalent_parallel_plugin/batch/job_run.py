@@ -16,7 +16,7 @@ from ..cloud.batch import JobStatus
 from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread, run_stoppable
 from ..errors import BudgetError, CacheDirError, CloudError, OutcomeError, ParallelError
-from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_RUNNER
+from ..protocol.exit_codes import EXIT_BAD_RUNNER, EXIT_NO_MODULES, EXIT_NO_RUNNER
 from ..settings import Settings
 from . import job_definition, job_watch, trace_ends
 from .call_objects import CallObjects
@@ -26,7 +26,8 @@ from .failure_message import job_address
 from .job_names import JobOwner
 from .job_verdict import RAISE_BUDGET
 from .job_watch import WatchEnded, WatchResult
-from .runner_archive import restage_runner, stage_runner
+from .runner_archive import runner_object, stage_runner
+from .shared_object import SharedObject, restage_shared, stage_shared
 from .status_poller import StatusPoller
 from .submission import Submission
 from .trace_recorder import TraceRecorder
@@ -71,7 +72,8 @@ class JobRun:
         self._submission = Submission(services.batch, owner, cancelled)
         self._use = DispatchUse.shared(owner.group)
         self._is_staged = False
-        self._was_restaged = False
+        self._shared: SharedObject | None = None
+        self._restaged: set[str] = set()
         self._was_ended = False
         self._delete_seconds: float | None = None
 
@@ -133,8 +135,8 @@ class JobRun:
         address = f"\nJob: {job_address(self._settings, self.job_name)}" if self.job_name else ""
         return kind(f"{self.owner.title} {what}: {str(error) or type(error).__name__}{address}")
 
-    async def stage(self, data: Callable[[], list[bytes]]) -> None:
-        """Have the runner and the call, which are the bytes of `data`, in the bucket.
+    async def stage(self, data: Callable[[], list[bytes]], shared: SharedObject | None = None) -> None:
+        """Have the runner and the call, which are the bytes of `data`, in the bucket, and what it shares with others.
 
         Raises:
             BudgetError: `max_machine_hours` are used up.
@@ -145,6 +147,9 @@ class JobRun:
         store, name = self.services.objects, self.owner.identity.object_name
         with self.context("could not be staged"):
             await stage_runner(store)
+            if shared is not None:
+                await stage_shared(store, shared)
+                self._shared = shared
             self._is_staged = True
             await run_in_thread(lambda: store.put(name, data()))
         self.trace.note_staged()
@@ -224,26 +229,33 @@ class JobRun:
         if above:
             raise BudgetError(f"{self.owner.title} was not submitted: {above}. {RAISE_BUDGET}")
 
-    async def restage_lost_runner(self, exit_code: int | None) -> bool:
-        """Put the runner into the bucket again if a task with this exit code found it deleted or changed.
+    async def restage_lost(self, exit_code: int | None) -> bool:
+        """Put the runner, or the own modules, into the bucket again if a task with this exit code missed them there.
 
-        That happens once at most. An emulator that was started anew on the same ports has no runner, and this process
-        believes that it has.
+        That happens once at most for each. An emulator that was started anew on the same ports has no runner, and this
+        process believes that it has.
 
         Returns:
             Whether the job is to be made anew.
         """
-        if exit_code not in (EXIT_NO_RUNNER, EXIT_BAD_RUNNER) or self._was_restaged:
+        if exit_code in (EXIT_NO_RUNNER, EXIT_BAD_RUNNER):
+            what, lost = "runner", runner_object()
+        elif exit_code == EXIT_NO_MODULES and self._shared is not None:
+            what, lost = "archive of own modules", self._shared
+        else:
             return False
-        self._was_restaged = True
+        if what in self._restaged:
+            return False
+        self._restaged.add(what)
         try:
-            await restage_runner(self.services.objects)
+            await restage_shared(self.services.objects, lost)
         except CloudError as error:
-            logger.warning("the runner of %s could not be put into the bucket again: %s", self.owner.title, error)
+            logger.warning("the %s of %s could not be put into the bucket again: %s", what, self.owner.title, error)
             return False
         logger.warning(
-            "%s found no runner in the bucket, or a changed one; it is there again, and the job is made anew",
+            "%s found no %s in the bucket, or a changed one; it is there again, and the job is made anew",
             self.owner.title,
+            what,
         )
         return True
 

@@ -24,6 +24,7 @@ from ..errors import (
     TimeLimitError,
 )
 from ..protocol import exit_codes
+from ..protocol.environment import for_google
 from ..settings import Settings
 from . import job_watch
 from .error_hints import find_last_hint
@@ -98,6 +99,11 @@ EXIT_CODES = {
         " there again",
         "Find out who else writes to covalent-parallel-runner/ in the bucket.",
     ),
+    exit_codes.EXIT_NO_MODULES: (
+        "the electron's own modules were not in the bucket, or not those that it was dispatched with, also after they"
+        " had been put there again",
+        "Find out who else writes or deletes objects under covalent-parallel/_modules/, or which lifecycle rule does.",
+    ),
     exit_codes.EXIT_RETRY_EXCEPTION: ("its last attempt failed", "Look at its output."),
     exit_codes.EXIT_WRONG_PYTHON: ("the image's Python is too old", "Use an image with the Python of this workflow."),
 }
@@ -135,7 +141,12 @@ def explain_job(
     if found.reason == job_watch.OVER_BUDGET:
         return BudgetError, f"was stopped: {found.detail}.", RAISE_BUDGET
     if found.job is None or found.reason == job_watch.GONE:
-        return JobCancelledError, "has no job any more: somebody deleted it, or it vanished.", "Run it again."
+        restarted = for_google("", " (with an emulator that is started anew all vanish)")
+        return (
+            JobCancelledError,
+            f"has no job any more: somebody deleted it, or it vanished{restarted}.",
+            "Run it again.",
+        )
     if found.job.state in CANCELLED_STATES:
         return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
     if found.job.state == "SUCCEEDED":

@@ -15,7 +15,7 @@ from ..cloud.interfaces import JobService
 from ..cloud.storage import StoredObject
 from ..cloud.threads import run_in_thread
 from ..errors import CloudError
-from ..protocol.object_names import PREFIX, ObjectName, parse_name
+from ..protocol.object_names import PREFIX, ObjectName, is_modules_name, parse_name
 from . import job_names
 
 # Removed at once; more would only queue in the package's threads
@@ -72,8 +72,8 @@ async def find_leftovers(
     """What is left under a project and region and in the bucket, of one dispatch or of all.
 
     Only jobs with this package's own label count, and only objects under its prefix that have the name of a call's, and
-    whose call has no younger job (as after `spot_fallback`); the runner's archives stay, since a running server counts
-    on them. Minus infinity is an age that everything has.
+    whose call has no younger job (as after `spot_fallback`), or of own modules, which belong to no dispatch. The
+    runner's archives stay, since a running server counts on them. Minus infinity is an age that everything has.
 
     Raises:
         ValueError: an id that no dispatch has.
@@ -93,8 +93,10 @@ async def find_leftovers(
         found
         for found in stored
         if found.created_seconds <= before
-        and (name := parse_name(found.name)) is not None
-        and name.call_id not in younger
+        and (
+            is_modules_name(found.name)
+            or ((name := parse_name(found.name)) is not None and name.call_id not in younger)
+        )
     ]
     return Leftovers(jobs, objects)
 

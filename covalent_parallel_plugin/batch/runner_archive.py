@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import hashlib
 import importlib.util
 import io
 import marshal
 import zipfile
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .. import __version__
 from ..cloud.interfaces import Bucket
-from ..cloud.per_loop import PerLoop
 from ..cloud.threads import run_in_thread
 from ..protocol.object_names import RUNNER_PREFIX
 from ..protocol.sweep_machine import PREPARE_MODULE
+from .shared_object import SharedObject, restage_shared, stage_shared
 
 HERE = Path(__file__).resolve().parent.parent
 # Another name than the installed package's: an image may have another version of that, which Covalent would load
@@ -32,6 +30,7 @@ LOADED_LATE = (
     "protocol/live_part.py",
     "runner/live_output.py",
     "runner/machine_data.py",
+    "runner/own_modules.py",
     "runner/pip_install.py",
 )
 # What sweeps need beside that
@@ -43,10 +42,6 @@ FOR_SWEEPS = (
     "protocol/sweep_*.py",
     "runner/sweep/*.py",
 )
-# Where which archive is known to be: the server's address, project and bucket
-_staged: set[Hashable] = set()
-# One upload at a time in each event loop: forty electrons that start together need one
-_locks = PerLoop(asyncio.Lock)
 # The same bytes for the same version, wherever and whenever they are made
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -108,33 +103,20 @@ def command(for_sweeps: bool = False) -> list[str]:
     return [*words, PREPARE_MODULE] if for_sweeps else words
 
 
+def runner_object(for_sweeps: bool = False) -> SharedObject:
+    """Return the archive of this version as an object; a later version has another name."""
+    archive = runner_archive(for_sweeps)
+    return SharedObject(archive.object_name, lambda: archive.data)
+
+
 async def stage_runner(store: Bucket, for_sweeps: bool = False) -> None:
-    """Have the archive of this version in the bucket; a later version has another name."""
-    place = (store.place, for_sweeps)
-    if place in _staged:
-        return
-    async with _locks.here():
-        if place not in _staged:
-            archive = await run_in_thread(runner_archive, for_sweeps)
-            await run_in_thread(store.put, archive.object_name, archive.data)
-            _staged.add(place)
+    """Have the archive of this version in the bucket. Raises CloudError."""
+    await stage_shared(store, await run_in_thread(runner_object, for_sweeps))
 
 
 async def restage_runner(store: Bucket, for_sweeps: bool = False) -> None:
-    """Put the archive into the bucket again where a task found it deleted, or with other bytes."""
-    async with _locks.here():
-        await run_in_thread(_put_back, store, runner_archive(for_sweeps))
-
-
-def _put_back(store: Bucket, archive: RunnerArchive) -> None:
-    name = archive.object_name
-    sizes = [stored.size for stored in store.list(name) if stored.name == name]
-    found = io.BytesIO()
-    # What somebody else put there may be of any size.
-    if sizes == [len(archive.data)] and store.get(name, found) and found.getvalue() == archive.data:
-        return
-    store.delete(name)
-    store.put(name, archive.data)
+    """Put the archive into the bucket again where a task found it deleted, or with other bytes. Raises CloudError."""
+    await restage_shared(store, runner_object(for_sweeps))
 
 
 def _bytecode(source: bytes, name: str) -> bytes:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
 import click
+
+from covalent_parallel_plugin.cli.exit_statuses import FAILED, INTERRUPTED, is_lost_output, shown_error
+from covalent_parallel_plugin.errors import ParallelError
 
 COMMANDS = {
     "clean": (".clean:clean", "List, and with --yes remove, what a crashed server left on Google."),
@@ -25,7 +30,35 @@ COMMANDS = {
 """Subcommand -> (module:attribute, one line of help)."""
 
 
-class LazyGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """A group whose list of subcommands is never cut, and that suggests one for a mistyped name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand. Raises UsageError."""
+        name, known = args[0], self.list_commands(ctx)
+        if name in known or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        # Here, so that a command that is known does not wait for what settings import
+        from covalent_parallel_plugin.settings.near_names import nearest
+
+        near = nearest(name, known)
+        hint = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}."
+        raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each subcommand with the whole first sentence of its help, which click would cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.line_of_help(ctx, name)) for name in self.list_commands(ctx)])
+
+    def line_of_help(self, ctx: click.Context, name: str) -> str:
+        """Return a subcommand's line in the list."""
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit=10_000)
+
+
+class LazyGroup(SuggestingGroup):
     """A group that knows its subcommands by name, and imports one to run it.
 
     Attributes:
@@ -52,10 +85,9 @@ class LazyGroup(click.Group):
             raise missing_package(error, self.extra) from error
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of subcommands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.rows[name][1]) for name in self.list_commands(ctx)])
+    def line_of_help(self, ctx: click.Context, name: str) -> str:
+        """Return a subcommand's line without importing it."""
+        return self.rows[name][1]
 
 
 def missing_package(error: ModuleNotFoundError, extra: str = LazyGroup.extra) -> click.ClickException:
@@ -65,12 +97,28 @@ def missing_package(error: ModuleNotFoundError, extra: str = LazyGroup.extra) ->
     )
 
 
-INTERRUPTED_STATUS = 130
-"""What shells report for a program ended by Ctrl-C."""
+@contextlib.contextmanager
+def _one_line_for_lost_output() -> Iterator[None]:
+    """End with one line where output cannot be written: as on a full disk; click is silent where a pipe is closed."""
+    try:
+        yield
+    except OSError as error:
+        if not is_lost_output(error):
+            raise
+        from covalent_parallel_plugin.sweep.display.interruption import discard_output
+
+        discard_output()
+        click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
+        raise SystemExit(FAILED) from error
 
 
-class Interruptible(LazyGroup):
-    """Ends with 130 on Ctrl-C, whatever command it comes to: click's 1 is what commands use for what they found."""
+class TopGroup(LazyGroup):
+    """The command itself: one exit status for one kind of ending, whichever subcommand it was."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        with _one_line_for_lost_output():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -80,10 +128,12 @@ class Interruptible(LazyGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
-            ctx.exit(INTERRUPTED_STATUS)
+            ctx.exit(INTERRUPTED)
+        except ParallelError as error:
+            raise shown_error(error) from error
 
 
-@click.group(cls=Interruptible)
+@click.group(cls=TopGroup)
 @click.version_option(package_name="covalent-parallel-plugin")
 def main() -> None:
     """Covalent electrons and sweeps as Google Batch jobs, and an emulator of Google's services on this machine."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.cli.exit_statuses import FAILED, is_lost_output, shown_error
 from covalent_parallel_plugin.settings import options as options
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def fetch(
     # Here, so that `--help` does not wait for Covalent.
     from covalent_parallel_plugin.batch.job_names import is_plain_id
     from covalent_parallel_plugin.cloud.storage import ObjectStore
-    from covalent_parallel_plugin.covalent_api.config_file import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
     from covalent_parallel_plugin.covalent_api.secret_file import secret_path
     from covalent_parallel_plugin.results.fetch import fetch as fetch_calls
     from covalent_parallel_plugin.results.output_folder import OutputFolder
@@ -56,7 +57,7 @@ def fetch(
     folder = OutputFolder(out)
     calls = []
     try:
-        resolved = options.resolve(given, configured_options())
+        resolved = options.resolve(given, import_configured_options(os.environ))
         settings = options.check(resolved, way=lambda name: f"give --{name.replace('_', '-')}")
         store = ObjectStore.shared(settings.project_id, settings.bucket_name)
         for call in fetch_calls(store, _secret(secret_path()), dispatch_id, node, folder):
@@ -64,8 +65,10 @@ def fetch(
             for problem in call.problems:
                 click.echo(problem, err=True)
             calls.append(call)
-    except (ParallelError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        if is_lost_output(error):
+            raise
+        raise shown_error(error) from error
     if not calls:
         which = f"dispatch {dispatch_id}" if node is None else f"node {node} of dispatch {dispatch_id}"
         raise click.ClickException(
@@ -84,7 +87,7 @@ def fetch(
         " deletes the objects."
     )
     if not folder.files or any(call.problems for call in calls):
-        raise SystemExit(1)
+        raise SystemExit(FAILED)
 
 
 def _secret(path: Path) -> ServerSecret:

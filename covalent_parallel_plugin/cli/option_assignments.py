@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin, get_type_hints
 
-from ..errors import ParallelError
+from ..errors import MistakeError
 from ..settings import OPTIONS, Settings, nearest
 
 pass
@@ -19,7 +19,7 @@ _BETWEEN_PAIRS = re.compile(r",\s*(?=[^,=\s]+=)")
 _BETWEEN_NAMES = re.compile(r",\s*(?=[A-Za-z])(?![^\[]*\])")
 
 
-class RequestError(ParallelError):
+class RequestError(MistakeError):
     """The command line is wrong: no such file, lattice or node, wrong arguments, text that is not JSON."""
 
 
@@ -49,7 +49,7 @@ def read_option_assignments(texts: Sequence[str]) -> OptionAssignments:
         if not equals:
             raise RequestError(f"{text!r} is no key=value")
         if name not in OPTIONS:
-            near = nearest(name)
+            near = nearest(name, OPTIONS)
             mistakes.append(f"{name!r} is no option{f' (did you mean {near!r}?)' if near else ''}")
             continue
         try:

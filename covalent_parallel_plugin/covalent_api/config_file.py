@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import ParallelError, SettingsError
+from ..errors import MistakeError, SettingsError
 from ..settings import SECTION
 from ..settings.config_file import ConfigFile, config_path
 
 DEFAULT_PORT = 48008
 
 
-class ConfigFileError(ParallelError):
+class ConfigFileError(MistakeError):
     """Covalent cannot use its configuration file; the message names it."""
 
 
@@ -70,7 +70,7 @@ def import_configured_options(environment: Mapping[str, str]) -> Mapping[str, ob
         # LookupError, TypeError and AttributeError are what Covalent's parser raises for some broken files.
         raise ConfigFileError(
             f"Covalent cannot use its configuration file {config_path(environment)}: {error or type(error).__name__}."
-            " Mend it, or name another folder in COVALENT_CONFIG_DIR"
+            " Fix it, or name another folder in COVALENT_CONFIG_DIR"
         ) from error
 
 

@@ -9,7 +9,7 @@ from covalent._workflow.transportable_object import TransportableObject
 
 from ..cloud.interfaces import Bucket
 from ..electron.call import Call, Map, Pickles
-from ..electron.map.stored_map import StoredMap, find_maps
+from ..electron.map.stored_map import StoredMap, find_runs
 from ..electron.outcome import Outcome
 from ..electron.server_secret import ServerSecret
 from ..errors import MissingResourceError
@@ -49,14 +49,14 @@ def read_rerun(call: Call, pickles: Pickles, store: Bucket, secret: ServerSecret
     """
     assert call.map is not None and call.map.rerun is not None
     dispatch_id, node_id = call.map.rerun
-    runs, inputs = find_maps(store, secret, dispatch_id, node_id, folder)
+    runs = find_runs(store, secret, dispatch_id, node_id)
     if not runs:
         value = _value_of(dispatch_id, node_id)
         if value is None:
             raise MissingResourceError(_nothing_left(dispatch_id, node_id, store.bucket_name))
         return Rerun(call, pickles, value=value)
     own = {name: part for name, part in pickles.items() if name not in ITEMS}
-    merged: Pickles = {**{name: part for name, part in inputs.items() if name not in own}, **own}
+    merged: Pickles = {**{name: part for name, part in runs[0].inputs(folder).items() if name not in own}, **own}
     names = tuple(name.partition(":")[2] for name in merged if name.startswith("kwarg:"))
     earlier = (dispatch_id, node_id, runs[0].identity.call_id)
     described = Map(runs[0].total, call.map.return_exceptions, call.map.rerun, earlier)

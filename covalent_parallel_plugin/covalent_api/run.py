@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..batch.cancellation import Cancellation, CancelledCall
 from ..batch.job_verdict import join_text
@@ -20,13 +21,17 @@ from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call, new_identity, refuse_too_large, with_sha256
+from ..electron.call import Call, Pickles, new_identity, refuse_too_large, with_sha256
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.map.stored_map import StoredMap
+from ..electron.modules.import_paths import ImportPaths
+from ..electron.modules.missing_packages import missing_packages, warning_text
+from ..electron.modules.own_modules import NeededModules, archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
+from ..protocol.envelope import FilePart
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
@@ -37,6 +42,8 @@ from .map_rerun import read_rerun
 from .running_nodes import NodeId, remember
 from .secret_file import known_secret, secret_path, server_secret
 from .transportable import CovalentCall, RawTransportable, out_of_memory
+
+logger = logging.getLogger(__name__)
 
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
@@ -144,6 +151,7 @@ async def _run_electron(
             trace.begin(call.name)
             refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
+            call = await _with_own_modules(call, pickles, covalent_call.import_paths, settings, is_in_server)
             identity = await _identity_of(call, settings, is_in_server)
             run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs)
             result = await run.run(pickles, on_staged)
@@ -160,6 +168,30 @@ async def _run_electron(
         return result
     outcome = result.outcome
     return Returned(RawTransportable(outcome), outcome.stdout, outcome.stderr)
+
+
+async def _with_own_modules(
+    call: Call, pickles: Pickles, paths: ImportPaths, settings: Settings, is_in_server: bool
+) -> Call:
+    """Return the call with the archive of what it imports of the user's own.
+
+    Raises:
+        SettingsError: what cannot travel, all of it.
+    """
+
+    def find() -> NeededModules:
+        needed = needed_modules(call, pickles, paths)
+        missing = missing_packages(call, needed, settings)
+        if missing:
+            logger.warning("%s: %s", call, warning_text(missing))
+        return needed
+
+    size = sum(part.size if isinstance(part, FilePart) else len(part) for part in pickles.values())
+    needed = find() if size <= SMALL_CHARACTERS else await run_in_thread(find)
+    if not needed.own or not settings.own_modules:
+        return call
+    archive = await run_in_thread(archive_of, call, needed, call.dispatch_id if is_in_server else "")
+    return replace(call, modules=archive, import_paths=needed.paths.to_json() if call.whole_string else None)
 
 
 async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> CallIdentity:

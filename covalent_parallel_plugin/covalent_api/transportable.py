@@ -17,9 +17,11 @@ from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor.utils.wrappers import wrapper_fn
 
 from ..electron.call import Call, Map, Pickles
+from ..electron.modules.import_paths import ImportPaths, own_import_paths
 from ..electron.outcome import Outcome
 from ..errors import CacheDirError
 from ..protocol.map_marker import MAPPED_ITEMS, earlier_map, item_count, read_marker
+from .carried_paths import carried_paths
 
 # Covalent reads the graph of a sublattice from the value's string
 SUBLATTICE_BUILDER = "_build_sublattice_graph"
@@ -68,6 +70,11 @@ class CovalentCall:
         return sum(
             len(value.pickle if isinstance(value, RawTransportable) else value.get_serialized()) for value in values
         )
+
+    @property
+    def import_paths(self) -> ImportPaths:
+        """Where the dispatching process imports its own modules from."""
+        return carried_paths(self._electron.header) if self._is_wrapped else own_import_paths()
 
     def read(self, dispatch_id: str, node_id: int, lattice: str = "") -> tuple[Call, Pickles]:
         """Return the call and its pickles; nothing that they hold is loaded."""

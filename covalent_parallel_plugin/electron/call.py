@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..batch.job_names import is_plain_id
+from ..batch.shared_object import SharedObject
 from ..errors import SettingsError
 from ..protocol.envelope import CALL, FilePart, Part, envelope_chunks, part_sha256, seal_envelope
 from ..protocol.identity import CallIdentity
 from ..protocol.object_names import call_folder
+from .modules.archive import ModulesArchive
 from .server_secret import ServerSecret
 
 # The pickles of a call by the names under which the runner looks for them: "function", "arg0", "kwarg:NAME",
@@ -55,6 +57,8 @@ class Call:
         whole_string: whether the value's `str()` is needed in full (the graph of a sublattice is).
         lattice: the lattice's name, for cost reports; "" where nobody knows it.
         map: how to map, for an electron that is one.
+        modules: the archive of its own modules, None where it needs none.
+        import_paths: where own modules are on the dispatching machine, for the graph of a sublattice.
         sha256: of each pickle, by its name, where that is known already.
     """
 
@@ -71,6 +75,8 @@ class Call:
     lattice: str = ""
     map: Map | None = None
     cloudpickle: str = ""
+    modules: ModulesArchive | None = None
+    import_paths: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
     sha256: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +109,7 @@ class Call:
             "whole_string": self.whole_string,
             "requirements": list(requirements),
             "map": self.map is not None,
+            **({"modules_sha256": self.modules.sha256} if self.modules is not None else {}),
             **(self.map.header if self.map is not None else {}),
         }
 
@@ -110,9 +117,20 @@ class Call:
         """Where the call's objects lie in the bucket."""
         return call_folder(self.dispatch_id, self.node_id, call_id)
 
-    def sealed(self, identity: CallIdentity, pickles: Mapping[str, Part], requirements: Sequence[str]) -> list[bytes]:
-        """Return the bytes of the object that holds the call."""
+    def shared_modules(self, now: float) -> SharedObject | None:
+        """Return the object that holds its own modules, for a submission `now`, in seconds since 1970."""
+        archive = self.modules
+        return None if archive is None else SharedObject(archive.object_name(now), lambda: archive.data)
+
+    def sealed(
+        self, identity: CallIdentity, pickles: Mapping[str, Part], requirements: Sequence[str], modules_name: str = ""
+    ) -> list[bytes]:
+        """Return the bytes of the object that holds the call; `modules_name` is the one that holds its own modules."""
         header = self.header(identity.call_id, requirements)
+        if self.modules is not None:
+            header.update(modules_object=modules_name, modules=self.modules.modules)
+            if self.import_paths is not None:
+                header["import_paths"] = self.import_paths
         prefix = seal_envelope(header, pickles, identity.key, identity.binding, self.sha256)
         return list(envelope_chunks(prefix, pickles))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from google.cloud import batch_v1
@@ -72,7 +73,9 @@ class ElectronRun:
             jobs.check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
             definitions = [electron_job(settings, self._call, identity)]
-            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements))
+            modules = self._call.shared_modules(time.time())
+            name = modules.name if modules is not None else ""
+            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
             pickles.clear()
             on_staged()
             try:
@@ -113,7 +116,7 @@ class ElectronRun:
             result = verdict(self._call, settings, jobs.job_name, found)
             if isinstance(result, Failure) and isinstance(found.outcome, OutcomeError):
                 result = with_location(result, await jobs.objects.location("What it delivered stays"))
-            if not await jobs.restage_lost_runner(found.exit_code):
+            if not await jobs.restage_lost(found.exit_code):
                 another = spot_fallback_settings(result, settings)
                 if another is None:
                     return result

@@ -34,6 +34,9 @@ SERVICES = (STORAGE_EMULATOR_HOST, BATCH_EMULATOR_HOST, LOGGING_EMULATOR_HOST)
 # Where a job of several tasks mounts what the tasks that share a machine share: packages installed by one of them
 PACKAGES_FOLDER = "/mnt/covalent-parallel-packages"
 
+# A file beside the own modules of an electron that makes a sublattice's graph: where the dispatching machine has them
+IMPORT_PATHS_FILE = ".covalent-parallel-import-paths.json"
+
 
 def is_on_emulator() -> bool:
     """Whether Batch is an emulator here: Google's console and gcloud know nothing of it then."""

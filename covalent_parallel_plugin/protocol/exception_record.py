@@ -339,6 +339,7 @@ def is_of_the_standard_library(file: str) -> bool:
 
 def missing_module_text(name: str) -> str:
     return (
-        "the image has no module %r. Bring it with the option `requirements` or Covalent's DepsPip (an installable"
-        " package), with Covalent's DepsModule (your own module), or use an image that has it." % name
+        "the image has no module %r. Bring an installable package with the option `requirements` or Covalent's DepsPip,"
+        " or use an image that has it. Your own module comes along from the folder of the script or notebook, and from"
+        " an editable install, unless own_modules=False; else put its folder on sys.path before you dispatch." % name
     )

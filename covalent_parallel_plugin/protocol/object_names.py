@@ -12,6 +12,8 @@ RUNNER_PREFIX = "covalent-parallel-runner"
 # What may stand in a name as it is; anything else could climb out of the prefix or confuse a listing
 DISPATCH_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 STREAMS = ("stdout", "stderr")
+# Own modules of electrons: no dispatch has such an id
+MODULES_FOLDER = PREFIX + "/_modules"
 # Kinds of objects that hold what tasks delivered: an outcome, or some items of a map
 RESULT_KINDS = ("outcome", "chunk")
 
@@ -70,6 +72,17 @@ def live_folder(folder: str, round: int = 0) -> str:
 def follow_name(folder: str) -> str:
     """The object with which somebody asks for the output of tasks that run, in the call's own folder."""
     return folder + "/follow"
+
+
+def modules_name(day: str, sha256: str) -> str:
+    """The write-once object that holds own modules of electrons dispatched on a day, such as "2026-01-31"."""
+    return "%s/%s/%s.zip" % (MODULES_FOLDER, day, sha256)
+
+
+def is_modules_name(name: str) -> bool:
+    """Whether an object holds own modules of electrons, which belong to no call alone."""
+    pattern = re.escape(MODULES_FOLDER) + r"/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{64}\.zip"
+    return re.fullmatch(pattern, name) is not None
 
 
 class ObjectName(NamedTuple):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import time
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..batch.job_names import is_plain_id
 from ..covalent_api.server_client import OVER, UNANSWERED, ServerClient, reason_of
 from ..errors import MissingResourceError, SettingsError, UnavailableError
 from ..protocol.value_text import shortened
 from ..settings import nearest
+from .dev_program import OWNER_VARIABLE
 
 # A dispatch that has run for so long is asked about this much later: a twentieth of that, within these bounds
 PAUSE_SHARE, LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.05, 0.2, 2.0
@@ -75,6 +79,19 @@ def await_end(
             )
         pause = min(max(PAUSE_SHARE * passed, LEAST_PAUSE_SECONDS), MOST_PAUSE_SECONDS)
         sleep(pause if left is None else min(pause, left))
+
+
+@contextlib.contextmanager
+def stopped_by_user(dispatch_id: str) -> Iterator[None]:
+    """Say that a dispatch goes on where Ctrl-C, or a notebook's interrupt, ends the waiting for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # `dev` cancels it
+        if OWNER_VARIABLE not in os.environ:
+            text = f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it'
+            print(text, file=sys.stderr)
+        raise
 
 
 def is_absent(error: Exception) -> bool:

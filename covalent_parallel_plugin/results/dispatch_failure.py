@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..covalent_api.failure_record import read_failure
 from ..covalent_api.server_client import DispatchRecord, ElectronRecord, ServerClient, StoredFile
-from ..errors import DispatchCancelledError, DispatchError, RemoteTraceback
+from ..errors import DispatchCancelledError, DispatchError, JobError, MapError, RemoteTraceback
 from .dev_program import OWNER_VARIABLE
 from .wanted_output import is_sublattice, is_users, name_of
 
@@ -95,6 +95,11 @@ def _error_of(server: ServerClient, failed: EndedElectron) -> Exception:
         except Exception as problem:
             # Such as of a class that only another version of Python has: its text is there all the same.
             error, unreadable = None, f"\n(its exception cannot be loaded here: {problem})"
+        if isinstance(error, (MapError, JobError)) and error.returned:
+            # Here, since it loads Google's clients
+            from .map_values import stored_values
+
+            error.values = stored_values(failed.dispatch_id, failed.node, failed.record)
         if error is not None:
             return error
     files = failed.record.files

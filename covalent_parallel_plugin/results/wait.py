@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from ..covalent_api.server_client import UNANSWERED, ServerClient
 from ..covalent_api.stored_value import load_value
-from ..errors import DispatchError
-from .dev_program import OWNER_VARIABLE, note_raised
-from .dispatch_end import await_end, checked_id, unavailable, unknown
+from ..errors import DispatchError, ParallelError
+from .dev_program import note_raised
+from .dispatch_end import await_end, checked_id, stopped_by_user, unavailable, unknown
 from .dispatch_failure import cancellation_of, failure_of
-from .terminal_progress import progress_of
+from .shown_progress import progress_of
 
 # A value may be large, and the server busy
 VALUE_SECONDS = 600.0
@@ -34,7 +32,7 @@ def wait(dispatch_id: str, timeout: float | None = None) -> Any:
     Raises:
         Exception: an electron raised: a builtin exception as it is, with the remote traceback as its cause.
         ElectronError: an electron raised an exception that is not a builtin one; it carries the remote traceback.
-        MapError: items of a map failed; it carries an error for each of them.
+        MapError: items of a map failed; it carries an error for each of them, and the values of the others.
         JobError: an electron's job ended without a value: TaskKilledError, TimeLimitError, ImageError, ...
         DispatchError: an electron failed on another executor; the message has the text that Covalent keeps.
         DispatchCancelledError: the dispatch was cancelled.
@@ -44,30 +42,37 @@ def wait(dispatch_id: str, timeout: float | None = None) -> Any:
         UnavailableError: Covalent's server does not answer.
         SettingsError: not a valid dispatch id.
     """
-    result = _value_or_error(checked_id(dispatch_id), timeout)
+    result = _value_or_error(dispatch_id, timeout)
     if isinstance(result, _Error):
-        # Here, so that its traceback has one frame of this package.
-        raise result.error
+        try:
+            raise result.error
+        except Exception:
+            # From Python 3.11 on a bare `raise` adds no frame of its own: the traceback begins at the caller's line.
+            result.error.__traceback__ = None
+            raise
     return result
 
 
 class _Error:
-    """The error that a dispatch ended with; a value may be an exception too."""
+    """The error that a dispatch ended with, or that of waiting; a value may be an exception too."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _value_or_error(dispatch_id: str, timeout: float | None) -> Any:
-    server = ServerClient.configured()
     try:
-        with progress_of(server, dispatch_id) as progress:
+        checked_id(dispatch_id)
+        server = ServerClient.configured()
+        with stopped_by_user(dispatch_id), progress_of(server, dispatch_id) as progress:
             state = await_end(server, dispatch_id, timeout, progress.look)
-    except KeyboardInterrupt:
-        if OWNER_VARIABLE not in os.environ:
-            text = f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it'
-            print(text, file=sys.stderr)
-        raise
+            progress.end()
+        return _outcome(server, dispatch_id, state)
+    except (ParallelError, TimeoutError) as error:
+        return _Error(error)
+
+
+def _outcome(server: ServerClient, dispatch_id: str, state: str) -> Any:
     try:
         record = server.dispatch(dispatch_id)
         if record is None:

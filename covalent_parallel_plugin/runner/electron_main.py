@@ -189,6 +189,11 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     if not getattr(sys.flags, "safe_path", False) and "" not in sys.path:
         # The bootstrap took it out.
         sys.path.insert(0, "")
+    if "modules_sha256" in header:
+        # Loaded here only: most electrons have no modules of their own.
+        from .own_modules import add_modules
+
+        add_modules(header, folder)
 
     def fetch(name: str) -> Any:
         try:

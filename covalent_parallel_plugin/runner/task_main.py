@@ -146,6 +146,12 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         seconds["fetch"] = round(time.monotonic() - clock, 6)
         times["fetched"] = time.time()
         refusal = _refusal(envelope.header)
+        if refusal is None and "modules_sha256" in envelope.header:
+            # Loaded here only: most electrons have no modules of their own.
+            from .own_modules import fetch_modules
+
+            if not fetch_modules(bucket, envelope.header, files.folder):
+                return exit_codes.EXIT_NO_MODULES
         if refusal is not None:
             ending = Ending(exit_status=None, signal=None, reason="refused")
             header, parts = outcome_of(files, ending, refusal)

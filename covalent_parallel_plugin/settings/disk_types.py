@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
+from .near_names import nearest
 from .validators import text
 
 LOCAL_SSD = "local-ssd"
@@ -30,8 +29,8 @@ def boot_disk_type(value: object) -> str:
     if name in _DATA_DISKS:
         raise ValueError("cannot be booted from: use hyperdisk-balanced")
     if name not in _BOOT_DISKS:
-        near = difflib.get_close_matches(name.lower(), _BOOT_DISKS, n=1, cutoff=0.7)
-        raise ValueError(f"is no disk type: use {near[0] if near else ', '.join(_BOOT_DISKS)}")
+        near = nearest(name.lower(), _BOOT_DISKS, 0.7)
+        raise ValueError(f"is no disk type: use {near or ', '.join(_BOOT_DISKS)}")
     return name
 
 

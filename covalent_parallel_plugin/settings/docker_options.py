@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+
+from .near_names import nearest
 
 # What takes no value, and the short forms
 _FLAGS = (
@@ -53,9 +54,9 @@ def docker_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _check(name: str) -> None:
     """Refuse what looks like an option and is none; what looks like none may be a new one."""
     if name not in (*_FLAGS, *_OPTIONS, *_OTHER_NAMES):
-        near = difflib.get_close_matches(name, (*_FLAGS, *_OPTIONS), n=1, cutoff=0.8)
+        near = nearest(name, (*_FLAGS, *_OPTIONS), 0.8)
         if near:
-            raise ValueError(f"holds {name}, which is no option of docker run: use {near[0]}")
+            raise ValueError(f"holds {name}, which is no option of docker run: use {near}")
 
 
 def _short_options(word: str, left: deque[str]) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,12 @@ knows it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..protocol.environment import for_google
 from .custom_machines import custom_machine_problem
+from .near_names import nearest
 from .validators import text
 
 _COMMON = ("standard", "highmem", "highcpu")
@@ -152,7 +152,7 @@ def _is_machine_type(name: str) -> bool:
     if head == "custom":
         return True
     # A kind that looks like one there is, and is not that one, is a slip of the hand
-    is_known = kind in (*_KINDS, "") or not difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.7)
+    is_known = kind in (*_KINDS, "") or nearest(kind, _KINDS, 0.7) is None
     return _IN_NEW_SERIES.fullmatch(series) is not None and is_known
 
 
@@ -162,10 +162,10 @@ def nearest_machine_type(name: str) -> str | None:
     if found is None:
         return None
     head, size = found.groups()
-    near = difflib.get_close_matches(head, _KNOWN, n=1, cutoff=0.6)
-    if not near:
-        return None
-    return near[0] if near[0] in _SHARED_CORE else near[0] + _nearest_size(near[0], size or "-4")
+    near = nearest(head, _KNOWN, 0.6)
+    if near is None or near in _SHARED_CORE:
+        return near
+    return near + _nearest_size(near, size or "-4")
 
 
 def _nearest_size(head: str, size: str) -> str:
@@ -197,5 +197,4 @@ def _nearest_gpu(name: str, known: Iterable[str]) -> str | None:
     plain = re.sub(r"[\s_]+", "-", name.strip().lower())
     model = plain.removeprefix("nvidia-").removeprefix("tesla-")
     short = [full for full in known if full.endswith(f"-{model}") or f"-{model}-" in full]
-    near = short or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
-    return near[0] if near else None
+    return short[0] if short else nearest(plain, known, 0.6)

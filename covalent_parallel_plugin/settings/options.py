@@ -6,9 +6,8 @@ default. `None` and the empty string mean "not given"; 0 and False are values.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -27,8 +26,6 @@ from .validators import Rule
 SECTION = "executors.gcpbatch"
 # More of a wrong value than this helps nobody
 SHOWN = Limits(characters=2000, entries=2000, depth=40, text=2000)
-# No option's name is as long, whatever was mistyped
-LONGEST_NAME = 100
 # Batch refuses jobs that are longer; rules are to take no time for what cannot be meant
 LONGEST_TEXT = 2**20
 
@@ -174,6 +171,11 @@ class Settings:
     keep_objects: bool = _option(False, rules.truth, "leave the call and the outcome in the bucket afterwards")
     live_output: bool = _option(
         True, rules.truth, "deliver output while the electron runs, from its tenth second on (`covalent-parallel logs`)"
+    )
+    own_modules: bool = _option(
+        True,
+        rules.truth,
+        "bring along what the electron imports from the folder of the script or notebook, or from an editable install",
     )
     trace: bool = _option(
         True, rules.truth, "record what a dispatch did, with times and machines, in a file beside Covalent's server"
@@ -394,11 +396,3 @@ def _other_contradictions(known: Mapping[str, Any]) -> list[str]:
     if bool(known["registry_username"]) != bool(known["registry_password"]):
         found.append("registry_username and registry_password need each other: set both, or none")
     return found
-
-
-def nearest(name: str, names: Iterable[str] = OPTIONS) -> str | None:
-    """The option that a mistyped name most likely means."""
-    if len(name) > LONGEST_NAME:
-        return None
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return matches[0] if matches else None

@@ -6,8 +6,9 @@ where it looks like one of these, so that a new continent works before this file
 
 from __future__ import annotations
 
-import difflib
 import re
+
+from .near_names import nearest
 
 _CONTINENTS = ("africa", "asia", "australia", "europe", "me", "northamerica", "southamerica", "us")
 _DIRECTIONS = ("central", "east", "north", "northeast", "northwest", "south", "southeast", "southwest", "west")
@@ -34,5 +35,4 @@ def _nearest_head(head: str) -> str | None:
     continent, dash, rest = head.partition("-")
     head = f"{_OTHER_NAMES.get(continent, continent)}{dash}{rest}"
     swapped = [known for known in _HEADS if sorted(known) == sorted(head)]
-    near = swapped or difflib.get_close_matches(head, _HEADS, n=1, cutoff=0.8)
-    return near[0] if near else None
+    return swapped[0] if swapped else nearest(head, _HEADS, 0.8)

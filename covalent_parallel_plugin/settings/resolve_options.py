@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..protocol.value_text import is_short_and_plain, shortened
 from . import options as options
 from .misplaced import right_place
+from .near_names import nearest
 from .options import Settings
 
 # Covalent's UI shows the first 200 characters or so of an executor's attributes
@@ -135,5 +136,5 @@ def _hint(name: str) -> str:
     place = right_place(name)
     if place:
         return f", which is {place}"
-    near = options.nearest(name)
+    near = nearest(name, options.OPTIONS)
     return f" (did you mean {near!r}?)" if near else ""

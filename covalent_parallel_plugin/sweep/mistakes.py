@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import ParallelError
+from ..errors import MistakeError
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +42,7 @@ class LocatedText:
         return self.text
 
 
-class SweepFileError(ParallelError):
+class SweepFileError(MistakeError):
     """The mistakes of a sweep's file, each on a line of its own: `sweep.yaml:7:15: …`."""
 
     def __init__(self, file: str, mistakes: Iterable[Mistake]):

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from ..settings import nearest
 
 _MOST_COMPARED = 5000
-_LONGEST_NAME = 100
 
 
 class NearNames:
@@ -25,4 +24,4 @@ class NearNames:
         """Return the name that a mistyped one most likely means; None if none is near."""
         self._compared += len(names)
         self.is_spent = self.is_spent or self._compared > _MOST_COMPARED
-        return None if self.is_spent or len(name) > _LONGEST_NAME else nearest(name, names)
+        return None if self.is_spent else nearest(name, names)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ParallelError
+from ..errors import MistakeError, ParallelError
 from ..settings.config_file import read_config_file
 from .mistakes import SweepFileError, mistake_line
 from .reading.sweep_schema import read_draft
@@ -80,7 +80,7 @@ class OpenedSweep:
         try:
             data = request.path.read_bytes() if data is None else data
         except OSError as error:
-            raise ParallelError(f"{request.path} cannot be read: {error.strerror}") from error
+            raise MistakeError(f"{request.path} cannot be read: {error.strerror}") from error
         return cls._of(request, data, environment, stdin)
 
     @classmethod
@@ -92,7 +92,7 @@ class OpenedSweep:
         """
         event = last_run(State.read(out.journal_path), out)
         if not event["file"]:
-            raise ParallelError(
+            raise MistakeError(
                 f"the sweep in {out.path} was gathered without its file: `run` the file with --out {out.path}"
             )
         stdin = SavedInput((out.path / STANDARD_INPUT_COPY).read_bytes)
@@ -106,7 +106,7 @@ class OpenedSweep:
         path, overrides = request.path, request.overrides
         config = read_config_file(environment)
         if config.problem:
-            raise ParallelError(f"{config.path} {config.problem}: {config.remedy}")
+            raise MistakeError(f"{config.path} {config.problem}: {config.remedy}")
         draft = read_draft(
             path, data, is_local=request.is_local, overrides=overrides, configured=config.section, stdin=stdin
         )

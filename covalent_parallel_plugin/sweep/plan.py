@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
-from ..errors import ParallelError
+from ..errors import MistakeError
 from .records.journal import EndReader, RecordedEnd, State, reading_ends
 from .records.out_folder import OutFolder
 from .sweep_file import SweepFile
@@ -19,7 +19,7 @@ DONE, NEW, LEFT_OUT = "done", "new", "left out"
 SHOWN_NAMES = 8
 
 
-class SelectionError(ParallelError):
+class SelectionError(MistakeError):
     """No task is what `--only` asks for."""
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import ParallelError
+from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
 from .mistakes import Mistake, SweepFileError
 from .opened_sweep import FileRequest, OpenedSweep, SavedInput
@@ -226,7 +226,7 @@ class PythonSource(SweepSource):
             rows = [json.loads(line) for line in lines]
             self._names = list(rows[0]) if rows else []
         except (ValueError, TypeError) as error:
-            raise ParallelError(
+            raise MistakeError(
                 f"{folder} has rows of another sweep, which are no JSON lines: give out= another folder"
             ) from error
         self._lines = lines

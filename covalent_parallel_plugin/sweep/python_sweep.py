@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
-from ..errors import ParallelError
+from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
+from .display.records_table import records_html, records_text
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep
@@ -178,6 +179,26 @@ class Sweep:
             state.stale |= _ended_otherwise(opened, tasks, state)
             return list(read_records(opened.out, tasks, parameter_names(opened.file.grids), state))
 
+    def __repr__(self) -> str:
+        return records_text(self._title, self._known_records())
+
+    def _repr_html_(self) -> str:
+        return records_html(self._title, self._known_records())
+
+    @property
+    def _title(self) -> str:
+        try:
+            return f"sweep {self._source.place()[1]}"
+        except (ParallelError, OSError):
+            return "sweep"
+
+    def _known_records(self) -> list[Record]:
+        """The records, for a text that has to be shown whatever the sweep's folder is like: none where it is broken."""
+        try:
+            return self.records
+        except (ParallelError, OSError):
+            return []
+
     @property
     def results(self) -> list[Mapping[str, Any] | None]:
         """The results of all tasks, in order; None where there is none."""
@@ -275,7 +296,7 @@ class Sweep:
         show: bool,
     ) -> PythonRun:
         if follow and not local:
-            raise ParallelError("follow=True prints what tasks on this machine write: leave it out, or give local=True")
+            raise MistakeError("follow=True prints what tasks on this machine write: leave it out, or give local=True")
         request = _request(only, first, again)
         return PythonRun(self._source, RunOptions(request, local, keep_image, download, follow, show))
 
@@ -302,10 +323,10 @@ def _request(only: str | Iterable[str], first: int | None, again: bool) -> RunRe
     names = (only,) if isinstance(only, str) or not isinstance(only, Iterable) else tuple(only)
     for name in names:
         if not isinstance(name, str):
-            raise ParallelError(f"only = {shortened(only)}: give a task's name, a pattern, or name=value; or several")
+            raise MistakeError(f"only = {shortened(only)}: give a task's name, a pattern, or name=value; or several")
     return RunRequest(names, first, again)
 
 
 def _check_count(name: str, count: Any, what: str) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ParallelError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")
+        raise MistakeError(f"{name} = {count!r} is no number of {what}: give 1 or more, or leave it out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -176,6 +177,29 @@ def test_without_an_age_everything_is_listed_with_its_own(place: Place) -> None:
         assert re.search(r" ([0-9]+ [mh] )?[0-9]+ [sm]  ", lines[name]), lines[name]
     assert "1 unfinished jobs, 30 objects of 210 bytes" in result.output
     assert "With --yes and --older-than" in result.output
+
+
+def test_json_is_one_document_of_what_is_there_and_of_what_was_removed(place: Place) -> None:
+    job, stored = place.job("d1"), place.object(f"{CALL}/call")
+    place.object("covalent-sweeps/pi/0123456789ab/content/x")
+    common = {"version": 1, "project": "local", "region": "us-east1", "bucket": BUCKET, "problems": []}
+    for words, dispatch, age, is_removed in (
+        ((), None, None, False),
+        (("--older-than", "0s", "--dispatch", "d1", "--yes"), "d1", 0.0, True),
+    ):
+        result = command("--json", *words)
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found.items() >= common.items()
+        assert (found["dispatch"], found["older_than_seconds"], found["removed"]) == (dispatch, age, is_removed)
+        assert [found_job["name"] for found_job in found["jobs"]] == [job]
+        assert [(each["name"], each["size_bytes"]) for each in found["objects"]] == [(f"gs://{BUCKET}/{stored}", 7)]
+        (sweep,) = found["sweeps"]
+        assert (sweep["name"], sweep["objects"], sweep["size_bytes"]) == ("pi", 1, 7)
+        assert all(0 <= each["age_seconds"] < HOUR for each in (*found["jobs"], *found["objects"], sweep))
+    assert stored not in place.objects
+    nothing = json.loads(command("--json", "--dispatch", "d1").stdout)
+    assert (nothing["jobs"], nothing["objects"], nothing["removed"]) == ([], [], False)
 
 
 def test_removal_asks_for_an_age_or_a_dispatch(place: Place) -> None:
@@ -386,7 +410,7 @@ def test_an_age_that_cannot_be_read_is_a_usage_error(age: str) -> None:
 
 def test_options_that_are_wrong_are_told_together(on_no_service: None) -> None:
     result = CliRunner().invoke(main, ["clean", "--project-id", "My Project", "--bucket-name", "gs://x"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "2 options need attention" in result.output
 
 
@@ -429,7 +453,7 @@ def test_a_bucket_that_is_not_given_is_asked_for_by_this_commands_own_option(tmp
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "give --bucket-name or set it under [executors.gcpbatch]" in ended.stderr
 
 

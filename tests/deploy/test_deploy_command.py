@@ -104,7 +104,7 @@ def test_the_environment_is_passed_on(shell: Shell) -> None:
 
 def test_without_a_terminal_and_without_yes_nothing_is_started(shell: Shell) -> None:
     ended = shell.run("up", "--project", "my-project")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "add --yes" in ended.stderr
     assert shell.calls() == []
 
@@ -138,7 +138,7 @@ def test_the_project_comes_from_googles_variable_last(shell: Shell) -> None:
 def test_without_a_project_the_known_deployments_are_named(shell: Shell) -> None:
     shell.run("plan", "--project", "my-project", "--name", "team")
     ended = shell.run("status")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "--project my-project --name team" in ended.stderr
 
 
@@ -174,7 +174,7 @@ def test_an_old_terraform_is_refused_by_its_version(shell: Shell) -> None:
 def test_a_failure_is_told_once_with_what_to_do(shell: Shell, command: str, errors: str, told: str) -> None:
     shell.variables = {"STAND_IN_FAILS": command, "STAND_IN_ERRORS": errors}
     ended = shell.run("up", "--project", "my-project", "--yes")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert told in ended.stderr
     assert ended.stderr.count(errors) == 1
     assert "Traceback" not in ended.stderr

@@ -144,5 +144,5 @@ def test_the_command_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         timeout=SECONDS,
         env=dict(os.environ),
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.startswith(f"Error: --known {tmp_path / 'known.toml'}: project means nothing here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -126,19 +127,28 @@ def test_every_warning_and_error_has_a_remedy(diagnose: Diagnose) -> None:
 
 
 def test_lines_for_people_tell_the_same(covalent_server: PrivateCovalentServer) -> None:
-    ended = subprocess.run(
-        [*COMMAND, "--set", "machine_type=n5-standard-4"],
-        env=covalent_server.environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    lines = ended.stdout.splitlines()
-    assert ended.returncode == 1
-    assert any(line.startswith("ok       bucket.writable ") for line in lines)
-    at = next(index for index, line in enumerate(lines) if line.startswith("error    machine.known "))
-    assert lines[at + 1].startswith("         mend: set machine_type to another one, or change the emulator")
-    assert "\x1b" not in ended.stdout
+    shown = {}
+    for words in ((), ("--all",)):
+        ended = subprocess.run(
+            [*COMMAND, "--set", "machine_type=n5-standard-4", *words],
+            env=covalent_server.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert ended.returncode == 1
+        assert "\x1b" not in ended.stdout
+        shown[words] = ended.stdout.splitlines()
+    lines = shown[()]
+    assert lines[0].startswith("error    machine.known ")
+    assert lines[1].startswith("         fix: set machine_type to another one, or change the emulator")
+    assert not [line for line in lines if line.startswith(("ok ", "skipped "))]
+    counts = r"(\d+) errors?, (?:\d+ warnings?, )?(\d+) ok, (\d+) skipped"
+    summary = re.fullmatch(rf"{counts} \(--all shows each check\)", lines[-1])
+    assert summary, lines[-1]
+    rest = [line for line in shown[("--all",)] if line.startswith(("ok ", "skipped "))]
+    assert len(rest) == int(summary[2]) + int(summary[3])
+    assert any(line.startswith("ok       bucket.writable ") for line in rest)
 
 
 def test_a_server_started_with_other_variables(covalent_server: PrivateCovalentServer) -> None:

@@ -143,8 +143,8 @@ def test_a_builtin_exception_is_raised_as_it_is_with_the_remote_traceback(report
     assert found["args"] == "(2, 'No such file or directory')"
     assert "return open(path).read()" in found["printed"], found["printed"]
     assert f"electron read (node 0) of dispatch {found['dispatch_id']} failed" in found["printed"]
-    # Of this package's frames only that of `wait`
-    assert found["printed"].count("covalent_parallel_plugin/") == 1
+    # None of this package's frames; Python 3.10 shows that of `wait`
+    assert found["printed"].count("covalent_parallel_plugin/") == (sys.version_info < (3, 11))
 
 
 def test_another_exception_is_an_electron_error_with_the_remote_traceback(reports: Any) -> None:

@@ -23,6 +23,7 @@ from covalent_parallel_plugin.cli.image.build import (
 from covalent_parallel_plugin.cli.image.build_context import COPIED, RequirementsError, read_requirements, write_context
 from covalent_parallel_plugin.cli.image.external_programs import CLOUD_BUILD, ProgramResult
 from covalent_parallel_plugin.cli.image.versions import LABELS, Versions
+from covalent_parallel_plugin.errors import MistakeError
 from covalent_parallel_plugin.settings.container_rules import stock_image
 
 HERE = Versions("3.11", "0.240.0", "3.1.2", "0.1.0")
@@ -101,7 +102,7 @@ def test_the_tag_names_versions_and_the_projects_registry(project: str, tag: str
     ],
 )
 def test_what_could_only_fail_later_is_refused_at_once(engine: str, changes: dict[str, object], why: str) -> None:
-    with pytest.raises(BuildError, match=re.escape(why)):
+    with pytest.raises(MistakeError, match=re.escape(why)):
         check(replace(WANTED, **changes), engine)  # type: ignore[arg-type]  # one of the fields each
 
 

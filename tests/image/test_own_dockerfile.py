@@ -22,6 +22,7 @@ from covalent_parallel_plugin.cli.image.own_dockerfile import (
     cloud_build_config,
     dockerfile_commands,
 )
+from covalent_parallel_plugin.errors import MistakeError
 
 TAG = "us-docker.pkg.dev/p/r/calculator:1"
 PINNED = f"us-docker.pkg.dev/p/r/calculator@sha256:{'a' * 64}"
@@ -91,7 +92,7 @@ def test_cloud_build_gets_a_dockerfile_from_outside_the_context_as_it_is(
 
 def test_all_mistakes_are_told_at_once(options: DockerfileOptions) -> None:
     wrong = replace(options, context=options.context / "none", arguments=("A",), tag="Bad", platform="amd64", push=True)
-    with pytest.raises(BuildError) as refused:
+    with pytest.raises(MistakeError) as refused:
         check_dockerfile(wrong, "docker")
     told = str(refused.value).splitlines()
     assert [line.split()[0] for line in told] == ["--context", "--build-arg", "--platform", "--tag:"]
@@ -109,7 +110,7 @@ def test_all_mistakes_are_told_at_once(options: DockerfileOptions) -> None:
 def test_what_could_only_fail_later_is_refused(
     options: DockerfileOptions, engine: str, changes: dict[str, Any], why: str
 ) -> None:
-    with pytest.raises(BuildError, match=re.escape(why)):
+    with pytest.raises(MistakeError, match=re.escape(why)):
         check_dockerfile(replace(options, **changes), engine)
 
 
@@ -128,7 +129,7 @@ def test_another_dockerfile_of_the_context_is_found_by_its_name_there(
 
 def test_a_folder_without_a_dockerfile_is_refused(options: DockerfileOptions) -> None:
     (options.context / "Dockerfile").unlink()
-    with pytest.raises(BuildError, match="code/Dockerfile is no file: give one with --dockerfile"):
+    with pytest.raises(MistakeError, match="code/Dockerfile is no file: give one with --dockerfile"):
         check_dockerfile(options, "docker")
 
 

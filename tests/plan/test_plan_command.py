@@ -56,7 +56,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_printed(plan: P
     plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\nregion = "US East"\n')
     wrong = ["machine_typ=n2", "memory=-1", "spot=perhaps", "labels={bad", "zzzzzz=1"]
     ended = plan(*(part for text in wrong for part in ("--set", text)))
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     for said in (
         "'machine_typ' is no option (did you mean 'machine_type'?)",
         "'zzzzzz' is no option\n",
@@ -92,7 +92,7 @@ def test_a_job_that_is_too_large_is_refused_with_the_reason(plan: Planner) -> No
     values = json.dumps({f"V{number}": "x" * 10_000 for number in range(10)})
     options = [part for number in range(11) for part in ("--set", f"environment={values.replace('V', f'V{number}_')}")]
     ended = plan(*options)
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "1,000,000" in ended.stderr
     assert "environment" in ended.stderr
 
@@ -104,7 +104,7 @@ def test_a_job_that_is_too_large_is_refused_with_the_reason(plan: Planner) -> No
 def test_a_broken_configuration_file_is_named(plan: Planner, text: str) -> None:
     plan.configure(text)
     ended = plan()
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert f"cannot use its configuration file {plan.configuration}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
@@ -113,7 +113,7 @@ def test_a_configuration_file_that_cannot_be_opened_is_named(plan: Planner) -> N
     plan.configuration.unlink()
     plan.configuration.mkdir()
     ended = plan.alone()
-    assert ended.status == 1
+    assert ended.status == 2
     assert f"cannot use its configuration file {plan.configuration}: [Errno 21] Is a directory" in ended.stderr
 
 
@@ -191,7 +191,7 @@ def test_options_that_do_not_reach_the_job_make_no_difference(plan: Planner) -> 
 def test_mistakes_of_a_difference_say_on_which_side_they_are(plan: Planner) -> None:
     plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\n')
     ended = plan("--diff", "--set", "memory=0", "--against", "spot_fallback=true", "--against", "memry=1")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "with --set: memory = '0' is out of range" in ended.stderr
     assert "with --against: 'memry' is no option" in ended.stderr
     assert "with --against: spot_fallback = True has no meaning" in ended.stderr
@@ -201,7 +201,7 @@ def test_mistakes_of_a_difference_say_on_which_side_they_are(plan: Planner) -> N
 def test_an_option_that_nobody_typed_is_not_blamed(plan: Planner) -> None:
     plan.configure('[executors.gcpbatch]\nproject_id = "my-project"\n')
     ended = plan("--diff", "--set", "bucket_name=mine")
-    assert ended.status == 1
+    assert ended.status == 2
     assert "without --set: bucket_name is missing" in ended.stderr
     assert "with --against" not in ended.stderr
     other = plan("--diff", "--against", "bucket_name=mine")

@@ -338,7 +338,7 @@ def test_what_is_no_file_is_told_so(plan: Planner, target: str) -> None:
 def test_a_file_that_is_no_text_is_told_so(plan: Planner) -> None:
     (plan.folder / "workflow.py").write_bytes(b"\xff\xfe")
     ended = plan("workflow.py")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "workflow.py could not be imported" in ended.stderr
     assert "SyntaxError" in ended.stderr
 
@@ -346,7 +346,7 @@ def test_a_file_that_is_no_text_is_told_so(plan: Planner) -> None:
 def test_an_error_of_the_file_comes_with_the_lines_of_the_file_and_no_others(plan: Planner) -> None:
     plan.write("helper.py", "def fail():\n    raise ValueError('no luck')\n")
     ended = planned(plan, "import helper\n\nhelper.fail()\n")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "workflow.py could not be imported" in ended.stderr
     assert 'workflow.py", line 3, in <module>' in ended.stderr
     assert 'helper.py", line 2, in fail' in ended.stderr
@@ -357,7 +357,7 @@ def test_an_error_of_the_file_comes_with_the_lines_of_the_file_and_no_others(pla
 
 def test_a_syntax_error_is_shown_where_it_is(plan: Planner) -> None:
     ended = planned(plan, "def f(:\n    pass\n")
-    assert ended.status == 1
+    assert ended.status == 2
     assert 'workflow.py", line 1' in ended.stderr
     assert "SyntaxError" in ended.stderr
     assert "covalent_parallel_plugin" not in ended.stderr
@@ -373,7 +373,7 @@ def test_a_syntax_error_is_shown_where_it_is(plan: Planner) -> None:
 )
 def test_a_mistake_in_an_executor_is_shown_with_its_line(plan: Planner, options: str, said: str) -> None:
     ended = planned(plan, f"import covalent as ct\n\nmine = ct.executor.GCPBatchExecutor({options})\n")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert said in ended.stderr
     assert 'workflow.py", line 3, in <module>' in ended.stderr
     assert "gcpbatch.py" not in ended.stderr
@@ -383,7 +383,7 @@ def test_what_executors_lack_is_told_with_their_nodes(plan: Planner) -> None:
     plan.configure("")
     text = MIXED.replace('"bucket_name": "some-bucket"', '"bucket_name": ""')
     ended = planned(plan, text)
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "load [nodes 0, 2], train [node 4]" in ended.stderr
     assert "bucket_name is missing" in ended.stderr
     assert "configured [node 6]: project_id is missing" in ended.stderr
@@ -401,7 +401,7 @@ def test_a_mistyped_argument_is_told_as_such(plan: Planner) -> None:
 
 def test_an_error_of_the_lattice_comes_with_its_line(plan: Planner) -> None:
     ended = planned(plan, f"{HEAD}\n@ct.lattice\ndef flow(x=0):\n    return 1 / x\n")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "the graph of flow could not be built" in ended.stderr
     assert 'workflow.py", line 10, in flow' in ended.stderr
     assert "ZeroDivisionError" in ended.stderr
@@ -413,14 +413,14 @@ def test_a_file_that_ends_the_program_is_told_so(plan: Planner, where: str) -> N
     ends = "raise SystemExit(3)"
     text = ends if where == "import" else f"{HEAD}\n@ct.lattice\ndef flow():\n    {ends}\n"
     ended = planned(plan, text)
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "it ended the program (SystemExit: 3)" in ended.stderr
 
 
 @pytest.mark.parametrize("call", ["ct.dispatch(mixed)()", "mixed.dispatch_sync()"])
 def test_a_file_that_dispatches_when_it_is_imported_dispatches_nothing(plan: Planner, call: str) -> None:
     ended = planned(plan, MIXED + call + "\n")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "`plan` dispatches nothing" in ended.stderr
     assert "if __name__ == '__main__':" in ended.stderr
 
@@ -499,7 +499,7 @@ def flow():
     return ct.electron(work, executor=small)()
 """
     ended = planned(plan, text)
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "lock" in ended.stderr.splitlines()[-1]
 
 
@@ -534,7 +534,7 @@ def test_a_workflow_without_batch_has_no_jobs(plan: Planner) -> None:
 @pytest.mark.parametrize("call", ["ct.redispatch('0' * 36)()", "ct.cancel('0' * 36)", "ct.get_result('0' * 36)"])
 def test_a_file_that_asks_covalents_server_for_anything_is_refused(plan: Planner, call: str) -> None:
     ended = planned(plan, MIXED + call + "\n")
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (ended.status, ended.stdout) == (2, "")
     assert "`plan` dispatches nothing" in ended.stderr
 
 

@@ -82,7 +82,7 @@ def test_an_emulator_whose_tasks_are_processes_is_refused_before_anything_is_upl
         for name, address in emulator.environment.items():
             monkeypatch.setenv(name, address)
         sweep = made(tmp_path / "a")
-        told = sweep("run", "art.yaml", status=2).stderr
+        told = sweep("run", "art.yaml", status=1).stderr
         assert "a sweep needs containers" in told and "--runtime podman" in told
         assert emulator.request_counts == {"emulator.runtime": 1} and emulator.rpc_counts == {}
     assert not (tmp_path / "a" / "art").exists()
@@ -150,7 +150,7 @@ def test_a_sweep_of_another_machine_is_found_by_its_name(tmp_path: Path, on_mach
     machines.wait_for_jobs()
     (tmp_path / "b").mkdir()
     other = SweepCommand(tmp_path / "b")
-    assert "give --project-id" in other("status", "art", status=2).stderr
+    assert "give --project-id" in other("status", "art", status=1).stderr
     shown = json.loads(other("status", "art", "--json", *PLACE).stdout)
     assert (shown["state"], shown["tasks"], shown["counts"]) == ("not done", 6, {"done": 5, "failed": 1})
     assert shown["tasks_per_minute"] > 0 and shown["machine_hours"] > 0 and shown["left_seconds"] is None
@@ -181,7 +181,7 @@ def test_a_sweep_whose_job_is_gone_is_said_to_be_so(tmp_path: Path, on_machines:
     machines.delete_jobs()
     other = made(tmp_path / "b")
     for command in ("status", "gather", "cancel"):
-        told = other(command, "art", *PLACE, status=2).stderr
+        told = other(command, "art", *PLACE, status=1).stderr
         assert "Batch has no job of it" in told and "their key went with the job" in told
     assert "gone" in sweep("status", "art").stdout
     sweep("gather", "art")
@@ -248,7 +248,7 @@ def test_clean_removes_a_sweep_of_another_machine_from_the_bucket(tmp_path: Path
     other("cancel", "art", *PLACE)
     machines.wait_for_jobs()
     assert "removed" in other("clean", "art", "--yes", *PLACE).stdout and objects() == []
-    assert "has nothing of it either" in other("clean", "art", "--yes", *PLACE, status=2).stderr
+    assert "has nothing of it either" in other("clean", "art", "--yes", *PLACE, status=1).stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

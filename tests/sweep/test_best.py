@@ -87,7 +87,7 @@ def test_the_command_shows_tasks_values_and_parameters(sweep: SweepCommand) -> N
 
 def test_its_mistakes(sweep: SweepCommand) -> None:
     sweep.write(FILE)
-    assert "there is no sweep 'art'" in sweep("best", "art", "--by", "score", status=2).stderr
+    assert "there is no sweep 'art'" in sweep("best", "art", "--by", "score", status=1).stderr
     sweep("run", "art.yaml", "--local", status=1)
     assert sweep("best", "--by", "scor", status=2).stderr == (
         "'scor' is no column of the table: did you mean 'score'?\n"

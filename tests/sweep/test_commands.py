@@ -298,7 +298,7 @@ def test_commands_for_a_run_of_another_day(sweep: SweepCommand) -> None:
     assert sweep("gather", "art").stdout == f"art: 3 done, 1 failed; {sweep.folder}/art/results.csv\n"
     assert len(sweep.rows()) == 4
     assert f"the sweep is in {sweep.folder}/art already" in sweep("gather", "art", "--out", "b", status=2).stderr
-    assert "there is no sweep 'pi'" in sweep("status", "pi", status=2).stderr
+    assert "there is no sweep 'pi'" in sweep("status", "pi", status=1).stderr
 
 
 def test_a_task_is_tried_by_hand_in_a_folder_of_its_own(sweep: SweepCommand) -> None:
@@ -311,7 +311,7 @@ def test_a_task_is_tried_by_hand_in_a_folder_of_its_own(sweep: SweepCommand) -> 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "from a file\ni is 1\n", "warned 1\n")
     after = sorted((path.name, path.stat().st_mtime_ns) for path in (sweep.folder / "art" / "i=1").rglob("*"))
     assert after == before
-    assert "did you mean i=" in sweep("show", "art", "i=7", status=2).stderr
+    assert "did you mean i=" in sweep("show", "art", "i=7", status=1).stderr
 
 
 def test_clean_removes_what_the_sweep_made_and_nothing_else(sweep: SweepCommand) -> None:

@@ -287,7 +287,7 @@ def test_gpus_and_their_drivers_follow_from_type_and_count(
     ],
 )
 def test_the_nearest_option_of_a_mistyped_name(mistyped: str, meant: str | None) -> None:
-    assert settings.nearest(mistyped) == meant
+    assert settings.nearest(mistyped, settings.OPTIONS) == meant
 
 
 @given(

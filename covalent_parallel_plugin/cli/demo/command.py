@@ -16,11 +16,11 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.demo import workflow_run as demonstration
 from covalent_parallel_plugin.cli.demo.workflow_run import WorkflowOutcome, WorkflowState
 from covalent_parallel_plugin.cli.dev.electron_states import failed_texts
 from covalent_parallel_plugin.cli.dev.signals import Signals, Terminated
+from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED
 from covalent_parallel_plugin.covalent_api.private_server import STOP_SECONDS, PrivateCovalentServer
 from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
@@ -58,7 +58,7 @@ def demo(keep: bool) -> None:
     except (KeyboardInterrupt, Terminated):
         console.print("Stopped; nothing is left running")
         if outcome is None:
-            sys.exit(INTERRUPTED_STATUS)
+            sys.exit(INTERRUPTED)
     sys.exit(0 if outcome is not None and outcome.succeeded else 1)
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.cli import SuggestingGroup
+from covalent_parallel_plugin.cli.exit_statuses import FAILED, INTERRUPTED, shown_error
+from covalent_parallel_plugin.errors import MistakeError
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.cli.deploy.deployment import Deployment, DeploymentStatus
@@ -47,7 +49,7 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def deploy() -> None:
     """Make, look at and take down what jobs need on Google Cloud.
 
@@ -113,7 +115,7 @@ def status(project: str | None, name: str, terraform: str | None, as_json: bool)
         found = _deployment(project, name, terraform).status()
         click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
         if found.resources and found.differences:
-            raise SystemExit(1)
+            raise SystemExit(FAILED)
 
 
 @deploy.command()
@@ -135,10 +137,9 @@ def _click_errors() -> Iterator[None]:
         yield
     except DeployInterruptedError as error:
         click.echo(f"\n{error}", err=True)
-        # What a shell reports for a program that Ctrl-C ended
-        raise SystemExit(130) from error
-    except (ParallelError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise SystemExit(INTERRUPTED) from error
+    except ValueError as error:
+        raise shown_error(error) from error
 
 
 def _deployment(project: str | None, name: str, terraform: str | None) -> Deployment:
@@ -146,12 +147,13 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
     from covalent_parallel_plugin.cli.deploy.deployment import Deployment
     from covalent_parallel_plugin.cli.deploy.deployment_folder import folder_of, known_deployments
     from covalent_parallel_plugin.cli.deploy.terraform import Terraform, find_terraform
-    from covalent_parallel_plugin.covalent_api.config_file import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
 
-    chosen = project or configured_options().get("project_id") or os.environ.get("GOOGLE_CLOUD_PROJECT")
+    configured = partial(import_configured_options, os.environ)
+    chosen = project or configured().get("project_id") or os.environ.get("GOOGLE_CLOUD_PROJECT")
     if not chosen:
         known = "".join(f"\n  --project {known} --name {named}" for known, named in known_deployments(os.environ))
-        raise click.ClickException(
+        raise MistakeError(
             "no project is named: add --project ID (gcloud projects list)"
             + (f"\nThere are folders of:{known}" if known else "")
         )
@@ -162,7 +164,7 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
         checked["project_id"],
         checked["name"],
         Terraform(find, folder, os.environ),
-        configured_options,
+        configured,
         option_changes.write,
         click.echo,
     )
@@ -171,14 +173,14 @@ def _deployment(project: str | None, name: str, terraform: str | None) -> Deploy
 def _values(
     region: str | None, image: str | None, assignments: tuple[str, ...]
 ) -> tuple[dict[str, object], dict[str, object]]:
-    from covalent_parallel_plugin.covalent_api.config_file import configured_options
+    from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
     from covalent_parallel_plugin.settings.infrastructure_variables import read_assignments
 
     given = read_assignments(assignments)
     for name, value in (("region", region), ("image", image)):
         if value is not None:
             given[name] = _checked(name, value)
-    configured = configured_options().get("region")
+    configured = import_configured_options(os.environ).get("region")
     return given, {"region": _checked("region", configured)} if configured else {}
 
 
@@ -188,14 +190,14 @@ def _checked(name: str, value: object) -> Any:
     try:
         return checked(name, value)
     except ValueError as error:
-        raise click.ClickException(f"{name} = {value!r} {error}") from error
+        raise MistakeError(f"{name} = {value!r} {error}") from error
 
 
 def _asking(yes: bool) -> Callable[[str], bool]:
     if yes:
         return lambda question: True
     if not sys.stdin.isatty():
-        raise click.ClickException(
+        raise click.UsageError(
             "nobody can be asked here, since this is no terminal: look with `covalent-parallel deploy plan`, then add"
             " --yes"
         )

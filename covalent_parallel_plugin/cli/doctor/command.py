@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
+from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="An option above the file's; may be repeated."
 )
 @click.option("--run", is_flag=True, help="Also send one small electron, and show the time of each phase.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
+@click.option("--all", "is_all", is_flag=True, help="Also show the checks that are ok or were skipped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines, always with every check.")
+def doctor(changes: tuple[str, ...], run: bool, is_all: bool, as_json: bool) -> None:
     """Look for what would go wrong: installation, configuration, credentials, project, bucket, image, server.
 
-    Each line is ok, warning, error or skipped, with what mends it. It changes nothing but a small object in the
-    bucket, which it removes. Ends with status 0, with 1 if there are errors, and with 2 if it was called wrongly.
+    Errors come first, then warnings, each with its fix; of the other checks the number. It changes nothing but a small
+    object in the bucket, which it removes. Ends with status 0, with 1 if there are errors, and with 2 if it was called
+    wrongly.
     """
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
@@ -58,14 +60,17 @@ def doctor(changes: tuple[str, ...], run: bool, as_json: bool) -> None:
             results.append(result)
     except KeyboardInterrupt:
         click.echo("Stopped; nothing is left running", err=True)
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(INTERRUPTED)
     results = [on_emulator(result) for result in results] if setup.emulator_addresses else results
     if as_json:
         click.echo(report.as_json(results, setup, phases))
     else:
-        for line in (*report.lines(results), *report.phase_lines(phases)):
+        # What was sent is shown in any case, above its phases
+        checks, sent = (results[:-1], results[-1:]) if run else (results, [])
+        checks = report.shown_results(checks, is_all)
+        for line in (*report.lines(checks), *report.lines(sent), *report.phase_lines(phases)):
             console.print(line)
-        console.print(report.summary(results))
+        console.print(report.summary(results, is_all))
     sys.exit(report.exit_status(results))
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ... import __version__
 from ...settings import OPTIONS
+from ..exit_statuses import DONE, FAILED
 from .checks.configuration import NAMES_ONLY
 from .phases import Phase
 from .results import ERROR, OK, SKIPPED, STATUSES, WARNING, CheckResult
@@ -18,6 +19,12 @@ from .setup import Setup
 # Raised when a field changes its meaning or goes away; new ones may come without
 JSON_VERSION = 1
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red", SKIPPED: "dim"}
+
+
+def shown_results(results: Sequence[CheckResult], is_all: bool) -> list[CheckResult]:
+    """Return the results that are printed, in this order: errors, warnings and, with `--all`, the rest."""
+    statuses = (ERROR, WARNING, SKIPPED, OK) if is_all else (ERROR, WARNING)
+    return [result for status in statuses for result in results if result.status == status]
 
 
 def lines(results: Sequence[CheckResult]) -> Iterator[Text]:
@@ -32,9 +39,9 @@ def lines(results: Sequence[CheckResult]) -> Iterator[Text]:
         for detail in result.details:
             yield Text(f"{'':<9}{detail}", "" if result.status in (ERROR, WARNING) else "dim")
         if result.remedy and result.status in (ERROR, WARNING):
-            mend = Text(f"{'':<9}mend: ", "bold")
-            mend.append(result.remedy, "cyan")
-            yield mend
+            remedy = Text(f"{'':<9}fix: ", "bold")
+            remedy.append(result.remedy, "cyan")
+            yield remedy
 
 
 def phase_lines(phases: Sequence[Phase]) -> Iterator[Text]:
@@ -46,19 +53,20 @@ def phase_lines(phases: Sequence[Phase]) -> Iterator[Text]:
         yield line
 
 
-def summary(results: Sequence[CheckResult]) -> str:
-    """Return how many there are of each status."""
+def summary(results: Sequence[CheckResult], is_all: bool) -> str:
+    """Return how many there are of each status, and the option that shows those that were not shown."""
     counts = _counts(results)
-    return ", ".join(
+    text = ", ".join(
         f"{counts[status]} {status}{'s' if status in (WARNING, ERROR) and counts[status] != 1 else ''}"
-        for status in STATUSES
+        for status in (ERROR, WARNING, OK, SKIPPED)
         if counts[status]
     )
+    return text if is_all or not (counts[OK] or counts[SKIPPED]) else f"{text} (--all shows each check)"
 
 
 def exit_status(results: Sequence[CheckResult]) -> int:
     """Return 1 if anything is wrong, else 0: warnings do not count."""
-    return int(any(result.status == ERROR for result in results))
+    return FAILED if any(result.status == ERROR for result in results) else DONE
 
 
 def as_json(results: Sequence[CheckResult], setup: Setup, phases: Sequence[Phase]) -> str:

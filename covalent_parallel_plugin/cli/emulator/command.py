@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..exit_statuses import is_lost_output
 from .covalent_section import configure, section_text
 from .option_list import EmulatorOptions, emulator_options
 from .options import FILE_ERRORS
@@ -89,6 +90,8 @@ def emulator(
         while (ended := _next_of(news)) is not None:
             _say(f"{time.strftime('%H:%M:%S')} {ended}")
     except OSError as error:
+        if is_lost_output(error):
+            raise
         raise click.ClickException(str(error)) from error
     finally:
         services.stop()

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import click
 
+from ...errors import MistakeError
 from ...settings.config_edit import with_values
 from ...settings.config_file import ConfigFile, config_path, read_config_file, read_config_text
 from ...settings.container_rules import stock_image
 from ...settings.options import SECTION
+from ..exit_statuses import shown_error
 
 PROJECT = "local-project"
 REGION = "us-east1"
@@ -63,16 +65,17 @@ def configure(bucket: str, environment: Mapping[str, str]) -> str:
 def _configure_locked(path: Path, values: Mapping[str, str | int | float], environment: Mapping[str, str]) -> str:
     before = read_config_file(environment)
     if before.problem:
-        raise click.ClickException(f"--configure: {path} {before.problem}: {before.remedy}")
+        raise shown_error(MistakeError(f"--configure: {path} {before.problem}: {before.remedy}"))
     if before.exists and not path.stat().st_mode & 0o200:
         raise PermissionError(13, "it is read-only")
     text = path.read_text() if before.exists else ""
     changed = with_values(text, values)
     if not _differs_only_by(before, changed, values):
-        raise click.ClickException(
+        mistake = (
             f"--configure: {path} has [{SECTION}] in a form that cannot be changed safely: write each of its options in"
             f" a line of its own below a line [{SECTION}]"
         )
+        raise shown_error(MistakeError(mistake))
     replaced = {key: before.section[key] for key in values if before.section.get(key, values[key]) != values[key]}
     report = [f"# {path} has in [{SECTION}] now: " + ", ".join(f"{key} = {value!r}" for key, value in values.items())]
     if replaced:

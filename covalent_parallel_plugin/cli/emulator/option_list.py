@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from .. import missing_package
+from ..exit_statuses import shown_error
 from .options import read_exports, read_faults, read_images, read_known_file, read_secrets
 from .taken_port import port_error
 
@@ -188,5 +189,5 @@ class EmulatorOptions:
         except PortTaken as error:
             raise port_error(error.service, error.port) from error
         except (ValueError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+            raise shown_error(error) from error
         return emulator, choice

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ...cloud.registry.image_reference import parse_reference
 from ...containers.engine import names_of
-from ...errors import ParallelError
+from ...errors import MistakeError, ParallelError
 from .build_context import write_context
 from .build_failures import OWN_REMEDIES, REPOSITORY, explain_failure
 from .external_programs import CLOUD_BUILD, ProgramResult, Programs
@@ -73,9 +73,9 @@ def check(options: BuildOptions, engine: str) -> None:
 
 
 def raise_mistakes(mistakes: Sequence[str]) -> None:
-    """Raise BuildError with all mistakes, if there are any."""
+    """Raise MistakeError with all mistakes, if there are any."""
     if mistakes:
-        raise BuildError("\n".join(mistakes))
+        raise MistakeError("\n".join(mistakes))
 
 
 def _own_mistakes(options: BuildOptions, engine: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from covalent_parallel_plugin.cli.exit_statuses import is_lost_output, shown_error
 from covalent_parallel_plugin.cli.image.build import PLATFORM, BuildOptions, build, check, commands, default_tag
 from covalent_parallel_plugin.cli.image.build_context import read_requirements, write_context
 from covalent_parallel_plugin.cli.image.external_programs import (
@@ -106,7 +107,9 @@ def build_command(
             own = DockerfileOptions(tag=str(tag), context=context, dockerfile=dockerfile, arguments=build_arg, **target)
             _build_users(own, engine, dry_run)
     except (ParallelError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        if isinstance(error, OSError) and is_lost_output(error):
+            raise
+        raise shown_error(error) from error
 
 
 def _refuse(options: Mapping[str, object], why: str, others: Sequence[str] = ()) -> None:

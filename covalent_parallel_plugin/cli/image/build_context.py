@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...errors import ParallelError
+from ...errors import MistakeError
 from .wheel import write_wheel
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ _OTHER_FILES = re.compile(r"\s*(-r|-c|-e|--requirement|--constraint|--editable|\
 _PASSWORD = re.compile(r"https?://[^/\s]*@|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
 
 
-class RequirementsError(ParallelError):
+class RequirementsError(MistakeError):
     """The user's file of requirements cannot be used in a build."""
 
 

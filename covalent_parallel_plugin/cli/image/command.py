@@ -6,6 +6,8 @@ import json
 
 import click
 
+from covalent_parallel_plugin.cli import SuggestingGroup
+from covalent_parallel_plugin.cli.exit_statuses import FAILED, shown_error, status_of
 from covalent_parallel_plugin.cli.image.build_command import build_command
 from covalent_parallel_plugin.cli.image.external_programs import ENGINES, Programs
 from covalent_parallel_plugin.cli.image.versions import versions_here
@@ -14,7 +16,7 @@ from covalent_parallel_plugin.errors import ParallelError
 SIGNS = {"ok": "ok", "info": "--", "warning": "warning", "error": "ERROR"}
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def image() -> None:
     """Build the image that electrons run in, or any of your own, and check whether one fits this environment."""
 
@@ -42,8 +44,8 @@ def check_command(uri: str, as_json: bool, engine: str | None, registry: bool) -
     except (ParallelError, ValueError) as error:
         if as_json:
             click.echo(json.dumps({"image": uri, "fits": False, "error": str(error)}, indent=1))
-            raise SystemExit(1) from error
-        raise click.ClickException(str(error)) from error
+            raise SystemExit(status_of(error)) from error
+        raise shown_error(error) from error
     if as_json:
         click.echo(json.dumps(report.record(), indent=1))
     else:
@@ -54,7 +56,7 @@ def check_command(uri: str, as_json: bool, engine: str | None, registry: bool) -
             if finding.remedy:
                 click.echo(f"{'':<36}{finding.remedy}")
     if not report.fits:
-        raise SystemExit(1)
+        raise SystemExit(FAILED)
 
 
 def _digest(digest: str) -> str:

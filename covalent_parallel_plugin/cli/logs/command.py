@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
 from covalent_parallel_plugin.cli.clean import Age
+from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED, TERMINATED, shown_error
 from covalent_parallel_plugin.cli.printed_lines import tell
 from covalent_parallel_plugin.errors import ParallelError
 
@@ -69,8 +70,11 @@ def logs(
     _refuse_mistakes(dispatch_id, is_stderr and both, as_json and (no_prefix or timestamps))
     try:
         # Here, so that `--help` does not wait for Covalent.
+        from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
+
+        # Before the others: this says what is wrong with a file that Covalent cannot be imported with
+        configured = import_configured_options(os.environ)
         from covalent_parallel_plugin.cli.logs.line_printer import LinePrinter
-        from covalent_parallel_plugin.covalent_api.config_file import configured_options
         from covalent_parallel_plugin.covalent_api.secret_file import read_secret, secret_path
         from covalent_parallel_plugin.covalent_api.server_client import ServerClient
         from covalent_parallel_plugin.results.dispatch_logs import DispatchLogs
@@ -82,7 +86,7 @@ def logs(
         wanted = Wanted(electrons, item, attempt, streams, None if since is None else time.time() - since)
         given = {"project_id": project_id, "region": region, "bucket_name": bucket_name}
         stores, server = Stores(), ServerClient.configured()
-        known = KnownDispatch(dispatch_id, server, given, configured_options(), stores.at)
+        known = KnownDispatch(dispatch_id, server, given, configured, stores.at)
         no_secret = (
             f"what runs cannot be read: there is no secret of a server at {secret_path()}, and so no key of a call. Run"
             " this where the Covalent server of the dispatch runs, as its user and with its COVALENT_CONFIG_DIR"
@@ -94,11 +98,11 @@ def logs(
         _show(found, stores, printer, begun, follow, item is not None)
     except KeyboardInterrupt:
         tell(sys.stderr, STOPPED)
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(INTERRUPTED)
     except ParallelError as error:
         from covalent_parallel_plugin.sweep.display.printable import printable
 
-        raise click.ClickException("\n".join(map(printable, str(error).split("\n")))) from error
+        raise shown_error(error, printable) from error
 
 
 def _refuse_mistakes(dispatch_id: str, is_stream_given_twice: bool, is_form_given_twice: bool) -> None:
@@ -128,7 +132,7 @@ def _show(
     from covalent_parallel_plugin.results.followed_calls import FollowedCalls
 
     # So that the requests are deleted then too
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with FollowedCalls(stores) as followed:
         # Bounded by the electrons' own ends, or the user's Ctrl-C.
         while True:

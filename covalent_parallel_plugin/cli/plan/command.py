@@ -11,7 +11,6 @@ from typing import TextIO
 import click
 
 from covalent_parallel_plugin.cli.option_assignments import RequestError
-from covalent_parallel_plugin.errors import ParallelError
 
 from .. import missing_package
 
@@ -47,8 +46,8 @@ def plan(
     """Print the Batch Jobs that a workflow's electrons would be, checked and not submitted.
 
     Without a workflow: the Job of an electron with the options of Covalent's configuration file and of --set.
-    Standard output holds the document alone, all else goes to standard error. Ends with 1 if options or workflow
-    have a mistake, with 2 if this command was called wrongly.
+    Standard output holds the document alone, all else goes to standard error. Ends with 2 if
+    options or workflow have a mistake.
     """
     if workflow is None and (args or arguments is not None or node is not None):
         raise click.UsageError("--arg, --args and --node need a workflow, such as workflow.py:my_lattice")
@@ -73,8 +72,6 @@ def plan(
             raise missing_package(error) from error
         except RequestError as error:
             raise click.UsageError(str(error)) from error
-        except ParallelError as error:
-            raise click.ClickException(str(error)) from error
         _write(made.document, "diff" if is_difference else form, stdout)
     for remark in (*made.remarks, "Nothing was submitted."):
         click.echo(remark, err=True)

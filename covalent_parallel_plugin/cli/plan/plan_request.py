@@ -176,7 +176,7 @@ def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
     found = []
     for name in configured:
         if name not in OPTIONS:
-            near = nearest(name)
+            near = nearest(name, OPTIONS)
             found.append(
                 f"[{SECTION}] has the key {name!r}, which is no option{f' (did you mean {near!r}?)' if near else ''};"
                 " it is ignored"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import covalent
 
-from ...errors import ParallelError
+from ...errors import MistakeError
 from ...protocol.code_files import restore_files
 
 # A name that no module of the user's has: another file may import this one under its own name, as it may a script
@@ -30,7 +30,7 @@ REQUESTS = ("get", "patch", "put", "post", "delete")
 T = TypeVar("T")
 
 
-class WorkflowError(ParallelError):
+class WorkflowError(MistakeError):
     """The user's file, or the lattice in it, raised; the text ends with the traceback from that file on."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from covalent_parallel_plugin.cli.exit_statuses import DONE, FAILED
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
 from covalent_parallel_plugin.cli.sweep.elsewhere import find_elsewhere, place_options
 from covalent_parallel_plugin.cli.sweep.run import is_terminal
@@ -82,7 +83,7 @@ def _cancel_all(waiting: bool, yes: bool) -> None:
         except ParallelError as error:
             click.echo(f"{out.path}: {error}", err=True)
             failed += 1
-    sys.exit(1 if failed else 0)
+    sys.exit(FAILED if failed else DONE)
 
 
 def _running() -> Sequence[SweepStatus]:

@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from covalent_parallel_plugin.cli import LazyGroup, missing_package
+from covalent_parallel_plugin.cli.exit_statuses import status_of
 from covalent_parallel_plugin.errors import ParallelError
 from covalent_parallel_plugin.sweep.display.interruption import discard_output
-
-MISTAKES_STATUS = 2
-"""The exit status for mistakes in the file or the command line; 1 is for tasks that are not done."""
 
 
 class SweepGroup(LazyGroup):
@@ -40,8 +38,9 @@ class SweepGroup(LazyGroup):
         except ModuleNotFoundError as error:
             raise missing_package(error, self.extra) from error
         except ParallelError as error:
+            # Without click's "Error: ": mistakes in a file are lines that editors read
             click.echo(str(error), err=True)
-            ctx.exit(MISTAKES_STATUS)
+            ctx.exit(status_of(error))
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly then
                 raise

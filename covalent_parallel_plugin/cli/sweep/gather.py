@@ -11,7 +11,7 @@ import click
 
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep
 from covalent_parallel_plugin.cli.sweep.elsewhere import SweepElsewhere, find_elsewhere, place_options
-from covalent_parallel_plugin.errors import ParallelError
+from covalent_parallel_plugin.errors import MistakeError, ParallelError
 from covalent_parallel_plugin.settings import is_given, mistakes_in, plain
 from covalent_parallel_plugin.settings.config_file import read_config_file
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
@@ -145,7 +145,7 @@ def _gather_elsewhere(sweep: SweepElsewhere, folder: Path | None) -> OutFolder:
         click.echo(f"warning: {note}", err=True)
     with out.hold(sweep.name) as journal:
         if journal.state.run is not None and journal.state.sweep_id != identity.sweep_id:
-            raise ParallelError(f"{out.path} has another sweep of this name: give --out another folder")
+            raise MistakeError(f"{out.path} has another sweep of this name: give --out another folder")
         out.keep_key(identity.key)
         journal.append(open_event(identity.sweep_id, sweep.name))
         trace = SweepTrace.of(identity.sweep_id, _trace_options(), os.environ)

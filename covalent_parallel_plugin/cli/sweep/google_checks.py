@@ -34,9 +34,9 @@ def run_sweep_checks(file: SweepFile, job: batch_v1.Job, environment: Mapping[st
     setup = Setup(environment, read_config_file(environment), {}, {}, {}, settings, (), frozenset())
     results = run_checks(_checks(file, machines_of(job)), setup)
     console = Console(highlight=False, soft_wrap=True, stderr=is_error)
-    for line in report.lines(results):
+    for line in report.lines(report.shown_results(results, is_all=True)):
         console.print(line)
-    console.print(report.summary(results))
+    console.print(report.summary(results, is_all=True))
     return report.exit_status(results)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
+from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED, TERMINATED
 from covalent_parallel_plugin.cli.sweep.arguments import NAME_OR_FOLDER, find_sweep_and_task
 from covalent_parallel_plugin.cli.sweep.elsewhere import place_options
 from covalent_parallel_plugin.programs.kept_output import StreamName
@@ -60,10 +60,9 @@ def logs(
         raise click.UsageError("--json has all times: leave out --timestamps")
     streams: tuple[StreamName, ...] = ("stdout", "stderr") if both else ("stderr",) if is_stderr else ("stdout",)
     from covalent_parallel_plugin.cli.sweep.task_printer import TaskPrinter
-    from covalent_parallel_plugin.cli.sweep.task_search import UnknownTaskError
 
     # So that nothing is left in the bucket then either
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     make = partial(
         TaskPrinter,
         streams=streams,
@@ -77,10 +76,7 @@ def logs(
         _logs(words, place, follow, make)
     except KeyboardInterrupt:
         click.echo(STOPPED, err=True)
-        sys.exit(INTERRUPTED_STATUS)
-    except (UnknownSweepError, UnknownTaskError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
+        sys.exit(INTERRUPTED)
 
 
 def _logs(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
+from covalent_parallel_plugin.cli.exit_statuses import DONE, FAILED, INTERRUPTED
 from covalent_parallel_plugin.cli.sweep.file_options import file_options
 from covalent_parallel_plugin.programs.task_folder import FULL_REMEDY, is_full
 from covalent_parallel_plugin.sweep.display.interruption import Interruption, discard_output
@@ -87,12 +87,12 @@ def run(
         raise click.ClickException(f"{error.filename or opened.out.path}: {error.strerror or error}{remedy}") from error
     _print(run_summary(outcome, sweep.state, opened.out.path, end.detached))
     if outcome.is_interrupted:
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(INTERRUPTED)
     is_left = end.detached and not end.stopped
     if is_left:
         for line in _detached_lines(opened.out.path, opened.file.most_machine_hours):
             _print(line)
-    sys.exit(1 if outcome.not_done and not is_left else 0)
+    sys.exit(FAILED if outcome.not_done and not is_left else DONE)
 
 
 def _check_options(is_local: bool, for_batch: Mapping[str, bool], follow: bool) -> None:

@@ -14,7 +14,7 @@ from covalent_parallel_plugin.settings import nearest
 from covalent_parallel_plugin.sweep.opened_sweep import OpenedSweep
 from covalent_parallel_plugin.sweep.plan import shown_names
 from covalent_parallel_plugin.sweep.records.journal import RecordedEnd, State, is_held, reading_ends
-from covalent_parallel_plugin.sweep.records.out_folder import OutFolder, OutFolderError
+from covalent_parallel_plugin.sweep.records.out_folder import OutFolder
 from covalent_parallel_plugin.sweep.records.sweeps_index import UnknownSweepError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _in_bucket(out: OutFolder, state: State, task: str, end: RecordedEnd, second
     ask = partial(find_setup, store, identity, round)
     setup = call_within(seconds, f"the bucket {store.bucket_name}", ask)
     if setup is None:
-        raise OutFolderError(f"what {task} has written is gone from gs://{store.bucket_name}/{identity.folder}")
+        raise ParallelError(f"what {task} has written is gone from gs://{store.bucket_name}/{identity.folder}")
     found = RoundTask(identity.task(round, index), task, end.key, 0, int(setup["log_limit"]))
     return FollowedTask(state.name, settings, store, found, lambda: f"it ended: {end.status}")
 
@@ -150,7 +150,7 @@ def _reached(out: OutFolder, state: State) -> tuple[Settings, Bucket, SweepIdent
     settings = settings_at(state.place or {})
     identity = kept_identity(out, state.name, state.sweep_id)
     if identity is None:
-        raise OutFolderError(f"{out.path} has no key of its sweep any more: `run` takes it from its job on Batch")
+        raise ParallelError(f"{out.path} has no key of its sweep any more: `run` takes it from its job on Batch")
     return settings, _store_at(settings), identity
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli import INTERRUPTED_STATUS
-from covalent_parallel_plugin.errors import ParallelError, UnavailableError
+from covalent_parallel_plugin.cli.exit_statuses import CANCELLED, DONE, FAILED, INTERRUPTED, shown_error
+from covalent_parallel_plugin.errors import CloudError, UnavailableError
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.results.status.snapshot import Snapshot
 
 STOPPED = "stopped watching; the dispatch goes on (ct.cancel ends it)"
-# By Covalent's state of a dispatch; 2 is that of a wrong command line
-EXIT_STATUSES = {"FAILED": 1, "CANCELLED": 3}
+# By Covalent's state of a dispatch
+EXIT_STATUSES = {"FAILED": FAILED, "CANCELLED": CANCELLED}
 Show = Callable[["Snapshot"], None]
 
 
@@ -43,29 +44,30 @@ def watch(
     """
     try:
         # Here, so that `--help` does not wait for Covalent.
-        from covalent_parallel_plugin.covalent_api.config_file import configured_options
+        from covalent_parallel_plugin.covalent_api.config_file import import_configured_options
 
+        configured = import_configured_options(os.environ)
         given = {"project_id": project_id, "region": region}
         with _shown(as_json, once) as show:
-            last = asyncio.run(_watch(dispatch_id, given, configured_options(), show, once, every))
+            last = asyncio.run(_watch(dispatch_id, given, configured, show, once, every))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo(STOPPED, err=True)
-        sys.exit(INTERRUPTED_STATUS)
-    except UnavailableError as error:
+        sys.exit(INTERRUPTED)
+    except UnavailableError:
         # Whole: of an emulator it goes on with what to do.
-        raise click.ClickException(str(error)) from error
-    except ParallelError as error:
+        raise
+    except CloudError as error:
         raise click.ClickException(str(error).split("\n", 1)[0]) from error
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise shown_error(error) from error
     sys.exit(exit_status(last))
 
 
 def exit_status(last: Snapshot) -> int:
     """Return what the command ends with after this look."""
     if not last.state:
-        return int(any(job.state == "FAILED" for job in last.jobs))
-    return EXIT_STATUSES.get(last.state, 0)
+        return FAILED if any(job.state == "FAILED" for job in last.jobs) else DONE
+    return EXIT_STATUSES.get(last.state, DONE)
 
 
 async def _watch(

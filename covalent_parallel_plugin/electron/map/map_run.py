@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -111,6 +112,7 @@ class MapRun:
                 result = await self._with_location(result)
                 if isinstance(result, Failure) and isinstance(result.error, MapError | JobError):
                     has_taken = self._offers_values
+                    result.error.returned = self._progress.returned
                     if has_taken:
                         result.error.values = self._result.values()
                 return result
@@ -143,9 +145,11 @@ class MapRun:
             return await self._value()
         jobs.check_cancelled()
         # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
+        modules = self._call.shared_modules(time.time())
+        name, requirements = modules.name if modules is not None else "", self._settings.requirements
         lost = self._progress.lost() if self._earlier else None
         job = map_job(self._settings, self._call, self._identity, 0, lost)
-        await jobs.stage(lambda: self._call.sealed(self._identity, pickles, self._settings.requirements))
+        await jobs.stage(lambda: self._call.sealed(self._identity, pickles, requirements, name), modules)
         pickles.clear()
         on_staged()
         return await self._run_jobs(job)
@@ -189,7 +193,7 @@ class MapRun:
             await self._note_attempts(watched, tasks)
             if not isinstance(result, Failure):
                 return result
-            if await jobs.restage_lost_runner(self._exit_code):
+            if await jobs.restage_lost(self._exit_code):
                 job = map_job(settings, self._call, self._identity, self._progress.jobs, self._progress.lost())
                 continue
             if isinstance(result.error, MapError) and self._may_retry_exceptions:

@@ -15,11 +15,18 @@ class PickledValues(Mapping[int, Any]):
     Args:
         indices: gives the items' indices, in order; called once at most.
         read: gives the pickle of an item's value.
+        remade: how a pickle of the mapping makes it anew, as `__reduce__` returns it; None where it holds all values.
     """
 
-    def __init__(self, indices: Callable[[], Collection[int]], read: Callable[[int], bytes]):
+    def __init__(
+        self,
+        indices: Callable[[], Collection[int]],
+        read: Callable[[int], bytes],
+        remade: tuple[Callable[..., PickledValues], tuple[Any, ...]] | None = None,
+    ):
         self._indices_of, self._read = indices, read
         self._known: dict[int, None] | None = None
+        self._remade = remade
 
     @property
     def _indices(self) -> dict[int, None]:
@@ -47,7 +54,7 @@ class PickledValues(Mapping[int, Any]):
         return f"<values of {len(self._known)} items of a map, read when they are asked for>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return values_of_pickles, ({index: self._read(index) for index in self},)
+        return self._remade or (values_of_pickles, ({index: self._read(index) for index in self},))
 
 
 def values_of_pickles(pickles: Mapping[int, bytes]) -> PickledValues:

@@ -10,12 +10,13 @@ from ...batch.download_buffer import DownloadBuffer
 from ...cloud.interfaces import Bucket
 from ...cloud.storage import CorruptObjectError
 from ...errors import OutcomeError
-from ...protocol.envelope import OUTCOME, Part, read_part
+from ...protocol.envelope import OUTCOME, Part, WireError, read_part
 from ...protocol.identity import CallIdentity, TaskAddress
 from ...protocol.object_names import PREFIX, RESULT_KINDS, ObjectName, parse_name
 from ..server_secret import ServerSecret
 from ..value_buffer import IN_MEMORY_BYTES
 from .item_table import Item, ItemTable, ValueStore
+from .object_head import read_head
 from .progress import MapProgress
 from .report import TaskReport, read_chunk, read_task
 
@@ -62,6 +63,43 @@ class StoredMap:
             raise OutcomeError(f"what task {name.task} of {self.title} delivered was deleted from the bucket meanwhile")
         return found
 
+    def inputs(self, folder: str) -> dict[str, Part]:
+        """The pickles of its items and constants, by their names in a call; what is large is in `folder` meanwhile.
+
+        Raises:
+            OutcomeError: its call is not the one that was sealed, or is gone.
+            CloudError: Google refused, or could not be reached.
+        """
+        identity = self.identity
+        with DownloadBuffer(folder, identity.key, identity.binding, "the call", IN_MEMORY_BYTES) as arrival:
+            if not arrival.fetch(self.store, identity.object_name) or arrival.envelope is None:
+                raise OutcomeError(f"the call of {self.title} was deleted from the bucket meanwhile")
+            names = [part.name for part in arrival.envelope.parts]
+            try:
+                return {
+                    name: read_part(arrival.file, arrival.envelope, name)
+                    for name in names
+                    if name == "arg0" or name.startswith("kwarg:")
+                }
+            except WireError as error:
+                raise OutcomeError(f"the call of {self.title} is refused: {error}") from error
+
+    def read_items(self, name: ObjectName) -> TaskReport:
+        """Read which items a task delivered, and how they ended; nothing of their values. Raises as `read`."""
+        address = self.identity.task(name.task, name.round)
+        is_chunk = name.kind == "chunk"
+        object_name = address.chunk_name(name.number) if is_chunk else address.outcome_name
+        bound_to = address.chunk_binding(name.number) if is_chunk else address.binding(OUTCOME)
+        try:
+            head = read_head(self.store, object_name, address.key, bound_to)
+        except WireError as error:
+            raise OutcomeError(f"gs://{self.store.bucket_name}/{object_name} is refused: {error}") from error
+        if head is None:
+            raise OutcomeError(f"gs://{self.store.bucket_name}/{object_name} was deleted meanwhile")
+        if is_chunk:
+            return read_chunk(head, address, name.number, _NO_VALUES, head.envelope)
+        return read_task(head, address, _NO_VALUES, head.envelope)
+
     def retain(self, progress: MapProgress, values: ValueStore) -> None:
         """Have `progress` begin with the items that returned in this run. Raises as `read`."""
         for name in self.names:
@@ -70,6 +108,16 @@ class StoredMap:
             returned = ItemTable(_silent(report))
             progress.add(TaskReport(returned, report.total, python=report.python, cloudpickle=report.cloudpickle))
         progress.retained = len(progress.places)
+
+
+class _NoValues(ValueStore):
+    """A store that takes no values: what it would be given is not read."""
+
+    def add(self, chunks: Iterator[bytes]) -> int:
+        return 0
+
+
+_NO_VALUES = _NoValues(".")
 
 
 def _silent(report: TaskReport) -> Iterator[Item]:
@@ -101,42 +149,33 @@ def read_delivered(store: Bucket, address: TaskAddress, number: int | None, valu
         return read_chunk(arrival.file, address, number, values, arrival.envelope)
 
 
-def find_maps(
-    store: Bucket, secret: ServerSecret, dispatch_id: str, node_id: int, folder: str
-) -> tuple[list[StoredMap], dict[str, Part]]:
-    """The runs of a map that have values of it, the latest first, and the pickles of its items and constants.
+def find_runs(store: Bucket, secret: ServerSecret, dispatch_id: str, node_id: int) -> list[StoredMap]:
+    """The runs of a map that have values of it, the latest first; none where the bucket has no call of it.
 
-    A run that ran again what another one had left counts on what that has; none where the bucket has no call of it.
-
-    Args:
-        folder: for what is too large for memory.
+    A run that ran again what another one had left counts on what that has.
 
     Raises:
         OutcomeError: a call is not the one that was sealed.
         CloudError: Google refused, or could not be reached.
     """
     runs: list[StoredMap] = []
-    inputs: dict[str, Part] = {}
     wanted: tuple[str, int, str] | None = (dispatch_id, node_id, "")
     while wanted is not None and len(runs) < MOST_RUNS:
         found = _find(store, secret, wanted)
         if found is None:
             break
         identity, names = found
-        with DownloadBuffer(folder, identity.key, identity.binding, "the call", IN_MEMORY_BYTES) as arrival:
-            if not arrival.fetch(store, identity.object_name) or arrival.envelope is None:
-                break
-            header = cast(Mapping[str, Any], arrival.envelope.header)
-            if not runs:
-                inputs = {
-                    part.name: bytes(read_part(arrival.file, arrival.envelope, part.name))
-                    for part in arrival.envelope.parts
-                    if part.name == "arg0" or part.name.startswith("kwarg:")
-                }
+        try:
+            head = read_head(store, identity.object_name, identity.key, identity.binding)
+        except WireError as error:
+            raise OutcomeError(f"gs://{store.bucket_name}/{identity.object_name} is refused: {error}") from error
+        if head is None or head.envelope is None:
+            break
+        header: Mapping[str, Any] = head.envelope.header
         runs.append(StoredMap(store, identity, header, names))
         earlier = header.get("earlier")
         wanted = (str(earlier[0]), int(earlier[1]), str(earlier[2])) if earlier else None
-    return runs, inputs
+    return runs
 
 
 def _find(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...cloud.registry.client import read_image_config
 from ...cloud.registry.image_config import ImageConfig
 from ...cloud.registry.image_reference import ImageReference, parse_reference
-from ...errors import CloudError, MissingResourceError, ParallelError
+from ...errors import CloudError, MissingResourceError, MistakeError
 from ...protocol.environment import BATCH_EMULATOR_HOST
 from ..local.image import PLATFORM, ImagePullError, check_is_here, choose_engine, pin_image
 from ..sweep_file import SweepFile
@@ -66,7 +66,7 @@ def pin_batch_image(file: SweepFile, environment: Mapping[str, str], last: Pinne
             ) from error
         pinned = _unread_image(file, environment, last)
     if not (file.command or file.flags or file.entrypoint or (file.entrypoint is None and _has_words(pinned))):
-        raise ParallelError(f"image {file.image!r} has neither ENTRYPOINT nor CMD: write a command in the file")
+        raise MistakeError(f"image {file.image!r} has neither ENTRYPOINT nor CMD: write a command in the file")
     return BatchImage.of(pinned)
 
 

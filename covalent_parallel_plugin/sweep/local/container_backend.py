@@ -22,7 +22,7 @@ from ...containers.container import (
 from ...containers.engine import ContainerEngine
 from ...containers.process import ContainerProcess, PreparedClient
 from ...containers.run_command import run_arguments, sort_variables
-from ...errors import ParallelError
+from ...errors import MistakeError
 from ...programs.task_folder import has_foreign_owner, restore_folder, share_files, take_ownership, unshare_files
 from ...programs.verdict import ProgramEnd
 from ..sweep_file import SweepFile
@@ -56,7 +56,7 @@ class TaskContainers:
     ) -> None:
         for path in (out, *inputs.values()):
             if ":" in str(path):
-                raise ParallelError(f"{path} cannot be bound into a container: choose a path without ':'")
+                raise MistakeError(f"{path} cannot be bound into a container: choose a path without ':'")
         self._engine = engine
         self._file = file
         self._image = image

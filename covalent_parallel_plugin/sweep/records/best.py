@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import heapq
 from collections.abc import Iterable, Iterator
 
-from ...errors import ParallelError
+from ...errors import MistakeError
+from ...settings.near_names import near_names
 from ..display.printable import printable
 from .record import Record
 
 _SHOWN_NAMES = 8
 
 
-class UnknownColumnError(ParallelError):
+class UnknownColumnError(MistakeError):
     """The table has no such column; the message names the nearest ones."""
 
     def __init__(self, column: str, known: Iterable[str]) -> None:
         names = [printable(name) for name in known]
-        near = difflib.get_close_matches(column, names, n=3, cutoff=0.5)
+        near = near_names(column, names)
         if near:
             hint = f"did you mean {' or '.join(map(repr, near))}?"
         else:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from ...errors import ParallelError
+from ...errors import MistakeError
 from .journal import Journal, JournalError, JournalHeldError, State, open_event
 
 JOURNAL = "journal.jsonl"
@@ -33,7 +33,7 @@ CANCEL = ".cancel"
 FIRST_LINE_SECONDS = 1.0
 
 
-class OutFolderError(ParallelError):
+class OutFolderError(MistakeError):
     """The folder cannot be used; the message names it and what to do."""
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ParallelError
+from ...errors import MistakeError
 from ..mistakes import LocatedText
 from .file_tree import content_digest, files_below
 
@@ -25,7 +25,7 @@ BUCKET_PREFIX = "gs://"
 SETTLED_NS = 2_000_000_000
 
 
-class InputError(ParallelError):
+class InputError(MistakeError):
     """An input is not there, cannot be read, or has changed meanwhile."""
 
 

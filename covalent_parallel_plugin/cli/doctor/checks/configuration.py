@@ -84,7 +84,7 @@ def unknown_keys(setup: Setup, facts: Facts) -> CheckResult:
     if not unknown:
         return ok("none")
     is_one = len(unknown) == 1
-    lines = [f"{name}{f': did you mean {near}?' if (near := nearest(name)) else ''}" for name in unknown]
+    lines = [f"{name}{f': did you mean {near}?' if (near := nearest(name, OPTIONS)) else ''}" for name in unknown]
     return warning(
         f"[{SECTION}] has {', '.join(unknown)}, which {'is no option' if is_one else 'are no options'}",
         f"edit {setup.file.path}: rename or remove {'it' if is_one else 'them'}",

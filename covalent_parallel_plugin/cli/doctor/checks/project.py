@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import os
 
 from ....cloud.batch import BatchApi, connect
 from ....cloud.rest_client import RestResponse, part
 from ....errors import CloudError, MissingResourceError, PermissionDeniedError, UnavailableError
 from ....settings import Settings
+from ....settings.near_names import near_names
 from ..check_runner import Facts, check
 from ..results import CheckResult, error, ok
 from ..setup import Setup
@@ -90,7 +90,7 @@ def region(setup: Setup, facts: Facts) -> CheckResult:
     if answer.status == 404 or f"locations/{name}" in answer.message:
         listed = google_apis.apis(facts).get(base)
         known = [str(location.get("locationId", "")) for location in listed.content.get("locations", ())]
-        near = " or ".join(map(repr, difflib.get_close_matches(name, known, n=3)))
+        near = " or ".join(map(repr, near_names(name, known, cutoff=0.6)))
         return error(
             f"Batch has no region {name!r}",
             f"set region{f' to {near}' if near else ''}; all of them: https://cloud.google.com/batch/docs/locations",

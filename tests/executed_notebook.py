@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from nbformat.v4 import new_code_cell, new_notebook
 SECONDS = 120
 
 
-def executed(path: Path, interrupt_at: Path | None = None, starts: int = 0) -> Any:
+def executed(
+    path: Path, interrupt_at: Path | None = None, starts: int = 0, environment: Mapping[str, str] | None = None
+) -> Any:
     """Execute a notebook in its folder, whatever its cells raise; return it as it was saved.
 
-    With `interrupt_at` the kernel is interrupted when that journal has so many starts of tasks.
+    With `interrupt_at` the kernel is interrupted when that journal has so many starts of tasks. `environment` stands
+    for one with a home of its own.
     """
     home = path.parent / "home"
-    environment = {
+    own_environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))},
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
@@ -33,7 +37,11 @@ def executed(path: Path, interrupt_at: Path | None = None, starts: int = 0) -> A
     }
     words = [str(path), *([str(interrupt_at), str(starts)] if interrupt_at else [])]
     ended = subprocess.run(
-        [sys.executable, __file__, *words], env=environment, capture_output=True, text=True, timeout=SECONDS + 60
+        [sys.executable, __file__, *words],
+        env=environment or own_environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 60,
     )
     assert ended.returncode == 0, ended.stderr
     return nbformat.read(path, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]

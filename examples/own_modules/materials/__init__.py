@@ -1,0 +1,1 @@
+"""A package in a folder beside the workflow, with data."""

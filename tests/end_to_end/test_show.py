@@ -1,0 +1,232 @@
+"""`show` and what `wait` shows: in a script, on a terminal and in a notebook, while a dispatch goes on and after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from executed_notebook import displays, executed, write_notebook
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
+
+SECONDS = 300
+
+WORKFLOWS = """
+import json, sys, time
+import covalent as ct
+from covalent_parallel_plugin import GCPBatchExecutor, pmap, show, wait
+
+batch = GCPBatchExecutor(max_parallel=3)
+
+@ct.electron(executor=batch)
+def prepare(count):
+    print("prepared", count)
+    return list(range(count))
+
+@pmap(executor=batch)
+def square(x):
+    print("squared", x)
+    return x * x
+
+@ct.electron(executor=batch)
+def fails(values):
+    print("<b>about to fail</b>")
+    raise ValueError("<script>alert(1)</script>")
+
+@ct.electron(executor="local")
+def count(values):
+    return len(values)
+
+@ct.electron(executor="local")
+@ct.lattice
+def inner(values):
+    return count(values)
+
+@ct.lattice
+def works(n):
+    return inner(square(prepare(n)))
+
+@ct.lattice
+def breaks(n):
+    return fails(square(prepare(n)))
+"""
+
+SCRIPT = f"""{WORKFLOWS}
+ids = {{"works": ct.dispatch(works)(7), "breaks": ct.dispatch(breaks)(4)}}
+early = show(ids["works"])
+reports = {{"early": early.data, "early_text": repr(early)}}
+for name, dispatch_id in ids.items():
+    run = show(dispatch_id, wait=True)
+    reports[name] = {{
+        "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
+        "report": run.report, "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
+        "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
+        "seconds": [one.seconds for one in run.electrons],
+    }}
+inner_id = next(one.sub_dispatch_id for one in run.electrons + show(ids["works"]).electrons if one.sub_dispatch_id)
+reports["inner"] = show(inner_id).data
+try:
+    show("no-such-dispatch", wait=True)
+except Exception as error:
+    reports["unknown"] = str(error)
+with open(sys.argv[1], "w") as file:
+    json.dump(reports, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def reports(run_client: Callable[[str], Any]) -> Any:
+    """What `show` gave, by the lattice's name."""
+    return run_client(SCRIPT)
+
+
+def test_electrons_have_state_executor_and_how_they_ended(reports: Any) -> None:
+    assert reports["breaks"]["electrons"] == [
+        ["prepare", 0, "COMPLETED", "gcpbatch", "returned a value"],
+        ["square", 2, "COMPLETED", "gcpbatch", "ran its items"],
+        ["fails", 3, "FAILED", "gcpbatch", "raised ValueError: <script>alert(1)</script>"],
+    ]
+    assert all(seconds > 0 for seconds in reports["breaks"]["seconds"])
+    (inner,) = [one for one in reports["works"]["electrons"] if one[0] == "inner"]
+    assert inner[2:] == ["COMPLETED", "local", "returned a value"]
+
+
+def test_the_items_of_maps_are_counted_as_watch_does(reports: Any) -> None:
+    assert reports["works"]["items"] == [["square", 7, 7, 0]]
+    assert reports["breaks"]["items"] == [["square", 4, 4, 0]]
+
+
+def test_logs_have_what_each_electron_printed_by_node(reports: Any) -> None:
+    logs = reports["breaks"]["logs"]
+    assert logs["0"] == "prepared 4\n"
+    lines = [line for line in logs["2"].splitlines() if line.startswith("item ")]
+    assert sorted(lines) == [f"item {index} | squared {index}" for index in range(4)]
+    assert "<b>about to fail</b>" in logs["3"] and "ValueError" in logs["3"]
+
+
+def test_the_report_sums_up_the_trace(reports: Any) -> None:
+    lines = reports["breaks"]["report"].splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "prepare (node 0): value", "square (node 2): value", "fails (node 3): exception",
+    ]  # fmt: skip
+
+
+def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:
+    found = reports["breaks"]
+    code = "from covalent_parallel_plugin.cli import main; main()"
+    watched = subprocess.run(
+        [sys.executable, "-c", code, "watch", found["id"], "--once", "--json"],
+        env=covalent_server.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    theirs = json.loads(watched.stdout)
+    assert theirs.keys() <= found["data"].keys()
+    assert [(job["electron"], job["state"]) for job in theirs["jobs"]] == [
+        (job["electron"], job["state"]) for job in found["data"]["jobs"]
+    ]
+    assert found["data"]["electrons"][2]["name"] == "fails"
+
+
+def test_a_table_has_every_electron_and_text_of_others_is_escaped(reports: Any) -> None:
+    found = reports["breaks"]
+    title, headings, *rows = found["text"].splitlines()
+    assert title == f"dispatch {found['id']} (breaks): FAILED, 3 of 3 electrons done, 1 failed"
+    assert headings.split() == ["node", "electron", "state", "time", "items", "executor", "ending"]
+    assert [row.split()[1] for row in rows[:3]] == ["prepare", "square", "fails"]
+    assert "4/4" in rows[1] and "raised ValueError" in rows[2]
+    assert "<script" not in found["html"] and "&lt;script&gt;" in found["html"]
+    assert "http" not in found["html"] and "4/4" in found["html"]
+
+
+def test_a_sublattice_is_another_dispatch_to_show(reports: Any) -> None:
+    assert reports["inner"]["state"] == "COMPLETED"
+    assert [electron["name"] for electron in reports["inner"]["electrons"]] == ["count"]
+
+
+def test_a_dispatch_may_be_shown_before_its_electrons_begin_and_has_to_be_known(reports: Any) -> None:
+    assert reports["early"]["state"] not in ("FAILED", "CANCELLED") and len(reports["early"]["electrons"]) == 3
+    assert "prepare" in reports["early_text"]
+    assert "knows no dispatch no-such-dispatch" in reports["unknown"]
+
+
+def on_a_terminal(script: Path, environment: Mapping[str, str]) -> tuple[str, str]:
+    """What a script writes to stdout, and what to the terminal that its stderr is."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        shown, until = b"", time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # all have closed it
+                break
+        os.close(ours)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        assert process.wait(SECONDS) == 0, shown.decode()
+    return printed, shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("is_off", [False, True], ids=["on", "off"])
+def test_a_terminal_has_lines_of_progress_unless_they_are_off(
+    is_off: bool, covalent_server: PrivateCovalentServer, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"{WORKFLOWS}\nprint(wait(ct.dispatch(works)(5)))\n")
+    off = {"COVALENT_PARALLEL_PROGRESS": "off"} if is_off else {}
+    printed, shown = on_a_terminal(script, covalent_server.environment | off)
+    assert printed == "5\n"
+    lines = [line for line in shown.splitlines() if line.startswith("dispatch ")]
+    if is_off:
+        assert lines == []
+    else:
+        assert len(lines) == len(set(lines)) >= 2
+        assert "running (prepare)" in "\n".join(lines)
+        assert lines[-1].endswith("(works): COMPLETED, 3 of 3 electrons done")
+
+
+def test_a_notebook_shows_a_table_in_place_and_keeps_the_last_one(
+    covalent_server: PrivateCovalentServer, tmp_path: Path
+) -> None:
+    path = write_notebook(
+        tmp_path / "x.ipynb",
+        WORKFLOWS,
+        "value = wait(ct.dispatch(works)(5))\nvalue",
+        "dispatch_id = ct.dispatch(breaks)(3)\nshow(dispatch_id, wait=True)",
+        "show(dispatch_id)",
+        "wait(dispatch_id)",
+        # A kernel runs an event loop, so this may stand in a cell
+        "import asyncio\nawait asyncio.sleep(0)\nprint(wait(ct.dispatch(works)(2)))",
+    )
+    notebook = executed(path, environment=covalent_server.environment)
+    _, waited, shown, again, raised, in_loop = notebook.cells
+    (table,) = displays(waited)
+    assert "COMPLETED, 3 of 3 electrons done" in table.data["text/plain"] and "5/5" in table.data["text/html"]
+    assert [output.data["text/plain"] for output in waited.outputs if output.output_type == "execute_result"] == ["5"]
+    # Once, though it is the cell's result as well
+    (table,) = displays(shown)
+    assert len(shown.outputs) == 1 and "raised ValueError" in table.data["text/html"]
+    (table,) = displays(again)
+    assert "FAILED" in table.data["text/plain"]
+    (error,) = [output for output in raised.outputs if output.output_type == "error"]
+    assert error.ename == "ValueError" and "electron fails (node 3) of dispatch" in "\n".join(error.traceback)
+    assert [output.text for output in in_loop.outputs if output.output_type == "stream"] == ["2\n"]
