@@ -17,7 +17,7 @@ IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS)
 # Relative, since pip splits these at spaces.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 # Of what pip prints while it installs: what is of megabytes, and what takes its time
-LISTED := ^(Downloading|Using cached) .*\([0-9.]+ [MG]B\)|^Building wheel|^Installing build dependencies
+LISTED := /^(Downloading|Using cached) .*[MG]B\)/ || /^(Building wheels|Installing collected)/
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python)
 FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
@@ -32,7 +32,7 @@ if [ -z "$$chosen" ]; then \
     echo "Install one (on Debian also its python3-venv package) or name it: make PYTHON=/path/to/python3.11" >&2; \
     exit 1; \
 fi; \
-echo "Setting up $(1) with $$($$chosen --version); this takes a minute or two"; \
+echo "Setting up $(1) with $$($$chosen --version)"; \
 "$$chosen" -m venv --clear $(1)
 endef
 
@@ -93,9 +93,9 @@ benchmark: $(VENV)/installed
 # The marker is written last, so that an interrupted installation is done again from the start.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@$(call new-venv,$(VENV)); \
-	echo "Installing this package and about 200 others; the large ones, and those that are being built, are listed:"; \
+	echo "Installing this package and some 180 others, which takes a minute or two:"; \
 	{ $(PINNED) $(RUN)/python -m pip install --disable-pip-version-check --editable '.[dev]' && touch $@; } \
-	    | grep -E --line-buffered '$(LISTED)' || true; \
+	    | awk '$(LISTED) { print substr($$0, 1, 100); fflush() }'; \
 	test -e $@ && echo "Installed $$(ls -d $(VENV)/lib/python*/site-packages/*.dist-info | wc -l) packages"
 
 clean:

@@ -11,8 +11,8 @@ from typing import Any, overload
 
 from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
-from .display.records_table import records_html, records_text
 from ..settings.own_frames import hide_own_frames
+from .display.records_table import records_html, records_text
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep

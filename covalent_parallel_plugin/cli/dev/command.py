@@ -16,11 +16,12 @@ from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
 from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
 
 from ..emulator.option_list import EmulatorOptions, emulator_options
+from ..exit_statuses import INTERRUPTED
 from .host import END_SECONDS, HostRequest
 from .host_process import HostProcess
 from .kept_session import KeptSession, kept_file
 from .program import find_program
-from .program_session import INTERRUPTED_STATUS, ProgramSession
+from .program_session import ProgramSession
 from .running_session import RunningSession, search_path, tell
 from .signals import Signals, Terminated
 
@@ -75,7 +76,7 @@ def dev(context: click.Context, /, keep: bool, stop: bool, quiet: bool, program:
             run = ProgramSession(session, owner, words, not program, keep or is_joined, quiet, is_alive)
             status = run.run(signals)
         except KeyboardInterrupt:
-            status = INTERRUPTED_STATUS
+            status = INTERRUPTED
         except Terminated as ended:
             status = ended.status
     if keep and session is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ import click
 from covalent_parallel_plugin.covalent_api.server_client import UNANSWERED, ServerClient, reason_of
 from covalent_parallel_plugin.results.dev_program import PROGRESS_VARIABLE, RAISED_VARIABLE, raised_dispatches
 
+from ..exit_statuses import INTERRUPTED
 from .clients import Clients, kill_programs_of
 from .electron_watch import ElectronWatch
 from .program import run_program
 from .running_session import RunningSession, tell
 from .signals import Signals, Terminated
 
-INTERRUPTED_STATUS = 128 + signal.SIGINT
 # Of a Python program that ends by an exception
 EXCEPTION_STATUS = 1
 TURN_SECONDS = 0.2
@@ -64,7 +63,7 @@ class ProgramSession:
         try:
             with watch:
                 status = run_program(self.words, environment, signals)
-                if status == INTERRUPTED_STATUS and not self.is_shell:
+                if status == INTERRUPTED and not self.is_shell:
                     raise KeyboardInterrupt
                 # Its last words, which Python has printed where it ended by an exception
                 raised = raised_dispatches(clients.raised_file(self.owner)) if status == EXCEPTION_STATUS else ()
