@@ -16,6 +16,8 @@ IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS)
 # For packages that pip installs, and for what it builds them with: newer versions of pip know that by the second name.
 # Relative, since pip splits these at spaces.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+# Of what pip prints while it installs: what is of megabytes, and what takes its time
+LISTED := ^(Downloading|Using cached) .*\([0-9.]+ [MG]B\)|^Building wheel|^Installing build dependencies
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python)
 FITTING := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
@@ -91,8 +93,10 @@ benchmark: $(VENV)/installed
 # The marker is written last, so that an interrupted installation is done again from the start.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@$(call new-venv,$(VENV)); \
-	$(PINNED) $(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
-	touch $@
+	echo "Installing this package and about 200 others; the large ones, and those that are being built, are listed:"; \
+	{ $(PINNED) $(RUN)/python -m pip install --disable-pip-version-check --editable '.[dev]' && touch $@; } \
+	    | grep -E --line-buffered '$(LISTED)' || true; \
+	test -e $@ && echo "Installed $$(ls -d $(VENV)/lib/python*/site-packages/*.dist-info | wc -l) packages"
 
 clean:
 	rm -rf $(VENV) .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -202,6 +203,9 @@ class ElectronError(ParallelError):
         self.remote_traceback = remote_traceback
         super().__init__(f"{type_name}: {message}" if message else type_name)
 
+    def _repr_html_(self) -> str:
+        return _html(str(self), self.remote_traceback)
+
     def __reduce__(self) -> tuple[type[ElectronError], tuple[str, str, str]]:
         return type(self), (self.type_name, self.message, self.remote_traceback)
 
@@ -239,8 +243,22 @@ class MapError(ParallelError):
         errors = {index: failures[index][1] for index in sorted(failures)}
         return cls(f"{len(failures)} of {total} items of {whose} failed: {which}{listed}{more}", errors, values)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self).splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        title, _, items = str(self).partition("\n")
+        return _html(title, items)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.errors, self.values), {"returned": self.returned}
+
+
+def _html(title: str, text: str) -> str:
+    """A title and a text as a notebook shows them, in its own colours."""
+    style = "white-space:pre;overflow-x:auto;background:transparent;color:inherit"
+    pre = f'<pre style="{style}">{escape(text)}</pre>' if text else ""
+    return f"<div><b>{escape(title)}</b>{pre}</div>"
 
 
 class DispatchError(ParallelError, RuntimeError):

@@ -134,6 +134,20 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         allow_large_inputs()
         self.__dict__ = {**own, **{name: value for name, value in self.__dict__.items() if name not in own}}
 
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={text}" for name, text in self._option_texts().items())
+        return f"{type(self).__name__}({given})"
+
+    def _repr_html_(self) -> str:
+        from .sweep.display.html_table import html_table
+
+        return html_table(type(self).__name__, ("option", "value"), list(self._option_texts().items()))
+
+    def _option_texts(self) -> dict[str, str]:
+        from .settings.option_text import option_texts
+
+        return option_texts(self.__dict__)
+
     async def run(
         self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: dict[str, Any]
     ) -> Any:

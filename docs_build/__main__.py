@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .commands import undescribed_options
@@ -13,7 +14,7 @@ from .site import problems
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m docs_build", description=__doc__)
     parser.add_argument(
@@ -21,7 +22,7 @@ def main() -> int:
     )
     parser.add_argument("--site", type=Path, help="fail if this built site fetches anything")
     parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of the pages")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     found = []
     if given.site is not None:
         found += problems(given.site)

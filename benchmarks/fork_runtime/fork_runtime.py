@@ -57,7 +57,7 @@ class ForkRuntime:
     def __init__(self, python: Path | None = None, images: Mapping[str, Sequence[str]] | None = None) -> None:
         if sys.platform != "linux":
             raise OSError("tasks can be forked from a warm process on Linux only")
-        self._processes = ProcessRuntime(python, images)
+        self._processes = ProcessRuntime(python, images, site_packages=python is None)
         self._warm: dict[str, WarmProcess] = {}
 
     def open(self, attempt: str, limits: ResourceLimits, vm: VmSpec = BARE_VM) -> ForkWorkspace:

@@ -24,6 +24,7 @@ from ..errors import (
     TimeLimitError,
 )
 from ..protocol import exit_codes
+from ..protocol.environment import for_google
 from ..settings import Settings
 from . import job_watch
 from .error_hints import find_last_hint
@@ -140,7 +141,12 @@ def explain_job(
     if found.reason == job_watch.OVER_BUDGET:
         return BudgetError, f"was stopped: {found.detail}.", RAISE_BUDGET
     if found.job is None or found.reason == job_watch.GONE:
-        return JobCancelledError, "has no job any more: somebody deleted it, or it vanished.", "Run it again."
+        restarted = for_google("", " (with an emulator that is started anew all vanish)")
+        return (
+            JobCancelledError,
+            f"has no job any more: somebody deleted it, or it vanished{restarted}.",
+            "Run it again.",
+        )
     if found.job.state in CANCELLED_STATES:
         return JobCancelledError, "was ended: somebody else cancelled or deleted its job.", "Run it again."
     if found.job.state == "SUCCEEDED":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -25,10 +26,12 @@ from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
 from ..electron.map.stored_map import StoredMap
 from ..electron.modules.import_paths import ImportPaths
-from ..electron.modules.own_modules import archive_of, needed_modules
+from ..electron.modules.missing_packages import missing_packages, warning_text
+from ..electron.modules.own_modules import NeededModules, archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
+from ..protocol.envelope import FilePart
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
@@ -39,6 +42,8 @@ from .map_rerun import read_rerun
 from .running_nodes import NodeId, remember
 from .secret_file import known_secret, secret_path, server_secret
 from .transportable import CovalentCall, RawTransportable, out_of_memory
+
+logger = logging.getLogger(__name__)
 
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
@@ -146,9 +151,7 @@ async def _run_electron(
             trace.begin(call.name)
             refuse_too_large(call, pickles, settings.memory)
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
-            if settings.own_modules:
-                snapshot = call.dispatch_id if is_in_server else ""
-                call = await _with_own_modules(call, pickles, covalent_call.import_paths, snapshot, is_small)
+            call = await _with_own_modules(call, pickles, covalent_call.import_paths, settings, is_in_server)
             identity = await _identity_of(call, settings, is_in_server)
             run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs)
             result = await run.run(pickles, on_staged)
@@ -167,15 +170,27 @@ async def _run_electron(
     return Returned(RawTransportable(outcome), outcome.stdout, outcome.stderr)
 
 
-async def _with_own_modules(call: Call, pickles: Pickles, paths: ImportPaths, dispatch_id: str, is_small: bool) -> Call:
-    """Return the call with the archive of what it imports of the user's own. Raises SettingsError: it cannot travel."""
-    if is_small:
+async def _with_own_modules(
+    call: Call, pickles: Pickles, paths: ImportPaths, settings: Settings, is_in_server: bool
+) -> Call:
+    """Return the call with the archive of what it imports of the user's own.
+
+    Raises:
+        SettingsError: what cannot travel, all of it.
+    """
+
+    def find() -> NeededModules:
         needed = needed_modules(call, pickles, paths)
-    else:
-        needed = await run_in_thread(needed_modules, call, pickles, paths)
-    if not needed.own:
+        missing = missing_packages(call, needed, settings)
+        if missing:
+            logger.warning("%s: %s", call, warning_text(missing))
+        return needed
+
+    size = sum(part.size if isinstance(part, FilePart) else len(part) for part in pickles.values())
+    needed = find() if size <= SMALL_CHARACTERS else await run_in_thread(find)
+    if not needed.own or not settings.own_modules:
         return call
-    archive = await run_in_thread(archive_of, call, needed, dispatch_id)
+    archive = await run_in_thread(archive_of, call, needed, call.dispatch_id if is_in_server else "")
     return replace(call, modules=archive, import_paths=needed.paths.to_json() if call.whole_string else None)
 
 

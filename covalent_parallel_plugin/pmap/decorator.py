@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from html import escape
 from typing import Any
 
 from covalent import electron as covalent_electron  # type: ignore[attr-defined]  # Covalent has no types
@@ -73,7 +74,7 @@ class ParallelMap:
                 " @ct.electron(...), whose arguments it takes as well"
             )
         self._function = function
-        self._return_exceptions = return_exceptions
+        self._executor, self._return_exceptions = executor, return_exceptions
         options = dict(electron_options)
         if executor is not None:
             options["executor"] = executor
@@ -85,7 +86,12 @@ class ParallelMap:
         functools.update_wrapper(self, function)
 
     def __repr__(self) -> str:
-        return f"<map of {self._name}>"
+        options = {"executor": self._executor, "return_exceptions": self._return_exceptions or None}
+        given = [f", {name}={value!r}" for name, value in options.items() if value is not None]
+        return f"pmap({self._name}{''.join(given)})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
     @property
     def _name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from ..covalent_api.server_client import OVER, UNANSWERED, ServerClient, reason_
 from ..errors import MissingResourceError, SettingsError, UnavailableError
 from ..protocol.value_text import shortened
 from ..settings import nearest
+from .dev_program import OWNER_VARIABLE
 
 # A dispatch that has run for so long is asked about this much later: a twentieth of that, within these bounds
 PAUSE_SHARE, LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.05, 0.2, 2.0
@@ -85,8 +87,10 @@ def stopped_by_user(dispatch_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        text = f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it'
-        print(text, file=sys.stderr)
+        # `dev` cancels it
+        if OWNER_VARIABLE not in os.environ:
+            text = f'stopped waiting; dispatch {dispatch_id} goes on: ct.cancel("{dispatch_id}") cancels it'
+            print(text, file=sys.stderr)
         raise
 
 

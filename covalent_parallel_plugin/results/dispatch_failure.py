@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..covalent_api.failure_record import read_failure
 from ..covalent_api.server_client import DispatchRecord, ElectronRecord, ServerClient, StoredFile
 from ..errors import DispatchCancelledError, DispatchError, JobError, MapError, RemoteTraceback
+from .dev_program import OWNER_VARIABLE
 from .wanted_output import is_sublattice, is_users, name_of
 
 # Sublattices in sublattices are followed so deep
@@ -45,7 +47,9 @@ def failure_of(server: ServerClient, dispatch_id: str, record: DispatchRecord) -
         return DispatchError(f"dispatch {dispatch_id} failed:\n{text}")
     first, others = failed[0], failed[1:]
     where = f"electron {first.title} of dispatch {first.dispatch_id} failed"
-    where += f"; its output: covalent-parallel logs {first.dispatch_id} {first.node} --both"
+    # A program of `dev` has a server that ends with it
+    if OWNER_VARIABLE not in os.environ:
+        where += f"; its output: covalent-parallel logs {first.dispatch_id} {first.node} --both"
     if others:
         more = f", and {len(others) - NAMED} more" if len(others) > NAMED else ""
         where += f"\nalso failed: {', '.join(other.title for other in others[:NAMED])}{more}"

@@ -11,7 +11,7 @@ from typing import Any
 from ..covalent_api.server_client import OVER, DispatchRecord, ElectronRecord
 from ..protocol.ending_event import RETURNED
 from ..sweep.display.printable import printable
-from .run_table import html_table, text_table
+from .run_table import run_html, run_text
 from .status.item_counts import ItemCounts
 from .status.snapshot import JobView, Snapshot
 from .status.words import job_state
@@ -153,10 +153,10 @@ class Run:
         return printable(f"dispatch {self.dispatch_id}{name}: {self.state}, {ended}")
 
     def __repr__(self) -> str:
-        return text_table(self.title, self.electrons, self.items, self.note)
+        return run_text(self.title, self.electrons, self.items, self.note)
 
     def _repr_html_(self) -> str:
-        return html_table(self.title, self.electrons, self.items, self.note)
+        return run_html(self.title, self.electrons, self.items, self.note)
 
     def _ipython_display_(self) -> None:
         """Show it as the result of a cell, unless that cell shows it already."""

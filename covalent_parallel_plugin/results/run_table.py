@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
+from ..sweep.display.html_table import html_table
 from ..sweep.display.printable import printable
 from ..sweep.display.run_progress import duration
 from .status.words import rate
@@ -18,13 +18,9 @@ RIGHT = frozenset({"node", "time", "items"})
 # Rows beyond are counted: those that run or failed come first then
 MOST_ROWS = 50
 LONGEST_ENDING = 100
-# Colours that are readable on white and on black
-COLOURS = {"COMPLETED": "#2e9e4f", "FAILED": "#e0433a", "RUNNING": "#1f8ec4", "CANCELLED": "#b98900"}
-_TABLE = "border-collapse:collapse;font-size:90%;color:inherit;background:transparent"
-_CELL = "padding:2px 10px 2px 0;border:0;border-bottom:1px solid rgba(128,128,128,0.35);background:transparent"
 
 
-def text_table(title: str, electrons: Sequence[RunElectron], items: Sequence[RunItems], note: str) -> str:
+def run_text(title: str, electrons: Sequence[RunElectron], items: Sequence[RunItems], note: str) -> str:
     """Return the electrons as lines of text."""
     shown, left_out = _shown(electrons)
     rows = _rows(shown, items)
@@ -40,19 +36,15 @@ def text_table(title: str, electrons: Sequence[RunElectron], items: Sequence[Run
     return "\n".join([title, *lines, *_below(items, left_out, note)])
 
 
-def html_table(title: str, electrons: Sequence[RunElectron], items: Sequence[RunItems], note: str) -> str:
-    """Return the electrons as HTML, without a background and with the notebook's own colour of text."""
+def run_html(title: str, electrons: Sequence[RunElectron], items: Sequence[RunItems], note: str) -> str:
+    """Return the electrons as HTML."""
     shown, left_out = _shown(electrons)
     rows = _rows(shown, items)
     used = [column for column in range(len(HEADINGS)) if any(row[column] for row in rows)]
-    head = "".join(f'<th style="{_style(column)};font-weight:600">{HEADINGS[column]}</th>' for column in used)
-    body = "".join(
-        f"<tr>{''.join(_cell(column, row[column], electron.state) for column in used)}</tr>"
-        for row, electron in zip(rows, shown, strict=True)
+    headings = [HEADINGS[column] for column in used]
+    return html_table(
+        title, headings, [[row[column] for column in used] for row in rows], _below(items, left_out, note), RIGHT
     )
-    table = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if rows else ""
-    below = "".join(f'<div style="font-size:90%">{escape(line)}</div>' for line in _below(items, left_out, note))
-    return f"<div><div>{escape(title)}</div>{table}{below}</div>"
 
 
 def items_line(items: RunItems) -> str:
@@ -97,12 +89,3 @@ def _below(items: Sequence[RunItems], left_out: int, note: str) -> list[str]:
     lines = [f"and {left_out} more electrons"] if left_out else []
     lines += [items_line(each) for each in items]
     return [*lines, printable(note)] if note else lines
-
-
-def _style(column: int) -> str:
-    return f"{_CELL};text-align:{'right' if HEADINGS[column] in RIGHT else 'left'}"
-
-
-def _cell(column: int, text: str, state: str) -> str:
-    colour = f";color:{COLOURS[state]}" if HEADINGS[column] == "state" and state in COLOURS else ""
-    return f'<td style="{_style(column)}{colour}">{escape(text)}</td>'

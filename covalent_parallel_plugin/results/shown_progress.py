@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, TextIO
 
 from ..covalent_api.server_client import ServerClient
+from .dev_program import PROGRESS_VARIABLE
 from .dispatch_looks import DispatchLooks
 from .run import Run
 from .run_table import items_line
 
-VARIABLE = "COVALENT_PARALLEL_PROGRESS"
 # A line comes so often at most if only items have changed
 ITEMS_SECONDS = 10.0
 NAMED = 3
@@ -120,7 +120,7 @@ def electrons_line(run: Run) -> str:
 @contextlib.contextmanager
 def progress_of(server: ServerClient, dispatch_id: str) -> Iterator[ShownProgress]:
     """Show how far a dispatch is while this is entered: in a notebook, or on a terminal that it is not off for."""
-    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get(VARIABLE) != "off"
+    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get(PROGRESS_VARIABLE) != "off"
     is_notebook = _in_notebook()
     if not (is_terminal or is_notebook):
         yield NothingShown()

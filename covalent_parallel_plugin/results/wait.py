@@ -7,6 +7,7 @@ from typing import Any
 from ..covalent_api.server_client import UNANSWERED, ServerClient
 from ..covalent_api.stored_value import load_value
 from ..errors import DispatchError, ParallelError
+from .dev_program import note_raised
 from .dispatch_end import await_end, checked_id, stopped_by_user, unavailable, unknown
 from .dispatch_failure import cancellation_of, failure_of
 from .shown_progress import progress_of
@@ -79,6 +80,7 @@ def _outcome(server: ServerClient, dispatch_id: str, state: str) -> Any:
         if state == "CANCELLED":
             return _Error(cancellation_of(server, dispatch_id, record))
         if state != "COMPLETED":
+            note_raised(dispatch_id)
             return _Error(failure_of(server, dispatch_id, record))
         stored = record.files.get("result")
         if stored is None or not stored.size:

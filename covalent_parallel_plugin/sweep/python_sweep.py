@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from ..errors import MistakeError, ParallelError
 from ..protocol.value_text import shortened
+from .display.records_table import records_html, records_text
 from .mistakes import Mistake, SweepFileError
 from .near_names import NearNames
 from .opened_sweep import FileRequest, OpenedSweep
@@ -177,6 +178,26 @@ class Sweep:
             tasks = opened.pinned_tasks(Pinned(opened.last_image(state), state.pinned.inputs))
             state.stale |= _ended_otherwise(opened, tasks, state)
             return list(read_records(opened.out, tasks, parameter_names(opened.file.grids), state))
+
+    def __repr__(self) -> str:
+        return records_text(self._title, self._known_records())
+
+    def _repr_html_(self) -> str:
+        return records_html(self._title, self._known_records())
+
+    @property
+    def _title(self) -> str:
+        try:
+            return f"sweep {self._source.place()[1]}"
+        except (ParallelError, OSError):
+            return "sweep"
+
+    def _known_records(self) -> list[Record]:
+        """The records, for a text that has to be shown whatever the sweep's folder is like: none where it is broken."""
+        try:
+            return self.records
+        except (ParallelError, OSError):
+            return []
 
     @property
     def results(self) -> list[Mapping[str, Any] | None]:

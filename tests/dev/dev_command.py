@@ -60,7 +60,10 @@ class Dev:
         self._mark = f"TESTED_DEV={folder}"
         name, _, value = self._mark.partition("=")
         outer = {key: text for key, text in os.environ.items() if not key.startswith(("XDG_", "COVALENT_"))}
+        # One for all tests of this worker: to fill it takes seconds
+        cache = folder.parent / "cache"
         self.environment = {**outer, "HOME": str(self.home), "TMPDIR": str(self.temporary), name: value}
+        self.environment["XDG_CACHE_HOME"] = str(cache)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start it in a session of its own."""

@@ -77,6 +77,17 @@ def test_a_failed_electron_is_a_line_and_its_traceback_comes_at_the_end(kept: De
     assert not any("add" in line for line in lines)
 
 
+def test_an_error_that_wait_raises_is_printed_once_and_ends_the_program_with_1(kept: Dev) -> None:
+    waiting = "from covalent_parallel_plugin import wait"
+    ended = kept.run_script(f"{waiting}\nprint(wait(dispatched(add, 1, 2)), flush=True)\nwait(dispatched(divide, 0))")
+    assert (ended.status, ended.stdout) == (1, "3\n"), ended.stderr
+    assert "return 1 / by" in ended.stderr
+    assert "ZeroDivisionError: division by zero" in ended.stderr.splitlines()
+    assert "--- why divide failed" not in ended.stderr
+    ended = kept.run_script("assert result(divide, 0).result, 'no value'")
+    assert ended.status == 1 and "--- why divide failed\nTraceback" in ended.stderr
+
+
 def test_quiet_prints_no_line_for_an_electron_and_still_says_why_one_failed(kept: Dev) -> None:
     ended = kept.run_script("print(result(divide, 0).status)", "--quiet")
     assert "dev: divide" not in ended.stderr

@@ -71,14 +71,18 @@ def run_elsewhere(text: str) -> str:
 
 def mistakes(text: str) -> list[str]:
     """Say which blocks of a page are neither run nor shown nor marked as they should be."""
-    outside = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    found = [f"indented, without a language: {code.strip()}" for code in _INDENTED.findall(outside)]
+    found = [f"indented, without a language: {code.strip()}" for code in _INDENTED.findall(without_blocks(text))]
     for block in blocks_of(text):
         if block.language not in RUN | SHOWN:
             found.append(f"line {block.line}: {block.language!r} is none of {', '.join(sorted(RUN | SHOWN))}")
         if block.language == "text" and block.source.startswith("$ "):
             found.append(f"line {block.line}: commands are `console` or `sh`")
     return found
+
+
+def without_blocks(text: str) -> str:
+    """Return a page's text without its blocks of code."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def all_pages(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import click
 import pytest
 import yaml
 
+from docs_build.__main__ import main
 from docs_build.commands import undescribed_options
 from docs_build.pages import PARTS, parts_in, stale_pages
 from docs_build.site import problems
@@ -70,20 +71,15 @@ def test_every_generated_part_has_a_page_which_is_as_the_code_says() -> None:
         ("api.md", "::: covalent_parallel_plugin.sweep.python_sweep.Sweep"),
     ],
 )
-def test_a_page_without_an_option_a_command_or_a_name_fails_the_check(pages: Path, page: str, named: str) -> None:
+def test_a_page_without_an_option_a_command_or_a_name_fails_the_check(
+    pages: Path, page: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = pages / "reference" / page
     text = path.read_text()
     assert named in text
     path.write_text("".join(line for line in text.splitlines(keepends=True) if named not in line))
-    ended = subprocess.run(
-        [sys.executable, "-m", "docs_build", "--check", "--docs", str(pages)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (1, f"{path} is behind the code: python -m docs_build\n")
+    assert main(["--check", "--docs", str(pages)]) == 1
+    assert capsys.readouterr().err == f"{path} is behind the code: python -m docs_build\n"
 
 
 def test_a_part_that_no_page_has_fails_the_check(pages: Path) -> None:

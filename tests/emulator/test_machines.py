@@ -14,7 +14,7 @@ import pytest
 from batch_jobs import BatchJobs, State, batch_jobs, output, script, wait_until
 from google.cloud import batch_v1
 
-from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, VmModel
+from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, ProcessRuntime, VmModel
 from covalent_parallel_plugin.emulator.execution.machine_addresses import MachineAddresses
 from covalent_parallel_plugin.emulator.metadata.answers import answer
 from covalent_parallel_plugin.emulator.model.task_plan import TaskPlan
@@ -38,7 +38,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has al
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(tasks_at_once=4) as emulator:
+    with Emulator(tasks_at_once=4, runtime=ProcessRuntime(site_packages=True)) as emulator:
         yield emulator
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
 from executed_notebook import displays, executed, write_notebook
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 
 SECONDS = 300
+EXAMPLE = Path(__file__).parents[2] / "examples" / "notebook" / "first.ipynb"
 
 WORKFLOWS = """
 import json, sys, time
@@ -199,7 +203,7 @@ def test_a_terminal_has_lines_of_progress_unless_they_are_off(
     if is_off:
         assert lines == []
     else:
-        assert len(lines) == len(set(lines)) >= 2
+        assert len(lines) >= 2 and all(line != following for line, following in pairwise(lines))
         assert "running (prepare)" in "\n".join(lines)
         assert lines[-1].endswith("(works): COMPLETED, 3 of 3 electrons done")
 
@@ -230,3 +234,25 @@ def test_a_notebook_shows_a_table_in_place_and_keeps_the_last_one(
     (error,) = [output for output in raised.outputs if output.output_type == "error"]
     assert error.ename == "ValueError" and "electron fails (node 3) of dispatch" in "\n".join(error.traceback)
     assert [output.text for output in in_loop.outputs if output.output_type == "stream"] == ["2\n"]
+
+
+def test_the_example_notebook_runs_from_its_first_cell_to_its_last(
+    covalent_server: PrivateCovalentServer, tmp_path: Path
+) -> None:
+    notebook = executed(Path(shutil.copy(EXAMPLE, tmp_path)), environment=covalent_server.environment)
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert [output.evalue for output in outputs if output.output_type == "error"] == []
+    values = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    assert values[0].startswith("GCPBatchExecutor(") and values[0].endswith("max_parallel=4)")
+    assert 3 < float(values[1]) < 3.3
+    assert values[2].startswith("MapError(1 of 3 items of electron 'inverse'")
+    printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+    assert "8 of 8 items" in printed and "estimate (node 0): value" in printed
+    tables = [output.data["text/html"] for output in outputs if output.output_type == "display_data"]
+    assert ["8/8" in table for table in tables] == [True, False]
+
+
+def test_the_example_notebook_is_committed_without_outputs() -> None:
+    committed = nbformat.read(EXAMPLE, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
+    cells = [cell for cell in committed.cells if cell.cell_type == "code"]
+    assert cells and all(cell.outputs == [] and cell.execution_count is None for cell in cells)

@@ -55,6 +55,7 @@ ALWAYS: dict[str, st.SearchStrategy[Any]] = {
     "retry_exceptions": st.booleans(),
     "keep_objects": st.booleans(),
     "live_output": st.booleans(),
+    "own_modules": st.booleans(),
     "trace": st.booleans(),
     "trace_days": st.integers(1, 36500),
     "max_machine_hours": st.integers(1, 10**6) | st.floats(0.001, 1e6),

@@ -88,6 +88,7 @@ OTHER_VALUES: dict[str, Any] = {
     "service_nodes": "batch",
     "keep_objects": True,
     "live_output": False,
+    "own_modules": False,
     "trace": False,
     "trace_days": 7,
     "max_machine_hours": 1.5,

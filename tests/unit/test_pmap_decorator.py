@@ -231,7 +231,7 @@ def test_several_results_of_electrons_are_to_be_zipped_in_an_electron() -> None:
 
 
 def test_a_map_looks_like_its_function() -> None:
-    assert repr(power) == "<map of power>"
+    assert repr(power) == "pmap(power)"
     assert (power.__name__, power.__doc__) == ("power", "Raise a number.")
 
 

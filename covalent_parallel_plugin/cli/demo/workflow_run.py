@@ -58,7 +58,8 @@ def missing_packages(needed: Mapping[str, str] = NEEDED) -> str | None:
 @contextlib.contextmanager
 def demo_session() -> Iterator[LocalSession]:
     """A session whose tasks are processes, which have scikit-learn; at the end it stops and its files go."""
-    with session_folder() as folder, LocalSession(folder, EmulatorOptions(runtime_asked="process")) as session:
+    options = EmulatorOptions(runtime_asked="process", site_packages=True)
+    with session_folder() as folder, LocalSession(folder, options) as session:
         yield session
 
 

@@ -11,8 +11,7 @@ import signal
 from pathlib import Path
 
 from covalent_parallel_plugin.containers.ownership import is_dead
-
-from .running_session import OWNER_VARIABLE
+from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
 
 
 class Clients:
@@ -26,9 +25,14 @@ class Clients:
         """Enter a process."""
         (self._folder / owner).touch(0o600)
 
+    def raised_file(self, owner: str) -> Path:
+        """Return the file in which a process's program enters what it raises."""
+        return self._folder.with_name(f"raised-{owner}")
+
     def remove(self, owner: str) -> None:
         """Remove a process, which needs the session no more."""
         (self._folder / owner).unlink(missing_ok=True)
+        self.raised_file(owner).unlink(missing_ok=True)
 
     def any_left(self) -> bool:
         """Whether any process uses the session, once dead ones are removed, and with them what they started."""

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from covalent_parallel_plugin.containers.ownership import is_dead, new_owner
+from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
 
 from ..emulator.option_list import EmulatorOptions, emulator_options
 from .host import END_SECONDS, HostRequest
@@ -20,7 +21,7 @@ from .host_process import HostProcess
 from .kept_session import KeptSession, kept_file
 from .program import find_program
 from .program_session import INTERRUPTED_STATUS, ProgramSession
-from .running_session import OWNER_VARIABLE, RunningSession, search_path, tell
+from .running_session import RunningSession, search_path, tell
 from .signals import Signals, Terminated
 
 
@@ -54,6 +55,8 @@ def dev(context: click.Context, /, keep: bool, stop: bool, quiet: bool, program:
     _refuse_inner(os.environ, program)
     words = find_program(program or _shell(os.environ), search_path(os.environ))
     owner = new_owner()
+    session: RunningSession | None = None
+    is_joined = False
     with Signals(END_SECONDS) as signals, contextlib.ExitStack() as stack:
         try:
             session = kept.read()
@@ -67,9 +70,9 @@ def dev(context: click.Context, /, keep: bool, stop: bool, quiet: bool, program:
                 is_alive = host.is_running
             else:
                 _check_kept(session, chosen)
-                keep, is_alive = True, session.is_running
-            _announce(session, words, is_shell=not program)
-            run = ProgramSession(session, owner, words, not program, keep, quiet, is_alive)
+                is_alive, is_joined = session.is_running, True
+            _announce(session, words, is_shell=not program, is_joined=is_joined)
+            run = ProgramSession(session, owner, words, not program, keep or is_joined, quiet, is_alive)
             status = run.run(signals)
         except KeyboardInterrupt:
             status = INTERRUPTED_STATUS
@@ -115,8 +118,9 @@ def _check_kept(session: RunningSession, chosen: Sequence[str]) -> None:
         )
 
 
-def _announce(session: RunningSession, words: Sequence[str], *, is_shell: bool) -> None:
+def _announce(session: RunningSession, words: Sequence[str], *, is_shell: bool, is_joined: bool) -> None:
     runtime = "processes of this machine" if session.runtime == "process" else f"containers of {session.runtime}"
-    tell(f"Covalent's UI is at {session.address}; tasks run as {runtime}")
+    joined = "in the session that is kept: " if is_joined else ""
+    tell(f"{joined}Covalent's UI is at {session.address}; tasks run as {runtime}")
     if is_shell:
-        tell(f"this is {words[0]} with both of them; python is {sys.executable}; `exit` ends all")
+        tell(f"this is {words[0]} with both of them; python is {sys.executable}; `exit` leaves it")

@@ -13,14 +13,17 @@ from pathlib import Path
 import click
 
 from covalent_parallel_plugin.covalent_api.server_client import UNANSWERED, ServerClient, reason_of
+from covalent_parallel_plugin.results.dev_program import PROGRESS_VARIABLE, RAISED_VARIABLE, raised_dispatches
 
 from .clients import Clients, kill_programs_of
-from .electron_lines import ElectronLines
+from .electron_watch import ElectronWatch
 from .program import run_program
-from .running_session import PROGRESS_VARIABLE, RunningSession, tell
+from .running_session import RunningSession, tell
 from .signals import Signals, Terminated
 
 INTERRUPTED_STATUS = 128 + signal.SIGINT
+# Of a Python program that ends by an exception
+EXCEPTION_STATUS = 1
 TURN_SECONDS = 0.2
 
 
@@ -55,45 +58,52 @@ class ProgramSession:
         environment = self.session.environment(os.environ, self.owner)
         # A shell's programs show their own progress: lines of another process would mix with what is typed
         if not self.is_shell:
-            environment[PROGRESS_VARIABLE] = "off"
+            environment |= {PROGRESS_VARIABLE: "off", RAISED_VARIABLE: str(clients.raised_file(self.owner))}
         server = ServerClient(self.session.address)
+        watch = ElectronWatch(server, is_quiet=self.is_quiet or self.is_shell)
         try:
-            with ElectronLines(server, is_quiet=self.is_quiet or self.is_shell) as lines:
+            with watch:
                 status = run_program(self.words, environment, signals)
                 if status == INTERRUPTED_STATUS and not self.is_shell:
                     raise KeyboardInterrupt
-                return self._finish(lines, status)
+                # Its last words, which Python has printed where it ended by an exception
+                raised = raised_dispatches(clients.raised_file(self.owner)) if status == EXCEPTION_STATUS else ()
+                status = self._await_dispatches(watch, status)
+            for name, text in () if self.is_shell else watch.failures(raised):
+                click.echo(f"--- why {name} failed\n{text.rstrip()}", err=True)
+            return status
         except (KeyboardInterrupt, Terminated):
             kill_programs_of(self.owner)
-            self._cancel(server, lines.running)
+            self._cancel(server, watch)
             raise
+        except UNANSWERED as error:
+            raise click.ClickException(f"Covalent's server does not answer any more: {reason_of(error)}") from error
         finally:
             clients.remove(self.owner)
 
-    def _finish(self, lines: ElectronLines, status: int) -> int:
-        """Wait for what the program has left running, say what failed, and return the status."""
-        try:
-            lines.look()
-            running = lines.running
-            if running and self.is_kept:
-                tell(f"{_dispatches(running)} of the program still running, in the session that is kept")
-            elif running:
-                tell(f"{_dispatches(running)} still running: waiting for the end; Ctrl-C cancels")
-                while lines.running and self.is_alive():
-                    time.sleep(TURN_SECONDS)
-                if any(lines.states[dispatch_id] != "COMPLETED" for dispatch_id in running):
-                    status = status or 1
-        except UNANSWERED as error:
-            raise click.ClickException(f"Covalent's server does not answer any more: {reason_of(error)}") from error
-        for name, text in lines.failures():
-            click.echo(f"--- why {name} failed\n{text.rstrip()}", err=True)
-        return status
+    def _await_dispatches(self, watch: ElectronWatch, status: int) -> int:
+        """Wait for what the program has left running, and return the exit status. Raises one of UNANSWERED."""
+        watch.look()
+        running = watch.running
+        if not running:
+            return status
+        if self.is_kept:
+            tell(f"{_dispatches(running)} of the program still running, in the session that is kept")
+            return status
+        tell(f"{_dispatches(running)} still running: waiting for the end; Ctrl-C cancels")
+        while watch.running:
+            time.sleep(TURN_SECONDS)
+            if not self.is_alive():
+                raise click.ClickException("the emulator and the server have ended: somebody killed their process")
+        return status or int(any(watch.states[dispatch_id] != "COMPLETED" for dispatch_id in running))
 
-    def _cancel(self, server: ServerClient, running: Sequence[str]) -> None:
-        """Cancel dispatches in a session that goes on; another one's end does that."""
-        for dispatch_id in running if self.is_kept else ():
+    def _cancel(self, server: ServerClient, watch: ElectronWatch) -> None:
+        """Cancel what runs in a session that goes on; the end of another one does that."""
+        if self.is_kept:
             with contextlib.suppress(*UNANSWERED):
-                server.cancel(dispatch_id)
+                watch.look()
+                for dispatch_id in watch.running:
+                    server.cancel(dispatch_id)
 
 
 def _dispatches(running: Sequence[str]) -> str:

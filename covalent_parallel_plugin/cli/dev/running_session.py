@@ -13,10 +13,7 @@ import click
 
 from covalent_parallel_plugin.containers.ownership import OWNER, is_dead
 from covalent_parallel_plugin.covalent_api.private_configuration import client_environment
-
-OWNER_VARIABLE = "COVALENT_PARALLEL_DEV"
-"""In a program's environment: the process of `dev` that started it."""
-PROGRESS_VARIABLE = "COVALENT_PARALLEL_PROGRESS"
+from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import yaml
 
 from ...batch import job_definition
 from ...batch.job_json import to_json
+from ...electron.modules.missing_packages import warning_text
 from ...errors import without_passwords
 from .lattice_nodes import LatticeNode, by_executor, listed
 from .planned_jobs import PlannedJob
@@ -90,8 +91,18 @@ def summary(planned: PlannedJob) -> list[str]:
         f" at most {group.task_count_per_node} of them on a machine",
         f"image    {task.runnables[0].container.image_uri}",
         *pip,
+        *_modules(planned),
         *budget,
     ]
+
+
+def _modules(planned: PlannedJob) -> list[str]:
+    """The own modules that travel, and what nothing brings."""
+    files = planned.modules
+    names = sorted({file.name.partition("/")[0] for file in files})
+    size = sum(file.size for file in files)
+    own = [f"modules  {', '.join(names)}: {len(files):,} files, {size:,} bytes"] if files else []
+    return [*own, *([f"warning  {warning_text(sorted(planned.missing))}"] if planned.missing else [])]
 
 
 def _difference(pairs: Sequence[tuple[PlannedJob, PlannedJob]], form: str) -> str:

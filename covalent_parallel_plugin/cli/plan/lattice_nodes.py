@@ -14,9 +14,13 @@ from typing import Any
 from covalent._shared_files.defaults import parameter_prefix, postprocess_prefix, sublattice_prefix
 from covalent._workflow.electron import Electron
 from covalent._workflow.lattice import Lattice
+from covalent._workflow.transportable_object import TransportableObject
 from covalent.executor import _executor_manager
 
-from ...electron.call import Map
+from ...covalent_api.carried_paths import carried_paths
+from ...covalent_api.transportable import raw_pickle
+from ...electron.call import Call, Map, with_sha256
+from ...electron.modules.own_modules import NeededModules, needed_modules
 from ...protocol.map_marker import item_count, read_marker
 from ...settings import nearest
 from ..option_assignments import RequestError
@@ -53,6 +57,7 @@ class LatticeNode:
         has_hooks: whether anything is to run before or after it.
         map: how it maps, for an electron made by `pmap`.
         lattice: of a sublattice, its name in the user's file; "" where it is not at the top of it.
+        needs: the modules that it imports; None where nothing is known.
     """
 
     node_id: int
@@ -64,6 +69,7 @@ class LatticeNode:
     has_hooks: bool = False
     map: Map | None = None
     lattice: str = ""
+    needs: NeededModules | None = None
 
     @property
     def is_covalents_own(self) -> bool:
@@ -170,7 +176,11 @@ def nodes_of(lattice: Lattice, path: Path, args: Sequence[object], kwargs: Mappi
     guarded(lambda: lattice.build_graph(*args, **kwargs), f"the graph of {lattice.__name__} could not be built", path)
     graph = lattice.transport_graph.get_internal_graph_copy()
     return [
-        replace(_node(node_id, attributes), map=_map(graph, node_id, attributes["function"]))
+        replace(
+            _node(node_id, attributes),
+            map=_map(graph, node_id, attributes["function"]),
+            needs=_needs(graph, node_id, attributes),
+        )
         for node_id, attributes in sorted(graph.nodes(data=True))
         if not attributes["name"].startswith(parameter_prefix)
     ]
@@ -198,6 +208,23 @@ def _node(node_id: int, attributes: Mapping[str, Any]) -> LatticeNode:
         options=carried,
         has_hooks=any(metadata.get(name) for name in ("deps", "call_before", "call_after")),
     )
+
+
+def _needs(graph: Any, node_id: int, attributes: Mapping[str, Any]) -> NeededModules:
+    """The modules that a node's function, its arguments and its hooks import."""
+    function = attributes["function"]
+    pickles = {"function": raw_pickle(function)}
+    for index, (source, _, _) in enumerate(graph.in_edges(node_id, data=True)):
+        if isinstance(graph.nodes[source].get("value"), TransportableObject):
+            pickles[f"arg{index}"] = raw_pickle(graph.nodes[source]["value"])
+    hooks = [hook for when in ("call_before", "call_after") for hook in attributes["metadata"].get(when) or ()]
+    for index, hook in enumerate(hooks):
+        if isinstance(getattr(hook, "apply_fn", None), TransportableObject):
+            pickles[f"hook{index}.function"] = raw_pickle(hook.apply_fn)
+    name = attributes["name"]
+    is_sublattice = name.startswith(sublattice_prefix)
+    call = Call("plan", node_id, name, function.python_version, "", whole_string=is_sublattice)
+    return needed_modules(with_sha256(call, pickles), pickles, carried_paths(function.header))
 
 
 def _map(graph: Any, node_id: int, function: Any) -> Map | None:

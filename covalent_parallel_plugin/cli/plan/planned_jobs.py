@@ -13,6 +13,8 @@ from ...batch.job_json import fill_placeholders, to_json
 from ...covalent_api.server_client import EXECUTOR
 from ...electron.call import Call
 from ...electron.electron_job import electron_job, tasks_for
+from ...electron.modules.missing_packages import missing_packages
+from ...electron.modules.module_files import ModuleFile, find_files
 from ...errors import SettingsError
 from ...protocol.identity import CallIdentity
 from ...settings import Settings
@@ -35,12 +37,16 @@ class PlannedJob:
         settings: the options it was made of.
         job: what CreateJob would get, with placeholders for what is made at dispatch.
         nodeless: its JSON as it would be for node 0, by which equal Jobs of several nodes are known.
+        modules: the files of own modules that travel with its nodes.
+        missing: packages that they import and the image is known to lack.
     """
 
     nodes: tuple[LatticeNode, ...]
     settings: Settings
     job: batch_v1.Job
     nodeless: str
+    modules: frozenset[ModuleFile] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 def standalone_electron() -> LatticeNode:
@@ -110,7 +116,12 @@ def merge_equal_jobs(jobs: Iterable[PlannedJob]) -> list[PlannedJob]:
     for planned in jobs:
         first = found.setdefault(planned.nodeless, planned)
         if first is not planned:
-            found[planned.nodeless] = replace(first, nodes=(*first.nodes, *planned.nodes))
+            found[planned.nodeless] = replace(
+                first,
+                nodes=(*first.nodes, *planned.nodes),
+                modules=first.modules | planned.modules,
+                missing=first.missing | planned.missing,
+            )
     return list(found.values())
 
 
@@ -124,7 +135,21 @@ def _planned(node: LatticeNode, values: Mapping[str, object], tasks: int, lattic
     if node.map is not None and tasks == 1:
         tasks = tasks_for(node.map.items, settings.max_parallel)
     job, nodeless = (_job(settings, replace(node, node_id=number), tasks, lattice) for number in (node.node_id, 0))
-    return PlannedJob((node,), settings, job, to_json(nodeless))
+    modules, missing = _modules(settings, node)
+    return PlannedJob((node,), settings, job, to_json(nodeless), modules, missing)
+
+
+def _modules(settings: Settings, node: LatticeNode) -> tuple[frozenset[ModuleFile], frozenset[str]]:
+    """The own modules that travel with a node, and the packages that it lacks. Raises SettingsError."""
+    needs = node.needs
+    if needs is None or node.is_covalents_own:
+        return frozenset(), frozenset()
+    call = Call("plan", node.node_id, node.name, node.python, "", before=(("", ""),) if node.has_hooks else ())
+    missing = missing_packages(call, needs, settings)
+    found = find_files(needs.own if settings.own_modules else (), needs.paths)
+    if found.mistakes:
+        raise SettingsError(found.mistakes)
+    return frozenset(found.files), frozenset(missing)
 
 
 def _job(settings: Settings, node: LatticeNode, tasks: int, lattice: str) -> batch_v1.Job:

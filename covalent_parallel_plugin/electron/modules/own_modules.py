@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import SettingsError
 from ...protocol.envelope import FilePart, Part
@@ -46,18 +47,17 @@ def needed_modules(call: Call, pickles: Mapping[str, Part], paths: ImportPaths) 
     """
     names, arguments = PickledNames(), []
     for name, pickle in pickles.items():
-        if isinstance(pickle, FilePart):
-            continue
         if name.endswith("function"):
-            names |= _names_of_function(pickle, call.sha256.get(name, ""), call.python)
+            names |= _names_of_function(_bytes_of(pickle), call.sha256.get(name, ""), call.python)
         else:
             arguments.append(pickle)
     paths = paths.with_folders(names.folders)
     own = own_names(paths)
-    for pickle in arguments:
+    for pickle in arguments if own or call.whole_string else ():
+        data = _bytes_of(pickle)
         # The graph of a sublattice has pickles in base64, where no name can be seen.
-        if call.whole_string or any(name.encode() in pickle for name in own):
-            names |= read_names(pickle, call.python)
+        if call.whole_string or any(name.encode() in data for name in own):
+            names |= read_names(data, call.python)
     if call.whole_string:
         paths = paths.with_folders(names.folders)
         own = own_names(paths)
@@ -100,6 +100,14 @@ def _read(call: Call, needed: NeededModules) -> ModulesArchive:
         raise SettingsError(
             [f"{call}: the own module {error.filename} cannot be read ({error.strerror}): {REMEDIES}"]
         ) from error
+
+
+def _bytes_of(pickle: Part) -> bytes:
+    if not isinstance(pickle, FilePart):
+        return pickle if isinstance(pickle, bytes) else bytes(pickle)
+    with Path(pickle.path).open("rb") as file:
+        file.seek(pickle.offset)
+        return file.read(pickle.size)
 
 
 def _names_of_function(pickle: bytes, sha256: str, python: str) -> PickledNames:

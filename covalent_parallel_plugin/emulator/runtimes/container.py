@@ -31,6 +31,7 @@ from ..model.runtime_interface import (
     StartFailed,
     VmSpec,
 )
+from ..model.user_cache import UserCache
 from .container_volumes import ContainerVolume, is_of_system, own_volume, paths_of_vm, place_below, resolve_volumes
 from .gcsfuse_folder import BucketFolder, mounted_bucket
 from .pip_settings import SETTINGS_PATH, read_pip_settings, settings_files
@@ -40,6 +41,8 @@ from .task_environment import inherited
 from .vm_share import VmShare
 
 _log = logging.getLogger(__name__)
+# Where a container finds what pip has downloaded for others
+DOWNLOADS_PATH = "/mnt/covalent-parallel-emulator/pip-cache"
 
 
 class ContainerRuntime:
@@ -59,6 +62,7 @@ class ContainerRuntime:
         self.owner = new_owner()
         # Google's client would look each bucket up in the background, for traces that nobody asked for
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
+        self.downloads = UserCache(os.environ).folder(f"pip-{engine}")
         self.pip = read_pip_settings(os.environ, settings_files(os.environ))
         # For scripts, which run on the VM itself: there is no image whose packages could be missing
         self._processes = ProcessRuntime(engine=engine, site_packages=True)
@@ -222,6 +226,9 @@ class ContainerWorkspace:
         environment = {**inherited(outer), **pip, **command.environment}
         volumes = resolve_volumes(self._vm.mounts, command.volumes)
         binds = [*self._pip_binds(files), *self._binds(volumes, environment)]
+        if downloads := self._runtime.downloads:
+            environment.setdefault("PIP_CACHE_DIR", DOWNLOADS_PATH)
+            binds.append(Bind(str(downloads), DOWNLOADS_PATH))
         if command.has_hosts_file:
             hosts = files / "hosts"
             hosts.write_text(HOSTS_TEXT)

@@ -1,10 +1,11 @@
-"""A line on standard error for each change of an electron, while a program runs and dispatches; see `ElectronLines`."""
+"""A line on standard error for each change of an electron, while a program runs and dispatches; see `ElectronWatch`."""
 
 from __future__ import annotations
 
+import textwrap
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from covalent_parallel_plugin.covalent_api.server_client import OVER, UNANSWERED, ServerClient
@@ -17,11 +18,12 @@ PAUSE_SECONDS = 0.25
 # Of large dispatches the server needs long to tell: it is not asked all the time
 PAUSE_OF_A_LOOK = 5.0
 MOST_DISPATCHES = 1000
+LONGEST_LINE = 160
 _TRACEBACK = "Traceback (most recent call last):"
 _NOT_BEGUN = "NEW_OBJECT"
 
 
-class ElectronLines:
+class ElectronWatch:
     """Looks at the dispatches that begin from now on, in a thread; a context manager.
 
     Args:
@@ -43,7 +45,7 @@ class ElectronLines:
         self._failures: dict[tuple[str, int], tuple[str, str]] = {}
         self.states: dict[str, str] = {}
 
-    def __enter__(self) -> ElectronLines:
+    def __enter__(self) -> ElectronWatch:
         self._earlier = frozenset(dispatch_id for dispatch_id, _ in self._listed())
         self._thread.start()
         return self
@@ -65,9 +67,11 @@ class ElectronLines:
         """The dispatches that have not ended, as of the last look."""
         return [dispatch_id for dispatch_id, state in self.states.items() if state not in OVER]
 
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """Return the name of each electron that failed, and what it wrote with its error."""
-        yield from self._failures.values()
+    def failures(self, but_of: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+        """Return the name of each electron that failed, and what it wrote with its error, but of these dispatches."""
+        for (dispatch_id, _node), failure in self._failures.items():
+            if dispatch_id not in but_of:
+                yield failure
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS
@@ -108,7 +112,7 @@ def electron_line(electron: ElectronState, error_text: str) -> str:
     if electron.status in OVER and electron.seconds is not None:
         line += f" after {electron.seconds:.1f} s"
     error = error_line(error_text) if electron.status == "FAILED" else ""
-    return printable(f"{line}: {error}" if error else line)
+    return textwrap.shorten(printable(f"{line}: {error}" if error else line), LONGEST_LINE, placeholder=" ...")
 
 
 def error_line(text: str) -> str:
