@@ -56,7 +56,9 @@ def test_ctrl_c_while_all_is_starting_leaves_nothing(dev: Dev) -> None:
         assert "starting" in process.stderr.readline()
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
-        assert process.returncode == 130, process.stderr.read()
+        told = process.stderr.read()
+        assert process.returncode == 130, told
+        assert "dev: interrupted: ending what runs, the emulator and the server" in told
     assert dev.processes() == [] and dev.folders() == []
 
 
