@@ -57,7 +57,7 @@ docs: $(VENV)/installed
 	$(RUN)/python -m docs_build --check
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 	$(RUN)/python -m docs_build --site site
-	@echo "Open site/index.html"
+	@echo "Open site/index.html; for the search as well: $(RUN)/python -m http.server -b 127.0.0.1 -d site"
 
 test: $(VENV)/installed
 	$(RUN)/python -m pytest -n $(WORKERS) $(WORKER_OPTIONS) $(TESTS) $(PYTEST_ARGS)

@@ -35,6 +35,7 @@ def require_containers(environment: Mapping[str, str]) -> None:
     if isinstance(told, dict) and told.get("runs_images") is False:
         raise ParallelError(
             f"the emulator at {batch} ({BATCH_EMULATOR_HOST}) runs tasks as processes of this machine, and a sweep"
-            " needs containers: start it with `covalent-parallel emulator --runtime podman` (or docker), or run the"
-            " sweep with --local; nothing was uploaded"
+            " needs containers: start it with `covalent-parallel dev --runtime podman -- PROGRAM` or `covalent-parallel"
+            " emulator --runtime podman` (or docker), which say why where podman does not work; or run the sweep with"
+            " --local, which needs no containers where the file has `command` and no `image`; nothing was uploaded"
         )

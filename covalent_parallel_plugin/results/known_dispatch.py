@@ -102,7 +102,7 @@ class KnownDispatch:
         except CloudError as error:
             self.problem = str(error)
         except UNANSWERED as error:
-            self.problem = f"{who} cannot be asked ({reason_of(error)})"
+            self.problem = f"{who} cannot be asked ({reason_of(error)}); `covalent start` starts one here"
         else:
             self.problem = "" if found is not None else f"{who} does not know it"
             self._record = found or self._record

@@ -21,6 +21,8 @@ def dev(tmp_path: Path) -> Dev:
         (("program.py",), 126, "run it with Python: covalent-parallel dev -- python program.py"),
         (("./notes.txt",), 126, "make it executable: chmod +x ./notes.txt"),
         (("/",), 126, "it is a folder"),
+        (("python", "programm.py"), 2, "there is no file 'programm.py': did you mean program.py?"),
+        (("python3", "folder/other.py", "--flag"), 2, "no file 'folder/other.py': correct the name, or go"),
     ],
 )
 def test_a_program_that_cannot_run_is_named_with_the_status_that_a_shell_has(

@@ -83,7 +83,8 @@ def test_an_emulator_whose_tasks_are_processes_is_refused_before_anything_is_upl
             monkeypatch.setenv(name, address)
         sweep = made(tmp_path / "a")
         told = sweep("run", "art.yaml", status=1).stderr
-        assert "a sweep needs containers" in told and "--runtime podman" in told
+        assert "a sweep needs containers" in told and "`covalent-parallel dev --runtime podman -- PROGRAM`" in told
+        assert "or run the sweep with --local" in told
         assert emulator.request_counts == {"emulator.runtime": 1} and emulator.rpc_counts == {}
     assert not (tmp_path / "a" / "art").exists()
 

@@ -35,6 +35,12 @@ def test_between_two_ends_the_time_left_shrinks() -> None:
     assert [left_seconds(run, now) for now in (60.0, 90.0, 119.0)] == [180, 150, 121]
 
 
+def test_what_began_and_ended_in_one_look_has_no_rate_of_its_own() -> None:
+    run = state(ended=3, last=1e-6, mean_seconds=2.0, starts=(0.0,) * 2, waiting=1)
+    assert run.rate == 1.0
+    assert state(ended=3, last=1e-6, mean_seconds=2.0).rate is None
+
+
 def test_it_does_not_where_nothing_runs() -> None:
     run = state(ended=4, last=60.0, mean_seconds=60.0, waiting=8)
     assert left_seconds(run, 90.0) == left_seconds(run, 120.0) == 120

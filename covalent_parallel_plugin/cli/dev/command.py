@@ -76,6 +76,9 @@ def dev(context: click.Context, /, keep: bool, stop: bool, quiet: bool, program:
             run = ProgramSession(session, owner, words, not program, keep or is_joined, quiet, is_alive)
             status = run.run(signals)
         except KeyboardInterrupt:
+            # Which takes some seconds
+            if not keep and not is_joined:
+                tell("interrupted: ending what runs, the emulator and the server")
             status = INTERRUPTED
         except Terminated as ended:
             status = ended.status

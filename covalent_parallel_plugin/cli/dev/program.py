@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from .signals import Signals, Terminated
 
 # As a shell has them
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+# As Python has it
+NO_FILE = 2
 # The system may hand a signal to any thread, which does not wake this one: its handler runs when a wait ends
 TURN_SECONDS = 0.2
 # For a program to end after SIGTERM
@@ -37,6 +40,7 @@ def find_program(words: Sequence[str], path: str) -> list[str]:
     """Return the words with the program's path first; `python` is the one that runs this. Raises ProgramError."""
     name = words[0]
     if name in _PYTHON:
+        _check_file(words[1:])
         return [sys.executable, *words[1:]]
     found = shutil.which(name, path=path)
     if found is not None:
@@ -51,6 +55,15 @@ def find_program(words: Sequence[str], path: str) -> list[str]:
     else:
         raise ProgramError(f"there is no program {name!r}: give its path, or install it", NOT_FOUND)
     raise ProgramError(f"{name!r} cannot be executed: {remedy}", NOT_EXECUTABLE)
+
+
+def _check_file(arguments: Sequence[str]) -> None:
+    """Raise ProgramError where Python would not find its program, for which no server need be started."""
+    name = arguments[0] if arguments else ""
+    if name.endswith(".py") and not name.startswith("-") and not Path(name).exists():
+        close = get_close_matches(name, [str(path) for path in Path(name).parent.glob("*.py")], n=1)
+        remedy = f"did you mean {close[0]}?" if close else "correct the name, or go to its folder first"
+        raise ProgramError(f"there is no file {name!r}: {remedy}", NO_FILE)
 
 
 def run_program(words: Sequence[str], environment: Mapping[str, str], signals: Signals) -> int:

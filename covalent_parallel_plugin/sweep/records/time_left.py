@@ -45,13 +45,15 @@ class RunState:
     def rate(self) -> float | None:
         """How many tasks end in a second, with as many at a time as run now; None where nothing says.
 
-        By the ends since the run's beginning, once there is one for each that runs; else by what a task takes.
+        By the ends since the run's beginning, once there is one for each that runs; else by what a task takes. So it is
+        where beginning and ends were seen at once, as of short tasks on Batch: in that time no task can have run.
         """
         running = len(self.starts)
-        if self.began is not None and self.last is not None and self.last > self.began and self.ended >= running:
+        span = 0.0 if self.began is None or self.last is None else self.last - self.began
+        if span > 0.5 * (self.mean_seconds or 0.0) and self.ended >= running:
             # Machines that have come meanwhile
             more = max(1.0, running / self.mean_running) if self.mean_running else 1.0
-            return self.ended / (self.last - self.began) * more
+            return self.ended / span * more
         return running / self.mean_seconds if running and self.mean_seconds else None
 
 
