@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
+from numbers import Real
 
 from ..batch.job_names import is_plain_id
 from ..covalent_api.server_client import OVER, UNANSWERED, ServerClient, reason_of
@@ -34,6 +35,15 @@ def checked_id(dispatch_id: object) -> str:
             f" ct.dispatch(workflow)(...) returns{', so call it' if call else ''}{call}"
         ]
     )
+
+
+def checked_timeout(seconds: object) -> float | None:
+    """Return a number of seconds, None for no limit. Raises SettingsError for what is neither."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, Real) and not isinstance(seconds, bool) and seconds >= 0:
+        return float(seconds)
+    raise SettingsError([f"timeout is {shortened(seconds)}: give seconds, 0 or more, or None for no limit"])
 
 
 def await_end(
