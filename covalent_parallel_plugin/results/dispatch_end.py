@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -41,8 +42,9 @@ def checked_timeout(seconds: object) -> float | None:
     """Return a number of seconds, None for no limit. Raises SettingsError for what is neither."""
     if seconds is None:
         return None
-    if isinstance(seconds, Real) and not isinstance(seconds, bool) and seconds >= 0:
-        return float(seconds)
+    number = float(seconds) if isinstance(seconds, Real) and not isinstance(seconds, bool) else math.nan
+    if number >= 0:
+        return number
     raise SettingsError([f"timeout is {shortened(seconds)}: give seconds, 0 or more, or None for no limit"])
 
 
