@@ -11,6 +11,9 @@ from pathlib import Path
 from ..settings.config_file import config_path
 
 LOOPBACK = "127.0.0.1"
+PRIVATE_SERVER = f"{__package__}.private_server"
+"""The module that a private server's process runs."""
+_SENT_VARIABLES = "sent_variables.json"
 
 Value = str | int | float | bool
 
@@ -55,6 +58,18 @@ def write_configuration(home: Path, port: int, sections: Mapping[str, Mapping[st
     with open(path, "w", opener=open_private) as file:
         file.write("\n".join(lines) + "\n")
     return path
+
+
+def write_sent_variables(home: Path, variables: Mapping[str, str]) -> None:
+    """Keep what a server was sent after its start: the system shows only the environment that it began with."""
+    with open(home / _SENT_VARIABLES, "w", opener=open_private) as file:
+        json.dump(dict(variables), file)
+
+
+def read_sent_variables(home: Path) -> dict[str, str]:
+    """Return what `write_sent_variables` has kept. Raises OSError, ValueError."""
+    variables: dict[str, str] = json.loads((home / _SENT_VARIABLES).read_text())
+    return variables
 
 
 def open_private(path: str, flags: int) -> int:

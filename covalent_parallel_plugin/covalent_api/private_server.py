@@ -30,7 +30,14 @@ from typing import Any
 
 from .held_signals import signals_held
 from .own_pages import OwnPagesOnly
-from .private_configuration import LOOPBACK, Value, open_private, private_environment, write_configuration
+from .private_configuration import (
+    LOOPBACK,
+    Value,
+    open_private,
+    private_environment,
+    write_configuration,
+    write_sent_variables,
+)
 from .server_client import ANSWER_SECONDS, LATEST_DISPATCH, ServerClient
 
 START_SECONDS = 60.0
@@ -194,6 +201,7 @@ class PrivateCovalentServer:
 
     def _send(self, variables: Mapping[str, str]) -> None:
         self._added_environment.update(variables)
+        write_sent_variables(self.home, variables)
         assert self._process is not None and self._process.stdin is not None
         # One that has ended is noticed where its answer is waited for
         with contextlib.suppress(BrokenPipeError):

@@ -367,7 +367,7 @@ def _missing_module(error: ModuleNotFoundError, header: Json) -> CallRefusal:
     if name == "covalent":
         return CallRefusal(
             "no_covalent",
-            "this electron (%s) uses Covalent itself (a sublattice, a file transfer, or the workflow's result where"
+            "this electron (%s) uses Covalent itself (a file transfer, or a sublattice or the workflow's result where"
             " workflow_executor is this executor), so the image has to have Covalent %s, and it has none. Make one with"
             " `covalent-parallel image build`, or"
             " use an image with `pip install covalent==%s`, or an electron without them."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from dev_command import Dev, wait_until
+from dev_command import SECONDS, Dev, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
 
@@ -56,8 +58,53 @@ def test_ctrl_c_while_all_is_starting_leaves_nothing(dev: Dev) -> None:
         assert "starting" in process.stderr.readline()
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
-        assert process.returncode == 130, process.stderr.read()
+        assert (process.returncode, process.stderr.read()) == (130, "")
     assert dev.processes() == [] and dev.folders() == []
+
+
+def test_an_interrupt_while_the_emulator_is_imported_is_not_an_error_of_its_own(dev: Dev) -> None:
+    program = (
+        "import sys\n"
+        "from covalent_parallel_plugin.cli.emulator.option_list import EmulatorOptions\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'covalent_parallel_plugin.emulator':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "try:\n"
+        "    EmulatorOptions().start(print)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS)
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")
+
+
+def test_a_program_ends_with_the_session_that_somebody_killed(dev: Dev) -> None:
+    started = dev.folder / "started"
+    script = dev.script(
+        f"import subprocess; subprocess.Popen(['setsid', 'sleep', '600'])\ndispatched(rest, {str(started)!r})\n"
+    )
+    with dev.start("--runtime=process", "--", "python", script) as process:
+        wait_until(started.exists)
+        (host,) = (
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if b"cli.dev.host" in _read(path)
+            and f"TESTED_DEV={dev.folder}".encode() in _read(path.with_name("environ"))
+        )
+        os.kill(host, signal.SIGKILL)
+        process.wait()
+        assert process.stderr is not None
+        assert process.returncode == 1 and "Error: " in process.stderr.read().splitlines()[-1]
+    wait_until(lambda: not dev.processes() and not dev.folders())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended, or is another user's
+        return b""
 
 
 def test_what_is_left_of_a_kept_session_that_was_killed_goes_with_the_next_start(dev: Dev) -> None:

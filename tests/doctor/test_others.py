@@ -160,6 +160,17 @@ def test_a_server_started_with_other_variables(covalent_server: PrivateCovalentS
     assert "covalent restart" in check["remedy"]
 
 
+def test_a_server_that_was_sent_its_variables_after_its_start_has_them(tmp_path: Path) -> None:
+    server = PrivateCovalentServer(tmp_path)
+    with Emulator() as emulator:
+        server.start(meanwhile=lambda: emulator.environment)
+        try:
+            _, content = run_on(server)
+        finally:
+            server.stop()
+    assert named(content)["server.process"]["status"] == "ok", named(content)["server.process"]
+
+
 def test_a_server_that_reads_another_file(covalent_server: PrivateCovalentServer, tmp_path: Path) -> None:
     port = covalent_server.address.rpartition(":")[2]
     text = f'[dispatcher]\naddress = "127.0.0.1"\nport = {port}\n[executors.gcpbatch]\nproject_id = "other"\n'

@@ -17,8 +17,11 @@ from google.cloud.batch_v1.services.batch_service.transports import BatchService
 
 COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()"]
 SECONDS = 60
-# One in the task's group, one in a session of its own, one that ignores what it is told
-TASK = "trap '' TERM HUP; sleep 600 & setsid sleep 600 & env -i sleep 600 & echo $$ > {ready}; sleep 600"
+# In the task's group, in a session of its own, without the task's variables, both; and one that ignores what it is told
+TASK = (
+    "trap '' TERM HUP; sleep 600 & setsid sleep 600 & env -i sleep 600 & env -i setsid sleep 600 &"
+    " echo $$ > {ready}; sleep 600"
+)
 
 
 FREE_PORTS = ("--storage-port=0", "--batch-port=0", "--logging-port=0")
@@ -117,7 +120,7 @@ def test_after_a_kill_no_task_lives_on_and_no_folder_stays(start: Start) -> None
     emulator = start()
     emulator.run("one")
     emulator.run("two")
-    assert len(processes_of(emulator.folder)) >= 8 and len(emulator.folders) == 2
+    assert len(processes_of(emulator.folder)) >= 10 and len(emulator.folders) == 2
     emulator.end(signal.SIGKILL)
     wait_until(lambda: not processes_of(emulator.folder) and not emulator.folders)
 

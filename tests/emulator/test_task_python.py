@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -69,6 +70,17 @@ def test_requirements_are_shared_by_tasks_with_the_same_settings_of_pip_and_down
     for runtime in (chosen, other):
         runtime.close()
     assert Path(mine[ENV_PACKAGES]).is_dir(), "no emulator's end removes it"
+
+
+def test_what_the_user_removes_while_an_emulator_runs_is_made_anew(tmp_path: Path) -> None:
+    chosen = TaskPython(cache=cache(tmp_path))
+    python = chosen.interpreter("python:3", tmp_path)[0]
+    shared = chosen.shared_variables(python, {})
+    shutil.rmtree(tmp_path / "covalent-parallel")
+    assert chosen.interpreter("python:3", tmp_path) == (python,) and Path(python).exists()
+    assert chosen.shared_variables(python, {}) == shared
+    assert all(Path(folder).is_dir() for folder in shared.values())
+    chosen.close()
 
 
 def test_folders_of_a_week_ago_go_unless_an_emulator_holds_them(tmp_path: Path) -> None:

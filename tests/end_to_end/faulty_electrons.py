@@ -28,6 +28,13 @@ def slowly() -> int:
     return 7
 
 
+def sleeps_at_first() -> int:
+    """Runs until something strikes it, however late it began."""
+    if os.environ["BATCH_TASK_RETRY_ATTEMPT"] == "0":
+        time.sleep(120)
+    return 7
+
+
 def sleeps() -> None:
     print("has begun", flush=True)
     time.sleep(120)

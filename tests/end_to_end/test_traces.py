@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 from covalent._shared_files.exceptions import TaskCancelledError
-from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, slowly
+from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, sleeps_at_first, slowly
 from faulty_runs import Case, Ran, call, environment_of, refused, run_cases, struck
 
 from covalent_parallel_plugin.batch.attempt_times import DISPATCHED, MEASURED, TIMES
@@ -63,7 +63,8 @@ CASES: Mapping[str, Case] = {
     "killed-tried-again": Case(killed_at_first, options={"retry_exceptions": True, "retries": 1}),
     "past-its-time": Case(sleeps, options={"time_limit": 1, "retries": 0}),
     "preempted": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.7)]),
-    "preempted-with-notice": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.7, notice_seconds=5)]),
+    # By when its runner has begun, also on a busy machine
+    "preempted-with-notice": Case(sleeps_at_first, [struck("preempt", attempt=0, after_seconds=6, notice_seconds=5)]),
     "preempted-always": Case(sleeps, [struck("preempt", after_seconds=0.3)], {"spot": True, "retries": 1}),
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)]),
     "lost": Case(slowly, [struck("lost", attempt=0, after_seconds=0.3)]),

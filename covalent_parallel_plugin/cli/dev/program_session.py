@@ -76,6 +76,7 @@ class ProgramSession:
             self._cancel(server, watch)
             raise
         except UNANSWERED as error:
+            kill_programs_of(self.owner)
             raise click.ClickException(f"Covalent's server does not answer any more: {reason_of(error)}") from error
         finally:
             clients.remove(self.owner)
@@ -93,6 +94,7 @@ class ProgramSession:
         while watch.running:
             time.sleep(TURN_SECONDS)
             if not self.is_alive():
+                kill_programs_of(self.owner)
                 raise click.ClickException("the emulator and the server have ended: somebody killed their process")
         return status or int(any(watch.states[dispatch_id] != "COMPLETED" for dispatch_id in running))
 

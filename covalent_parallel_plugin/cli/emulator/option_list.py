@@ -159,7 +159,9 @@ class EmulatorOptions:
             from covalent_parallel_plugin.emulator.emulator import PortTaken
             from covalent_parallel_plugin.emulator.execution.vm_pool import VmModel
             from covalent_parallel_plugin.emulator.runtimes.choose import RuntimeRequest, choose_runtime, create_runtime
-
+        except ModuleNotFoundError as error:
+            raise missing_package(error) from error
+        try:
             faults = read_faults(self.faults_file, self.fault_rules, self.fault_seed)
             known_secrets = read_secrets(self.secrets_file, self.secrets)
             known = None if self.known_file is None else read_known_file(self.known_file)
@@ -184,8 +186,6 @@ class EmulatorOptions:
                 on_job_end=on_job_end,
             )
             emulator.start()
-        except ModuleNotFoundError as error:
-            raise missing_package(error) from error
         except PortTaken as error:
             raise port_error(error.service, error.port) from error
         except (ValueError, OSError) as error:

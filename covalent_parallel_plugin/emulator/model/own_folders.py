@@ -71,12 +71,19 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def _processes_at_home_in(folder: Path) -> Iterator[int]:
-    """Find processes by the HOME they were given (Linux only: elsewhere none is found)."""
+    """Find processes by the HOME they were given, or the folder they are in (Linux only: elsewhere none is found)."""
     marker = b"HOME=" + os.fsencode(folder) + b"/"
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = entry.read_bytes().split(b"\0")
-        except OSError:  # another user's, or gone
-            continue
-        if any(variable.startswith(marker) for variable in variables):
-            yield int(entry.parent.name)
+    resolved = folder.resolve()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or gone
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            if any(variable.startswith(marker) for variable in variables) or _is_left_in(resolved, entry):
+                yield int(entry.name)
+
+
+def _is_left_in(folder: Path, process: Path) -> bool:
+    """Whether a process's working directory is in the folder; never one of a terminal, where somebody looks at it."""
+    if not (process / "cwd").readlink().is_relative_to(folder):
+        return False
+    # proc_pid_stat(5), field 7: its controlling terminal
+    return (process / "stat").read_text().rpartition(")")[2].split()[4] == "0"

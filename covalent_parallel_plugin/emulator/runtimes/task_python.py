@@ -48,7 +48,8 @@ class TaskPython:
         if self._python is not None:
             return self._python
         with self._lock:
-            if self._plain is None:
+            # The user may remove the cache at any time
+            if self._plain is None or not Path(self._plain).exists():
                 self._plain = str(plain_python(self._cache.folder() or own_folder))
             return (self._plain,)
 
@@ -79,6 +80,9 @@ class TaskPython:
         text = file.read_bytes() if file.is_file() else b""
         key = hashlib.sha256(repr((self._plain, settings, text)).encode()).hexdigest()[:16]
         with self._lock:
+            if self._packages is not None and not self._packages.path.is_dir():
+                self._packages.release()
+                self._packages = None
             if self._packages is None:
                 parent = self._cache.folder("packages")
                 assert parent is not None  # pip's is there

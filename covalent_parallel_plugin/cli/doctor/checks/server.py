@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ....covalent_api.config_file import server_address
+from ....covalent_api.private_configuration import PRIVATE_SERVER, read_sent_variables
 from ....covalent_api.server_client import LATEST_DISPATCH, ServerClient
 from ....protocol.environment import SERVICES
 from ...image.cloudpickle_versions import disagreement
@@ -150,10 +151,20 @@ def _process_at(host: str, port: int) -> ServerProcess | None:
         for pid in listening:
             if pid is not None:
                 process = psutil.Process(pid)
-                return _describe(process.cmdline(), process.environ())
+                return _describe(process.cmdline(), served_environment(process.cmdline(), process.environ()))
     except (psutil.Error, OSError):
         return None
     return None
+
+
+def served_environment(command: list[str], environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that a server goes by: one of this package's own gets some after its start."""
+    if PRIVATE_SERVER not in command:
+        return environment
+    try:
+        return {**environment, **read_sent_variables(Path(environment["HOME"]))}
+    except (KeyError, OSError, ValueError):
+        return environment
 
 
 def _describe(command: list[str], environment: Mapping[str, str]) -> ServerProcess | None:
