@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
+from numbers import Real
 
 from ..batch.job_names import is_plain_id
 from ..covalent_api.server_client import OVER, UNANSWERED, ServerClient, reason_of
@@ -34,6 +36,16 @@ def checked_id(dispatch_id: object) -> str:
             f" ct.dispatch(workflow)(...) returns{', so call it' if call else ''}{call}"
         ]
     )
+
+
+def checked_timeout(seconds: object) -> float | None:
+    """Return a number of seconds, None for no limit. Raises SettingsError for what is neither."""
+    if seconds is None:
+        return None
+    number = float(seconds) if isinstance(seconds, Real) and not isinstance(seconds, bool) else math.nan
+    if number >= 0:
+        return number
+    raise SettingsError([f"timeout is {shortened(seconds)}: give seconds, 0 or more, or None for no limit"])
 
 
 def await_end(

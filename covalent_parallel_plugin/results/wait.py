@@ -8,7 +8,7 @@ from ..covalent_api.server_client import UNANSWERED, ServerClient
 from ..covalent_api.stored_value import load_value
 from ..errors import DispatchError, ParallelError
 from .dev_program import note_raised
-from .dispatch_end import await_end, checked_id, stopped_by_user, unavailable, unknown
+from .dispatch_end import await_end, checked_id, checked_timeout, stopped_by_user, unavailable, unknown
 from .dispatch_failure import cancellation_of, failure_of
 from .shown_progress import progress_of
 
@@ -40,7 +40,7 @@ def wait(dispatch_id: str, timeout: float | None = None) -> Any:
         TimeoutError: the dispatch has not ended by then; it goes on.
         MissingResourceError: Covalent's server knows no such dispatch.
         UnavailableError: Covalent's server does not answer.
-        SettingsError: not a valid dispatch id.
+        SettingsError: not a valid dispatch id, or timeout.
     """
     result = _value_or_error(dispatch_id, timeout)
     if isinstance(result, _Error):
@@ -63,6 +63,7 @@ class _Error:
 def _value_or_error(dispatch_id: str, timeout: float | None) -> Any:
     try:
         checked_id(dispatch_id)
+        timeout = checked_timeout(timeout)
         server = ServerClient.configured()
         with stopped_by_user(dispatch_id), progress_of(server, dispatch_id) as progress:
             state = await_end(server, dispatch_id, timeout, progress.look)

@@ -94,6 +94,7 @@ def loads_script(cloudpickle: Any) -> Callable[[Any], Any]:
         def make_in_main(code: Any, base_globals: Dict[str, Any], *rest: Any) -> Any:
             if base_globals.get("__name__") == "__main__":
                 names = vars(sys.modules["__main__"])
+                _name_package(names, base_globals.get("__package__"))
                 names.update((key, value) for key, value in base_globals.items() if key not in names)
                 base_globals = names
             return makers["_make_function"](code, base_globals, *rest)
@@ -108,6 +109,13 @@ def loads_script(cloudpickle: Any) -> Callable[[Any], Any]:
         return loaded
 
     return loads
+
+
+def _name_package(names: Dict[str, Any], package: Any) -> None:
+    """Have relative imports of a script that ran as `python -m package.script` begin at its package."""
+    if isinstance(package, str) and package and not names.get("__package__"):
+        kind = type("MainSpec", (type(os.__spec__),), {"parent": package})
+        names.update(__package__=package, __spec__=kind("__main__", None))
 
 
 def _name_in_main(made: "List[Any]") -> None:

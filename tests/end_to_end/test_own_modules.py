@@ -274,11 +274,11 @@ def install_editable(project: Path, layout: str, site_packages: Path) -> None:
 
 
 @pytest.fixture
-def run_script(covalent_server: PrivateCovalentServer) -> Callable[..., Any]:
-    def run(script: Path, *words: str) -> Any:
+def run_python(covalent_server: PrivateCovalentServer) -> Callable[..., str]:
+    def run(folder: Path, *words: str) -> str:
         ended = subprocess.run(
-            [sys.executable, "-W", "ignore", script.name, *words],
-            cwd=script.parent,
+            [sys.executable, "-W", "ignore", *words],
+            cwd=folder,
             env=covalent_server.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -290,6 +290,11 @@ def run_script(covalent_server: PrivateCovalentServer) -> Callable[..., Any]:
         return ended.stdout.splitlines()[-1]
 
     return run
+
+
+@pytest.fixture
+def run_script(run_python: Callable[..., str]) -> Callable[..., Any]:
+    return lambda script, *words: run_python(script.parent, script.name, *words)
 
 
 @pytest.fixture
@@ -360,6 +365,53 @@ def test_values_may_be_of_own_classes_and_what_the_server_would_load_is_named(
         'which has no module helper: @ct.lattice(workflow_executor="gcpbatch") returns it without loading it'
     )
     assert "The sublattice is built on the machine of Covalent's server, which has no module helper" in sublattice
+
+
+def test_a_script_of_a_package_imports_from_it_and_one_behind_a_link_from_its_own_folder(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    program = """
+        import covalent as ct
+        from {of} import first
+        from covalent_parallel_plugin import wait
+
+        @ct.electron(executor="gcpbatch")
+        def both():
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                from {of} import second
+            return first.TEXT + second.TEXT
+
+        @ct.electron(executor="gcpbatch")
+        def pooled():
+            from concurrent.futures import ProcessPoolExecutor
+            from multiprocessing import get_context
+
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                return pool.submit(read).result()
+
+        def read():
+            from {of} import second
+            return second.TEXT
+
+        @ct.lattice
+        def flow():
+            return [both(), pooled()]
+
+        if __name__ == "__main__":
+            print(wait(ct.dispatch(flow)()))
+    """
+    modules = {"first.py": "TEXT = 'a'", "second.py": "TEXT = 'b'"}
+    write(tmp_path / "team" / "part", {**modules, "run.py": program.format(of=".")})
+    assert run_python(tmp_path, "-m", "team.part.run") == "['ab', 'b']"
+    write(tmp_path / "real", {f"one_{name}": text for name, text in modules.items()})
+    alone = program.format(of="x").replace("from x import ", "import one_").replace("first\n", "first as first\n")
+    (tmp_path / "real" / "run.py").write_text(dedent(alone).replace("one_second", "one_second as second"))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "run.py").symlink_to(tmp_path / "real" / "run.py")
+    assert run_python(tmp_path, str(tmp_path / "linked" / "run.py")) == "['ab', 'b']"
 
 
 def test_the_example_runs(run_script: Callable[..., Any]) -> None:

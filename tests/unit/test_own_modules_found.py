@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.electron.call import Call, with_sha256
-from covalent_parallel_plugin.electron.modules import module_files
+from covalent_parallel_plugin.electron.modules import module_files, pickled_names
 from covalent_parallel_plugin.electron.modules.archive import make_archive
 from covalent_parallel_plugin.electron.modules.import_paths import ImportFolder, ImportPaths, importable_names
 from covalent_parallel_plugin.electron.modules.missing_packages import missing_packages
@@ -233,6 +234,23 @@ def test_an_argument_is_read_only_where_the_name_of_an_own_module_is_in_it(tmp_p
         (pickled("def f():\n    import bars"), {"bars"}),
     ):
         assert needed_modules(call, {"function": function, "arg0": argument}, paths).own == own
+
+
+def test_the_rest_of_a_long_argument_is_looked_through_for_classes_of_own_modules_alone(tmp_path: Path) -> None:
+    paths = written(tmp_path, {"bars.py": "", "data/x.py": ""})
+    call = Call("d", 1, "f", PYTHON, "")
+    function = pickled("def f(x): pass")
+    rows = [{"data": index} for index in range(pickled_names.MOST_OPCODES)]
+    late = type("Bar", (), {"__module__": "bars"})
+    sys.modules["bars"] = ModuleType("bars")
+    sys.modules["bars"].Bar = late  # type: ignore[attr-defined]
+    try:
+        for protocol in (2, 4, 5):
+            for argument, own in ((rows, set()), ([*rows, late], {"bars"})):
+                pickles = {"function": function, "arg0": pickle.dumps(argument, protocol)}
+                assert needed_modules(call, pickles, paths).own == own, protocol
+    finally:
+        del sys.modules["bars"]
 
 
 def test_a_session_without_a_file_imports_from_its_working_folder_and_not_from_installed_packages(

@@ -14,7 +14,7 @@ from ..call import Call
 from .archive import ModulesArchive, make_archive
 from .import_paths import ImportPaths
 from .module_files import REMEDIES, find_files, own_names
-from .pickled_names import PickledNames, read_names
+from .pickled_names import PickledNames, read_argument, read_names
 
 # Of dispatches that run at the same time
 MOST_SNAPSHOTS = 64
@@ -56,8 +56,10 @@ def needed_modules(call: Call, pickles: Mapping[str, Part], paths: ImportPaths) 
     for pickle in arguments if own or call.whole_string else ():
         data = _bytes_of(pickle)
         # The graph of a sublattice has pickles in base64, where no name can be seen.
-        if call.whole_string or any(name.encode() in data for name in own):
+        if call.whole_string:
             names |= read_names(data, call.python)
+        elif any(name.encode() in data for name in own):
+            names |= read_argument(data, call.python, own)
     if call.whole_string:
         paths = paths.with_folders(names.folders)
         own = own_names(paths)

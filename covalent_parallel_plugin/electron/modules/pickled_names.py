@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import binascii
+import math
 import pickletools
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from opcode import opmap
 from pathlib import PurePath
@@ -15,6 +17,8 @@ from ...protocol.envelope import python_minor
 
 # Pickles in pickles: an item of a map, a lattice as the argument of what builds its graph
 MOST_NESTED = 6
+# So much of an argument is read closely: a second's work. Its classes are mostly named at its beginning.
+MOST_OPCODES = 200_000
 RUNNING_PYTHON = python_minor(sys.version)
 # How a pickle of protocol 4 or 5 with a frame begins, also in base64
 _PICKLE_STARTS = (b"\x80\x04\x95", b"\x80\x05\x95")
@@ -54,6 +58,28 @@ def read_names(pickle: bytes, python: str) -> PickledNames:
     return PickledNames(frozenset(name.partition(".")[0] for name in reader.modules), tuple(reader.folders))
 
 
+def read_argument(pickle: bytes, python: str, own: Iterable[str]) -> PickledNames:
+    """Read an argument's pickle as `read_names` does; in the rest of a long one only own modules' classes are found."""
+    reader = _Reader(python_minor(python), left=MOST_OPCODES)
+    reader.read(pickle, 0)
+    found = {name.partition(".")[0] for name in reader.modules}
+    if reader.left < 0:
+        found.update(_modules_of_classes(pickle, own))
+    return PickledNames(frozenset(found), tuple(reader.folders))
+
+
+def _modules_of_classes(pickle: bytes, own: Iterable[str]) -> set[str]:
+    """Which modules' names, with the name of something in them, stand before a STACK_GLOBAL, or in a GLOBAL."""
+    there = [re.escape(name) for name in map(str.encode, own) if name in pickle]
+    if not there:
+        return set()
+    name = rb"(" + rb"|".join(there) + rb")(?:\.[\w.]+)?"
+    text, get = rb"(?:\x8c.|X.{4})", rb"(?:h.|j.{4})"
+    stack_global = text + name + rb"\x94?(?:" + text + rb"[^\x93]{1,500}?\x94?|" + get + rb")\x93"
+    found = re.finditer(stack_global + rb"|c" + name + rb"\n", pickle, re.DOTALL)
+    return {(match[1] or match[2]).decode() for match in found}
+
+
 class _Name(NamedTuple):
     """A function or class that the pickle names."""
 
@@ -68,6 +94,7 @@ class _Reader:
     python: str
     modules: set[str] = field(default_factory=set)
     folders: dict[str, None] = field(default_factory=dict)
+    left: float = math.inf
 
     def read(self, pickle: bytes, depth: int) -> None:
         if depth > MOST_NESTED:
@@ -76,6 +103,9 @@ class _Reader:
         memo: dict[int, Any] = {}
         try:
             for opcode, argument, _ in pickletools.genops(pickle):
+                self.left -= 1
+                if self.left < 0:
+                    return
                 self._step(opcode, argument, stack, memo, depth)
         except (ValueError, IndexError, KeyError):
             # It was cut off, or no pickler made it: the runner is the one to refuse it.
