@@ -98,7 +98,7 @@ async def _all(electrons: int, bucket: str, cache: str) -> list[Any]:
 
     async def one(number: int) -> Any:
         executor = GCPBatchExecutor(
-            project_id=PROJECT, bucket_name=bucket, poll_freq=1, retries=RETRIES, cache_dir=cache
+            project_id=PROJECT, bucket_name=bucket, poll_freq=1, retries=RETRIES, own_modules=False, cache_dir=cache
         )
         task = {"dispatch_id": str(uuid.uuid4()), "node_id": number}
         try:

@@ -22,6 +22,7 @@
     │   ├── ImageError             the container did not start: no image, or no Python in it
     │   └── NoOutcomeError         ended in any other way without reporting back
     ├── DeployError                infrastructure could not be made, inspected or removed
+    │   ├── DeployMistakeError     values that it cannot be made with (also a MistakeError)
     │   └── DeployInterruptedError interrupted before that was done
     ├── CacheDirError              this machine's `cache_dir` could not take a value (also an OSError)
     ├── OutcomeError               an outcome came, and cannot be trusted or read
@@ -155,6 +156,10 @@ class NoOutcomeError(JobError):
 
 class DeployError(ParallelError):
     """Infrastructure could not be made, inspected or removed; the message ends with what to do next."""
+
+
+class DeployMistakeError(DeployError, MistakeError):
+    """A value that the user gave for the infrastructure is wrong; nothing was done."""
 
 
 class DeployInterruptedError(DeployError):

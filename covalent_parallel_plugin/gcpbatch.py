@@ -1,8 +1,8 @@
 """GCPBatchExecutor: Covalent's contract for an executor plugin, and nothing else.
 
 Covalent imports this module with itself, so nothing of Google's is imported here, and nothing is done
-but that cloudpickle learns of functions with a cache, and of names in the bodies of classes, and that functions carry
-where their own modules are.
+but that cloudpickle learns of functions with a cache, and of names in the bodies of classes, that functions carry where
+their own modules are, and that a workflow's last node brings no lattice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .batch.cancellation import Cancellation, CancelledCall
 from .covalent_api import gc_freeze
 from .covalent_api.carried_paths import carry_import_paths
 from .covalent_api.config_file import configured_options
-from .covalent_api.large_inputs import allow_large_inputs
+from .covalent_api.large_inputs import allow_large_inputs, bring_no_lattice
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
@@ -60,6 +60,8 @@ _server_end = ServerEnd(_nodes)
 carry_cached_functions(cloudpickle)
 carry_names_of_class_bodies(cloudpickle)
 carry_import_paths(TransportableObject)
+# Here, since an electron may have its executor by name
+bring_no_lattice()
 
 
 class GCPBatchExecutor(AsyncBaseExecutor):

@@ -1,7 +1,8 @@
 """Large inputs of a lattice in Covalent's graph (0.240.0): what is in it several times over, and nobody needs.
 
 - The function of the last node, `Postprocessor._postprocess_recursively`, brings its lattice along, which it does not
-  look at: with the inputs, six times over.
+  look at: with the inputs, six times over. It also names the modules of all electrons, which the executor of that node
+  may not have.
 - An input's whole `str()` is the name of a node, which the server keeps in its database, and stands beside each of
   its pickles: for bytes up to four times as long.
 """
@@ -21,13 +22,19 @@ from ..protocol.value_text import cut_text
 CUT = "covalent_parallel_cut"
 
 
+def bring_no_lattice() -> None:
+    """Have the last node of a graph bring no lattice; repeated calls change nothing."""
+    from covalent._workflow.postprocessing import Postprocessor
+
+    copyreg.dispatch_table[Postprocessor] = _without_lattice
+
+
 def allow_large_inputs() -> None:
     """Leave such copies out of the graphs that this process makes; repeated calls change nothing."""
-    from covalent._workflow.postprocessing import Postprocessor
     from covalent._workflow.transport import _TransportGraph
     from covalent._workflow.transportable_object import TransportableObject
 
-    copyreg.dispatch_table[Postprocessor] = _without_lattice
+    bring_no_lattice()
     if not hasattr(_TransportGraph.add_node, CUT):
         for kind, method, wrapper in (
             (_TransportGraph, "add_node", _with_short_names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ DEEPEST = 20
 NAMED = 8
 # Of a text that an electron on another executor left
 LONGEST_TEXT = 20_000
+# Covalent's name for the node that puts a workflow's value together (covalent._shared_files.defaults, 0.240)
+POSTPROCESS = ":postprocess:"
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([^'.]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,26 @@ def _error_of(server: ServerClient, failed: EndedElectron) -> Exception:
     files = failed.record.files
     text = _text(server, files.get("error")) or _text(server, files.get("stderr")) or "Covalent keeps no text of it"
     executor = failed.record.executor or "an unnamed executor"
-    return DispatchError(f"electron {failed.title} failed on the executor {executor}{unreadable}:\n{text}")
+    remedy = _remedy(failed.record, text)
+    return DispatchError(f"electron {failed.title} failed on the executor {executor}{unreadable}:\n{text}{remedy}")
+
+
+def _remedy(electron: ElectronRecord, text: str) -> str:
+    """Say what to do where a node of Covalent's own, which runs beside its server, lacks a module; "" elsewhere."""
+    missing = _MISSING.search(text)
+    if missing is None or electron.is_on_batch:
+        return ""
+    if electron.name.startswith(POSTPROCESS):
+        return (
+            f"\nThe workflow's value is loaded on the machine of Covalent's server, which has no module {missing[1]}:"
+            ' @ct.lattice(workflow_executor="gcpbatch") returns it without loading it'
+        )
+    if is_sublattice(electron.name):
+        return (
+            f"\nThe sublattice is built on the machine of Covalent's server, which has no module {missing[1]}: import"
+            " it in the bodies of the functions that need it"
+        )
+    return ""
 
 
 def _text(server: ServerClient, file: StoredFile | None) -> str:

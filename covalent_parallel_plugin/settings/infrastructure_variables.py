@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import DeployError
+from ..errors import DeployMistakeError
 from ..protocol.environment import for_google
 from ..protocol.value_text import shortened
 from . import machine_rules, nearest, validators
@@ -201,7 +201,7 @@ def read_assignments(texts: Sequence[str]) -> dict[str, object]:
     """The values in texts of the form NAME=VALUE; lists as A,B or in JSON; an empty value is the default's.
 
     Raises:
-        DeployError: texts of another form, unknown names and wrong values, all of them in one message.
+        DeployMistakeError: texts of another form, unknown names and wrong values, all of them in one message.
     """
     values: dict[str, object] = {}
     mistakes = []
@@ -220,7 +220,7 @@ def read_assignments(texts: Sequence[str]) -> dict[str, object]:
             except ValueError as error:
                 mistakes.append(f"{name} = {value!r} {error}")
     if mistakes:
-        raise DeployError("\n".join(["--set is not understood:", *(f"  - {mistake}" for mistake in mistakes)]))
+        raise DeployMistakeError("\n".join(["--set is not understood:", *(f"  - {mistake}" for mistake in mistakes)]))
     return values
 
 

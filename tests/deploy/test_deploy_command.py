@@ -174,7 +174,7 @@ def test_an_old_terraform_is_refused_by_its_version(shell: Shell) -> None:
 def test_a_failure_is_told_once_with_what_to_do(shell: Shell, command: str, errors: str, told: str) -> None:
     shell.variables = {"STAND_IN_FAILS": command, "STAND_IN_ERRORS": errors}
     ended = shell.run("up", "--project", "my-project", "--yes")
-    assert ended.returncode == 2
+    assert ended.returncode == 1
     assert told in ended.stderr
     assert ended.stderr.count(errors) == 1
     assert "Traceback" not in ended.stderr
@@ -231,13 +231,13 @@ def test_down_takes_it_down(shell: Shell) -> None:
         (("--image", "a/b:c:d"), "is not an image"),
         (("--set", "object_days=soon"), "is not a number"),
         (("--set", "nat=true"), "nat = true needs create_network = true"),
-        (("--terraform", "/nowhere"), "/nowhere is no program"),
+        (("--terraform", "/nowhere"), "/nowhere is not a program"),
     ],
 )
 def test_bad_input_is_told_in_one_error(tmp_path: Path, arguments: tuple[str, str], told: str) -> None:
     given = arguments if "--project" in arguments else (*arguments, "--project", "my-project")
     ended = CliRunner().invoke(main, ["deploy", "plan", *given], env={"XDG_DATA_HOME": str(tmp_path)})
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert ended.output.startswith("Error: ")
     assert told in ended.output
 

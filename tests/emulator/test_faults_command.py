@@ -68,7 +68,7 @@ def test_a_wrong_file_is_one_error_with_its_name_and_the_remedy(
     ended = subprocess.run(
         [*COMMAND, "--faults", str(file)], capture_output=True, text=True, timeout=SECONDS, check=False
     )
-    assert ended.returncode == 1 and ended.stderr.count("Error") == 1 and "Traceback" not in ended.stderr
+    assert ended.returncode == 2 and ended.stderr.count("Error") == 1 and "Traceback" not in ended.stderr
     assert all(word in ended.stderr for word in [str(file), *words]), ended.stderr
 
 
@@ -76,5 +76,5 @@ def test_a_wrong_flag_is_one_error_with_its_text_and_the_remedy() -> None:
     ended = subprocess.run(
         [*COMMAND, "--fault", "rpc:GetJob:UNAVAILABL"], capture_output=True, text=True, timeout=SECONDS, check=False
     )
-    assert ended.returncode == 1 and ended.stderr.count("Error:") == 1 and "Traceback" not in ended.stderr
+    assert ended.returncode == 2 and ended.stderr.count("Error:") == 1 and "Traceback" not in ended.stderr
     assert "rpc:GetJob:UNAVAILABL" in ended.stderr and "did you mean 'UNAVAILABLE'" in ended.stderr

@@ -147,7 +147,7 @@ def warm_pid(runtime: ForkRuntime) -> int:
 )
 def test_a_forked_task_behaves_as_a_process_of_its_own(runtime: ForkRuntime, code: str) -> None:
     command = python(code, "one", "two", GIVEN="given")
-    processes = ProcessRuntime()
+    processes = ProcessRuntime(Path(sys.executable))
     expected = run(processes, command)
     processes.close()
     workspace = runtime.open("uid-group0-0-0", ResourceLimits())

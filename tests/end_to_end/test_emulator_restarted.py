@@ -22,8 +22,9 @@ COMMAND = [sys.executable, "-c", "from covalent_parallel_plugin.cli import main;
 SECONDS = 120
 SECTION = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5}
 WORKFLOW = """
-import json, sys
+import contextlib, json, sys
 import covalent as ct
+from covalent_parallel_plugin import wait
 
 @ct.electron(executor="gcpbatch")
 def add(a, b, started):
@@ -37,7 +38,11 @@ def add(a, b, started):
 def workflow(a, b, started):
     return add(a, b, started)
 
-result = ct.get_result(ct.dispatch(workflow)(1, 2, sys.argv[1]), wait=True)
+dispatch_id = ct.dispatch(workflow)(1, 2, sys.argv[1])
+# Covalent's own way of waiting ends where one of its requests fails
+with contextlib.suppress(Exception):
+    wait(dispatch_id)
+result = ct.get_result(dispatch_id)
 node = result.get_node_result(0)
 print(json.dumps([str(result.status), result.result, node["error"] or node["stderr"]]))
 """

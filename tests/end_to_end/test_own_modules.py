@@ -171,6 +171,87 @@ METADATA = {
 }
 
 
+# Executors by their name alone, as a program has them that imports nothing of this package
+OF_OWN_CLASSES = """
+import json
+import covalent as ct
+import helper
+from covalent_parallel_plugin import wait
+
+batch = dict(executor="gcpbatch")
+
+
+@ct.electron(**batch)
+def version():
+    return helper.version()
+
+
+@ct.electron(**batch)
+def box(side):
+    return helper.Box(side)
+
+
+@ct.electron(**batch)
+def boxed(side):
+    import helper
+
+    return helper.Box(side)
+
+
+@ct.electron(**batch)
+def volume(box):
+    return box.volume()
+
+
+@ct.electron(**batch)
+@ct.lattice
+def inner(side):
+    return volume(boxed(side))
+
+
+@ct.electron(**batch)
+@ct.lattice
+def of_globals():
+    return version()
+
+
+@ct.lattice
+def plain():
+    return version()
+
+
+@ct.lattice
+def between():
+    return volume(box(2)), box(3).side, inner(4)
+
+
+@ct.lattice(workflow_executor="gcpbatch")
+def returned():
+    return {"one": box(5), "here": helper.Box(6)}
+
+
+@ct.lattice
+def on_the_server():
+    return box(7)
+
+
+@ct.lattice
+def sublattice():
+    return of_globals()
+
+
+if __name__ == "__main__":
+    ids = [ct.dispatch(lattice)() for lattice in (plain, between, returned, on_the_server, sublattice)]
+    found = []
+    for dispatch_id in ids:
+        try:
+            found.append(wait(dispatch_id))
+        except Exception as error:
+            found.append(f"{type(error).__name__}: {error}")
+    print(json.dumps(found, default=vars))
+"""
+
+
 def write(folder: Path, files: Mapping[str, str], **names: str) -> None:
     for name, text in files.items():
         path = folder / name.format(**names)
@@ -265,6 +346,20 @@ def test_modules_packages_and_an_editable_install_travel_and_a_changed_line_is_s
     helper.write_text(helper.read_text().replace("first", "later"))
     ((status, value, nodes),) = json.loads(run_script(script))
     assert (status, value[1][0]) == ("COMPLETED", "later"), "\n".join(nodes.values())
+
+
+def test_values_may_be_of_own_classes_and_what_the_server_would_load_is_named(
+    tmp_path: Path, run_script: Callable[..., Any]
+) -> None:
+    write(tmp_path, {name: FILES[name] for name in ("helper.py", "queue_of_mine.py")})
+    (tmp_path / "script.py").write_text(OF_OWN_CLASSES)
+    plain, between, returned, on_the_server, sublattice = json.loads(run_script(tmp_path / "script.py"))
+    assert (plain, between) == ("first", [8, 3, 64])
+    assert returned == {"one": {"side": 5}, "here": {"side": 6}}
+    assert on_the_server.startswith("DispatchError: ") and on_the_server.endswith(
+        'which has no module helper: @ct.lattice(workflow_executor="gcpbatch") returns it without loading it'
+    )
+    assert "The sublattice is built on the machine of Covalent's server, which has no module helper" in sublattice
 
 
 def test_the_example_runs(run_script: Callable[..., Any]) -> None:

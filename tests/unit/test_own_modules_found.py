@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pickle
 import platform
@@ -88,6 +89,21 @@ def test_the_folder_of_the_file_is_read_from_the_globals_that_code_knows() -> No
     package = {"__file__": "/home/me/lab/pkg/sub/run.py", "__package__": "pkg.sub"}
     names = read_names(pickled("def f(): from . import x", **package), PYTHON)
     assert (names.folders, "pkg" in names.modules) == (("/home/me/lab",), True)
+
+
+def test_the_folder_of_a_decorator_from_an_installed_package_has_no_own_modules(tmp_path: Path) -> None:
+    installed = ("lib/site-packages", "target", "lib/python3.99")
+    written(tmp_path / installed[0], {"retrying/core.py": "", "numeric/__init__.py": ""})
+    written(tmp_path / installed[1], {"retrying/core.py": "", "numeric/__init__.py": "", "x.dist-info/METADATA": ""})
+    written(tmp_path / installed[2], {"retrying/core.py": "", "numeric/__init__.py": "", "os.py": ""})
+    written(tmp_path / "own", {"retrying/core.py": "", "numeric/__init__.py": ""})
+    for folder in (*installed, "own"):
+        known = {"__file__": str(tmp_path / folder / "retrying" / "core.py"), "__package__": "retrying"}
+        pickles = {"function": pickled("def f():\n    import numeric", **known)}
+        needed = needed_modules(Call("d", 1, "f", PYTHON, ""), pickles, ImportPaths())
+        assert needed.own == ({"retrying", "numeric"} if folder == "own" else set()), folder
+    pickles = {"function": pickled("def f():\n    import json", __file__=json.__file__)}
+    assert needed_modules(Call("d", 1, "f", PYTHON, ""), pickles, ImportPaths()).own == set()
 
 
 def test_nothing_is_run_and_nothing_breaks_whatever_the_bytes_are(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DeployError, DeployInterruptedError
+from ...errors import DeployError, DeployInterruptedError, DeployMistakeError
 from ...settings import OPTIONS, SECTION, infrastructure_variables
 from ...settings.infrastructure_variables import VARIABLES
 from . import option_changes
@@ -170,7 +170,9 @@ class Deployment:
         chosen = {**otherwise, **read_saved_variables(self._folder), **given, **own}
         mistakes = infrastructure_variables.contradictions(chosen)
         if mistakes:
-            raise DeployError("\n".join(["these values cannot be used:", *(f"  - {mistake}" for mistake in mistakes)]))
+            raise DeployMistakeError(
+                "\n".join(["these values cannot be used:", *(f"  - {mistake}" for mistake in mistakes)])
+            )
         with tempfile.TemporaryDirectory(prefix="plan-", dir=self._folder) as place:
             values, plan_file = Path(place) / "values.tfvars.json", Path(place) / "saved.tfplan"
             write_variables(values, chosen)

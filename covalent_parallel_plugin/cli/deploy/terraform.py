@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import DeployError, DeployInterruptedError
+from ...errors import DeployError, DeployInterruptedError, DeployMistakeError
 from .error_hints import hint_for
 from .interruptible_process import CommandResult, Run, run
 
@@ -48,7 +48,7 @@ def find_terraform(named: str | None, search_path: str | None) -> str:
             # It is run in the deployment's folder.
             return str(Path(found).absolute())
     if named:
-        raise DeployError(f"{named} is not a program: name Terraform's or OpenTofu's with --terraform")
+        raise DeployMistakeError(f"{named} is not a program: name Terraform's or OpenTofu's with --terraform")
     raise DeployError(
         "neither terraform nor tofu is on PATH: install one (https://developer.hashicorp.com/terraform/install or"
         " https://opentofu.org/docs/intro/install), 1.5 or later, or name it with --terraform"

@@ -26,6 +26,8 @@ INSTALLED = ("site-packages", "dist-packages")
 # What an extension module's name ends with, whatever Python it is for
 EXTENSIONS = (".so", ".pyd")
 NO_PACKAGES = ("__pycache__", "node_modules")
+# The file by which Python finds its library, also that of another Python
+LANDMARK = "os.py"
 # How much of a folder is looked through for a module
 MOST_ENTRIES, MOST_DEPTH = 500, 4
 
@@ -82,9 +84,12 @@ class ImportPaths:
         )
 
     def with_folders(self, paths: Iterable[str]) -> ImportPaths:
-        """Return these, and folders that are not among them, into which nobody has looked."""
+        """Return these, and folders that are not among them, into which nobody has looked.
+
+        A function may be written in an installed package, or in Python's library, as a decorator's: these are left out.
+        """
         known = {folder.path for folder in self.folders}
-        added = [ImportFolder(path) for path in paths if path not in known and Path(path).is_absolute()]
+        added = [ImportFolder(path) for path in paths if path not in known and _is_users(Path(path))]
         return ImportPaths((*self.folders, *added), self.mapped, self.metadata)
 
 
@@ -116,13 +121,13 @@ class _SearchedFolders(NamedTuple):
 def _searched_folders(entries: tuple[str, ...], here: str) -> _SearchedFolders:
     own: dict[str, bool] = {}
     installed = []
-    standard = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+    standard = _standard_folders()
     is_behind_python = False
     for entry in entries:
         path = Path(here, entry)
         if path.resolve() in standard:
             is_behind_python = True
-        elif any(part in INSTALLED for part in path.parts):
+        elif _is_installed(path):
             installed.append(str(path))
         elif _may_be_own(path, standard):
             own.setdefault(str(path), is_behind_python)
@@ -150,11 +155,23 @@ def importable_names(folder: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def _is_users(path: Path) -> bool:
+    return path.is_absolute() and not _is_installed(path) and _may_be_own(path, _standard_folders())
+
+
+def _is_installed(path: Path) -> bool:
+    return any(part in INSTALLED for part in path.parts)
+
+
+def _standard_folders() -> set[Path]:
+    return {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+
+
 def _may_be_own(path: Path, standard: set[Path]) -> bool:
     real = path.resolve()
     if not real.is_dir() or real == Path(sys.executable).parent.resolve():
         return False
-    if not standard.isdisjoint(real.parents):
+    if not standard.isdisjoint({real, *real.parents}) or (real / LANDMARK).is_file():
         return False
     # What pip was given as a target is full of them; the folder of an editable install has an *.egg-info.
     return not any(real.glob("*.dist-info"))
