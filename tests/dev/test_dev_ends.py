@@ -29,6 +29,13 @@ def test_dispatches_that_a_program_leaves_running_are_waited_for_and_count(dev: 
     assert list(dev.home.rglob("*")) == []
 
 
+def test_a_dispatch_that_the_program_did_not_come_to_start_is_not_waited_for(dev: Dev) -> None:
+    registered = "from covalent._dispatcher_plugins.local import LocalDispatcher as server"
+    ended = dev.run_script(f"{registered}\nserver.register(ct.lattice(add))(1, 2)", "--runtime=process", "--quiet")
+    assert ended.status == 1
+    assert "dev: 1 of them never started: the program ended before" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -114,6 +115,30 @@ def test_options_of_an_emulator_that_runs_already_are_refused(kept: Dev) -> None
     ended = kept.run("--runtime", "process", "--tasks", "3", "--", "true")
     assert ended.status == 2
     assert "--runtime, --tasks: a session is kept" in ended.stderr and "dev --stop" in ended.stderr
+
+
+def test_a_session_that_another_version_keeps_is_not_used_and_can_be_ended(tmp_path: Path) -> None:
+    dev = Dev(tmp_path)
+    assert dev.run("--runtime=process", "--keep", "--", "true").status == 0
+    written = json.loads(state_file(dev).read_text())
+    state_file(dev).write_text(json.dumps({"owner": written["owner"], "of another": "version"}))
+    ended = dev.run("--", "true")
+    assert ended.status == 1 and "of another version" in ended.stderr and "dev --stop" in ended.stderr
+    assert dev.run("--stop").stderr == "dev: the kept session has ended\n"
+    assert dev.processes() == [] and not state_file(dev).exists()
+    state_file(dev).write_text("not of any version")
+    assert dev.run("--stop").stderr == "dev: no session is kept\n"
+    assert not state_file(dev).exists()
+
+
+def test_a_session_whose_folder_somebody_removed_ends_and_another_one_takes_its_place(tmp_path: Path) -> None:
+    dev = Dev(tmp_path)
+    assert dev.run("--runtime=process", "--keep", "--", "true").status == 0
+    shutil.rmtree(json.loads(state_file(dev).read_text())["folder"])
+    ended = dev.run_script("print(result(add, 1, 2).result)", "--runtime=process")
+    assert (ended.status, ended.stdout) == (0, "3\n"), ended.stderr
+    wait_until(lambda: not dev.processes() and not dev.folders())
+    assert not state_file(dev).exists()
 
 
 def test_another_dev_within_a_program_is_refused(kept: Dev) -> None:

@@ -36,6 +36,17 @@ def test_a_program_that_cannot_run_is_named_with_the_status_that_a_shell_has(
     assert ended.stdout == "" and len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["a folder", "ä", "100%"])
+def test_a_folder_for_temporary_files_that_covalent_cannot_use_is_refused(name: str, dev: Dev) -> None:
+    folder = dev.temporary / name
+    folder.mkdir()
+    dev.environment["TMPDIR"] = str(folder)
+    ended = dev.run("--runtime=process", "--", "true")
+    assert ended.status == 1
+    assert str(folder) in ended.stderr and "TMPDIR=/tmp covalent-parallel dev" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and list(folder.iterdir()) == []
+
+
 def test_stop_takes_nothing_else(dev: Dev) -> None:
     ended = dev.run("--stop", "--keep")
     assert ended.status == 2 and "--stop ends what is kept, and nothing else" in ended.stderr

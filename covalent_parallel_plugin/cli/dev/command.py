@@ -6,8 +6,10 @@ import contextlib
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
@@ -55,6 +57,7 @@ def dev(context: click.Context, /, keep: bool, stop: bool, quiet: bool, program:
         return
     _refuse_inner(os.environ, program)
     words = find_program(program or _shell(os.environ), search_path(os.environ))
+    _refuse_temporary_folder(tempfile.gettempdir())
     owner = new_owner()
     session: RunningSession | None = None
     is_joined = False
@@ -107,6 +110,18 @@ def _refuse_inner(environment: Mapping[str, str], program: Sequence[str]) -> Non
     if owner and not is_dead(owner):
         remedy = f"run {shlex.join(program)} itself" if program else "leave it first"
         raise click.UsageError(f"this is run by another `dev`, whose emulator and server are there already: {remedy}")
+
+
+def _refuse_temporary_folder(folder: str) -> None:
+    """Raise ClickException where Covalent loses its files.
+
+    It opens what the path of a file's URL says without decoding it (covalent._file_transfer, 0.240).
+    """
+    if quote(folder) != folder:
+        raise click.ClickException(
+            f"Covalent cannot work in the folder for temporary files, {folder}: its path may have letters of ASCII,"
+            " digits and _.-~ only; name another one: TMPDIR=/tmp covalent-parallel dev"
+        )
 
 
 def _check_kept(session: RunningSession, chosen: Sequence[str]) -> None:

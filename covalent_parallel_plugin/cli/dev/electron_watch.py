@@ -67,6 +67,11 @@ class ElectronWatch:
         """The dispatches that have not ended, as of the last look."""
         return [dispatch_id for dispatch_id, state in self.states.items() if state not in OVER]
 
+    @property
+    def any_begun(self) -> bool:
+        """Whether one of these has begun: one that is only registered waits for its client to start it."""
+        return any(self.states[dispatch_id] != _NOT_BEGUN for dispatch_id in self.running)
+
     def failures(self, but_of: Collection[str] = ()) -> Iterator[tuple[str, str]]:
         """Return the name of each electron that failed, and what it wrote with its error, but of these dispatches."""
         for (dispatch_id, _node), failure in self._failures.items():

@@ -63,7 +63,7 @@ def hold(request: HostRequest) -> None:
 
 
 class Watch:
-    """A thread that ends this process by SIGTERM once no client is left; a context manager."""
+    """A thread that ends this process by SIGTERM once no client, or no folder, is left; a context manager."""
 
     def __init__(self, clients: Clients, *, is_kept: bool) -> None:
         self._ended = threading.Event()
@@ -81,7 +81,12 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.wait(TURN_SECONDS):
-            if not self._clients.any_left() and not self._is_kept:
+            try:
+                is_needed = self._clients.any_left() or self._is_kept
+            except FileNotFoundError:
+                # Somebody removed the folder, the server's database with it
+                is_needed = False
+            if not is_needed:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 

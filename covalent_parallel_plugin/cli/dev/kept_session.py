@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from covalent_parallel_plugin.containers.ownership import OWNER, is_dead
 from covalent_parallel_plugin.emulator.model.own_folders import remove_dead_folders
 
 from .running_session import RunningSession
@@ -37,15 +39,25 @@ class KeptSession:
         self._path = path
 
     def read(self) -> RunningSession | None:
-        """Return the session; None if there is none. The file of one that has died is removed."""
+        """Return the session; None if there is none. The file of one that has died is removed.
+
+        Raises ClickException where one runs that another version of this package has started.
+        """
         try:
-            session = RunningSession.from_json(self._path.read_text())
+            text = self._path.read_text()
         except FileNotFoundError:
             return None
+        session = None
+        try:
+            session = RunningSession.from_json(text)
         except (ValueError, TypeError):
-            # Another version's: it holds nothing that this one could use
-            session = None
-        if session is None or not session.is_running():
+            if _process_of(text):
+                raise click.ClickException(
+                    "the session that is kept is of another version of this package: end it with"
+                    " `covalent-parallel dev --stop`"
+                ) from None
+        # One without its folder ends by itself
+        if session is None or not session.is_running() or not Path(session.folder).is_dir():
             self._path.unlink(missing_ok=True)
             remove_dead_folders()
             return None
@@ -66,24 +78,40 @@ class KeptSession:
 
     def remove(self, session: RunningSession) -> None:
         """Remove the file if it is this session's."""
-        if self.read() == session:
-            self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.read_text() == session.to_json():
+                self._path.unlink()
 
     def stop(self) -> bool:
         """End the session that is kept, and say whether there was one. Raises ClickException if it does not end."""
-        session = self.read()
-        if session is None:
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            return False
+        process_id = _process_of(text)
+        if not process_id:
+            self.read()
             return False
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(session.process_id, number)
+                os.kill(process_id, number)
             deadline = time.monotonic() + STOP_SECONDS
-            while session.is_running() and time.monotonic() < deadline:
+            while _process_of(text) and time.monotonic() < deadline:
                 time.sleep(PAUSE_SECONDS)
-            if not session.is_running():
+            if not _process_of(text):
                 self.read()
                 return True
-        raise click.ClickException(f"the kept session's process {session.process_id} does not end")
+        raise click.ClickException(f"the kept session's process {process_id} does not end")
+
+
+def _process_of(text: str) -> int:
+    """Return the process that a session's file names, in whatever version's form; 0 if it does not run."""
+    try:
+        owner = str(json.loads(text)["owner"])
+    except (ValueError, TypeError, LookupError):
+        return 0
+    match = OWNER.fullmatch(owner)
+    return 0 if match is None or is_dead(owner) else int(match["pid"])
 
 
 def _taken() -> click.ClickException:

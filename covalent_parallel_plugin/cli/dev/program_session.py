@@ -24,6 +24,8 @@ from .signals import Signals, Terminated
 # Of a Python program that ends by an exception
 EXCEPTION_STATUS = 1
 TURN_SECONDS = 0.2
+# For the server to start what a program has handed over
+BEGIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,23 @@ class ProgramSession:
     def _await_dispatches(self, watch: ElectronWatch, status: int) -> int:
         """Wait for what the program has left running, and return the exit status. Raises one of UNANSWERED."""
         watch.look()
-        running = watch.running
+        left = running = watch.running
         if not running:
             return status
         if self.is_kept:
             tell(f"{_dispatches(running)} of the program still running, in the session that is kept")
             return status
         tell(f"{_dispatches(running)} still running: waiting for the end; Ctrl-C cancels")
-        while watch.running:
+        deadline = time.monotonic() + BEGIN_SECONDS
+        while running := watch.running:
+            if not watch.any_begun and time.monotonic() > deadline:
+                tell(f"{len(running)} of them never started: the program ended before it had handed all over")
+                return status or 1
             time.sleep(TURN_SECONDS)
             if not self.is_alive():
                 kill_programs_of(self.owner)
                 raise click.ClickException("the emulator and the server have ended: somebody killed their process")
-        return status or int(any(watch.states[dispatch_id] != "COMPLETED" for dispatch_id in running))
+        return status or int(any(watch.states[dispatch_id] != "COMPLETED" for dispatch_id in left))
 
     def _cancel(self, server: ServerClient, watch: ElectronWatch) -> None:
         """Cancel what runs in a session that goes on; the end of another one does that."""

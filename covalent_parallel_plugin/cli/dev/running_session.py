@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from covalent_parallel_plugin.containers.ownership import OWNER, is_dead
+from covalent_parallel_plugin.containers.ownership import is_dead
 from covalent_parallel_plugin.covalent_api.private_configuration import client_environment
 from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
 
@@ -44,12 +44,6 @@ class RunningSession:
     def to_json(self) -> str:
         """Write it as a line."""
         return json.dumps(asdict(self))
-
-    @property
-    def process_id(self) -> int:
-        """The session's process."""
-        match = OWNER.fullmatch(self.owner)
-        return int(match["pid"]) if match else 0
 
     def is_running(self) -> bool:
         """Whether its process runs."""
