@@ -114,7 +114,7 @@ def partial_of(
 ) -> Packed:
     """Header and parts of the output so far, from `since` on, of an attempt that is being taken away.
 
-    `measured` is what else its header tells.
+    `measured` is what else its header says.
     """
     header = {
         **(measured or {}),
