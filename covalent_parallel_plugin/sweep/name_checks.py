@@ -1,4 +1,4 @@
-"""Tasks of a sweep with one name, also where only case tells the names apart, as some disks do not."""
+"""Tasks of a sweep with one name, also if the names differ only in case, which some disks ignore."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class RoundTasks:
     Attributes:
         number: the round's.
         bundle: how many of its tasks one task of its job runs, one after the other.
-        indices: of its tasks, in the order of their positions; each is the name of an outcome.
+        indices: its tasks' indices, in the order of their positions; each is the name of an outcome.
         own: those of them that are tasks of this run, by that index.
         keys: of all of them, by that index.
     """

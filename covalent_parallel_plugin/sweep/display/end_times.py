@@ -1,4 +1,4 @@
-"""When the tasks of a run began and ended, as far as it was seen or told: what the time left is made of."""
+"""When the tasks of a run began and ended, as far as it is known: the time left is estimated from this."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EndTimes:
         self._looked = now
 
     def add(self, started: float, now: float, end: TaskEnd) -> None:
-        """Note a task's end; one that was not seen to run tells itself when it began and ended."""
+        """Note a task's end; one that was not seen to run reports when it began and ended."""
         ended = now
         if started >= now and end.started:
             started, ended = end.started - self._wall_seconds, min(end.ended - self._wall_seconds, now)
