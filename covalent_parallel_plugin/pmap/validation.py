@@ -20,7 +20,7 @@ CHECKED_ITEMS = 1000
 # The items of a group of equal mistakes that are named
 NAMED_OF_A_GROUP = 3
 
-# How many arguments come by their place, and the names of the others: which mistakes there are depends on nothing else
+# How many arguments are positional, and the names of the others: which mistakes there are depends on nothing else
 Shape = tuple[int, frozenset[Any]]
 
 
