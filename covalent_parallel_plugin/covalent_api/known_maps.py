@@ -9,7 +9,7 @@ from ..protocol.map_marker import read_marker
 from .builtin_nodes.classify import may_be_builtin_node
 from .server_client import OVER, UNANSWERED, ElectronRecord, ServerClient, reason_of
 
-# Of more the first are named
+# If there are more, the first are named
 NAMED = 12
 
 

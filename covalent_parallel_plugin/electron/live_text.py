@@ -17,7 +17,7 @@ from .outcome import decode_output
 
 logger = logging.getLogger(__name__)
 
-# Of one attempt the newest parts are read, so many and of so many bytes at most
+# The newest parts of one attempt are read: so many, and so many bytes at most
 MOST_PARTS = 500
 MOST_BYTES = 4 * 1024 * 1024
 READS_AT_ONCE = 4

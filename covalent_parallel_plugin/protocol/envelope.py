@@ -47,7 +47,7 @@ VALUE = "value"
 EXCEPTION = "exception"
 KILLED = "killed"
 REFUSED = "refused"
-# Of one task of a map: what its items came to
+# The items' results of one task of a map
 ITEMS = "items"
 OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED, ITEMS)
 

@@ -34,7 +34,7 @@ NOT_BROUGHT = (
     " electron, or write it in a module that the image has or DepsModule brings"
 )
 MOST_MEMBERS, DEEPEST_GROUP = 15, 10
-# Of a longer traceback the first and the last frames are shown; of all frames so many have their places shown
+# A longer traceback shows its first and its last frames; so many of all frames have their places shown
 MOST_FRAMES, FEWEST_FRAMES = 10000, 20
 MOST_PLACES = 2000
 # What Python's own tracebacks say of a class whose module is not text
@@ -262,7 +262,7 @@ def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
         end_line, column, end_column = _span(code, trace.tb_lasti)
         file, name = code.co_filename[:LONGEST_FILE], code.co_name[:LONGEST_NAME]
         frame = [file, name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
-        # Of a recursion the text shows three frames.
+        # The text shows three frames of a recursion.
         if found[-3:] != [frame] * 3:
             found.append(frame)
         trace = trace.tb_next

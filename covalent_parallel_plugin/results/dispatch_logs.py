@@ -28,7 +28,7 @@ NEW = frozenset({"NEW_OBJECT", "PENDING_BUILD", "PENDING_REUSE"})
 # nor is a server that has not answered so many times
 LOOKS_AFTER_END = 20
 NAMED = 5
-# Of so many electrons that run Covalent's server is asked which are maps
+# Covalent's server is asked which of so many running electrons are maps
 MOST_ASKED = 50
 
 

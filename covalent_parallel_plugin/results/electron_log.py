@@ -71,7 +71,7 @@ class ElectronLog:
         # Round and task of those that have ended: nothing more of them is to be shown
         self._ended_tasks: set[tuple[int, int]] = set()
         self._has_ended = False
-        # Of a lone electron the last attempt and its process, and how many jobs were before
+        # The last attempt of an electron without a map and its process, and how many jobs were before
         self._last = (-1, "")
         self._job = 0
 
@@ -188,7 +188,7 @@ class ElectronLog:
                 for (of, key), shown in self._shown.items()
                 if of == stream and isinstance(key, tuple) and key[:2] in tasks
             ]
-        # Of several that printed the same the one that was shown furthest
+        # Among several that printed the same, the one that was shown furthest
         most = max(known, key=lambda shown: shown.characters, default=None)
         return printed.text if most is None else most.rest_of(printed.text)
 

@@ -71,7 +71,7 @@ _SHARED_CORE = {
     "f1-micro": (1, 614),
     "g1-small": (1, 1740),
 }
-# Of an unknown family: no family has less per vCPU (n1-highcpu's)
+# For an unknown family: no family has less per vCPU (n1-highcpu's)
 _LEAST_GB_PER_VCPU = 0.9
 
 _CUSTOM = re.compile(r"(?:[a-z0-9]+-)?custom-(\d+|micro|small|medium)-(\d+)(?:-ext)?")

@@ -90,7 +90,7 @@ def _checked_values(given: Mapping[str, object], configured: Mapping[str, object
     # The server makes instances with every key of the file: what stands there is judged when an electron runs.
     own = {name: value for name, value in given.items() if not _is_configured(name, value, configured)}
     mistakes = options.mistakes_in(own)
-    # Of two options that contradict each other, one at least was given here.
+    # At least one of two options that contradict each other was given here.
     known = options.contradictions(options.resolve({}, configured))
     mistakes += [found for found in options.contradictions(options.resolve(given, configured)) if found not in known]
     if mistakes:

@@ -30,7 +30,7 @@ from .staging.preparation import Prepare
 from .tasks import Pinned, SweepTasks
 
 Parameters = Mapping[str, Any] | Iterable[Mapping[str, Any]] | NextRows
-# Of a task's key, what the sweep itself says
+# The parts of a task's key that the sweep itself defines
 OWN_PARTS = ("command", "environment", "config")
 TABLES_MISSING = "to_pandas needs pandas: pip install 'covalent-parallel-plugin[tables]'"
 

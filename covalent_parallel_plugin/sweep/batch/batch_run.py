@@ -42,7 +42,7 @@ from .sweep_job import job_id, sweep_job
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# Of a number that another client of the sweep has taken meanwhile, the next one is tried
+# If another client of the sweep has taken a number meanwhile, the next one is tried
 MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
 

@@ -59,7 +59,7 @@ class RoundTasks:
         for was in submitted:
             same = by_key.get(was.key)
             if same:
-                # Of several with this key the one that has kept its name
+                # Among several with this key, the one that has kept its name
                 task = next((task for task in same if task.name == was.name), same[0])
                 same.remove(task)
                 own[was.index] = task

@@ -18,7 +18,7 @@ from ...settings import Settings
 from ..sweep_file import SweepFile
 from .round_tasks import RoundTasks
 
-# Of so many tasks without an outcome Batch is asked how they ended; the others run again
+# Batch is asked how so many tasks without an outcome ended; the others run again
 ASKED_TASKS = 20
 _UNFIT = (
     "the container could not be started: its `workdir` is not in the image, or the image is not one for linux/amd64",
