@@ -29,7 +29,7 @@
     ├── SweepStoppedError          a run of a sweep ended before all tasks had; carries the records that there are
     │   └── SweepBudgetError       since `max_machine_hours` are used up (also a BudgetError)
     ├── MapError                   items of a map raised or were lost; carries an error for each, and the others' values
-    ├── DispatchError              a dispatch failed, and nothing tells the exception; carries what Covalent keeps of it
+    ├── DispatchError              a dispatch failed, and its exception is not known; carries what Covalent keeps of it
     ├── DispatchCancelledError     a dispatch was cancelled before it had a value
     └── ElectronError              the electron raised; carries type, message and remote traceback
 
@@ -106,7 +106,7 @@ class JobError(ParallelError):
     """The job ended, and no value came of it.
 
     Attributes:
-        returned: of a map, how many items had returned.
+        returned: how many items of a map had returned.
         values: what those returned, by their index; as MapError has it.
     """
 
@@ -147,7 +147,7 @@ class SchedulingError(JobError):
 
 
 class ImageError(JobError):
-    """The container did not start: its image cannot be had, or has no Python."""
+    """The container did not start: its image is not available, or has no Python."""
 
 
 class NoOutcomeError(JobError):
@@ -178,7 +178,7 @@ class SweepStoppedError(ParallelError):
     """A run of a sweep ended before all of its tasks had: stopped, or cancelled; the message says why.
 
     Attributes:
-        records: of all tasks that were asked for, in order, as `Sweep.run` returns them.
+        records: those of all chosen tasks, in order, as `Sweep.run` returns them.
     """
 
     def __init__(self, message: str, records: Sequence[Any]):
@@ -239,7 +239,7 @@ class MapError(ParallelError):
         failures: Mapping[int, tuple[str, Exception]],
         values: Mapping[int, Any] | None = None,
     ) -> MapError:
-        """Of an electron's `total` items these failed: for each of them what is told of it, and its error."""
+        """Name the failed ones of an electron's `total` items: for each its description, and its error."""
         told = sorted((index, text) for index, (text, _) in failures.items())[:NAMED_ITEMS]
         rest = len(failures) - len(told)
         which = ", ".join(str(index) for index, _ in told) + (", ..." if rest else "")

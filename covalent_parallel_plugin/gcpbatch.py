@@ -263,7 +263,7 @@ def _failed_output(error: Exception) -> Any:
 
 async def _await_engine() -> None:
     if not _load_engine.cache_info().currsize:
-        # Google's clients take a second to import: in a thread, so that the server's loop goes on.
+        # Google's clients take a second to import: in a thread, so that the server's loop is not blocked.
         await asyncio.to_thread(_load_engine)
 
 

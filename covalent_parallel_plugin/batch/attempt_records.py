@@ -34,9 +34,9 @@ class TaskFindings:
     """What is known of one task once its job is watched no longer.
 
     Attributes:
-        listed: its attempts as Batch's events tell of them; none where Batch was not asked.
+        listed: its attempts as Batch's events report them; none if Batch was not asked.
         measured: what attempts reported, by their number.
-        end: of an attempt of which nothing else says how it ended.
+        end: how an attempt ended, if nothing else says so.
         was_stopped: whether somebody ended the job: `end` is then how attempts that were stopped ended.
     """
 
@@ -60,7 +60,7 @@ def attempt_records(
         job: its job's last status.
         ours: entered, staged, submitted and collected, by this process's clock.
         asked: the machine's "type" and "spot" that the job asked for.
-        is_alone: whether the job has no other task: so its own events tell when that ran.
+        is_alone: whether the job has no other task: so its own events report when that ran.
     """
     listed = {attempt.number: attempt for attempt in found.listed if attempt.has_started or attempt.ended is not None}
     numbers = [*listed, *found.measured]
@@ -85,7 +85,7 @@ def attempt_records(
 
 
 def _of_job(job: JobStatus) -> BatchAttempt:
-    """The only attempt of a job's only task, as the job's own events tell of it."""
+    """The only attempt of a job's only task, as the job's own events report it."""
     return BatchAttempt(
         0,
         scheduled=job.entered_seconds("SCHEDULED"),
@@ -135,7 +135,7 @@ def _end(found: TaskFindings, listed: BatchAttempt, measured: Measured, is_last:
 def _machine(
     listed: BatchAttempt, measured: Measured, job: JobStatus | None, asked: Mapping[str, object]
 ) -> dict[str, object]:
-    """The machine as its metadata server tells of it, else as Batch does, else as it was asked for."""
+    """The machine as its metadata server reports it, else as Batch does, else as requested."""
     kinds = job.instances if job is not None else ()
     kind = asked.get("type") or (kinds[0].machine_type or None if len(kinds) == 1 else None)
     known = {

@@ -93,7 +93,7 @@ def is_time(value: object) -> TypeGuard[float]:
 
 @dataclass(frozen=True, slots=True)
 class BatchAttempt:
-    """One attempt of a task as Batch's events tell of it; times in seconds since 1970, None where no event tells.
+    """One attempt of a task as Batch's events report it; times in seconds since 1970, None if no event has it.
 
     Attributes:
         number: 0 for the first one.

@@ -94,7 +94,7 @@ class CallObjects:
         )
 
     async def is_delivered(self, tasks: int, round: int) -> bool:
-        """Whether all tasks of this job, the `round`-th of the call, have left an outcome; False if nobody can tell.
+        """Whether all tasks of this job, the `round`-th of the call, have left an outcome; False if it is not known.
 
         Raises:
             CancelledCall: the user asked for the end.
@@ -127,7 +127,7 @@ class CallObjects:
         )
 
     def delete_call(self) -> None:
-        """Delete the call itself, unless it is to stay; that it could not be is for `delete` to tell."""
+        """Delete the call itself, unless it is to stay; `delete` reports a failure."""
         if self._is_call_kept:
             return
         try:

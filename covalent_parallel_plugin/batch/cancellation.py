@@ -1,4 +1,4 @@
-"""The user's wish that a call end, and waiting for something unless that is wished."""
+"""Cancellation of a call by the user, and waits that a cancellation ends."""
 
 from __future__ import annotations
 

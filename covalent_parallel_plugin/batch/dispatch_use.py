@@ -17,7 +17,7 @@ from .trace import read_trace, trace_path, traces_folder
 logger = logging.getLogger(__name__)
 
 HOUR_SECONDS = 3600.0
-# Of so many dispatches the use is remembered; of one that was forgotten, what its trace tells
+# Of so many dispatches the use is remembered; a forgotten one is read from its trace
 MOST_REMEMBERED = 10_000
 
 
@@ -25,7 +25,7 @@ class DispatchUse:
     """The machine-seconds of one dispatch; for use in one event loop.
 
     Args:
-        trace: the file that tells what an earlier process had run of it, None for none.
+        trace: the file that has what an earlier process had run of it, None for none.
     """
 
     _shared: ClassVar[OrderedDict[str, DispatchUse]] = OrderedDict()
@@ -72,7 +72,7 @@ class DispatchUse:
     def seen(self, job_name: str, job: JobStatus, tasks_per_machine: int, now: float) -> None:
         """Take note of a look at one of its jobs, at `now` in seconds since 1970.
 
-        `job_name` is what it was submitted as: Batch may tell the project's number in place of its id.
+        `job_name` is what it was submitted as: Batch may report the project's number in place of its id.
         """
         before = self._jobs.get(job_name, JobUse())
         after = self._jobs[job_name] = before.seen(job, tasks_per_machine, now)

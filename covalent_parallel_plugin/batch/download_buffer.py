@@ -105,7 +105,7 @@ class DownloadBuffer:
         return len(data)
 
     def seek(self, offset: int) -> int:
-        """Begin anew: only what is written from here on counts."""
+        """Start again: only what is written from here on counts."""
         self._forget()
         return self.file.seek(offset)
 

@@ -64,7 +64,7 @@ class EvidenceReader:
     async def first_failed(self, job: JobStatus, silent: Sequence[int]) -> TaskStatus | None:
         """The first of these tasks that ended with an exit code of its own; the job's own events may name it.
 
-        Else one that was told to stop, such as for another one's sake, else the first.
+        Else one that was stopped, such as because of another one, else the first.
         """
         named = [int(index) for event in job.events for index in _TASK_IN_TEXT.findall(event.description)]
         wanted = [*dict.fromkeys(index for index in reversed(named) if index in silent), *silent][:ASKED_TASKS]

@@ -29,7 +29,7 @@ def to_json(job: batch_v1.Job) -> str:
 
 
 def fill_placeholders(job: batch_v1.Job, key: bytes, placeholder: str) -> None:
-    """Put a placeholder where a Job would tell this process, and where this key stands."""
+    """Put a placeholder where a Job would identify this process, and in place of this key."""
     for labels in (job.labels, job.allocation_policy.labels):
         labels[LABEL_SERVER] = placeholder
     variables = job.task_groups[0].task_spec.environment.variables

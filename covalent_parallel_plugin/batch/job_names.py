@@ -70,7 +70,7 @@ class JobOwner:
 
     @property
     def own_label(self) -> tuple[str, str]:
-        """Name and value of the label that tells this submission's jobs from others."""
+        """Name and value of the label that distinguishes this submission's jobs from others."""
         return LABEL_CALL, self.identity.call_id
 
     def job_ids(self, number: int) -> Sequence[str]:

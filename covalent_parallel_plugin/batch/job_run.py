@@ -47,7 +47,7 @@ class JobRun:
         owner: whose jobs they are.
         settings, services: how and through whom.
         cancelled: set when the user asks for the end.
-        trace: notes what becomes of them.
+        trace: notes how they end.
 
     Attributes:
         objects: what the owner has in the bucket.
@@ -232,11 +232,11 @@ class JobRun:
     async def restage_lost(self, exit_code: int | None) -> bool:
         """Put the runner, or the own modules, into the bucket again if a task with this exit code missed them there.
 
-        That happens once at most for each. An emulator that was started anew on the same ports has no runner, and this
+        That happens once at most for each. An emulator that was restarted on the same ports has no runner, and this
         process believes that it has.
 
         Returns:
-            Whether the job is to be made anew.
+            Whether the job is to be made again.
         """
         if exit_code in (EXIT_NO_RUNNER, EXIT_BAD_RUNNER):
             what, lost = "runner", runner_object()

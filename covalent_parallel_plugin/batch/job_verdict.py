@@ -1,4 +1,4 @@
-"""From what is known of an ended job to what its owner is told: pure, a truth table.
+"""From what is known of an ended job to its owner's report: pure, a truth table.
 
 The job's state wins over its events: a task that succeeded on its third attempt still has the exit codes of the first
 two among its events.

@@ -42,7 +42,7 @@ OVER_BUDGET = "over_budget"
 @dataclass(frozen=True)
 class WatchLimits:
     """How long a job may wait for its first machine, how long its tasks may run, all attempts together, how long
-    Batch may be out of reach, and how long it may refuse to tell of the job.
+    Batch may be out of reach, and how long it may refuse to report the job.
     """
 
     queue_seconds: float
@@ -55,7 +55,7 @@ class WatchEnded(Exception):
     """A look says that the job is to be watched no longer, and why.
 
     Attributes:
-        result: what the watch comes to.
+        result: the result of the watch.
     """
 
     def __init__(self, result: WatchResult) -> None:
@@ -70,7 +70,7 @@ class WatchResult:
     Attributes:
         reason: "" for its end, else GONE, QUEUE_LIMIT, OVERDUE, DELIVERED (all outcomes are in the bucket), LOST or
             OVER_BUDGET.
-        error: of a job that was lost sight of, the last answer.
+        error: the last answer, if the job was lost sight of.
         detail: what else there is to say of the reason.
     """
 
@@ -86,7 +86,7 @@ class WatchResult:
 
 
 async def never_delivered() -> bool:
-    """Tell nothing of a delivery."""
+    """Report nothing about a delivery."""
     return False
 
 
@@ -171,7 +171,7 @@ async def wait_for_end(
 
 
 def _log_hint(job: JobStatus, told: str) -> str:
-    """Log, once for each kind, why a job waits; returns the kind told last."""
+    """Log, once for each kind, why a job waits; returns the kind logged last."""
     found = find_last_hint(event.description for event in job.events)
     if found is None or found[0].kind == told:
         return told

@@ -37,7 +37,7 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
 
 @dataclass(frozen=True)
 class JobUse:
-    """What a job has used, in machine-seconds, as far as looks at it tell.
+    """What a job has used, in machine-seconds, as far as the looks at it show.
 
     Attributes:
         until: when it was looked at last, in seconds since 1970.

@@ -36,7 +36,7 @@ class ItemPace:
     def observe(self, seconds: float, done: int) -> None:
         """Note that so many had ended at this time.
 
-        The same number again says nothing new; a lower one, as after a lost machine, is where the counting goes on.
+        The same number again says nothing new; a lower one, as after a lost machine, is where the counting continues.
         """
         if self.observations and (seconds < self.observations[-1][0] or done == self.observations[-1][1]):
             return

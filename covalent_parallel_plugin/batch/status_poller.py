@@ -33,7 +33,7 @@ EARLY = 0.5
 JITTER = 0.05
 # A list's cost in requests: one for each so many jobs that it holds (the CPU of a job in a list against that of GetJob)
 LISTED_PER_REQUEST = 8
-# Whoever is answered goes on at once: when hundreds do, the loop's others have their turn in between
+# A caller continues as soon as it is answered: when hundreds do, the loop's others have their turn in between
 ANSWERED_AT_ONCE = 16
 # Clocks here and at Google may differ by so much; what ended within it before is in the list, too
 CLOCK_SLACK_SECONDS = 60.0
@@ -93,7 +93,7 @@ class StatusPoller:
     def look(self, name: str, pause_seconds: float) -> asyncio.Future[JobStatus | None]:
         """The job's status about so many seconds from now, or None where there is no such job.
 
-        Awaiting it raises CloudError where Batch could not be reached, or refused to tell; cancelled, it is not asked
+        Awaiting it raises CloudError where Batch could not be reached, or refused to report; cancelled, it is not asked
         for any longer.
         """
         now = self._clock()
@@ -133,7 +133,7 @@ class StatusPoller:
                 if due:
                     await self._look_at(due)
         except Exception as error:
-            # A defect here is everybody's who waits: told to all of them, rather than that nobody is ever answered.
+            # A defect here concerns all who wait: they all get it, because otherwise none would be answered.
             for name, requests in list(self._requests.items()):
                 for request in list(requests):
                     self._answer(name, request, error)
@@ -166,7 +166,7 @@ class StatusPoller:
         await asyncio.gather(*looks, *([listing] if listing is not None else []))
         alone = set(single)
         now = self._clock()
-        # What a list does not have may be too new for it, or gone: only Batch's answer for the one job tells.
+        # What a list does not have may be too new for it, or gone: only Batch's answer for the one job decides.
         missing = [
             name
             for name in due
@@ -193,7 +193,7 @@ class StatusPoller:
         return names[:split], self._first_looks.get(names[split], 0.0)
 
     async def _list(self, since: float, patience_seconds: float) -> None:
-        """Answer whatever the list tells: what is due, and what has ended."""
+        """Answer what the list reports: what is due, and what has ended."""
         created = time.time() - (self._clock() - since) - CLOCK_SLACK_SECONDS
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
         filter = f'labels."{LABEL_SERVER}"="{SERVER}" AND create_time>="{stamp}"'

@@ -73,7 +73,7 @@ def verdict_of(error: BaseException | None) -> str:
 
 
 def end_of_code(exit_code: int) -> str:
-    """Return how an attempt ended of which Batch tells this exit code, where the task itself reported nothing."""
+    """Return how an attempt ended for which Batch reports this exit code, and the task itself nothing."""
     if exit_code == SPOT_PREEMPTED:
         return PREEMPTED
     if exit_code in MACHINE_LOST_CODES:

@@ -1,4 +1,4 @@
-"""What a call did, as it goes on, for the trace of its dispatch: when it was staged and submitted, and how it ended."""
+"""What a call did, for the trace of its dispatch: when it was staged and submitted, and how it ended."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TraceRecorder:
 
     @classmethod
     def of(cls, dispatch_id: str, node: int, options: Mapping[str, object]) -> TraceRecorder:
-        """Return the recorder of a node that begins now; `options` may be wrong, which is not for a trace to tell."""
+        """Return the recorder of a node that begins now; `options` may be wrong; a trace does not report that."""
         if options.get("trace") is False:
             return cls()
         days = options.get("trace_days")
@@ -130,7 +130,7 @@ class TraceRecorder:
             self._add(trace.ITEMS, task=task, round=self._round, **{name: list(each) for name, each in columns.items()})
 
     def note_stopped(self) -> None:
-        """Record that this process does not go on with the call; nothing is waited for."""
+        """Record that this process does not continue with the call; nothing is waited for."""
         if self._file is not None:
             self._note_ended(trace_ends.STOPPED, None)
             self._flush(self._file)

@@ -83,7 +83,7 @@ class TraceWriter:
         return done.wait(self._seconds if seconds is None else seconds)
 
     def forget(self) -> None:
-        """Begin anew: what waits is another process's, of which this one is a copy."""
+        """Start again: what waits is another process's, of which this one is a copy."""
         self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

@@ -76,7 +76,7 @@ async def bear(
     sleep: Callable[[float], Awaitable[None]],
     tell: Callable[[CloudError], None],
 ) -> T:
-    """Return what is asked for, asked again for as long as `trouble` says; `tell` gets each failure that is borne.
+    """Return what is asked for, asked again for as long as `trouble` says; `tell` gets each failure that is retried.
 
     Raises:
         CloudError: it failed for too long.

@@ -39,7 +39,7 @@ LOCAL_PATIENCE_SECONDS = 20.0
 # A job that runs already is worth a longer wait
 OUTAGE_SECONDS = 1800.0
 LOCAL_OUTAGE_SECONDS = 20.0
-# A refusal to tell of such a job may be a proxy's, or an expired token's: so long it is not believed
+# A refusal to report such a job may be a proxy's, or an expired token's: so long it is not believed
 REFUSAL_SECONDS = 300.0
 # https://cloud.google.com/batch/quotas: 15,000 reads per minute and region, for everybody in the project
 MAX_READS_PER_MINUTE = 6000
@@ -71,7 +71,7 @@ class BatchApi:
 
     Attributes:
         outage_seconds: how long Batch may be out of reach before a job that runs there is given up.
-        refusal_seconds: how long it may refuse to tell of such a job.
+        refusal_seconds: how long it may refuse to report such a job.
     """
 
     # By project and region; for all event loops of this process

@@ -41,7 +41,7 @@ class _BoundedReader(io.RawIOBase):
         plain: a file of the socket's, which is closed with this one.
 
     Raises:
-        TimeoutError: it brings too little, or takes too long.
+        TimeoutError: it delivers too little, or takes too long.
         TransferStoppedError: `threads.run_stoppable` was cancelled.
     """
 
@@ -82,7 +82,7 @@ class _BoundedReader(io.RawIOBase):
             raise TimeoutError(f"only {self._bytes} bytes came in {self._waited_seconds:.0f} s")
 
     def close(self) -> None:
-        # A connection through a proxy goes on with its own timeout.
+        # A connection through a proxy continues with its own timeout.
         with contextlib.suppress(OSError):
             self._connection.settimeout(self._timeout)
         self._plain.close()

@@ -24,7 +24,7 @@ class JobService(Protocol):
 
     @property
     def refusal_seconds(self) -> float:
-        """How long it may refuse to tell of such a job."""
+        """How long it may refuse to report such a job."""
 
     async def create(self, parent: str, job: batch_v1.Job, job_id: str, request_id: str) -> JobStatus:
         """Submit a job; AlreadyExistsError if the id is taken."""
@@ -60,7 +60,7 @@ class Bucket(Protocol):
 
     @property
     def place(self) -> Hashable:
-        """What tells this bucket from all others."""
+        """What distinguishes this bucket from all others."""
 
     def put(self, name: str, source: bytes | Sequence[bytes]) -> bool:
         """Write an object once; False if it is there already."""

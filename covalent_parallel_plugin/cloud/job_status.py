@@ -1,4 +1,4 @@
-"""Jobs and tasks as Batch tells of them: read from its messages into values of this package."""
+"""Jobs and tasks as Batch reports them: read from its messages into values of this package."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class InstanceStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as Batch tells it.
+    """A job as Batch reports it.
 
     `counts` is the number of tasks in each state; events are in order of time; `created_seconds` since 1970;
     `instances` is empty until Batch knows the machines.
@@ -55,7 +55,7 @@ class JobStatus:
     instances: Sequence[InstanceStatus] = ()
 
     def tasks_per_machine(self, otherwise: int = 1) -> int:
-        """How many tasks share a machine, at most; `otherwise` until Batch tells."""
+        """How many tasks share a machine, at most; `otherwise` until Batch reports it."""
         return max((each.task_pack for each in self.instances if each.task_pack > 0), default=otherwise)
 
     @property
@@ -63,14 +63,14 @@ class JobStatus:
         return self.state in TERMINAL_STATES
 
     def entered_seconds(self, state: str) -> float | None:
-        """When the job came to be in a state, in seconds since 1970; None where no event tells."""
+        """When the job came to be in a state, in seconds since 1970; None if no event has it."""
         words = f" to {state} for job"
         return next((event.seconds for event in self.events if words in event.description), None)
 
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """A task as Batch tells it; events are in order of time."""
+    """A task as Batch reports it; events are in order of time."""
 
     index: int
     state: str

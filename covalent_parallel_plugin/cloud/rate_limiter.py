@@ -11,7 +11,7 @@ from collections.abc import Callable
 class RateLimiter:
     """A sliding window: `count` requests in any `seconds`; thread-safe.
 
-    It never waits: a log that would come too late is not worth a verdict's delay, so the caller is told to do without.
+    It never waits: a log that would come too late is not worth a verdict's delay, so the caller does without it.
     """
 
     def __init__(self, count: int, seconds: float, clock: Callable[[], float] = time.monotonic):

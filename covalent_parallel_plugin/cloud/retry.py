@@ -24,7 +24,7 @@ T = TypeVar("T")
 async def retry_transient(attempt: Callable[[], Awaitable[T]], seconds: float, service: ServiceHealth) -> T:
     """Make an attempt, and others while what goes wrong may pass, for so long after the first has failed.
 
-    Whoever waits is told after a few seconds.
+    The log reports the wait after a few seconds.
 
     Raises:
         The last attempt's error.

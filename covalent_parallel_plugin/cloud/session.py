@@ -1,4 +1,4 @@
-"""Google's authorized HTTP session with bounds, and without what `requests` prepares anew for every request.
+"""Google's authorized HTTP session with bounds, and without what `requests` prepares again for every request.
 
 A small storage request through `requests` costs more in preparing (cookies, hooks, proxies, redirects, environment)
 than in sending. Google's client and its authorization stay as they are; what they send goes straight to urllib3, on

@@ -39,7 +39,7 @@ DOWNLOAD_TRIES = 3
 MOST_PAGES, LIST_SECONDS = 2000, 600.0
 # An upload whose session is gone
 UPLOAD_TRIES = 3
-# The client would look the bucket up in the background on its first use, for traces that nobody asked for
+# The client would look the bucket up in the background on its first use, for traces that are not wanted
 QUIET_VARIABLE = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 
 P = ParamSpec("P")
@@ -75,7 +75,7 @@ class Target(Protocol):
 
 
 class _GuardedTarget:
-    """A target whose errors are told from those of Google's client."""
+    """A target whose errors are distinct from those of Google's client."""
 
     def __init__(self, target: Target):
         self._target = target
@@ -146,7 +146,7 @@ class ObjectStore:
         """Write an object that must not exist yet, given whole or in the pieces in which it lies in memory.
 
         Large ones have no checksum of Cloud Storage's on their way: what is in pieces here carries its own. An upload
-        whose session is gone, or that is answered oddly, as by a proxy, starts anew.
+        whose session is gone, or that is answered oddly, as by a proxy, starts again.
 
         Returns:
             False if it was there already, as also after a retry of a write whose answer was lost.
@@ -196,7 +196,7 @@ class ObjectStore:
 
         What `into` raises ends the transfer at once: it is not tried again, its connection is closed with what was
         still to come, and the exception comes out as it is (an OSError as a CacheDirError). So does a cancelled
-        `threads.run_stoppable`, with TransferStoppedError. What was interrupted goes on where it was, or begins anew.
+        `threads.run_stoppable`, with TransferStoppedError. What was interrupted continues, or begins again.
 
         Raises:
             CorruptObjectError: it never arrived as its checksum says.

@@ -31,7 +31,7 @@ class Deadline:
         self._until = clock() + seconds
 
     def share(self, at_most: float) -> float:
-        """How many seconds one request may take: the larger part of what is left, so that others come to their turn."""
+        """How many seconds one request may take: the larger part of what is left, so that others get their turn."""
         return max(min(SHARE * (self._until - self._clock()), at_most), 0.0)
 
 

@@ -97,7 +97,7 @@ class ContainerEngine:
         return {int(pid) for pid in listed if pid.isdecimal() and pid != "0"}
 
     def is_there(self, container: str) -> bool:
-        """Tell whether podman has a container, which its client removes before it ends; docker's does not."""
+        """Return whether podman has a container, which its client removes before it ends; docker's does not."""
         return self.name == "podman" and self.call("container", "exists", container).returncode == 0
 
     def remove(self, *containers: str) -> None:

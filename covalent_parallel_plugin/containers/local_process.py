@@ -30,7 +30,7 @@ class LocalProcess:
         process has had: the system counts the moment before it became another program, when it had this one's memory.
         """
         self.cpu_seconds: float | None = None
-        """Of its own and of those that it waited for, once it has ended."""
+        """Its own and that of the processes that it waited for, once it has ended."""
         self.was_ended = False
         self._pipes: tuple[IO[bytes], ...] = tuple(pipe for pipe in (child.stdout, child.stderr) if pipe)
         self.stdout, self.stderr = (pipe.fileno() for pipe in self._pipes)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 OWNER = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<boot>[0-9a-f]*)_(?P<pid>[0-9]+)_(?P<started>-?[0-9]+)_[0-9a-f]{8}")
-"""A machine, its boot, a process and when that started ("" and 0 where no /proc tells), a runtime in it."""
+"""A machine, its boot, a process and when that started ("" and 0 without /proc), a runtime in it."""
 
 
 def new_owner() -> str:
@@ -20,7 +20,7 @@ def new_owner() -> str:
 
 
 def is_dead(owner: str) -> bool:
-    """Tell whether a text names an owner on this machine whose process does not run any more."""
+    """Return whether a text names an owner on this machine whose process does not run any more."""
     match = OWNER.fullmatch(owner)
     if match is None or match["host"] != _host():
         return False
@@ -37,7 +37,7 @@ def is_dead(owner: str) -> bool:
 
 
 def users_below(processes: Collection[int]) -> set[int]:
-    """List the users (effective uids) of these processes and of all that they started (none where no /proc tells)."""
+    """List the users (effective uids) of these processes and of all that they started (none without /proc)."""
     parents: dict[int, int] = {}
     users: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/status") if processes else ():

@@ -192,7 +192,7 @@ class ContainerProcess(PreparedProcess):
         return 128 + signal.SIGKILL if status < 0 or is_left else status
 
     def _send_term(self) -> None:
-        # Not through the client: podman's, told while it sets a container up, exits with 0 and leaves it there
+        # Not through the client: podman's, stopped while it sets a container up, exits with 0 and leaves it there
         deadline = time.monotonic() + _SIGNAL_SECONDS
         while self._told is signal.SIGTERM and time.monotonic() < deadline:
             if self._engine.call("kill", "--signal=TERM", self._name).returncode == 0:

@@ -33,7 +33,7 @@ def server_address(file: ConfigFile, environment: Mapping[str, str]) -> tuple[st
 def configured_options() -> Mapping[str, object]:
     """Return the executor's section as Covalent holds it, other versions' keys included; empty if there is none.
 
-    Imports Covalent, which reads the file when it is imported, and writes it anew.
+    Imports Covalent, which reads the file when it is imported, and writes it again.
 
     Raises:
         SettingsError: what should hold the section holds something else.

@@ -9,7 +9,7 @@ from ..protocol.map_marker import read_marker
 from .builtin_nodes.classify import may_be_builtin_node
 from .server_client import OVER, UNANSWERED, ElectronRecord, ServerClient, reason_of
 
-# Of more the first are named
+# If there are more, the first are named
 NAMED = 12
 
 
@@ -79,7 +79,7 @@ def _maps(
 
 
 def _is_map(server: ServerClient, electron: ElectronRecord) -> bool:
-    """Whether an electron is a map that runs on Batch: its function's docstring tells. Raises one of UNANSWERED."""
+    """Whether an electron is a map that runs on Batch: its function's docstring says so. Raises one of UNANSWERED."""
     if may_be_builtin_node(electron.name) or not electron.is_on_batch or "function" not in electron.files:
         return False
     return read_marker(server.docstring(electron.files["function"].path)) is not None

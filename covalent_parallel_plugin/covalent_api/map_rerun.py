@@ -40,7 +40,7 @@ class Rerun:
 def read_rerun(call: Call, pickles: Pickles, store: Bucket, secret: ServerSecret, folder: str) -> Rerun:
     """Read what a call needs of the map that it runs again.
 
-    Constants are those of the map before, but for those that are given anew.
+    Constants are those of the map before, but for those that are given here.
 
     Raises:
         MissingResourceError: nothing of it is there.

@@ -187,7 +187,7 @@ class PrivateCovalentServer:
             bound.bind((LOOPBACK, self._port))
             self._port = bound.getsockname()[1]
             write_configuration(self.home, self._port, self._configuration)
-            # Its end tells the server that this process is gone.
+            # Its end shows the server that this process is gone.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(bound.fileno())],
                 cwd=_covalent_ui_folder(),

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 # Inputs up to this length are decoded faster than a thread is found for them
 SMALL_CHARACTERS = 64 * 1024
 
-# What tells the calls of this process from each other and from those of others
+# What distinguishes the calls of this process from each other and from those of others
 PROCESS = os.urandom(8).hex()
 _calls = itertools.count()
 
@@ -115,7 +115,7 @@ async def _run_electron(
     is_in_server: bool,
     trace: TraceRecorder,
 ) -> Returned | Failure:
-    """Run an electron; see `run_electron`, `trace` notes what becomes of it."""
+    """Run an electron; see `run_electron`, `trace` notes how it ends."""
     if node[0] not in _first_seen:
         remember(_first_seen, node[0], time.time())
     title, slot = f"node {node[1]} of dispatch {node[0]}", Slot()

@@ -1,7 +1,7 @@
 """What Covalent's server knows of a dispatch and its electrons, asked inside the server's own process.
 
-These are the server's inner functions, and what they tell only makes a cost report or a traceback nicer: whatever goes
-wrong here, an electron runs without it.
+These are the server's inner functions, and what they return only makes a cost report or a traceback nicer. Whatever
+goes wrong here, an electron runs without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def lattice_name(dispatch_id: str) -> str:
             name = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
         except Exception as error:
             logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
-        # Electrons that start together ask together: none of them is told less than the first.
+        # Electrons that start together ask together: none of them gets less than the first.
         remember(_lattices, dispatch_id, name)
     return _lattices[dispatch_id]
 

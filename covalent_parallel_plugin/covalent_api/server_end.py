@@ -1,4 +1,4 @@
-"""Covalent's server is told to end: its electrons are cancelled first, while it can still take note of that.
+"""When Covalent's server gets a signal to end, its electrons are cancelled first, while it can still take note of that.
 
 uvicorn ends the process by the signal itself as soon as the application has shut down, with its tasks where they stand.
 """

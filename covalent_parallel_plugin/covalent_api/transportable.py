@@ -215,7 +215,7 @@ class RawTransportable(TransportableObject):
 
 
 def _map(electron: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Map | None:
-    """How to map, as the header of an electron made by `pmap` tells; None of any other one. Nothing is loaded."""
+    """How to map, as the header of an electron made by `pmap` says; None for any other one. Nothing is loaded."""
     described = read_marker(
         electron.attrs.get("doc") if isinstance(electron, TransportableObject) else electron.__doc__
     )

@@ -38,7 +38,7 @@ class Map:
 
     @property
     def header(self) -> dict[str, object]:
-        """What a call's header tells of it, beside that it is a map."""
+        """What a call's header says, beside that it is a map."""
         told = {"return_exceptions": self.return_exceptions or None, "items": self.items, "earlier": self.earlier}
         return {name: value for name, value in told.items() if value is not None}
 

@@ -73,9 +73,9 @@ class Collector:
     async def explain_missing(
         self, found: ElectronEvidence, silent: Sequence[int] = (0,), round: int = 0
     ) -> ElectronEvidence:
-        """What else there is to tell of a job of which these tasks left no outcome, the `round`-th of its call.
+        """What else to report of a job, the `round`-th of its call, if these tasks left no outcome.
 
-        It is told of the first of them that ended with an exit code: others may have been stopped for its sake.
+        The report is of the first of them that ended with an exit code: others may have been stopped because of it.
         """
         job = found.job
         if job is None:

@@ -39,7 +39,7 @@ class ElectronRun:
         settings, services: how and through whom.
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
-        trace: notes what becomes of it.
+        trace: notes how it ends.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class ElectronRun:
             definitions.append(electron_job(settings, self._call, jobs.owner.identity))
 
     async def _collect(self, watched: WatchResult, settings: Settings, collector: Collector) -> ElectronEvidence:
-        """What the job left: its outcome, whatever Batch says, or what else there is to tell."""
+        """What the job left: its outcome, whatever Batch says, or what else there is to report."""
         jobs = self._jobs
         outcome = await collector.outcome(jobs.objects, watched.job)
         # One that is refused may have been changed on its way only.

@@ -17,7 +17,7 @@ from .outcome import decode_output
 
 logger = logging.getLogger(__name__)
 
-# Of one attempt the newest parts are read, so many and of so many bytes at most
+# The newest parts of one attempt are read: so many, and so many bytes at most
 MOST_PARTS = 500
 MOST_BYTES = 4 * 1024 * 1024
 READS_AT_ONCE = 4
@@ -111,7 +111,7 @@ def joined(parts: Iterable[LivePart]) -> tuple[str, str]:
 
 
 def by_item(parts: Iterable[LivePart]) -> ItemTexts:
-    """The same by item, as far as the parts tell of items."""
+    """The same by item, as far as the parts report items."""
     items: dict[int, tuple[bytearray, bytearray]] = {}
     outside = (bytearray(), bytearray())
     for run in _runs(parts):
@@ -127,7 +127,7 @@ def by_item(parts: Iterable[LivePart]) -> ItemTexts:
                     text = outside[position]
                     if item >= 0:
                         text = items.setdefault(item, (bytearray(), bytearray()))[position]
-                    # What is missing in between is of the item only where it goes on.
+                    # What is missing in between is of the item only where it continues.
                     ends[item] = _append(text, stream, start, stop, ends.get(item, start) if item >= 0 else start)
                 end = max(end, stream.end)
     texts = {item: (decode_output(bytes(out)), decode_output(bytes(err))) for item, (out, err) in items.items()}

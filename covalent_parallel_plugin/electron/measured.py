@@ -1,4 +1,4 @@
-"""What a task measured of its attempt, as the header of what it delivered tells; what makes no sense is left out."""
+"""What a task measured of its attempt, as the header of what it delivered says; what makes no sense is left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_TEXT = 200
 
 
 def measured_of(header: Mapping[str, Any]) -> Measured:
-    """Return what a header tells of its attempt."""
+    """Return what a header says of its attempt."""
     attempt, times, machine = (header.get(name) for name in ("attempt", "times", "machine"))
     times = times if isinstance(times, dict) else {}
     machine = machine if isinstance(machine, dict) else {}

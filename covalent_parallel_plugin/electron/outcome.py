@@ -101,9 +101,9 @@ class Outcome:
         kind: one of `protocol.envelope.OUTCOME_KINDS`.
         stdout, stderr: the electron's, at most 2 MiB each.
         pickle, shown, name, python, cloudpickle: of a value: raw pickle, `str()`, `__name__`, versions that made it.
-        raised: of an exception.
+        raised: the exception, if it raised one.
         signal, exit_status, reason, origin: of a process that ended without a report.
-        reason, message: of a refusal.
+        reason, message: why the task was refused.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
         measured: what the trace of the dispatch is to have.
         live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
@@ -177,7 +177,7 @@ def read_partial(stream: BinaryIO, key: bytes, bound_to: bytes) -> tuple[tuple[s
 
 
 def read_envelope(stream: BinaryIO, key: bytes, bound_to: bytes, envelope: Envelope | None = None) -> Envelope:
-    """The header, with the object's length compared to what it tells: so no part is read that cannot be there."""
+    """The header, with the object's length compared to what it says: so no part is read that cannot be there."""
     envelope = envelope or read_header(stream, key, bound_to)
     size = stream.seek(0, 2)
     if size != envelope.size:

@@ -1,4 +1,4 @@
-"""Sections of what an electron printed, each under a title: written so that they can be told apart again, and read.
+"""Sections of what an electron printed, each under a title: written so that they can be separated again, and read.
 
 A section ends where the next title begins. Where its text has a line that looks like a title, or is followed by
 something else than a title, its own title says how many characters follow.

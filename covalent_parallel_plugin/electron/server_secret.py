@@ -32,7 +32,7 @@ class ServerSecret:
     def call_id(self, dispatch_id: str, node_id: int, digest: str, nonce: str = "") -> str:
         """Derive the id of a call whose content has this digest, in hexadecimal digits.
 
-        `nonce` tells calls of the same content apart, where they are not to share their objects.
+        `nonce` distinguishes calls of the same content that must not share their objects.
         """
         return self._derive("call", dispatch_id, node_id, digest, nonce).hex()[:CALL_ID_DIGITS]
 

@@ -31,7 +31,7 @@ def join_to_buffer(chunks: Iterable[Chunk], size: int, folder: str) -> Buffer:
 
 @contextmanager
 def disk_errors(folder: str) -> Iterator[None]:
-    """Have a folder that cannot take what is written there told as such, or a machine without memory for it.
+    """Raise an error that names a folder that cannot take what is written, or a machine without memory for it.
 
     Raises:
         CacheDirError: it is full, or gone.

@@ -66,7 +66,7 @@ class ElectronEvidence(JobEvidence):
 
 
 def verdict(call: Call, settings: Settings, job_name: str, found: ElectronEvidence) -> Verdict:
-    """What the user is told."""
+    """What is reported to the user."""
     context = FailureContext(str(call), settings, job_name, found.job, found.task)
     outcome = found.outcome
     if not isinstance(outcome, Outcome):
@@ -125,7 +125,7 @@ def exception_of(raised: Raised) -> Exception:
 
 
 def _reported(settings: Settings, outcome: Outcome) -> Explanation:
-    """Of an outcome that is neither a value nor an exception."""
+    """The failure of an outcome that is neither a value nor an exception."""
     if outcome.kind == REFUSED:
         return TaskRefusedError, f"was not run: {outcome.message}", ""
     peak = outcome.peak_memory_bytes / 2**20

@@ -41,7 +41,7 @@ class Emulator(LocalService):
     A port of 0 takes a free one. A port of None leaves a service out: tasks then reach the one that this process's own
     environment names, if it names one. `tasks_at_once` bounds the tasks that run at a time (default: the number of
     CPUs, at least 2; with limited VMs as many as these take). `machines` models VMs, which tasks wait for. `faults` are
-    what is to go wrong: the attribute of that name is a plan, which can be set anew while the emulator runs, and counts
+    what is to go wrong: the attribute of that name is a plan, which can be replaced while the emulator runs, and counts
     what took place. Past `log_reads_per_minute` (None: no limit; Google's is 60) Cloud Logging refuses to be read.
     `known` is what exists in the project (see docs/reference/emulator.md). `secrets` are the values that tasks may
     have, by projects/PROJECT/secrets/SECRET/versions/VERSION; ValueError for another form. Tasks run on `runtime`,

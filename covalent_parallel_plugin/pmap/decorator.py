@@ -160,7 +160,7 @@ class ParallelMap:
         nothing does. Items and constants are those of that map; constants given here are used in their place.
 
         Args:
-            dispatch_id: of the dispatch whose map failed.
+            dispatch_id: the dispatch whose map failed.
             node: the map's node there; needed where the dispatch does not have exactly one map of this name.
 
         Raises:

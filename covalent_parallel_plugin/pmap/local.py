@@ -1,4 +1,4 @@
-"""What a map comes to where no GCPBatchExecutor runs it: its items one after the other, in one process."""
+"""The result of a map that no GCPBatchExecutor runs: its items one after the other, in one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..protocol.value_text import name_of, shortened
 def map_locally(
     function: Callable[..., Any], items: Iterable[Any], constants: Mapping[str, Any], return_exceptions: bool
 ) -> list[Any]:
-    """What a map comes to on another executor: as on GCPBatchExecutor all items run, and MapError names the failed.
+    """The result of a map on another executor: as on GCPBatchExecutor all items run, and MapError names the failed.
 
     Raises:
         MapError: items raised, and `return_exceptions` does not have errors in their places.

@@ -15,12 +15,12 @@ from ..protocol.value_text import shortened
 from ..settings import OPTIONS, nearest
 from ..settings.misplaced import right_place
 
-# Of more items than this the first are checked: a million would hold up whoever builds the graph
+# If there are more items than this, the first are checked: a million would hold up whoever builds the graph
 CHECKED_ITEMS = 1000
 # The items of a group of equal mistakes that are named
 NAMED_OF_A_GROUP = 3
 
-# How many arguments come by their place, and the names of the others: which mistakes there are depends on nothing else
+# How many arguments are positional, and the names of the others: which mistakes there are depends on nothing else
 Shape = tuple[int, frozenset[Any]]
 
 

@@ -1,6 +1,6 @@
 """Find the last match of a pattern in a file, and of much output in a process of its own, which can be ended.
 
-Some patterns take the square of a line's length, or far more, and nothing else of a process goes on meanwhile.
+Some patterns take the square of a line's length, or far more, and nothing else of a process continues meanwhile.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def read_result(
 
 
 def _is_deep(value: Any) -> bool:
-    """Tell whether objects and lists lie in each other more than `MOST_LEVELS` deep."""
+    """Return whether objects and lists lie in each other more than `MOST_LEVELS` deep."""
     level = [value]
     for _ in range(MOST_LEVELS):
         inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]

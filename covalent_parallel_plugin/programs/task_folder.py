@@ -113,7 +113,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def has_foreign_owner(folder: Path, user: int) -> bool:
-    """Tell whether a folder or something in it belongs to another user, or may not be looked into."""
+    """Return whether a folder or something in it belongs to another user, or may not be looked into."""
     return any(status.st_uid != user or _is_closed(status) for _, status in ((folder, folder.lstat()), *walk(folder)))
 
 
@@ -211,5 +211,5 @@ def _stays_in(link: Path, top: Path) -> bool:
 
 
 def is_full(error: OSError) -> bool:
-    """Tell whether an error says that there is no room on the disk, or no more of the user's share."""
+    """Return whether an error says that there is no room on the disk, or no more of the user's share."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -19,7 +19,7 @@ class TaskEnd:
         status: one of `Status` but "waiting".
         exit: its exit status, None where there was none.
         signal: that ended it.
-        seconds: of the last attempt.
+        seconds: how long the last attempt took.
         attempts: all under this key, in earlier runs too, but for those that a kill of the run cut short.
         peak_mb: MB, None where unknown.
         machine: this host's name.
@@ -53,7 +53,7 @@ class ProgramEnd:
         lost: why what ran it is gone, "" if it is not.
         is_out_of_memory: whether it was killed at its limit of memory.
         peak_mb: MB, None where unknown.
-        cpu_seconds: of its processors' time, None where unknown.
+        cpu_seconds: its CPU time, None if unknown.
     """
 
     exit_code: int

@@ -108,7 +108,7 @@ def _stand_in(error: BaseException, text: str) -> BaseException:
     try:
         names["__module__"] = module_of(kind)
     except AttributeError:
-        # Deleted: the stand-in's is this one.
+        # Deleted: the replacement's is this one.
         pass
     stand_in: BaseException = type(name_of(kind), (Exception,), names)(text)
     return stand_in.with_traceback(traceback_of(error))

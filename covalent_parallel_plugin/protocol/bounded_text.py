@@ -29,7 +29,7 @@ _kill, _waitpid, _exit, _monotonic, _poll = os.kill, os.waitpid, os._exit, time.
 
 
 class NoText(Exception):
-    """No text was made; the message goes on from "its str()"."""
+    """No text was made; the message continues from "its str()"."""
 
 
 class TextRaised(NoText):

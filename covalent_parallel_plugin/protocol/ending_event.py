@@ -10,7 +10,7 @@ import json
 import re
 
 CUSTOM_EVENT = "batch/custom/event"
-# Of the electron's job: Batch calls a job SUCCEEDED whose electron raised, since its outcome was delivered
+# The electron's job: Batch calls a job SUCCEEDED whose electron raised, since its outcome was delivered
 HAS_FAILED = "covalent-parallel/electron-failed"
 # How electrons ended that did not fail; of a map that keeps exceptions in place of values, with this before it
 SUCCESSES = RETURNED, RAN_ITEMS = ("returned a value", "ran its items")

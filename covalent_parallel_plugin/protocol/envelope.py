@@ -6,7 +6,7 @@ One object in the bucket is one envelope::
 
 The header lists every part with its length in bytes and its SHA-256; the seal is HMAC-SHA256 over a binding (what this
 object is, for which call, task index and item), the magic and the header. So the seal covers the body through its
-digests, can be checked before a byte of the body is read, and an object cannot stand in for another one. Parts that
+digests, can be checked before a byte of the body is read, and an object cannot replace another one. Parts that
 hold values are raw pickles: they are moved here, never loaded.
 
 Only the standard library is used, and syntax that Python 3.7 reads: the container's side starts with this module, and
@@ -39,7 +39,7 @@ PARTIAL = "partial"
 LIVE = "live"
 # That somebody wants to see such output
 FOLLOW = "follow"
-# What an outcome tells of live parts: there are such objects, or one may even be written after it
+# What an outcome says of live parts: there are such objects, or one may even be written after it
 DELIVERED = "delivered"
 LATE = "late"
 
@@ -47,7 +47,7 @@ VALUE = "value"
 EXCEPTION = "exception"
 KILLED = "killed"
 REFUSED = "refused"
-# Of one task of a map: what its items came to
+# The items' results of one task of a map
 ITEMS = "items"
 OUTCOME_KINDS = (VALUE, EXCEPTION, KILLED, REFUSED, ITEMS)
 
@@ -184,7 +184,7 @@ def envelope_size(prefix: bytes, parts: Mapping[str, Part]) -> int:
 
 
 def sealed_header_size(start: bytes) -> int:
-    """The length in bytes of magic, header and seal, told from the first START_BYTES of an envelope.
+    """The length in bytes of magic, header and seal, read from the first START_BYTES of an envelope.
 
     Raises:
         UnknownVersionError: no envelope, or one of another version.
@@ -293,7 +293,7 @@ def _envelope(text: bytes, body_offset: int) -> Envelope:
 
 
 def _has_too_many_values(text: bytes) -> bool:
-    """Whether JSON holds more than MAX_HEADER_VALUES, told without making them: each takes up to 200 bytes."""
+    """Whether JSON holds more than MAX_HEADER_VALUES, found without making them: each takes up to 200 bytes."""
     if _separators(text) <= MAX_HEADER_VALUES:
         return False
     # What stands in texts does not count.

@@ -34,7 +34,7 @@ NOT_BROUGHT = (
     " electron, or write it in a module that the image has or DepsModule brings"
 )
 MOST_MEMBERS, DEEPEST_GROUP = 15, 10
-# Of a longer traceback the first and the last frames are shown; of all frames so many have their places told
+# A longer traceback shows its first and its last frames; so many of all frames have their places shown
 MOST_FRAMES, FEWEST_FRAMES = 10000, 20
 MOST_PLACES = 2000
 # What Python's own tracebacks say of a class whose module is not text
@@ -55,7 +55,7 @@ T = TypeVar("T")
 def describe(error: BaseException) -> Dict[str, object]:
     """An exception as JSON: type, message, plain arguments, and the traceback from the user's first frame on.
 
-    Whatever the exception's class and attributes do, all that can be had is in it; nothing is raised.
+    Whatever the exception's class and attributes do, all that is available is in it; nothing is raised.
     """
     kind = type(error)
     _attempt(_strip_own_frames, error)
@@ -107,7 +107,7 @@ def _message(error: BaseException) -> str:
     try:
         return _cut(_exact(str(error), ""), LONGEST_MESSAGE)
     except BaseException as broken:
-        # Whatever the user's __str__ raises, SystemExit too, the exception is still told.
+        # Whatever the user's __str__ raises, SystemExit too, the exception is still reported.
         return "<its str() raised %s>" % _type_name(type(broken))
 
 
@@ -262,7 +262,7 @@ def _frames_of(trace: Optional[TracebackType]) -> List[List[object]]:
         end_line, column, end_column = _span(code, trace.tb_lasti)
         file, name = code.co_filename[:LONGEST_FILE], code.co_name[:LONGEST_NAME]
         frame = [file, name, trace.tb_lineno, code.co_firstlineno, end_line, column, end_column]
-        # Of a recursion the text shows three frames.
+        # The text shows three frames of a recursion.
         if found[-3:] != [frame] * 3:
             found.append(frame)
         trace = trace.tb_next
@@ -312,7 +312,7 @@ def _print_error(text: str) -> None:
 
 
 def hidden_module(error: BaseException) -> str:
-    """Say which file stands in for a module of the standard library that lacks what was looked for; "" if none does."""
+    """Say which file hides a module of the standard library that lacks what was looked for; "" if none does."""
     name = _import_name(error) or ""
     if issubclass(type(error), AttributeError):
         module = getattr(error, "obj", None)
@@ -321,7 +321,7 @@ def hidden_module(error: BaseException) -> str:
     file = getattr(sys.modules.get(name), "__file__", None)
     if name not in getattr(sys, "stdlib_module_names", ()) or not file:
         return ""
-    # Packages that stand in for modules that Python gave up are installed for that.
+    # Packages that replace modules that Python removed are installed for that.
     if is_of_the_standard_library(file) or "-packages" in file:
         return ""
     return (

@@ -19,4 +19,4 @@ EXIT_RETRY_EXCEPTION = 75  # EX_TEMPFAIL: raised or was killed, runs again (`ret
 EXIT_BAD_RUNNER = 76  # EX_PROTOCOL: the runner's archive in the bucket is not the one that the job pins
 EXIT_WRONG_PYTHON = 78  # EX_CONFIG: the image's Python is too old
 EXIT_NO_MODULES = 79  # the electron's own modules are not in the bucket, or not those that the call pins
-EXIT_TERMINATED = 143  # told to stop
+EXIT_TERMINATED = 143  # stopped by SIGTERM

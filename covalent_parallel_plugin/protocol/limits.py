@@ -1,6 +1,6 @@
 """Sizes that both sides of the wire rely on; short, as no other module may repeat one of them."""
 
-# Of each stream the outcome keeps the first and the last of this many bytes
+# The outcome keeps the first and the last of this many bytes of each stream
 KEPT_BYTES = 1024 * 1024
 # An envelope's header, the numbers, texts, lists and dicts in it, and all its parts together. A header that its own
 # task sealed in bad faith costs some 300 MB of memory while it is read; a map's is sent before it has a third of this.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Of each stream in one part
 LIVE_BYTES = 256 * 1024
-# What one part may tell of times and of items; whoever makes parts puts what is more into the next one
+# What one part may say of times and of items; whoever makes parts puts what is more into the next one
 MOST_TIMES = 1000
 MOST_SPANS = 10_000
 # No part and no request that a task or a follower makes is larger: what is, is not worth its download
@@ -73,8 +73,8 @@ class ItemSpan(NamedTuple):
 class LivePart(NamedTuple):
     """Some of the output of an attempt that runs.
 
-    A stream that starts above the end of its last part has skipped what lies between. `run` is drawn anew by each
-    process: where it differs from that of the part before, both streams begin anew, as in the second of two jobs.
+    A stream that starts above the end of its last part has skipped what lies between. `run` is drawn by each
+    process: where it differs from that of the part before, both streams begin again, as in the second of two jobs.
     `running` is the item that has begun and not ended.
     """
 

@@ -65,7 +65,7 @@ def live_name(
 
 
 def live_folder(folder: str, round: int = 0) -> str:
-    """What the names of all live parts of one of a call's jobs begin with; each goes on with its task, and "-"."""
+    """What the names of all live parts of one of a call's jobs begin with; each continues with its task, and "-"."""
     return round_folder(folder, round) + "/live/"
 
 

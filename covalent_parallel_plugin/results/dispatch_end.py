@@ -64,7 +64,7 @@ def await_end(
     Raises:
         MissingResourceError: the server knows no such dispatch.
         UnavailableError: the server cannot be reached.
-        TimeoutError: the dispatch has not ended by then; it goes on.
+        TimeoutError: the dispatch has not ended by then; it continues.
     """
     begun = answered = clock()
     is_known = False
@@ -95,7 +95,7 @@ def await_end(
 
 @contextlib.contextmanager
 def stopped_by_user(dispatch_id: str) -> Iterator[None]:
-    """Say that a dispatch goes on where Ctrl-C, or a notebook's interrupt, ends the waiting for it."""
+    """Say that a dispatch continues where Ctrl-C, or a notebook's interrupt, ends the waiting for it."""
     try:
         yield
     except KeyboardInterrupt:

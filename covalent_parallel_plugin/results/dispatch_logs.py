@@ -24,11 +24,11 @@ from .wanted_output import Place, Wanted
 
 # Before its executor was called
 NEW = frozenset({"NEW_OBJECT", "PENDING_BUILD", "PENDING_REUSE"})
-# An electron that goes on after its dispatch has ended, as after a crash of the server, is not waited for any longer;
+# An electron that continues after its dispatch has ended, as after a crash of the server, is not waited for any longer;
 # nor is a server that has not answered so many times
 LOOKS_AFTER_END = 20
 NAMED = 5
-# Of so many electrons that run Covalent's server is asked which are maps
+# Covalent's server is asked which of so many running electrons are maps
 MOST_ASKED = 50
 
 
@@ -38,7 +38,7 @@ class Look:
 
     Attributes:
         lines: in order.
-        notices: what else is to be told, in order.
+        notices: what else to report, in order.
         is_over: whether nothing more is to come; is_behind: whether there is more to be read at once.
         has_several: whether the lines are of several electrons.
         running: what is in the buckets of electrons that have not ended.
@@ -148,7 +148,7 @@ class DispatchLogs:
         return self._wanted.has(line)
 
     def _tell(self, look: Look, key: object, text: str) -> None:
-        """Tell it, unless it was told last time."""
+        """Report it, unless it was reported last time."""
         if self._told.get(key) != text:
             self._told[key] = text
             look.notices.append(text)
@@ -191,7 +191,7 @@ class DispatchLogs:
             self._check_item(log, title, texts, any(map(self._has, look.lines[before:])), look)
 
     def _tell_sublattices(self, nodes: Sequence[int], look: Look) -> None:
-        """Tell where the output of a sublattice's electrons is, once its dispatch is there."""
+        """Report where the output of a sublattice's electrons is, once its dispatch exists."""
         for node in nodes:
             inner = self._dispatch.electron(node).sub_dispatch_id
             if inner:
@@ -214,7 +214,7 @@ class DispatchLogs:
     # --- electrons that run
 
     def _find_maps(self, nodes: Sequence[int], look: Look, deadline: Deadline) -> None:
-        """Ask Covalent's server, once, which of these electrons are maps; of very many their output tells."""
+        """Ask Covalent's server, once, which of these electrons are maps; for very many their output shows it."""
         unknown = [node for node in nodes if node not in self._logs][:MOST_ASKED]
         if not unknown:
             return
@@ -247,7 +247,7 @@ class DispatchLogs:
         self._tell_new(new, look)
 
     def _tell_new(self, nodes: Sequence[int], look: Look) -> None:
-        """Tell of electrons whose turn has not come, of each one once."""
+        """Report the electrons whose turn has not come, each one once."""
         untold = [node for node in nodes if ("waits", node) not in self._told and self._dispatch.state not in OVER]
         self._told.update({("waits", node): "for others" for node in untold})
         if untold:
@@ -286,7 +286,7 @@ class DispatchLogs:
             look.lines += self._log(name.node_id).add_ended_task(name, printed)
 
     def _tell_waiting(self, place: Place, nodes: Sequence[int], look: Look, deadline: Deadline, is_only: bool) -> None:
-        """Tell what those wait for that have delivered nothing; for the last time from Google's log, if it has more."""
+        """Report what silent electrons wait for; at the last time from Google's log, if it has more."""
         silent = [node for node in nodes if node not in self._printed]
         if not silent:
             return

@@ -12,7 +12,7 @@ from ..protocol.object_names import STREAMS, ObjectName
 from .live_lines import LineAssembler, PrintedLine, SkippedBytes, text_lines
 from .printed_texts import PrintedText, ShownText, texts_of_electron, texts_of_map
 
-# Round, task, attempt, and what tells a process from another one of the same attempt
+# Round, task, attempt, and what distinguishes a process from another one of the same attempt
 _Origin = tuple[int, int, int, str]
 # "tasks 0-2,5; task 1 of job 2"
 _TASKS = re.compile(r"tasks? ([0-9,-]+)(?: of job ([0-9]+))?")
@@ -25,7 +25,7 @@ class LogLine(NamedTuple):
         seconds: when, since 1970; None if that is not known, as of one that has ended.
         task, attempt, item: of which, as far as that is known; `title` names several tasks that printed the same.
         is_whole: whether its end came too.
-        job: how many jobs ran the electron before, as far as their output tells.
+        job: how many jobs ran the electron before, as far as their output shows.
     """
 
     node: int
@@ -57,7 +57,7 @@ class ElectronLog:
     """What is known of one electron's output.
 
     Attributes:
-        is_map: whether it is a map; set it where that is known before the parts tell.
+        is_map: whether it is a map; set it if that is known before the parts come.
         attempts, items: those of which there is output.
     """
 
@@ -71,7 +71,7 @@ class ElectronLog:
         # Round and task of those that have ended: nothing more of them is to be shown
         self._ended_tasks: set[tuple[int, int]] = set()
         self._has_ended = False
-        # Of a lone electron the last attempt and its process, and how many jobs were before
+        # The last attempt of an electron without a map and its process, and how many jobs were before
         self._last = (-1, "")
         self._job = 0
 
@@ -98,7 +98,7 @@ class ElectronLog:
                 yield self._noted(origin, stream, found)
 
     def _count_jobs(self, name: ObjectName, part: LivePart) -> None:
-        """Note a new job: of a map its tasks have another round, of a lone electron the attempts begin anew."""
+        """Note a new job: of a map its tasks have another round, of a lone electron the attempts begin again."""
         is_new = name.attempt <= self._last[0] and part.run != self._last[1]
         self._job = name.round if self.is_map else self._job + is_new
         self._last = name.attempt, part.run
@@ -188,7 +188,7 @@ class ElectronLog:
                 for (of, key), shown in self._shown.items()
                 if of == stream and isinstance(key, tuple) and key[:2] in tasks
             ]
-        # Of several that printed the same the one that was shown furthest
+        # Among several that printed the same, the one that was shown furthest
         most = max(known, key=lambda shown: shown.characters, default=None)
         return printed.text if most is None else most.rest_of(printed.text)
 

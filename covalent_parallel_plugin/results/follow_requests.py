@@ -56,7 +56,7 @@ class FollowRequests:
             self._delete(call_id)
         for call_id, identity in calls.items():
             _, due, written = self._written.get(call_id, (identity, 0.0, 0.0))
-            # Of how many tasks it is becomes known as they begin and end.
+            # How many tasks it has becomes known as they begin and end.
             is_other = not written / OTHER_PACE < pause < written * OTHER_PACE
             if is_other or self._clock() >= due:
                 self._write(identity, FollowRequest(

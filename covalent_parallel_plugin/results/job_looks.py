@@ -1,4 +1,4 @@
-"""A dispatch's jobs as they go on, looked at in a thread with an event loop of its own."""
+"""A dispatch's jobs while they run, looked at in a thread with an event loop of its own."""
 
 from __future__ import annotations
 

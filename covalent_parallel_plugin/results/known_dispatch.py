@@ -1,4 +1,4 @@
-"""What Covalent's server tells of one dispatch; without it, which of its nodes have something in the bucket."""
+"""What Covalent's server reports of one dispatch; without it, which of its nodes have something in the bucket."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class KnownDispatch:
         return self._record.state if self._record is not None else ""
 
     def electron(self, node: int) -> ElectronRecord:
-        """What Covalent's server told of an electron; without that it is held for one on Batch."""
+        """What Covalent's server reported of an electron; without that it is taken for one on Batch."""
         found = self._record.electrons.get(str(node)) if self._record is not None else None
         return found or UNKNOWN
 
@@ -89,9 +89,9 @@ class KnownDispatch:
         return place_of(self.electron(node), self._given, self._configured)
 
     def ask(self, deadline: Deadline) -> None:
-        """Ask Covalent's server; where it does not answer, what it told before stays known.
+        """Ask Covalent's server; if it does not answer, what it reported before stays known.
 
-        A server that takes long to tell, as of thousands of electrons, is asked the less often.
+        A server that takes long to answer, as for thousands of electrons, is asked less often.
         """
         begun = self._clock()
         if begun < self._due:
@@ -174,7 +174,7 @@ class KnownDispatch:
         return found
 
     def _latest(self, deadline: Deadline) -> str:
-        """What dispatches there are, as far as Covalent's server tells."""
+        """What dispatches there are, as far as Covalent's server reports."""
         seconds = deadline.share(LIST_SECONDS)
         try:
             ids = call_within(seconds, "Covalent's server", lambda: self._server.latest_dispatches(LATEST, seconds))

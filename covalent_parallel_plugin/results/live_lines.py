@@ -20,7 +20,7 @@ class PrintedLine(NamedTuple):
 
     Attributes:
         seconds: when its first byte was read, since 1970; None if that is not known.
-        item: of a map, whose it is; None outside the items.
+        item: the item of a map that printed it; None outside the items.
         is_whole: whether its end came too.
     """
 
@@ -48,7 +48,7 @@ class LineAssembler:
 
     Args:
         position: the offset at which it begins; what lies before is not missed.
-        longest_bytes: a line that goes on beyond this is given in pieces.
+        longest_bytes: a line that continues beyond this is given in pieces.
     """
 
     def __init__(self, position: int = 0, longest_bytes: int = LONGEST_LINE_BYTES):
@@ -62,7 +62,7 @@ class LineAssembler:
     def add(self, part: LiveStream, spans: Sequence[Span] = ()) -> Iterator[PrintedLine | SkippedBytes]:
         """Take the next part, and give the lines that are whole with it.
 
-        What came before is passed over; what lies between is told.
+        What came before is passed over; a gap is reported.
         """
         if part.end <= self.position:
             return
@@ -101,7 +101,7 @@ class LineAssembler:
                 yield self._line(len(self._held), is_whole=False, goes_on=True)
 
     def _line(self, size: int, is_whole: bool, goes_on: bool = False) -> PrintedLine:
-        """Give so many of the bytes that are held; of a line that goes on without a character that is not whole."""
+        """Give so many of the bytes that are held; of a line that continues without a character that is not whole."""
         decoder = _DECODER("replace")
         text = decoder.decode(bytes(self._held[:size]), final=not goes_on)
         self._held[:] = decoder.getstate()[0]

@@ -1,4 +1,4 @@
-"""Output of tasks that run, read from the bucket: each part of a dispatch's calls once, and what is not theirs told."""
+"""Output of running tasks, read from the bucket: each part once; what is not theirs is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LiveLook:
         parts: that were not read before, in order.
         calls: by node, those whose output was read; before any was, those that have an object.
         live_tasks: of the calls, the tasks that have delivered output and not ended, as far as it was read.
-        warnings: what is told once.
+        warnings: what is reported once.
         ended: of maps, tasks that have ended, with all that they printed.
         unread: how many parts are there that were not read in time.
         passed_over: nodes of which parts are there that are not wanted.

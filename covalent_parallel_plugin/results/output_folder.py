@@ -28,7 +28,7 @@ class OutputFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def existing(self, base: str) -> list[str]:
-        """The names of files and folders that are `base`, or go on after it with a dot."""
+        """The names of files and folders that are `base`, or continue after it with a dot."""
         return sorted(found.name for found in self.path.iterdir() if f"{found.name}.".startswith(f"{base}."))
 
     def write(self, name: str, chunks: Iterable[bytes | memoryview]) -> None:

@@ -41,7 +41,7 @@ class PrintedText(NamedTuple):
 
 
 def texts_of_map(text: str, has_totals: bool = True) -> Iterator[PrintedText]:
-    """The texts in a stream of a map: under each title its own, and at last what is told of the map.
+    """The texts in a stream of a map: under each title its own, and at last what is reported of the map.
 
     `has_totals` says that it is stdout, which alone ends with a line of totals.
     """
@@ -88,7 +88,7 @@ class ShownText:
     """What was shown of a text: how many characters, the first and the last of them.
 
     Attributes:
-        origin: what tells the attempt that printed it from others.
+        origin: what distinguishes the attempt that printed it from others.
     """
 
     origin: object = None

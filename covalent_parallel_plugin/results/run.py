@@ -31,8 +31,8 @@ class RunElectron:
         state: Covalent's: COMPLETED, FAILED, RUNNING ...; QUEUED or SCHEDULED while its job waits for a machine.
         seconds: how long it has taken so far, or took; None before it began.
         executor: the executor's name.
-        ending: how it ended, such as "raised ValueError: no data"; "" before that, or where nothing tells.
-        sub_dispatch_id: of a sublattice, the dispatch of its electrons, for another `show`; else "".
+        ending: how it ended, such as "raised ValueError: no data"; "" before that, or if it is not known.
+        sub_dispatch_id: the dispatch of a sublattice's electrons, for another `show`; else "".
     """
 
     name: str
@@ -49,7 +49,7 @@ class RunItems:
     """The items of a map, as `covalent-parallel watch` counts them.
 
     Attributes:
-        name, node: of the map's electron.
+        name, node: those of the map's electron.
         total: None where it is not known.
         done: those that ended, whether they returned or raised; `failed` of them raised.
         running, waiting, lost: lost are those of tasks that failed, which may run again.

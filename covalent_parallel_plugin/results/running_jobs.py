@@ -37,7 +37,7 @@ class RunningJobs:
         self._reads = 0
 
     def by_node(self, place: Place, deadline: Deadline) -> dict[int, JobStatus]:
-        """The latest job of each node, as Batch told lately. Raises CloudError."""
+        """The latest job of each node, as Batch reported last. Raises CloudError."""
         if self._clock() >= self._due.get(place.parent, 0.0):
             self._due[place.parent] = self._clock() + ASK_EVERY_SECONDS
             seconds = deadline.share(BATCH_SECONDS)

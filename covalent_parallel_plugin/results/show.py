@@ -1,4 +1,4 @@
-"""`show`: a dispatch as it is, or in place while it goes on."""
+"""`show`: a dispatch as it is, or in place while it runs."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def _look(server: ServerClient, dispatch_id: str) -> Run:
         try:
             snapshot = look_once(server, dispatch_id)
         except (ParallelError, ValueError) as error:
-            # What Covalent's server tells is there all the same.
+            # What Covalent's server reports is available all the same.
             problem = str(error).split("\n", 1)[0]
     return run_of(dispatch_id, record, snapshot, problem)

@@ -1,4 +1,4 @@
-"""What the records of a dispatch's trace tell of its electrons: how they ended, and how many items they had; pure."""
+"""What the records of a dispatch's trace say of its electrons: how they ended, and how many items they had; pure."""
 
 from __future__ import annotations
 

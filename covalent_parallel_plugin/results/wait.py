@@ -37,7 +37,7 @@ def wait(dispatch_id: str, timeout: float | None = None) -> Any:
         DispatchError: an electron failed on another executor; the message has the text that Covalent keeps.
         DispatchCancelledError: the dispatch was cancelled.
         OutcomeError: the value cannot be loaded here.
-        TimeoutError: the dispatch has not ended by then; it goes on.
+        TimeoutError: the dispatch has not ended by then; it continues.
         MissingResourceError: Covalent's server knows no such dispatch.
         UnavailableError: Covalent's server does not answer.
         SettingsError: not a valid dispatch id, or timeout.

@@ -12,7 +12,7 @@ from ..settings import nearest
 from ..settings import options as options
 from .electron_log import LogLine
 
-# Of more the first are named
+# If there are more, the first are named
 NAMED = 12
 
 

@@ -80,7 +80,7 @@ def fetched(name: str, digest: str, patience: float = 120, most_seconds: float =
             if status == 200:
                 problem = "it is not the one this job was made for"
         except Exception as error:
-            # Whatever went wrong may pass: the last try's error is told.
+            # Whatever went wrong may pass: the last try's error is reported.
             status, problem = 0, "%s: %s" % (type(error).__name__, error)
         # A refusal is believed when it was heard four times.
         refusals += 0 < status < 500 and status not in (408, 429)
@@ -170,7 +170,7 @@ def start(version: str, digest: str, module: str = "") -> None:
     if sys.version_info < (3, 7):
         sys.stderr.write("covalent-parallel: the image's Python %s is too old\n" % sys.version.split()[0])
         sys.exit(78)
-    # The working folder, whose files would stand in for modules of the standard library: the electron gets it back.
+    # The working folder, whose files would replace modules of the standard library: the electron gets it back.
     sys.path[:] = [entry for entry in sys.path if entry]
     # So would the files of PYTHONPATH's folders: they come last until the electron begins.
     named = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]

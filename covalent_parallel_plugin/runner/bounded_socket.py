@@ -16,7 +16,7 @@ def begin_request(connection: http.client.HTTPConnection, clock: Callable[[], fl
     """Connect unless that is done already, and bound what comes until the next request.
 
     Raises:
-        OSError: there is no connection to be had.
+        OSError: no connection could be made.
     """
     if connection.sock is None:
         connection.connect()

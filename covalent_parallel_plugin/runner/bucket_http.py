@@ -28,7 +28,7 @@ MAX_PAUSE_SECONDS = 16.0
 CONDITION_NOT_MET = "conditionNotMet"
 COPY_BYTES = 1024 * 1024
 
-# Must not occur in what is uploaded, so it is drawn anew for each process
+# Must not occur in what is uploaded, so each process draws its own
 BOUNDARY = "covalent-parallel-%032x" % random.SystemRandom().getrandbits(128)
 
 METADATA_HOST = "metadata.google.internal"
@@ -117,7 +117,7 @@ class BucketClient:
         return self._request("GET", path, None, 0, receive, "read %s" % object_name, answers) == 200
 
     def has(self, object_name: str) -> bool:
-        """Tell whether an object is there. Raises BucketError, as `get` does."""
+        """Return whether an object is there. Raises BucketError, as `get` does."""
         path = "/storage/v1/b/%s/o/%s?fields=name" % (self._name, quote(object_name, safe=""))
         return self._request("GET", path, None, 0, lambda answer: None, "read %s" % object_name, (200, 404)) == 200
 
@@ -129,7 +129,7 @@ class BucketClient:
         once: bool = True,
         metadata: Optional[Mapping[str, str]] = None,
     ) -> bool:
-        """Write an object of `size` bytes; `body()` gives its bytes, anew for each try, `metadata` is custom.
+        """Write an object of `size` bytes; `body()` gives its bytes for each try, `metadata` is custom.
 
         Returns:
             False where `once` is set and the object was already there (HTTP 412), else True.
@@ -250,7 +250,7 @@ def from_environment(name: str, sleep: Callable[[float], None] = time.sleep) -> 
 
 def _md5_in(hashes: str) -> bytes:
     """The MD5 in Cloud Storage's header "crc32c=...,md5=...", both as base64; empty without one, or where Python has
-    none. It tells what broke on the way; what somebody changed is seen by its seal.
+    none. It shows what broke on the way; what somebody changed is seen by its seal.
     """
     for entry in hashes.split(","):
         name, _, text = entry.strip().partition("=")

@@ -59,7 +59,7 @@ class KeptFile:
         self._path_for_others = "/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
 
     def appended(self) -> BinaryIO:
-        """Return the file, to be appended to; opened anew where the electron has closed its descriptor.
+        """Return the file, to be appended to; opened again where the electron has closed its descriptor.
 
         Raises:
             OSError: it cannot be opened, since the electron changed its user as well.
@@ -116,7 +116,7 @@ def _open_above_streams(path: str) -> int:
 
 
 def identity_of(descriptor: int) -> "Optional[tuple[int, int]]":
-    """What tells the file that a descriptor stands for from others; None for a closed one."""
+    """What identifies the file of a descriptor; None for a closed one."""
     try:
         status = _fstat(descriptor)
     except OSError:

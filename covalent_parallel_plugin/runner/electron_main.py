@@ -131,7 +131,7 @@ def _write_unreported(report: Dict[str, object], error: BaseException) -> None:
 
 
 def _show_uncaught(error: BaseException) -> None:
-    """Tell the electron's own `sys.excepthook`, or its own `sys.stderr`, what it raised, as a program's are told.
+    """Call the electron's own `sys.excepthook`, or write to its own `sys.stderr`, what it raised, as in a program.
 
     Python's hook on Python's stream is left out: whoever dispatched the electron has the traceback from the report.
     """
@@ -230,7 +230,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
         if hook.keyword:
             injected.setdefault(hook.keyword, []).append(value)
     if requirements or header.get("before"):
-        # Only then: the archive's contents are read anew as well.
+        # Only then: the archive's contents are read again as well.
         importlib.invalidate_caches()
     clock.lap("hooks_before")
 
@@ -274,7 +274,7 @@ def _outcome(call: BinaryIO, envelope: Envelope, files: ElectronFiles, clock: "_
     process = _getpid()
     value = call_user(function, *args, **kwargs)
     if _getpid() != process:
-        # The electron forked, and this is the copy: only the original goes on to hooks, value and report.
+        # The electron forked, and this is the copy: only the original continues to hooks, value and report.
         raise SystemExit
     _run_after_hooks(header, load, folder, clock)
 

@@ -94,7 +94,7 @@ class LiveOutput:
         open_bucket: makes a connection of its own, which waits as the given function does.
         counts: what is known of a map's items; None of a lone electron.
         pace: how long all pauses are, compared to the usual ones.
-        run: what tells this process's parts from those of another one; drawn where it is empty.
+        run: what distinguishes this process's parts from those of another one; drawn where it is empty.
         call_name: an object without which nothing more is delivered; "" for none.
     """
 
@@ -129,7 +129,7 @@ class LiveOutput:
         self._thread: "Optional[threading.Thread]" = None
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        # Whether a part may be in the bucket that no answer tells of, and whether there is any object
+        # Whether a part may be in the bucket that no answer reported, and whether there is any object
         self._is_committed = False
         self._has_objects = False
 
@@ -161,7 +161,7 @@ class LiveOutput:
         return self._look_at - now if now >= self._due else min(self._look_at, self._due) - now
 
     def stop(self) -> str:
-        """Have nothing written any more; returns what the outcome is to tell: DELIVERED, LATE, or "" without objects.
+        """Have nothing written any more; returns what the outcome is to say: DELIVERED, LATE, or "" without objects.
 
         A part that is whole on its way is waited for, a little; of any other one the end is never sent.
         """
@@ -320,7 +320,7 @@ class _Bounded(io.BytesIO):
 
 
 def _caught_up(stream: GrowingStream, cursor: _Cursor) -> _Cursor:
-    """Where to go on: without what is kept no more, and of too much that waits the end alone."""
+    """Where to continue: without what is kept no more, and of too much that waits the end alone."""
     is_backlog = stream.size - cursor.offset > BACKLOG_BYTES
     return cursor._replace(offset=max(stream.size - LIVE_BYTES if is_backlog else cursor.offset, stream.first))
 

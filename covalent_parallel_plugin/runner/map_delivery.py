@@ -1,7 +1,7 @@
 """One task of a map, seen from the supervisor: what the items left is delivered, also where the process was killed.
 
 Values travel in the task's outcome. Those of a long task travel before it, in chunks, so that a machine that is lost
-takes no more than the last minute with it; a new attempt goes on where the chunks end.
+takes no more than the last minute with it; a new attempt continues where the chunks end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # What is noted for longer than this, or is larger, is delivered while the task goes on
 CHUNK_SECONDS = 60.0
 CHUNK_BYTES = 64 * 1024 * 1024
-# What an object tells of its items besides their values is in its header, which may have MAX_HEADER_BYTES: many
+# What an object says of its items besides their values is in its header, which may have MAX_HEADER_BYTES: many
 # long tracebacks go into several objects
 TABLE_BYTES = 8 * 1024 * 1024
 ROW_BYTES = 400
@@ -194,7 +194,7 @@ class MapDelivery:
         try:
             header = envelope.read_header(found, address.call.key, address.chunk_binding(number)).header
         except envelope.WireError:
-            # Somebody else wrote it. The dispatcher refuses it, and this task goes on under the next name.
+            # Somebody else wrote it. The dispatcher refuses it, and this task continues under the next name.
             return {"index": [], "raised": []}
         return cast(Dict[str, List[object]], header["table"])
 

@@ -103,7 +103,7 @@ def _ended(
     try:
         value = call_with(partial(call_user, function), item, constants)
         if _getpid() != process:
-            # The function forked, and this is the copy: only the original goes on.
+            # The function forked, and this is the copy: only the original continues.
             raise SystemExit
         data = _dumped(value, dump, name_of(function, "the function"))
     except BaseException as error:
@@ -220,7 +220,7 @@ class NotesReader:
 
 
 def table_of(notes: Sequence[Note], streams: Mapping[int, "List[int]"]) -> Dict[str, object]:
-    """The notes as an outcome's header tells them; `streams` has where each item's output lies.
+    """The notes as an outcome's header has them; `streams` has the location of each item's output.
 
     A table of columns: the dispatcher makes few objects of it, however many items there are.
     """

@@ -12,12 +12,12 @@ from ..protocol.identity import TaskAddress
 from ..protocol.limits import KEPT_BYTES
 from .electron_files import ElectronFiles
 
-# Of the output of a pip that does not end
+# The kept output of a pip that does not end
 PIP_BYTES = 16 * 1024
 
 # What pip says while it runs
 PIP_FILE = "pip"
-# Of an exception's message in a status event
+# The part of an exception's message in a status event
 LONGEST_ENDING = 200
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CGROUP_FOLDER = "/sys/fs/cgroup"
@@ -114,7 +114,7 @@ def partial_of(
 ) -> Packed:
     """Header and parts of the output so far, from `since` on, of an attempt that is being taken away.
 
-    `measured` is what else its header tells.
+    `measured` is what else its header says.
     """
     header = {
         **(measured or {}),

@@ -170,7 +170,7 @@ class Stream:
     def outside(self) -> "List[Tuple[int, int]]":
         """Where the output of no item begins and ends, so far: what hooks print, before the first and after the last.
 
-        A thread of the user's may print between two items as well: of such spots the first thousand are told.
+        A thread of the user's may print between two items as well: of such spots the first thousand are reported.
         """
         starts = [(-1, 0), *self.marks]
         ends = [offset for _, offset in self.marks] + [self.size]
@@ -218,7 +218,7 @@ class Stream:
                     self._spool.seek(self.size - len(DISK_FULL))
                     self._spool.write(DISK_FULL)
             except OSError:
-                # There is no place to say it, and the electron goes on.
+                # There is no place to say it, and the electron continues.
                 return
 
 
@@ -251,5 +251,5 @@ class LateDelivery:
         return self._output.tick(streams)
 
     def stop(self) -> str:
-        """Have nothing written any more; returns what a report is to tell, "" for nothing."""
+        """Have nothing written any more; returns what a report is to say, "" for nothing."""
         return self._output.stop() if self._output is not None else ""

@@ -134,7 +134,7 @@ def _pip(requirements: Sequence[str], folder: str, options: List[str], variables
     with open(listed, "w", encoding="utf-8") as file:
         file.write("\n".join(requirements) + "\n")
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *options]
-    # Into a file: of a pip that is ended with this process, the outcome tells from there.
+    # Into a file: the outcome reads it from there if pip is ended with this process.
     with open(os.path.join(folder, PIP_FILE), "w+b") as said:
         ended = subprocess.run(
             [*command, "-r", listed],

@@ -23,7 +23,7 @@ DRAIN_SECONDS = 2.0
 # Processes of the electron that still run when it has ended are waited for this long
 LEFT_BEHIND_SECONDS = 5.0
 LEFT_BEHIND_TICK_SECONDS = 0.05
-# Of the 30 seconds that Compute Engine gives a Spot VM ("Spot VMs", preemption process), 10 are for the report
+# Compute Engine gives a Spot VM 30 seconds ("Spot VMs", preemption process): 10 of them are for the report
 TERMINATION_SECONDS = 20.0
 STACK_DUMP_SECONDS = 0.5
 # Of processes that the electron has left behind, if it leaves them faster than they can be reaped

@@ -30,7 +30,7 @@ from .supervise import supervise
 if TYPE_CHECKING:
     from .live_output import Counts, LiveOutput
 
-# What a partial outcome tells of its attempt, beside its output
+# What a partial outcome says of its attempt, beside its output
 MEASURED = ("outcome", "reason", "signal", "times", "machine", "cpu_seconds", "peak_memory_bytes")
 # Where the metadata server is, if it is not Google's; of Google's own libraries
 METADATA_VARIABLE = "GCE_METADATA_HOST"
@@ -120,7 +120,7 @@ def _read_environment() -> TaskEnvironment:
 
 
 def _process_start(now: float) -> float:
-    """When this process was started, before it had loaded Python; as far as the kernel tells, else `now`."""
+    """When this process was started, before it had loaded Python; as far as the kernel reports it, else `now`."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rsplit(b")", 1)[1].split()[19])
@@ -277,7 +277,7 @@ def _asking(machine: "Dict[str, object]") -> Callable[[], None]:
 
 
 def _live_output(task: TaskEnvironment, counts: "Optional[Callable[[], Counts]]" = None) -> "LiveOutput":
-    """What delivers the electron's output while it runs; `counts` tells what is known of a map's items."""
+    """What delivers the electron's output while it runs; `counts` returns what is known of a map's items."""
     from .live_output import LiveOutput
 
     return LiveOutput(

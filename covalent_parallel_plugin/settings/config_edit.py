@@ -15,7 +15,7 @@ _OWN_HEADER = re.compile(rf"\s*\[\s*{re.escape(SECTION)}\s*\]\s*(#.*)?")
 def with_values(text: str, values: Mapping[str, str | int | float]) -> str:
     """Return the text with these values in the section, which is added at the end if there is none.
 
-    Each is in one line, as TOML has text and numbers. The caller checks the result: a value that goes on in the next
+    Each is in one line, as TOML has text and numbers. The caller checks the result: a value that continues in the next
     line, or a section in another form, is not recognised.
     """
     lines = text.splitlines()

@@ -41,7 +41,7 @@ def config_path(environment: Mapping[str, str]) -> Path:
 
 
 def read_config_file(environment: Mapping[str, str]) -> ConfigFile:
-    """Read the file without importing Covalent, which would write it anew."""
+    """Read the file without importing Covalent, which would write it again."""
     path = config_path(environment)
     try:
         text = path.read_text()

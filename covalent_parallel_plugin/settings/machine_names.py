@@ -69,7 +69,7 @@ _SIZES: Mapping[str, Sequence[str]] = {
     "t2a-standard": ("1", "2", "4", "8", "16", "32", "48"),
     "t2d-standard": ("1", "2", "4", "8", "16", "32", "48", "60"),
 }
-# Of which kinds there are types with local SSDs, and of which without those that the others have
+# The kinds that have types with local SSDs, and those without the types that the others have
 _ENDINGS = {
     **dict.fromkeys(("c3-standard", "c3d-standard", "c3d-highmem"), "-lssd"),
     **dict.fromkeys(("a3-highgpu", "a3-megagpu", "a3-ultragpu", "a3-edgegpu"), "-nolssd"),

@@ -18,7 +18,7 @@ from .validators import LARGEST_NUMBER, list_of_text, text
 
 # https://cloud.google.com/compute/docs/gpus: families that come with their GPUs and take no accelerator field
 BUILT_IN_GPU_FAMILIES = ("a2-", "a3-", "a4-", "a4x-", "g2-", "g4-")
-# Same page: GPUs of the G2 types, whose names tell vCPUs only
+# Same page: GPUs of the G2 types, whose names have vCPUs only
 G2_GPUS = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 # https://cloud.google.com/compute/docs/disks/local-ssd: families that take none
 WITHOUT_LOCAL_SSD = (

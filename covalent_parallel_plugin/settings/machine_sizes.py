@@ -1,4 +1,4 @@
-"""What a machine type's name tells: its vCPUs, its memory, and so how many tasks it holds at a time."""
+"""What a machine type's name says: its vCPUs, its memory, and so how many tasks it holds at a time."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _SHARED_CORE = {
     "f1-micro": (1, 614),
     "g1-small": (1, 1740),
 }
-# Of an unknown family: no family has less per vCPU (n1-highcpu's)
+# For an unknown family: no family has less per vCPU (n1-highcpu's)
 _LEAST_GB_PER_VCPU = 0.9
 
 _CUSTOM = re.compile(r"(?:[a-z0-9]+-)?custom-(\d+|micro|small|medium)-(\d+)(?:-ext)?")
@@ -87,7 +87,7 @@ class MachineSize:
 
 
 def machine_size(machine_type: str) -> MachineSize | None:
-    """What the name tells; None where it does not report the vCPUs, as the names of machines with GPUs do not."""
+    """What the name says; None if it does not have the vCPUs, as the names of machines with GPUs do not."""
     if machine_type in _SHARED_CORE:
         return MachineSize(*_SHARED_CORE[machine_type])
     if custom := _CUSTOM.fullmatch(machine_type):
@@ -97,7 +97,7 @@ def machine_size(machine_type: str) -> MachineSize | None:
 
 
 def known_memory_mib(machine_type: str) -> int | None:
-    """The memory that the name tells, in MiB; None where `machine_size` has but the least of any family."""
+    """The memory in the name, in MiB; None where `machine_size` has but the least of any family."""
     predefined = _PREDEFINED.fullmatch(machine_type)
     if predefined is not None and not _CUSTOM.fullmatch(machine_type) and _gb_per_vcpu(predefined) is None:
         return None

@@ -313,7 +313,7 @@ def in_python(name: str) -> str:
 
 
 def check(values: Mapping[str, object], way: Callable[[str], str] = in_python) -> Settings:
-    """The settings made of resolved values; `way` says how whoever is told gives an option that is missing.
+    """The settings made of resolved values; `way` says how the reader of the message gives an option that is missing.
 
     Raises:
         SettingsError: values that are wrong, missing or contradict each other, all of them in one message.

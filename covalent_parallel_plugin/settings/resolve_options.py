@@ -60,7 +60,7 @@ def _packed(*values: Any) -> bytes | None:
     if not all(_is_short(value) for each in values for value in each.values()):
         return None
     try:
-        # Version 2 of marshal's format: later ones tell apart objects that are shared from equal ones.
+        # Version 2 of marshal's format: later ones distinguish shared objects from equal ones.
         packed = marshal.dumps(values, 2)
         # What only offers its bytes, such as one of NumPy's numbers, comes back as these.
         return packed if marshal.loads(packed) == values else None  # packed here
@@ -90,7 +90,7 @@ def _checked_values(given: Mapping[str, object], configured: Mapping[str, object
     # The server makes instances with every key of the file: what stands there is judged when an electron runs.
     own = {name: value for name, value in given.items() if not _is_configured(name, value, configured)}
     mistakes = options.mistakes_in(own)
-    # Of two options that contradict each other, one at least was given here.
+    # At least one of two options that contradict each other was given here.
     known = options.contradictions(options.resolve({}, configured))
     mistakes += [found for found in options.contradictions(options.resolve(given, configured)) if found not in known]
     if mistakes:
@@ -107,7 +107,7 @@ def _is_configured(name: str, value: object, configured: Mapping[str, object]) -
 
 
 def _order_for_display(attributes: Mapping[str, object]) -> dict[str, object]:
-    """The attributes in the order in which they tell most: what was chosen first, what is empty last."""
+    """The attributes in the order in which they say most: what was chosen first, what is empty last."""
     said = [name for name in DISPLAYED_FIRST if attributes[name] not in ("", None, False)]
     rest = sorted((name for name in attributes if name not in said), key=lambda name: attributes[name] in ("", None))
     return {name: attributes[name] for name in (*said, *rest)}

@@ -21,9 +21,9 @@ class Axis:
     """Parameters that change together, one of them unless they are zipped or the rows of a file.
 
     Attributes:
-        names: of the parameters.
+        names: the parameters' names.
         rows: the values of all of them, row by row; a single row is a constant.
-        location: where the file has it.
+        location: its location in the file.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Have a sweep start nothing more, while what runs goes on: `cancel --waiting`.
+"""Have a sweep start nothing more, while what runs continues: `cancel --waiting`.
 
 A run on this machine, and the process that waits for one on Batch, find a file in the sweep's folder. Batch itself
 cannot take back what it was given and has not begun: its machines find no tasks in the bucket any more, and end.
@@ -67,7 +67,7 @@ def drain_jobs(what: str, settings: Settings, folder: str, jobs: Mapping[int, st
     """Have the jobs of rounds start none of their tasks any more; yield what there is to say.
 
     Args:
-        folder: of all that the sweep has in the bucket.
+        folder: the prefix of all that the sweep has in the bucket.
         jobs: a round's number -> the full name of its job.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run on Batch wants at a time: tasks, machines, vCPUs and GPUs, as far as the file tells."""
+"""What a run on Batch needs at a time: tasks, machines, vCPUs and GPUs, as far as the file says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MachineDemand:
     """The most that runs at a time.
 
     Attributes:
-        vcpus: of the machines where their type tells, else of the tasks alone.
+        vcpus: those of the machines if their type says so, else those of the tasks.
         gpus: 0 also where the machine type does not report them.
     """
 

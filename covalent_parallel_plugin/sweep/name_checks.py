@@ -1,4 +1,4 @@
-"""Tasks of a sweep with one name, also where only case tells the names apart, as some disks do not."""
+"""Tasks of a sweep with one name, also if the names differ only in case, which some disks ignore."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def name_mistakes(grids: Sequence[Grid], named: Named) -> Iterator[Mistake]:
     Args:
         named: returns each combination with its name, twice if need be.
     """
-    # Of a million names their hashes are kept; those that come twice are looked at again
+    # Only hashes of the names are kept; names that come twice are looked at again
     seen, twice = set[int](), set[int]()
     for _, name in named():
         number = hash(name.lower())

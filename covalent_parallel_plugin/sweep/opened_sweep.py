@@ -58,7 +58,7 @@ class OpenedSweep:
     Attributes:
         shown_path: the file as the user calls it.
         tasks: with keys of an image and inputs that are not known yet.
-        warnings: of the file and its tasks.
+        warnings: about the file and its tasks.
     """
 
     shown_path: str

@@ -27,7 +27,7 @@ class Template:
     """A text with placeholders, parsed once and filled often.
 
     Attributes:
-        names: of its placeholders, each once, in their order.
+        names: its placeholders' names, each once, in their order.
     """
 
     names: tuple[str, ...]

@@ -25,7 +25,7 @@ from .sweep_file import SweepFile
 from .tasks import LocalPaths, SweepTask, SweepTasks
 
 SAMPLES = ("first", "second", "last")
-# Of these, the first that several tasks fit is named where tasks could share machines
+# The first of these that several tasks fit is named if tasks could share machines
 SHAREABLE = ("e2-standard-16", "e2-standard-32")
 
 

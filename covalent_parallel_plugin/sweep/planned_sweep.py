@@ -45,7 +45,7 @@ class PlannedSweep:
         plan: which tasks run, and why.
         bound: on its machine-hours.
         image: as the last run found it; None where none has.
-        warnings: of the file, its tasks, and what is missing for a run.
+        warnings: about the file, its tasks, and what is missing for a run.
         document: all of it for JSON.
     """
 

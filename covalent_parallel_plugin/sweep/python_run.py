@@ -81,7 +81,7 @@ class PythonRun:
 
         Raises:
             SweepStoppedError: not all tasks were started, or it was cancelled. KeyboardInterrupt: by Ctrl-C.
-            ParallelError: nothing was started. OSError: of the folder.
+            ParallelError: nothing was started. OSError: the folder cannot be used.
         """
         source = self._source
         with self._hearing(), source.in_python(), contextlib.ExitStack() as stack:
@@ -181,7 +181,7 @@ class PythonRun:
             yield PlainLines(progress, interruption, print)
 
     def _take_end(self, thread: RunThread, opened: OpenedSweep) -> None:
-        """Take what a round has come to. Raises SweepStoppedError, KeyboardInterrupt, or what the round raised."""
+        """Take the result of a round. Raises SweepStoppedError, KeyboardInterrupt, or what the round raised."""
         if self._interruption.heard == signal.SIGINT:
             raise KeyboardInterrupt from thread.error
         if thread.error is not None:

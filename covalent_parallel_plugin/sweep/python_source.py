@@ -1,4 +1,4 @@
-"""Where a sweep that Python runs comes from: a file, or arguments and rows; opened anew for each of its rounds."""
+"""Where a sweep that Python runs comes from: a file, or arguments and rows; opened again for each of its rounds."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from .staging.preparation import Prepare
 from .tasks import Pinned, SweepTasks
 
 Parameters = Mapping[str, Any] | Iterable[Mapping[str, Any]] | NextRows
-# Of a task's key, what the sweep itself says
+# The parts of a task's key that the sweep itself defines
 OWN_PARTS = ("command", "environment", "config")
 TABLES_MISSING = "to_pandas needs pandas: pip install 'covalent-parallel-plugin[tables]'"
 
@@ -81,7 +81,7 @@ class Sweep:
         """Return the sweep of a file.
 
         Args:
-            path: of the file.
+            path: the file's.
             out: the folder to write to; else `./NAME`.
             overrides: in place of the file's values, as `--set` has them: {"resources.memory": 1024}.
             prepare: as in Python.
@@ -133,7 +133,7 @@ class Sweep:
             download: on Batch False leaves outputs in the bucket.
             keep_image: stay with the image of the last run, wherever its tag has moved.
             follow: print every line of output, after its task's name; with `local` only.
-            show: the run, as it goes on.
+            show: the run, as it runs.
 
         Raises:
             SweepStoppedError: it ended before all tasks had; its `records` are what there is.

@@ -1,4 +1,4 @@
-"""Read the results of tasks that are done anew where `result` has changed, which no key depends on."""
+"""Read the results of done tasks again if `result` has changed, which no key depends on."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class RunBase:
     ) -> RunOutcome:
         """Write the tables, and the run's end into the journal and the trace. Raises OSError.
 
-        `is_detached`: its job on Batch goes on. `is_over_budget`: the machine-hours are used up.
+        `is_detached`: its job on Batch continues. `is_over_budget`: the machine-hours are used up.
         """
         self._close()
         self.write_tables()

@@ -24,7 +24,7 @@ LOOK_EVERY_SECONDS = 0.1
 
 
 class CancellationError(ParallelError):
-    """What was told to end has not ended in time."""
+    """What was asked to end has not ended in time."""
 
 
 def cancel_sweep(out: OutFolder) -> Iterator[str]:

@@ -44,7 +44,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunEvent:
-    """What a run reports: that it is planned, what an observer is told, or a task's record."""
+    """What a run reports: that it is planned, an observer's event, or a task's record."""
 
     is_planned: bool = False
     tell: Callable[[RunObserver], None] | None = None
@@ -155,7 +155,7 @@ class RunThread(threading.Thread):
 
 
 class _Reports:
-    """An observer that puts all it is told into the thread's events."""
+    """An observer that puts all reports into the thread's events."""
 
     def __init__(self, thread: RunThread, sweep: SweepRun | BatchSweepRun) -> None:
         self._thread, self._sweep = thread, sweep

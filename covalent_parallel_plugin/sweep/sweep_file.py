@@ -48,7 +48,7 @@ class SweepFile:
         given_options: names of the options that the file itself gives.
         max_parallel: None: as many as fit.
         idle_limit_seconds: None: no limit.
-        log_limit_bytes: of each stream.
+        log_limit_bytes: the limit of each stream.
         max_machine_hours: at the top of the file, which no plan may be above; None: no limit.
         secrets: variable -> the secret's name.
         after: names or folders of other sweeps.

@@ -46,13 +46,13 @@ class SweepStatus:
     """How far a sweep is.
 
     Attributes:
-        state: "running", "on Batch" (by what is known here a job goes on that no run waits for), "done", "not done",
+        state: "running", "on Batch" (by what is known here a job continues that no run waits for), "done", "not done",
             "killed" (its run ended without saying so) or "not run".
         pid: of the process that runs it, 0 if none does.
         total: tasks of the last run's file.
         counts: tasks by status, of those that there are.
         running: names of the tasks that run now.
-        failures: of the tasks that ended and are not done.
+        failures: the tasks that ended and are not done.
         jobs: on Batch, full names of those that are not known to have ended.
         pace: of the last run; of one on Batch that no run waits for as far as it was gathered.
     """

@@ -38,7 +38,7 @@ class PinnedImage:
     """What an image says of itself, pinned.
 
     Attributes:
-        digest: sha256:…, of the registry where it has one, else the image's own id; its name where nobody told it.
+        digest: sha256:…, of the registry where it has one, else the image's own id; its name if it is not known.
         reference: what the engine runs: the image's id on this machine; on Batch what a job names.
         environment: those of its variables that LOADER_VARIABLES names.
     """
@@ -94,7 +94,7 @@ class Launch:
         arguments: the command's words, placeholders filled, flags appended.
         entrypoint: None: the image's own.
         environment: the file's variables and SWEEP_*; secrets not among them.
-        values: of the combination and the placeholders, for templates: texts.
+        values: those of the combination and the placeholders, as texts, for templates.
     """
 
     arguments: tuple[str, ...]
@@ -133,7 +133,7 @@ class SweepTasks:
     Args:
         file: the sweep's.
         pinned: the image and the versions of inputs that keys are computed with.
-        files: what `files` brings, where that was found already.
+        files: what `files` names, if that was found already.
         preparation: what is called for each task once its files are there, where they were not found yet.
     """
 
@@ -188,8 +188,8 @@ class SweepTasks:
 
         Args:
             paths: as its program sees them.
-            sweep_id: of this sweep in this folder.
-            count: of the sweep's tasks.
+            sweep_id: the id of this sweep in this folder.
+            count: how many tasks the sweep has.
             attempt: which one this is.
         """
         file = self.file

@@ -18,7 +18,7 @@ class ElectronState:
 
     Attributes:
         node: its number in the dispatch.
-        ending: how it ended, in `watch`'s words, "" before that or where nothing tells.
+        ending: how it ended, in `watch`'s words, "" before that or if it is not known.
         progress: of a map that runs, how far it is.
     """
 

@@ -36,7 +36,7 @@ def read_image_config(
 ) -> ImageConfig:
     """Read an image's configuration from its registry, without downloading its layers.
 
-    Of an image for several platforms it is linux/amd64's, else the first one's, whose architecture then tells.
+    For an image with several platforms it is linux/amd64's, else the first one's, whose architecture then shows.
 
     Args:
         timeout_seconds: for each wait of the at most five requests, none of which takes more than twice as long.

@@ -30,7 +30,7 @@ class ImageConfig:
 
     @property
     def is_root(self) -> bool:
-        """Whether its processes are root unless they are told otherwise."""
+        """Whether its processes are root by default."""
         return self.user.split(":")[0] in ("", "0", "root")
 
 

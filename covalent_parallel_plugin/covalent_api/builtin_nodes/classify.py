@@ -1,4 +1,4 @@
-"""Which of Covalent's own functions a pickled function is, if any, told from its pickle without loading it.
+"""Which of Covalent's own functions a pickled function is, if any, found in its pickle without loading it.
 
 Covalent makes these functions inside its own (`covalent/_workflow/electron.py` and `postprocessing.py`, 0.240.0), so
 cloudpickle writes out their code, and with it the module and the qualified name they were made under. The name in a

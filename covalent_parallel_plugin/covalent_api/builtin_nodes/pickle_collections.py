@@ -33,7 +33,7 @@ _SLICE, _SLICE_END = b"\x8c\x08builtins\x94\x8c\x05slice\x94\x93\x94", b"\x87\x9
 class PickleEntry:
     """One value in a list or dict: the opcodes before its bytes, its bytes, the opcodes behind them.
 
-    `is_plain` tells a number, text or the like, which is hashable and means the same everywhere.
+    `is_plain` recognises a number, text or the like, which is hashable and means the same everywhere.
     """
 
     data: memoryview

@@ -185,7 +185,7 @@ def _value(
 
 
 def _verdict(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> Verdict:
-    """What a worker told, of which nothing is trusted: what was loaded there ran there.
+    """A worker's answer, of which nothing is trusted: what was loaded there ran there.
 
     Raises:
         WorkerFailed: the node is not to end so.

@@ -1,4 +1,4 @@
-"""The process that runs nodes: loads a function and its arguments, calls it, and tells what came of it.
+"""The process that runs nodes: loads a function and its arguments, calls it, and reports the outcome.
 
 Started by `worker_process` with `python -m`. It reads requests on its stdin and answers on its stdout, one at a time;
 what a node prints goes to files and comes with the answer. It ends when nobody is there to ask any more.

@@ -36,7 +36,7 @@ class ObjectHead(io.BytesIO):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         if offset == 0 and whence == 0:
-            # Begun anew
+            # Begun again
             self.envelope = None
         return super().seek(offset, whence)
 

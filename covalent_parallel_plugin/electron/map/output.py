@@ -15,10 +15,10 @@ from .report import InterruptedItem
 
 # How much of each stream is shown, without the lines in between; as much of a lone electron's is kept
 SHOWN_BYTES = 2 * 1024 * 1024
-# Of what tasks print outside their items, and of how many tasks whose output differs
+# Limits of what tasks print outside their items, and of how many tasks whose output differs
 OUTSIDE_BYTES = 256 * 1024
 OUTSIDE_TASKS = 20
-# Of more items than this the first and the last are shown
+# If there are more items than this, the first and the last are shown
 MOST_SECTIONS = 20_000
 
 

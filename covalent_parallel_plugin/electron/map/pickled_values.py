@@ -15,7 +15,7 @@ class PickledValues(Mapping[int, Any]):
     Args:
         indices: gives the items' indices, in order; called once at most.
         read: gives the pickle of an item's value.
-        remade: how a pickle of the mapping makes it anew, as `__reduce__` returns it; None where it holds all values.
+        remade: how a pickle of the mapping makes it again, as `__reduce__` returns it; None where it holds all values.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class MapResult:
         progress = self.progress
         errors = {index: pickle_of_error(error) for index, error in progress.errors().items()}
         chunks = pickle_of_list(progress.pickles(self.store, errors))
-        # Where they stay is told behind what the items printed.
+        # Their location comes after what the items printed.
         stdout, stderr = self.output(is_followed=bool(errors))
         return Outcome(
             kind=VALUE,
@@ -115,7 +115,7 @@ class MapResult:
         return join_text(stdout, totals(self.progress)), output_of(self.progress, self.store, "stderr", is_followed)
 
     def _told(self, settings: Settings, job_name: str, found: ElectronEvidence) -> tuple[Failure, str]:
-        """What a lone electron would be told, and the same without the task's output, which is shown by item."""
+        """The report of an electron, and the same without the task's output, which is shown by item."""
         outcome = found.outcome
         if isinstance(outcome, Outcome):
             outcome = replace(outcome, stdout="", stderr="")

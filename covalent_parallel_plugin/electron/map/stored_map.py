@@ -23,7 +23,7 @@ from .report import TaskReport, read_chunk, read_task
 
 logger = logging.getLogger(__name__)
 
-# Of runs that each ran again what the one before had left, so many are looked at
+# So many runs are looked at that each ran again what the one before had left
 MOST_RUNS = 1000
 
 

@@ -21,7 +21,7 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def unbrought_names(call: Call, needed: NeededModules, settings: Settings) -> frozenset[str]:
-    """Return the modules that the stock image has to be given; none where nobody can tell.
+    """Return the modules that the stock image lacks; none if that is not known.
 
     Nobody can where the image is another one, where a hook may install something, and where another Python pickled it.
     """

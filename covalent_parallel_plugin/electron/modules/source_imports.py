@@ -14,7 +14,7 @@ IMPORTERS = ("import_module", "__import__")
 def imports_of(path: str, changed_ns: int, size: int, inode: int) -> frozenset[str]:
     """Return the names, without a dot, of what a file imports; none of one that Python cannot read either.
 
-    What else is given tells the file's contents from earlier ones.
+    The other arguments distinguish the file's contents from earlier ones.
 
     Raises:
         OSError: it cannot be read.

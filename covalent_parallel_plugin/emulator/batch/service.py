@@ -161,7 +161,7 @@ class BatchService:
         return self._begin("cancel", request.name, request.request_id)
 
     def delete_job(self, request: batch_v1.DeleteJobRequest) -> Any:
-        """Begin to delete a job; while that goes on, the same operation is the answer."""
+        """Begin to delete a job; while that continues, the same operation is the answer."""
         return self._begin("delete", request.name, request.request_id)
 
     def get_operation(self, request: Any) -> Any:
@@ -231,7 +231,7 @@ class BatchService:
         return answer
 
     def _settled(self, record: JobRecord) -> None:
-        """A job that was cancelled or deleted has come to rest; the scheduler holds the lock."""
+        """A job that was cancelled or deleted is at rest; the scheduler holds the lock."""
         if not record.scheduled.job.has_ended:
             self._table.remove(record)
         for operation in record.open_operations:

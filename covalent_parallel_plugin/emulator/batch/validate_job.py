@@ -95,7 +95,7 @@ def _label_mistakes(where: str, labels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_label_text(entry: str) -> bool:
-    """Tell whether a label's key or value is legal (https://cloud.google.com/compute/docs/labeling-resources)."""
+    """Return whether a label's key or value is legal (https://cloud.google.com/compute/docs/labeling-resources)."""
     return len(entry) <= MAX_LABEL_CHARACTERS and all(
         character in "_-" or (character == character.lower() and unicodedata.category(character)[0] in "LMN")
         for character in entry

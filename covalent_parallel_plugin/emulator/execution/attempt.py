@@ -16,7 +16,7 @@ from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
 _TOLD_TO_END = 143
-# How long background runnables go on after the foreground, and after SIGTERM:
+# How long background runnables continue after the foreground, and after SIGTERM:
 # "a short time after all foreground runnables have completed" they are killed, says google.cloud.batch.v1.Runnable
 _BACKGROUND_SECONDS = 2.0
 
@@ -24,7 +24,7 @@ _BACKGROUND_SECONDS = 2.0
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what becomes of
+    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what happens to
     runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
     (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
     `grace_seconds` is between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else `docker stop`'s.

@@ -51,12 +51,12 @@ def draw_for_attempt(plan: FaultPlan, job: TaskPlan, task: Task) -> ArmedFault |
 
 
 def is_before_run(fault: Fault) -> bool:
-    """Tell whether the attempt ends without its task ever having been RUNNING."""
+    """Return whether the attempt ends without its task ever having been RUNNING."""
     return bool(fault.value("before_run"))
 
 
 def takes_vm(fault: Fault) -> bool:
-    """Tell whether what is struck is the task's VM: then all tasks on it end so, where VMs are modelled."""
+    """Return whether what is struck is the task's VM: then all tasks on it end so, where VMs are modelled."""
     return fault.kind in _TAKES_VM
 
 
@@ -69,7 +69,7 @@ class FaultyAttempt:
     """An attempt that a fault strikes; it is used as an attempt is, on the loop's thread.
 
     `struck` is called when the fault takes place, `ended` once. What the fault leaves running then (a VM that does not
-    report any more, the first of two copies) goes on unseen until it ends by itself or is stopped by whoever made it.
+    report any more, the first of two copies) continues unseen until it ends by itself or is stopped by whoever made it.
     """
 
     def __init__(

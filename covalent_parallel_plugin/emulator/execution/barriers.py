@@ -41,7 +41,7 @@ class Barriers:
         return {arrival.index for barrier in self._barriers.values() for arrival in barrier.arrivals}
 
     def reach(self, number: int, name: str, arrival: Arrival) -> None:
-        """Have an attempt wait, or go on at once."""
+        """Have an attempt wait, or continue at once."""
         barrier = self._barriers.setdefault(number, _Barrier(name))
         barrier.arrivals.append(arrival)
         barrier.is_open |= len({waiting.index for waiting in barrier.arrivals}) == self._task_count

@@ -37,7 +37,7 @@ class JobFaults:
         self._end = end
 
     def unless_held(self, scheduled: ScheduledJob, state: JobState, proceed: Callable[[ScheduledJob], None]) -> None:
-        """Have a job that is in this state go on, unless a fault holds it there, for a time or for ever."""
+        """Have a job that is in this state continue, unless a fault holds it there, for a time or for ever."""
         if scheduled.refusal and scheduled.job.state is state is JobState.SCHEDULED:
             with self._lock:
                 scheduled.job.note(scheduled.refusal, self._clock())

@@ -16,7 +16,7 @@ _STREAMS = {"INFO": "stdout", "ERROR": "stderr"}
 
 
 class TaskLogFiles:
-    """The files of one task, which each of its attempts goes on with. Raises OSError if they cannot be made."""
+    """The files of one task, which each of its attempts appends to. Raises OSError if they cannot be made."""
 
     def __init__(self, folder: Path, task_id: str, attempt: int) -> None:
         self._prefix = f"[task_id:task/{task_id}/{attempt}/0,runnable_index:"

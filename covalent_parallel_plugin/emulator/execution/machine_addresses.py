@@ -1,4 +1,4 @@
-"""Give each machine an address of loopback, at which its tasks ask about it, and know what they are told."""
+"""Give each machine an address of loopback, at which its tasks ask about it, and know the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MachineAddresses:
             self._machines.pop(address, None)
 
     def facts(self, address: str) -> Mapping[str, Any] | None:
-        """Give what the machine of an address is told of itself and its project; None if there is none."""
+        """Return what the metadata server reports to the machine at an address; None if there is none."""
         plan, instance = self._machines.get(address, (None, ""))
         if plan is None:
             return None

@@ -18,7 +18,7 @@ class Placement(ABC):
         proceed(scheduled)
 
     def has_room(self, scheduled: ScheduledJob) -> bool:
-        """Tell whether a task of the job's can start now."""
+        """Return whether a task of the job's can start now."""
         return True
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Hold a job as the scheduler does: its state, its plan, and how far it may go on.
+"""Hold a job as the scheduler does: its state, its plan, and how far it may continue.
 
 Scheduler, placement, attempts and faults share it.
 """

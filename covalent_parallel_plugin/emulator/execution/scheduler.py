@@ -42,7 +42,7 @@ class Timing:
 
     A job is QUEUED for `queue_seconds` and SCHEDULED for `schedule_seconds` at least. A process has `grace_seconds`
     between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else the 10 s of `docker stop`.
-    Background runnables go on so long after the foreground; None: 2 s.
+    Background runnables continue so long after the foreground; None: 2 s.
     """
 
     queue_seconds: float = 0.05

@@ -55,7 +55,7 @@ class TaskOutput:
         self._noted(StatusEvent(time.time(), text, kind=KIND))
 
     def close(self, loop: asyncio.AbstractEventLoop, exit_code: int, ended: Callable[[int], None]) -> None:
-        """Deliver the files, then tell that the attempt has ended: with a failure if they cannot be delivered."""
+        """Deliver the files, then report the attempt's end: with a failure if they cannot be delivered."""
         if self._files is None or self._folder is None:
             ended(exit_code)
             return

@@ -53,7 +53,7 @@ class _Share:
 class VmPool(Placement):
     """VMs as the jobs in flight need them: jobs that came first get theirs first, and never another job's.
 
-    `later(seconds, call)` calls back on the same thread, `clock` gives seconds, `ready` is told of a job one of whose
+    `later(seconds, call)` calls back on the same thread, `clock` gives seconds, `ready` gets a job one of whose
     VMs can take tasks, `refused` of one that waits because of the quota. A VM ends when its job has no task left to
     start. It is billed from its start, since Compute Engine's state RUNNING includes the boot, to its end.
     """

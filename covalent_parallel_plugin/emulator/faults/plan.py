@@ -49,7 +49,7 @@ class FaultPlan:
             return dict(self._consumed)
 
     def set(self, faults: Faults) -> None:
-        """Put other rules in force: their numbers start anew; counters are kept and those of gone rules stay."""
+        """Put other rules in force: their numbers start again; counters are kept and those of gone rules stay."""
         families: dict[str, list[_Rule]] = {}
         titles: Counter[str] = Counter()
         for number, fault in enumerate(faults.rules):
@@ -66,7 +66,7 @@ class FaultPlan:
             self._families = families
 
     def has(self, family: str) -> bool:
-        """Tell whether any rule is of this family."""
+        """Return whether any rule is of this family."""
         return family in self._families
 
     def draw(

@@ -28,7 +28,7 @@ Described = Callable[[str], tuple[Mapping[str, str], float] | None]
 
 
 class CallFaults:
-    """The faults of one service's calls; `family` is "rpc" or "logging", `described` tells of Batch's jobs."""
+    """The faults of one service's calls; `family` is "rpc" or "logging", `described` describes Batch's jobs."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class CallFaults:
         late = self._draw("latency", target)
         if late is not None:
             ended = threading.Event()
-            # False when the client is gone already: then there is nobody to wait for
+            # False when the client is gone already: then there is no need to wait
             if context.add_callback(ended.set):
                 ended.wait(late.consume().value("seconds"))
         refused = self._draw_refusal(target, created)

@@ -160,7 +160,7 @@ time = ordered(parse_time, has_operator=False)
 
 
 def has_key(sign: str, literal: str) -> Predicate[Mapping[str, str]]:
-    """Tell whether a map has a key; `*` is any map."""
+    """Return whether a map has a key; `*` is any map."""
     if sign != ":":
         raise FilterError(f"a filter compares a map with ':', not {sign!r}")
     return lambda value: literal == "*" or literal in value

@@ -18,7 +18,7 @@ from ..model.errors import RpcError
 from ..model.log_store import LogRecord, LogStore, log_name_of
 from .entry_filter import parse_entry_filter
 
-# "Method: entries.list": 50 entries a page unless told, at most 1,000.
+# "Method: entries.list": 50 entries a page unless the request says otherwise, at most 1,000.
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
 # A gRPC client takes messages up to 4 MiB: a page ends early rather than past that.

@@ -1,1 +1,1 @@
-"""Serve what Compute Engine's metadata server tells a task about the machine that it runs on."""
+"""Serve what Compute Engine's metadata server reports to a task about its machine."""

@@ -1,4 +1,4 @@
-"""Answer what is asked of the metadata server, in its own words: values, lists of names, and JSON."""
+"""Answer requests to the metadata server in its own format: values, lists of names, and JSON."""
 
 from __future__ import annotations
 

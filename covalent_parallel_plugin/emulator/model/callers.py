@@ -48,7 +48,7 @@ class Callers:
         self._runs_tasks: dict[int, tuple[float, bool]] = {}
 
     def is_own(self, user: int | None) -> bool:
-        """Tell at once whether a user may call; one that the system does not report may."""
+        """Return at once whether a user may call; one that the system does not report may."""
         return user is None or user in self._own
 
     def why_not(self, user: int | None) -> str:
@@ -88,7 +88,7 @@ def why_not_from(host: str, origin: str) -> str:
 
 @functools.lru_cache(1024)
 def is_loopback(authority: str) -> bool:
-    """Tell whether a host, with or without its port, is this machine's loopback."""
+    """Return whether a host, with or without its port, is this machine's loopback."""
     try:
         name = (urlsplit(f"//{authority}").hostname or "").rstrip(".")
         return name in _NAMES or name.endswith(".localhost") or ip_address(name).is_loopback

@@ -79,12 +79,12 @@ class Job:
 
     @property
     def lists_tasks(self) -> bool:
-        """Tell whether tasks are shown: a job that is queued, or was refused at scheduling, has none."""
+        """Return whether tasks are shown: a job that is queued, or was refused at scheduling, has none."""
         return self._was_scheduled
 
     @property
     def has_startable(self) -> bool:
-        """Tell whether a task waits and `parallelism` allows one more."""
+        """Return whether a task waits and `parallelism` allows one more."""
         if self.state not in (JobState.SCHEDULED, JobState.RUNNING) or self.active >= self.parallelism:
             return False
         return bool(self._again) or self._next_index < len(self.tasks)

@@ -65,7 +65,7 @@ class RetryRule:
     failed: frozenset[int] | None = None
 
     def allows(self, exit_code: int, attempt: int) -> bool:
-        """Tell whether an attempt (0-based) that ended with this code is followed by another."""
+        """Return whether an attempt (0-based) that ended with this code is followed by another."""
         if attempt >= self.max_retries:
             return False
         if self.retried is not None:

@@ -82,7 +82,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What a task's VM brings along: the uid of the one job it serves, and what is mounted.
+    """What a task's VM has: the uid of the one job it serves, and what is mounted.
 
     `name` is "" where no VMs are modelled: then all tasks of a job are on one. `volumes` are those of all containers of
     a task, in docker's form: a script, which runs on the VM itself, finds their paths there.

@@ -46,7 +46,7 @@ class LocalService(ABC):
 class GrpcServer(LocalService):
     """Serves gRPC methods on 127.0.0.1 in plaintext; `port` 0 takes a free one.
 
-    Subclasses name themselves and say how many calls they answer at a time and how long calls may go on after `stop`.
+    Subclasses name themselves and say how many calls they answer at a time, and how long calls last after `stop`.
     """
 
     name: ClassVar[str]
@@ -118,7 +118,7 @@ class GrpcServer(LocalService):
 
 
 def _authority(context: Any) -> str:
-    """Return what HTTP/2 calls :authority; gRPC has it, but says so to nobody."""
+    """Return what HTTP/2 calls :authority; gRPC has it, but does not publish it."""
     event = getattr(context, "_rpc_event", None)
     return bytes(getattr(getattr(event, "call_details", None), "host", None) or b"").decode(errors="replace")
 

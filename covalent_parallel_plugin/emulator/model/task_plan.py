@@ -75,7 +75,7 @@ class TaskPlan:
 
     @property
     def vm(self) -> VmSpec:
-        """What the job's VMs bring along."""
+        """What the job's VMs have."""
         volumes = tuple(volume for step in self.steps for volume in step.command.volumes)
         return VmSpec(self.uid, self.mounts, volumes=volumes)
 

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 FOLDER = "covalent-parallel"
-# Requirements without a version are looked up anew each day; what nobody uses any more goes later
+# Requirements without a version are looked up again each day; what nobody uses any more goes later
 KEPT_DAYS = 7
 
 

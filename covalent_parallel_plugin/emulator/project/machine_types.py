@@ -10,7 +10,7 @@ PICKED_VCPUS = (2, 4, 8, 16, 32)
 """Sizes of e2-standard, of which the smallest that holds one task is picked where a job names no machine type."""
 
 _SHARED_CORE = {"e2-micro": 2, "e2-small": 2, "e2-medium": 2, "f1-micro": 1, "g1-small": 1}
-# https://cloud.google.com/compute/docs/accelerator-optimized-machines: names that tell GPUs, with the vCPUs for each
+# https://cloud.google.com/compute/docs/accelerator-optimized-machines: names that contain GPUs, with the vCPUs for each
 _VCPUS_PER_GPU = {
     "a2-highgpu": 12,
     "a2-ultragpu": 12,

@@ -1,7 +1,7 @@
 """Describe what exists in the emulator's Google Cloud project, and what its caller may do: plain values.
 
 By default everything is there that a well-made project has, and any project, service account and secret. What is said
-explicitly narrows this: then the JSON APIs tell it, and Batch refuses or fails a job that asks for something else.
+explicitly narrows this: then the JSON APIs report it, and Batch refuses or fails a job that asks for something else.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 SECRET_VERSION = re.compile(r"projects/([^/]+)/secrets/([A-Za-z0-9_-]{1,255})/versions/([A-Za-z0-9_-]+)")
 
 ONLY_VERSION = "1"
-"""The version of a secret of which only the name was told."""
+"""The version of a secret of which only the name is known."""
 
 
 class SecretDenied(Exception):
@@ -20,7 +20,7 @@ class Secrets:
     """The values of secrets' versions, by projects/PROJECT/secrets/SECRET/versions/VERSION.
 
     A project's id and its number mean the same. `versions/latest` is the highest number. `named` are secrets of which
-    only the names were told: each has one version, in any project, with a value made up from its name. Raises
+    only the names are known: each has one version, in any project, with a value made up from its name. Raises
     ValueError for a name of another form.
     """
 
@@ -54,7 +54,7 @@ class Secrets:
 
 
 def placeholder_secret(name: str) -> str:
-    """What stands for the value of a secret of which only the name was told."""
+    """The made-up value of a secret of which only the name is known."""
     return f"stand-in-value-of-{name}"
 
 

@@ -43,7 +43,7 @@ def choose_runtime(
 
     By itself it chooses containers on Linux only: elsewhere they run in a virtual machine, and the emulator's addresses
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
-    that does not work and for wishes that contradict each other.
+    that does not work and for options that contradict each other.
     """
     for_processes = wish.python is not None or bool(wish.images) or wish.site_packages
     if wish.python is not None and wish.site_packages:

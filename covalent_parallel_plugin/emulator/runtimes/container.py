@@ -60,7 +60,7 @@ class ContainerRuntime:
         self.engine = ContainerEngine(engine)
         self.nfs = {export.rstrip("/"): folder.absolute() for export, folder in (nfs or {}).items()}
         self.owner = new_owner()
-        # Google's client would look each bucket up in the background, for traces that nobody asked for
+        # Google's client would look each bucket up in the background, for traces that are not wanted
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "1")
         self.downloads = UserCache(os.environ).folder(f"pip-{engine}")
         self.pip = read_pip_settings(os.environ, settings_files(os.environ))
@@ -186,7 +186,7 @@ class ContainerWorkspace:
         return LogFolder(bucket.folder, bucket.put_back)
 
     def start(self, command: Command) -> PreparedProcess | LocalProcess:
-        """Start a runnable; what keeps a container from starting is told by the process itself. Raises StartFailed."""
+        """Start a runnable; the process itself reports why a container does not start. Raises StartFailed."""
         if not command.image:
             return self._start_script(command)
         number = next(self._runnables)
@@ -293,7 +293,7 @@ class ContainerWorkspace:
                 yield self._bind_mount(mounts[wanted.source], wanted, environment)
 
     def _system_bind(self, wanted: ContainerVolume) -> Bind:
-        """Bind a file of the system, such as /etc/localtime, as it is here; of folders an empty one is there."""
+        """Bind a file of the system, such as /etc/localtime, as it is here; a folder is an empty one."""
         path = Path(wanted.source)
         if path.is_dir():
             return Bind(str(self._share.disk(wanted.source)), wanted.target, wanted.options)

@@ -28,7 +28,7 @@ class ContainerVolume:
 
 
 def resolve_volumes(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[ContainerVolume]:
-    """Tell what each volume is; without any a container gets all mounts, as Batch does it.
+    """Return what each volume is; without any a container gets all mounts, as Batch does it.
 
     Source of the rule: google.cloud.batch.v1.Runnable.Container.volumes. Raises StartFailed for paths with "..".
     """
@@ -71,7 +71,7 @@ def paths_of_vm(mounts: Sequence[Mount], volumes: Sequence[str]) -> list[str]:
 
 
 def is_of_system(path: str) -> bool:
-    """Tell whether a path of the VM belongs to its operating system."""
+    """Return whether a path of the VM belongs to its operating system."""
     return path.split("/")[1] in _SYSTEM_FOLDERS
 
 

@@ -38,7 +38,7 @@ class ScriptProcess(PreparedProcess):
 
     @property
     def was_ended(self) -> bool:
-        """Whether it was told to end."""
+        """Whether it was asked to end."""
         return self._told is not None
 
     def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:

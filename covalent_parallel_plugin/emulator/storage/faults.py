@@ -38,7 +38,7 @@ _SLICE_SECONDS = 0.05
 class Connections:
     """The open connections by the client's address, as a request's scope names it; the server sets `is_stopping`.
 
-    `users` are those of the clients, where the system tells them.
+    `users` are those of the clients, if the system reports them.
     """
 
     open: dict[Any, asyncio.Transport] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class StorageFaults:
         self._connections = connections
 
     def may_strike(self, call: StorageRequest) -> bool:
-        """Tell whether there is any fault for requests; the emulator's own addresses have none."""
+        """Return whether there is any fault for requests; the emulator's own addresses have none."""
         return self._plan.has("storage") and not call.kind.startswith("emulator.")
 
     async def target(self, call: StorageRequest, incoming: IncomingRequest) -> FaultTarget:

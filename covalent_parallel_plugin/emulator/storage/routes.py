@@ -76,7 +76,7 @@ def identify(method: str, raw_path: str, query: str, base: str, headers: Mapping
     """Find out what a request asks for.
 
     Args:
-        raw_path: percent-encoded, since a "/" inside an object's name is told from one outside by its encoding.
+        raw_path: percent-encoded, since only its encoding distinguishes a "/" inside an object's name from one outside.
         base: scheme and host for the links in answers.
 
     Raises:

@@ -47,7 +47,7 @@ class StorageServer(LocalService):
             by default the system's folder for temporary files.
         faults: what goes wrong with requests; also to be read and set at /_emulator/faults.
         other_counts: more counters for /_emulator/counts, beside those of requests.
-        known: what exists in the project, told under the paths of Google's other JSON APIs; how the buckets are set
+        known: what exists in the project, served under the paths of Google's other JSON APIs; how the buckets are set
             up, and what the caller may do with them.
         callers: whose requests are answered.
         runtime: what /_emulator/runtime answers.

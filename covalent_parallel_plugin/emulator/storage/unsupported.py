@@ -85,7 +85,7 @@ _PARAMETERS: Mapping[str, Collection[str]] = {
     "buckets.testPermissions": frozenset({"permissions"}),
     "batch": frozenset(),
 }
-# Those of a bucket that Google makes without being told, and that gcsfs sends with each
+# Those of a bucket that Google sets by itself, and that gcsfs sends with each
 _OWN_ACLS = {
     "predefinedAcl": {"projectPrivate"},
     "predefinedDefaultObjectAcl": {"projectPrivate", "bucketOwnerFullControl"},

@@ -28,7 +28,7 @@ from .snapshot import JobView, Snapshot, job_view
 
 # How long one request to Batch may take before the next one is due anyway
 PATIENCE_SECONDS = 20.0
-# A server that did not tell the electrons so often is not asked again
+# A server that did not report the electrons so often is not asked again
 TRIES = 3
 # A job that has ended, whose electron may still fail: Covalent's server reads its outcome
 ENDED = "ENDED"
@@ -97,7 +97,7 @@ class DispatchStatus:
 
         Raises:
             MissingResourceError: neither has anything of such a dispatch, or no project is known.
-            CloudError: Batch could not be reached, or refused to tell.
+            CloudError: Batch could not be reached, or refused to report.
         """
         # In this order: a job that was made before the dispatch ended is in the list.
         state, unknown = await asyncio.to_thread(self._state)
@@ -156,7 +156,7 @@ class DispatchStatus:
         return found
 
     def _status(self, job: JobStatus) -> str:
-        """The status of a job's electron as Covalent's server last told it, "" if it did not."""
+        """The status of a job's electron as Covalent's server last reported it, "" if it did not."""
         node = (self._nodes or {}).get(_node(job))
         return "" if node is None else node.status
 
@@ -181,7 +181,7 @@ class DispatchStatus:
         return found
 
     def _used(self, job: JobStatus, now: float) -> float:
-        """A job's machine-seconds so far, as far as the looks tell."""
+        """A job's machine-seconds so far, as far as the looks show."""
         shared = job.tasks_per_machine()
         at_once = self._facts_of(_node(job)).max_parallel
         most = None if at_once is None else math.ceil(at_once / shared)

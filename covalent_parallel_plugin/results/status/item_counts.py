@@ -26,7 +26,7 @@ class ItemCounts:
     """A map's items, at the end of one of its jobs or so far.
 
     Attributes:
-        total: of the map; None where that is not known.
+        total: the map's; None if that is not known.
         done: those that ended, whether they returned or raised, in this job and in those before it.
         failed: those of them that raised, as far as tasks have reported it.
         running: one for each task that runs.
@@ -55,7 +55,7 @@ def job_items(job: JobStatus) -> int | None:
 
 
 def reckoned(job: JobStatus) -> ItemCounts | None:
-    """Return a job's items as far as its tasks' states tell: an item is done with its task, whatever became of it.
+    """Return a job's items as far as its tasks' states show: an item is done with its task, however it ended.
 
     The tasks take turns with the items, so each has as many as any other, or one more: `is_exact` says whether that
     makes no difference. None where the job does not report how many items it has.
@@ -112,7 +112,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class CountedJob:
-    """One of a map's jobs, with what tells its items.
+    """One of a map's jobs, with what is known of its items.
 
     Attributes:
         number: which of the map's jobs it is, from 0 on.
@@ -234,7 +234,7 @@ class CountedJob:
         return pace
 
     def _task_began(self, task: _Task, parts: Sequence[tuple[ObjectName, float]], first_outcome: float) -> float | None:
-        """When a task's items began, None where nothing tells."""
+        """When a task's items began, None if it is not known."""
         began = self.job.entered_seconds("RUNNING")
         if began is None or (parts and parts[0][0].attempt):
             return None

@@ -1,4 +1,4 @@
-"""The items of a dispatch's maps, look after look: what their folders in the bucket and their tasks' events tell."""
+"""The items of a dispatch's maps, look after look: what their folders in the bucket and their tasks' events show."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class MapLooks:
             counted = CountedJob(job, number, total, endings, before, call.side_by_side)
             told = counted.count(call.objects, now)
             if call.listed is None and not endings and total is not None:
-                # Nothing was read of it: what its tasks' states tell.
+                # Nothing was read of it: what its tasks' states show.
                 told = _added(reckoned(job), before, total) or told
             kept = call.kept.get(job.name)
             if job.is_terminal and kept is not None and not endings:

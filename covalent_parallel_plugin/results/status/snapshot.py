@@ -25,12 +25,12 @@ class JobView:
     Attributes:
         parent: the projects/PROJECT/locations/REGION it is in.
         tasks: how many there are in each of Batch's states.
-        items: of a map, where something tells how many there are, or have ended.
+        items: those of a map, if it is known how many there are, or have ended.
         is_map: whether it is a map's.
-        ending: how its electron ended, such as "raised ValueError: no data"; "" before that, or where nothing tells.
-        event: of a job that waits or has failed, the last event's text; `meaning` is what that means and what to do.
+        ending: how its electron ended, such as "raised ValueError: no data"; "" before that, or if it is not known.
+        event: the last event's text, if the job waits or has failed; `meaning` is what that means and what to do.
         machine_hours: how long its machines were there for it so far, added up.
-        dispatch_id: of a sublattice's job that of its dispatch; "" of others.
+        dispatch_id: the dispatch of a sublattice's job; "" for others.
     """
 
     name: str

@@ -45,7 +45,7 @@ class ReadStream:
 
 
 class LiveTask:
-    """The delivery of one execution's output. Its parts tell the task's key: what its index means in this round."""
+    """The delivery of one execution's output. Its parts have the task's key: what its index means in this round."""
 
     def __init__(self, seams: MachineSeams, address: SweepTaskAddress, key: str) -> None:
         self._seams, self._address, self._key = seams, address, key
@@ -69,7 +69,7 @@ class LiveTask:
         return self._delivery.tick([self._streams["stdout"], self._streams["stderr"]])
 
     def stop(self) -> str:
-        """Have nothing written any more; return what a report is to tell, "" for nothing."""
+        """Have nothing written any more; return what a report is to say, "" for nothing."""
         return self._delivery.stop() if self._delivery is not None else ""
 
     def _live_output(self) -> LiveOutput:

@@ -1,4 +1,4 @@
-"""What a machine is told of its sweep: by the job's environment, and by the round's setup."""
+"""What a machine gets of its sweep: from the job's environment, and from the round's setup."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class MachineSeams:
     Attributes:
         environment: the container's, without what is the job's own.
         cwd: the folder that the container was started in.
-        token: of this execution.
+        token: this execution's.
     """
 
     job: JobEnvironment

@@ -24,7 +24,7 @@ from .image_user import ImageUser
 from .live_task import LiveTask
 from .task_measures import TaskMeasures
 
-# The first that the kernel kills for want of memory: not the supervisor, which tells of it
+# The first that the kernel kills for want of memory: not the supervisor, which reports it
 _OOM_SCORE = "1000"
 _LINGER_SECONDS = 2.0
 # Homes that an engine gives to root; another one is the image's own choice

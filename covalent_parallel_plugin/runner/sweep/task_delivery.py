@@ -27,7 +27,7 @@ class TaskDelivery:
     """The delivery of one task, whose clock runs from when it is made until `note_end`.
 
     Attributes:
-        live: what a report tells of output that was delivered before, "" for nothing.
+        live: what a report says of output that was delivered before, "" for nothing.
     """
 
     def __init__(

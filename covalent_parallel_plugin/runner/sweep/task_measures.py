@@ -28,7 +28,7 @@ class TaskMeasures:
 
     Attributes:
         times: seconds since 1970 of began, fetched, ran_from, ran_to and delivered, as far as they were seen.
-        machine: "type", "zone", "instance" and "spot", as far as its metadata server told.
+        machine: "type", "zone", "instance" and "spot", as far as its metadata server reported.
     """
 
     times: dict[str, float] = field(default_factory=dict)

@@ -18,5 +18,5 @@ class Termination:
 
     def _note(self, number: int, frame: object) -> None:
         self.has_come = True
-        with contextlib.suppress(OSError):  # it has been told often
+        with contextlib.suppress(OSError):  # it was signalled several times
             os.write(self._writer, b"x")

@@ -42,7 +42,7 @@ from .sweep_job import job_id, sweep_job
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# Of a number that another client of the sweep has taken meanwhile, the next one is tried
+# If another client of the sweep has taken a number meanwhile, the next one is tried
 MOST_NUMBERS = 10
 GOES_ON = "its job goes on without this run: run again, and it is gathered"
 
@@ -52,7 +52,7 @@ class BatchRunner:
 
     Attributes:
         look: what the last look at a job has shown.
-        on_round: told a round's number and its job's name, once the job is there.
+        on_round: gets a round's number and its job's name, once the job exists.
     """
 
     def __init__(self, work: BatchWork, observer: RunObserver) -> None:
@@ -74,7 +74,7 @@ class BatchRunner:
         self._beside: list[RoundRun] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_cancelled = self._is_detached = self._is_draining = False
-        # Of all that is done / of waiting for a job, which goes on without this run
+        # Of all that is done / of waiting for a job, which continues without this run
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
 
     @property
@@ -175,7 +175,7 @@ class BatchRunner:
     async def _end_round(self, services: Services, reason: str = CANCELLED) -> None:
         """End the job of the round that runs, if one does, and take in what it has delivered; the rest ended for this.
 
-        `reason` is that of tasks which were told to end.
+        `reason` is that of tasks which were stopped.
         """
         round, self._round = self._round, None
         if round is None:
@@ -372,7 +372,7 @@ class BatchRunner:
         )
 
     async def _trace_lost(self, services: Services, round: RoundRun, verdict: RoundVerdict, end: str = "lost") -> None:
-        """Have the trace record attempts that told nothing themselves, of as many tasks as Batch is asked about."""
+        """Record in the trace attempts that reported nothing, for as many tasks as Batch is asked about."""
         trace = round.gathering.trace
         if not self._seams.trace.is_on:
             return
@@ -394,6 +394,6 @@ class BatchRunner:
         seconds = self._use.end(round)
         traced = None if gathering is None else gathering.trace.machine_seconds
         if traced is not None and gathering is not None:
-            # What told nothing itself is in the looks at the job alone
+            # What reported nothing itself is only in the looks at the job
             seconds = max(traced, seconds) if gathering.missing else traced
         self._journal.append(round_end_event(round, state, seconds))

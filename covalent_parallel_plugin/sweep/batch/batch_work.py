@@ -33,8 +33,8 @@ class BatchWork:
         wanted: tasks that are to be done, those of open rounds among them.
         open_rounds: whose jobs an earlier run has made, and that may still run.
         image_uri: what jobs name.
-        count: of all tasks of the sweep.
-        seams: where deliveries go; the run adds whom it tells.
+        count: how many tasks the sweep has.
+        seams: where deliveries go; the run adds its observers.
     """
 
     file: SweepFile

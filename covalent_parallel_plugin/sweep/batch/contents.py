@@ -26,8 +26,8 @@ class ContentUpload:
     """What tasks are given, on its way into the sweep's folder of the bucket.
 
     Args:
-        project_id: of the client for inputs in other buckets.
-        digests: of the inputs of this machine.
+        project_id: the project of the client for inputs in other buckets.
+        digests: those of this machine's inputs.
         out: the sweep's folder on this machine, which is left out of inputs that it is in.
     """
 
@@ -46,11 +46,11 @@ class ContentUpload:
         Args:
             files: those of `files`, staged, so that nobody changes them meanwhile.
             inputs: by name.
-            versions: of the inputs, which are the ones that tasks are to get.
+            versions: those of the inputs that tasks are to get.
 
         Raises:
             InputError, LayOutError: something has changed since the run began, or cannot be read.
-            CloudError: of a bucket.
+            CloudError: a bucket cannot be used.
         """
         brought = []
         for source, sha256, how in files.contents():

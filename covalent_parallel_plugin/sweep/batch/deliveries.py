@@ -55,7 +55,7 @@ class Downloads:
     """Brings what tasks of a sweep delivered into its folder; may be used by several threads at once.
 
     Args:
-        noted: told the task's name and the row of each earlier attempt that is brought.
+        noted: gets the task's name and the row of each earlier attempt that is downloaded.
 
     Attributes:
         refused: a sentence for each earlier attempt that is not to be used.
@@ -100,7 +100,7 @@ class Downloads:
 
         Raises:
             OutcomeError: its outcome or a file of it is gone, or not the one that its row belongs to.
-            OSError: such as for a full disk; what was there stays. CloudError: of the bucket.
+            OSError: such as for a full disk; what was there stays. CloudError: the bucket cannot be used.
         """
         fields: Mapping[str, Any] = delivery.row.fields
         name, mark = delivery.name, {"key": delivery.key, "round": delivery.round, "token": fields["token"]}
@@ -123,7 +123,7 @@ class Downloads:
         """Write the folder of a task that delivered no outcome: what its last attempt of this round left, if it did.
 
         Returns:
-            Its end, with what that attempt tells of when and where it ran.
+            Its end, with when and where that attempt ran by its own report.
 
         Raises:
             OSError, CloudError.
@@ -314,7 +314,7 @@ def _with_body(delivery: Delivery, body: DeliveredBody, address: BodyAddress) ->
 
 
 def _as_told(end: TaskEnd, told: Mapping[str, Any]) -> TaskEnd:
-    """An end that Batch told of, with when and where its task ran by its own word."""
+    """An end that Batch reported, with when and where its task ran by its own report."""
     known = {name: told[name] for name in ("seconds", "machine", "started", "ended") if name in told}
     return replace(end, **known, left=tuple(told.get("left", ())))
 

@@ -34,7 +34,7 @@ class CheckedFile:
         return self._file.write(data)
 
     def seek(self, offset: int, /) -> int:
-        """Begin anew."""
+        """Start again."""
         self._digest, self._size = hashlib.sha256(), 0
         return self._file.seek(offset)
 

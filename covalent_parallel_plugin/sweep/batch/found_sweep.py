@@ -1,4 +1,4 @@
-"""A sweep as its jobs on Batch tell of it: for a machine that has nothing but its name, the bucket and the jobs."""
+"""A sweep as its jobs on Batch describe it: for a machine that has nothing but its name, the bucket and the jobs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def find_setup(store: Bucket, identity: SweepIdentity, round: int) -> Json | Non
     """Return the document of a round's setup; None if it is gone from the bucket.
 
     Raises:
-        OutcomeError: what is there is not this sweep's. CloudError: of the bucket.
+        OutcomeError: what is there is not this sweep's.
+            CloudError: the bucket cannot be used.
     """
     try:
         return read_setup(store, identity, round)
@@ -128,7 +129,8 @@ def find_task(
     """Look for a task in rounds, one after the other; return the names of all of their tasks where it is in none.
 
     Raises:
-        OutcomeError: what is there is not this sweep's. CloudError: of the bucket.
+        OutcomeError: what is there is not this sweep's.
+            CloudError: the bucket cannot be used.
     """
     names: dict[str, None] = {}
     for number in rounds:
@@ -144,7 +146,7 @@ def find_task(
 
 
 def _read_variables(name: str, variables: Mapping[str, str]) -> tuple[SweepIdentity, int] | None:
-    """Return the identity and the round that a job's variables tell, None where another version has made them."""
+    """Return the identity and the round in a job's variables, None if another version has made them."""
     try:
         sweep_id, folder = variables[ENV_CALL_ID], variables[ENV_FOLDER]
         identity = SweepIdentity(sweep_id, bytes.fromhex(variables[ENV_KEY]), folder)

@@ -1,4 +1,4 @@
-"""Bring what a sweep's tasks have delivered into a folder, without the sweep's file: as its rounds tell of them."""
+"""Download what a sweep's tasks have delivered into a folder, without the sweep's file: from its rounds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SweepGathering:
 
     Args:
         parts: gives what the journal keeps of a task's key, where that is known.
-        trace: of the sweep.
+        trace: the sweep's.
 
     Attributes:
         tasks: of all rounds that were gathered, by name, in the order of their indices.
@@ -65,10 +65,12 @@ class SweepGathering:
         return list(dict.fromkeys(name for task in self.tasks for name in task.combination.values))
 
     def gather_all(self) -> None:
-        """Gather all rounds of a sweep whose file is not here, and enter it in the journal as they tell of it.
+        """Gather all rounds of a sweep whose file is not here, and enter it in the journal as they describe it.
 
         Raises:
-            OutcomeError: what is in the bucket is not this sweep's. CloudError: of the bucket. OSError: of the folder.
+            OutcomeError: what is in the bucket is not this sweep's.
+            CloudError: the bucket cannot be used.
+            OSError: the folder cannot be used.
         """
         rounds = self._rounds()
         setup = find_setup(self._store, self._identity, rounds[-1]) if rounds else None
@@ -93,7 +95,9 @@ class SweepGathering:
         """Gather rounds, by their numbers; those whose jobs have ended are over then.
 
         Raises:
-            OutcomeError: what is in the bucket is not this sweep's. CloudError: of Google. OSError: of the folder.
+            OutcomeError: what is in the bucket is not this sweep's.
+            CloudError: Google cannot be reached, or refuses.
+            OSError: the folder cannot be used.
         """
         numbers = sorted(set(rounds))
         # Asked first: what comes until they have ended is there then
@@ -158,7 +162,7 @@ class SweepGathering:
 
 
 def _task(submitted: ShardTask, name: str) -> SweepTask:
-    """Return a task, as far as its shard tells of it."""
+    """Return a task, as far as its shard describes it."""
     parameters = submitted.description.get("parameters") or {}
     values = {parameter: ParameterValue(str(value), value) for parameter, value in parameters.items()}
     combination = Combination(submitted.index, 0, values, submitted.description.get("repeat"))

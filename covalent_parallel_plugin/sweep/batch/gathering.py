@@ -39,8 +39,8 @@ class GatherSeams:
         describe: gives what task.json says of a task beside its end, by the round that it ran in and its index there.
         parts: gives what the journal keeps of a task's key.
         download: whether outputs are fetched; else they stay in the bucket.
-        ended: told of each task whose end is in the journal.
-        trace: of the sweep.
+        ended: gets each task whose end is in the journal.
+        trace: the sweep's.
     """
 
     store: Bucket
@@ -58,12 +58,12 @@ class RoundGathering:
     """Takes in what one round delivers.
 
     Args:
-        tasks: of the round.
+        tasks: the round's.
         only_done: leave out what has ended otherwise: that runs again.
 
     Attributes:
         missing: indices of this run's tasks from which nothing has come.
-        trace: of the round.
+        trace: the round's.
     """
 
     def __init__(self, seams: GatherSeams, tasks: RoundTasks, only_done: bool = False) -> None:
@@ -89,7 +89,7 @@ class RoundGathering:
         """Take in what is new; what fails here, or is given up, is taken in by the next call.
 
         Raises:
-            CloudError: of the bucket. OSError: of the folder or the journal.
+            CloudError: the bucket cannot be used. OSError: the folder or the journal cannot be used.
         """
         async with self._lock:
             self._read += await run_stoppable(self._reader.read)
@@ -106,12 +106,12 @@ class RoundGathering:
                     await asyncio.wait(taking)
 
     async def take_cut_off(self, reason: str = CANCELLED) -> None:
-        """Take in tasks that were told to end, as far as they came: what they had written was delivered then.
+        """Take in tasks that were stopped, as far as they came: what they had written was delivered then.
 
         `reason`: why.
 
         Raises:
-            CloudError: of the bucket. OSError: of the folder or the journal.
+            CloudError: the bucket cannot be used. OSError: the folder or the journal cannot be used.
         """
         store, identity, number = self._seams.store, self._seams.identity, self._tasks.number
         names = await run_stoppable(store.names, attempts_prefix(identity.folder, number))
@@ -126,7 +126,7 @@ class RoundGathering:
         """Take in the end of a task from which no outcome came, with what its last attempt has left.
 
         Raises:
-            OSError: of the folder or the journal.
+            OSError: the folder or the journal cannot be used.
         """
         seams, task = self._seams, self._tasks.own[index]
         end = replace(end, attempts=seams.journal.state.attempts(task.name, task.key) + end.attempts)

@@ -1,4 +1,4 @@
-"""Pin the image of a sweep on Batch, and read what it says of itself, where a registry or this machine tells."""
+"""Pin the image of a sweep on Batch, and read what it says of itself, if a registry or this machine has it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pin_batch_image(file: SweepFile, environment: Mapping[str, str], last: Pinne
     Where it cannot be read and the file has an entrypoint, it is the last run's, else the bare name is used.
 
     Args:
-        file: of the sweep.
+        file: the sweep's.
         environment: the variables that name the services.
         last: as the last run found it.
 

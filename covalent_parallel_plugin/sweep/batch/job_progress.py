@@ -1,4 +1,4 @@
-"""How far the jobs of a sweep are that no run waits for, as one look at them tells: pure."""
+"""The progress of a sweep's jobs that no run waits for, from one look at them: pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class JobProgress:
     """What jobs that may still run show, beside what the journal knows.
 
     Attributes:
-        running: tasks that run; of a bundle one.
+        running: tasks that run; in a bundle one at a time.
         unread: tasks that have ended, and were not gathered.
         waiting: tasks that have not begun.
         tasks_per_minute, left_seconds: None where nothing says.
-        machine_hours: of all rounds so far.
+        machine_hours: those of all rounds so far.
     """
 
     running: int

@@ -1,4 +1,4 @@
-"""What the machines are told of each task: its words, variables, templates and configuration, placeholders filled."""
+"""What the machines get of each task: its words, variables, templates and configuration, placeholders filled."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ShardTasks:
     """Fills in the tasks of one round.
 
     Args:
-        tasks: of the sweep, with the files that they are given.
+        tasks: the sweep's, with the files that they get.
         image: whose entrypoint and command stand where the file has none.
-        count: of all tasks of the sweep.
-        bucket_name: of the sweep's objects.
+        count: how many tasks the sweep has.
+        bucket_name: the bucket of the sweep's objects.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The machine-hours of a sweep on Batch: of all rounds and runs, as its journal and looks at its jobs tell."""
+"""The machine-hours of all rounds and runs of a sweep on Batch, from its journal and looks at its jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MachineUse:
         return self._jobs.pop(round, JobUse()).seconds
 
     def seconds_left(self) -> float | None:
-        """Return how long the machines of the last looks may go on; None without a limit, or where none runs."""
+        """Return how long the machines of the last looks may continue; None without a limit, or where none runs."""
         machines = sum(use.machines for use in self._jobs.values())
         return None if self._limit is None or not machines else (self._limit - self.hours) * 3600 / machines
 
@@ -55,5 +55,5 @@ class MachineUse:
         return Overrun(self._limit, self.hours, machines * pause_seconds / 3600)
 
     def _more_seconds(self, round: int) -> float:
-        """Return what a round that goes on has used beyond what the journal knows of its tasks."""
+        """Return what a round that continues has used beyond what the journal knows of its tasks."""
         return max(self._jobs[round].seconds - self._state.round_seconds(round), 0.0)

@@ -40,7 +40,7 @@ class RoundAttempts:
         self._is_complete = True
         # Index -> how many attempts it took, of tasks that took several
         self.repeated: dict[int, int] = {}
-        # Of tasks whose job was cancelled: the attempt that comes next is one that was told to end
+        # Of tasks whose job was cancelled: the attempt that comes next is one that was stopped
         self.cut_off: set[int] = set()
 
     def note_submitted(self, job: batch_v1.Job, job_name: str, staged: float) -> None:
@@ -53,11 +53,11 @@ class RoundAttempts:
         self._trace.submitted(job_name, self._round, tasks, self._asked, **times)
 
     def note_job(self, job: JobStatus) -> None:
-        """Take note of the job as Batch tells it now."""
+        """Take note of the job as Batch reports it now."""
         self._job = job
 
     def delivered(self, name: str, fields: Mapping[str, Any], is_new: bool = True) -> None:
-        """Record the attempt that a row tells of, of this round or an earlier one; it may have been before."""
+        """Record the attempt that a row reports, of this round or an earlier one; it may have been before."""
         measured = fields.get("measured")
         measured = measured if isinstance(measured, Mapping) else {}
         told = measured.get("times")
@@ -85,11 +85,11 @@ class RoundAttempts:
         )
 
     def lost(self, tasks: Iterable[tuple[int, SweepTask]], status: TaskStatus, end: str = "lost") -> None:
-        """Record what Batch tells of the attempts of one task of the job that have not told themselves.
+        """Record what Batch reports of one task's attempts that have not reported themselves.
 
         Args:
             tasks: those that it ran one after the other, with their indices: the first that is not known had begun.
-            end: of the last attempt, where nothing else says.
+            end: how the last attempt ended, if nothing else says so.
         """
         first = next(iter(tasks), None)
         if first is None:

@@ -57,7 +57,7 @@ class RoundRun:
     Args:
         services, settings: through whom and how.
         owner: who makes its job.
-        tasks: of the round.
+        tasks: the round's.
         gathering: takes in what they deliver.
         cancelled: set when the user asks for the end.
         interrupted: set when nobody waits for the round any longer.
@@ -112,7 +112,7 @@ class RoundRun:
 
         Raises:
             CancelledCall: nobody waits any longer.
-            OSError: of the folder or the journal. Exception: what `noted` raises.
+            OSError: the folder or the journal cannot be used. Exception: what `noted` raises.
         """
         settings, batch = self.settings, self._services.batch
         bundle_seconds = settings.time_limit * self.tasks.bundle + job_definition.GRACE_SECONDS
@@ -149,7 +149,7 @@ class RoundRun:
             logger.warning("the job %s may still run: %s", self.job_name, error)
 
     async def last_look(self) -> JobStatus | None:
-        """Return the job as Batch tells it now; None if it does not."""
+        """Return the job as Batch reports it now; None if it does not."""
         try:
             return await self._services.batch.get(self.job_name, LAST_LOOK_SECONDS)
         except CloudError as error:

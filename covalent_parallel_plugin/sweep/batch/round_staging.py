@@ -20,8 +20,8 @@ class RoundStaging:
     """Brings rounds of one run into the bucket; blocking.
 
     Args:
-        tasks: of the sweep, with their files staged.
-        count: of all tasks of the sweep.
+        tasks: the sweep's, with their files staged.
+        count: how many tasks the sweep has.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RoundStaging:
 
         Raises:
             ParallelError: files or inputs have changed since the run began, or cannot be read.
-            CloudError: of a bucket.
+            CloudError: a bucket cannot be used.
         """
         file, pinned = self._tasks.file, self._tasks.pinned
         if self._contents is None:

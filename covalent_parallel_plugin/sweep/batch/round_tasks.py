@@ -32,7 +32,7 @@ class RoundTasks:
     Attributes:
         number: the round's.
         bundle: how many of its tasks one task of its job runs, one after the other.
-        indices: of its tasks, in the order of their positions; each is the name of an outcome.
+        indices: its tasks' indices, in the order of their positions; each is the name of an outcome.
         own: those of them that are tasks of this run, by that index.
         keys: of all of them, by that index.
     """
@@ -59,7 +59,7 @@ class RoundTasks:
         for was in submitted:
             same = by_key.get(was.key)
             if same:
-                # Of several with this key the one that has kept its name
+                # Among several with this key, the one that has kept its name
                 task = next((task for task in same if task.name == was.name), same[0])
                 same.remove(task)
                 own[was.index] = task

@@ -1,4 +1,4 @@
-"""What a round's tasks come to from which nothing came: lost and to be run again, ended, or a reason to stop."""
+"""The verdict on a round's tasks without an outcome: lost and to be run again, ended, or a reason to stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...settings import Settings
 from ..sweep_file import SweepFile
 from .round_tasks import RoundTasks
 
-# Of so many tasks without an outcome Batch is asked how they ended; the others run again
+# Batch is asked how so many tasks without an outcome ended; the others run again
 ASKED_TASKS = 20
 _UNFIT = (
     "the container could not be started: its `workdir` is not in the image, or the image is not one for linux/amd64",
@@ -46,9 +46,9 @@ class RoundVerdict:
         lost: why, of those that may run again.
         ended: of those that do not.
         stop: why no other round may follow, a whole message; "" if one may.
-        exit_codes: of the tasks that Batch was asked about.
+        exit_codes: those of the tasks that Batch was asked about.
         is_machine_lost: whether machines were lost as often as allowed.
-        asked: what Batch told, by the number of the job's task.
+        asked: what Batch reported, by the number of the job's task.
         is_drained: whether those that are lost were not begun, by `cancel --waiting`.
     """
 
@@ -66,7 +66,7 @@ class RoundJudge:
     """Judges what one round's ended job has left undelivered.
 
     Attributes:
-        settings: of the round.
+        settings: the round's.
         retried: exit statuses that are tried again.
     """
 

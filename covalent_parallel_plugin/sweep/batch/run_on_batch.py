@@ -52,7 +52,7 @@ class BatchSweepRun(RunBase):
         super().__init__(opened, journal, environment, _no_mistakes())
         self._download = download
         self._open_rounds: list[RoundTasks] = []
-        # Whether a round was told to read results elsewhere than the file says now
+        # Whether a round reads results elsewhere than the file says now
         self._is_result_other = False
         settings = opened.file.settings
         self._store = ObjectStore.shared(settings.project_id, settings.bucket_name)

@@ -45,7 +45,7 @@ class RunningOutput:
         """Fetch a part; None if it is gone.
 
         Raises:
-            OutcomeError: it is not the one that its machine sealed. CloudError: of the bucket.
+            OutcomeError: it is not the one that its machine sealed. CloudError: the bucket cannot be used.
         """
         execution = self._identity.task(name.round, name.task).execution(name.token)
         object_name = execution.live_name(name.attempt, name.number)

@@ -64,7 +64,7 @@ def result_document(source: ResultSource | None) -> Json | None:
 def setup_document(
     file: SweepFile, image: BatchImage, identity: SweepIdentity, contents: SharedContents, shape: RoundShape, count: int
 ) -> Json:
-    """Return what a machine is told of a round; `count` is of all tasks of the sweep."""
+    """Return what a machine gets of a round; `count` is how many tasks the sweep has."""
     settings = file.settings
     return {
         "sweep": {"name": file.name, "id": identity.sweep_id, "count": count},
@@ -90,7 +90,7 @@ def write_setup(store: Bucket, identity: SweepIdentity, round: int, document: Js
     """Write the setup of a round; False if the round has another one already, as of a run that was killed.
 
     Raises:
-        InputError: it would be larger than a machine reads. CloudError: of the bucket.
+        InputError: it would be larger than a machine reads. CloudError: the bucket cannot be used.
     """
     try:
         data = seal_envelope({"kind": SETUP, "document": document}, {}, identity.key, identity.setup_binding(round))
@@ -107,7 +107,8 @@ def read_setup(store: Bucket, identity: SweepIdentity, round: int) -> Json | Non
     """Return the setup of a round; None if it has none.
 
     Raises:
-        WireError: what is there is not this sweep's. CloudError: of the bucket.
+        WireError: what is there is not this sweep's.
+            CloudError: the bucket cannot be used.
     """
     found = io.BytesIO()
     if not store.get(names.setup_name(identity.folder, round), found):

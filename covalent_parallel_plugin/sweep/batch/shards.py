@@ -34,7 +34,7 @@ class ShardTask:
 
     Attributes:
         argv: the program and its arguments, all filled in.
-        environment: of the program, but for the image's, SWEEP_ATTEMPT and secrets.
+        environment: the program's, but for the image's, SWEEP_ATTEMPT and secrets.
         config: the text of its configuration file, None without one.
         templates: by their targets: `text`, `mode`, `mtime_ns` and `keep`.
         description: what task.json says of it beside these; for whoever gathers without the sweep's file.

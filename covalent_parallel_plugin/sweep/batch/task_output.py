@@ -87,7 +87,7 @@ class PrintedOutput:
 
     Attributes:
         has_begun: whether anything of an attempt was seen.
-        refused: a sentence for each object that is not to be used; whoever tells of them empties it.
+        refused: a sentence for each object that is not to be used; whoever reports them empties it.
     """
 
     def __init__(self, store: Bucket, task: RoundTask) -> None:
@@ -109,7 +109,7 @@ class PrintedOutput:
         Of a task that had ended before the first look, earlier attempts are left out.
 
         Raises:
-            OutcomeError: what reported an end is not the one that was sealed. CloudError: of the bucket.
+            OutcomeError: what reported an end is not the one that was sealed. CloudError: the bucket cannot be used.
         """
         # In this order: what came before something that is seen is seen as well
         outcome = self._asked(deadline, self._outcome)

@@ -16,14 +16,14 @@ from ...settings import Settings
 
 T = TypeVar("T")
 
-# A machine that boots cannot be told to end before it has
+# A machine that boots cannot be stopped before it has
 CANCEL_SECONDS = 600.0
 CANCEL_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class WaitingJob:
-    """A job by its full name, and what Batch tells of it: None if it knows no such job."""
+    """A job by its full name, and what Batch reports of it: None if it knows no such job."""
 
     name: str
     status: JobStatus | None

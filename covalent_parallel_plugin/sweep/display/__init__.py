@@ -1,1 +1,1 @@
-"""Show a run while it goes on: a live table on a terminal, lines elsewhere; and ask what Ctrl-C means."""
+"""Show a run while it runs: a live table on a terminal, lines elsewhere; and ask what Ctrl-C means."""

@@ -1,4 +1,4 @@
-"""When the tasks of a run began and ended, as far as it was seen or told: what the time left is made of."""
+"""When the tasks of a run began and ended, as far as it is known: the time left is estimated from this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...programs.verdict import TaskEnd
 from ..records.batch_look import BatchLook
 from ..records.time_left import RunState
 
-# Of so many tasks that have ended last the times are kept
+# The times of so many tasks that ended last are kept
 KEPT_ENDS = 5000
 
 
@@ -37,7 +37,7 @@ class EndTimes:
         self._looked = now
 
     def add(self, started: float, now: float, end: TaskEnd) -> None:
-        """Note a task's end; one that was not seen to run tells itself when it began and ended."""
+        """Note a task's end; one that was not seen to run reports when it began and ended."""
         ended = now
         if started >= now and end.started:
             started, ended = end.started - self._wall_seconds, min(end.ended - self._wall_seconds, now)
@@ -65,7 +65,7 @@ class EndTimes:
     def state_on_batch(self, look: BatchLook, running: int, waiting: int) -> RunState:
         """Return what is known of a run on Batch, which does not report when tasks have begun that run."""
         first = min((time for time in (self._first, look.began) if time is not None), default=None)
-        # Of outcomes that were read it is known when their tasks ended; of others when that was seen, which is later
+        # Outcomes that were read say when their tasks ended; for others it is when that was seen, which is later
         is_exact = self._ended >= running or look.ended < 2 * running
         ended, last = (self._ended, self._last) if is_exact else (float(look.ended), look.seen)
         # Each began when another one had ended, or with the job

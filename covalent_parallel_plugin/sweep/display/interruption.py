@@ -35,7 +35,7 @@ class Interruption:
     Attributes:
         note: what is to be shown now: the question, that all is being cancelled or left to itself, or "".
         cancel: ends the run, safely from a signal's handler; None before there is one.
-        detach: leaves the run to itself; None where it would not go on.
+        detach: leaves the run to itself; None where it would not continue.
         heard: the last signal that came, 0 for none.
     """
 

@@ -64,7 +64,7 @@ class LiveTable(RunTable):
             self._live.stop()
 
     def tick(self) -> None:
-        """Draw it anew."""
+        """Draw it again."""
         self._interruption.poll()
         self._show()
 

@@ -64,7 +64,7 @@ class NotebookTable(RunTable):
         self._show()
 
     def tick(self) -> None:
-        """Show it anew, if it is time."""
+        """Show it again, if it is time."""
         self._interruption.poll()
         if self._clock() >= self._next:
             self._show()

@@ -1,4 +1,4 @@
-"""How far a run is: what its tasks have come to, and how long the rest may take."""
+"""The progress of a run: how its tasks ended, and how long the rest may take."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ..run_base import RunOutcome
 
 
 def run_summary(outcome: RunOutcome, state: State, out: Path, is_detached: bool = False) -> str:
-    """Return what a run has come to, and where its table is."""
+    """Return the result of a run, and where its table is."""
     counts = state.counts()
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     name = state.name

@@ -42,7 +42,7 @@ class AttemptSeams:
 
     Attributes:
         launcher: fills in a task's command for its paths and its attempt.
-        lay_out: brings files into a task's folder. Raises ParallelError, OSError.
+        lay_out: puts files into a task's folder. Raises ParallelError, OSError.
         secrets: variables and their values.
         cancelled: a descriptor that becomes readable when all programs are to end.
     """
@@ -75,7 +75,7 @@ class TaskAttempt:
         self._folder = seams.out.task_folder(task.name)
         self._laid: Sequence[LaidFile] = ()
         self.cpu_seconds: float | None = None
-        """Of its program, once it has ended; None where that is not known."""
+        """That of its program, once it has ended; None if it is not known."""
         self._clock = time.monotonic()
 
     def run(self) -> TaskEnd:

@@ -17,7 +17,7 @@ _LOGIN = ("unauthorized", "authentication required", "denied", "forbidden", "no 
 
 
 class ImagePullError(ParallelError):
-    """An image cannot be had here: it is missing, for another platform, or its registry refuses; says what to do."""
+    """An image is not available here: it is missing, for another platform, or its registry refuses; says what to do."""
 
 
 def choose_engine() -> ContainerEngine:

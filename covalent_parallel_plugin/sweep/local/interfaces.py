@@ -37,7 +37,7 @@ class TaskStart:
     Attributes:
         folder: OUT/TASK.
         attempt: from 1 on.
-        environment: of the launch, with the secrets.
+        environment: the launch's, with the secrets.
     """
 
     task: SweepTask

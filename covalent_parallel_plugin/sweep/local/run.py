@@ -29,7 +29,7 @@ DRAINED = "cancel --waiting: nothing more was started"
 class RunEnd:
     """How a run ended; `stopped` says why not all of its tasks were started, "" if they were or it was cancelled.
 
-    `detached` is True where a job on Batch was left running, for another run to go on with. `overrun` is there where
+    `detached` is True where a job on Batch was left running, for another run to continue with. `overrun` is there where
     the machine-hours were used up.
     """
 
@@ -69,7 +69,7 @@ class LocalRun:
     """A run of tasks, in order; as many at a time as the file says, or as have CPUs.
 
     `earlier_attempts` says how many a task has had under its key, `parts` what the journal keeps of that key, `count`
-    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used. `traced` is told of each
+    how many tasks the whole sweep has, `used_machine_hours` what earlier runs have used. `traced` gets each
     attempt, with its processors' time (s), from any thread.
     """
 
@@ -152,7 +152,7 @@ class LocalRun:
         self._end_all()
 
     def drain(self) -> None:
-        """Start nothing more, and let what runs go on; called by the observer's `tick`."""
+        """Start nothing more, and let what runs continue; called by the observer's `tick`."""
         if self._waiting:
             self._stop(DRAINED)
 
@@ -250,7 +250,7 @@ class LocalRun:
             self._end_all()
 
     def _has_filled_disk(self, error: BaseException) -> bool:
-        """Tell whether an error says that the disk is full; then the run is stopped."""
+        """Return whether an error says that the disk is full; then the run is stopped."""
         if not (isinstance(error, OSError) and is_full(error)):
             return False
         self._stop(f"{error.filename or self._out.path}: {error.strerror}{FULL_REMEDY}")

@@ -1,4 +1,4 @@
-"""Fields of a YAML mapping, each checked as it is read; a mistake is noted, and reading goes on."""
+"""Fields of a YAML mapping, each checked as it is read; a mistake is noted, and reading continues."""
 
 from __future__ import annotations
 

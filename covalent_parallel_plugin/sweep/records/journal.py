@@ -100,18 +100,18 @@ class RecordedEnd:
 
 
 class State:
-    """What the journal's events come to.
+    """The state after the journal's events.
 
     Attributes:
-        sweep_id, name: of the sweep; "" where the journal is empty.
-        pid: of the process that opened the journal last.
+        sweep_id, name: the sweep's; "" where the journal is empty.
+        pid: the process that opened the journal last.
         run: the event of the last run; None before the first.
         finish: its last event; None while it runs, and where it was killed.
         pinned: image and inputs as the last run found them.
         ends: task's name -> its last end.
         running: task's name -> the event of a start without an end.
         stale: names of ends that the last run's file has no more, or under another key.
-        pace: of the last run that had tasks to run.
+        pace: that of the last run that had tasks to run.
         rounds: number -> the event of a round on Batch whose job is not known to have ended, nor all it has left read.
         next_round: the number of the round that comes next; none is used twice.
         hears_signals: whether SIGTERM ends the run that holds the journal, and not all of its process.
@@ -213,7 +213,7 @@ class State:
 
     @property
     def used_hours(self) -> float:
-        """How many hours machines have run, by all runs: for rounds that go on those of their tasks."""
+        """How many hours machines have run, by all runs: for rounds that continue those of their tasks."""
         return sum(self._used_seconds.values()) / 3600
 
     def round_seconds(self, round: int) -> float:

@@ -20,12 +20,12 @@ class Record:
         parameters: its combination, typed.
         status: "done", "failed" … as in the table; "waiting" where it has not ended.
         exit, signal: with which its program ended; None where there was none.
-        seconds: of the last attempt; None where it has not ended.
+        seconds: how long the last attempt took; None if it has not ended.
         attempts: 0 where it has not ended.
         machine: that ran it, "" where it has not ended.
         result: what it reported; None where it reported nothing.
         reason: why it is not done, in a sentence; "" if it is.
-        folder: of its outputs.
+        folder: where its outputs are.
         row: its row of the table, as results.json has it, but for not-a-number and infinities, which are numbers.
     """
 

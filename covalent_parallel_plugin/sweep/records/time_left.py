@@ -18,7 +18,7 @@ class RunState:
         ended: tasks that have ended since `began`; a part of one that had begun before.
         began: when the first of the run's tasks began; None before.
         last: when the last one ended; None where none has.
-        mean_seconds: of a task, of those known, also of earlier runs; None where none has ended.
+        mean_seconds: the mean time of known tasks, also in earlier runs; None if none has ended.
         mean_running: how many ran at a time on average, from `began` to `last`; 0 where that is not known.
         starts: when those began that run now.
         waiting: tasks that have not begun.

@@ -43,7 +43,7 @@ class BucketInput:
 
         Raises:
             InputError: there are none, or their names cannot be those of files.
-            CloudError: of the bucket.
+            CloudError: the bucket cannot be used.
         """
         bucket, _, prefix = address.removeprefix(BUCKET_PREFIX).partition("/")
         prefix = prefix.rstrip("/")
@@ -74,7 +74,7 @@ class BucketInput:
 
         Raises:
             InputError: they have another version, or do not fit into the folder.
-            CloudError: of the bucket.
+            CloudError: the bucket cannot be used.
         """
         place = _place(self.name, version, folder)
         unfinished = place.with_name(f"{place.name}.part")

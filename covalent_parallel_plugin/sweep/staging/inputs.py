@@ -79,7 +79,7 @@ def pin_inputs(
 
     Raises:
         InputError: one is not there, or cannot be read.
-        CloudError: of a bucket.
+        CloudError: a bucket cannot be used.
     """
     digests, versions = DigestCache(cache), dict[str, str]()
     for name, text in inputs.items():
@@ -106,7 +106,7 @@ def stage_inputs(
 
     Raises:
         InputError: what is in a bucket has changed, or does not fit into a folder.
-        CloudError: of a bucket.
+        CloudError: a bucket cannot be used.
     """
     paths = dict[str, Path]()
     for name, text in inputs.items():

@@ -1,4 +1,4 @@
-"""What a task's folder has before it runs: what `files` brings, templates filled in, and what `config` asks for."""
+"""What a task's folder has before it runs: what `files` names, templates filled in, and what `config` asks for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BroughtFile:
 
 
 class TaskFiles:
-    """What `files` and `config` bring into every task's folder.
+    """What `files` and `config` put into every task's folder.
 
     Attributes:
         sources: the files, by name.
@@ -85,7 +85,7 @@ class TaskFiles:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all bytes that `files` brings, their names, and what prepares; "" where there are mistakes."""
+        """The SHA-256 of all bytes that `files` names, their names, and what prepares; "" where there are mistakes."""
         return "" if self.mistakes else self._digest
 
     @cached_property
@@ -94,7 +94,7 @@ class TaskFiles:
         return frozenset(name for template in self.templates.values() for name in template.names)
 
     def staged(self, folder: Path) -> TaskFiles:
-        """Copy what `files` brings into a folder, once for each content; return the copies.
+        """Copy what `files` names into a folder, once for each content; return the copies.
 
         Then whoever edits the files during a run changes nothing in it.
 
@@ -127,7 +127,7 @@ class TaskFiles:
 
         Args:
             combination: the task's.
-            values: of all placeholders.
+            values: those of all placeholders.
             folder: the task's.
 
         Raises:
