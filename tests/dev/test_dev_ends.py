@@ -67,6 +67,7 @@ def test_ctrl_c_while_all_is_starting_leaves_nothing(dev: Dev) -> None:
         process.wait()
         told = process.stderr.read()
         assert process.returncode == 130 and "Traceback" not in told, told
+        assert "dev: interrupted: ending what runs, the emulator and the server" in told
     assert dev.processes() == [] and dev.folders() == []
 
 
