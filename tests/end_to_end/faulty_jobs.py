@@ -25,7 +25,7 @@ MACHINES: dict[str, Case] = {
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)], attempts=1),
     "preempted-always": Case(
         sleeps,
-        [struck("preempt", after_seconds=1)],
+        [struck("preempt", after_seconds=6)],
         {"spot": True, "retries": 1},
         error=MachineLostError,
         words=["50001", "preempted", "spot_fallback", "has begun"],
@@ -122,9 +122,9 @@ CONTAINERS: dict[str, Case] = {
     "killed-child": Case(killed, error=TaskKilledError, words=["SIGKILL", "137", "memory", "512 MB"], attempts=1),
     "time-limit": Case(
         sleeps,
-        options={"time_limit": 1},
+        options={"time_limit": 5},
         error=TimeLimitError,
-        words=["time_limit of 1 s", "has begun"],
+        words=["time_limit of 5 s", "has begun"],
         attempts=1,
     ),
     "batchs-time-limit": Case(
