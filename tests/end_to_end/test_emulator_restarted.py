@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import own_covalent
 import pytest
@@ -71,6 +72,12 @@ class Restarted:
             line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export ")
         )
 
+    def looks(self) -> int:
+        """Count the requests for a job so far."""
+        address = f"{self.environment['STORAGE_EMULATOR_HOST']}/_emulator/counts"
+        with build_opener(ProxyHandler({})).open(address, timeout=SECONDS) as answer:
+            return int(json.load(answer)["batch_calls"].get("GetJob", 0))
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -115,6 +122,11 @@ def test_the_next_dispatch_completes_and_an_electron_that_ran_fails_with_what_ha
     running = dispatch(server, str(started))
     deadline = time.monotonic() + SECONDS
     while not started.exists():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.1)
+    # A job that the server has not seen yet may appear late on Google, so it is looked for much longer
+    looked = emulator.looks()
+    while emulator.looks() < looked + 2:
         assert time.monotonic() < deadline and running.poll() is None
         time.sleep(0.1)
     emulator.end(number)

@@ -16,6 +16,8 @@ LATTICE = re.compile(r"^@ct\.lattice\ndef workflow\((.*)\):", re.MULTILINE)
 WORKFLOWS = {
     f"{path.stem}-{number}": block
     for path in sorted(GUIDES.glob("*.md"))
+    # Its cells dispatch; it is run as a page
+    if path.stem != "notebooks"
     for number, block in enumerate(BLOCK.findall(path.read_text(encoding="utf-8")))
     if LATTICE.search(block)
 }

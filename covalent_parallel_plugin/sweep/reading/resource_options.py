@@ -19,6 +19,7 @@ TOP_OPTIONS = ("time_limit", "retries", "max_parallel")
 _ELSEWHERE = {
     **dict.fromkeys((*TOP_OPTIONS, "environment", "secrets"), "write it at the top of the file, not in resources"),
     "container_image_uri": "write image at the top of the file",
+    "own_modules": "list what the command needs in files; leave it out",
     "cache_dir": "a sweep's results are in its own folder; leave it out",
     "requirements": "a sweep's image holds what its command needs; leave it out",
     "service_nodes": "a sweep has no nodes of Covalent; leave it out",
