@@ -77,7 +77,7 @@ lint: $(VENV)/installed
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/python -c 'from importlib.metadata import requires; print(*requires("covalent-parallel-plugin"), sep="\n")' \
-	    | grep -v -e '"dev"' -e '^covalent-parallel-plugin' >$(VENV)/requirements.txt
+	    | grep -v -e '"dev"' -e '"docs"' -e '^covalent-parallel-plugin' >$(VENV)/requirements.txt
 	$(RUN)/deptry --requirements-files $(VENV)/requirements.txt covalent_parallel_plugin
 
 # For all Pythons and platforms at once
