@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import urlsplit
 
 from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 from covalent_parallel_plugin.protocol.ending_event import RETURNED
@@ -64,17 +63,15 @@ def fetch_electrons(server: ServerClient, dispatch_id: str) -> tuple[ElectronSta
 
 
 def failed_texts(server: ServerClient, dispatch_id: str) -> dict[int, tuple[str, str]]:
-    """Return the name of each failed electron, and what it wrote to stderr with its error, by node. Raises OSError."""
+    """Return the name of each failed electron, and what it wrote to stderr with its error, by node.
+
+    Raises one of UNANSWERED.
+    """
     found = {}
-    manifest = server.get_json(f"/api/v2/dispatches/{dispatch_id}")
-    for node in manifest["lattice"]["transport_graph"]["nodes"]:
-        if node["metadata"]["status"] == "FAILED":
-            texts = [
-                server.get_text(urlsplit(node["assets"][asset]["remote_uri"]).path)
-                for asset in ("stderr", "error")
-                if node["assets"][asset]["size"]
-            ]
-            found[int(node["id"])] = (node["metadata"]["name"], "\n".join(texts))
+    for node, electron in server.electrons(dispatch_id).items():
+        if electron.status == "FAILED":
+            files = [electron.files[name] for name in ("stderr", "error") if name in electron.files]
+            found[int(node)] = (electron.name, "\n".join(server.get_text(file.path) for file in files if file.size))
     return found
 
 
