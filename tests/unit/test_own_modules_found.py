@@ -9,6 +9,7 @@ import pickle
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import cloudpickle
 import pytest
 
 from covalent_parallel_plugin.electron.call import Call, with_sha256
-from covalent_parallel_plugin.electron.modules import module_files, pickled_names
+from covalent_parallel_plugin.electron.modules import import_paths, module_files, pickled_names
 from covalent_parallel_plugin.electron.modules.archive import make_archive
 from covalent_parallel_plugin.electron.modules.import_paths import ImportFolder, ImportPaths, importable_names
 from covalent_parallel_plugin.electron.modules.missing_packages import missing_packages
@@ -183,6 +184,20 @@ def test_the_first_folder_has_a_module_and_finders_of_editable_installs_the_rest
     assert ImportPaths.from_json(paths.to_json()) == paths
     for odd in (None, 1, [], {"folders": 1}, {"folders": [1, ["a"], [1, 2], ["a", 1]]}, {"mapped": {"a": 1}}):
         assert ImportPaths.from_json(odd) == ImportPaths()
+
+
+def test_a_folder_without_modules_is_looked_through_again_once_one_is_in_it(tmp_path: Path) -> None:
+    inner = tmp_path / "data" / "runs" / "first"
+    inner.mkdir(parents=True)
+    (inner / "table.csv").write_text("1,2")
+    deadline = time.monotonic() + 60
+    # What has changed a moment ago is looked through each time
+    while str(tmp_path / "data") not in import_paths._without_modules:
+        assert importable_names(str(tmp_path)) == frozenset() and time.monotonic() < deadline
+        time.sleep(0.05)
+    assert importable_names(str(tmp_path)) == frozenset()
+    (inner / "helper.py").write_text("")
+    assert importable_names(str(tmp_path)) == {"data"}
 
 
 def test_what_is_too_large_or_gone_is_named_with_the_remedies(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import sysconfig
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +32,12 @@ LANDMARK = "os.py"
 # How much of a folder is looked through for a module
 MOST_ENTRIES, MOST_DEPTH = 500, 4
 
+# A folder that has changed within this time may change again before its clock ticks
+SETTLED_NS = 1_000_000_000
+
 _packages: set[str] = set()
+# Of folders that are none: all folders that were looked through, with when each had changed
+_without_modules: dict[str, dict[str, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -180,17 +186,36 @@ def _may_be_own(path: Path, standard: set[Path]) -> bool:
 def _holds_modules(folder: str) -> bool:
     """Whether a folder is a package, also one without `__init__.py` (PEP 420): modules are in it, or in folders there.
 
-    Only that it is one is kept: what is none may become one without a change of the folder itself.
+    One that is none is looked through again once it, or a folder in it, has changed: each function asks for this.
     """
-    if folder not in _packages and _is_package(folder):
+    if folder in _packages:
+        return True
+    looked = _without_modules.get(folder)
+    if looked is not None and all(_changed_ns(path) == then for path, then in looked.items()):
+        return False
+    looked = {}
+    if _is_package(folder, looked):
         _packages.add(folder)
+        _without_modules.pop(folder, None)
+    elif max(looked.values()) < time.time_ns() - SETTLED_NS:
+        _without_modules[folder] = looked
     return folder in _packages
 
 
-def _is_package(folder: str) -> bool:
+def _changed_ns(path: str) -> int:
+    """Return when a folder, its entries or the permission to read it last changed; 0 if it is not there."""
+    try:
+        return Path(path).stat().st_ctime_ns
+    except OSError:
+        return 0
+
+
+def _is_package(folder: str, looked: dict[str, int]) -> bool:
+    """Whether modules are in a folder; `looked` gets the folders that are looked through."""
     todo, left = [(folder, 0)], MOST_ENTRIES
     while todo:
         path, depth = todo.pop(0)
+        looked[path] = _changed_ns(path)
         try:
             with os.scandir(path) as entries:
                 inner = list(islice(entries, left))
