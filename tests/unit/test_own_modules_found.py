@@ -41,7 +41,7 @@ IMPORTS = {
     "from importlib import import_module; import_module('bars.inner')": {"bars", "importlib"},
     "__import__('bars')": {"bars"},
     "class C:\n        import bars": {"bars"},
-    "[__import__('bars') for _ in 'x']": {"bars"},
+    "[__import__('bars') for _ in (1, 2)]": {"bars"},
     "lambda: exec\n    def g():\n        import bars": {"bars"},
     "x = 'bars'; y = bars = x.bars": set(),
 }
