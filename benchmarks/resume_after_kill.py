@@ -113,7 +113,7 @@ class Site:
     """An emulator and a private Covalent server, which is killed and started again."""
 
     def __init__(self, folder: Path, emulator: Emulator, server: PrivateCovalentServer) -> None:
-        self._folder, self.emulator, self.server = folder, emulator, server
+        self.folder, self.emulator, self.server = folder, emulator, server
 
     @property
     def client(self) -> ServerClient:
@@ -122,16 +122,24 @@ class Site:
 
     def dispatch(self, marks: Path, options: str = "") -> str:
         """Dispatch the workflow, whose marks go to a folder; return its id."""
-        script = self._folder / "grid.py"
+        script = self.folder / "grid.py"
         script.write_text(SCRIPT % options)
         return self._output(sys.executable, "-W", "ignore", str(script), str(marks)).split()[-1]
 
     def kill(self) -> None:
         """Kill the server with SIGKILL, and start it again."""
         os.kill(self.server.process_id, signal.SIGKILL)
-        _until(lambda: not self.server.is_running, "the server has not died")
+        until(lambda: not self.server.is_running, "the server has not died")
         self.server.stop()
-        self.server.start()
+        until(self._is_started, "the server's port is not free")
+
+    def _is_started(self) -> bool:
+        try:
+            self.server.start()
+        except OSError:
+            # Held by what the server had forked, which is being killed
+            return False
+        return True
 
     def command(self, *arguments: str) -> str:
         """Run `covalent-parallel`; return what it prints."""
@@ -208,7 +216,7 @@ def _run(site: Site, marks: Path, kills: Sequence[Kill], options: str, go_on: Ca
     before, said = site.jobs(), []
     dispatch_id = site.dispatch(marks, options)
     for kill in kills:
-        _until(lambda kill=kill: len(begun(marks)) >= kill.marks, f"not {kill.marks} electrons have begun")  # type: ignore[misc]
+        until(lambda kill=kill: len(begun(marks)) >= kill.marks, f"not {kill.marks} electrons have begun")  # type: ignore[misc]
         time.sleep(kill.seconds)
         site.kill()
         said.append(go_on(dispatch_id).strip())
@@ -232,7 +240,8 @@ def random_kills(seed: int, count: int) -> list[Kill]:
     return [Kill(each, draw.uniform(0, 0.9 * ELECTRON_SECONDS)) for each in marks]
 
 
-def _until(is_so: Callable[[], bool], problem: str) -> None:
+def until(is_so: Callable[[], bool], problem: str) -> None:
+    """Wait until something is so. Raises RuntimeError where that takes too long."""
     deadline = time.monotonic() + MOST_SECONDS
     while not is_so():
         if time.monotonic() > deadline:

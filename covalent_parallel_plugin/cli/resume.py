@@ -15,7 +15,7 @@ from covalent_parallel_plugin.cli.exit_statuses import FAILED, INTERRUPTED
 from covalent_parallel_plugin.errors import DispatchError, ParallelError
 
 if TYPE_CHECKING:
-    from covalent_parallel_plugin.covalent_api.server_client import ServerClient
+    from covalent_parallel_plugin.covalent_api.server_client import DispatchRecord, ServerClient
     from covalent_parallel_plugin.results.resumable import Resumable
 
 # Raised when a field changes its meaning or goes away; new ones may come without
@@ -122,22 +122,19 @@ class Resumer:
             ids += page
             if not page:
                 break
-        for dispatch_id in ids:
-            found = self.find(dispatch_id)
-            if found.address is not None and not found.record.resumed_as and not self.runs(found):
-                yield found
+        found = [self.find(dispatch_id) for dispatch_id in ids]
+        inner = {part for each in found for part in each.parts if part != each.dispatch_id}
+        for each in found:
+            # One without an electron of this package's cannot be asked for, nor resumed
+            is_meant = each.address is not None and each.dispatch_id not in inner and not each.record.resumed_as
+            if is_meant and not self._runs(each):
+                yield each
 
     def find(self, dispatch_id: str) -> Resumable:
         """Look at a dispatch; see `find_resumable`."""
         from covalent_parallel_plugin.results.resumable import find_resumable
 
         return find_resumable(self._server, dispatch_id, self._given, self._configured)
-
-    def runs(self, found: Resumable) -> bool:
-        """Whether the server's own process runs a dispatch. Raises ParallelError."""
-        from covalent_parallel_plugin.covalent_api.lineage import LOOK
-
-        return self._ask(found, LOOK)[1]
 
     def settled(self, found: Resumable) -> ResumeEnd | None:
         """Say why a dispatch is not to be resumed; None if it is. Raises ParallelError."""
@@ -149,31 +146,26 @@ class Resumer:
             return ResumeEnd(found)
         if found.record.state == "NEW_OBJECT":
             raise DispatchError(f"{name} was registered and never started: there is nothing to resume")
-        if self.runs(found):
-            raise DispatchError(
-                f"{name} is {found.record.state}, and the server's own process runs it: there is nothing to resume"
-                f' (ct.cancel("{found.dispatch_id}") cancels it)'
-            )
+        self._ask(found, is_look=True)
         return None
 
     def resume(self, found: Resumable) -> ResumeEnd:
         """Have a dispatch resumed, and delete what its completed electrons have left. Raises ParallelError."""
-        from covalent_parallel_plugin.covalent_api.lineage import RESUME
         from covalent_parallel_plugin.results.resumable import delete_completed
 
         try:
-            record, runs = self._ask(found, RESUME)
+            new_id = self._ask(found).resumed_as
         except KeyboardInterrupt:
             click.echo(ASKED.format(found.dispatch_id), err=True)
             sys.exit(INTERRUPTED)
-        if runs or not record.resumed_as:
-            raise DispatchError(f"dispatch {found.dispatch_id} has been begun, or has completed, meanwhile")
-        self.say(f"{found}. New dispatch {record.resumed_as}.")
+        if not new_id:
+            raise DispatchError(f"dispatch {found.dispatch_id} has completed meanwhile: there is nothing to resume")
+        self.say(f"{found}. New dispatch {new_id}.")
         try:
             delete_completed(found, self._given, self._configured)
         except ParallelError as error:
             click.echo(f"what completed electrons left in the bucket is still there: {error}", err=True)
-        return ResumeEnd(found, record.resumed_as, is_resumed=True)
+        return ResumeEnd(found, new_id, is_resumed=True)
 
     def _already(self, found: Resumable, new_id: str) -> ResumeEnd:
         state = self._server.dispatch_state(new_id)
@@ -183,7 +175,17 @@ class Resumer:
         self.say(f"dispatch {found.dispatch_id} was already resumed as dispatch {new_id} ({state or 'deleted'}).")
         return ResumeEnd(found, new_id)
 
-    def _ask(self, found: Resumable, action: str) -> tuple[Any, bool]:
+    def _runs(self, found: Resumable) -> bool:
+        """Whether the server's own process runs a dispatch. Raises ParallelError."""
+        from covalent_parallel_plugin.covalent_api.resume_request import DispatchRunsError
+
+        try:
+            self._ask(found, is_look=True)
+        except DispatchRunsError:
+            return True
+        return False
+
+    def _ask(self, found: Resumable, is_look: bool = False) -> DispatchRecord:
         from covalent_parallel_plugin.covalent_api.resume_request import ask_server
 
         if found.address is None:
@@ -191,7 +193,7 @@ class Resumer:
                 f"no electron of dispatch {found.dispatch_id} has this package's executor, which resumes: dispatch"
                 " its workflow again"
             )
-        return ask_server(self._server, found.dispatch_id, found.address, action)
+        return ask_server(self._server, found.dispatch_id, found.address, is_look)
 
 
 def _ends(resumer: Resumer, dispatch_id: str | None, yes: bool, as_json: bool) -> Iterator[ResumeEnd]:
@@ -217,7 +219,8 @@ def _ends(resumer: Resumer, dispatch_id: str | None, yes: bool, as_json: bool) -
             )
             yield from map(ResumeEnd, wanted)
             return
-        click.confirm("Resume it?" if len(wanted) == 1 else f"Resume these {len(wanted)}?", default=True, abort=True)
+        if not click.confirm("Resume it?" if len(wanted) == 1 else f"Resume these {len(wanted)}?", default=True):
+            raise click.ClickException("nothing was resumed")
     for found in wanted:
         try:
             yield resumer.resume(found)

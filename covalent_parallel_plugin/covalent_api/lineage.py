@@ -12,8 +12,6 @@ from . import server_data
 
 FIELD = "covalent_parallel"
 """Of executor_data, and of what `resume` sends to the plugin in the server's process."""
-LOOK, RESUME = "look", "resume"
-"""What it asks for: whether that process runs the dispatch; that it be resumed."""
 
 
 async def ancestors(dispatch_id: str) -> tuple[str, ...]:

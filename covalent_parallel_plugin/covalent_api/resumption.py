@@ -23,11 +23,12 @@ from covalent._shared_files.util_classes import RESULT_STATUS
 from covalent_dispatcher._core.dispatcher_modules import caches
 from covalent_dispatcher._dal.exporters.result import export_result_manifest
 from covalent_dispatcher._dal.result import Result, get_result_object
+from covalent_dispatcher._db.write_result_to_db import resolve_electron_id
 from covalent_dispatcher._object_store.local import local_store
 from covalent_dispatcher.entry_point import register_redispatch, start_dispatch
 
 from ..cloud.per_loop import PerLoop
-from .lineage import FIELD, LOOK, read_lineage, read_note, with_lineage
+from .lineage import FIELD, read_lineage, read_note, with_lineage
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ DISPATCH_OUTPUT = ("result", "error")
 # Nodes in these states have not been begun, or are over
 AT_REST = frozenset({"NEW_OBJECT", "PENDING_REUSE", "COMPLETED", "FAILED", "CANCELLED"})
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+# Several may ask at once, and each looks for its own reply
+MOST_REPLIES = 8
 
 # Of two that ask at once one resumes, and the other is told
 _lock: PerLoop[asyncio.Lock] = PerLoop(asyncio.Lock)
@@ -55,19 +58,20 @@ async def answer(request: Mapping[str, Any], process: DispatcherProcess) -> None
     dispatch_id = str(request["dispatch"])
     async with _lock.here():
         try:
-            reply = await _reply(dispatch_id, str(request.get("action")), process)
+            reply = await _reply(dispatch_id, bool(request.get("is_look")), process)
         except Exception as error:
             logger.exception("dispatch %s cannot be resumed", dispatch_id)
             reply = {"problem": f"{type(error).__name__}: {error}"}
-        await asyncio.to_thread(_note, dispatch_id, reply={**reply, "token": request.get("token")})
+        await asyncio.to_thread(_note_reply, dispatch_id, str(request.get("token")), reply)
 
 
-async def _reply(dispatch_id: str, action: str, process: DispatcherProcess) -> dict[str, object]:
+async def _reply(dispatch_id: str, is_look: bool, process: DispatcherProcess) -> dict[str, object]:
     result = await asyncio.to_thread(get_result_object, dispatch_id)
+    if result._electron_id:
+        return {"part_of": await asyncio.to_thread(_whole, result)}
     if await _runs_here(result, process):
         return {"runs_here": True}
-    note = read_note(result.lattice.get_value("executor_data", refresh=False) or {}, dispatch_id)
-    if action == LOOK or note.get("resumed_as") or str(result.status) == "COMPLETED":
+    if is_look or _noted(result).get("resumed_as") or str(result.status) == "COMPLETED":
         return {}
     new_id = await _redispatch(dispatch_id)
     await asyncio.to_thread(_note, dispatch_id, resumed_as=new_id)
@@ -92,6 +96,23 @@ async def _runs_here(result: Result, process: DispatcherProcess) -> bool:
     except IndexError:
         return False
     return True
+
+
+def _whole(result: Result) -> str:
+    """Return the dispatch that a dispatch is a sublattice of, at whatever depth."""
+    while result._electron_id:
+        result = get_result_object(resolve_electron_id(result._electron_id)[0])
+    return str(result.dispatch_id)
+
+
+def _note_reply(dispatch_id: str, token: str, reply: Mapping[str, object]) -> None:
+    replies = _noted(get_result_object(dispatch_id)).get("replies")
+    latest = list(replies.items())[1 - MOST_REPLIES :] if isinstance(replies, dict) else []
+    _note(dispatch_id, replies={**dict(latest), token: reply})
+
+
+def _noted(result: Result) -> Mapping[str, object]:
+    return read_note(result.lattice.get_value("executor_data", refresh=False) or {}, str(result.dispatch_id))
 
 
 def _note(dispatch_id: str, **values: object) -> None:

@@ -78,7 +78,6 @@ class DispatchRecord:
     """A dispatch as the server has it: its state, by node its electrons, its lattice's name and its own assets.
 
     Attributes:
-        root_id: the dispatch that it is a sublattice of, at whatever depth, or itself.
         note: what this package has noted of it; see `lineage`.
     """
 
@@ -86,7 +85,6 @@ class DispatchRecord:
     electrons: Mapping[str, ElectronRecord]
     lattice: str = ""
     files: Mapping[str, StoredFile] = field(default_factory=dict)
-    root_id: str = ""
     note: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -156,7 +154,6 @@ class ServerClient:
             _electrons(manifest),
             str(manifest["lattice"]["metadata"]["name"]),
             _files(manifest.get("assets") or {}, DISPATCH_FILES),
-            str(manifest["metadata"].get("root_dispatch_id") or dispatch_id),
             read_note(manifest["lattice"]["metadata"].get("executor_data") or {}, dispatch_id),
         )
 
@@ -166,10 +163,10 @@ class ServerClient:
         return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
 
     def unfinished_dispatches(self, count: int, offset: int = 0) -> list[str]:
-        """Return dispatches that run by the server's record, of sublattices none. Raises one of UNANSWERED."""
-        path = f"/api/v2/dispatches?count={count}&offset={offset}&latest=false&status=RUNNING&status=STARTING"
-        found = self.get_json(path)["dispatches"]
-        return [str(each["dispatch_id"]) for each in found if each["root_dispatch_id"] in (None, each["dispatch_id"])]
+        """Return dispatches that run by the server's record, sublattices' too. Raises one of UNANSWERED."""
+        states = "&".join(f"status={state}" for state in ("STARTING", "RUNNING"))
+        path = f"/api/v2/dispatches?count={count}&offset={offset}&latest=false&status_only=true&{states}"
+        return [str(found["dispatch_id"]) for found in self.get_json(path)["dispatches"]]
 
     def cancel(self, dispatch_id: str, timeout_seconds: float = ANSWER_SECONDS) -> None:
         """Ask for a dispatch to be cancelled. Raises one of UNANSWERED."""

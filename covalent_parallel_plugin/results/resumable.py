@@ -11,7 +11,6 @@ from ..batch.job_names import TAKEN_UP
 from ..cloud.threads import map_in_threads
 from ..cloud.timed_calls import Deadline
 from ..covalent_api.server_client import DispatchRecord, ElectronRecord, ServerClient
-from ..errors import DispatchError
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import options as options
 from .dispatch_end import unknown
@@ -76,15 +75,12 @@ def find_resumable(
 
     Raises:
         MissingResourceError: the server knows no such dispatch.
-        DispatchError: it is a sublattice's.
         CloudError: Batch refused, or could not be reached.
         OSError, ValueError, KeyError, TypeError, AttributeError: Covalent's server does not answer (UNANSWERED).
     """
     record = server.dispatch(dispatch_id)
     if record is None:
         raise unknown(server, dispatch_id)
-    if record.root_id != dispatch_id:
-        raise DispatchError(f"dispatch {dispatch_id} is a sublattice's: resume the whole, dispatch {record.root_id}")
     parts = dict(_parts(server, dispatch_id, record))
     if record.state == "COMPLETED" or record.resumed_as:
         return Resumable(dispatch_id, parts)
