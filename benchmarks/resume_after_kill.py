@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from covalent_parallel_plugin.cloud.batch import BatchApi, connect
+from covalent_parallel_plugin.covalent_api.private_configuration import Value
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.covalent_api.server_client import OVER, UNANSWERED, ServerClient
 from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
@@ -34,7 +35,7 @@ ELECTRONS = ROWS * COLUMNS + 1
 ELECTRON_SECONDS = 2.0
 PAUSE_SECONDS = 0.05
 MOST_SECONDS = 240.0
-SECTION = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5}
+SECTION: dict[str, Value] = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5}
 PARENT = "projects/local/locations/us-east1"
 COMMAND = (sys.executable, "-W", "ignore", "-c", "from covalent_parallel_plugin.cli import main; main()")
 # Of the first row the value of the last column is 1 + 2 + 3, and each row below has 10 more in each column
@@ -191,7 +192,7 @@ class Site:
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
     """Run both, with all files below a folder."""
-    section = SECTION | {"cache_dir": str(folder / "cache")}
+    section: dict[str, Value] = SECTION | {"cache_dir": str(folder / "cache")}
     with (
         Emulator(runtime=ProcessRuntime(site_packages=True), tasks_at_once=ROWS) as emulator,
         PrivateCovalentServer(

@@ -140,6 +140,7 @@ async def _redispatch(dispatch_id: str, root_id: str = "") -> str:
     for node, sub_dispatch_id in inner.items():
         if str((await asyncio.to_thread(get_result_object, sub_dispatch_id)).status) != "NEW_OBJECT":
             new_inner[node] = await _redispatch(sub_dispatch_id, root_id)
+            await asyncio.to_thread(_note, sub_dispatch_id, resumed_as=new_inner[node])
     await asyncio.to_thread(_prepare, new_id, root_id, new_inner)
     return new_id
 

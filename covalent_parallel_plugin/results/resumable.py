@@ -10,7 +10,7 @@ from functools import partial
 from ..batch.job_names import TAKEN_UP
 from ..cloud.threads import map_in_threads
 from ..cloud.timed_calls import Deadline
-from ..covalent_api.server_client import DispatchRecord, ElectronRecord, ServerClient
+from ..covalent_api.server_client import OVER, DispatchRecord, ElectronRecord, ServerClient
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import options as options
 from .dispatch_end import unknown
@@ -98,6 +98,19 @@ def find_resumable(
             job = known[part].by_node(place, deadline).get(int(node))
             jobs.append("" if job is None else job.state)
     return Resumable(dispatch_id, parts, jobs, completed)
+
+
+def nodes_taken_up(server: ServerClient, dispatch_id: str) -> tuple[str, frozenset[int]]:
+    """Return the dispatch that continues this one, "" if none does, and the nodes which that has not ended yet.
+
+    Raises one of UNANSWERED.
+    """
+    newest, record = "", server.dispatch(dispatch_id)
+    while record is not None and record.resumed_as:
+        newest, record = record.resumed_as, server.dispatch(record.resumed_as)
+    if not newest or record is None or record.state in OVER:
+        return newest, frozenset()
+    return newest, frozenset(int(node) for node, each in record.electrons.items() if each.status not in OVER)
 
 
 def delete_completed(found: Resumable, given: Mapping[str, object], configured: Mapping[str, object]) -> None:

@@ -147,6 +147,8 @@ def test_a_dispatch_with_sublattices_is_resumed_whole_and_only_once(site: Site, 
     assert watched.count("RUNNING") >= 2, watched
     until(lambda: "plain has begun" in command(site, "logs", new_id, "step").stdout, "logs do not have what it printed")
 
+    assert f"what dispatch {new_id} has taken up" in command(site, "clean", "--dispatch", dispatch_id, "--yes").stdout
+
     (tmp_path / "go").touch()
     assert site.value_of(new_id) == str(VALUE)
     assert Counter(begun(tmp_path)) == Counter(MARKS)
