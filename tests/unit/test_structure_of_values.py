@@ -159,9 +159,9 @@ ODD = {
     + b"".join(b"h%c" % n * 10 + b"t\x94(" for n in range(200))
     + b"t.",
     "a billion laughs in lists": b"\x80\x04]\x940" + b"".join(b"(h%ch%ch\x00t\x94" % (n, n) for n in range(200)) + b".",
-    "lists in lists": b"\x80\x04" + b"]" * 90_000 + b"a" * 89_999 + b".",
-    "tuples in tuples": b"\x80\x04)" + b"\x85" * 180_000 + b".",
-    "sets in sets": b"\x80\x04" + b"(" * 90_000 + b"\x91" * 90_000 + b".",
+    "lists in lists": b"\x80\x04" + b"]" * 40_000 + b"a" * 39_999 + b".",
+    "tuples in tuples": b"\x80\x04)" + b"\x85" * 60_000 + b".",
+    "sets in sets": b"\x80\x04" + b"(" * 40_000 + b"\x91" * 40_000 + b".",
     "marks only": b"\x80\x04" + b"(" * 190_000 + b".",
     "a tuple that holds itself": b"\x80\x04(]\x94h\x00t\x94h\x00h\x01a.",
     "a number that holds itself": b"\x80\x04cdecimal\nDecimal\n)R\x94h\x00b.",
