@@ -97,7 +97,7 @@ class JobRun:
     def _hurry(self, is_users: bool) -> None:
         """Have the clean-up wait little, and delete results only where it is the user who asked for the end."""
         self._delete_seconds = CANCELLED_DELETE_SECONDS
-        self.objects.may_delete_results = is_users
+        self.objects.may_delete_results = self.objects.may_delete_checkpoints = is_users
 
     @property
     def job_name(self) -> str:
@@ -180,7 +180,7 @@ class JobRun:
             CancelledCall: the user asked for the end.
         """
         settings, name, batch = self._settings, self.job_name, self.services.batch
-        attempt_seconds = settings.time_limit + job_definition.GRACE_SECONDS + job_watch.SLACK_PER_ATTEMPT_SECONDS
+        attempt_seconds = job_definition.run_seconds(settings) + job_watch.SLACK_PER_ATTEMPT_SECONDS
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
