@@ -127,6 +127,7 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         trace: bool | None = None,
         trace_days: int | None = None,
         max_machine_hours: float | None = None,
+        checkpoint: bool | None = None,
         **unknown: object,
     ) -> None:
         arguments = locals()
