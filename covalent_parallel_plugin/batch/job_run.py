@@ -51,6 +51,7 @@ class JobRun:
 
     Attributes:
         objects: what the owner has in the bucket.
+        is_others: set it while another call's run has the job and the objects: neither is ended or deleted then.
         seen: the last status of the latest job; None where none was seen.
     """
 
@@ -66,6 +67,7 @@ class JobRun:
         self.services = services
         self.objects = CallObjects(owner, services, cancelled)
         self.trace = TraceRecorder() if trace is None else trace
+        self.is_others = False
         self.seen: JobStatus | None = None
         self._settings = settings
         self._cancelled = cancelled
@@ -103,6 +105,15 @@ class JobRun:
     def job_name(self) -> str:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
+
+    @property
+    def found_job(self) -> JobStatus | None:
+        """The latest job, as it was where it was there before it was asked for; None if it was made."""
+        return self._submission.found
+
+    def record_ended(self, job: JobStatus) -> None:
+        """Take note that the latest job has ended, as it was found: it is not watched."""
+        self._submission.record_watch(WatchResult(job))
 
     @property
     def cancelled_end(self) -> str:
@@ -219,6 +230,8 @@ class JobRun:
     def _record_use(self, job: JobStatus) -> None:
         """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
         settings = self._settings
+        if self.is_others:
+            return
         self._use.seen(self.job_name, job, job_definition.tasks_per_node(settings), time.time())
         above = self._use.above(settings.max_machine_hours, settings.poll_freq)
         if above and not job.is_terminal:
@@ -266,7 +279,7 @@ class JobRun:
         that finds no call any more leaves no output behind.
         """
         await self._end_job(self._delete_call)
-        if not self._is_staged or self._is_kept:
+        if not self._is_staged or self._is_kept or self.is_others:
             return
         await self._delete_objects()
         if self._was_ended or self.objects.is_written_late:
@@ -275,6 +288,8 @@ class JobRun:
             await self._delete_objects()
 
     async def _end_job(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        if self.is_others:
+            return
         try:
             self._was_ended = await self._submission.end(meanwhile) or self._was_ended
         except CloudError as error:

@@ -20,6 +20,7 @@ from ..protocol.envelope import EXCEPTION, KILLED, LATE
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from .attempt_trace import AttemptTrace
+from .cache.cached_job import CachedJob
 from .call import Call, Pickles
 from .collect import Collector
 from .electron_job import electron_job, owner_of
@@ -40,6 +41,7 @@ class ElectronRun:
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
         trace: notes how it ends.
+        cached: joins jobs of equal calls, and keeps the value in the cache; None without that.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class ElectronRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
+        cached: CachedJob | None = None,
     ):
         self._call = call
         self._settings = settings
         self._source = source
         self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
         self._attempts = AttemptTrace(self._jobs)
+        self._cached = cached
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.
@@ -101,8 +105,11 @@ class ElectronRun:
         jobs, settings = self._jobs, self._settings
         while True:
             await jobs.create(settings, definitions.pop())
+            if self._cached is not None:
+                await self._cached.begin(jobs)
             watched = await jobs.watch()
-            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
+            hashes = self._cached is not None
+            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name, hashes=hashes)
             try:
                 with jobs.context("has an outcome that could not be fetched or stored here"):
                     found = await self._collect(watched, settings, collector)
@@ -114,6 +121,8 @@ class ElectronRun:
             if found.outcome is None and watched.error is not None:
                 raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
+            if self._cached is not None:
+                result = await self._cached.end(jobs, result)
             if isinstance(result, Failure) and isinstance(found.outcome, OutcomeError):
                 result = with_location(result, await jobs.objects.location("What it delivered stays"))
             if not await jobs.restage_lost(found.exit_code):
