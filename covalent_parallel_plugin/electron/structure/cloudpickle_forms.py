@@ -17,7 +17,6 @@ _IMMUTABLE = frozenset(
         "__builtin__": "complex type getattr xrange slice frozenset",
         "types": "CodeType MappingProxyType",
         "datetime": "date datetime time timedelta timezone",
-        "zoneinfo": "ZoneInfo._unpickle",
         "decimal": "Decimal",
         "fractions": "Fraction",
         "uuid": "UUID",
@@ -61,6 +60,9 @@ def call_node(how: str, function: Any, arguments: list[Any]) -> Node:
     name = name_of(function)
     if name == f"{_OURS} _builtin_type" and len(arguments) == 1:
         return Node(Kind.GLOBAL, ["types", arguments[0]])
+    if name == "builtins bytearray" and len(arguments) < 2:
+        # Before protocol 5
+        return Node(Kind.BYTEARRAY, arguments or [b""])
     if name == "types CodeType":
         arguments = _without(arguments, _PLACES_IN_CODE.get(len(arguments), ()))
     elif name.startswith(f"{_OURS} "):

@@ -14,8 +14,8 @@ from .pickle_node import MOST_OPCODES, Kind, Node, UnreadableError
 MOST_NESTED = 6
 # Each loads the pickle that is its argument.
 _LOADERS = {"_pickle loads", "pickle loads"}
-# Covalent's wrapper of a value has its pickle in base64, its text, and the versions that made it
-_TRANSPORTABLE = ("TransportableObject", "_object", ("_object_string", "_header"))
+# What a TransportableObject of Covalent has, also where it is a dict: pickle in base64, `str()`, versions and name
+_WRAPPED = ("_object", "_object_string", "_header")
 
 
 def read_graph(pickle: bytes) -> Node:
@@ -47,9 +47,9 @@ class _Reader:
                     step(machine, argument)
                 elif opcode.name not in _SKIPPED:
                     machine.push(argument)
+            return Node(Kind.PICKLE, [machine.stack.pop(), *machine.effects])
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UnreadableError(f"cut off, or made by no pickler: {error}") from error
-        return Node(Kind.PICKLE, [machine.stack.pop(), *machine.effects])
 
 
 class _Machine:
@@ -94,6 +94,8 @@ class _Machine:
             raise ValueError("a key without a value")
         if owner.kind is kind:
             owner.parts.extend(values)
+            if kind is Kind.DICT:
+                self._open_wrapped(owner)
         else:
             owner.change(name, values)
 
@@ -112,10 +114,7 @@ class _Machine:
 
     def build(self) -> None:
         state = self.stack.pop()
-        owner = self.stack[-1]
-        if isinstance(state, Node) and state.kind is Kind.DICT and len(owner.parts) > 1:
-            self._open_transportable(owner.parts[1], state)
-        owner.change("state", [state])
+        self.stack[-1].change("state", [state])
 
     def pop(self) -> None:
         if not self.stack and self.outer:
@@ -139,18 +138,12 @@ class _Machine:
         left_as_it_is: Any = pickle
         return self.read(pickle) if pickle[:1] == b"\x80" and pickle[-1:] == b"." else left_as_it_is
 
-    def _open_transportable(self, owner: Any, state: Node) -> None:
-        """Put the graph of the value that Covalent has wrapped into the place of its base64."""
-        wrapper, inner, dropped = _TRANSPORTABLE
-        if not name_of(owner).startswith("covalent.") or not name_of(owner).endswith(f" {wrapper}"):
-            return
-        parts: list[Any] = []
-        for name, value in zip(state.parts[::2], state.parts[1::2], strict=True):
-            if name == inner and isinstance(value, str):
-                parts += [name, self._inner(binascii.a2b_base64(value))]
-            elif name not in dropped:
-                parts += [name, value]
-        state.parts = parts
+    def _open_wrapped(self, wrapper: Node) -> None:
+        """Leave of a value that Covalent has wrapped the graph of its pickle only."""
+        if tuple(wrapper.parts[::2]) == _WRAPPED and isinstance(wrapper.parts[1], str):
+            inner = self._inner(binascii.a2b_base64(wrapper.parts[1]))
+            if isinstance(inner, Node):
+                wrapper.parts = [_WRAPPED[0], inner]
 
 
 def _refuse(machine: _Machine, argument: Any) -> None:
