@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import re
 import sys
 import threading
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
+from click.testing import CliRunner
 from covalent._shared_files.exceptions import TaskCancelledError, TaskRuntimeError
 
 from covalent_parallel_plugin.batch.trace import read_trace
+from covalent_parallel_plugin.cli import main
 from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.covalent_api.secret_file import secret_path, server_secret
 from covalent_parallel_plugin.electron.cache.entry import KIND, CacheEntry
@@ -234,6 +237,37 @@ def test_a_value_that_is_too_old_is_made_again_and_replaced(cached: Cached) -> N
     assert (now.number, now.made_seconds > made.made_seconds) == (made.number + 1, True)
     assert cached.outcome not in cached.names()
     assert len(cached.names()) == len(before)
+    assert cached.run() == 42
+    assert cached.count == 2
+
+
+def clean(runs: Runs, *arguments: str) -> Any:
+    where = ("--project-id", "local", "--bucket-name", "covalent", "--json")
+    done = CliRunner().invoke(main, ["clean", *arguments, *where])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_clean_lists_and_removes_what_is_in_the_cache_and_leaves_it_alone_otherwise(cached: Cached) -> None:
+    folder = f"gs://covalent/{cached.record.removesuffix('record')}"
+    plain = clean(cached)
+    assert plain["cache"]["entries"] >= 1
+    assert not any(CACHE_PREFIX in stored["name"] for stored in plain["objects"])
+    entries = {entry["folder"]: entry for entry in clean(cached, "--cache")["entries"]}
+    assert (entries[folder]["objects"], entries[folder]["removed"]) == (2, False)
+    assert folder not in [
+        entry["folder"] for entry in clean(cached, "--cache", "--older-than", "1h", "--yes")["entries"]
+    ]
+    assert cached.record in cached.names()
+    call = cached.outcome.replace("outcome-0", "call")
+    cached.store.put(call, b"as of a job that runs")
+    entries = {entry["folder"]: entry for entry in clean(cached, "--cache", "--yes")["entries"]}
+    assert (entries[folder]["in_use"], entries[folder]["removed"]) == (True, False)
+    clean(cached, "--cache", "--older-than", "0s", "--yes")
+    assert {cached.record, cached.outcome, call}.isdisjoint(cached.names())
+    # The job's id is taken for 60 days, and its outcome is gone.
+    assert cached.run() == 42
+    assert cached.count == 2
     assert cached.run() == 42
     assert cached.count == 2
 
