@@ -110,7 +110,7 @@ class ContainerEngine:
             _log.error("%s could not remove containers: %s", self.name, ended.stderr.strip())
 
     def image(self, uri: str) -> str:
-        """Give the name under which the engine finds an image that Batch, whose engine is docker, calls `uri`.
+        """Return the name under which the engine finds an image that Batch, whose engine is docker, calls `uri`.
 
         An official image of Docker's that is here under another of its names is not pulled again: a machine may have no
         network. podman has no default registry: a name without one is an image of this machine, else docker.io's.
@@ -128,7 +128,7 @@ class ContainerEngine:
 
 
 def registry_of(uri: str) -> str:
-    """Give the host of an image's registry."""
+    """Return the host of an image's registry."""
     return uri.partition("/")[0] if _has_registry(uri) else "docker.io"
 
 

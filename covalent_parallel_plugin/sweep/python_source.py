@@ -164,7 +164,7 @@ class PythonSource(SweepSource):
             self._read_rows((out.path / STANDARD_INPUT_COPY).read_text("utf-8"), out.path)
         if not self._lines and begins and not self.go_on([]):
             raise SweepFileError(
-                TITLE, [Mistake("parameters: the function gave no rows: give some for the first round")]
+                TITLE, [Mistake("parameters: the function returned no rows: return some for the first round")]
             )
         return bool(self._lines)
 

@@ -280,7 +280,7 @@ class Sweep:
         if run is not None:
             run.cancel()
             if not run.wait():
-                raise CancellationError(f"what writes to {out.path} has not ended yet: look again later")
+                raise CancellationError(f"the run that writes to {out.path} has not ended yet: try again later")
         elif out.journal_path.exists():
             out.state(name)
             for _ in cancel_sweep(out):

@@ -67,7 +67,7 @@ def end_run(out: OutFolder) -> str:
 
 
 def end_jobs(what: str, settings: Settings, names: Sequence[str], gather: str) -> Iterator[str]:
-    """Cancel jobs that no run of this machine waits for, and wait for their end; yield what there is to say.
+    """Cancel jobs that no run of this machine waits for, and wait for their end; yield messages for the user.
 
     Raises:
         CancellationError: one has not ended in time. CloudError: Batch refused, or could not be reached.
@@ -76,10 +76,10 @@ def end_jobs(what: str, settings: Settings, names: Sequence[str], gather: str) -
 
     running = [job.name for job in look_at_jobs(settings, names) if job.may_run]
     if not running:
-        yield f"{what} is not running: its job on Batch has ended, or is gone; {gather} brings what it delivered"
+        yield f"{what} is not running: its job on Batch has ended, or is gone; {gather} downloads what it delivered"
         return
     for job in cancel_jobs(settings, running):
         if job.may_run:
-            raise CancellationError(f"{job}; it was told to end, and has not yet: look again later")
+            raise CancellationError(f"{job}; it was asked to end, and has not ended yet: try again later")
         yield str(job)
-    yield f"{what} is cancelled; {gather} brings what it delivered"
+    yield f"{what} is cancelled; {gather} downloads what it delivered"

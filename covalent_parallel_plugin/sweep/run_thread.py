@@ -115,7 +115,7 @@ class RunThread(threading.Thread):
             self._end_tasks()
 
     def take_cancel(self) -> bool:
-        """Whether another process has asked for the end of a run that hears no signals. Raises OSError."""
+        """Return whether another process has asked for the end of a run that hears no signals. Raises OSError."""
         return not self._journal.state.hears_signals and self._opened.out.take_cancel()
 
     def _run(self) -> None:

@@ -73,7 +73,7 @@ class Operations:
 
 
 def operation_message(operation: Operation) -> Any:
-    """Give the protobuf message of an operation."""
+    """Return the protobuf message of an operation."""
     metadata = batch_v1.OperationMetadata.pb(batch_v1.OperationMetadata())
     set_time(metadata.create_time, operation.created)
     metadata.target, metadata.verb, metadata.api_version = operation.target, operation.verb, "v1"

@@ -15,7 +15,7 @@ from .barriers import Arrival, Barriers
 from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
-_TOLD_TO_END = 143
+_SIGTERM_EXIT_CODE = 143
 # How long background runnables continue after the foreground, and after SIGTERM:
 # "a short time after all foreground runnables have completed" they are killed, says google.cloud.batch.v1.Runnable
 _BACKGROUND_SECONDS = 2.0
@@ -70,7 +70,7 @@ class Attempt:
     def stop(self, exit_code: int | None = None, notice_seconds: float | None = None) -> None:
         """End the attempt: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
 
-        The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
+        The notice is the grace where none is given; 0 is SIGKILL at once. Called again, an attempt may only end sooner.
         """
         is_first, self._is_stopping = not self._is_stopping, True
         self._steps.clear()
@@ -78,7 +78,7 @@ class Attempt:
             self._exit_code = self._exit_code or exit_code
         for running in [*self._background, *filter(None, [self._foreground])]:
             running.end(exit_code if is_first else None, notice_seconds)
-        self._leave_barrier(_TOLD_TO_END if exit_code is None else exit_code)
+        self._leave_barrier(_SIGTERM_EXIT_CODE if exit_code is None else exit_code)
 
     def _grace(self, command: Command) -> float:
         if self._grace_seconds is not None:

@@ -22,7 +22,7 @@ EXIT_CODES = {
 }
 """Batch's reserved exit codes ("Troubleshooting: exit codes"), and docker's own."""
 _KINDS = (*EXIT_CODES, "attempt.exit", "attempt.twice", "attempt.stuck", "attempt.late")
-_TOLD_TO_END = 143
+_SIGTERM_EXIT_CODE = 143
 _TAKES_VM = ("attempt.preempt", "attempt.lost", "attempt.recreate")
 
 
@@ -41,7 +41,7 @@ Make = Callable[[Callable[[int], None]], RunningAttempt | None]
 
 
 def draw_for_attempt(plan: FaultPlan, job: TaskPlan, task: Task) -> ArmedFault | None:
-    """Give the fault that strikes a task's present attempt."""
+    """Return the fault that strikes a task's present attempt."""
     if not plan.has("attempt"):
         return None
     target = FaultTarget(
@@ -61,7 +61,7 @@ def takes_vm(fault: Fault) -> bool:
 
 
 def exit_code_of(fault: Fault) -> int:
-    """Give the exit code that an attempt has which the fault ends."""
+    """Return the exit code that an attempt has which the fault ends."""
     return int(fault.value("exit_code") or EXIT_CODES[fault.kind])
 
 
@@ -124,7 +124,7 @@ class FaultyAttempt:
         if self._seen is not None:
             self._seen.stop(exit_code, notice_seconds)
         elif not self._has_ended:
-            self._report(_TOLD_TO_END if exit_code is None else exit_code)
+            self._report(_SIGTERM_EXIT_CODE if exit_code is None else exit_code)
 
     def _strike(self) -> None:
         self._consume()

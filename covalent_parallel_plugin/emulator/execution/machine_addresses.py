@@ -29,7 +29,7 @@ class MachineAddresses:
         self._of_jobs: dict[str, dict[str, str]] = {}
 
     def variables(self, plan: TaskPlan, instance: str) -> dict[str, str]:
-        """Give what the environment of a machine's tasks has; `instance` is its name, zones/ZONE/instances/NAME."""
+        """Return what the environment of a machine's tasks has; `instance` is its name, zones/ZONE/instances/NAME."""
         if self.port is None:
             return {}
         addresses = self._of_jobs.setdefault(plan.uid, {})

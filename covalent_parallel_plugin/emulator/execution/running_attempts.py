@@ -85,7 +85,7 @@ class RunningAttempts:
             attempt.start()
 
     def forget(self, scheduled: ScheduledJob, task: Task) -> None:
-        """A task's attempt has ended."""
+        """Record that a task's attempt has ended."""
         attempts = self._running.get(scheduled.plan.uid, {})
         attempts.pop(task.index, None)
         if not attempts:
@@ -117,7 +117,7 @@ class RunningAttempts:
             below.stop(notice_seconds=notice_seconds)
 
     def release(self, scheduled: ScheduledJob) -> None:
-        """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
+        """Let the runtime remove what a job's tasks shared, once nothing of the job runs."""
         uid = scheduled.plan.uid
         if scheduled.job.ended is not None and uid not in self._running and uid not in self._wrapped.values():
             self._runtime.release(uid)
@@ -131,7 +131,7 @@ class RunningAttempts:
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
         except (SecretDenied, OSError) as error:
             is_denied = isinstance(error, SecretDenied)
-            text = str(error) if is_denied else f"the task's workspace cannot be made: {error}"
+            text = str(error) if is_denied else f"the task's workspace cannot be created: {error}"
             scheduled.line_writer(self._logs, index)("ERROR", text)
             ended(CANNOT_START)
             return None

@@ -24,7 +24,7 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """Give the lines that are complete with this data."""
+        """Yield the lines that are complete with this data."""
         *complete, self._rest = (self._rest + data).split(b"\n")
         for line in complete:
             yield from self._cut(line)
@@ -32,7 +32,7 @@ class LineSplitter:
             yield from self.flush()
 
     def flush(self) -> Iterator[str]:
-        """Give the line that no newline ended, if there is one."""
+        """Yield the line that no newline ended, if there is one."""
         rest, self._rest = self._rest, b""
         if rest:
             yield from self._cut(rest)
@@ -81,7 +81,7 @@ class RunningStep:
     def end(self, exit_code: int | None, notice_seconds: float | None = None) -> None:
         """End it: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
 
-        The notice is the grace where none is given. Told again, it may only end sooner.
+        The notice is the grace where none is given. Called again, it may only end sooner.
         """
         if self._has_ended:
             return

@@ -176,7 +176,7 @@ class Scheduler:
         self._start_ready()
 
     def _enqueue_if_ready(self, scheduled: ScheduledJob) -> None:
-        """Have a job take its turn, if it has a task that could start now."""
+        """Queue a job for a start, if it has a task that could start now."""
         is_ready = scheduled.may_start and scheduled.job.has_startable and self._placement.has_room(scheduled)
         if is_ready and scheduled.plan.uid not in self._ready_uids:
             self._ready_uids.add(scheduled.plan.uid)

@@ -72,7 +72,7 @@ class FaultPlan:
     def draw(
         self, kinds: tuple[str, ...], target: FaultTarget, where: Callable[[Fault], bool] | None = None
     ) -> ArmedFault | None:
-        """Give the first fault of these kinds (all of one family) that strikes; `where` narrows further."""
+        """Return the first fault of these kinds (all of one family) that strikes; `where` narrows further."""
         for rule in self._families.get(kinds[0].partition(".")[0], ()):
             if rule.fault.kind in kinds and rule.matches(target) and (where is None or where(rule.fault)):
                 key = _key(rule.fault.per, target)
@@ -105,7 +105,7 @@ class ArmedFault:
         return self.fault
 
     def give_back(self) -> None:
-        """Have it strike something else: it is as if it had not been drawn."""
+        """Let it strike something else, as if it had not been drawn."""
         self.plan._give_back(self)
 
 

@@ -102,7 +102,7 @@ class Job:
         return min(self.waiting, self.parallelism - self.active)
 
     def run_seconds(self, now: float) -> float:
-        """Seconds since the job's first task ran, until `now` or the job's end."""
+        """Return seconds since the job's first task ran, until `now` or the job's end."""
         if self.started is None:
             return 0.0
         return (now if self.ended is None else self.ended) - self.started
@@ -126,14 +126,14 @@ class Job:
         return task
 
     def run(self, task: Task, now: float) -> None:
-        """The task's attempt has started; the first one makes the job RUNNING."""
+        """Record that the task's attempt has started; the first one makes the job RUNNING."""
         self._move(task, TaskState.RUNNING, now)
         if self.state is JobState.SCHEDULED:
             self.started = now
             self._set_state(JobState.RUNNING, now)
 
     def finish(self, task: Task, exit_code: int, now: float) -> bool:
-        """The task's attempt has ended; return whether the task waits for another attempt.
+        """Record that the task's attempt has ended; return whether the task waits for another attempt.
 
         The last task's end makes the job SUCCEEDED or FAILED; a job being cancelled or deleted retries nothing.
         """

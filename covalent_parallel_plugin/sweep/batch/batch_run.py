@@ -34,7 +34,7 @@ from .machine_use import MachineUse
 from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
 from .round_tasks import RoundTasks
-from .round_verdict import ASKED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
+from .round_verdict import MOST_QUERIED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
 from .shards import drain_round
 from .sweep_job import job_id, sweep_job
@@ -60,7 +60,7 @@ class BatchRunner:
         self._file = work.file
         self._observer = observer
         self._journal = work.seams.journal
-        self._seams = replace(work.seams, ended=self._told)
+        self._seams = replace(work.seams, ended=self._on_end)
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
         self.look = BatchLook()
@@ -252,7 +252,7 @@ class BatchRunner:
                 break
             self._note_end(shape.round, "not submitted")
         else:
-            raise RunStopped(f"another run of {sweep_title(file.name)} makes jobs as well: wait for its end")
+            raise RunStopped(f"another run of {sweep_title(file.name)} creates jobs as well: wait until it has ended")
         if self._is_draining:
             self._note_end(shape.round, "not submitted")
             raise RunStopped(DRAINED)
@@ -290,7 +290,7 @@ class BatchRunner:
         if watched.job is not None:
             self._note_job(round, watched.job)
         if watched.error is not None:
-            raise RunStopped(f"the job {round.job_name} was lost sight of: {watched.error}", keeps_job=True)
+            raise RunStopped(f"the job {round.job_name} can no longer be watched: {watched.error}", keeps_job=True)
         if not watched.has_ended:
             await round.end_job()
         await round.take_rest(self._interrupted)
@@ -327,7 +327,7 @@ class BatchRunner:
         await restage_runner(services.objects, for_sweeps=True)
         return True
 
-    def _told(self, task: SweepTask, end: TaskEnd) -> None:
+    def _on_end(self, task: SweepTask, end: TaskEnd) -> None:
         self._left -= 1
         self._failures += end.status not in ("done", "cancelled")
         self._observer.started(task)
@@ -377,11 +377,13 @@ class BatchRunner:
         if not self._seams.trace.is_on:
             return
         silent = round.tasks.bundles({*trace.repeated, *round.gathering.missing})
-        numbers = [number for number in silent if number not in verdict.asked][: ASKED_TASKS - len(verdict.asked)]
-        asked = await EvidenceReader(services, round.job_name).tasks(numbers) if numbers else {}
+        numbers = [number for number in silent if number not in verdict.statuses][
+            : MOST_QUERIED_TASKS - len(verdict.statuses)
+        ]
+        statuses = await EvidenceReader(services, round.job_name).tasks(numbers) if numbers else {}
         own = round.tasks.own
         for number, indices in round.tasks.bundles(own).items():
-            status = verdict.asked.get(number) or asked.get(number)
+            status = verdict.statuses.get(number) or statuses.get(number)
             missing = [index for index in indices if index in round.gathering.missing] or indices
             if status is not None:
                 trace.lost([(index, own[index]) for index in missing], status, end)

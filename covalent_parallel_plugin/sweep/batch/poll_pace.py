@@ -80,7 +80,7 @@ class PollPace:
         return max(self._least, min(rest * SHARE_OF_REST, most, self.most_pause_seconds))
 
     def is_list_due(self) -> bool:
-        """Whether enough tasks have ended since the last list."""
+        """Return whether enough tasks have ended since the last list."""
         new = self.ended - self._listed
         return new > 0 and (new >= self._total * SHARE_OF_TASKS or self._clock() >= self._next_list)
 

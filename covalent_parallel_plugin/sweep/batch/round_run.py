@@ -153,7 +153,7 @@ class RoundRun:
         try:
             return await self._services.batch.get(self.job_name, LAST_LOOK_SECONDS)
         except CloudError as error:
-            logger.debug("the job %s is not looked at again: %s", self.job_name, error)
+            logger.debug("the status of the job %s was not read again: %s", self.job_name, error)
             return None
 
     async def take_rest(self, interrupted: Cancellation) -> None:

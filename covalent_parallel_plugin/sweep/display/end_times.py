@@ -32,12 +32,12 @@ class EndTimes:
         self._looked = began
 
     def note_running(self, running: int, now: float) -> None:
-        """Note how many tasks of this machine have run until now."""
+        """Record how many tasks of this machine have run until now."""
         self._area += running * (now - self._looked)
         self._looked = now
 
     def add(self, started: float, now: float, end: TaskEnd) -> None:
-        """Note a task's end; one that was not seen to run, or only at its end, reports when it began and ended."""
+        """Record a task's end; one that was not seen to run, or only at its end, reports when it began and ended."""
         ended = now
         if end.started and ended - started < end.ended - end.started:
             started, ended = end.started - self._wall_seconds, min(end.ended - self._wall_seconds, now)

@@ -78,13 +78,13 @@ class RunProgress:
         self._ends = EndTimes(self._began, wall_clock() - self._began)
 
     def start(self, task: SweepTask) -> None:
-        """Note that a task begins."""
+        """Record that a task begins."""
         now = self._clock()
         self._ends.note_running(len(self.running), now)
         self.running[task.name] = now
 
     def end(self, task: SweepTask, end: TaskEnd) -> TaskFailure | None:
-        """Note a task's end; return what there is to report if it failed."""
+        """Record a task's end; return what there is to report if it failed."""
         now = self._clock()
         self._ends.note_running(len(self.running), now)
         began = self.running.pop(task.name, now)
