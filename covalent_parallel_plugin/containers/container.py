@@ -30,7 +30,7 @@ class Process(Protocol):
     stderr: int
     """File descriptor of its standard error, not blocking."""
     ending: int | None
-    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
+    """File descriptor that becomes readable when it ends; None where the system has none: then call `poll`."""
 
     def poll(self) -> int | None:
         """Return the exit code once it has ended (128 + signal where one killed it), None while it runs."""

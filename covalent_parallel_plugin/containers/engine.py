@@ -89,7 +89,7 @@ class ContainerEngine:
         )
 
     def process_ids(self, *containers: str) -> set[int]:
-        """List the first process of each container that runs, by its number on this machine."""
+        """Return the process id on this machine of each running container's first process."""
         if not containers:
             return set()
         # one that has just gone fails the call, and the others are listed all the same

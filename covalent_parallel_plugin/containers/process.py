@@ -174,7 +174,7 @@ class ContainerProcess(PreparedProcess):
     ) -> None:
         self._engine = engine
         self.was_lost = False
-        """Whether the engine's client or monitor was killed by somebody else; known after the container's end."""
+        """Whether the engine's client or monitor was killed from outside; known after the container's end."""
         super().__init__(name, prepare, clear_up)
 
     def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:

@@ -28,7 +28,7 @@ class CancellationError(ParallelError):
 
 
 def cancel_sweep(out: OutFolder) -> Iterator[str]:
-    """End the run of a folder, or its jobs; yield what there is to say, and return once nothing runs.
+    """End the run of a folder, or its jobs; yield messages for the user, and return once nothing runs.
 
     Raises:
         CancellationError: something still runs. JournalError: the folder's journal cannot be read.
@@ -49,7 +49,7 @@ def cancel_sweep(out: OutFolder) -> Iterator[str]:
 
 
 def end_run(out: OutFolder) -> str:
-    """End the process that runs a sweep, and wait for it; return what there is to say. Raises CancellationError."""
+    """End the process that runs a sweep, and wait for it; return a message for the user. Raises CancellationError."""
     state = State.read(out.journal_path)
     is_local = state.run is None or state.run.get("local", True)
     if state.hears_signals:

@@ -32,7 +32,7 @@ class JobResponses:
         self._changing: dict[str, tuple[int, bytes]] = {}
 
     def answer(self, job: Job, now: float, mask: str, fields: Fields) -> bytes:
-        """Return the job's message; `fields` is what is wanted of it, `mask` a name for that."""
+        """Return the job's message; `fields` are those requested, `mask` a name for them."""
         if mask not in self._fixed:
             if len(self._fixed) >= _KEPT_MASKS:
                 self._fixed.clear()

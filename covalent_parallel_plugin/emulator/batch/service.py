@@ -105,14 +105,14 @@ class BatchService:
             return None if record is None else (record.scheduled.plan.labels, record.scheduled.job.created)
 
     def get_job(self, request: batch_v1.GetJobRequest, mask: str = "") -> bytes:
-        """Return a job, or what a field mask wants of it."""
+        """Return a job, or the fields that a mask selects."""
         fields = parse_mask(mask, _JOB)
         name = parse_job_name(request.name)
         with self._scheduler.lock:
             return self._table.get(name).answer(self._clock(), mask, fields)
 
     def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
-        """Return a page of jobs, or what a field mask wants of it."""
+        """Return a page of jobs, or the fields that a mask selects."""
         fields = parse_mask(mask, _JOBS)
         matches = parse_filter(request.filter, JOB_FILTERS)
         project, location = _parent(request.parent)

@@ -61,7 +61,7 @@ def takes_vm(fault: Fault) -> bool:
 
 
 def exit_code_of(fault: Fault) -> int:
-    """Return the exit code that an attempt has which the fault ends."""
+    """Return the exit code of an attempt that the fault ends."""
     return int(fault.value("exit_code") or EXIT_CODES[fault.kind])
 
 

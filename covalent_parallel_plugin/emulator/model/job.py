@@ -17,7 +17,7 @@ __all__ = ["Job", "JobState", "RetryRule", "Task", "TaskState", "TransitionRefus
 
 
 class TransitionRefused(RpcError):
-    """The state that a job is in does not allow what was asked."""
+    """The job's state does not allow the request."""
 
     def __init__(self, message: str) -> None:
         super().__init__("FAILED_PRECONDITION", message)
@@ -153,12 +153,12 @@ class Job:
         return False
 
     def note(self, text: str, now: float) -> None:
-        """Write down what Batch says of a job whose state stays."""
+        """Add an event to a job whose state does not change."""
         self.events.append(StatusEvent(now, text, kind="OPERATIONAL_INFO"))
         self._changed(now)
 
     def note_of_task(self, index: int, event: StatusEvent) -> None:
-        """Write down what a task's runnable reports of itself."""
+        """Add an event that a task's runnable reports."""
         self.tasks[index].events.append(event)
         self._changed(event.time)
 

@@ -1,4 +1,4 @@
-"""Keep what emulators of one user share and no emulator's end removes: a Python without packages, and packages."""
+"""Store what a user's emulators share, beyond the end of each: a Python without packages, and packages."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def choose_runtime(
     if request.name in ENGINES:
         if for_processes:
             raise ValueError(
-                "--python, --image and --site-packages say what stands for images where tasks are processes; with"
+                "--python, --image and --site-packages choose what runs in place of images for tasks as processes; with"
                 f" --runtime {request.name} the images themselves run: leave them out, or give --runtime process"
             )
         if reason := why_not(request.name):

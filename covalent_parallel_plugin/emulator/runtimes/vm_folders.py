@@ -78,7 +78,7 @@ def _enter_namespace() -> None:
 
 
 def _show_disk(disk: Path, path: Path) -> None:
-    """Have a path be the VM's: a folder of its own, or whatever a script makes there."""
+    """Make a path the VM's own: a folder, or what a script creates there."""
     if path.is_dir():
         place = disk / path.relative_to("/")
         place.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from ...protocol.sweep_objects import drain_name
 from ...settings import Settings
 from ..local.observer import RunObserver
 from ..local.run import DRAINED, RunEnd, failures_allowed, used_up
-from ..records.batch_look import BatchLook
+from ..records.batch_look import BatchStatus
 from ..records.journal import round_end_event, round_event
 from ..tasks import SweepTask
 from .batch_work import BatchWork, LostTask, RunStopped
@@ -51,7 +51,7 @@ class BatchRunner:
     """A run of tasks on Batch.
 
     Attributes:
-        look: what the last look at a job has shown.
+        look: the progress as of the last job status.
         on_round: gets a round's number and its job's name, once the job exists.
     """
 
@@ -63,7 +63,7 @@ class BatchRunner:
         self._seams = replace(work.seams, ended=self._on_end)
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
-        self.look = BatchLook()
+        self.look = BatchStatus()
         self._use = MachineUse(work.file, self._journal.state)
         self.on_round: Callable[[int, str], None] = lambda number, job: None
         self._left = len(work.wanted)
@@ -184,7 +184,7 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = False
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
-        if (ended := await round.last_look()) is not None:
+        if (ended := await round.last_status()) is not None:
             self._note_job(round, ended)
         self.look = replace(self.look, running=0)
         try:
@@ -338,12 +338,12 @@ class BatchRunner:
         assert self._round is not None
         tasks, gathering = self._round.tasks, self._round.gathering
         self._note_job(self._round, status)
-        self.look = self._look(pace, tasks, len(gathering.missing))
+        self.look = self._batch_status(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
         if self._file.most_machine_hours is not None:
             for round in self._beside:
-                if (seen := await self._interrupted.unless(round.last_look())) is not None:
+                if (seen := await self._interrupted.unless(round.last_status())) is not None:
                     self._note_job(round, seen)
         self._check_hours(self._round.settings.poll_freq)
         seconds_left = self._use.seconds_left()
@@ -356,10 +356,10 @@ class BatchRunner:
         if overrun is not None and self._left:
             raise RunStopped(used_up(overrun.limit), overrun=overrun)
 
-    def _look(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchLook:
+    def _batch_status(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchStatus:
         own = len(tasks.own)
         ended = min(pace.ended * tasks.bundle, own)
-        return BatchLook(
+        return BatchStatus(
             # Those of a bundle run one after the other
             running=pace.running,
             unread=max(ended - (own - missing), 0),

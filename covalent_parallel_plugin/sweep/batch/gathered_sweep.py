@@ -34,7 +34,7 @@ class SweepGathering:
 
     Attributes:
         tasks: of all rounds that were gathered, by name, in the order of their indices.
-        notes: a sentence for whatever could not be gathered.
+        notes: a sentence for each thing that could not be gathered.
     """
 
     def __init__(

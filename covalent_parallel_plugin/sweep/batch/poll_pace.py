@@ -27,7 +27,7 @@ class PollPace:
         least_seconds: between looks.
 
     Attributes:
-        ended: how many of them have ended, by the last look.
+        ended: how many of them have ended, by the last poll.
         running: how many ran then.
         running_seconds: of all of them together so far.
         began: when tasks were first seen to run, or to have ended; None before.
@@ -35,7 +35,7 @@ class PollPace:
         seen: when the last end of one was seen; None where none was.
         looked: when the last look was.
         mean_running: how many ran at a time from `began` to `seen`.
-        most_pause_seconds: between looks, where somebody wants one sooner.
+        most_pause_seconds: the longest pause between polls, where a caller needs one sooner.
     """
 
     def __init__(self, total: int, least_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -46,7 +46,7 @@ class RoundVerdict:
         lost: why, of those that may run again.
         ended: of those that do not.
         stop: why no other round may follow, a whole message; "" if one may.
-        exit_codes: those of the tasks that Batch was asked about.
+        exit_codes: those of the tasks whose status was queried.
         is_machine_lost: whether machines were lost as often as allowed.
         statuses: what Batch reported, by the number of the job's task.
         is_drained: whether those that are lost were not begun, by `cancel --waiting`.

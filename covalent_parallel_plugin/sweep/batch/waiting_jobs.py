@@ -43,21 +43,21 @@ class WaitingJob:
 def look_at_jobs(settings: Settings, names: Iterable[str]) -> list[WaitingJob]:
     """Ask Batch for jobs. Raises CloudError: it refused, or could not be reached."""
 
-    async def look(batch: JobService) -> list[WaitingJob]:
+    async def fetch(batch: JobService) -> list[WaitingJob]:
         wanted = list(names)
         found = await asyncio.gather(*map(batch.get, wanted))
         return [WaitingJob(name, status) for name, status in zip(wanted, found, strict=True)]
 
-    return _query(settings, look)
+    return _query(settings, fetch)
 
 
 def look_at_task(settings: Settings, job: str, index: int) -> tuple[JobStatus | None, TaskStatus | None]:
     """Ask Batch for a job and one of its tasks; None for what it does not know. Raises CloudError."""
 
-    async def look(batch: JobService) -> tuple[JobStatus | None, TaskStatus | None]:
+    async def fetch(batch: JobService) -> tuple[JobStatus | None, TaskStatus | None]:
         return await batch.get(job), await batch.task(job, index)
 
-    return _query(settings, look)
+    return _query(settings, fetch)
 
 
 def cancel_jobs(settings: Settings, names: Sequence[str]) -> list[WaitingJob]:
