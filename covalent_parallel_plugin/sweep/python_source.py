@@ -178,11 +178,11 @@ class PythonSource(SweepSource):
         if not isinstance(rows, Iterable):
             text = f"parameters(records) is {shortened(rows)}: return a list of rows, [] for the end"
             raise SweepFileError(TITLE, [Mistake(text)])
-        given, names = row_lines(rows, mistakes, self._names, "parameters(records)")
+        lines, names = row_lines(rows, mistakes, self._names, "parameters(records)")
         if mistakes:
             raise SweepFileError(TITLE, mistakes)
         known = set(self._lines)
-        new = [line for line in dict.fromkeys(given) if line not in known]
+        new = [line for line in dict.fromkeys(lines) if line not in known]
         self._lines += new
         self._names = names
         return bool(new)

@@ -24,8 +24,8 @@ _BACKGROUND_SECONDS = 2.0
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what happens to
-    runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
+    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` the events of
+    those with a display name. `on_end(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
     (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
     `grace_seconds` is between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else `docker stop`'s.
     """
@@ -42,7 +42,7 @@ class Attempt:
         grace_seconds: float | None,
         write: Callable[[int, str, str], None],
         noted: Callable[[str], None],
-        ended: Callable[[int], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self._loop = loop
         self._workspace = workspace
@@ -52,7 +52,7 @@ class Attempt:
         self._grace_seconds = grace_seconds
         self._write = write
         self._noted = noted
-        self._ended = ended
+        self._on_end = on_end
         self._exit_code = 0
         self._is_stopping = False
         self._foreground: RunningStep | None = None
@@ -106,7 +106,7 @@ class Attempt:
             self._deadline.cancel()
         if not self._background:
             self._workspace.close()
-            self._ended(self._exit_code)
+            self._on_end(self._exit_code)
         elif not self._is_stopping:
             seconds = _BACKGROUND_SECONDS if self._grace_seconds is None else self._grace_seconds
             self._timer = self._loop.call_later(seconds, self._end_background, seconds)
@@ -125,7 +125,7 @@ class Attempt:
             process,
             grace_seconds=self._grace(step.command),
             write=functools.partial(self._write, number),
-            ended=self._step_ended,
+            on_end=self._step_ended,
         )
 
     def _step_ended(self, running: RunningStep, exit_code: int) -> None:

@@ -61,13 +61,13 @@ class RunningAttempts:
         drawn: ArmedFault | None,
         vm: VmSpec,
         *,
-        ended: Callable[[int], None],
+        on_end: Callable[[int], None],
         struck: Callable[[Fault], None],
     ) -> None:
-        """Start a task's attempt, which a fault may strike; `ended` gets its exit code."""
+        """Start a task's attempt, which a fault may strike; `on_end` gets its exit code."""
         attempt: RunningAttempt | None
         if drawn is None:
-            attempt = self._make(scheduled, task, vm, ended)
+            attempt = self._make(scheduled, task, vm, on_end)
         else:
             attempt = FaultyAttempt(
                 self._loop,
@@ -75,7 +75,7 @@ class RunningAttempts:
                 functools.partial(self._make_wrapped, scheduled, task, vm),
                 image=scheduled.plan.steps[0].command.image,
                 write=scheduled.line_writer(self._logs, task.index),
-                ended=ended,
+                on_end=on_end,
                 struck=struck,
             )
         if attempt is not None:
@@ -123,7 +123,7 @@ class RunningAttempts:
             self._runtime.release(uid)
             self._machines.forget(uid)
 
-    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
+    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
         try:
             services = {**self._services, **self._machines.variables(plan, task.instance)}
@@ -133,7 +133,7 @@ class RunningAttempts:
             is_denied = isinstance(error, SecretDenied)
             text = str(error) if is_denied else f"the task's workspace cannot be created: {error}"
             scheduled.line_writer(self._logs, index)("ERROR", text)
-            ended(CANNOT_START)
+            on_end(CANNOT_START)
             return None
         output = TaskOutput(scheduled, task, self._logs, functools.partial(self._noted, scheduled, index))
         try:
@@ -141,7 +141,7 @@ class RunningAttempts:
         except (StartFailed, OSError) as error:
             output.note(f"Logs cannot be written to {plan.logs_path}: {error}")
             workspace.close()
-            ended(CANNOT_START)
+            on_end(CANNOT_START)
             return None
         return Attempt(
             self._loop,
@@ -153,17 +153,17 @@ class RunningAttempts:
             grace_seconds=self._grace_seconds,
             write=output.write,
             noted=output.note,
-            ended=lambda exit_code: output.close(self._loop, exit_code, ended),
+            on_end=lambda exit_code: output.close(self._loop, exit_code, on_end),
         )
 
     def _make_wrapped(
-        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]
+        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]
     ) -> Attempt | None:
         def gone(exit_code: int) -> None:
             if attempt is not None:
                 self._wrapped.pop(attempt, None)
             self.release(scheduled)
-            ended(exit_code)
+            on_end(exit_code)
 
         attempt: Attempt | None = None
         attempt = self._make(scheduled, task, vm, gone)

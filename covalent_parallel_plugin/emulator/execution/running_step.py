@@ -46,7 +46,7 @@ class LineSplitter:
 class RunningStep:
     """A step whose process has been started; all methods are called on the loop's thread.
 
-    `write(severity, line)` gets the output, `ended(step, exit_code)` is called once, when nothing of it runs any more.
+    `write(severity, line)` gets the output, `on_end(step, exit_code)` is called once, when nothing of it runs any more.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class RunningStep:
         *,
         grace_seconds: float,
         write: Callable[[str, str], None],
-        ended: Callable[[RunningStep, int], None],
+        on_end: Callable[[RunningStep, int], None],
     ) -> None:
         self.step = step
         self._loop = loop
         self._process = process
         self._grace_seconds = grace_seconds
         self._write = write
-        self._ended = ended
+        self._on_end = on_end
         self._exit_code: int | None = None
         self._is_ending = self._has_ended = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -132,5 +132,5 @@ class RunningStep:
         self._timers.clear()
         process.close()
         self._has_ended = True
-        self._ended(self, exit_code if self._exit_code is None else self._exit_code)
+        self._on_end(self, exit_code if self._exit_code is None else self._exit_code)
         return True

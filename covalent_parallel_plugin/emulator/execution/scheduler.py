@@ -207,13 +207,13 @@ class Scheduler:
         if is_first:
             self._job_faults.expect_ending(scheduled, JobState.RUNNING)
         # in a later turn of the loop: an attempt that cannot start ends at once
-        ended = functools.partial(self._finish_soon, scheduled, task)
+        on_end = functools.partial(self._finish_soon, scheduled, task)
         self._attempts.start(
             scheduled,
             task,
             drawn,
             replace(scheduled.plan.vm, name=self._placement.vm_name(scheduled, task.index)),
-            ended=ended,
+            on_end=on_end,
             struck=functools.partial(self._lose_vm, scheduled, task),
         )
 

@@ -55,8 +55,8 @@ def choose_runtime(
     if request.name in ENGINES:
         if for_processes:
             raise ValueError(
-                "--python, --image and --site-packages choose what runs in place of images for tasks as processes; with"
-                f" --runtime {request.name} the images themselves run: leave them out, or give --runtime process"
+                "--python, --image and --site-packages choose what stands for an image, and"
+                f" --runtime {request.name} runs the images themselves: leave them out, or give --runtime process"
             )
         if reason := why_not(request.name):
             raise ValueError(f"--runtime {request.name} does not work here: {_with_remedy(request.name, reason)}")

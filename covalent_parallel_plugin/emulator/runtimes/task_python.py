@@ -31,8 +31,8 @@ class TaskPython:
     ) -> None:
         named = python or (sys.executable if site_packages else None)
         self._python = None if named is None else _default_command("python", (str(named),))
-        given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
-        self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
+        commands = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
+        self._images = {name: command for uri, command in commands.items() for name in names_of(uri)} | commands
         self._cache = UserCache(os.environ) if cache is None else cache
         self._lock = threading.Lock()
         self._plain: str | None = None
