@@ -186,7 +186,7 @@ def test_on_batch_a_job_that_nobody_waits_for_ends_with_what_runs(
     program.go.set()
     machines.wait_for_jobs()
     assert machines.job_states() == ["SUCCEEDED"]
-    assert "nothing waits there" in sweep("cancel", "art", "--waiting").stdout
+    assert "no task waits there" in sweep("cancel", "art", "--waiting").stdout
     assert "art: 2 done, 4 waiting" in sweep("gather", "art").stdout
     sweep("run", "art.yaml")
     assert list(sweep.statuses().values()) == DONE and set(machines.started.values()) == {1}
