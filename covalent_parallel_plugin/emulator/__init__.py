@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .runtimes.container import ContainerRuntime as ContainerRuntime
     from .runtimes.process import ProcessRuntime as ProcessRuntime
 
-_MODULE_OF = {
+_ROOM_OF = {
     "Emulator": "emulator",
     "Timing": "execution.scheduler",
     "VmModel": "execution.vm_pool",
@@ -23,10 +23,10 @@ _MODULE_OF = {
     "ContainerRuntime": "runtimes.container",
     "ProcessRuntime": "runtimes.process",
 }
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(_ROOM_OF)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
+    if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
