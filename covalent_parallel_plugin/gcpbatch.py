@@ -30,6 +30,7 @@ from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
 from .batch.cancellation import Cancellation, CancelledCall
+from .batch.deferred_deletion import DELETION
 from .covalent_api import gc_freeze
 from .covalent_api.carried_paths import carry_import_paths
 from .covalent_api.config_file import configured_options
@@ -56,7 +57,7 @@ _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
 _nodes = RunningNodes()
-_server_end = ServerEnd(_nodes)
+_server_end = ServerEnd(_nodes, DELETION)
 
 carry_cached_functions(cloudpickle)
 carry_names_of_class_bodies(cloudpickle)

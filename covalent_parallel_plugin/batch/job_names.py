@@ -63,6 +63,7 @@ class JobOwner:
         group, index: what its jobs' ids are made from, such as an electron's dispatch and node.
         identity: id, key and folder of this submission.
         labels: of its jobs, beside those that all jobs have.
+        lineage: the dispatch whose machine-hours count, and those that it continues; none: the group.
     """
 
     title: str
@@ -70,6 +71,7 @@ class JobOwner:
     index: int
     identity: CallIdentity
     labels: Mapping[str, str] = field(default_factory=dict)
+    lineage: tuple[str, ...] = ()
 
     @property
     def own_label(self) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def owner_of(call: Call, identity: CallIdentity) -> JobOwner:
     labels = {LABEL_DISPATCH: label_value(call.dispatch_id), LABEL_NODE: label_value(str(call.node_id))}
     if call.lattice:
         labels[LABEL_LATTICE] = label_value(call.lattice)
-    return JobOwner(str(call), call.dispatch_id, call.node_id, identity, labels)
+    return JobOwner(str(call), call.dispatch_id, call.node_id, identity, labels, call.lineage)
 
 
 def electron_job(

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from google.cloud import batch_v1
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.deferred_deletion import DeferredDeletion
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..batch.trace_recorder import TraceRecorder
@@ -22,10 +23,11 @@ from ..settings import Settings
 from .attempt_trace import AttemptTrace
 from .call import Call, Pickles
 from .collect import Collector
+from .earlier_calls import NO_EARLIER_CALLS, EarlierCalls
 from .electron_job import electron_job, owner_of
 from .outcome import Outcome
 from .traceback_source import SourceText, with_source_lines
-from .verdict import ElectronEvidence, Failure, Verdict, spot_fallback_settings, verdict, with_location
+from .verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, verdict, with_location
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class ElectronRun:
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
         trace: notes how it ends.
+        earlier: what earlier dispatches have of it; `call` and `identity` are those of the one to go on with, if any.
+        deletion: deletes later what is there once it returned; None where that is to be gone at once.
     """
 
     def __init__(
@@ -51,11 +55,15 @@ class ElectronRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
+        earlier: EarlierCalls = NO_EARLIER_CALLS,
+        deletion: DeferredDeletion | None = None,
     ):
         self._call = call
         self._settings = settings
         self._source = source
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._taken = earlier.job
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace, deletion)
+        self._jobs.predecessors = [left.objects(services, cancelled) for left in earlier.left]
         self._attempts = AttemptTrace(self._jobs)
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
@@ -73,13 +81,18 @@ class ElectronRun:
             jobs.check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
             definitions = [electron_job(settings, self._call, identity)]
-            modules = self._call.shared_modules(time.time())
-            name = modules.name if modules is not None else ""
-            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
+            if self._taken is not None:
+                await jobs.take_up(self._taken, definitions.pop())
+            else:
+                modules = self._call.shared_modules(time.time())
+                name = modules.name if modules is not None else ""
+                await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
             pickles.clear()
             on_staged()
             try:
-                return await self._run_jobs(definitions)
+                result = await self._run_jobs(definitions)
+                jobs.has_value = isinstance(result, Value)
+                return result
             except CancelledCall:
                 await jobs.end_cancelled()
                 if not jobs.job_name:
@@ -96,11 +109,12 @@ class ElectronRun:
         """Run the job, and if that was asked for once more on other machines.
 
         `definitions` holds the one to run until it is submitted, and nothing afterwards: of thousands in flight they
-        would take more memory than all else.
+        would take more memory than all else. It is empty where the job was taken up.
         """
         jobs, settings = self._jobs, self._settings
         while True:
-            await jobs.create(settings, definitions.pop())
+            if definitions:
+                await jobs.create(settings, definitions.pop())
             watched = await jobs.watch()
             collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
             try:
@@ -136,7 +150,7 @@ class ElectronRun:
                 return found
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
-        is_single = outcome.attempt == 0 and settings is self._settings
+        is_single = outcome.attempt == 0 and settings is self._settings and self._taken is None
         jobs.objects.is_single_attempt = is_single and not outcome.live
         jobs.objects.is_written_late = outcome.live == LATE
         outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))
