@@ -32,6 +32,9 @@ LABEL_SWEEP = "covalent-sweep"
 LABEL_SWEEP_ID = "covalent-sweep-id"
 
 
+# A job in one of these states is taken up by the dispatch that continues its own
+TAKEN_UP = ("QUEUED", "SCHEDULED", "RUNNING", "SUCCEEDED")
+
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -103,6 +106,12 @@ def retry_suffix(call_id: str, number: int) -> str:
 def label_value(text: str) -> str:
     """Return text as a label's value: lowercase letters, digits, '_' and '-', at most 63."""
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
+
+
+def dispatch_of(labels: Mapping[str, str], dispatch_ids: Sequence[str]) -> str:
+    """Return which of these dispatches a job with these labels is of; the first if that is not known."""
+    value = labels.get(LABEL_DISPATCH)
+    return next((each for each in dispatch_ids if label_value(each) == value), dispatch_ids[0])
 
 
 def is_plain_id(dispatch_id: str) -> bool:

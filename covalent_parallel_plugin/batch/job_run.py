@@ -110,6 +110,7 @@ class JobRun:
     def _hurry(self, is_users: bool) -> None:
         """Have the clean-up wait little, and delete results only where it is the user who asked for the end."""
         self._delete_seconds = CANCELLED_DELETE_SECONDS
+        self.objects.may_delete_checkpoints = is_users
         self.release_results(is_users)
 
     def release_results(self, may_delete: bool) -> None:
@@ -216,7 +217,7 @@ class JobRun:
         if self._taken is not None and self._taken.has_ended:
             return WatchResult(self.seen, job_watch.DELIVERED if self.seen is None else "")
         settings, name, batch = self._settings, self.job_name, self.services.batch
-        attempt_seconds = settings.time_limit + job_definition.GRACE_SECONDS + job_watch.SLACK_PER_ATTEMPT_SECONDS
+        attempt_seconds = job_definition.run_seconds(settings) + job_watch.SLACK_PER_ATTEMPT_SECONDS
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from . import server_data
 
 FIELD = "covalent_parallel"
+"""Of executor_data, and of what `resume` sends to the plugin in the server's process."""
 
 
 async def ancestors(dispatch_id: str) -> tuple[str, ...]:
@@ -20,11 +21,19 @@ async def ancestors(dispatch_id: str) -> tuple[str, ...]:
 
 def read_lineage(executor_data: Mapping[str, object], dispatch_id: str) -> tuple[str, ...]:
     """Return the dispatches that this one continues, the nearest first; () for a common one."""
-    note = executor_data.get(FIELD)
-    if not isinstance(note, Mapping) or note.get("dispatch") != dispatch_id:
-        return ()
+    return ancestors_in(read_note(executor_data, dispatch_id))
+
+
+def ancestors_in(note: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the dispatches that a note names as continued, the nearest first."""
     named = note.get("ancestors")
     return tuple(map(str, named)) if isinstance(named, Sequence) and not isinstance(named, str) else ()
+
+
+def read_note(executor_data: Mapping[str, object], dispatch_id: str) -> Mapping[str, object]:
+    """Return what this package has noted of a dispatch in its lattice's executor_data."""
+    note = executor_data.get(FIELD)
+    return note if isinstance(note, Mapping) and note.get("dispatch") == dispatch_id else {}
 
 
 def with_lineage(executor_data: Mapping[str, object], dispatch_id: str, ancestors: Sequence[str]) -> dict[str, object]:

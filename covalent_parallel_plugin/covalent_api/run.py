@@ -243,6 +243,7 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        return ElectronRun(call, identity, settings, services, cancelled, source, trace, earlier, deletion)
+        oldest = earlier.oldest
+        return ElectronRun(call, identity, settings, services, cancelled, source, trace, earlier, deletion, oldest)
     call, runs = continued(call, earlier.left, services.objects, runs)
     return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

@@ -74,6 +74,16 @@ def follow_name(folder: str) -> str:
     return folder + "/follow"
 
 
+def checkpoint_name(folder: str, task_index: int, number: int, tag: str) -> str:
+    """The write-once object that holds a checkpoint; `tag` can only be made by whoever has the call's key."""
+    return "%s%d-%d-%s" % (checkpoint_folder(folder), task_index, number, tag)
+
+
+def checkpoint_folder(folder: str) -> str:
+    """What the names of all checkpoints of a call begin with; each continues with its task, and "-"."""
+    return folder + "/checkpoint-"
+
+
 def modules_name(day: str, sha256: str) -> str:
     """The write-once object that holds own modules of electrons dispatched on a day, such as "2026-01-31"."""
     return "%s/%s/%s.zip" % (MODULES_FOLDER, day, sha256)
@@ -88,7 +98,7 @@ def is_modules_name(name: str) -> bool:
 class ObjectName(NamedTuple):
     """The name of an object of a call, read.
 
-    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live" or "follow".
+    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live", "follow" or "checkpoint".
     """
 
     kind: str
@@ -102,6 +112,7 @@ class ObjectName(NamedTuple):
     attempt: int = 0
     done: int = 0
     failed: int = 0
+    tag: str = ""
 
 
 # What stands for a field where a name is made to become a pattern, and the field's pattern
@@ -116,6 +127,7 @@ _FIELDS = (
     ("attempt", 95, _COUNT),
     ("done", 96, _COUNT),
     ("failed", 97, "[1-9][0-9]*"),
+    ("tag", "TAG", "[0-9a-f]{16}"),
 )
 _patterns: Dict[Pattern[str], str] = {}
 
@@ -129,8 +141,9 @@ def parse_name(name: str) -> Optional[ObjectName]:
         if found is not None:
             fields = found.groupdict()
             dispatch_id, call_id = fields.pop("dispatch_id"), fields.pop("call_id")
+            tag = fields.pop("tag", "")
             numbers = {key: int(text) for key, text in fields.items()}
-            return ObjectName(kind, name[: found.end("call_id")], dispatch_id, call_id=call_id, **numbers)
+            return ObjectName(kind, name[: found.end("call_id")], dispatch_id, call_id=call_id, tag=tag, **numbers)
     return None
 
 
@@ -140,11 +153,20 @@ def is_result(name: str) -> bool:
     return parsed is not None and parsed.kind in RESULT_KINDS
 
 
+def is_checkpoint(name: str) -> bool:
+    """Whether an object holds a checkpoint."""
+    parsed = parse_name(name)
+    return parsed is not None and parsed.kind == "checkpoint"
+
+
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:
     """Make a pattern of each name that the functions above make, so that what they make is read."""
-    dispatch_id, call_id, node_id, round, task, number, attempt, done, failed = (stands for _, stands, _ in _FIELDS)
+    dispatch_id, call_id, node_id, round, task, number, attempt, done, failed, tag = (
+        stands for _, stands, _ in _FIELDS
+    )
     folder = call_folder(str(dispatch_id), int(node_id), str(call_id))
     names = [("call", call_name(folder)), ("follow", follow_name(folder))]
+    names.append(("checkpoint", checkpoint_name(folder, int(task), int(number), str(tag))))
     for each in (0, int(round)):
         names.append(("outcome", outcome_name(folder, int(task), each)))
         names.append(("chunk", chunk_name(folder, int(task), each, int(number))))

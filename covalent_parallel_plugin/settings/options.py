@@ -190,6 +190,11 @@ class Settings:
         " fail with BudgetError; not given: no limit",
         "h",
     )
+    checkpoint: bool = _option(
+        False,
+        rules.truth,
+        "give the electron a folder, COVALENT_PARALLEL_CHECKPOINT, whose contents its next attempt finds as well",
+    )
 
     def __post_init__(self) -> None:
         for name, value in self.__dict__.items():
@@ -209,6 +214,11 @@ class Settings:
     def parent(self) -> str:
         """The jobs' parent in the Batch API."""
         return f"projects/{self.project_id}/locations/{self.region}"
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long after `time_limit` Batch ends the task."""
+        return _grace_seconds(self.checkpoint)
 
     @property
     def mounted_volumes(self) -> list[containers.Volume]:
@@ -239,6 +249,10 @@ OPTIONS: Mapping[str, Option] = {
     )
     for f in fields(Settings)
 }
+
+
+def _grace_seconds(checkpoint: bool) -> int:
+    return rules.GRACE_SECONDS + (rules.CHECKPOINT_SECONDS if checkpoint else 0)
 
 
 def is_given(value: object) -> bool:
@@ -359,7 +373,11 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         ),
         *machines.disk_problems(known["machine_type"], known["boot_disk_type"], known["local_ssd_gb"]),
         *machines.provisioning_problems(
-            known["machine_type"], known["provisioning"], known["spot"], known["time_limit"], rules.GRACE_SECONDS
+            known["machine_type"],
+            known["provisioning"],
+            known["spot"],
+            known["time_limit"],
+            _grace_seconds(known["checkpoint"]),
         ),
         *_other_contradictions(known),
     ]
