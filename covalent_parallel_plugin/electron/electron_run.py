@@ -22,6 +22,7 @@ from ..protocol.envelope import EXCEPTION, KILLED, LATE
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from .attempt_trace import AttemptTrace
+from .cache.cached_job import CachedJob
 from .call import Call, Pickles
 from .collect import Collector
 from .earlier_calls import NO_EARLIER_CALLS, EarlierCalls
@@ -47,6 +48,7 @@ class ElectronRun:
         earlier: what earlier dispatches have of it; `call` and `identity` are those of the one to go on with, if any.
         deletion: deletes later what is there once it returned; None where that is to be gone at once.
         checkpoint: the call that its checkpoints belong to, if that is an earlier one.
+        cached: joins jobs of equal calls, and keeps the value in the cache; None without that.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ElectronRun:
         earlier: EarlierCalls = NO_EARLIER_CALLS,
         deletion: DeferredDeletion | None = None,
         checkpoint: CallIdentity | None = None,
+        cached: CachedJob | None = None,
     ):
         self._call = call
         self._checkpoint = checkpoint or identity
@@ -73,6 +76,7 @@ class ElectronRun:
         if settings.checkpoint:
             self._jobs.objects.checkpoint_folder = self._checkpoint.folder
         self._attempts = AttemptTrace(self._jobs)
+        self._cached = cached
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.
@@ -123,9 +127,12 @@ class ElectronRun:
         while True:
             if definitions:
                 await jobs.create(settings, definitions.pop())
+            if self._cached is not None:
+                await self._cached.begin(jobs)
             async with self._pruned():
                 watched = await jobs.watch()
-            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
+            hashes = self._cached is not None
+            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name, hashes=hashes)
             try:
                 with jobs.context("has an outcome that could not be fetched or stored here"):
                     found = await self._collect(watched, settings, collector)
@@ -137,6 +144,8 @@ class ElectronRun:
             if found.outcome is None and watched.error is not None:
                 raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
+            if self._cached is not None:
+                result = await self._cached.end(jobs, result)
             if isinstance(result, Failure) and isinstance(found.outcome, OutcomeError):
                 result = with_location(result, await jobs.objects.location("What it delivered stays"))
             if not await jobs.restage_lost(found.exit_code):
