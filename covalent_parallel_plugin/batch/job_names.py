@@ -34,6 +34,9 @@ LABEL_SWEEP = "covalent-sweep"
 LABEL_SWEEP_ID = "covalent-sweep-id"
 
 
+# A job in one of these states is taken up by the dispatch that continues its own
+TAKEN_UP = ("QUEUED", "SCHEDULED", "RUNNING", "SUCCEEDED")
+
 # google.cloud.batch_v1.CreateJobRequest.job_id
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -62,6 +65,7 @@ class JobOwner:
         group, index: what its jobs' ids are made from, such as an electron's dispatch and node.
         identity: id, key and folder of this submission.
         labels: of its jobs, beside those that all jobs have.
+        lineage: the dispatch whose machine-hours count, and those that it continues; none: the group.
     """
 
     title: str
@@ -69,6 +73,7 @@ class JobOwner:
     index: int
     identity: CallIdentity
     labels: Mapping[str, str] = field(default_factory=dict)
+    lineage: tuple[str, ...] = ()
 
     @property
     def own_label(self) -> tuple[str, str]:
@@ -110,6 +115,12 @@ def retry_suffix(call_id: str, number: int) -> str:
 def label_value(text: str) -> str:
     """Return text as a label's value: lowercase letters, digits, '_' and '-', at most 63."""
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:63]
+
+
+def dispatch_of(labels: Mapping[str, str], dispatch_ids: Sequence[str]) -> str:
+    """Return which of these dispatches a job with these labels is of; the first if that is not known."""
+    value = labels.get(LABEL_DISPATCH)
+    return next((each for each in dispatch_ids if label_value(each) == value), dispatch_ids[0])
 
 
 def is_plain_id(dispatch_id: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -99,6 +99,15 @@ async def find_leftovers(
         )
     ]
     return Leftovers(jobs, objects)
+
+
+def without_nodes(leftovers: Leftovers, nodes: Collection[int]) -> Leftovers:
+    """Return those of a dispatch without these nodes' jobs and objects."""
+    names = [(stored, parse_name(stored.name)) for stored in leftovers.objects]
+    return Leftovers(
+        [job for job in leftovers.jobs if job.labels.get(job_names.LABEL_NODE) not in set(map(str, nodes))],
+        [stored for stored, name in names if name is None or name.node_id not in nodes],
+    )
 
 
 async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str]:

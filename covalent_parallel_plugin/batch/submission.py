@@ -8,12 +8,14 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from google.cloud import batch_v1
 
-from ..cloud.batch import AlreadyExistsError, JobStatus
+from ..cloud.batch import AlreadyExistsError
 from ..cloud.errors import is_refusal
 from ..cloud.interfaces import JobService
+from ..cloud.job_status import JobStatus
 from ..errors import CloudError, PermissionDeniedError, UnavailableError
 from ..settings import Settings
 from .cancellation import Cancellation
@@ -42,6 +44,25 @@ LOOK_SECONDS = 5.0
 # google.cloud.batch_v1.CreateJobRequest.request_id is to be a UUID: this package's are of this namespace
 REQUESTS = uuid.UUID("5d2f1c0e-8a43-5b7d-9e61-2c4b7a90d3f8")
 _requests = itertools.count()
+
+
+@dataclass(frozen=True)
+class TakenJob:
+    """A job that was made before, as by an earlier process.
+
+    Attributes:
+        number: which of its owner's jobs it is, from 1 on.
+        status: None where there is no such job any more.
+    """
+
+    name: str
+    number: int = 1
+    status: JobStatus | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs, or will for long."""
+        return self.status is None or self.status.is_terminal or self.status.state in ENDING_STATES
 
 
 class Submission:
@@ -79,10 +100,11 @@ class Submission:
         elif not watched.reason and watched.job is not None and watched.job.is_terminal:
             self._may_exist = False
 
-    def take_over(self, job_name: str) -> None:
-        """Go on with a job that was made before, by this owner."""
+    def take_over(self, job_name: str, number: int = 1, may_run: bool = True) -> None:
+        """Go on with a job that was made before, by this owner: its job of this number, from 1 on."""
         self.job_name = job_name
-        self._may_exist = self._is_confirmed = True
+        self._jobs = number
+        self._is_confirmed, self._may_exist = True, may_run
 
     async def create(self, settings: Settings, job: batch_v1.Job) -> None:
         """Submit the job, under the first of the owner's ids that is free.

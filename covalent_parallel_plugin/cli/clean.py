@@ -95,13 +95,14 @@ class CleanRequest:
 
 @dataclass(frozen=True)
 class CleanListing:
-    """What was found in a project and bucket at one time."""
+    """What was found in a project and bucket at one time; `spared` names the dispatch that uses what is left out."""
 
     settings: options.Settings
     now: float
     left: Leftovers
     sweeps: list[StoredSweep]
     entries: list[StoredEntry]
+    spared: str = ""
 
     def text(self) -> str:
         """Return it in lines."""
@@ -114,7 +115,9 @@ class CleanListing:
             for stored in self.left.objects
         ]
         count = f"{len(self.left.jobs)} unfinished jobs, {len(self.left.objects)} objects of {self.left.size:,} bytes"
-        return "\n".join([*lines, count, *map(self._sweep_text, self.sweeps), *self._cache_lines()])
+        spared = f"what dispatch {self.spared} has taken up, which continues this one, is left alone"
+        apart = [*([spared] if self.spared else []), *map(self._sweep_text, self.sweeps), *self._cache_lines()]
+        return "\n".join([*lines, count, *apart])
 
     def document(self, request: CleanRequest, problems: list[str]) -> dict[str, Any]:
         """Return it for programs: names of fields are stable."""
@@ -148,6 +151,7 @@ class CleanListing:
                 for sweep in self.sweeps
             ],
             "cache": {"entries": len(self.entries), "size_bytes": sum(entry.size for entry in self.entries)},
+            "taken_up_by": self.spared or None,
             "removed": request.is_removal and not problems,
             "problems": problems,
         }
@@ -204,5 +208,21 @@ async def _listing(services: Services, settings: options.Settings, request: Clea
     now = time.time()
     least_age = -math.inf if request.older_than_seconds is None else request.older_than_seconds
     left = await find_leftovers(services, settings.parent, least_age, now, request.dispatch_id)
+    kept, by = (left, "") if request.dispatch_id is None else await run_in_thread(_spare, left, request.dispatch_id)
     sweeps = await run_in_thread(find_stored, services.objects)
-    return CleanListing(settings, now, left, sweeps, await run_in_thread(find_entries, services.objects))
+    return CleanListing(settings, now, kept, sweeps, await run_in_thread(find_entries, services.objects), by)
+
+
+def _spare(left: Leftovers, dispatch_id: str) -> tuple[Leftovers, str]:
+    """Leave out what a dispatch has taken up that continues this one; returns that one's id, "" if nothing was."""
+    from covalent_parallel_plugin.batch.leftovers import without_nodes
+    from covalent_parallel_plugin.covalent_api.server_client import UNANSWERED, ServerClient
+    from covalent_parallel_plugin.results.resumable import nodes_taken_up
+
+    try:
+        newest, nodes = nodes_taken_up(ServerClient.configured(), dispatch_id)
+    except UNANSWERED:
+        # Nothing runs then that could have taken it up
+        return left, ""
+    kept = without_nodes(left, nodes)
+    return kept, newest if kept != left else ""

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.deferred_deletion import DELETION
 from ..batch.job_verdict import join_text
 from ..batch.trace_recorder import TraceRecorder
 from ..cloud import Services, shared_services
@@ -25,10 +26,11 @@ from ..electron.cache.cached_run import CachedRun
 from ..electron.cache.entry import CacheEntry
 from ..electron.cache.facts import structure_facts
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call, Pickles, new_identity, refuse_too_large, with_sha256
+from ..electron.call import Call, Pickles, earlier_identities, new_identity, refuse_too_large, with_sha256
+from ..electron.earlier_calls import NO_EARLIER_CALLS, EarlierCalls, find_earlier
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
-from ..electron.map.stored_map import StoredMap
+from ..electron.map.stored_map import StoredMap, continued
 from ..electron.modules.import_paths import ImportPaths
 from ..electron.modules.missing_packages import missing_packages, unbrought_names, warning_text
 from ..electron.modules.own_modules import archive_of, needed_modules
@@ -40,7 +42,7 @@ from ..protocol.envelope import FilePart
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
-from . import server_data
+from . import lineage, server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
 from .map_rerun import read_rerun
@@ -161,16 +163,24 @@ async def _run_electron(
             call = await _with_own_modules(call, pickles, covalent_call.import_paths, settings, is_in_server)
             identity = await _identity_of(call, settings, is_in_server)
             source = node if is_in_server else None
-            if settings.cache is not False and not runs and not may_be_builtin_node(call.name):
+            is_cached = settings.cache is not False and not runs and not may_be_builtin_node(call.name)
+            earlier = NO_EARLIER_CALLS
+            # A lone electron that is cached finds what there is of it by its key.
+            asks_ancestors = is_in_server and not (is_cached and call.map is None)
+            if asks_ancestors and (ancestors := await lineage.ancestors(node[0])):
+                call = replace(call, lineage=(node[0], *ancestors))
+                identities = earlier_identities(call, settings.requirements, await _secret())
+                earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
+            if is_cached:
 
                 def make_run(job: CachedJob | None, ends: Cancellation) -> ElectronRun | MapRun:
-                    return _run_of(call, identity, settings, services, ends, source, trace, runs, job)
+                    return _run_of(call, identity, settings, services, ends, source, trace, runs, earlier, job)
 
                 entry = await _entry_of(call, pickles, settings)
                 cached = CachedRun(entry, call, settings, services, trace, make_run)
                 result = await cached.run(pickles, cancelled, on_staged)
             else:
-                run = _run_of(call, identity, settings, services, cancelled, source, trace, runs)
+                run = _run_of(call, identity, settings, services, cancelled, source, trace, runs, earlier)
                 result = await run.run(pickles, on_staged)
         else:
             on_staged()
@@ -241,14 +251,21 @@ def _run_of(
     node: NodeId | None,
     trace: TraceRecorder,
     runs: Sequence[StoredMap],
+    earlier: EarlierCalls,
     cached: CachedJob | None = None,
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
+    if earlier.taken is not None:
+        call, identity = earlier.taken.call, earlier.taken.identity
+        if earlier.job is not None and earlier.job.status is not None:
+            seen_at = min(seen_at, earlier.job.status.created_seconds)
+    deletion = DELETION if node is not None else None
 
     async def source() -> SourceText:
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        own = identity if cached is None else cached.identity
-        return ElectronRun(call, own, settings, services, cancelled, source, trace, cached)
-    return MapRun(call, identity, settings, services, cancelled, source, trace, runs, offers_values=node is None)
+        own, oldest = (identity, earlier.oldest) if cached is None else (cached.identity, cached.checkpoint)
+        return ElectronRun(call, own, settings, services, cancelled, source, trace, earlier, deletion, oldest, cached)
+    call, runs = continued(call, earlier.left, services.objects, runs)
+    return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from google.cloud import batch_v1
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.deferred_deletion import DeferredDeletion
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..batch.trace_recorder import TraceRecorder
@@ -23,10 +25,12 @@ from .attempt_trace import AttemptTrace
 from .cache.cached_job import CachedJob
 from .call import Call, Pickles
 from .collect import Collector
+from .earlier_calls import NO_EARLIER_CALLS, EarlierCalls
 from .electron_job import electron_job, owner_of
 from .outcome import Outcome
+from .stored_checkpoints import StoredCheckpoints
 from .traceback_source import SourceText, with_source_lines
-from .verdict import ElectronEvidence, Failure, Verdict, spot_fallback_settings, verdict, with_location
+from .verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, verdict, with_location
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,9 @@ class ElectronRun:
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
         trace: notes how it ends.
+        earlier: what earlier dispatches have of it; `call` and `identity` are those of the one to go on with, if any.
+        deletion: deletes later what is there once it returned; None where that is to be gone at once.
+        checkpoint: the call that its checkpoints belong to, if that is an earlier one.
         cached: joins jobs of equal calls, and keeps the value in the cache; None without that.
     """
 
@@ -53,12 +60,21 @@ class ElectronRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
+        earlier: EarlierCalls = NO_EARLIER_CALLS,
+        deletion: DeferredDeletion | None = None,
+        checkpoint: CallIdentity | None = None,
         cached: CachedJob | None = None,
     ):
         self._call = call
+        self._checkpoint = checkpoint or identity
+        self._checkpoints = StoredCheckpoints(services.objects, self._checkpoint, call.dispatch_id)
         self._settings = settings
         self._source = source
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._taken = earlier.job
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace, deletion)
+        self._jobs.predecessors = [left.objects(services, cancelled) for left in earlier.left]
+        if settings.checkpoint:
+            self._jobs.objects.checkpoint_folder = self._checkpoint.folder
         self._attempts = AttemptTrace(self._jobs)
         self._cached = cached
 
@@ -76,14 +92,19 @@ class ElectronRun:
         async with self._jobs as jobs:
             jobs.check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
-            definitions = [electron_job(settings, self._call, identity)]
-            modules = self._call.shared_modules(time.time())
-            name = modules.name if modules is not None else ""
-            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
+            definitions = [electron_job(settings, self._call, identity, checkpoint=self._checkpoint)]
+            if self._taken is not None:
+                await jobs.take_up(self._taken, definitions.pop())
+            else:
+                modules = self._call.shared_modules(time.time())
+                name = modules.name if modules is not None else ""
+                await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
             pickles.clear()
             on_staged()
             try:
-                return await self._run_jobs(definitions)
+                result = await self._run_jobs(definitions)
+                jobs.has_value = isinstance(result, Value)
+                return result
             except CancelledCall:
                 await jobs.end_cancelled()
                 if not jobs.job_name:
@@ -100,14 +121,16 @@ class ElectronRun:
         """Run the job, and if that was asked for once more on other machines.
 
         `definitions` holds the one to run until it is submitted, and nothing afterwards: of thousands in flight they
-        would take more memory than all else.
+        would take more memory than all else. It is empty where the job was taken up.
         """
         jobs, settings = self._jobs, self._settings
         while True:
-            await jobs.create(settings, definitions.pop())
-            if self._cached is not None:
-                await self._cached.begin(jobs)
-            watched = await jobs.watch()
+            if definitions:
+                await jobs.create(settings, definitions.pop())
+                if self._cached is not None:
+                    await self._cached.begin(jobs)
+            async with self._pruned():
+                watched = await jobs.watch()
             hashes = self._cached is not None
             collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name, hashes=hashes)
             try:
@@ -128,10 +151,26 @@ class ElectronRun:
             if not await jobs.restage_lost(found.exit_code):
                 another = spot_fallback_settings(result, settings)
                 if another is None:
-                    return result
+                    return await self._with_checkpoint(result)
                 settings = another
                 logger.warning("%s lost its Spot machines as often as allowed; once more on a standard one", self._call)
-            definitions.append(electron_job(settings, self._call, jobs.owner.identity))
+            definitions.append(electron_job(settings, self._call, jobs.owner.identity, checkpoint=self._checkpoint))
+
+    def _pruned(self) -> AbstractAsyncContextManager[None]:
+        """Have all checkpoints but the newest deleted, for as long as the context lasts."""
+        if not self._settings.checkpoint:
+            return nullcontext()
+        return self._checkpoints.pruned(self._settings.poll_freq)
+
+    async def _with_checkpoint(self, result: Verdict) -> Verdict:
+        """The end, with where its checkpoint stays if it did not return."""
+        if not self._settings.checkpoint:
+            return result
+        if isinstance(result, Value):
+            self._jobs.objects.may_delete_checkpoints = True
+            return result
+        where = await self._jobs.objects.unless_cancelled(self._checkpoints.location())
+        return with_location(result, where) if where else result
 
     async def _collect(self, watched: WatchResult, settings: Settings, collector: Collector) -> ElectronEvidence:
         """What the job left: its outcome, whatever Batch says, or what else there is to report."""
@@ -145,7 +184,8 @@ class ElectronRun:
                 return found
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
-        is_single = outcome.attempt == 0 and settings is self._settings
+        is_first = outcome.attempt == 0 and settings is self._settings and self._taken is None
+        is_single = is_first and not settings.checkpoint
         jobs.objects.is_single_attempt = is_single and not outcome.live
         jobs.objects.is_written_late = outcome.live == LATE
         outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))

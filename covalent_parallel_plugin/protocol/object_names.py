@@ -92,6 +92,16 @@ def follow_name(folder: str) -> str:
     return folder + "/follow"
 
 
+def checkpoint_name(folder: str, task_index: int, number: int, tag: str) -> str:
+    """The write-once object that holds a checkpoint; `tag` can only be made by whoever has the call's key."""
+    return "%s%d-%d-%s" % (checkpoint_folder(folder), task_index, number, tag)
+
+
+def checkpoint_folder(folder: str) -> str:
+    """What the names of all checkpoints of a call begin with; each continues with its task, and "-"."""
+    return folder + "/checkpoint-"
+
+
 def modules_name(day: str, sha256: str) -> str:
     """The write-once object that holds own modules of electrons dispatched on a day, such as "2026-01-31"."""
     return "%s/%s/%s.zip" % (MODULES_FOLDER, day, sha256)
@@ -106,7 +116,7 @@ def is_modules_name(name: str) -> bool:
 class ObjectName(NamedTuple):
     """The name of an object of a call, read; in the cache a call belongs to no dispatch.
 
-    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live" or "follow".
+    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live", "follow" or "checkpoint".
     """
 
     kind: str
@@ -120,6 +130,7 @@ class ObjectName(NamedTuple):
     attempt: int = 0
     done: int = 0
     failed: int = 0
+    tag: str = ""
     cache_key: str = ""
 
 
@@ -136,6 +147,7 @@ _FIELDS = (
     ("attempt", 95, _COUNT),
     ("done", 96, _COUNT),
     ("failed", 97, "[1-9][0-9]*"),
+    ("tag", "TAG", "[0-9a-f]{16}"),
 )
 _patterns: Dict[Pattern[str], str] = {}
 
@@ -148,10 +160,11 @@ def parse_name(name: str) -> Optional[ObjectName]:
         found = pattern.fullmatch(name)
         if found is not None:
             fields = found.groupdict()
-            dispatch_id, call_id, key = (fields.pop(field, "") for field in ("dispatch_id", "call_id", "cache_key"))
+            texts = ("dispatch_id", "call_id", "tag", "cache_key")
+            dispatch_id, call_id, tag, key = (fields.pop(field, "") for field in texts)
             folder, node_id = name[: found.end("call_id")], int(fields.pop("node_id", 0))
             numbers = {field: int(text) for field, text in fields.items()}
-            return ObjectName(kind, folder, dispatch_id, node_id, call_id, cache_key=key, **numbers)
+            return ObjectName(kind, folder, dispatch_id, node_id, call_id, tag=tag, cache_key=key, **numbers)
     return None
 
 
@@ -159,6 +172,12 @@ def is_result(name: str) -> bool:
     """Whether an object holds what tasks of a call delivered: an outcome, or some items of a map."""
     parsed = parse_name(name)
     return parsed is not None and parsed.kind in RESULT_KINDS
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether an object holds a checkpoint."""
+    parsed = parse_name(name)
+    return parsed is not None and parsed.kind == "checkpoint"
 
 
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:
@@ -181,6 +200,7 @@ def _names_in(folder: str, stands: "Dict[str, Union[int, str]]") -> Iterator[Tup
     task, number, attempt = int(stands["task"]), int(stands["number"]), int(stands["attempt"])
     yield "call", call_name(folder)
     yield "follow", follow_name(folder)
+    yield "checkpoint", checkpoint_name(folder, task, number, str(stands["tag"]))
     for round in (0, int(stands["round"])):
         yield "outcome", outcome_name(folder, task, round)
         yield "chunk", chunk_name(folder, task, round, number)

@@ -192,6 +192,11 @@ class Settings:
         " fail with BudgetError; not given: no limit",
         "h",
     )
+    checkpoint: bool = _option(
+        False,
+        rules.truth,
+        "give the electron a folder, COVALENT_PARALLEL_CHECKPOINT, whose contents its next attempt finds as well",
+    )
     cache: bool | float = _option(
         False,
         quantities.truth_or_seconds(above=0, most=MOST_CACHE_SECONDS),
@@ -223,6 +228,11 @@ class Settings:
         return f"projects/{self.project_id}/locations/{self.region}"
 
     @property
+    def grace_seconds(self) -> int:
+        """How long after `time_limit` Batch ends the task."""
+        return _grace_seconds(self.checkpoint)
+
+    @property
     def mounted_volumes(self) -> list[containers.Volume]:
         """The volumes, read."""
         return [containers.volume(name, source) for name, source in self.volumes.items()]
@@ -251,6 +261,10 @@ OPTIONS: Mapping[str, Option] = {
     )
     for f in fields(Settings)
 }
+
+
+def _grace_seconds(checkpoint: bool) -> int:
+    return rules.GRACE_SECONDS + (rules.CHECKPOINT_SECONDS if checkpoint else 0)
 
 
 def is_given(value: object) -> bool:
@@ -371,7 +385,11 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         ),
         *machines.disk_problems(known["machine_type"], known["boot_disk_type"], known["local_ssd_gb"]),
         *machines.provisioning_problems(
-            known["machine_type"], known["provisioning"], known["spot"], known["time_limit"], rules.GRACE_SECONDS
+            known["machine_type"],
+            known["provisioning"],
+            known["spot"],
+            known["time_limit"],
+            _grace_seconds(known["checkpoint"]),
         ),
         *_other_contradictions(known),
     ]

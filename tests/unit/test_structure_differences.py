@@ -65,6 +65,14 @@ DIFFERENT = {
         "def value():\n try: f()\n except ValueError: return 1\n g()",
         "def value():\n try:\n  f()\n  g()\n except ValueError: return 1",
     ),
+    "the package that a function asks for": (
+        "__package__ = None\ndef value(): return __package__",
+        "__package__ = ''\ndef value(): return __package__",
+    ),
+    "the file that a function asks for": (
+        "__file__ = 'a'\ndef value(): return __file__",
+        "__file__ = 'b'\ndef value(): return __file__",
+    ),
     "a module": ("import math\ndef value(): return math", "import cmath as math\ndef value(): return math"),
     "a function by its name": ("from math import sin as value", "from math import cos as value"),
     "a set in the body": ("def value(x): return x in {1, 2}", "def value(x): return x in {1, 3}"),
@@ -161,6 +169,7 @@ EQUAL = {
         "import numpy\nfrom cloudpickle import *\nvalue = [numpy.zeros(2), loads(dumps(numpy.ones(3)))]",
     ),
     "the package": ("def value(): return 1", "__package__ = ''\ndef value(): return 1"),
+    "the file of a function": ("__file__ = 'a'\ndef value(): return 1", "__file__ = 'b'\ndef value(): return 1"),
     "an id of a class": ("class value: pass", "class value: pass\nfrom cloudpickle import dumps\ndumps(value)"),
 }
 

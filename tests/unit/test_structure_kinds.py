@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import warm_python
 
 from covalent_parallel_plugin.electron.structure.call_structure import part_structure
 
@@ -37,11 +38,11 @@ def keys_of(pickles: dict[str, bytes]) -> Keys:
     return {name: part_structure(pickle) for name, pickle in pickles.items()}
 
 
-def with_more_lines(folder: Path) -> Path:
+def with_more_lines(folder: Path, script: Path = SCRIPT) -> Path:
     """The script under another name, with all its functions on other lines."""
     folder.mkdir()
     moved = folder / "moved.py"
-    moved.write_text("\n" * 57 + SCRIPT.read_text().replace("# more lines", "\n" * 13))
+    moved.write_text("\n" * 57 + script.read_text().replace("# more lines", "\n" * 13))
     return moved
 
 
@@ -101,3 +102,17 @@ def test_a_key_is_the_same_over_versions_of_cloudpickle(plain: Keys, tmp_path: P
         made_by, pickles = result(process)
         assert made_by == version
         assert keys_of(pickles) == plain
+
+
+def test_a_key_of_what_covalent_makes_of_electrons_maps_and_lattices_is_the_same(tmp_path: Path) -> None:
+    script = SCRIPT.with_name("covalent_kinds.py")
+    environment = {**os.environ, "HOME": str(tmp_path), "COVALENT_CONFIG_DIR": str(tmp_path)}
+    run_script = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
+    keys = []
+    for path in (script, with_more_lines(tmp_path / "another folder", script)):
+        done = warm_python.run(run_script, str(path), environment=environment)
+        assert done.returncode == 0, done.stderr
+        keys.append(keys_of({name: bytes.fromhex(digits) for name, digits in json.loads(done.stdout).items()}))
+    assert keys[0] == keys[1]
+    assert len(set(keys[0].values())) == len(keys[0])
+    assert all(key.startswith("structure ") for key in keys[0].values())

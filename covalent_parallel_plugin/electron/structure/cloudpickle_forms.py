@@ -68,7 +68,7 @@ def call_node(how: str, function: Any, arguments: list[Any]) -> Node:
     elif name.startswith(f"{_OURS} "):
         arguments = _without(arguments, _TRACKER_ID.get(name.partition(" ")[2], ()))
         if name == f"{_OURS} _make_function" and len(arguments) > 1:
-            _make_names(arguments[1], _GLOBALS_DROPPED)
+            _make_names(arguments[1], _GLOBALS_DROPPED, optional="__package__")
     return Node(Kind.VALUE if name in _IMMUTABLE else Kind.CALL, [how, function, *arguments])
 
 
@@ -82,7 +82,8 @@ def note_setter(owner: Node, setter: Any, arguments: list[Any]) -> None:
                 if key == "__globals__":
                     _make_names(value)
         elif name == f"{_OURS} _class_setstate":
-            for key, value in _make_names(state.parts[0], _CLASS_DROPPED):
+            # Python makes the dict when a class is asked for its annotations.
+            for key, value in _make_names(state.parts[0], _CLASS_DROPPED, optional="__annotations__"):
                 if key == "_abc_impl" and isinstance(value, Node) and value.kind is Kind.LIST:
                     value.kind = Kind.SET
     owner.change("set", [setter, *arguments])
@@ -92,22 +93,18 @@ def _without(arguments: list[Any], positions: tuple[int, ...]) -> list[Any]:
     return [argument for position, argument in enumerate(arguments) if position not in positions]
 
 
-def _make_names(names: Any, dropped: frozenset[str] = frozenset()) -> list[tuple[str, Any]]:
-    """Make a dict one without an order, and leave out some names; return the others."""
+def _make_names(names: Any, dropped: frozenset[str] = frozenset(), optional: str = "") -> list[tuple[str, Any]]:
+    """Make a dict one without an order, and leave out some names, and one where it is empty; return the others."""
     if not isinstance(names, Node) or names.kind not in (Kind.DICT, Kind.NAMES):
         return []
     pairs = list(zip(names.parts[::2], names.parts[1::2], strict=True))
     if not all(isinstance(key, str) for key, _ in pairs):
         return []
-    pairs = [pair for pair in pairs if pair[0] not in dropped and not _says_nothing(*pair)]
+    pairs = [(key, value) for key, value in pairs if key not in dropped and not (key == optional and _is_empty(value))]
     names.kind = Kind.NAMES
     names.parts = [each for pair in pairs for each in pair]
     return pairs
 
 
-def _says_nothing(name: str, value: Any) -> bool:
-    """Whether a name means the same as if it were not there."""
-    if name == "__package__":
-        return value is None or value == ""
-    # Python makes the dict when a class is asked for its annotations.
-    return name == "__annotations__" and isinstance(value, Node) and not value.parts and value.kind is Kind.DICT
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, Node) and value.kind is Kind.DICT and not value.parts)

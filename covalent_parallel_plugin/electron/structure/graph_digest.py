@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from .pickle_node import BY_VALUE, MOST_OPCODES, UNORDERED, Kind, Node, UnreadableError
+from ..modules.pickled_names import MOST_OPCODES
+from .pickle_node import BY_VALUE, UNORDERED, Kind, Node, UnreadableError
 
 # Steps through the graph, each one child of a node: beyond what any pickler makes of so many opcodes
 MOST_STEPS = 10 * MOST_OPCODES

@@ -7,11 +7,10 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
+from ..modules.pickled_names import MOST_NESTED, MOST_OPCODES
 from .cloudpickle_forms import call_node, name_of, note_setter
-from .pickle_node import MOST_OPCODES, Kind, Node, UnreadableError
+from .pickle_node import Kind, Node, UnreadableError
 
-# Pickles in pickles: an item of a map, a lattice as the argument of what builds its graph
-MOST_NESTED = 6
 # Each loads the pickle that is its argument.
 _LOADERS = {"_pickle loads", "pickle loads"}
 # What a TransportableObject of Covalent has, also where it is a dict: pickle in base64, `str()`, versions and name

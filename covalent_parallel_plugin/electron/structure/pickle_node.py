@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-# So many opcodes of a part are read: a second's work. It is also what bounds the work on the graph.
-MOST_OPCODES = 200_000
-
 
 class UnreadableError(Exception):
     """No structure can be read of a pickle: it is cut off or too long, or no pickler makes it."""

@@ -27,6 +27,7 @@ _ELSEWHERE = {
     **dict.fromkeys(
         ("cache", "cache_version"), "a sweep's runs are not run again once they have a result; leave it out"
     ),
+    "checkpoint": "a sweep's task runs again from its start; leave it out",
     "retry_exceptions": "write retry_on, with the exit statuses, at the top of the file",
 }
 IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
