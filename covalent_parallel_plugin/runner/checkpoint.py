@@ -74,6 +74,7 @@ class Checkpoints:
         place: a folder of the task's own.
         open_bucket: makes a connection of its own, which waits as the given function does.
         pace: how long all pauses are, compared to the usual ones.
+        most_bytes: the size of one.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class Checkpoints:
         open_bucket: Callable[[Callable[[float], None]], storage.BucketClient],
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        most_bytes: int = MOST_BYTES,
     ):
         self._address = address
+        self._most_bytes = most_bytes
         self._attempt = attempt
         self._pace = pace
         self._clock = clock
@@ -234,7 +237,7 @@ class Checkpoints:
     def _write_due(self) -> None:
         """Write one if there is something new, and the folder is as it is for a second."""
         begin = self._clock()
-        seen = folder_state(self.folder)
+        seen = folder_state(self.folder, self._most_bytes)
         now = self._clock()
         rest = max(QUIET_SECONDS * self._pace, REST_FACTOR * (now - begin))
         if not seen.entries or seen.fingerprint == self._last:
