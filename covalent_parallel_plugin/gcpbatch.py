@@ -30,10 +30,12 @@ from covalent.executor.base import AsyncBaseExecutor
 from covalent.executor.schemas import TaskUpdate
 
 from .batch.cancellation import Cancellation, CancelledCall
+from .batch.deferred_deletion import DELETION
 from .covalent_api import gc_freeze
 from .covalent_api.carried_paths import carry_import_paths
 from .covalent_api.config_file import configured_options
 from .covalent_api.large_inputs import allow_large_inputs, bring_no_lattice
+from .covalent_api.lineage import FIELD
 from .covalent_api.running_nodes import NodeId, RunningNodes
 from .covalent_api.server_end import ServerEnd
 from .errors import ParallelError
@@ -55,7 +57,7 @@ _EXECUTOR_PLUGIN_DEFAULTS: dict[str, object] = dict.fromkeys(options.OPTIONS)
 ENGINE = "covalent_parallel_plugin.covalent_api.run"
 
 _nodes = RunningNodes()
-_server_end = ServerEnd(_nodes)
+_server_end = ServerEnd(_nodes, DELETION)
 
 carry_cached_functions(cloudpickle)
 carry_names_of_class_bodies(cloudpickle)
@@ -125,6 +127,8 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         trace: bool | None = None,
         trace_days: int | None = None,
         max_machine_hours: float | None = None,
+        cache: bool | float | str | None = None,
+        cache_version: str | None = None,
         checkpoint: bool | None = None,
         **unknown: object,
     ) -> None:
@@ -208,7 +212,15 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         return await cancel_orphaned_jobs(node, self.__dict__)
 
     async def receive(self, task_group_metadata: dict[str, Any], data: Any) -> list[TaskUpdate]:
-        """Covalent asks this of nodes that were cancelled before they started; nothing of them is anywhere."""
+        """Covalent asks this of nodes that were cancelled before they started; nothing of them is anywhere.
+
+        So does `covalent-parallel resume`, which has this process resume the dispatch of the nodes.
+        """
+        if isinstance(data, dict) and FIELD in data:
+            from .covalent_api.resumption import DispatcherProcess, answer
+
+            await answer(data[FIELD], DispatcherProcess(_nodes.since_seconds, _nodes.dispatches))
+            return []
         nothing = AssetUpdate(remote_uri="", size=0)
         return [
             TaskUpdate(

@@ -39,6 +39,7 @@ class CallObjects:
     Attributes:
         is_single_attempt: set it where nothing but the call and one outcome can be there.
         is_written_late: set it where a task was still writing an object when it delivered its outcome.
+        retains_outcome: set it where the outcome of its first task stays, whatever is deleted.
         keeps_call: set it where results that stay are of no use without the call.
         may_delete_results: set it once nobody needs what the tasks delivered; else that stays.
         checkpoint_folder: set it where there may be checkpoints, to the folder of the call that they belong to.
@@ -53,6 +54,7 @@ class CallObjects:
         self.is_single_attempt = False
         self.is_written_late = False
         self.keeps_call = False
+        self.retains_outcome = False
         self.may_delete_results = False
         self.checkpoint_folder = ""
         self.may_delete_checkpoints = False
@@ -178,6 +180,8 @@ class CallObjects:
             return self.may_delete_checkpoints
         if name == self._owner.identity.object_name:
             return not self._is_call_kept
+        if self.retains_outcome and name == self._owner.identity.task().outcome_name:
+            return False
         return self.may_delete_results or not is_result(name)
 
     def _deleted(self, names: Sequence[str], until: float, is_last: bool) -> Iterable[CloudError | bool]:

@@ -25,24 +25,25 @@ class DispatchUse:
     """The machine-seconds of one dispatch; for use in one event loop.
 
     Args:
-        trace: the file that has what an earlier process had run of it, None for none.
+        traces: the files that have what earlier processes had run of it, and of the dispatches that it continues.
     """
 
     _shared: ClassVar[OrderedDict[str, DispatchUse]] = OrderedDict()
 
-    def __init__(self, trace: Path | None):
-        self._trace = trace
+    def __init__(self, *traces: Path):
+        self._traces = traces
         self._earlier: float | None = None
         # Of all jobs of this process: thousands may be looked at every few seconds
         self._seconds = 0.0
         self._jobs: dict[str, JobUse] = {}
 
     @classmethod
-    def shared(cls, dispatch_id: str) -> DispatchUse:
-        """The one use of this dispatch in this process."""
+    def shared(cls, dispatch_id: str, *continued: str) -> DispatchUse:
+        """The one use of this dispatch in this process; what those had used that it continues counts, too."""
         if dispatch_id not in cls._shared:
             folder = traces_folder(os.environ)
-            cls._shared[dispatch_id] = cls(None if folder is None else trace_path(folder, dispatch_id))
+            ids = () if folder is None else (dispatch_id, *continued)
+            cls._shared[dispatch_id] = cls(*(trace_path(folder, each) for each in ids if folder is not None))
         cls._shared.move_to_end(dispatch_id)
         while len(cls._shared) > MOST_REMEMBERED:
             cls._shared.popitem(last=False)
@@ -56,16 +57,17 @@ class DispatchUse:
         if self._earlier is not None:
             return
         earlier = 0.0
-        try:
-            if self._trace is not None and self._trace.exists():
-                earlier = machine_seconds((await run_in_thread(read_trace, self._trace)).records)
-        except OSError as error:
-            logger.log(
-                logging.WARNING if is_limited else logging.DEBUG,
-                "the machine-hours of a dispatch are counted from here on, since its trace %s cannot be read: %s",
-                self._trace,
-                error,
-            )
+        for trace in self._traces:
+            try:
+                if trace.exists():
+                    earlier += machine_seconds((await run_in_thread(read_trace, trace)).records)
+            except OSError as error:
+                logger.log(
+                    logging.WARNING if is_limited else logging.DEBUG,
+                    "the machine-hours of a dispatch are counted from here on, since its trace %s cannot be read: %s",
+                    trace,
+                    error,
+                )
         if self._earlier is None:
             self._earlier = earlier
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
 from google.cloud import batch_v1
@@ -21,15 +21,16 @@ from ..settings import Settings
 from . import job_definition, job_watch, trace_ends
 from .call_objects import CallObjects
 from .cancellation import Cancellation, CancelledCall
+from .deferred_deletion import DeferredDeletion
 from .dispatch_use import DispatchUse
 from .failure_message import job_address
 from .job_names import JobOwner
 from .job_verdict import RAISE_BUDGET
-from .job_watch import WatchEnded, WatchResult
+from .job_watch import KnownJob, WatchEnded, WatchResult
 from .runner_archive import runner_object, stage_runner
 from .shared_object import SharedObject, restage_shared, stage_shared
 from .status_poller import StatusPoller
-from .submission import Submission
+from .submission import Submission, TakenJob
 from .trace_recorder import TraceRecorder
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,15 @@ class JobRun:
         settings, services: how and through whom.
         cancelled: set when the user asks for the end.
         trace: notes how they end.
+        deletion: deletes later what is there of a call that returned; None where that is to be gone at once.
 
     Attributes:
         objects: what the owner has in the bucket.
+        is_others: set it while another call's run has the job and the objects: neither is ended or deleted then.
         seen: the last status of the latest job; None where none was seen.
+        has_value: set it once the call has returned: whoever gets its value is to have time to store it.
+        predecessors: what calls of earlier dispatches, from which this one goes on, have in the bucket; it is deleted
+            with the owner's own.
     """
 
     def __init__(
@@ -61,16 +67,23 @@ class JobRun:
         services: Services,
         cancelled: Cancellation,
         trace: TraceRecorder | None = None,
+        deletion: DeferredDeletion | None = None,
     ):
         self.owner = owner
         self.services = services
         self.objects = CallObjects(owner, services, cancelled)
         self.trace = TraceRecorder() if trace is None else trace
+        self.is_others = False
         self.seen: JobStatus | None = None
+        self.has_value = False
+        self.predecessors: Sequence[CallObjects] = ()
+        self._deletion = deletion
         self._settings = settings
         self._cancelled = cancelled
         self._submission = Submission(services.batch, owner, cancelled)
-        self._use = DispatchUse.shared(owner.group)
+        self._use = DispatchUse.shared(*(owner.lineage or (owner.group,)))
+        # The latest job, where an earlier process made it
+        self._taken: TakenJob | None = None
         self._is_staged = False
         self._shared: SharedObject | None = None
         self._restaged: set[str] = set()
@@ -81,6 +94,8 @@ class JobRun:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.has_value = False
         is_cancelled = kind is not None and issubclass(kind, CancelledCall)
         is_users = is_cancelled and not self._cancelled.keeps_results
         if is_cancelled or (kind is not None and issubclass(kind, asyncio.CancelledError)):
@@ -97,12 +112,27 @@ class JobRun:
     def _hurry(self, is_users: bool) -> None:
         """Have the clean-up wait little, and delete results only where it is the user who asked for the end."""
         self._delete_seconds = CANCELLED_DELETE_SECONDS
-        self.objects.may_delete_results = self.objects.may_delete_checkpoints = is_users
+        self.objects.may_delete_checkpoints = is_users
+        self.release_results(is_users)
+
+    def release_results(self, may_delete: bool) -> None:
+        """Set whether what tasks delivered may be deleted, of calls before this one as well."""
+        for objects in (self.objects, *self.predecessors):
+            objects.may_delete_results = may_delete
 
     @property
     def job_name(self) -> str:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
+
+    @property
+    def found_job(self) -> JobStatus | None:
+        """The latest job, as it was where it was there before it was asked for; None if it was made."""
+        return self._submission.found
+
+    def record_ended(self, job: JobStatus) -> None:
+        """Take note that the latest job has ended, as it was found: it is not watched."""
+        self._submission.record_watch(WatchResult(job))
 
     @property
     def cancelled_end(self) -> str:
@@ -154,6 +184,22 @@ class JobRun:
             await run_in_thread(lambda: store.put(name, data()))
         self.trace.note_staged()
 
+    async def take_up(self, taken: TakenJob, job: batch_v1.Job, items: int | None = None) -> None:
+        """Go on with a job of this owner's that an earlier process made, and that looks like `job`.
+
+        What was staged for it is deleted in the end, as after one that was made here.
+        """
+        await self._use.read_trace(self._settings.max_machine_hours is not None)
+        self._is_staged = True
+        self._taken, self.seen = taken, taken.status
+        self._submission.take_over(taken.name, taken.number, may_run=not taken.has_ended)
+        if taken.has_ended and taken.status is not None:
+            tasks_per_node = job_definition.tasks_per_node(self._settings)
+            self._use.seen(taken.name, taken.status, tasks_per_node, time.time())
+            self._use.end(taken.name, time.time())
+        created = taken.status.created_seconds if taken.status is not None else None
+        self.trace.note_taken_up(taken.name, job, items, taken.number - 1, created)
+
     async def create(self, settings: Settings, job: batch_v1.Job, items: int | None = None) -> None:
         """Submit the next job, which runs so many items of a map.
 
@@ -164,7 +210,7 @@ class JobRun:
         """
         self.check_cancelled()
         self._check_budget()
-        self.seen = None
+        self.seen = self._taken = None
         await self._submission.create(settings, job)
         self.trace.note_submitted(self.job_name, job, items)
 
@@ -179,12 +225,15 @@ class JobRun:
         Raises:
             CancelledCall: the user asked for the end.
         """
+        if self._taken is not None and self._taken.has_ended:
+            return WatchResult(self.seen, job_watch.DELIVERED if self.seen is None else "")
         settings, name, batch = self._settings, self.job_name, self.services.batch
         attempt_seconds = job_definition.run_seconds(settings) + job_watch.SLACK_PER_ATTEMPT_SECONDS
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
         poller = StatusPoller.shared(batch, settings.parent)
+        known = None if self.seen is None else KnownJob.at(time.time(), self.seen)
 
         async def look(pause_seconds: float) -> JobStatus | None:
             status = await self._cancelled.unless(poller.look(name, pause_seconds))
@@ -197,7 +246,9 @@ class JobRun:
             return await self.objects.is_delivered(tasks, round)
 
         try:
-            result = await job_watch.wait_for_end(look, name, settings.poll_freq, limits, time.monotonic, is_delivered)
+            result = await job_watch.wait_for_end(
+                look, name, settings.poll_freq, limits, time.monotonic, is_delivered, known
+            )
         except CancelledCall:
             raise
         except Exception as error:
@@ -219,6 +270,8 @@ class JobRun:
     def _record_use(self, job: JobStatus) -> None:
         """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
         settings = self._settings
+        if self.is_others:
+            return
         self._use.seen(self.job_name, job, job_definition.tasks_per_node(settings), time.time())
         above = self._use.above(settings.max_machine_hours, settings.poll_freq)
         if above and not job.is_terminal:
@@ -265,8 +318,11 @@ class JobRun:
         The call goes first, beside the request to cancel: a server that stops may not wait for the rest, and a task
         that finds no call any more leaves no output behind.
         """
-        await self._end_job(self._delete_call)
-        if not self._is_staged or self._is_kept:
+        waits = self.has_value and self._deletion is not None
+        await self._end_job(_nothing if waits else self._delete_call)
+        if not (self._is_staged or self.predecessors) or self._is_kept or self.is_others:
+            return
+        if waits and self._deletion is not None and self._deletion.add(self._delete_all):
             return
         await self._delete_objects()
         if self._was_ended or self.objects.is_written_late:
@@ -275,6 +331,8 @@ class JobRun:
             await self._delete_objects()
 
     async def _end_job(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        if self.is_others:
+            return
         try:
             self._was_ended = await self._submission.end(meanwhile) or self._was_ended
         except CloudError as error:
@@ -291,7 +349,11 @@ class JobRun:
             await self._delete(self.objects.delete_call)
 
     async def _delete_objects(self) -> None:
-        await self._delete(self.objects.delete)
+        await self._delete(self._delete_all)
+
+    def _delete_all(self) -> None:
+        for objects in (self.objects, *self.predecessors):
+            objects.delete()
 
     async def _delete(self, function: Callable[[], None]) -> None:
         deletion = asyncio.ensure_future(run_stoppable(function))

@@ -51,6 +51,22 @@ class WatchLimits:
     refusal_seconds: float = 300.0
 
 
+@dataclass(frozen=True)
+class KnownJob:
+    """A job that was looked at before: how long ago it was made, and began to run; None if it did not yet."""
+
+    status: JobStatus
+    waited_seconds: float
+    ran_seconds: float | None
+
+    @classmethod
+    def at(cls, now: float, status: JobStatus) -> KnownJob:
+        """Return what a look at `now`, in seconds since 1970, shows."""
+        began = status.entered_seconds("RUNNING")
+        ran_seconds = None if began is None else max(now - began, 0.0)
+        return cls(status, max(now - status.created_seconds, 0.0), ran_seconds)
+
+
 class WatchEnded(Exception):
     """A look says that the job is to be watched no longer, and why.
 
@@ -97,6 +113,7 @@ async def wait_for_end(
     limits: WatchLimits,
     clock: Clock,
     is_delivered: Callable[[], Awaitable[bool]] = never_delivered,
+    known: KnownJob | None = None,
 ) -> WatchResult:
     """Look at a job until it has ended, is gone, is lost sight of, or has outlived a limit.
 
@@ -105,12 +122,16 @@ async def wait_for_end(
             WatchEnded, or what else is to end the watch.
         name: the job's, for messages.
         is_delivered: whether all its tasks have delivered an outcome; asked for at times while Batch does not report.
+        known: what is known of a job that an earlier process made, and whose clocks go on.
     """
     started = clock()
     ending_since = running_since = missing_since = None
     trouble = Trouble(limits.outage_seconds, limits.refusal_seconds, poll_seconds, clock)
     looked_for_delivery = started
     job: JobStatus | None = None
+    if known is not None:
+        job, started = known.status, started - known.waited_seconds
+        running_since = None if known.ran_seconds is None else clock() - known.ran_seconds
     told = ""
 
     async def is_delivered_now() -> bool:

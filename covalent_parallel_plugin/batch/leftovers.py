@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -101,6 +101,15 @@ async def find_leftovers(
     return Leftovers(jobs, objects)
 
 
+def without_nodes(leftovers: Leftovers, nodes: Collection[int]) -> Leftovers:
+    """Return those of a dispatch without these nodes' jobs and objects."""
+    names = [(stored, parse_name(stored.name)) for stored in leftovers.objects]
+    return Leftovers(
+        [job for job in leftovers.jobs if job.labels.get(job_names.LABEL_NODE) not in set(map(str, nodes))],
+        [stored for stored, name in names if name is None or name.node_id not in nodes],
+    )
+
+
 async def delete_leftovers(services: Services, leftovers: Leftovers) -> list[str]:
     """Cancel the jobs, wait for their end, then delete the objects, those too that a job's end has added.
 
@@ -174,5 +183,7 @@ def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
     if re.fullmatch(r"-?[0-9]+", node) is None:
         return False
     call_id = job.labels.get(job_names.LABEL_CALL, "")
-    own = (job_names.retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
-    return job.name.rsplit("/", 1)[-1] in {job_names.job_id_for(dispatch_id, int(node), name) for name in ("", *own)}
+    numbers = range(1, MOST_JOBS + 1)
+    own = {job_names.job_id_for(dispatch_id, int(node), job_names.retry_suffix(call_id, each)) for each in numbers}
+    cached = {job_names.cached_job_id(call_id, each) for each in numbers}
+    return job.name.rsplit("/", 1)[-1] in {job_names.job_id_for(dispatch_id, int(node)), *own, *cached}

@@ -27,8 +27,8 @@ class TraceRecorder:
     """Notes what one call does; where there is no trace, nothing of it is kept."""
 
     __slots__ = (
-        "_asked", "_clock", "_collected", "_entered", "_file", "_has_open_job", "_name", "_node", "_pending", "_round",
-        "_staged", "_submitted", "_writer",
+        "_asked", "_clock", "_collected", "_earlier_since", "_entered", "_file", "_has_open_job", "_name", "_node",
+        "_pending", "_round", "_staged", "_submitted", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +48,8 @@ class TraceRecorder:
         self._collected: float | None = None
         self._pending: list[TraceRecord] = []
         self._round = -1
+        # When the last job was made, where an earlier process did that
+        self._earlier_since: float | None = None
         self._has_open_job = False
         self._asked: Mapping[str, object] = {}
         self._name: str | None = None
@@ -87,15 +89,32 @@ class TraceRecorder:
     def note_submitted(self, job_name: str, job: batch_v1.Job, items: int | None = None) -> None:
         """Batch has accepted a job, which runs so many items of a map."""
         self._round += 1
-        self._submitted, self._collected, self._has_open_job = self._clock(), None, True
+        self._submitted, self._earlier_since = self._clock(), None
+        self._begin_job(job_name, job, items)
+
+    def note_taken_up(
+        self, job_name: str, job: batch_v1.Job, items: int | None, round: int, created: float | None
+    ) -> None:
+        """A job is gone on with that an earlier dispatch's call made, as its `round`-th, from 0 on, at `created`."""
+        self._round = round
+        self._submitted = self._earlier_since = self._clock() if created is None else created
+        self._begin_job(job_name, job, items, taken_up=True)
+
+    def _begin_job(self, job_name: str, job: batch_v1.Job, items: int | None, **more: object) -> None:
+        self._collected, self._has_open_job = None, True
         if self._file is None:
             return
-        times = {"entered": self._entered, "staged": self._staged, "submitted": self._submitted}
         tasks, asked = batch_v1.Job.pb(job).task_groups[0].task_count, asked_of(job)
         self._asked = {"type": asked["machine_type"], "spot": asked["spot"]}
         fields = {"name": self._name, "job": job_name, "round": self._round, "tasks": int(tasks), "items": items}
-        self._add(trace.SUBMITTED, **fields, asked=asked, t=rounded(times))
+        self._add(trace.SUBMITTED, **fields, asked=asked, t=rounded(self._dispatched), **more)
         self._flush(self._file)
+
+    @property
+    def _dispatched(self) -> dict[str, float | None]:
+        """When the last job was on its way to Batch; of one that an earlier process made, only when that was."""
+        entered = self._entered if self._earlier_since is None else self._earlier_since
+        return {"entered": entered, "staged": self._staged, "submitted": self._submitted}
 
     def note_collected(self) -> None:
         """What the tasks of the last job left is here."""
@@ -109,12 +128,7 @@ class TraceRecorder:
             return []
         self._has_open_job = False
         collected = self._clock() if self._collected is None else self._collected
-        ours = {
-            "entered": self._entered,
-            "staged": self._staged,
-            "submitted": self._submitted,
-            "collected": collected,
-        }
+        ours = {**self._dispatched, "collected": collected}
         records = [
             {"round": self._round, **fields}
             for found in tasks
@@ -128,6 +142,12 @@ class TraceRecorder:
         """Record the items of a map that one of the last job's tasks ran: columns of the same length."""
         if self._file is not None:
             self._add(trace.ITEMS, task=task, round=self._round, **{name: list(each) for name, each in columns.items()})
+
+    def note_cached(self, name: str, dispatch_id: str, node_id: int, made_seconds: float) -> None:
+        """Record that the value is another call's, from the cache or from a job that was joined."""
+        if self._file is not None:
+            times = rounded({"made": made_seconds})
+            self._add(trace.CACHED, name=name, from_dispatch=dispatch_id, from_node=node_id, t=times)
 
     def note_stopped(self) -> None:
         """Record that this process does not continue with the call; nothing is waited for."""

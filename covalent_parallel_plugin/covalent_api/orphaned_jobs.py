@@ -15,6 +15,7 @@ from ..cloud.batch import BatchApi, JobStatus
 from ..cloud.per_loop import PerLoop
 from ..errors import ParallelError
 from ..settings.resolve_options import settings_from
+from . import lineage
 from .running_nodes import NodeId
 
 logger = logging.getLogger(__name__)
@@ -37,15 +38,18 @@ async def cancel_orphaned_jobs(node: NodeId, options: Mapping[str, object]) -> b
     dispatch_id, node_id = node
     try:
         parent = settings_from(options).parent
-        listed = await _jobs_of(parent, dispatch_id)
-        jobs = [job.name for job in listed or () if job.labels.get(LABEL_NODE) == str(node_id)]
+        # A resumed dispatch's jobs may be those of one that it continues.
+        dispatches = (dispatch_id, *await lineage.ancestors(dispatch_id))
+        listed = await asyncio.gather(*(_jobs_of(parent, each) for each in dispatches))
+        found = [job for jobs in listed for job in jobs or ()]
+        jobs = [job.name for job in found if job.labels.get(LABEL_NODE) == str(node_id)]
         await asyncio.gather(*(BatchApi.shared().cancel(name, PATIENCE_SECONDS) for name in jobs))
     except ParallelError as error:
         _warn(f"node {node_id} of dispatch {dispatch_id}", dispatch_id, error)
         return False
     if jobs:
         logger.info("cancelled %s, which another process made", ", ".join(jobs))
-    return listed is not None
+    return None not in listed
 
 
 async def _jobs_of(parent: str, dispatch_id: str) -> Sequence[JobStatus] | None:

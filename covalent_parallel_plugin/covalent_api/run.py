@@ -15,27 +15,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.deferred_deletion import DELETION
 from ..batch.job_verdict import join_text
 from ..batch.trace_recorder import TraceRecorder
 from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
+from ..electron.cache.cached_job import CachedJob
+from ..electron.cache.cached_run import CachedRun
+from ..electron.cache.entry import CacheEntry
+from ..electron.cache.facts import structure_facts
 from ..electron.cache_folder import require_folder
-from ..electron.call import Call, Pickles, new_identity, refuse_too_large, with_sha256
+from ..electron.call import Call, Pickles, earlier_identities, new_identity, refuse_too_large, with_sha256
+from ..electron.earlier_calls import NO_EARLIER_CALLS, EarlierCalls, find_earlier
 from ..electron.electron_run import ElectronRun
 from ..electron.map.map_run import MapRun
-from ..electron.map.stored_map import StoredMap
+from ..electron.map.stored_map import StoredMap, continued
 from ..electron.modules.import_paths import ImportPaths
 from ..electron.modules.missing_packages import missing_packages, unbrought_names, warning_text
 from ..electron.modules.own_modules import archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
+from ..electron.structure.call_structure import call_structure
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
 from ..protocol.envelope import FilePart
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from ..settings.resolve_options import settings_from
-from . import server_data
+from . import lineage, server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
 from .map_rerun import read_rerun
@@ -155,8 +162,26 @@ async def _run_electron(
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
             call = await _with_own_modules(call, pickles, covalent_call.import_paths, settings, is_in_server)
             identity = await _identity_of(call, settings, is_in_server)
-            run = _run_of(call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs)
-            result = await run.run(pickles, on_staged)
+            source = node if is_in_server else None
+            is_cached = settings.cache is not False and not runs and not may_be_builtin_node(call.name)
+            earlier = NO_EARLIER_CALLS
+            if is_in_server and (ancestors := await lineage.ancestors(node[0])):
+                call = replace(call, lineage=(node[0], *ancestors))
+                if call.map is not None or not is_cached:
+                    # Equal lone electrons share a job, whose id follows from the cache's key.
+                    identities = earlier_identities(call, settings.requirements, await _secret())
+                    earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
+            if is_cached:
+
+                def make_run(job: CachedJob | None, ends: Cancellation) -> ElectronRun | MapRun:
+                    return _run_of(call, identity, settings, services, ends, source, trace, runs, earlier, job)
+
+                entry = await _entry_of(call, pickles, settings)
+                cached = CachedRun(entry, call, settings, services, trace, make_run)
+                result = await cached.run(pickles, cancelled, on_staged)
+            else:
+                run = _run_of(call, identity, settings, services, cancelled, source, trace, runs, earlier)
+                result = await run.run(pickles, on_staged)
         else:
             on_staged()
     except CancelledCall as error:
@@ -206,6 +231,11 @@ async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> Ca
     return new_identity(call, settings.requirements, secret, nonce)
 
 
+async def _entry_of(call: Call, pickles: Pickles, settings: Settings) -> CacheEntry:
+    facts = structure_facts(call, settings)
+    return CacheEntry(await _secret(), await run_in_thread(call_structure, call, pickles, facts))
+
+
 async def _secret() -> ServerSecret:
     path = secret_path()
     secret = known_secret(path)
@@ -221,12 +251,23 @@ def _run_of(
     node: NodeId | None,
     trace: TraceRecorder,
     runs: Sequence[StoredMap],
+    earlier: EarlierCalls,
+    cached: CachedJob | None = None,
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
+    if earlier.taken is not None:
+        call, identity = earlier.taken.call, earlier.taken.identity
+        if earlier.job is not None and earlier.job.status is not None:
+            seen_at = min(seen_at, earlier.job.status.created_seconds)
+    deletion = DELETION if node is not None else None
 
     async def source() -> SourceText:
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        return ElectronRun(call, identity, settings, services, cancelled, source, trace)
-    return MapRun(call, identity, settings, services, cancelled, source, trace, runs, offers_values=node is None)
+        own = identity if cached is None else cached.identity
+        return ElectronRun(
+            call, own, settings, services, cancelled, source, trace, earlier, deletion, earlier.oldest, cached
+        )
+    call, runs = continued(call, earlier.left, services.objects, runs)
+    return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

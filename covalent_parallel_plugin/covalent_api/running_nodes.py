@@ -5,6 +5,7 @@ Covalent cancels through another instance of the executor than the one that runs
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ class RunningNodes:
         self._is_ending = False
         # By their ids; a dispatch is one process's
         self._dispatches: OrderedDict[str, None] = OrderedDict()
+        self.since_seconds = time.time()
+        """Since when this process takes nodes, in seconds since 1970."""
 
     def begin(self, node: NodeId) -> Cancellation:
         """Return the cancellation of a node that runs from here on; it may be set already."""
@@ -54,6 +57,11 @@ class RunningNodes:
         """How many nodes run."""
         return len(self._running)
 
+    @property
+    def dispatches(self) -> frozenset[str]:
+        """The ids of the dispatches whose nodes run."""
+        return frozenset(node[0] for node in self._running)
+
     def cancel_all(self) -> set[str]:
         """Have all nodes cancelled that run, or begin from here on, since the server ends: results stay.
 
@@ -64,7 +72,7 @@ class RunningNodes:
         for cancelled in [each for node in self._running.values() for each in node]:
             if not cancelled.is_set():
                 cancelled.set(keeps_results=True)
-        return {node[0] for node in self._running}
+        return set(self.dispatches)
 
     def cancel(self, node: NodeId) -> bool:
         """Have a node cancelled that runs, or that has not run yet.

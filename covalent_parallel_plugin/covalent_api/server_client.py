@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from .lineage import ancestors_in, read_note
+
 ANSWER_SECONDS = 10.0
 STATE_SECONDS = 5.0
 # Of a dispatch of thousands of electrons the whole takes the server seconds
@@ -60,6 +62,12 @@ class ElectronRecord:
     began_seconds: float | None = None
 
     @property
+    def is_reused(self) -> bool:
+        """Whether it has the value of an electron of the dispatch that its own continues, and did not run."""
+        is_at_once = self.began_seconds is not None and self.began_seconds == self.ended_seconds
+        return self.status == "PENDING_REUSE" or (self.status == "COMPLETED" and is_at_once)
+
+    @property
     def is_on_batch(self) -> bool:
         """Whether its executor is this package's, or one derived from it."""
         return self.executor == EXECUTOR or "project_id" in self.options
@@ -67,12 +75,27 @@ class ElectronRecord:
 
 @dataclass(frozen=True)
 class DispatchRecord:
-    """A dispatch as the server has it: its state, by node its electrons, its lattice's name and its own assets."""
+    """A dispatch as the server has it: its state, by node its electrons, its lattice's name and its own assets.
+
+    Attributes:
+        note: what this package has noted of it; see `lineage`.
+    """
 
     state: str
     electrons: Mapping[str, ElectronRecord]
     lattice: str = ""
     files: Mapping[str, StoredFile] = field(default_factory=dict)
+    note: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """The dispatches that this one continues, the nearest first."""
+        return ancestors_in(self.note)
+
+    @property
+    def resumed_as(self) -> str:
+        """The dispatch that continues this one, "" if there is none."""
+        return str(self.note.get("resumed_as") or "")
 
 
 class ServerClient:
@@ -131,6 +154,7 @@ class ServerClient:
             _electrons(manifest),
             str(manifest["lattice"]["metadata"]["name"]),
             _files(manifest.get("assets") or {}, DISPATCH_FILES),
+            read_note(manifest["lattice"]["metadata"].get("executor_data") or {}, dispatch_id),
         )
 
     def latest_dispatches(self, count: int, timeout_seconds: float = ANSWER_SECONDS) -> list[str]:
@@ -138,13 +162,23 @@ class ServerClient:
         path = f"/api/v2/dispatches?count={count}&status_only=true"
         return [str(found["dispatch_id"]) for found in self.get_json(path, timeout_seconds)["dispatches"]]
 
+    def unfinished_dispatches(self, count: int, offset: int = 0) -> list[str]:
+        """Return dispatches that run by the server's record, sublattices' too. Raises one of UNANSWERED."""
+        states = "&".join(f"status={state}" for state in ("STARTING", "RUNNING"))
+        path = f"/api/v2/dispatches?count={count}&offset={offset}&latest=false&status_only=true&{states}"
+        return [str(found["dispatch_id"]) for found in self.get_json(path)["dispatches"]]
+
     def cancel(self, dispatch_id: str, timeout_seconds: float = ANSWER_SECONDS) -> None:
         """Ask for a dispatch to be cancelled. Raises one of UNANSWERED."""
-        body = json.dumps({"status": "CANCELLED"}).encode()
-        path = f"{self.address}/api/v2/dispatches/{quote(dispatch_id)}/status"
-        request = urllib.request.Request(path, body, {"Content-Type": "application/json"}, method="PUT")
-        with self._opener.open(request, timeout=timeout_seconds):
-            pass
+        self._put(f"/api/v2/dispatches/{quote(dispatch_id)}/status", {"status": "CANCELLED"}, timeout_seconds)
+
+    def start(self, dispatch_id: str, timeout_seconds: float = ANSWER_SECONDS) -> None:
+        """Have a dispatch started that is registered; one that was started stays as it is. Raises one of UNANSWERED."""
+        self._put(f"/api/v2/dispatches/{quote(dispatch_id)}/status", {"status": "RUNNING"}, timeout_seconds)
+
+    def tell_executor(self, dispatch_id: str, node: int, data: object) -> None:
+        """Have the executor of a node `receive` this, in the server's process, some time later. Raises UNANSWERED."""
+        self._put(f"/api/v2/dispatches/{quote(dispatch_id)}/electrons/{node}/job", data, ANSWER_SECONDS)
 
     def docstring(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> str:
         """Return the docstring of the function in a file of Covalent's, from its first bytes. Raises one of UNANSWERED.
@@ -156,6 +190,12 @@ class ServerClient:
             end = int.from_bytes(answer.read(HEADER_OFFSET)[: HEADER_OFFSET // 2], "big")
             header = json.loads(answer.read(min(end - HEADER_OFFSET, LONGEST_HEADER_BYTES)))
         return str(header["attrs"].get("doc") or "")
+
+    def _put(self, path: str, data: object, timeout_seconds: float) -> None:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, json.dumps(data).encode(), headers, method="PUT")
+        with self._opener.open(request, timeout=timeout_seconds):
+            pass
 
     def get_bytes(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> bytes:
         """Return the answer to `path` as it is. Raises OSError, as `get_text`."""

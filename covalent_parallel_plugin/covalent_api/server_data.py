@@ -8,29 +8,45 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from .running_nodes import NodeId, remember
 
 logger = logging.getLogger(__name__)
 
-# Lattices' names by dispatch
-_lattices: OrderedDict[str, str] = OrderedDict()
+
+@dataclass(frozen=True)
+class LatticeRecord:
+    """What Covalent has of a dispatch's lattice; its executor's data is stored, and read by nobody of Covalent's."""
+
+    name: str = ""
+    executor_data: Mapping[str, object] = field(default_factory=dict)
 
 
-async def lattice_name(dispatch_id: str) -> str:
-    """Return the lattice's name, asked for once in a dispatch; "" where the server does not report."""
+# By dispatch
+_lattices: OrderedDict[str, LatticeRecord] = OrderedDict()
+
+
+async def lattice_record(dispatch_id: str) -> LatticeRecord:
+    """Return the lattice's record, asked for once in a dispatch; an empty one where the server does not report."""
     if dispatch_id not in _lattices:
-        name = ""
+        record = LatticeRecord()
         try:
             from covalent_dispatcher._core.data_modules import lattice
 
-            name = str((await lattice.get(dispatch_id, ["name"]))["name"] or "")
+            known = await lattice.get(dispatch_id, ["name", "executor_data"])
+            record = LatticeRecord(str(known["name"] or ""), dict(known["executor_data"] or {}))
         except Exception as error:
-            logger.debug("no lattice's name for dispatch %s: %s", dispatch_id, error)
+            logger.debug("no record of the lattice of dispatch %s: %s", dispatch_id, error)
         # Electrons that start together ask together: none of them gets less than the first.
-        remember(_lattices, dispatch_id, name)
+        remember(_lattices, dispatch_id, record)
     return _lattices[dispatch_id]
+
+
+async def lattice_name(dispatch_id: str) -> str:
+    """Return the lattice's name; "" where the server does not report."""
+    return (await lattice_record(dispatch_id)).name
 
 
 async def source_text(node: NodeId) -> str:

@@ -1,5 +1,7 @@
 """When Covalent's server gets a signal to end, its electrons are cancelled first, while it can still take note of that.
 
+What waits to be deleted is deleted then, too.
+
 uvicorn ends the process by the signal itself as soon as the application has shut down, with its tasks where they stand.
 """
 
@@ -14,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
+from ..batch.deferred_deletion import DeferredDeletion
 from . import server_data
 from .running_nodes import RunningNodes
 
@@ -34,10 +37,12 @@ class ServerEnd:
 
     Args:
         nodes: those that run in this process.
+        deletion: what they leave to be deleted.
     """
 
-    def __init__(self, nodes: RunningNodes) -> None:
+    def __init__(self, nodes: RunningNodes, deletion: DeferredDeletion) -> None:
         self._nodes = nodes
+        self._deletion = deletion
         self._servers: dict[int, Handler] = {}
         self._ending: asyncio.Task[None] | None = None
 
@@ -48,7 +53,8 @@ class ServerEnd:
         loop = asyncio.get_running_loop()
 
         def hold(number: int, frame: FrameType | None) -> None:
-            if self._ending is not None or loop.is_closed() or not self._nodes.count:
+            is_idle = not self._nodes.count and not self._deletion.is_waiting
+            if self._ending is not None or loop.is_closed() or is_idle:
                 self._pass_on(number)
             else:
                 loop.call_soon_threadsafe(self._begin, number)
@@ -65,10 +71,15 @@ class ServerEnd:
 
     async def _end(self, number: int) -> None:
         try:
-            logger.warning("the server is to end: its electrons are cancelled first; a second signal ends it at once")
+            if self._nodes.count:
+                logger.warning(
+                    "the server is to end: its electrons are cancelled first; a second signal ends it at once"
+                )
             dispatches = self._nodes.cancel_all()
             await self._wait_for_nodes()
             await _wait(lambda: server_data.any_running(dispatches), NOTED_SECONDS)
+            if not await asyncio.to_thread(self._deletion.flush):
+                logger.warning("the server ends before all that its electrons left in the bucket is deleted")
         finally:
             self._pass_on(number)
 

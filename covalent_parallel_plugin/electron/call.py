@@ -60,6 +60,7 @@ class Call:
         modules: the archive of its own modules, None where it needs none.
         import_paths: where own modules are on the dispatching machine, for the graph of a sublattice.
         sha256: of each pickle, by its name, where that is known already.
+        lineage: of a call of a resumed dispatch: that dispatch, and those that it continues, the nearest first.
     """
 
     dispatch_id: str
@@ -78,6 +79,7 @@ class Call:
     modules: ModulesArchive | None = None
     import_paths: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
     sha256: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    lineage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_plain_id(self.dispatch_id):
@@ -89,7 +91,8 @@ class Call:
             )
 
     def __str__(self) -> str:
-        return f"electron {self.name!r} (node {self.node_id} of dispatch {self.dispatch_id})"
+        dispatch_id = self.lineage[0] if self.lineage else self.dispatch_id
+        return f"electron {self.name!r} (node {self.node_id} of dispatch {dispatch_id})"
 
     def header(self, call_id: str, requirements: Sequence[str] = ()) -> dict[str, object]:
         """The readable part of the call's envelope, with what pip is to install first."""
@@ -169,7 +172,15 @@ def with_sha256(call: Call, pickles: Mapping[str, Part]) -> Call:
 
 def new_identity(call: Call, requirements: Sequence[str], secret: ServerSecret, nonce: str = "") -> CallIdentity:
     """Return the identity of a submission: the same for the same content, unless the nonce is another one."""
-    content = json.dumps([call.header("", requirements), list(call.sha256.items())])
+    header = call.header("", requirements)
+    # What was done of a map before does not make it another one.
+    header.pop("earlier", None)
+    content = json.dumps([header, list(call.sha256.items())])
     digest = hashlib.sha256(content.encode()).hexdigest()
     call_id = secret.call_id(call.dispatch_id, call.node_id, digest, nonce)
     return secret.identity(call.dispatch_id, call.node_id, call_id)
+
+
+def earlier_identities(call: Call, requirements: Sequence[str], secret: ServerSecret) -> tuple[CallIdentity, ...]:
+    """Return the identities that a call has in the dispatches that its own one continues, the nearest first."""
+    return tuple(new_identity(replace(call, dispatch_id=each), requirements, secret) for each in call.lineage[1:])

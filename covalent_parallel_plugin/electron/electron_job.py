@@ -7,11 +7,20 @@ from collections.abc import Mapping, Sequence
 from google.cloud import batch_v1
 
 from ..batch import job_definition
-from ..batch.job_names import LABEL_DISPATCH, LABEL_ITEMS, LABEL_LATTICE, LABEL_NODE, JobOwner, label_value
+from ..batch.job_names import (
+    LABEL_CACHE,
+    LABEL_DISPATCH,
+    LABEL_ITEMS,
+    LABEL_LATTICE,
+    LABEL_NODE,
+    JobOwner,
+    label_value,
+)
 from ..errors import SettingsError
 from ..protocol.environment import ENV_CHECKPOINT_CALL, ENV_CHECKPOINT_KEY, ENV_ITEMS, ENV_ROUND
 from ..protocol.identity import CallIdentity
 from ..protocol.item_call import format_indices
+from ..protocol.object_names import cache_key_of
 from ..settings import Settings
 from ..settings.validators import MAX_PARALLEL
 from .call import Call
@@ -25,7 +34,10 @@ def owner_of(call: Call, identity: CallIdentity) -> JobOwner:
     labels = {LABEL_DISPATCH: label_value(call.dispatch_id), LABEL_NODE: label_value(str(call.node_id))}
     if call.lattice:
         labels[LABEL_LATTICE] = label_value(call.lattice)
-    return JobOwner(str(call), call.dispatch_id, call.node_id, identity, labels)
+    cache_key = cache_key_of(f"{identity.folder}/")
+    if cache_key:
+        labels[LABEL_CACHE] = cache_key
+    return JobOwner(str(call), call.dispatch_id, call.node_id, identity, labels, call.lineage)
 
 
 def electron_job(

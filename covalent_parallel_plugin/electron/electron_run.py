@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from google.cloud import batch_v1
 
 from ..batch.cancellation import Cancellation, CancelledCall
+from ..batch.deferred_deletion import DeferredDeletion
 from ..batch.job_run import JobRun
 from ..batch.job_watch import WatchResult
 from ..batch.trace_recorder import TraceRecorder
@@ -21,8 +22,10 @@ from ..protocol.envelope import EXCEPTION, KILLED, LATE
 from ..protocol.identity import CallIdentity
 from ..settings import Settings
 from .attempt_trace import AttemptTrace
+from .cache.cached_job import CachedJob
 from .call import Call, Pickles
 from .collect import Collector
+from .earlier_calls import NO_EARLIER_CALLS, EarlierCalls
 from .electron_job import electron_job, owner_of
 from .outcome import Outcome
 from .stored_checkpoints import StoredCheckpoints
@@ -42,7 +45,10 @@ class ElectronRun:
         cancelled: set when the user asks for its end.
         source: finds the electron's source where it raised or was killed, for the lines of its traceback.
         trace: notes how it ends.
+        earlier: what earlier dispatches have of it; `call` and `identity` are those of the one to go on with, if any.
+        deletion: deletes later what is there once it returned; None where that is to be gone at once.
         checkpoint: the call that its checkpoints belong to, if that is an earlier one.
+        cached: joins jobs of equal calls, and keeps the value in the cache; None without that.
     """
 
     def __init__(
@@ -54,17 +60,23 @@ class ElectronRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
+        earlier: EarlierCalls = NO_EARLIER_CALLS,
+        deletion: DeferredDeletion | None = None,
         checkpoint: CallIdentity | None = None,
+        cached: CachedJob | None = None,
     ):
         self._call = call
         self._checkpoint = checkpoint or identity
         self._checkpoints = StoredCheckpoints(services.objects, self._checkpoint, call.dispatch_id)
         self._settings = settings
         self._source = source
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._taken = earlier.job
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace, deletion)
+        self._jobs.predecessors = [left.objects(services, cancelled) for left in earlier.left]
         if settings.checkpoint:
             self._jobs.objects.checkpoint_folder = self._checkpoint.folder
         self._attempts = AttemptTrace(self._jobs)
+        self._cached = cached
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the call to its end.
@@ -81,13 +93,18 @@ class ElectronRun:
             jobs.check_cancelled()
             # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
             definitions = [electron_job(settings, self._call, identity, checkpoint=self._checkpoint)]
-            modules = self._call.shared_modules(time.time())
-            name = modules.name if modules is not None else ""
-            await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
+            if self._taken is not None:
+                await jobs.take_up(self._taken, definitions.pop())
+            else:
+                modules = self._call.shared_modules(time.time())
+                name = modules.name if modules is not None else ""
+                await jobs.stage(lambda: self._call.sealed(identity, pickles, settings.requirements, name), modules)
             pickles.clear()
             on_staged()
             try:
-                return await self._run_jobs(definitions)
+                result = await self._run_jobs(definitions)
+                jobs.has_value = isinstance(result, Value)
+                return result
             except CancelledCall:
                 await jobs.end_cancelled()
                 if not jobs.job_name:
@@ -104,14 +121,18 @@ class ElectronRun:
         """Run the job, and if that was asked for once more on other machines.
 
         `definitions` holds the one to run until it is submitted, and nothing afterwards: of thousands in flight they
-        would take more memory than all else.
+        would take more memory than all else. It is empty where the job was taken up.
         """
         jobs, settings = self._jobs, self._settings
         while True:
-            await jobs.create(settings, definitions.pop())
+            if definitions:
+                await jobs.create(settings, definitions.pop())
+            if self._cached is not None:
+                await self._cached.begin(jobs)
             async with self._pruned():
                 watched = await jobs.watch()
-            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name)
+            hashes = self._cached is not None
+            collector = Collector(jobs.services, self._settings, jobs.owner.identity, jobs.job_name, hashes=hashes)
             try:
                 with jobs.context("has an outcome that could not be fetched or stored here"):
                     found = await self._collect(watched, settings, collector)
@@ -123,6 +144,8 @@ class ElectronRun:
             if found.outcome is None and watched.error is not None:
                 raise watched.error
             result = verdict(self._call, settings, jobs.job_name, found)
+            if self._cached is not None:
+                result = await self._cached.end(jobs, result)
             if isinstance(result, Failure) and isinstance(found.outcome, OutcomeError):
                 result = with_location(result, await jobs.objects.location("What it delivered stays"))
             if not await jobs.restage_lost(found.exit_code):
@@ -161,7 +184,8 @@ class ElectronRun:
                 return found
             return await jobs.objects.unless_cancelled(collector.explain_missing(found))
         # Any attempt before, of a job before as well, may have left its output so far.
-        is_single = outcome.attempt == 0 and settings is self._settings and not settings.checkpoint
+        is_first = outcome.attempt == 0 and settings is self._settings and self._taken is None
+        is_single = is_first and not settings.checkpoint
         jobs.objects.is_single_attempt = is_single and not outcome.live
         jobs.objects.is_written_late = outcome.live == LATE
         outcome = await jobs.objects.unless_cancelled(collector.with_earlier_output(outcome))

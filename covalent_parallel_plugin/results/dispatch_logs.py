@@ -67,7 +67,7 @@ class DispatchLogs:
         self._dispatch, self._wanted = dispatch, wanted
         self._secret, self._no_secret = secret, no_secret
         self._stores = stores
-        self._jobs = RunningJobs(dispatch.dispatch_id)
+        self._jobs = RunningJobs(dispatch.lineage)
         self._readers: dict[Place, LiveReader] = {}
         self._logs: dict[int, ElectronLog] = {}
         # Of which it is known whether they are maps
@@ -261,7 +261,7 @@ class DispatchLogs:
             return
         if place not in self._readers:
             store = self._stores.at(place, deadline)
-            self._readers[place] = LiveReader(store, self._secret, self._dispatch.dispatch_id)
+            self._readers[place] = LiveReader(store, self._secret, self._dispatch.lineage())
         since = self._wanted.since_seconds
 
         def is_wanted(stored: StoredObject) -> bool:

@@ -67,6 +67,10 @@ class KnownDispatch:
         """Covalent's, "" where it is not known."""
         return self._record.state if self._record is not None else ""
 
+    def lineage(self) -> tuple[str, ...]:
+        """The dispatch, and those that it continues, the nearest first."""
+        return (self.dispatch_id, *(self._record.ancestors if self._record is not None else ()))
+
     def electron(self, node: int) -> ElectronRecord:
         """What Covalent's server reported of an electron; without that it is taken for one on Batch."""
         found = self._record.electrons.get(str(node)) if self._record is not None else None

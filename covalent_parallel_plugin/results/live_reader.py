@@ -53,10 +53,14 @@ class LiveLook:
 
 
 class LiveReader:
-    """Reads the parts of a dispatch in one bucket, with the server's secret; for one thread."""
+    """Reads the parts of a dispatch in one bucket, with the server's secret; for one thread.
 
-    def __init__(self, store: Bucket, secret: ServerSecret, dispatch_id: str):
-        self._store, self._secret, self._dispatch_id = store, secret, dispatch_id
+    Args:
+        lineage: the dispatch, and those that it continues, the nearest first; a node's parts are those of one of them.
+    """
+
+    def __init__(self, store: Bucket, secret: ServerSecret, lineage: Sequence[str]):
+        self._store, self._secret, self._lineage = store, secret, lineage
         self._seen: set[str] = set()
         self._warned: set[str] = set()
         # What is known to be the tasks' own, by call: of names alone anybody may write any number
@@ -84,9 +88,12 @@ class LiveReader:
         found = LiveLook()
         new: list[tuple[ObjectName, StoredObject]] = []
         called: dict[int, dict[str, None]] = {}
+        owners: dict[int, str] = {}
         for stored in self._listed(nodes, deadline):
             name = parse_name(stored.name)
             if name is None or name.node_id not in nodes:
+                continue
+            if owners.setdefault(name.node_id, name.dispatch_id) != name.dispatch_id:
                 continue
             called.setdefault(name.node_id, {})[name.call_id] = None
             if name.kind == "outcome" and name.node_id in maps and stored.name not in self._seen:
@@ -101,19 +108,19 @@ class LiveReader:
         most = len(new) if is_only else PARTS_AT_ONCE
         found.unread = max(len(new) - most, 0)
         self._read(new[:most], found, deadline)
-        found.calls = {node: self._own_calls(node, list(call_ids)) for node, call_ids in called.items()}
+        found.calls = {node: self._own_calls(owners[node], node, list(ids)) for node, ids in called.items()}
         found.live_tasks = self._delivering
         return found
 
-    def _own_calls(self, node: int, call_ids: Sequence[str]) -> list[CallIdentity]:
+    def _own_calls(self, dispatch_id: str, node: int, call_ids: Sequence[str]) -> list[CallIdentity]:
         own = [call_id for call_id in call_ids if call_id in self._delivering]
         chosen = own or call_ids[:MOST_CALLS]
-        return [self._secret.identity(self._dispatch_id, node, call_id) for call_id in chosen]
+        return [self._secret.identity(dispatch_id, node, call_id) for call_id in chosen]
 
     def _listed(self, nodes: Collection[int], deadline: Deadline) -> Iterator[StoredObject]:
-        folder = f"{PREFIX}/{self._dispatch_id}/"
+        folders = [f"{PREFIX}/{dispatch_id}/" for dispatch_id in self._lineage]
         is_apart = len(nodes) <= LISTED_APART
-        prefixes = [f"{folder}{node}/" for node in sorted(nodes)] if is_apart else [folder]
+        prefixes = [f"{folder}{node}/" for folder in folders for node in sorted(nodes)] if is_apart else folders
         for prefix in prefixes:
             what = f"the bucket {self._store.bucket_name}"
             yield from call_within(deadline.share(LIST_SECONDS), what, partial(self._store.list, prefix))
@@ -147,7 +154,7 @@ class LiveReader:
 
     def _part(self, name: ObjectName, stored: StoredObject) -> LivePart | PrintedItems | str:
         """The part, or why it is skipped; "" where it was deleted meanwhile. Raises CloudError."""
-        call = self._secret.identity(self._dispatch_id, name.node_id, name.call_id)
+        call = self._secret.identity(name.dispatch_id, name.node_id, name.call_id)
         if name.kind == "outcome":
             try:
                 return read_ended_task(self._store, call.task(name.task, name.round)) or ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 
 from ..batch.error_hints import find_last_hint
 from ..batch.job_names import LABEL_DISPATCH, LABEL_NODE, label_value
@@ -28,22 +29,29 @@ NO_READS = (
 
 
 class RunningJobs:
-    """The jobs of one dispatch, asked for now and then."""
+    """The jobs of one dispatch, asked for now and then.
 
-    def __init__(self, dispatch_id: str, clock: Callable[[], float] = time.monotonic):
-        self._dispatch_id, self._clock = dispatch_id, clock
+    Args:
+        lineage: the dispatch, and those that it continues, the nearest first: their jobs it may have taken up.
+    """
+
+    def __init__(self, lineage: Callable[[], Sequence[str]], clock: Callable[[], float] = time.monotonic):
+        self._lineage, self._clock = lineage, clock
         self._jobs: dict[str, dict[int, JobStatus]] = {}
         self._due: dict[str, float] = {}
         self._reads = 0
 
     def by_node(self, place: Place, deadline: Deadline) -> dict[int, JobStatus]:
-        """The latest job of each node, as Batch reported last. Raises CloudError."""
+        """The latest job of each node, of its own dispatch if it has one there, as Batch reported last.
+
+        Raises CloudError.
+        """
         if self._clock() >= self._due.get(place.parent, 0.0):
             self._due[place.parent] = self._clock() + ASK_EVERY_SECONDS
             seconds = deadline.share(BATCH_SECONDS)
             jobs = call_within(seconds, "Batch", lambda: asyncio.run(self._listed(place.parent, seconds)))
             found: dict[int, JobStatus] = {}
-            for job in sorted(jobs, key=lambda job: job.created_seconds):
+            for job in jobs:
                 node = job.labels.get(LABEL_NODE, "")
                 if node.isdecimal():
                     found[int(node)] = job
@@ -51,10 +59,17 @@ class RunningJobs:
         return self._jobs.get(place.parent, {})
 
     async def _listed(self, parent: str, seconds: float) -> list[JobStatus]:
+        """List the jobs: the oldest dispatch's first, and of one dispatch those that were made first."""
         batch = BatchApi.shared()
+
+        async def jobs_of(dispatch_id: str) -> list[JobStatus]:
+            filter = f'labels."{LABEL_DISPATCH}"="{label_value(dispatch_id)}"'
+            jobs = await batch.list(parent, filter, patience_seconds=seconds)
+            return sorted(jobs, key=lambda job: job.created_seconds)
+
         try:
-            filter = f'labels."{LABEL_DISPATCH}"="{label_value(self._dispatch_id)}"'
-            return await batch.list(parent, filter, patience_seconds=seconds)
+            lists = await asyncio.gather(*map(jobs_of, reversed(self._lineage())))
+            return list(chain.from_iterable(lists))
         finally:
             await batch.close()
 

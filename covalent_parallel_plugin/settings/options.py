@@ -28,6 +28,8 @@ SECTION = "executors.gcpbatch"
 SHOWN = Limits(characters=2000, entries=2000, depth=40, text=2000)
 # Batch refuses jobs that are longer; rules are to take no time for what cannot be meant
 LONGEST_TEXT = 2**20
+# No bucket keeps a value for longer
+MOST_CACHE_SECONDS = 100 * 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,16 @@ class Settings:
         "most hours that all machines of a dispatch together may run; past it its jobs are cancelled, and its electrons"
         " fail with BudgetError; not given: no limit",
         "h",
+    )
+    cache: bool | float = _option(
+        False,
+        quantities.truth_or_seconds(above=0, most=MOST_CACHE_SECONDS),
+        "take the value of an equal electron (same code, inputs and environment) from the bucket, without a job; True,"
+        " or how old a value may be at most",
+        "s",
+    )
+    cache_version: str = _option(
+        "", rules.text, "any text; another one makes values in the cache count no longer (with cache)"
     )
     checkpoint: bool = _option(
         False,

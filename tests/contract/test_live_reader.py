@@ -68,7 +68,7 @@ class Dispatch:
         assert self.store.put(name, list(envelope_chunks(prefix, parts)))
 
     def reader(self, secret: ServerSecret | None = None) -> LiveReader:
-        return LiveReader(self.store, secret or self.secret, self.dispatch_id)
+        return LiveReader(self.store, secret or self.secret, (self.dispatch_id,))
 
 
 @pytest.fixture

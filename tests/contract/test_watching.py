@@ -237,7 +237,8 @@ class Covalent(BaseHTTPRequestHandler):
             ]
             for at, told_node in enumerate(nodes):
                 told_node["metadata"]["sub_dispatch_id"] = inner[at] or None
-            answer = {"lattice": {"transport_graph": {"nodes": nodes}}}
+            lattice = {"metadata": {"name": "flow"}, "transport_graph": {"nodes": nodes}}
+            answer = {"metadata": {"status": "RUNNING"}, "lattice": lattice}
         data = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))

@@ -60,6 +60,8 @@ ALWAYS: dict[str, st.SearchStrategy[Any]] = {
     "trace_days": st.integers(1, 36500),
     "checkpoint": st.booleans(),
     "max_machine_hours": st.integers(1, 10**6) | st.floats(0.001, 1e6),
+    "cache": st.booleans() | st.integers(1, 10**6),
+    "cache_version": st.text(max_size=20),
     "boot_disk_gb": st.integers(10, 65536),
     "boot_disk_type": st.sampled_from(["pd-balanced", "pd-ssd", "hyperdisk-balanced"]),
     "container_image_uri": st.sampled_from(["python:3.12", "us-docker.pkg.dev/p/r/i@sha256:" + "a" * 64]),

@@ -22,7 +22,7 @@ def job(name: str, tasks: int = 1, ended: float | None = None) -> JobStatus:
 
 
 def test_all_jobs_of_a_dispatch_count_together() -> None:
-    use = DispatchUse(None)
+    use = DispatchUse()
     use.seen("a", job("a"), 1, 1010.0)
     use.seen("b", job("b", tasks=8), 4, 1010.0)
     assert use.seconds == 10 + 20
@@ -32,7 +32,7 @@ def test_all_jobs_of_a_dispatch_count_together() -> None:
 
 
 def test_a_job_that_is_looked_at_no_longer_has_run_until_then() -> None:
-    use = DispatchUse(None)
+    use = DispatchUse()
     use.seen("a", job("a"), 1, 1010.0)
     use.end("a", 1012.0)
     use.end("never seen", 1012.0)
@@ -40,14 +40,14 @@ def test_a_job_that_is_looked_at_no_longer_has_run_until_then() -> None:
 
 
 def test_a_job_of_which_batch_tells_under_another_name_is_the_same_job() -> None:
-    use = DispatchUse(None)
+    use = DispatchUse()
     use.seen("projects/lab/jobs/a", job("projects/123/jobs/a"), 1, 1010.0)
     use.end("projects/lab/jobs/a", 1015.0)
     assert use.seconds == 15
 
 
 def test_what_is_above_the_limit_is_told_with_what_may_be_added() -> None:
-    use = DispatchUse(None)
+    use = DispatchUse()
     use.seen("a", job("a", tasks=4), 1, 1000.0 + 3600.0)
     assert use.above(None, 5.0) == use.above(4.0, 5.0) == ""
     # each of 4 machines may run for a poll and until its task has stopped

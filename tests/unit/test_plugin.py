@@ -93,6 +93,8 @@ OTHER_VALUES: dict[str, Any] = {
     "trace_days": 7,
     "max_machine_hours": 1.5,
     "checkpoint": True,
+    "cache": 3600,
+    "cache_version": "2",
 }
 
 

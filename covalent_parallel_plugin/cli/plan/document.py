@@ -92,7 +92,17 @@ def summary(planned: PlannedJob) -> list[str]:
         *pip,
         *_modules(planned),
         *budget,
+        *_cache(planned),
     ]
+
+
+def _cache(planned: PlannedJob) -> list[str]:
+    """That the job may not be made."""
+    cache = planned.settings.cache
+    if cache is False:
+        return []
+    age = "" if cache is True else f" that is at most {cache:g} s old"
+    return [f"cache    no job is made where the cache has a value of an equal electron{age}"]
 
 
 def _modules(planned: PlannedJob) -> list[str]:

@@ -14,9 +14,11 @@ from google.cloud import batch_v1
 from ...batch import trace_ends
 from ...batch.attempt_records import Measured
 from ...batch.cancellation import Cancellation, CancelledCall
+from ...batch.deferred_deletion import DeferredDeletion
 from ...batch.job_run import JobRun
 from ...batch.job_verdict import join_text
 from ...batch.job_watch import WatchResult
+from ...batch.submission import TakenJob
 from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.threads import run_in_thread
@@ -25,11 +27,13 @@ from ...protocol.envelope import LATE
 from ...protocol.identity import CallIdentity
 from ...protocol.object_names import ObjectName, parse_name, round_folder
 from ...settings import Settings
+from ...settings.validators import MAX_PARALLEL
 from ..attempt_trace import may_be_asked, open_end
 from ..cache_folder import remake_folder, require_folder
 from ..call import Call, Map, Pickles
 from ..collect import LAST_OUTPUT_SECONDS, Collector
-from ..electron_job import map_job, owner_of
+from ..earlier_calls import NO_EARLIER_CALLS, EarlierCalls
+from ..electron_job import map_job, owner_of, tasks_for
 from ..traceback_source import SourceText
 from ..verdict import ElectronEvidence, Failure, Value, Verdict, spot_fallback_settings, with_location
 from .item_table import ValueStore
@@ -49,7 +53,7 @@ EARLY = " It was killed before its first item: while hooks ran, or the function 
 class MapRun:
     """One map on its way; see ElectronRun for the arguments.
 
-    What `earlier` runs of it returned is not run again. `offers_values` says that an error of it has the values of the
+    What `runs` of it before returned is not run again. `offers_values` says that an error of it has the values of the
     items that returned, and with them their file, for whoever gets it.
     """
 
@@ -62,17 +66,21 @@ class MapRun:
         cancelled: Cancellation,
         source: Callable[[], Awaitable[SourceText]],
         trace: TraceRecorder | None = None,
-        earlier: Sequence[StoredMap] = (),
+        runs: Sequence[StoredMap] = (),
         offers_values: bool = False,
+        earlier: EarlierCalls = NO_EARLIER_CALLS,
+        deletion: DeferredDeletion | None = None,
     ):
         self._call = call
-        self._earlier = earlier
+        self._runs = runs
+        self._taken = earlier.job
         self._offers_values = offers_values
         self._settings = settings
         self._source = source
         self._map = call.map or Map()
         self._identity = identity
-        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace)
+        self._jobs = JobRun(owner_of(call, identity), settings, services, cancelled, trace, deletion)
+        self._jobs.predecessors = [left.objects(services, cancelled) for left in earlier.left]
         self._jobs.objects.keeps_call = True
         self._trace = RoundTrace(self._jobs)
         self._progress = MapProgress(total=self._map.items)
@@ -85,6 +93,11 @@ class MapRun:
         self._left = settings.retries
         self._store = ValueStore(settings.cache_dir)
         self._result = MapResult(call, self._progress, self._store)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all items have returned."""
+        return self._progress.returned == self._progress.total
 
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the map to its end; its value is a list in the items' order.
@@ -110,6 +123,7 @@ class MapRun:
                     await self._trace.note_ended(self._last_tasks, jobs.seen, trace_ends.FAILED, asks=False)
                     result = await run_in_thread(self._result.stopped, error)
                 result = await self._with_location(result)
+                jobs.has_value = isinstance(result, Value)
                 if isinstance(result, Failure) and isinstance(result.error, MapError | JobError):
                     has_taken = self._offers_values
                     result.error.returned = self._progress.returned
@@ -124,8 +138,8 @@ class MapRun:
     async def _with_location(self, result: Verdict) -> Verdict:
         """The end, with where its values stay if not all items returned."""
         objects, progress = self._jobs.objects, self._progress
-        is_whole = isinstance(result, Value) and progress.returned == progress.total
-        objects.may_delete_results = is_whole or not (progress.returned or progress.is_unread)
+        is_value = isinstance(result, Value) and self.is_whole
+        self._jobs.release_results(is_value or not (progress.returned or progress.is_unread))
         if objects.may_delete_results:
             return result
         what = "What its items returned stays" if progress.is_unread else f"{progress.returned} values stay"
@@ -141,20 +155,43 @@ class MapRun:
 
     async def _staged(self, jobs: JobRun, pickles: Pickles, on_staged: Callable[[], None]) -> Verdict:
         await require_folder(self._settings.cache_dir)
-        for stored in self._earlier:
+        for stored in self._runs:
             await jobs.objects.fetch(stored.retain, self._progress, self._store)
         if self._progress.is_complete:
             return await self._value()
         jobs.check_cancelled()
+        if self._taken is not None:
+            job = await self._take_up(self._taken)
+            pickles.clear()
+            on_staged()
+            return await self._run_jobs(job)
         # Made before anything is uploaded: a job that Batch would refuse leaves nothing to clean up.
         modules = self._call.shared_modules(time.time())
         name, requirements = modules.name if modules is not None else "", self._settings.requirements
-        lost = self._progress.lost() if self._earlier else None
+        lost = self._progress.lost() if self._runs else None
         job = map_job(self._settings, self._call, self._identity, 0, lost)
         await jobs.stage(lambda: self._call.sealed(self._identity, pickles, requirements, name), modules)
         pickles.clear()
         on_staged()
         return await self._run_jobs(job)
+
+    async def _take_up(self, taken: TakenJob) -> batch_v1.Job:
+        """Go on with a job that an earlier process made, after what those before it delivered."""
+        before = taken.number - 1
+        for round in range(before):
+            lost = self._progress.lost()
+            self._progress.tasks += tasks_for(len(lost) if lost is not None else None, self._settings.max_parallel)
+            await self._fetch(MAX_PARALLEL, round)
+            if self._settings.retry_exceptions:
+                self._progress.forget_raised()
+        self._progress.jobs, self._left = before, max(self._left - before, 0)
+        lost = self._progress.lost() if self._runs or before else None
+        job = map_job(self._settings, self._call, self._identity, before, lost)
+        if taken.status is not None:
+            group = job.task_groups[0]
+            group.task_count = max(group.task_count, sum(taken.status.counts.values()))
+        await self._jobs.take_up(taken, job, len(lost) if lost is not None else self._map.items)
+        return job
 
     async def _cancelled_call(self, jobs: JobRun) -> CancelledCall:
         """End the job, and return the exception with what its items had printed by then."""
@@ -183,8 +220,10 @@ class MapRun:
         settings, jobs = self._settings, self._jobs
         while True:
             tasks = int(job.task_groups[0].task_count)
-            lost_items = self._progress.lost()
-            await jobs.create(settings, job, len(lost_items) if lost_items is not None else None)
+            if self._taken is None:
+                lost_items = self._progress.lost()
+                await jobs.create(settings, job, len(lost_items) if lost_items is not None else None)
+            self._taken = None
             self._trace.begin()
             self._progress.jobs += 1
             self._progress.tasks += tasks

@@ -14,9 +14,11 @@ from ...errors import OutcomeError
 from ...protocol.envelope import OUTCOME, Part, WireError, read_part
 from ...protocol.identity import CallIdentity, TaskAddress
 from ...protocol.object_names import PREFIX, RESULT_KINDS, ObjectName, parse_name
+from ..call import Call
+from ..earlier_calls import EarlierCall
 from ..server_secret import ServerSecret
 from ..value_buffer import IN_MEMORY_BYTES
-from .item_table import Item, ItemTable, ValueStore
+from .item_table import ItemTable, ValueStore
 from .object_head import read_head
 from .progress import MapProgress
 from .report import TaskReport, read_chunk, read_task
@@ -34,12 +36,14 @@ class StoredMap:
     Attributes:
         header: its call's.
         names: the outcomes of its tasks, and the items that they delivered before those.
+        is_continued: whether its dispatch ended with its server, which showed nothing of what items printed.
     """
 
     store: Bucket = field(repr=False)
     identity: CallIdentity
     header: Mapping[str, Any]
     names: Sequence[ObjectName]
+    is_continued: bool = False
 
     @property
     def total(self) -> int | None:
@@ -115,8 +119,10 @@ class StoredMap:
             except OutcomeError as error:
                 logger.warning("items of %s run again: %s", self.title, error)
                 continue
-            # Without what they printed: that was shown when they ran.
-            returned = ItemTable(_silent(report))
+            returned = ItemTable(item for item in report.items if item.raised is None)
+            if not self.is_continued:
+                # What they printed was shown when they ran.
+                returned = ItemTable(replace(item, stdout=(0, 0), stderr=(0, 0)) for item in returned)
             progress.add(TaskReport(returned, report.total, python=report.python, cloudpickle=report.cloudpickle))
         progress.retained = len(progress.places)
 
@@ -129,12 +135,6 @@ class _NoValues(ValueStore):
 
 
 _NO_VALUES = _NoValues(".")
-
-
-def _silent(report: TaskReport) -> Iterator[Item]:
-    for item in report.items:
-        if item.raised is None:
-            yield replace(item, stdout=(0, 0), stderr=(0, 0))
 
 
 def read_delivered(store: Bucket, address: TaskAddress, number: int | None, values: ValueStore) -> TaskReport | None:
@@ -187,6 +187,24 @@ def find_runs(store: Bucket, secret: ServerSecret, dispatch_id: str, node_id: in
         earlier = header.get("earlier")
         wanted = (str(earlier[0]), int(earlier[1]), str(earlier[2])) if earlier else None
     return runs
+
+
+def continued(
+    call: Call, left: Sequence[EarlierCall], store: Bucket, runs: Sequence[StoredMap]
+) -> tuple[Call, Sequence[StoredMap]]:
+    """Return a map and its runs with what earlier dispatches, which its own continues, left of it; nearest first."""
+    found = []
+    for earlier in left:
+        names = [name for name in map(parse_name, earlier.names) if name is not None and name.kind in RESULT_KINDS]
+        if names:
+            header = earlier.call.header(earlier.identity.call_id)
+            found.append(StoredMap(store, earlier.identity, header, names, is_continued=True))
+    if found and call.map is not None:
+        first = found[0]
+        dispatch_id = str(first.header["dispatch_id"])
+        logger.warning("%s: what its items returned in dispatch %s is taken up again", call, dispatch_id)
+        call = replace(call, map=replace(call.map, earlier=(dispatch_id, call.node_id, first.identity.call_id)))
+    return call, [*found, *runs]
 
 
 def _find(

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE, is_plain_id, label_value
+from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE, TAKEN_UP, is_plain_id, label_value
 from ...batch.machine_hours import JobUse
 from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket, JobService
@@ -76,6 +76,8 @@ class DispatchStatus:
         self._configured = configured
         self._clock = clock
         self._nodes: Mapping[str, ElectronRecord] | None = None
+        # The dispatch, and those that it continues
+        self._lineage: tuple[str, ...] = (dispatch_id,)
         self._tries = 0
         self._is_final = False
         self._maps = MapLooks(dispatch_id, batch, open_bucket, clock)
@@ -111,11 +113,14 @@ class DispatchStatus:
                 f"project_id is not known: give --project-id, or set it under [{options.SECTION}] in Covalent's"
                 " configuration file"
             )
-        filter = f'labels."{LABEL_DISPATCH}"="{label_value(self._dispatch_id)}"'
         listed: list[tuple[str, JobStatus]] = []
-        for parent in locations.parents:
-            found = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)
-            listed += [(parent, job) for job in found]
+        for dispatch_id in self._lineage:
+            filter = f'labels."{LABEL_DISPATCH}"="{label_value(dispatch_id)}"'
+            own = {_node(job) for _, job in listed}
+            for parent in locations.parents:
+                found = await self._batch.list(parent, filter, patience_seconds=PATIENCE_SECONDS)
+                is_own = dispatch_id == self._dispatch_id
+                listed += [(parent, job) for job in found if is_own or self._is_taken_up(job, own)]
         if state and not self._is_final and self._tries < TRIES and any(self._is_open(job) for _, job in listed):
             await asyncio.to_thread(self._fetch_electrons)
         jobs = await self._views(listed, state)
@@ -128,6 +133,11 @@ class DispatchStatus:
         note = "; ".join(note for note in notes if note)
         inner = await self._jobs_of_sublattices(state)
         return Snapshot(self._dispatch_id, state, [*sorted(jobs, key=_order), *inner], note)
+
+    def _is_taken_up(self, job: JobStatus, nodes: Collection[str]) -> bool:
+        """Whether a job of a dispatch that this one continues is its own now; these nodes have jobs of their own."""
+        node = (self._nodes or {}).get(_node(job))
+        return node is not None and not node.is_reused and _node(job) not in nodes and job.state in TAKEN_UP
 
     async def _jobs_of_sublattices(self, state: str) -> list[JobView]:
         """The jobs of the dispatches of sublattices, at any depth: requests that only their parents cost."""
@@ -261,8 +271,10 @@ class DispatchStatus:
     def _fetch_electrons(self) -> None:
         self._tries += 1
         try:
-            self._nodes = self._server.electrons(self._dispatch_id)
-            self._tries = 0
+            record = self._server.dispatch(self._dispatch_id)
+            if record is not None:
+                self._nodes, self._tries = record.electrons, 0
+                self._lineage = self._maps.lineage = (self._dispatch_id, *record.ancestors)
         except UNANSWERED:
             # The nodes' numbers say enough, and the configuration file mostly names the place.
             return

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...batch.job_names import LABEL_CALL, LABEL_NODE
+from ...batch.job_names import LABEL_CALL, LABEL_NODE, dispatch_of
 from ...batch.progress import ClockDifference
 from ...cloud.batch import JobStatus
 from ...cloud.interfaces import Bucket, JobService
@@ -76,6 +76,7 @@ class MapLooks:
         clock: seconds since 1970.
 
     Attributes:
+        lineage: the dispatch, and those that it continues, the nearest first: their jobs it may have taken up.
         trouble: why some are not counted, "" where all are.
     """
 
@@ -86,7 +87,7 @@ class MapLooks:
         open_bucket: Callable[[str, str], Bucket],
         clock: Callable[[], float] = time.time,
     ):
-        self._dispatch_id = dispatch_id
+        self.lineage: Sequence[str] = (dispatch_id,)
         self._batch = batch
         self._open_bucket = open_bucket
         self._clock = clock
@@ -161,7 +162,7 @@ class MapLooks:
         call, began = self._calls[call_id], self._clock()
         if not node.removeprefix("-").isdecimal():
             return ""
-        folder = call_folder(self._dispatch_id, int(node), call_id)
+        folder = call_folder(dispatch_of(job.labels, self.lineage), int(node), call_id)
         try:
             found = await self._read(job, call, bucket_names.get(node, ""), folder)
         except (ParallelError, asyncio.TimeoutError) as error:
