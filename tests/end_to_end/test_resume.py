@@ -58,7 +58,7 @@ import sys
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor
 
-@ct.electron(executor=GCPBatchExecutor(checkpoint=True, time_limit=5, retries=0))
+@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=5, retries=0))
 def saves():
     import os, time
     from pathlib import Path
@@ -186,8 +186,11 @@ def test_a_dispatch_with_sublattices_is_resumed_whole_and_only_once(site: Site, 
     until(lambda: "0 unfinished jobs, 0 objects" in command(site, "clean", "--dispatch", dispatch_id).stdout, "left")
 
 
-def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispatch_before(site: Site) -> None:
-    dispatch_id = client(site, SAVES)
+@pytest.mark.parametrize("arguments", [(), ("cache",)])
+def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispatch_before(
+    site: Site, arguments: tuple[str, ...]
+) -> None:
+    dispatch_id = client(site, SAVES, *arguments)
     assert site.value_of(dispatch_id) == "FAILED"
     error = json.loads(client(site, STATES, dispatch_id))[2]
     assert f"`covalent-parallel resume {dispatch_id}` runs the electron again from there" in error

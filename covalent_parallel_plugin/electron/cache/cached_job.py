@@ -71,6 +71,11 @@ class CachedJob:
         """The call's: it follows from the entry."""
         return self._entry.identity(self._number)
 
+    @property
+    def checkpoint(self) -> CallIdentity:
+        """The call that has the checkpoints of all jobs that make the next value, whichever of them makes it."""
+        return self._entry.identity(self._found.next_number)
+
     async def begin(self, jobs: JobRun) -> None:
         """Look at the job that was asked for: made now, it is watched as any; found, it may be another dispatch's.
 
