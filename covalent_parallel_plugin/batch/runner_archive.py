@@ -29,6 +29,7 @@ LOADED_LATE = (
     "errors.py",
     "protocol/live_part.py",
     "runner/checkpoint.py",
+    "runner/checkpoint_arrival.py",
     "runner/checkpoint_pack.py",
     "runner/live_output.py",
     "runner/machine_data.py",

@@ -6,7 +6,6 @@ electron continues; what an earlier attempt left and cannot be used is left out 
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import threading
@@ -15,23 +14,17 @@ from typing import TYPE_CHECKING, BinaryIO, Callable, Iterator, List, Optional, 
 
 from ..protocol.envelope import (
     CHECKPOINT,
-    START_BYTES,
-    Envelope,
     FilePart,
-    ForgedError,
-    TruncatedError,
     WireError,
     envelope_chunks,
     envelope_size,
-    read_header,
     seal_envelope,
-    sealed_header_size,
-    span_part,
 )
 from ..protocol.environment import ENV_CHECKPOINT
 from ..protocol.identity import TaskAddress
 from ..protocol.object_names import checkpoint_folder
 from . import bucket_http as storage
+from .checkpoint_arrival import FILES, CheckpointArrival
 from .checkpoint_pack import MOST_BYTES, ChangedError, FolderState, PackError, folder_state, pack, unpack
 from .electron_files import ElectronFiles, leave_shared
 from .outcome_report import DISK_FULL, Ending
@@ -40,7 +33,6 @@ from .output_capture import Stream, say
 if TYPE_CHECKING:
     from .supervise import Tick
 
-FILES = "files"
 # Between two checkpoints; and how long the folder has to be as it is, unless it never is for the second of these
 PAUSE_SECONDS = 60.0
 QUIET_SECONDS = 1.0
@@ -74,6 +66,7 @@ class Checkpoints:
         place: a folder of the task's own.
         open_bucket: makes a connection of its own, which waits as the given function does.
         pace: how long all pauses are, compared to the usual ones.
+        most_bytes: the size of one.
     """
 
     def __init__(
@@ -84,8 +77,10 @@ class Checkpoints:
         open_bucket: Callable[[Callable[[float], None]], storage.BucketClient],
         pace: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        most_bytes: int = MOST_BYTES,
     ):
         self._address = address
+        self._most_bytes = most_bytes
         self._attempt = attempt
         self._pace = pace
         self._clock = clock
@@ -144,7 +139,7 @@ class Checkpoints:
 
     def _restore(self, number: int) -> bool:
         name = self._address.checkpoint_name(number)
-        arrival = _Arrival(self._file, self._address.key, self._address.checkpoint_binding(number))
+        arrival = CheckpointArrival(self._file, self._address.key, self._address.checkpoint_binding(number))
         try:
             if not self._bucket.get(name, cast(BinaryIO, arrival), is_expected=False):
                 return False
@@ -234,7 +229,7 @@ class Checkpoints:
     def _write_due(self) -> None:
         """Write one if there is something new, and the folder is as it is for a second."""
         begin = self._clock()
-        seen = folder_state(self.folder)
+        seen = folder_state(self.folder, self._most_bytes)
         now = self._clock()
         rest = max(QUIET_SECONDS * self._pace, REST_FACTOR * (now - begin))
         if not seen.entries or seen.fingerprint == self._last:
@@ -348,51 +343,3 @@ class Checkpoints:
         if text not in self._noted and len(self._noted) < MOST_TRIES:
             self._noted.add(text)
             self._note(text)
-
-
-class _Arrival:
-    """A checkpoint on its way into a file; what is none of this call's ends the download where that shows."""
-
-    def __init__(self, file: BinaryIO, key: bytes, binding: bytes):
-        self._file = file
-        self._key = key
-        self._binding = binding
-        self._envelope: Optional[Envelope] = None
-
-    def seek(self, offset: int) -> int:
-        self._envelope = None
-        return self._file.seek(offset)
-
-    def truncate(self) -> int:
-        return self._file.truncate()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        size = self._file.tell()
-        if self._envelope is None and size >= START_BYTES:
-            self._file.seek(0)
-            if size >= sealed_header_size(self._file.read(START_BYTES)):
-                self._envelope = read_header(self._file, self._key, self._binding)
-                if self._envelope.size > self._envelope.body_offset + MOST_BYTES:
-                    raise WireError("it is larger than any checkpoint")
-            self._file.seek(size)
-        if self._envelope is not None and size > self._envelope.size:
-            raise ForgedError("it is longer than its header says")
-        return written
-
-    def checked(self) -> Envelope:
-        """Return its header, with the file at the beginning of what it holds. Raises WireError."""
-        envelope = self._envelope
-        if envelope is None or self._file.seek(0, io.SEEK_END) < envelope.size:
-            raise TruncatedError("it ends too early")
-        entry = envelope.entry(FILES)
-        self._file.flush()
-        offset = envelope.body_offset + entry.offset
-        part = span_part("/proc/self/fd/%d" % self._file.fileno(), offset, entry.size)
-        if part.sha256 != entry.sha256:
-            raise ForgedError("its content is not the one that was sealed")
-        self._file.seek(offset)
-        return envelope

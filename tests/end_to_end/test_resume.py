@@ -75,6 +75,24 @@ def flow(folder):
 print(ct.dispatch(flow)(sys.argv[1]))
 """
 
+SAVES = """
+import sys
+import covalent as ct
+from covalent_parallel_plugin import GCPBatchExecutor
+
+@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=5, retries=0))
+def saves():
+    import os, time
+    from pathlib import Path
+    path = Path(os.environ["COVALENT_PARALLEL_CHECKPOINT"], "state")
+    if path.exists():
+        return path.read_text()
+    path.write_text("half")
+    time.sleep(60)
+
+print(ct.dispatch(ct.lattice(lambda: saves()))())
+"""
+
 STATES = """
 import covalent as ct, json, sys
 from covalent_parallel_plugin import wait
@@ -205,6 +223,23 @@ def test_a_dispatch_that_failed_is_resumed_from_what_completed_and_keeps_its_own
     assert "No such file or directory" in error
     state, _, error, noted = json.loads(client(site, STATES, found["new_dispatch"]))
     assert (state, error, noted or "") == ("COMPLETED", "", "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("cache",)])
+def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispatch_before(
+    site: Site, arguments: tuple[str, ...]
+) -> None:
+    dispatch_id = client(site, SAVES, *arguments)
+    assert site.value_of(dispatch_id) == "FAILED"
+    error = json.loads(client(site, STATES, dispatch_id))[2]
+    assert f"`covalent-parallel resume {dispatch_id}` runs the electron again from there" in error
+    assert "Its checkpoint of 20" in error and "/checkpoint-0-0-" in error
+    resumed = command(site, "resume", dispatch_id, "--yes")
+    assert resumed.returncode == 0, resumed.stderr
+    new_id = resumed.stdout.split("New dispatch ")[1].split(".")[0]
+    assert site.value_of(new_id) == "half"
+    for each in (dispatch_id, new_id):
+        until(lambda: "0 unfinished jobs, 0 objects" in command(site, "clean", "--dispatch", each).stdout, "left")  # noqa: B023
 
 
 def test_what_is_not_there_or_does_not_answer_is_said(site: Site) -> None:

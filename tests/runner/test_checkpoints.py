@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import pytest
 from ended_process import ended
 
 from covalent_parallel_plugin.electron.outcome import read_streams
@@ -33,6 +34,8 @@ from covalent_parallel_plugin.protocol.environment import (
 )
 from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_RETRY_EXCEPTION, EXIT_TERMINATED
 from covalent_parallel_plugin.protocol.identity import CallIdentity
+from covalent_parallel_plugin.runner.bucket_http import BucketError
+from covalent_parallel_plugin.runner.checkpoint import Checkpoints
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -227,6 +230,67 @@ def test_a_forged_truncated_or_foreign_one_is_left_out_for_the_one_before(make_t
     assert not list(task.machine.rglob("escaped"))
     # The next number is that after the last one that has the call's name.
     assert set(checkpoints(task)) <= {*range(9), 9}
+
+
+class Bucket:
+    """A bucket that refuses what it is to refuse."""
+
+    def __init__(self, refused: Sequence[str]) -> None:
+        self.refused = refused
+        self.written: list[str] = []
+
+    def names(self, prefix: str) -> list[str]:
+        return self._answer("names", [])
+
+    def put(self, name: str, size: int, body: Callable[[], Any]) -> bool:
+        assert len(b"".join(body())) == size
+        self.written.append(name)
+        return self._answer("put", True)
+
+    def _answer(self, what: str, answer: Any) -> Any:
+        if what in self.refused:
+            raise BucketError(403, f"could not {what}: 403", what == "put")
+        return answer
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("refused", "most_bytes", "note"),
+    [
+        (["names"], 10**9, "there are no checkpoints, as none could be found again: could not names: 403. Give"),
+        (["put"], 10**9, "a checkpoint was not written, and the one before stays: could not put: 403"),
+        ([], 1000, "is not packed, and the one before stays: it holds more than 9.31e-07 GB: keep less there"),
+        ([], 10**9, ""),
+    ],
+)
+def test_what_prevents_a_checkpoint_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Sequence[str], most_bytes: int, note: str
+) -> None:
+    monkeypatch.setenv("COVALENT_PARALLEL_CHECKPOINT", "")
+    bucket = Bucket(refused)
+    address = CallIdentity("0" * 16, bytes(32), "covalent-parallel/d/0/" + "0" * 16).task()
+    saved = Checkpoints(address, 0, str(tmp_path), lambda sleep: bucket, 0.001, most_bytes=most_bytes)
+    saved.restore()
+    notes: list[str] = []
+
+    class Stderr:
+        add = notes.append
+
+    tick = saved.beside(lambda streams: 0.01)
+    for number in range(3):
+        (Path(saved.folder) / "state").write_text(str(number) * 5000)
+        if note:
+            wait_for(lambda: (tick((Stderr, Stderr)) == 0.01 and notes) or None)
+        else:
+            wait_for(lambda: tick((Stderr, Stderr)) and len(bucket.written) > number)  # noqa: B023
+    for _ in range(50):
+        tick((Stderr, Stderr))
+        time.sleep(0.01)
+    assert [note in each for each in notes] == ([True] if note else [])
+    saved.stop()
+    assert bool(bucket.written) == ("names" not in refused and most_bytes > 1000)
 
 
 def test_without_the_option_there_is_no_folder_and_nothing_of_it_is_loaded(make_task: Any) -> None:

@@ -7,7 +7,9 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +124,27 @@ def test_what_is_too_large_or_cannot_be_read_is_refused_with_the_remedy(
         folder_state(str(tmp_path), most_entries=3)
     with pytest.raises(ChangedError):
         folder_state(str(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("change", [
+    lambda file: file.write_bytes(b"y" * 3_000_000),
+    lambda file: os.truncate(file, 5),
+    lambda file: file.chmod(0o600),
+])  # fmt: skip
+def test_a_file_that_changes_while_it_is_packed_makes_the_pack_useless(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "state"
+    file.write_bytes(b"x" * 3_000_000)
+
+    class Interrupted(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 1_500_000:
+                change(file)
+            return super().write(data)
+
+    with pytest.raises(ChangedError):
+        pack(str(tmp_path), Interrupted())
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")

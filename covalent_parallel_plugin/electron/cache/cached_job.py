@@ -73,8 +73,8 @@ class CachedJob:
 
     @property
     def checkpoint(self) -> CallIdentity:
-        """The call that checkpoints belong to: the same each time, so that a run after one that failed finds them."""
-        return self._entry.identity(0)
+        """The call that has the checkpoints of all jobs that make the next value, whichever of them makes it."""
+        return self._entry.identity(self._found.next_number)
 
     async def begin(self, jobs: JobRun) -> None:
         """Look at the job that was asked for: made now, it is watched as any; found, it may be another dispatch's.

@@ -88,8 +88,7 @@ class CachedRun:
         running, place = _running.here(), (self._services.objects.place, self._entry.key)
         if place in running:
             return await self._joined(running[place], found, pickles, cancelled, on_staged)
-        first = 0 if found.record is None else found.record.number + 1
-        numbers = [*range(first, first + MOST_ENDED), _drawn_number()]
+        numbers = [*range(found.next_number, found.next_number + MOST_ENDED), _drawn_number()]
         shared = SharedRun(lambda ends: self._make(numbers, found, pickles, ends, on_staged))
         running[place] = shared
         shared.task.add_done_callback(lambda _: running.pop(place, None))

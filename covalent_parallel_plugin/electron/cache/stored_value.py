@@ -36,6 +36,11 @@ class Found:
     is_forged: bool = False
     outcome: Outcome | None = None
 
+    @property
+    def next_number(self) -> int:
+        """The number of the first call that may make the next value."""
+        return 0 if self.record is None else self.record.number + 1
+
 
 def look_up(entry: CacheEntry, store: Bucket, folder: str, cache: bool | float) -> Found:
     """Return what the entry has; `folder` takes what is too large for memory, `cache` is the option.
