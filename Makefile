@@ -12,7 +12,8 @@ WORKERS = $(if $(PYTEST_ARGS),0,$$($(RUN)/python -c 'import os; print(min(8, 2 *
 WORKER_OPTIONS := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 # For newer packages, on any Python: an environment of its own, and the tests that these matter to
 OTHER = .venv-$@$(addprefix -,$(notdir $(PYTHON)))
-IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS),,tests/runner tests/contract tests/sweep tests/unit)'
+NEWEST_TESTS := tests/runner tests/contract tests/sweep tests/unit
+IN_OTHER = $(MAKE) --no-print-directory VENV=$(OTHER) TESTS='$(if $(PYTEST_ARGS),,$(NEWEST_TESTS))'
 # For packages that pip installs, and for what it builds them with: newer versions of pip know that by the second name.
 # Relative, since pip splits these at spaces.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from ..cloud import Services
 from ..cloud.threads import map_in_threads, run_in_thread, run_stoppable
 from ..errors import CloudError
-from ..protocol.object_names import is_result, round_folder
+from ..protocol.object_names import checkpoint_folder, is_checkpoint, is_result, round_folder
 from .cancellation import Cancellation
 from .job_names import JobOwner
 from .trouble import bear, fetch_trouble
@@ -39,8 +39,11 @@ class CallObjects:
     Attributes:
         is_single_attempt: set it where nothing but the call and one outcome can be there.
         is_written_late: set it where a task was still writing an object when it delivered its outcome.
+        retains_outcome: set it where the outcome of its first task stays, whatever is deleted.
         keeps_call: set it where results that stay are of no use without the call.
         may_delete_results: set it once nobody needs what the tasks delivered; else that stays.
+        checkpoint_folder: set it where there may be checkpoints, to the folder of the call that they belong to.
+        may_delete_checkpoints: set it once nobody can continue from them; else they stay.
     """
 
     def __init__(self, owner: JobOwner, services: Services, cancelled: Cancellation):
@@ -51,7 +54,10 @@ class CallObjects:
         self.is_single_attempt = False
         self.is_written_late = False
         self.keeps_call = False
+        self.retains_outcome = False
         self.may_delete_results = False
+        self.checkpoint_folder = ""
+        self.may_delete_checkpoints = False
 
     def outlive_cancellation(self) -> None:
         """Have what is read from now on be read although the user asked for the end."""
@@ -149,7 +155,7 @@ class CallObjects:
         for number in range(DELETE_TRIES):
             left, is_last = [], number == DELETE_TRIES - 1
             try:
-                names = names if is_listed else store.names(folder)
+                names = names if is_listed else [*store.names(folder), *self._earlier_checkpoints()]
                 is_listed = True
             except CloudError as error:
                 failure = error
@@ -163,9 +169,19 @@ class CallObjects:
             left = [*names, *([] if is_listed else [f"perhaps more in {folder}"])]
             logger.warning("%s is left in the bucket: %s", ", ".join(left), failure)
 
+    def _earlier_checkpoints(self) -> Sequence[str]:
+        """The names of checkpoints in another call's folder."""
+        if self.checkpoint_folder in ("", self._owner.identity.folder):
+            return ()
+        return self._services.objects.names(checkpoint_folder(self.checkpoint_folder))
+
     def _may_delete(self, name: str) -> bool:
+        if is_checkpoint(name):
+            return self.may_delete_checkpoints
         if name == self._owner.identity.object_name:
             return not self._is_call_kept
+        if self.retains_outcome and name == self._owner.identity.task().outcome_name:
+            return False
         return self.may_delete_results or not is_result(name)
 
     def _deleted(self, names: Sequence[str], until: float, is_last: bool) -> Iterable[CloudError | bool]:

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from ..cloud.interfaces import Bucket
 from ..errors import OutcomeError
 from ..protocol.envelope import (
+    CHUNK_BYTES,
     MAPPED_BYTES,
     START_BYTES,
     Envelope,
@@ -66,6 +67,14 @@ class DownloadBuffer:
     def sha256(self) -> str:
         """The last part's, if that was worth the trouble; else empty. The object has to be whole."""
         return "" if self._digest is None else self._digest.hexdigest()
+
+    def whole_sha256(self) -> str:
+        """Return that of the whole object, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        self.file.seek(0)
+        while data := self.file.read(CHUNK_BYTES):
+            digest.update(data)
+        return digest.hexdigest()
 
     def fetch(self, store: Bucket, name: str) -> bool:
         """Copy an object from the store; False if there is none.

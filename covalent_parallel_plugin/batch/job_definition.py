@@ -83,8 +83,13 @@ def _build_template(settings: Settings, image_uri: str, tasks: int) -> batch_v1.
     if settings.requirements and tasks > 1:
         container.volumes.append(f"{PACKAGES_VOLUME}:{environment.PACKAGES_FOLDER}")
     runnables = [batch_v1.Runnable(container=container)]
-    spec = task_spec(settings, runnables, settings.time_limit + GRACE_SECONDS, retried_exit_codes(settings))
+    spec = task_spec(settings, runnables, run_seconds(settings), retried_exit_codes(settings))
     return assemble_job(settings, spec, tasks, settings.max_parallel, tasks_per_node(settings))
+
+
+def run_seconds(settings: Settings) -> float:
+    """Return after how many seconds Batch ends an electron's task."""
+    return min(settings.time_limit + settings.grace_seconds, validators.MAX_TIME_LIMIT_SECONDS + GRACE_SECONDS)
 
 
 def assemble_job(
@@ -256,6 +261,8 @@ def _variables(settings: Settings, identity: CallIdentity) -> dict[str, str]:
         variables[environment.ENV_KEEP_OBJECTS] = "1"
     if not settings.live_output:
         variables[environment.ENV_LIVE] = "0"
+    if settings.checkpoint:
+        variables[environment.ENV_CHECKPOINT] = "1"
     return variables
 
 

@@ -19,6 +19,8 @@ LABEL_CALL = "covalent-call"
 LABEL_VERSION = "covalent-version"
 # Of a map: how many items its job has, where that is known
 LABEL_ITEMS = "covalent-items"
+# Of a call whose value is kept in the cache: the key of that value
+LABEL_CACHE = "covalent-cache"
 # On every job of this package and on no other: what a clean-up looks for
 LABEL_OWNER = "covalent-plugin"
 # Which server's jobs they are, so that one can list its own
@@ -80,6 +82,8 @@ class JobOwner:
 
     def job_ids(self, number: int) -> Sequence[str]:
         """Return the ids that the owner's job of this number, from 1 on, may have; the first that is free is taken."""
+        if LABEL_CACHE in self.labels:
+            return [cached_job_id(self.identity.call_id, number)]
         own = job_id_for(self.group, self.index, retry_suffix(self.identity.call_id, number))
         return [job_id_for(self.group, self.index), own] if number == 1 else [own]
 
@@ -96,6 +100,11 @@ def job_id_for(group: str, index: int, suffix: str = "") -> str:
     digest = hashlib.sha256(f"{group}/{index}".encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", group.lower())[:20].strip("-")
     return "-".join(filter(None, ("covalent", readable, f"{digest}{suffix}")))
+
+
+def cached_job_id(call_id: str, number: int) -> str:
+    """Return the id of a job whose value is to be kept: it follows from the call, whichever dispatch makes it."""
+    return f"covalent-cache-{call_id}" + ("" if number == 1 else f"-{number}")
 
 
 def retry_suffix(call_id: str, number: int) -> str:

@@ -53,6 +53,7 @@ class JobRun:
 
     Attributes:
         objects: what the owner has in the bucket.
+        is_others: set it while another call's run has the job and the objects: neither is ended or deleted then.
         seen: the last status of the latest job; None where none was seen.
         has_value: set it once the call has returned: whoever gets its value is to have time to store it.
         predecessors: what calls of earlier dispatches, from which this one goes on, have in the bucket; it is deleted
@@ -72,6 +73,7 @@ class JobRun:
         self.services = services
         self.objects = CallObjects(owner, services, cancelled)
         self.trace = TraceRecorder() if trace is None else trace
+        self.is_others = False
         self.seen: JobStatus | None = None
         self.has_value = False
         self.predecessors: Sequence[CallObjects] = ()
@@ -110,6 +112,7 @@ class JobRun:
     def _hurry(self, is_users: bool) -> None:
         """Have the clean-up wait little, and delete results only where it is the user who asked for the end."""
         self._delete_seconds = CANCELLED_DELETE_SECONDS
+        self.objects.may_delete_checkpoints = is_users
         self.release_results(is_users)
 
     def release_results(self, may_delete: bool) -> None:
@@ -121,6 +124,15 @@ class JobRun:
     def job_name(self) -> str:
         """The latest job's name, "" before there is one."""
         return self._submission.job_name
+
+    @property
+    def found_job(self) -> JobStatus | None:
+        """The latest job, as it was where it was there before it was asked for; None if it was made."""
+        return self._submission.found
+
+    def record_ended(self, job: JobStatus) -> None:
+        """Take note that the latest job has ended, as it was found: it is not watched."""
+        self._submission.record_watch(WatchResult(job))
 
     @property
     def cancelled_end(self) -> str:
@@ -216,7 +228,7 @@ class JobRun:
         if self._taken is not None and self._taken.has_ended:
             return WatchResult(self.seen, job_watch.DELIVERED if self.seen is None else "")
         settings, name, batch = self._settings, self.job_name, self.services.batch
-        attempt_seconds = settings.time_limit + job_definition.GRACE_SECONDS + job_watch.SLACK_PER_ATTEMPT_SECONDS
+        attempt_seconds = job_definition.run_seconds(settings) + job_watch.SLACK_PER_ATTEMPT_SECONDS
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
@@ -258,6 +270,8 @@ class JobRun:
     def _record_use(self, job: JobStatus) -> None:
         """Take note of a look at the job. Raises WatchEnded where it is to be stopped for what was used."""
         settings = self._settings
+        if self.is_others:
+            return
         self._use.seen(self.job_name, job, job_definition.tasks_per_node(settings), time.time())
         above = self._use.above(settings.max_machine_hours, settings.poll_freq)
         if above and not job.is_terminal:
@@ -306,7 +320,7 @@ class JobRun:
         """
         waits = self.has_value and self._deletion is not None
         await self._end_job(_nothing if waits else self._delete_call)
-        if not (self._is_staged or self.predecessors) or self._is_kept:
+        if not (self._is_staged or self.predecessors) or self._is_kept or self.is_others:
             return
         if waits and self._deletion is not None and self._deletion.add(self._delete_all):
             return
@@ -317,6 +331,8 @@ class JobRun:
             await self._delete_objects()
 
     async def _end_job(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        if self.is_others:
+            return
         try:
             self._was_ended = await self._submission.end(meanwhile) or self._was_ended
         except CloudError as error:

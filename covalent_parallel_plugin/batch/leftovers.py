@@ -183,5 +183,7 @@ def _is_of_dispatch(job: JobStatus, dispatch_id: str) -> bool:
     if re.fullmatch(r"-?[0-9]+", node) is None:
         return False
     call_id = job.labels.get(job_names.LABEL_CALL, "")
-    own = (job_names.retry_suffix(call_id, jobs) for jobs in range(1, MOST_JOBS + 1))
-    return job.name.rsplit("/", 1)[-1] in {job_names.job_id_for(dispatch_id, int(node), name) for name in ("", *own)}
+    numbers = range(1, MOST_JOBS + 1)
+    own = {job_names.job_id_for(dispatch_id, int(node), job_names.retry_suffix(call_id, each)) for each in numbers}
+    cached = {job_names.cached_job_id(call_id, each) for each in numbers}
+    return job.name.rsplit("/", 1)[-1] in {job_names.job_id_for(dispatch_id, int(node)), *own, *cached}

@@ -28,6 +28,8 @@ LEFT_OUT = ("runner/bootstrap.py", "protocol/pickle_list.py")
 LOADED_LATE = (
     "errors.py",
     "protocol/live_part.py",
+    "runner/checkpoint.py",
+    "runner/checkpoint_pack.py",
     "runner/live_output.py",
     "runner/machine_data.py",
     "runner/own_modules.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 import uuid
@@ -20,7 +21,7 @@ from ..settings import Settings
 from .cancellation import Cancellation
 from .error_hints import find_hint
 from .job_definition import STOP_TIMEOUT_SECONDS
-from .job_names import JobMaker
+from .job_names import LABEL_CACHE, SERVER, JobMaker
 from .job_watch import ENDING_STATES, GONE, WatchResult
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ LEAST_LOOK_SECONDS = 3.0
 LOOK_SECONDS = 5.0
 # google.cloud.batch_v1.CreateJobRequest.request_id is to be a UUID: this package's are of this namespace
 REQUESTS = uuid.UUID("5d2f1c0e-8a43-5b7d-9e61-2c4b7a90d3f8")
+_requests = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Submission:
         self._is_confirmed = False
         self._unseen_seconds = UNSEEN_SECONDS
         self.job_name = ""
+        # The last job that was looked at, and the latest one if it was there before it was asked for
+        self._seen: JobStatus | None = None
+        self.found: JobStatus | None = None
 
     @property
     def is_created(self) -> bool:
@@ -112,20 +117,24 @@ class Submission:
         self._jobs += 1
         for job_id in owner.job_ids(self._jobs):
             self.job_name = f"{settings.parent}/jobs/{job_id}"
-            self._may_exist, self._is_confirmed = True, False
-            # The same for every try of this very request, and for no other one
-            request_id = str(uuid.uuid5(REQUESTS, f"{owner.own_label[1]} {job_id}"))
+            self._may_exist, self._is_confirmed, self.found = True, False, None
+            # The same for every try of this very request, and for no other one: for a call that others may make as well
+            # Batch is to say that its job is there.
+            nonce = f" {SERVER} {next(_requests)}" if LABEL_CACHE in job.labels else ""
+            request_id = str(uuid.uuid5(REQUESTS, f"{owner.own_label[1]} {job_id}{nonce}"))
             try:
                 await self._request(settings.parent, job, job_id, request_id)
             except AlreadyExistsError:
                 if not await self._owns_job():
                     self._may_exist = False
                     continue
+                self.found = self._seen
             except CloudError as error:
                 if not await self._cancelled.unless(self._was_made(error)):
                     known = find_hint(str(error))
                     remedy = f"\nThat means: {known.meaning}. To do: {known.remedy}." if known else ""
                     raise type(error)(f"{owner.title} could not be submitted: {error}{remedy}") from error
+                self.found = self._seen
                 logger.warning("%s was submitted, although the answer was: %s", owner.title, error)
             self._is_confirmed = True
             logger.debug("submitted %s as %s", owner.title, self.job_name)
@@ -242,6 +251,7 @@ class Submission:
                     raise
             else:
                 if job is not None:
+                    self._seen = job
                     label, value = self._owner.own_label
                     self._is_confirmed = job.labels.get(label) == value
                     return self._is_confirmed

@@ -24,8 +24,9 @@ VERSION = 1
 SUBMITTED = "submitted"
 ATTEMPT = "attempt"
 ITEMS = "items"
+CACHED = "cached"
 ENDED = "ended"
-KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, ENDED})
+KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, CACHED, ENDED})
 
 # Of an error's message
 MESSAGE_BYTES = 2048

@@ -143,6 +143,12 @@ class TraceRecorder:
         if self._file is not None:
             self._add(trace.ITEMS, task=task, round=self._round, **{name: list(each) for name, each in columns.items()})
 
+    def note_cached(self, name: str, dispatch_id: str, node_id: int, made_seconds: float) -> None:
+        """Record that the value is another call's, from the cache or from a job that was joined."""
+        if self._file is not None:
+            times = rounded({"made": made_seconds})
+            self._add(trace.CACHED, name=name, from_dispatch=dispatch_id, from_node=node_id, t=times)
+
     def note_stopped(self) -> None:
         """Record that this process does not continue with the call; nothing is waited for."""
         if self._file is not None:

@@ -6,50 +6,34 @@ import asyncio
 import json
 import math
 import os
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from covalent_parallel_plugin.cli.age import Age, age_of
+from covalent_parallel_plugin.cli.clean_cache import clean_cache
 from covalent_parallel_plugin.cli.exit_statuses import FAILED, shown_error
 from covalent_parallel_plugin.settings import options as options
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.batch.leftovers import Leftovers
+    from covalent_parallel_plugin.batch.stored_cache import StoredEntry
     from covalent_parallel_plugin.cloud import Services
     from covalent_parallel_plugin.sweep.batch.stored_sweeps import StoredSweep
 
-    _SecondsType = click.ParamType[float]
-else:
-    # Only newer releases of click let the class be subscripted
-    _SecondsType = click.ParamType
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # Raised when a field changes its meaning or goes away; new ones may come without
 JSON_VERSION = 1
-
-
-class Age(_SecondsType):
-    """A length of time such as 90s, 15m, 24h or 7d, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text; fails with the forms that are understood."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a length of time: use a form such as 90s, 15m, 24h or 7d", param, ctx)
-        return float(match[1]) * UNITS[match[2]]
 
 
 @click.command()
 @click.option("--dispatch", "dispatch_id", help="Of this dispatch only; all of them otherwise.")
 @click.option(
     "--older-than", type=Age(), help="Leave alone what is younger. With --yes it has to be given, or else --dispatch."
+)
+@click.option(
+    "--cache", is_flag=True, help="Of the values that are kept for equal electrons (option cache), and no more."
 )
 @click.option("--yes", is_flag=True, help="Cancel the jobs and delete the objects; without it they are only shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
@@ -59,6 +43,7 @@ class Age(_SecondsType):
 def clean(
     dispatch_id: str | None,
     older_than: float | None,
+    cache: bool,
     yes: bool,
     as_json: bool,
     project_id: str | None,
@@ -71,9 +56,12 @@ def clean(
     plugin that have not ended, known by its label, and calls, outcomes and own modules under its prefix in the bucket
     (a server puts these back where it still needs them; with --dispatch they stay). Jobs of other programs, other
     objects and the runner's archives are not touched. Sweeps in the bucket are listed apart, and left alone: `sweep
-    clean` removes them.
+    clean` removes them. So are values that are kept for equal electrons: with --cache these are listed, each with its
+    age, and removed.
     """
-    if yes and older_than is None and dispatch_id is None:
+    if cache and dispatch_id is not None:
+        raise click.UsageError("--cache and --dispatch exclude each other: what is in the cache belongs to no dispatch")
+    if yes and not cache and older_than is None and dispatch_id is None:
         raise click.UsageError(
             "with --yes give --older-than, such as --older-than 24h, or --dispatch: what running servers use is younger"
         )
@@ -84,6 +72,9 @@ def clean(
     try:
         resolved = options.resolve(given, import_configured_options(os.environ))
         settings = options.check(resolved, way=lambda name: f"give --{name.replace('_', '-')}")
+        if cache:
+            clean_cache(settings, older_than, yes, as_json)
+            return
         problems = asyncio.run(_clean(settings, CleanRequest(dispatch_id, older_than, yes), as_json))
     except ValueError as error:
         raise shown_error(error) from error
@@ -110,6 +101,7 @@ class CleanListing:
     now: float
     left: Leftovers
     sweeps: list[StoredSweep]
+    entries: list[StoredEntry]
     spared: str = ""
 
     def text(self) -> str:
@@ -124,7 +116,8 @@ class CleanListing:
         ]
         count = f"{len(self.left.jobs)} unfinished jobs, {len(self.left.objects)} objects of {self.left.size:,} bytes"
         spared = f"what dispatch {self.spared} has taken up, which continues this one, is left alone"
-        return "\n".join([*lines, count, *([spared] if self.spared else []), *map(self._sweep_text, self.sweeps)])
+        lines += [count, *([spared] if self.spared else [])]
+        return "\n".join([*lines, *map(self._sweep_text, self.sweeps), *self._cache_lines()])
 
     def document(self, request: CleanRequest, problems: list[str]) -> dict[str, Any]:
         """Return it for programs: names of fields are stable."""
@@ -158,9 +151,15 @@ class CleanListing:
                 for sweep in self.sweeps
             ],
             "taken_up_by": self.spared or None,
+            "cache": {"entries": len(self.entries), "size_bytes": sum(entry.size for entry in self.entries)},
             "removed": request.is_removal and not problems,
             "problems": problems,
         }
+
+    def _cache_lines(self) -> list[str]:
+        size = sum(entry.size for entry in self.entries)
+        removal = "`covalent-parallel clean --cache` lists and removes them"
+        return [f"cache   {len(self.entries):,} entries of {size:,} bytes; {removal}"] if self.entries else []
 
     def _sweep_text(self, sweep: StoredSweep) -> str:
         size = f"{sweep.objects:,} objects of {sweep.size:,} bytes"
@@ -202,6 +201,7 @@ async def _clean(settings: options.Settings, request: CleanRequest, as_json: boo
 
 async def _listing(services: Services, settings: options.Settings, request: CleanRequest) -> CleanListing:
     from covalent_parallel_plugin.batch.leftovers import find_leftovers
+    from covalent_parallel_plugin.batch.stored_cache import find_entries
     from covalent_parallel_plugin.cloud.threads import run_in_thread
     from covalent_parallel_plugin.sweep.batch.stored_sweeps import find_stored
 
@@ -209,7 +209,8 @@ async def _listing(services: Services, settings: options.Settings, request: Clea
     least_age = -math.inf if request.older_than_seconds is None else request.older_than_seconds
     left = await find_leftovers(services, settings.parent, least_age, now, request.dispatch_id)
     kept, by = (left, "") if request.dispatch_id is None else await run_in_thread(_spare, left, request.dispatch_id)
-    return CleanListing(settings, now, kept, list(await run_in_thread(find_stored, services.objects)), by)
+    sweeps = await run_in_thread(find_stored, services.objects)
+    return CleanListing(settings, now, kept, sweeps, await run_in_thread(find_entries, services.objects), by)
 
 
 def _spare(left: Leftovers, dispatch_id: str) -> tuple[Leftovers, str]:
@@ -225,13 +226,3 @@ def _spare(left: Leftovers, dispatch_id: str) -> tuple[Leftovers, str]:
         return left, ""
     kept = without_nodes(left, nodes)
     return kept, newest if kept != left else ""
-
-
-def age_of(seconds: float) -> str:
-    """An age in its two largest units, such as "2 d 3 h"."""
-    left, parts = max(int(seconds), 0), []
-    for unit, size in reversed(UNITS.items()):
-        count, left = divmod(left, size)
-        parts.append(f"{count} {unit}")
-    first = next((number for number, part in enumerate(parts) if not part.startswith("0 ")), len(parts) - 1)
-    return " ".join(parts[first : first + 2])

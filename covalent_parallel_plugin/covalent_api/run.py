@@ -21,6 +21,10 @@ from ..batch.trace_recorder import TraceRecorder
 from ..cloud import Services, shared_services
 from ..cloud.threads import run_in_thread
 from ..electron.admission import Slot, acquire_slot
+from ..electron.cache.cached_job import CachedJob
+from ..electron.cache.cached_run import CachedRun
+from ..electron.cache.entry import CacheEntry
+from ..electron.cache.facts import structure_facts
 from ..electron.cache_folder import require_folder
 from ..electron.call import Call, Pickles, earlier_identities, new_identity, refuse_too_large, with_sha256
 from ..electron.earlier_calls import NO_EARLIER_CALLS, EarlierCalls, find_earlier
@@ -31,6 +35,7 @@ from ..electron.modules.import_paths import ImportPaths
 from ..electron.modules.missing_packages import missing_packages, unbrought_names, warning_text
 from ..electron.modules.own_modules import archive_of, needed_modules
 from ..electron.server_secret import ServerSecret
+from ..electron.structure.call_structure import call_structure
 from ..electron.traceback_source import SourceText
 from ..electron.verdict import Failure, Value, Verdict
 from ..protocol.envelope import FilePart
@@ -157,15 +162,26 @@ async def _run_electron(
             call = with_sha256(call, pickles) if is_small else await run_in_thread(with_sha256, call, pickles)
             call = await _with_own_modules(call, pickles, covalent_call.import_paths, settings, is_in_server)
             identity = await _identity_of(call, settings, is_in_server)
+            source = node if is_in_server else None
+            is_cached = settings.cache is not False and not runs and not may_be_builtin_node(call.name)
             earlier = NO_EARLIER_CALLS
             if is_in_server and (ancestors := await lineage.ancestors(node[0])):
                 call = replace(call, lineage=(node[0], *ancestors))
-                identities = earlier_identities(call, settings.requirements, await _secret())
-                earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
-            run = _run_of(
-                call, identity, settings, services, cancelled, node if is_in_server else None, trace, runs, earlier
-            )
-            result = await run.run(pickles, on_staged)
+                if call.map is not None or not is_cached:
+                    # Equal lone electrons share a job, whose id follows from the cache's key.
+                    identities = earlier_identities(call, settings.requirements, await _secret())
+                    earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
+            if is_cached:
+
+                def make_run(job: CachedJob | None, ends: Cancellation) -> ElectronRun | MapRun:
+                    return _run_of(call, identity, settings, services, ends, source, trace, runs, earlier, job)
+
+                entry = await _entry_of(call, pickles, settings)
+                cached = CachedRun(entry, call, settings, services, trace, make_run)
+                result = await cached.run(pickles, cancelled, on_staged)
+            else:
+                run = _run_of(call, identity, settings, services, cancelled, source, trace, runs, earlier)
+                result = await run.run(pickles, on_staged)
         else:
             on_staged()
     except CancelledCall as error:
@@ -215,6 +231,11 @@ async def _identity_of(call: Call, settings: Settings, is_in_server: bool) -> Ca
     return new_identity(call, settings.requirements, secret, nonce)
 
 
+async def _entry_of(call: Call, pickles: Pickles, settings: Settings) -> CacheEntry:
+    facts = structure_facts(call, settings)
+    return CacheEntry(await _secret(), await run_in_thread(call_structure, call, pickles, facts))
+
+
 async def _secret() -> ServerSecret:
     path = secret_path()
     secret = known_secret(path)
@@ -231,6 +252,7 @@ def _run_of(
     trace: TraceRecorder,
     runs: Sequence[StoredMap],
     earlier: EarlierCalls,
+    cached: CachedJob | None = None,
 ) -> ElectronRun | MapRun:
     seen_at = _first_seen.get(call.dispatch_id, time.time())
     if earlier.taken is not None:
@@ -243,6 +265,9 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        return ElectronRun(call, identity, settings, services, cancelled, source, trace, earlier, deletion)
+        own = identity if cached is None else cached.identity
+        return ElectronRun(
+            call, own, settings, services, cancelled, source, trace, earlier, deletion, earlier.oldest, cached
+        )
     call, runs = continued(call, earlier.left, services.objects, runs)
     return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

@@ -45,6 +45,7 @@ class Collector:
 
     Attributes:
         measured: what attempts measured that left their output so far, by task and attempt, as far as that was read.
+        hashes: whether the outcome is to come with the SHA-256 of its object.
         is_map: what its tasks delivered while they ran is asked for by `item_texts`, and in no text of a whole task.
     """
 
@@ -53,6 +54,7 @@ class Collector:
     identity: CallIdentity
     job_name: str
     is_map: bool = False
+    hashes: bool = False
     measured: dict[tuple[int, int], Measured] = field(default_factory=dict)
 
     async def outcome(self, objects: CallObjects, job: JobStatus | None) -> Outcome | OutcomeError | None:
@@ -135,7 +137,11 @@ class Collector:
             try:
                 if not arrival.fetch(self.services.objects, address.outcome_name):
                     return None
-                return read_outcome(arrival.file, address, arrival.sha256, arrival.envelope)
+                found = read_outcome(arrival.file, address, arrival.sha256, arrival.envelope)
+                if not self.hashes:
+                    return found
+                size = arrival.file.seek(0, 2)
+                return replace(found, object_sha256=arrival.whole_sha256(), object_size=size)
             except OutcomeError as error:
                 return error
 

@@ -60,11 +60,13 @@ class EarlierCalls:
     Attributes:
         taken, job: the one to go on with, and its job; None where the call is to be sent anew.
         left: others that left objects, which are deleted in the end.
+        oldest: the first dispatch's, whose folder has the checkpoints of them all.
     """
 
     taken: EarlierCall | None = None
     job: TakenJob | None = None
     left: Sequence[EarlierCall] = ()
+    oldest: CallIdentity | None = None
 
 
 NO_EARLIER_CALLS = EarlierCalls()
@@ -99,7 +101,7 @@ async def find_earlier(call: Call, identities: Sequence[CallIdentity], parent: s
     if taken_job is not None:
         state = taken_job.status.state if taken_job.status is not None else "gone, and its value is in the bucket"
         logger.warning("%s: taken up again, its job %s is %s", call, taken_job.name.rsplit("/", 1)[-1], state)
-    return EarlierCalls(taken, taken_job, left)
+    return EarlierCalls(taken, taken_job, left, identities[-1])
 
 
 async def _latest_job(batch: JobService, owner: JobOwner, parent: str) -> TakenJob:

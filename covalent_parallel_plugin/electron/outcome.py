@@ -106,6 +106,7 @@ class Outcome:
         reason, message: why the task was refused.
         seconds: how long each phase took; peak_memory_bytes: the electron's largest resident set.
         measured: what the trace of the dispatch is to have.
+        object_sha256, object_size: of the whole object that holds it, where that was asked for.
         live: whether there are objects of its live output, "" for none; `LATE` where one may even come yet.
     """
 
@@ -129,6 +130,8 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
     live: str = ""
+    object_sha256: str = ""
+    object_size: int = 0
 
 
 def read_outcome(stream: BinaryIO, address: TaskAddress, sha256: str = "", envelope: Envelope | None = None) -> Outcome:

@@ -39,6 +39,8 @@ PARTIAL = "partial"
 LIVE = "live"
 # That somebody wants to see such output
 FOLLOW = "follow"
+# What an electron has saved, for the next attempt
+CHECKPOINT = "checkpoint"
 # What an outcome says of live parts: there are such objects, or one may even be written after it
 DELIVERED = "delivered"
 LATE = "late"

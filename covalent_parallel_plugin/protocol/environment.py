@@ -20,6 +20,13 @@ ENV_ROUND = ENV_PREFIX + "ROUND"
 ENV_ITEMS = ENV_PREFIX + "ITEMS"
 # How long the pauses between two deliveries of live output are, compared to the usual ones; 0: there is none of it
 ENV_LIVE = ENV_PREFIX + "LIVE"
+# That there are checkpoints; the electron finds here the folder whose contents its next attempt has as well
+ENV_CHECKPOINT = ENV_PREFIX + "CHECKPOINT"
+# How long the pauses between two of them are, compared to the usual ones
+ENV_CHECKPOINT_PACE = ENV_PREFIX + "CHECKPOINT_PACE"
+# The folder and the key of the call that the checkpoints belong to, where that is an earlier one
+ENV_CHECKPOINT_CALL = ENV_PREFIX + "CHECKPOINT_CALL"
+ENV_CHECKPOINT_KEY = ENV_PREFIX + "CHECKPOINT_KEY"
 # A folder for what has to have a name, which the bootstrap found
 ENV_PLACE = ENV_PREFIX + "PLACE"
 # A folder for packages that tasks share, in place of PACKAGES_FOLDER: the emulator's processes have no volumes

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from typing import NamedTuple, Optional
 
 from . import object_names as names
-from .envelope import CALL, FOLLOW, ITEMS, LIVE
+from .envelope import CALL, CHECKPOINT, FOLLOW, ITEMS, LIVE
+
+TAG_DIGITS = 16
 
 
 def task_binding(kind: str, call_id: str, task_index: int = 0, round: "Optional[int]" = None) -> bytes:
@@ -91,6 +95,22 @@ class TaskAddress(NamedTuple):
     def live_binding(self, attempt: int, number: int) -> bytes:
         """What such a part is sealed for."""
         return live_binding(self.call.call_id, self.task, self.round, attempt, number)
+
+    def checkpoint_name(self, number: int) -> str:
+        """The write-once object that holds the task's checkpoint of this number, from 0 on."""
+        tag = hmac.new(self.key, b"name " + self.checkpoint_binding(number), hashlib.sha256).hexdigest()[:TAG_DIGITS]
+        return names.checkpoint_name(self.call.folder, self.task, number, tag)
+
+    def checkpoint_binding(self, number: int) -> bytes:
+        """What that is sealed for."""
+        return json.dumps([CHECKPOINT, self.call.call_id, self.task, number]).encode()
+
+    def checkpoint_number(self, name: str) -> "Optional[int]":
+        """The number of one of the task's checkpoints; None for any other object."""
+        parsed = names.parse_name(name)
+        if parsed is None or parsed.kind != CHECKPOINT or self.checkpoint_name(parsed.number) != name:
+            return None
+        return parsed.number
 
     def stream_name(self, stream: str) -> str:
         """The whole of the task's stdout or stderr, where it was too long for the outcome."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, NamedTuple, Optional, Pattern, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Pattern, Tuple, Union
 
 # What is staged for calls lies under this prefix, in PREFIX/DISPATCH/NODE/CALL
 PREFIX = "covalent-parallel"
 # Outside the calls' prefix, so that a lifecycle rule for what crashes leave there spares what running servers count on
 RUNNER_PREFIX = "covalent-parallel-runner"
+# Of calls whose value is kept, in PREFIX/KEY/CALL: a prefix of its own, as these objects live longer
+CACHE_PREFIX = "covalent-parallel-cache"
 # What may stand in a name as it is; anything else could climb out of the prefix or confuse a listing
 DISPATCH_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 STREAMS = ("stdout", "stderr")
@@ -21,6 +23,22 @@ RESULT_KINDS = ("outcome", "chunk")
 def call_folder(dispatch_id: str, node_id: int, call_id: str) -> str:
     """The folder of a call's objects."""
     return "%s/%s/%d/%s" % (PREFIX, dispatch_id, node_id, call_id)
+
+
+def cached_call_folder(cache_key: str, call_id: str) -> str:
+    """The folder of the objects of a call whose value is kept in the cache."""
+    return "%s/%s/%s" % (CACHE_PREFIX, cache_key, call_id)
+
+
+def cache_record(cache_key: str) -> str:
+    """The write-once object that says which outcome in the cache has the value of calls with this key."""
+    return "%s/%s/record" % (CACHE_PREFIX, cache_key)
+
+
+def cache_key_of(name: str) -> str:
+    """The key in the name of a folder or object in the cache; "" of any other."""
+    found = re.match(CACHE_PREFIX + r"/([0-9a-f]{32})/", name)
+    return found.group(1) if found else ""
 
 
 def call_name(folder: str) -> str:
@@ -74,6 +92,16 @@ def follow_name(folder: str) -> str:
     return folder + "/follow"
 
 
+def checkpoint_name(folder: str, task_index: int, number: int, tag: str) -> str:
+    """The write-once object that holds a checkpoint; `tag` can only be made by whoever has the call's key."""
+    return "%s%d-%d-%s" % (checkpoint_folder(folder), task_index, number, tag)
+
+
+def checkpoint_folder(folder: str) -> str:
+    """What the names of all checkpoints of a call begin with; each continues with its task, and "-"."""
+    return folder + "/checkpoint-"
+
+
 def modules_name(day: str, sha256: str) -> str:
     """The write-once object that holds own modules of electrons dispatched on a day, such as "2026-01-31"."""
     return "%s/%s/%s.zip" % (MODULES_FOLDER, day, sha256)
@@ -86,9 +114,9 @@ def is_modules_name(name: str) -> bool:
 
 
 class ObjectName(NamedTuple):
-    """The name of an object of a call, read.
+    """The name of an object of a call, read; in the cache a call belongs to no dispatch.
 
-    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live" or "follow".
+    `kind` is "call", "outcome", "chunk", "partial", "stdout", "stderr", "live", "follow" or "checkpoint".
     """
 
     kind: str
@@ -102,6 +130,8 @@ class ObjectName(NamedTuple):
     attempt: int = 0
     done: int = 0
     failed: int = 0
+    tag: str = ""
+    cache_key: str = ""
 
 
 # What stands for a field where a name is made to become a pattern, and the field's pattern
@@ -109,6 +139,7 @@ _COUNT = "0|[1-9][0-9]*"
 _FIELDS = (
     ("dispatch_id", "DISPATCH", DISPATCH_ID),
     ("call_id", "ID", "[0-9a-f]{16}"),
+    ("cache_key", "KEY", "[0-9a-f]{32}"),
     ("node_id", 91, "0|-?[1-9][0-9]*"),
     ("round", 92, "[1-9][0-9]*"),
     ("task", 93, _COUNT),
@@ -116,6 +147,7 @@ _FIELDS = (
     ("attempt", 95, _COUNT),
     ("done", 96, _COUNT),
     ("failed", 97, "[1-9][0-9]*"),
+    ("tag", "TAG", "[0-9a-f]{16}"),
 )
 _patterns: Dict[Pattern[str], str] = {}
 
@@ -128,9 +160,11 @@ def parse_name(name: str) -> Optional[ObjectName]:
         found = pattern.fullmatch(name)
         if found is not None:
             fields = found.groupdict()
-            dispatch_id, call_id = fields.pop("dispatch_id"), fields.pop("call_id")
-            numbers = {key: int(text) for key, text in fields.items()}
-            return ObjectName(kind, name[: found.end("call_id")], dispatch_id, call_id=call_id, **numbers)
+            named = ("dispatch_id", "call_id", "cache_key", "tag")
+            dispatch_id, call_id, key, tag = (fields.pop(field, "") for field in named)
+            folder, node_id = name[: found.end("call_id")], int(fields.pop("node_id", 0))
+            numbers = {field: int(text) for field, text in fields.items()}
+            return ObjectName(kind, folder, dispatch_id, node_id, call_id, cache_key=key, tag=tag, **numbers)
     return None
 
 
@@ -140,21 +174,38 @@ def is_result(name: str) -> bool:
     return parsed is not None and parsed.kind in RESULT_KINDS
 
 
+def is_checkpoint(name: str) -> bool:
+    """Whether an object holds a checkpoint."""
+    parsed = parse_name(name)
+    return parsed is not None and parsed.kind == "checkpoint"
+
+
 def _make_patterns() -> Iterator[Tuple[Pattern[str], str]]:
     """Make a pattern of each name that the functions above make, so that what they make is read."""
-    dispatch_id, call_id, node_id, round, task, number, attempt, done, failed = (stands for _, stands, _ in _FIELDS)
-    folder = call_folder(str(dispatch_id), int(node_id), str(call_id))
-    names = [("call", call_name(folder)), ("follow", follow_name(folder))]
-    for each in (0, int(round)):
-        names.append(("outcome", outcome_name(folder, int(task), each)))
-        names.append(("chunk", chunk_name(folder, int(task), each, int(number))))
-        names.append(("partial", partial_name(folder, int(task), int(attempt), each)))
-        for count in (0, int(failed)):
-            name = live_name(folder, int(task), int(attempt), int(number), int(done), count, each)
-            names.append(("live", name))
-        names.extend((stream, stream_name(folder, int(task), stream, each)) for stream in STREAMS)
-    for kind, name in names:
+    stands = {field: stand for field, stand, _ in _FIELDS}
+    call_id = str(stands["call_id"])
+    folders = (
+        call_folder(str(stands["dispatch_id"]), int(stands["node_id"]), call_id),
+        cached_call_folder(str(stands["cache_key"]), call_id),
+    )
+    for kind, name in (named for folder in folders for named in _names_in(folder, stands)):
         text = re.escape(name)
-        for field, stands, pattern in _FIELDS:
-            text = text.replace(str(stands), "(?P<%s>%s)" % (field, pattern), 1)
+        for field, stand, pattern in _FIELDS:
+            text = text.replace(str(stand), "(?P<%s>%s)" % (field, pattern), 1)
         yield re.compile(text), kind
+
+
+def _names_in(folder: str, stands: "Dict[str, Union[int, str]]") -> Iterator[Tuple[str, str]]:
+    """The kinds and names of all objects in a call's folder, with what stands for each field."""
+    task, number, attempt = int(stands["task"]), int(stands["number"]), int(stands["attempt"])
+    yield "call", call_name(folder)
+    yield "follow", follow_name(folder)
+    yield "checkpoint", checkpoint_name(folder, task, number, str(stands["tag"]))
+    for round in (0, int(stands["round"])):
+        yield "outcome", outcome_name(folder, task, round)
+        yield "chunk", chunk_name(folder, task, round, number)
+        yield "partial", partial_name(folder, task, attempt, round)
+        for failed in (0, int(stands["failed"])):
+            yield "live", live_name(folder, task, attempt, number, int(stands["done"]), failed, round)
+        for stream in STREAMS:
+            yield stream, stream_name(folder, task, stream, round)

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import time
-from typing import BinaryIO, Callable, Container, Dict, Iterable, Iterator, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Container, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..protocol import exit_codes
@@ -27,6 +27,9 @@ MAX_PAUSE_SECONDS = 16.0
 # https://cloud.google.com/storage/docs/json_api/v1/status-codes
 CONDITION_NOT_MET = "conditionNotMet"
 COPY_BYTES = 1024 * 1024
+# A page of a list has up to 1,000 names of 1,024 bytes
+MOST_PAGES = 20
+MOST_PAGE_BYTES = 16 * 1024 * 1024
 
 # Must not occur in what is uploaded, so each process draws its own
 BOUNDARY = "covalent-parallel-%032x" % random.SystemRandom().getrandbits(128)
@@ -120,6 +123,28 @@ class BucketClient:
         """Return whether an object is there. Raises BucketError, as `get` does."""
         path = "/storage/v1/b/%s/o/%s?fields=name" % (self._name, quote(object_name, safe=""))
         return self._request("GET", path, None, 0, lambda answer: None, "read %s" % object_name, (200, 404)) == 200
+
+    def names(self, prefix: str) -> "List[str]":
+        """Return the names of the objects that start so, the first MOST_PAGES pages of them. Raises BucketError."""
+        found: "List[str]" = []
+        token = ""
+        for _ in range(MOST_PAGES):
+            page: "Dict[str, Any]" = {}
+
+            def receive(answer: http.client.HTTPResponse, page: "Dict[str, Any]" = page) -> None:
+                try:
+                    page.update(json.loads(answer.read(MOST_PAGE_BYTES).decode()))
+                except ValueError as error:
+                    raise OSError("the answer is no list: %s" % error) from error
+
+            path = "/storage/v1/b/%s/o?fields=items(name),nextPageToken&prefix=%s&pageToken=%s"
+            path %= (self._name, quote(prefix, safe=""), quote(token, safe=""))
+            self._request("GET", path, None, 0, receive, "list %s*" % prefix, (200,))
+            found += [str(item["name"]) for item in page.get("items", ())]
+            token = str(page.get("nextPageToken", ""))
+            if not token:
+                break
+        return found
 
     def put(
         self,

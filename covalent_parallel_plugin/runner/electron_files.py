@@ -198,6 +198,7 @@ class ElectronFiles:
         report: how the electron ended; origin: where its function was written, noted before it runs.
         times: when packages were installed and the function began, noted then, in seconds since 1970.
         terminated: set once the task was asked to end.
+        terminated_at: when that was, by `time.monotonic`; in the supervisor alone.
         value, text: the value's pickle, and its text; of a map the values of all items, and the notes on them.
         stdout, stderr: what it printed.
         scratch: of the supervisor alone, since the electron may delete the folder for such files.
@@ -211,6 +212,7 @@ class ElectronFiles:
         self.origin = SharedRecord(ORIGIN_BYTES)
         self.times = SharedRecord(TIMES_BYTES)
         self.terminated = SharedFlag()
+        self.terminated_at: Optional[float] = None
         self.value = KeptFile()
         self.text = KeptFile()
         self.stdout = KeptFile()

@@ -69,6 +69,7 @@ def supervise(
     def terminate(number: int, frame: object) -> None:
         # Before the electron has the signal: a map's items that it ends are not their own failures.
         files.terminated.set()
+        files.terminated_at = files.terminated_at or time.monotonic()
         terminated.append(number)
 
     signal.signal(signal.SIGTERM, terminate)

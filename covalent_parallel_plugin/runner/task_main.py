@@ -25,9 +25,10 @@ from . import bucket_http as storage
 from .electron_files import ElectronFiles
 from .outcome_report import DISK_FULL, Ending, ending_text, exception_text, outcome_of, partial_of
 from .output_capture import LateDelivery, Stream, say, write_soon
-from .supervise import supervise
+from .supervise import Tick, supervise
 
 if TYPE_CHECKING:
+    from .checkpoint import Checkpoints
     from .live_output import Counts, LiveOutput
 
 # What a partial outcome says of its attempt, beside its output
@@ -55,6 +56,9 @@ class TaskEnvironment(NamedTuple):
     items: Optional[str]
     place: Optional[str]
     live_pace: float
+    has_checkpoints: bool
+    checkpoint_pace: float
+    checkpoint_call: CallIdentity
 
 
 def main() -> int:
@@ -111,12 +115,21 @@ def _read_environment() -> TaskEnvironment:
         items=environment.get(variables.ENV_ITEMS),
         place=environment.get(variables.ENV_PLACE),
         live_pace=float(environment.get(variables.ENV_LIVE, "1")),
+        has_checkpoints=variables.ENV_CHECKPOINT in environment,
+        checkpoint_pace=float(environment.get(variables.ENV_CHECKPOINT_PACE, "1")),
+        checkpoint_call=_earlier_call(environment) or call,
     )
     for name in list(environment):
         # What the electron's process is still to read, which removes it
         if name.startswith(variables.ENV_PREFIX) and name != variables.ENV_PACKAGES:
             del environment[name]
     return task
+
+
+def _earlier_call(environment: "os._Environ[str]") -> "Optional[CallIdentity]":
+    """Take the call that the checkpoints belong to, where that is an earlier one, out of the environment."""
+    folder, key = (environment.pop(name, "") for name in (variables.ENV_CHECKPOINT_CALL, variables.ENV_CHECKPOINT_KEY))
+    return CallIdentity(folder.rpartition("/")[2], bytes.fromhex(key), folder) if folder else None
 
 
 def _process_start(now: float) -> float:
@@ -139,6 +152,7 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     clock = time.monotonic()
     raised: "Sequence[Mapping[str, object]]" = ()
     live = LateDelivery(task.live_pace, lambda: _live_output(task))
+    saved: "Optional[Checkpoints]" = None
     with tempfile.TemporaryFile() as file:
         call = cast(BinaryIO, file)
         bucket.get(identity.object_name, call)
@@ -158,10 +172,15 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
         elif envelope.header.get("map"):
             ending, header, parts, raised = _run_items(task, bucket, files, call, envelope, live, machine)
         else:
+            tick: Tick = live.tick
+            release, limit = bucket.close, task.time_limit_seconds
+            if task.has_checkpoints:
+                saved = _checkpoints(task, files)
+                tick, release = saved.beside(tick), saved.left_beside(release)
             beside = _asking(machine)
-            ending = supervise(
-                call, envelope, files, task.time_limit_seconds, tick=live.tick, release=bucket.close, beside=beside
-            ).ending
+            ending = supervise(call, envelope, files, limit, tick=tick, release=release, beside=beside).ending
+            if saved is not None and ending.reason != "terminated":
+                saved.finish(ending, files)
             header, parts = outcome_of(files, ending)
     # Before anything is delivered: whoever reads that deletes what was delivered before.
     live_objects = live.stop()
@@ -171,7 +190,13 @@ def _run_task(task: TaskEnvironment, bucket: storage.BucketClient, files: Electr
     if ending.reason == "terminated" and header["outcome"] not in (envelopes.VALUE, envelopes.ITEMS):
         header["reason"] = ending.reason
         _deliver_partial(bucket, task, files, header, cast(Tuple[int, int], header.get("since", (0, 0))))
+        if saved is not None:
+            # Last, since the machine may go before all of it is sent
+            saved.finish(ending, files)
+            saved.stop()
         return exit_codes.EXIT_TERMINATED
+    if saved is not None and saved.stop():
+        live_objects = envelopes.LATE
     if header["outcome"] in (envelopes.EXCEPTION, envelopes.KILLED) and task.attempt < task.last_attempt:
         say("attempt %d of %d failed and is to be tried again" % (task.attempt + 1, task.last_attempt + 1))
         _deliver_partial(bucket, task, files, header)
@@ -274,6 +299,21 @@ def _asking(machine: "Dict[str, object]") -> Callable[[], None]:
             return
 
     return begin
+
+
+def _checkpoints(task: TaskEnvironment, files: ElectronFiles) -> "Checkpoints":
+    """What keeps the electron's checkpoints, with the newest one restored. Raises BucketError, OSError."""
+    from .checkpoint import Checkpoints
+
+    saved = Checkpoints(
+        task.checkpoint_call.task(task.address.task),
+        task.attempt,
+        files.folder,
+        lambda sleep: storage.from_environment(task.bucket, sleep),
+        task.checkpoint_pace,
+    )
+    saved.restore()
+    return saved
 
 
 def _live_output(task: TaskEnvironment, counts: "Optional[Callable[[], Counts]]" = None) -> "LiveOutput":

@@ -137,6 +137,13 @@ _EACH = (
         "days after which the objects of Covalent's dispatches are deleted, if nobody did before",
     ),
     Variable(
+        "cache_days",
+        "number",
+        90,
+        validators.whole_number(least=1, most=3650),
+        "days after which values in the cache are deleted (option cache)",
+    ),
+    Variable(
         "soft_delete_days",
         "number",
         0,

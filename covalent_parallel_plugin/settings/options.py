@@ -28,6 +28,8 @@ SECTION = "executors.gcpbatch"
 SHOWN = Limits(characters=2000, entries=2000, depth=40, text=2000)
 # Batch refuses jobs that are longer; rules are to take no time for what cannot be meant
 LONGEST_TEXT = 2**20
+# No bucket keeps a value for longer
+MOST_CACHE_SECONDS = 100 * 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,21 @@ class Settings:
         " fail with BudgetError; not given: no limit",
         "h",
     )
+    cache: bool | float = _option(
+        False,
+        quantities.truth_or_seconds(above=0, most=MOST_CACHE_SECONDS),
+        "take the value of an equal electron (same code, inputs and environment) from the bucket, without a job; True,"
+        " or how old a value may be at most",
+        "s",
+    )
+    cache_version: str = _option(
+        "", rules.text, "any text; another one makes values in the cache count no longer (with cache)"
+    )
+    checkpoint: bool = _option(
+        False,
+        rules.truth,
+        "give the electron a folder, COVALENT_PARALLEL_CHECKPOINT, whose contents its next attempt finds as well",
+    )
 
     def __post_init__(self) -> None:
         for name, value in self.__dict__.items():
@@ -209,6 +226,11 @@ class Settings:
     def parent(self) -> str:
         """The jobs' parent in the Batch API."""
         return f"projects/{self.project_id}/locations/{self.region}"
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long after `time_limit` Batch ends the task."""
+        return _grace_seconds(self.checkpoint)
 
     @property
     def mounted_volumes(self) -> list[containers.Volume]:
@@ -239,6 +261,10 @@ OPTIONS: Mapping[str, Option] = {
     )
     for f in fields(Settings)
 }
+
+
+def _grace_seconds(checkpoint: bool) -> int:
+    return rules.GRACE_SECONDS + (rules.CHECKPOINT_SECONDS if checkpoint else 0)
 
 
 def is_given(value: object) -> bool:
@@ -359,7 +385,11 @@ def contradictions(values: Mapping[str, object]) -> list[str]:
         ),
         *machines.disk_problems(known["machine_type"], known["boot_disk_type"], known["local_ssd_gb"]),
         *machines.provisioning_problems(
-            known["machine_type"], known["provisioning"], known["spot"], known["time_limit"], rules.GRACE_SECONDS
+            known["machine_type"],
+            known["provisioning"],
+            known["spot"],
+            known["time_limit"],
+            _grace_seconds(known["checkpoint"]),
         ),
         *_other_contradictions(known),
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from .validators import Rule, as_python, number, whole_number
+from .validators import Rule, as_python, number, truth, whole_number
 
 # Compute Engine means GiB where it writes GB: n2-standard-4 has "16 GB" and 16,384 MiB
 # (https://cloud.google.com/compute/docs/general-purpose-machines)
@@ -45,6 +46,23 @@ def seconds(above: float, most: float) -> Rule:
         return result
 
     rule.__doc__ = f"{plain.__doc__} Also with units, such as '90s', '30m' or '1h30m'."
+    return rule
+
+
+def truth_or_seconds(above: float, most: float) -> Rule:
+    """A rule for True, False, and times greater than `above` and at most `most` seconds."""
+    time = seconds(above, most)
+
+    def rule(value: object) -> bool | float:
+        with contextlib.suppress(ValueError):
+            return truth(value)
+        try:
+            result: float = time(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; or True or False") from None
+        return result
+
+    rule.__doc__ = f"True, False, or a time. {time.__doc__}"
     return rule
 
 

@@ -25,6 +25,8 @@ MAX_QUEUE_SECONDS = 2 * 24 * 3600
 MAX_RETRIES = 10
 # The supervisor ends the electron at `time_limit`; this much later Batch ends the supervisor
 GRACE_SECONDS = 60
+# And so much later where a checkpoint is unpacked before, and another one written at the end
+CHECKPOINT_SECONDS = 240
 # google.cloud.batch_v1.Job.priority: [0, 100)
 MAX_PRIORITY = 99
 # https://cloud.google.com/batch/quotas: parallel tasks per job

@@ -16,7 +16,7 @@ from make_schema import SCHEMA, resource_types
 
 from covalent_parallel_plugin.batch.runner_archive import runner_archive
 from covalent_parallel_plugin.cli.deploy.deployment_folder import INFRA, MARK
-from covalent_parallel_plugin.protocol.object_names import PREFIX
+from covalent_parallel_plugin.protocol.object_names import CACHE_PREFIX, PREFIX
 from covalent_parallel_plugin.protocol.sweep_objects import SWEEPS_PREFIX
 from covalent_parallel_plugin.settings import OPTIONS
 from covalent_parallel_plugin.settings.infrastructure_variables import VARIABLES
@@ -192,6 +192,12 @@ def test_the_lifecycle_rule_leaves_the_runners_archive() -> None:
 
 def test_the_lifecycle_rule_leaves_sweeps() -> None:
     assert not f"{SWEEPS_PREFIX}/".startswith(tuple(call_prefixes()))
+
+
+def test_values_in_the_cache_have_a_rule_of_their_own() -> None:
+    assert not f"{CACHE_PREFIX}/".startswith(tuple(call_prefixes()))
+    rules = [rule["condition"][0] for rule in bucket()["lifecycle_rule"]]
+    assert [rule["age"] for rule in rules if f"{CACHE_PREFIX}/" in rule["matches_prefix"]] == ["${var.cache_days}"]
 
 
 def bucket() -> dict[str, Any]:

@@ -58,3 +58,14 @@ def test_an_emulator_that_cannot_start_is_one_error_and_leaves_nothing(dev: Dev)
     assert ended.stderr.splitlines()[-1].startswith("Error: ") and "nonsense" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert dev.processes() == [] and dev.folders() == []
+
+
+def test_a_session_that_cannot_be_noted_is_one_error_and_leaves_nothing(dev: Dev) -> None:
+    (dev.folder / "file").touch()
+    dev.environment["XDG_STATE_HOME"] = str(dev.folder / "file")
+    ended = dev.run("--keep", "--runtime=process", "--", "true")
+    assert ended.status == 1
+    error = ended.stderr.splitlines()[-1]
+    assert error.startswith("Error: --keep notes the session in ") and "XDG_STATE_HOME" in error
+    assert dev.processes() == [] and dev.folders() == []
+    assert dev.run("--runtime=process", "--", "true").status == 0

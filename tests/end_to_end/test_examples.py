@@ -21,6 +21,7 @@ PRINTED = {
     "map.py": r"\{'x': 3, 'y': 2, 'value': 0\}\n",
     "monte_carlo.py": r"pi = 3\.1423 \+- 0\.0010\n",
     "graph.py": r"\{'slow': 0\.0632, 'fast': 0\.0315, 'total': 1\.0\}\n",
+    "spot_checkpoint.py": r"weight 2\.989 after 25 epochs\n",
     "requirements.py": r"y = 1\.97 x \+ 1\.06\n",
     "forest.py": r"(accuracy 0\.9\d\d with (5|20) trees of depth [28]\n){4}",
     "data/bootstrap.py": r"mean height 62\.9 mm, 95 % interval 61\.0 to 64\.8 mm\n",

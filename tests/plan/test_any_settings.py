@@ -58,7 +58,10 @@ ALWAYS: dict[str, st.SearchStrategy[Any]] = {
     "own_modules": st.booleans(),
     "trace": st.booleans(),
     "trace_days": st.integers(1, 36500),
+    "checkpoint": st.booleans(),
     "max_machine_hours": st.integers(1, 10**6) | st.floats(0.001, 1e6),
+    "cache": st.booleans() | st.integers(1, 10**6),
+    "cache_version": st.text(max_size=20),
     "boot_disk_gb": st.integers(10, 65536),
     "boot_disk_type": st.sampled_from(["pd-balanced", "pd-ssd", "hyperdisk-balanced"]),
     "container_image_uri": st.sampled_from(["python:3.12", "us-docker.pkg.dev/p/r/i@sha256:" + "a" * 64]),
@@ -178,7 +181,8 @@ def labels_are_legal(job: batch_v1.Job, values: dict[str, Any]) -> None:
 def times_and_retries_are_legal(task: Any, values: dict[str, Any]) -> None:
     seconds = task.max_run_duration.total_seconds()
     assert 60 <= seconds <= DAYS_14
-    assert seconds == pytest.approx(float(values.get("time_limit") or 300) + 60, abs=1e-3)
+    expected = float(values.get("time_limit") or 300) + (300 if values.get("checkpoint") else 60)
+    assert seconds == pytest.approx(min(expected, DAYS_14), abs=1e-3)
     assert 0 <= task.max_retry_count <= 10
     # without a policy every exit status is retried, the user's own bugs included
     assert len(task.lifecycle_policies) == (task.max_retry_count > 0)

@@ -72,6 +72,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "container_options": {"container_options": "--shm-size=2g --ulimit nofile=4096"},
     "own_image": {"container_image_uri": "us-east1-docker.pkg.dev/p/r/i:1", "keep_objects": True},
     "no_live_output": {"live_output": False},
+    "checkpoint": {"checkpoint": True, "spot": True},
 }
 
 

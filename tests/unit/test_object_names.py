@@ -11,7 +11,8 @@ from covalent_parallel_plugin.protocol import object_names
 
 FOLDER = object_names.call_folder("d-1_X", 12, "0123456789abcdef")
 MAKERS = [function for name, function in inspect.getmembers(object_names, inspect.isfunction) if name.endswith("_name")]
-ARGUMENTS = {"folder": FOLDER, "task_index": 3, "round": 4, "number": 5, "attempt": 6, "done": 7, "failed": 8}
+ARGUMENTS = {"folder": FOLDER, "task_index": 3, "round": 4, "number": 5, "attempt": 6, "done": 7, "failed": 8,
+             "tag": "0123456789abcdef"}  # fmt: skip
 
 
 @pytest.mark.parametrize("round", [0, 4, 11])
@@ -28,6 +29,7 @@ def test_every_name_that_is_made_is_read(maker: Callable[..., str], round: int) 
         assert read.round == (round if "round" in wanted else 0)
         assert read.task == (3 if "task_index" in wanted else 0)
         assert (read.number, read.attempt) == (5 if "number" in wanted else 0, 6 if "attempt" in wanted else 0)
+        assert read.tag == (ARGUMENTS["tag"] if "tag" in wanted else "")
         assert (read.done, read.failed) == ((7, 8) if "done" in wanted else (0, 0))
 
 
@@ -36,7 +38,7 @@ def test_every_name_that_is_made_is_read(maker: Callable[..., str], round: int) 
     ["", "/", "/call/", "/call\n", "/outcome-", "/outcome-01", "/outcome--1", "/items-0", "/stdout-0", "/stdlog-0.txt",
      "/round-0/outcome-0", "/round-01/outcome-0", "/round-1/call", "/round-1/round-2/outcome-0",
      "/attempt-0/round-1/partial-0", "/live/0-0-0", "/live/0-0-0-5.0", "/live/0-0-00-5", "/live/0-0-0--1",
-     "/round-1/follow"],
+     "/round-1/follow", "/checkpoint-0-1", "/checkpoint-0-1-0", "/round-1/checkpoint-0-1-0123456789abcdef"],
 )  # fmt: skip
 def test_what_is_never_made_is_not_read(ending: str) -> None:
     assert object_names.parse_name(FOLDER + ending) is None

@@ -59,6 +59,17 @@ resource "google_storage_bucket" "calls" {
     }
   }
 
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      age            = var.cache_days
+      matches_prefix = ["covalent-parallel-cache/"]
+    }
+  }
+
   lifecycle {
     precondition {
       condition     = length(local.bucket_name) <= 63 && !can(regex("google|^goog", local.bucket_name))

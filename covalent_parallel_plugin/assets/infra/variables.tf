@@ -70,6 +70,17 @@ variable "object_days" {
   }
 }
 
+variable "cache_days" {
+  type        = number
+  description = "days after which values in the cache are deleted (option cache)"
+  default     = 90
+
+  validation {
+    condition     = var.cache_days >= 1 && var.cache_days <= 3650 && floor(var.cache_days) == var.cache_days
+    error_message = "cache_days must be a whole number from 1 to 3650."
+  }
+}
+
 variable "soft_delete_days" {
   type        = number
   description = "days that deleted objects can be brought back, and are paid for: 0, or 7 to 90"

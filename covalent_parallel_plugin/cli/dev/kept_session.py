@@ -45,7 +45,7 @@ class KeptSession:
         """
         try:
             text = self._path.read_text()
-        except FileNotFoundError:
+        except OSError:
             return None
         session = None
         try:
@@ -64,17 +64,25 @@ class KeptSession:
         return session
 
     def enter(self, session: RunningSession) -> None:
-        """Write the file, whole or not at all. Raises ClickException where another session is kept already."""
+        """Write the file, whole or not at all.
+
+        Raises ClickException where another session is kept already, or the file cannot be written.
+        """
         if self.read() is not None:
             raise _taken()
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".dev-") as file:
-            file.write(session.to_json())
-            file.flush()
-            try:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".dev-") as file:
+                file.write(session.to_json())
+                file.flush()
                 os.link(file.name, self._path)
-            except FileExistsError:
+        except OSError as error:
+            if self._path.exists():
                 raise _taken() from None
+            raise click.ClickException(
+                f"--keep notes the session in {self._path}, which cannot be written: {error.strerror}. Leave --keep"
+                " out, or name another folder in XDG_STATE_HOME"
+            ) from error
 
     def remove(self, session: RunningSession) -> None:
         """Remove the file if it is this session's."""
@@ -86,7 +94,7 @@ class KeptSession:
         """End the session that is kept, and say whether there was one. Raises ClickException if it does not end."""
         try:
             text = self._path.read_text()
-        except FileNotFoundError:
+        except OSError:
             return False
         process_id = _process_of(text)
         if not process_id:

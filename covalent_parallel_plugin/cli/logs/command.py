@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from covalent_parallel_plugin.cli.clean import Age
+from covalent_parallel_plugin.cli.age import Age
 from covalent_parallel_plugin.cli.exit_statuses import INTERRUPTED, TERMINATED, shown_error
 from covalent_parallel_plugin.cli.printed_lines import tell
 from covalent_parallel_plugin.errors import ParallelError

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from ...batch import job_definition
 from ...batch.job_json import to_json
 from ...electron.modules.missing_packages import warning_text
 from ...errors import without_passwords
@@ -79,7 +78,7 @@ def summary(planned: PlannedJob) -> list[str]:
     machine = [policy.machine_type or "a machine of Batch's choice", *gpus, *drivers, model]
     places = ", ".join(place.partition("/")[2] for place in planned.job.allocation_policy.location.allowed_locations)
     resource = task.compute_resource
-    seconds = f"{settings.time_limit:g} s and {job_definition.GRACE_SECONDS} s to report"
+    seconds = f"{settings.time_limit:g} s and {settings.grace_seconds} s to report"
     hours = settings.max_machine_hours
     budget = [] if hours is None else [f"budget   {hours:g} machine-hours for all jobs of its dispatch together"]
     pip = [f"pip      {without_passwords(', '.join(settings.requirements))}"] if settings.requirements else []
@@ -93,7 +92,17 @@ def summary(planned: PlannedJob) -> list[str]:
         *pip,
         *_modules(planned),
         *budget,
+        *_cache(planned),
     ]
+
+
+def _cache(planned: PlannedJob) -> list[str]:
+    """That the job may not be made."""
+    cache = planned.settings.cache
+    if cache is False:
+        return []
+    age = "" if cache is True else f" that is at most {cache:g} s old"
+    return [f"cache    no job is made where the cache has a value of an equal electron{age}"]
 
 
 def _modules(planned: PlannedJob) -> list[str]:

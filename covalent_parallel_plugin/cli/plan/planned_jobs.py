@@ -161,6 +161,7 @@ def _job(settings: Settings, node: LatticeNode, tasks: int, lattice: str) -> bat
         python=node.python,
         covalent=version("covalent"),
         lattice=lattice,
+        map=node.map,
     )
     identity = CallIdentity(PLACEHOLDER, bytes(32), call.folder(PLACEHOLDER))
     job = electron_job(settings, call, identity, tasks)

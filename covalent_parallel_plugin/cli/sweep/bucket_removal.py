@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from covalent_parallel_plugin.cli.clean import age_of
+from covalent_parallel_plugin.cli.age import age_of
 from covalent_parallel_plugin.cli.sweep.elsewhere import settings_here
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.sweep.records.journal import State

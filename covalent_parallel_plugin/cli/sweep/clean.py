@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from covalent_parallel_plugin.cli.clean import Age, age_of
+from covalent_parallel_plugin.cli.age import Age, age_of
 from covalent_parallel_plugin.cli.sweep.arguments import find_sweep
 from covalent_parallel_plugin.cli.sweep.bucket_removal import BucketRemoval, removal_elsewhere, removal_of
 from covalent_parallel_plugin.cli.sweep.elsewhere import place_options

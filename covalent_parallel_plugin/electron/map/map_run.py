@@ -94,6 +94,11 @@ class MapRun:
         self._store = ValueStore(settings.cache_dir)
         self._result = MapResult(call, self._progress, self._store)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all items have returned."""
+        return self._progress.returned == self._progress.total
+
     async def run(self, pickles: Pickles, on_staged: Callable[[], None] = lambda: None) -> Verdict:
         """Bring the map to its end; its value is a list in the items' order.
 
@@ -133,8 +138,8 @@ class MapRun:
     async def _with_location(self, result: Verdict) -> Verdict:
         """The end, with where its values stay if not all items returned."""
         objects, progress = self._jobs.objects, self._progress
-        is_whole = isinstance(result, Value) and progress.returned == progress.total
-        self._jobs.release_results(is_whole or not (progress.returned or progress.is_unread))
+        is_value = isinstance(result, Value) and self.is_whole
+        self._jobs.release_results(is_value or not (progress.returned or progress.is_unread))
         if objects.may_delete_results:
             return result
         what = "What its items returned stays" if progress.is_unread else f"{progress.returned} values stay"

@@ -37,9 +37,9 @@ class EndTimes:
         self._looked = now
 
     def add(self, started: float, now: float, end: TaskEnd) -> None:
-        """Note a task's end; one that was not seen to run reports when it began and ended."""
+        """Note a task's end; one that was not seen to run, or only at its end, reports when it began and ended."""
         ended = now
-        if started >= now and end.started:
+        if end.started and ended - started < end.ended - end.started:
             started, ended = end.started - self._wall_seconds, min(end.ended - self._wall_seconds, now)
         if ended > started:
             self._known += 1

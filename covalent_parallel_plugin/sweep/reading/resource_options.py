@@ -24,6 +24,10 @@ _ELSEWHERE = {
     "requirements": "a sweep's image holds what its command needs; leave it out",
     "service_nodes": "a sweep has no nodes of Covalent; leave it out",
     "keep_objects": "what a sweep leaves stays until `sweep clean`; leave it out",
+    "checkpoint": "a sweep's task runs again from its start; leave it out",
+    **dict.fromkeys(
+        ("cache", "cache_version"), "a sweep's runs are not run again once they have a result; leave it out"
+    ),
     "retry_exceptions": "write retry_on, with the exit statuses, at the top of the file",
 }
 IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
