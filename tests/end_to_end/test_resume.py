@@ -242,6 +242,19 @@ def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispat
         until(lambda: "0 unfinished jobs, 0 objects" in command(site, "clean", "--dispatch", each).stdout, "left")  # noqa: B023
 
 
+def test_a_resumed_dispatch_that_is_cancelled_at_once_leaves_no_job_of_the_first(site: Site, tmp_path: Path) -> None:
+    dispatch_id = client(site, SUBLATTICES, str(tmp_path))
+    until(lambda: sorted(begun(tmp_path)) == sorted(MARKS), "not all have begun")
+    site.kill()
+    assert command(site, "resume", dispatch_id, "--yes").returncode == 0
+    record = site.client.dispatch(dispatch_id)
+    assert record is not None
+    client(site, "import covalent as ct, sys; ct.cancel(sys.argv[1]); print()", record.resumed_as)
+    for each in (dispatch_id, record.resumed_as):
+        until(lambda each=each: "0 unfinished jobs" in command(site, "clean", "--dispatch", each).stdout, "jobs run on")
+    assert Counter(begun(tmp_path)) == Counter(MARKS)
+
+
 def test_what_is_not_there_or_does_not_answer_is_said(site: Site) -> None:
     near = command(site, "resume", "3fcbc347-b19c-4411-97e7-8d04ecf661a3", "--yes")
     assert near.returncode == 1 and "knows no dispatch 3fcbc347" in near.stderr
