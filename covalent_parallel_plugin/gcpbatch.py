@@ -127,9 +127,9 @@ class GCPBatchExecutor(AsyncBaseExecutor):
         trace: bool | None = None,
         trace_days: int | None = None,
         max_machine_hours: float | None = None,
-        checkpoint: bool | None = None,
         cache: bool | float | str | None = None,
         cache_version: str | None = None,
+        checkpoint: bool | None = None,
         **unknown: object,
     ) -> None:
         arguments = locals()

@@ -116,8 +116,8 @@ class CleanListing:
         ]
         count = f"{len(self.left.jobs)} unfinished jobs, {len(self.left.objects)} objects of {self.left.size:,} bytes"
         spared = f"what dispatch {self.spared} has taken up, which continues this one, is left alone"
-        apart = [*([spared] if self.spared else []), *map(self._sweep_text, self.sweeps), *self._cache_lines()]
-        return "\n".join([*lines, count, *apart])
+        lines += [count, *([spared] if self.spared else [])]
+        return "\n".join([*lines, *map(self._sweep_text, self.sweeps), *self._cache_lines()])
 
     def document(self, request: CleanRequest, problems: list[str]) -> dict[str, Any]:
         """Return it for programs: names of fields are stable."""
@@ -150,8 +150,8 @@ class CleanListing:
                 }
                 for sweep in self.sweeps
             ],
-            "cache": {"entries": len(self.entries), "size_bytes": sum(entry.size for entry in self.entries)},
             "taken_up_by": self.spared or None,
+            "cache": {"entries": len(self.entries), "size_bytes": sum(entry.size for entry in self.entries)},
             "removed": request.is_removal and not problems,
             "problems": problems,
         }

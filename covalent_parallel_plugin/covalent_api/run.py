@@ -165,12 +165,12 @@ async def _run_electron(
             source = node if is_in_server else None
             is_cached = settings.cache is not False and not runs and not may_be_builtin_node(call.name)
             earlier = NO_EARLIER_CALLS
-            # A lone electron that is cached finds what there is of it by its key.
-            asks_ancestors = is_in_server and not (is_cached and call.map is None)
-            if asks_ancestors and (ancestors := await lineage.ancestors(node[0])):
+            if is_in_server and (ancestors := await lineage.ancestors(node[0])):
                 call = replace(call, lineage=(node[0], *ancestors))
-                identities = earlier_identities(call, settings.requirements, await _secret())
-                earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
+                if call.map is not None or not is_cached:
+                    # Equal lone electrons share a job, whose id follows from the cache's key.
+                    identities = earlier_identities(call, settings.requirements, await _secret())
+                    earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
             if is_cached:
 
                 def make_run(job: CachedJob | None, ends: Cancellation) -> ElectronRun | MapRun:

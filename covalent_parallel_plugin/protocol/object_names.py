@@ -160,11 +160,11 @@ def parse_name(name: str) -> Optional[ObjectName]:
         found = pattern.fullmatch(name)
         if found is not None:
             fields = found.groupdict()
-            texts = ("dispatch_id", "call_id", "tag", "cache_key")
-            dispatch_id, call_id, tag, key = (fields.pop(field, "") for field in texts)
+            named = ("dispatch_id", "call_id", "cache_key", "tag")
+            dispatch_id, call_id, key, tag = (fields.pop(field, "") for field in named)
             folder, node_id = name[: found.end("call_id")], int(fields.pop("node_id", 0))
             numbers = {field: int(text) for field, text in fields.items()}
-            return ObjectName(kind, folder, dispatch_id, node_id, call_id, tag=tag, cache_key=key, **numbers)
+            return ObjectName(kind, folder, dispatch_id, node_id, call_id, cache_key=key, tag=tag, **numbers)
     return None
 
 

@@ -192,11 +192,6 @@ class Settings:
         " fail with BudgetError; not given: no limit",
         "h",
     )
-    checkpoint: bool = _option(
-        False,
-        rules.truth,
-        "give the electron a folder, COVALENT_PARALLEL_CHECKPOINT, whose contents its next attempt finds as well",
-    )
     cache: bool | float = _option(
         False,
         quantities.truth_or_seconds(above=0, most=MOST_CACHE_SECONDS),
@@ -206,6 +201,11 @@ class Settings:
     )
     cache_version: str = _option(
         "", rules.text, "any text; another one makes values in the cache count no longer (with cache)"
+    )
+    checkpoint: bool = _option(
+        False,
+        rules.truth,
+        "give the electron a folder, COVALENT_PARALLEL_CHECKPOINT, whose contents its next attempt finds as well",
     )
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE
+from ...batch.job_names import LABEL_DISPATCH, LABEL_NODE, label_value
 from ...batch.job_run import JobRun
 from ...batch.job_watch import ENDING_STATES
 from ...cloud.batch import JobStatus
@@ -103,8 +103,10 @@ class CachedJob:
 
     @staticmethod
     def _is_own(job: JobStatus, jobs: JobRun) -> bool:
-        own = jobs.owner.labels
-        return all(job.labels.get(label) == own[label] for label in (LABEL_DISPATCH, LABEL_NODE))
+        """Whether a job was made for this call, in a dispatch that its own one continues as well."""
+        owner = jobs.owner
+        dispatches = [label_value(dispatch) for dispatch in owner.lineage or (owner.group,)]
+        return job.labels.get(LABEL_NODE) == owner.labels[LABEL_NODE] and job.labels.get(LABEL_DISPATCH) in dispatches
 
     def _made_at(self, jobs: JobRun, job: JobStatus) -> float | None:
         """Return when a job that has ended delivered its outcome; None where that does not count.

@@ -24,10 +24,10 @@ _ELSEWHERE = {
     "requirements": "a sweep's image holds what its command needs; leave it out",
     "service_nodes": "a sweep has no nodes of Covalent; leave it out",
     "keep_objects": "what a sweep leaves stays until `sweep clean`; leave it out",
+    "checkpoint": "a sweep's task runs again from its start; leave it out",
     **dict.fromkeys(
         ("cache", "cache_version"), "a sweep's runs are not run again once they have a result; leave it out"
     ),
-    "checkpoint": "a sweep's task runs again from its start; leave it out",
     "retry_exceptions": "write retry_on, with the exit statuses, at the top of the file",
 }
 IN_RESOURCES = [name for name in OPTIONS if name not in _ELSEWHERE]
@@ -86,7 +86,7 @@ def read_resources(
 
 
 def _usable(reader: NodeReader, configured: Mapping[str, object]) -> Mapping[str, object]:
-    """What the configuration file says of resources; other versions' keys are not."""
+    """Return what the configuration file says of resources; other versions' keys are not."""
     usable = {name: value for name, value in configured.items() if name in IN_RESOURCES or name in TOP_OPTIONS}
     for name, value in usable.items():
         for problem in mistakes_in({name: value}):
