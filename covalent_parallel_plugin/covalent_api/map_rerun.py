@@ -51,6 +51,10 @@ def read_rerun(call: Call, pickles: Pickles, store: Bucket, secret: ServerSecret
     dispatch_id, node_id = call.map.rerun
     runs = find_runs(store, secret, dispatch_id, node_id)
     if not runs:
+        # A resumed dispatch's may be where one that it continues began it
+        earlier_ids = ServerClient.configured().lineage(dispatch_id)[1:]
+        runs = next(filter(None, (find_runs(store, secret, each, node_id) for each in earlier_ids)), [])
+    if not runs:
         value = _value_of(dispatch_id, node_id)
         if value is None:
             raise MissingResourceError(_nothing_left(dispatch_id, node_id, store.bucket_name))

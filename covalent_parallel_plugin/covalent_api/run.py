@@ -269,9 +269,7 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        own = identity if cached is None else cached.identity
-        return ElectronRun(
-            call, own, settings, services, cancelled, source, trace, earlier, deletion, earlier.oldest, cached
-        )
+        own, oldest = (identity, earlier.oldest) if cached is None else (cached.identity, cached.checkpoint)
+        return ElectronRun(call, own, settings, services, cancelled, source, trace, earlier, deletion, oldest, cached)
     call, runs = continued(call, earlier.left, services.objects, runs)
     return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

@@ -53,6 +53,28 @@ print(ct.dispatch(flow)(sys.argv[1]))
 VALUE = 11 + 102 + 1001
 MARKS = ("first of done", "first of waiting", "second of waiting", "plain")
 
+FAILS = """
+import sys
+import covalent as ct
+
+@ct.electron(executor="gcpbatch")
+def fine(folder):
+    with open(folder + "/marks", "a") as file:
+        file.write("fine\\n")
+    return 1
+
+@ct.electron(executor="gcpbatch")
+def fails(before, folder):
+    with open(folder + "/data") as file:
+        return before + int(file.read())
+
+@ct.lattice
+def flow(folder):
+    return fails(fine(folder), folder)
+
+print(ct.dispatch(flow)(sys.argv[1]))
+"""
+
 STATES = """
 import covalent as ct, json, sys
 from covalent_parallel_plugin import wait
@@ -179,6 +201,23 @@ def test_a_resumed_dispatch_that_is_cancelled_at_once_leaves_no_job_of_the_first
     for each in (dispatch_id, record.resumed_as):
         until(lambda each=each: "0 unfinished jobs" in command(site, "clean", "--dispatch", each).stdout, "jobs run on")
     assert Counter(begun(tmp_path)) == Counter(MARKS)
+
+
+def test_a_dispatch_that_failed_is_resumed_from_what_completed_and_keeps_its_own_error(
+    site: Site, tmp_path: Path
+) -> None:
+    dispatch_id = client(site, FAILS, str(tmp_path))
+    assert site.value_of(dispatch_id) == "FAILED"
+    (tmp_path / "data").write_text("41")
+    resumed = command(site, "resume", dispatch_id, "--yes", "--json")
+    (found,) = json.loads(resumed.stdout)["dispatches"]
+    assert (found["state"], found["completed"], found["resumed"]) == ("FAILED", 1, True)
+    assert site.value_of(found["new_dispatch"]) == "42"
+    assert begun(tmp_path) == ["fine"]
+    _, _, error, _ = json.loads(client(site, STATES, dispatch_id))
+    assert "No such file or directory" in error
+    state, _, error, noted = json.loads(client(site, STATES, found["new_dispatch"]))
+    assert (state, error, noted or "") == ("COMPLETED", "", "")
 
 
 def test_what_is_not_there_or_does_not_answer_is_said(site: Site) -> None:

@@ -71,6 +71,11 @@ class CachedJob:
         """The call's: it follows from the entry."""
         return self._entry.identity(self._number)
 
+    @property
+    def checkpoint(self) -> CallIdentity:
+        """The call that checkpoints belong to: the same each time, so that a run after one that failed finds them."""
+        return self._entry.identity(0)
+
     async def begin(self, jobs: JobRun) -> None:
         """Look at the job that was asked for: made now, it is watched as any; found, it may be another dispatch's.
 
