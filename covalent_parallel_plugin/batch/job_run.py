@@ -24,7 +24,7 @@ from .cancellation import Cancellation, CancelledCall
 from .deferred_deletion import DeferredDeletion
 from .dispatch_use import DispatchUse
 from .failure_message import job_address
-from .job_names import JobOwner
+from .job_names import LABEL_SERVER, JobOwner
 from .job_verdict import RAISE_BUDGET
 from .job_watch import KnownJob, WatchEnded, WatchResult
 from .runner_archive import runner_object, stage_runner
@@ -232,8 +232,12 @@ class JobRun:
         # At worst the tasks run one after the other.
         run_seconds = attempt_seconds * (settings.retries + 1) * tasks
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
-        poller = StatusPoller.shared(batch, settings.parent)
         known = None if self.seen is None else KnownJob.at(time.time(), self.seen)
+        poller = StatusPoller.shared(batch, settings.parent)
+        if known is not None:
+            # Another server made it.
+            poller = StatusPoller.shared(batch, settings.parent, known.status.labels.get(LABEL_SERVER, ""))
+            poller.begin(name, known.waited_seconds)
 
         async def look(pause_seconds: float) -> JobStatus | None:
             status = await self._cancelled.unless(poller.look(name, pause_seconds))

@@ -64,14 +64,18 @@ class StatusPoller:
     Args:
         batch: where the jobs run.
         parent: projects/PROJECT/locations/REGION.
+        server: the label of the server that made the jobs.
     """
 
-    _shared: ClassVar[WeakKeyDictionary[JobService, dict[str, StatusPoller]]] = WeakKeyDictionary()
+    _shared: ClassVar[WeakKeyDictionary[JobService, dict[tuple[str, str], StatusPoller]]] = WeakKeyDictionary()
 
-    def __init__(self, batch: JobService, parent: str, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, batch: JobService, parent: str, clock: Callable[[], float] = time.monotonic, server: str = SERVER
+    ):
         self._batch = batch
         self._parent = parent
         self._clock = clock
+        self._server = server
         self._requests: dict[str, list[StatusRequest]] = {}
         self._first_looks: dict[str, float] = {}
         self._begun: deque[float] = deque(maxlen=MOST_REMEMBERED)
@@ -83,12 +87,18 @@ class StatusPoller:
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def shared(cls, batch: JobService, parent: str) -> StatusPoller:
-        """The one poller of this client for this project and region."""
+    def shared(cls, batch: JobService, parent: str, server: str = SERVER) -> StatusPoller:
+        """The one poller of this client for this project and region, and the jobs that this server made."""
         pollers = cls._shared.setdefault(batch, {})
-        if parent not in pollers:
-            pollers[parent] = cls(batch, parent)
-        return pollers[parent]
+        if (parent, server) not in pollers:
+            pollers[parent, server] = cls(batch, parent, server=server)
+        return pollers[parent, server]
+
+    def begin(self, name: str, age_seconds: float) -> None:
+        """Take note of a job that was made so long ago, before the first look at it."""
+        made = self._clock() - age_seconds
+        self._first_looks[name] = made
+        self._begun = deque(sorted((*self._begun, made)), maxlen=MOST_REMEMBERED)
 
     def look(self, name: str, pause_seconds: float) -> asyncio.Future[JobStatus | None]:
         """The job's status about so many seconds from now, or None where there is no such job.
@@ -196,7 +206,7 @@ class StatusPoller:
         """Answer what the list reports: what is due, and what has ended."""
         created = time.time() - (self._clock() - since) - CLOCK_SLACK_SECONDS
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
-        filter = f'labels."{LABEL_SERVER}"="{SERVER}" AND create_time>="{stamp}"'
+        filter = f'labels."{LABEL_SERVER}"="{self._server}" AND create_time>="{stamp}"'
         try:
             listed = await self._batch.list(self._parent, filter, patience_seconds=patience_seconds)
         except UnavailableError as error:

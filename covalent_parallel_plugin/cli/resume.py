@@ -219,7 +219,7 @@ def _ends(resumer: Resumer, dispatch_id: str | None, yes: bool, as_json: bool) -
             )
             yield from map(ResumeEnd, wanted)
             return
-        if not click.confirm("Resume it?" if len(wanted) == 1 else f"Resume these {len(wanted)}?", default=True):
+        if not _is_wanted("Resume it?" if len(wanted) == 1 else f"Resume these {len(wanted)}?"):
             raise click.ClickException("nothing was resumed")
     for found in wanted:
         try:
@@ -228,6 +228,14 @@ def _ends(resumer: Resumer, dispatch_id: str | None, yes: bool, as_json: bool) -
             if dispatch_id is not None:
                 raise
             yield ResumeEnd(found, problem=str(error))
+
+
+def _is_wanted(question: str) -> bool:
+    try:
+        return click.confirm(question, default=True)
+    except click.Abort:
+        # Of click's for Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 NOT_DONE = "Nothing was done. With --yes each is resumed as a new dispatch."

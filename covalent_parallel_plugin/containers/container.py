@@ -23,17 +23,17 @@ class StartFailed(Exception):
 
 
 class Process(Protocol):
-    """What has been started, a container or a process of this machine. All methods return at once."""
+    """A container or a process of this machine that has been started. All methods return at once."""
 
     stdout: int
     """File descriptor of its standard output, not blocking."""
     stderr: int
     """File descriptor of its standard error, not blocking."""
     ending: int | None
-    """File descriptor that becomes readable when it ends; None where the system has none, then `poll` is asked."""
+    """File descriptor that becomes readable when it ends; None where the system has none: then call `poll`."""
 
     def poll(self) -> int | None:
-        """Give the exit code once it has ended (128 + signal where one killed it), None while it runs."""
+        """Return the exit code once it has ended (128 + signal where one killed it), None while it runs."""
 
     def terminate(self) -> None:
         """Ask it to end: SIGTERM to its first process, as a container's stop does."""

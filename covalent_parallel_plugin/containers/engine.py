@@ -89,7 +89,7 @@ class ContainerEngine:
         )
 
     def process_ids(self, *containers: str) -> set[int]:
-        """List the first process of each container that runs, by its number on this machine."""
+        """Return the process id on this machine of each running container's first process."""
         if not containers:
             return set()
         # one that has just gone fails the call, and the others are listed all the same
@@ -110,7 +110,7 @@ class ContainerEngine:
             _log.error("%s could not remove containers: %s", self.name, ended.stderr.strip())
 
     def image(self, uri: str) -> str:
-        """Give the name under which the engine finds an image that Batch, whose engine is docker, calls `uri`.
+        """Return the name under which the engine finds an image that Batch, whose engine is docker, calls `uri`.
 
         An official image of Docker's that is here under another of its names is not pulled again: a machine may have no
         network. podman has no default registry: a name without one is an image of this machine, else docker.io's.
@@ -128,7 +128,7 @@ class ContainerEngine:
 
 
 def registry_of(uri: str) -> str:
-    """Give the host of an image's registry."""
+    """Return the host of an image's registry."""
     return uri.partition("/")[0] if _has_registry(uri) else "docker.io"
 
 

@@ -64,7 +64,7 @@ def why_not(name: str) -> str:
 
 def _reason(errors: str) -> str:
     lines = [line for line in errors.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "it failed without a word"
+    return lines[-1] if lines else "it failed without a message"
 
 
 def _image_archive(machine: int, code: bytes) -> bytes:

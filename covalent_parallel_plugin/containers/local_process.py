@@ -39,7 +39,7 @@ class LocalProcess:
         self.ending: int | None = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
 
     def poll(self) -> int | None:
-        """Give the exit code once it has ended; whatever else of its session's group still runs is killed then."""
+        """Return the exit code once it has ended; whatever else of its session's group still runs is killed then."""
         if self._child.returncode is None:
             if not self._has_ended():
                 return None

@@ -61,21 +61,21 @@ class PreparedProcess(ABC):
             os.set_blocking(descriptor, False)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
-        self._told: signal.Signals | None = None
+        self._sent_signal: signal.Signals | None = None
         self._exit_code: int | None = None
         self._has_ended = threading.Event()
         threading.Thread(target=self._live, name=name, daemon=True).start()
 
     def poll(self) -> int | None:
-        """Give the exit code once nothing of it is left."""
+        """Return the exit code once nothing of it is left."""
         return self._exit_code
 
     def terminate(self) -> None:
-        """Have SIGTERM sent to its first process, as soon as that runs."""
+        """Send SIGTERM to its first process, as soon as that runs."""
         self._tell(signal.SIGTERM, self._send_term)
 
     def kill(self) -> None:
-        """Have it killed, whatever state it is in."""
+        """Kill it, whatever state it is in."""
         self._tell(signal.SIGKILL, self._end_it)
 
     def close(self) -> None:
@@ -103,9 +103,9 @@ class PreparedProcess(ABC):
 
     def _tell(self, number: signal.Signals, deliver: Callable[[], None]) -> None:
         with self._lock:
-            if self._told in (number, signal.SIGKILL):
+            if self._sent_signal in (number, signal.SIGKILL):
                 return
-            self._told = number
+            self._sent_signal = number
             if self._child is None:  # it will not be started then
                 return
         threading.Thread(target=deliver, name=f"{number.name}-{self._name}", daemon=True).start()
@@ -139,8 +139,8 @@ class PreparedProcess(ABC):
         try:
             with _turn if prepared.made_file else contextlib.nullcontext():
                 with self._lock:
-                    if self._told is not None:
-                        return 128 + self._told
+                    if self._sent_signal is not None:
+                        return 128 + self._sent_signal
                     child = self._child = self._start(prepared)
                 _await_made(prepared.made_file, child)
         finally:
@@ -174,7 +174,7 @@ class ContainerProcess(PreparedProcess):
     ) -> None:
         self._engine = engine
         self.was_lost = False
-        """Whether the engine's client or monitor was killed by somebody else; known after the container's end."""
+        """Whether the engine's client or monitor was killed from outside; known after the container's end."""
         super().__init__(name, prepare, clear_up)
 
     def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
@@ -186,15 +186,15 @@ class ContainerProcess(PreparedProcess):
         status = child.wait()
         # podman, whose client removes the container, says so too where a container's monitor is gone
         is_left = status == NOT_FOUND and self._engine.is_there(self._name)
-        self.was_lost = (status < 0 or is_left) and self._told is None
-        if is_left or status < 0 or status == CANNOT_START or self._told is not None:
+        self.was_lost = (status < 0 or is_left) and self._sent_signal is None
+        if is_left or status < 0 or status == CANNOT_START or self._sent_signal is not None:
             self._engine.remove(self._name)
         return 128 + signal.SIGKILL if status < 0 or is_left else status
 
     def _send_term(self) -> None:
         # Not through the client: podman's, stopped while it sets a container up, exits with 0 and leaves it there
         deadline = time.monotonic() + _SIGNAL_SECONDS
-        while self._told is signal.SIGTERM and time.monotonic() < deadline:
+        while self._sent_signal is signal.SIGTERM and time.monotonic() < deadline:
             if self._engine.call("kill", "--signal=TERM", self._name).returncode == 0:
                 return
             if self._has_ended.wait(_RETRY_SECONDS):

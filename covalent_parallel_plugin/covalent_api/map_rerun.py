@@ -15,6 +15,7 @@ from ..electron.server_secret import ServerSecret
 from ..errors import MissingResourceError
 from ..protocol.envelope import VALUE
 from ..protocol.map_marker import MAPPED_ITEMS
+from ..protocol.object_names import parse_name
 from .server_client import UNANSWERED, ServerClient
 from .transportable import raw_pickle
 
@@ -51,6 +52,10 @@ def read_rerun(call: Call, pickles: Pickles, store: Bucket, secret: ServerSecret
     dispatch_id, node_id = call.map.rerun
     runs = find_runs(store, secret, dispatch_id, node_id)
     if not runs:
+        # A resumed dispatch's may be where one that it continues began it
+        earlier_ids = ServerClient.configured().lineage(dispatch_id)[1:]
+        runs = next(filter(None, (find_runs(store, secret, each, node_id) for each in earlier_ids)), [])
+    if not runs:
         value = _value_of(dispatch_id, node_id)
         if value is None:
             raise MissingResourceError(_nothing_left(dispatch_id, node_id, store.bucket_name))
@@ -58,7 +63,8 @@ def read_rerun(call: Call, pickles: Pickles, store: Bucket, secret: ServerSecret
     own = {name: part for name, part in pickles.items() if name not in ITEMS}
     merged: Pickles = {**{name: part for name, part in runs[0].inputs(folder).items() if name not in own}, **own}
     names = tuple(name.partition(":")[2] for name in merged if name.startswith("kwarg:"))
-    earlier = (dispatch_id, node_id, runs[0].identity.call_id)
+    place = parse_name(runs[0].identity.object_name)
+    earlier = (place.dispatch_id if place is not None else dispatch_id, node_id, runs[0].identity.call_id)
     described = Map(runs[0].total, call.map.return_exceptions, call.map.rerun, earlier)
     return Rerun(replace(call, args=int("arg0" in merged), kwargs=names, map=described), merged, runs)
 

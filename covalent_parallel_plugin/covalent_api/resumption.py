@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from covalent._shared_files.defaults import parameter_prefix
 from covalent._shared_files.schemas.asset import AssetSchema
 from covalent._shared_files.schemas.result import ResultSchema
 from covalent._shared_files.util_classes import RESULT_STATUS
@@ -126,6 +127,7 @@ def _note(dispatch_id: str, **values: object) -> None:
 
 async def _redispatch(dispatch_id: str, root_id: str = "") -> str:
     """Register a dispatch that reuses what completed of this one, and of its sublattices; return its id."""
+    await asyncio.to_thread(_complete_reused, dispatch_id)
     manifest = await asyncio.to_thread(export_result_manifest, dispatch_id)
     inner = {
         node.id: node.metadata.sub_dispatch_id
@@ -138,11 +140,24 @@ async def _redispatch(dispatch_id: str, root_id: str = "") -> str:
     root_id = root_id or new_id
     new_inner = {}
     for node, sub_dispatch_id in inner.items():
-        if str((await asyncio.to_thread(get_result_object, sub_dispatch_id)).status) != "NEW_OBJECT":
+        sub = await asyncio.to_thread(get_result_object, sub_dispatch_id)
+        # One that was being built may not have all of its files; that of a resumed sublattice has them
+        if str(sub.status) != "NEW_OBJECT" or _noted(sub):
             new_inner[node] = await _redispatch(sub_dispatch_id, root_id)
             await asyncio.to_thread(_note, sub_dispatch_id, resumed_as=new_inner[node])
     await asyncio.to_thread(_prepare, new_id, root_id, new_inner)
     return new_id
+
+
+def _complete_reused(dispatch_id: str) -> None:
+    """Have nodes count as completed that a resumed dispatch had from before, and whose turn had not come."""
+    graph = get_result_object(dispatch_id, bare=False).lattice.transport_graph
+    with Result.session() as session:
+        for _, node in _nodes(graph):
+            if str(node.get_value("status", session)) == "PENDING_REUSE" and not node.get_value(
+                "sub_dispatch_id", session
+            ):
+                node.set_value("status", RESULT_STATUS.COMPLETED, session)
 
 
 def _renew(manifest: ResultSchema, dispatch_id: str, new_id: str) -> None:
@@ -169,7 +184,9 @@ def _prepare(dispatch_id: str, root_id: str, inner: Mapping[int, str]) -> None:
             _own_file(result.get_asset(key, session), dispatch_id, None, key, session)
         for node_id, node in _nodes(graph):
             is_reused = str(node.get_value("status", session)) == "PENDING_REUSE"
-            if not is_reused or node_id in inner:
+            # An argument's output is what it was made with
+            is_argument = node.get_value("name", session).startswith(parameter_prefix)
+            if (not is_reused and not is_argument) or node_id in inner:
                 for key in ELECTRON_OUTPUT:
                     _own_file(node.get_asset(key, session), dispatch_id, node_id, key, session)
             if node_id in inner:

@@ -46,6 +46,7 @@ from . import lineage, server_data
 from .builtin_nodes.classify import may_be_builtin_node
 from .builtin_nodes.run_node import run_node
 from .map_rerun import read_rerun
+from .orphaned_jobs import cancel_orphaned_jobs
 from .running_nodes import NodeId, remember
 from .secret_file import known_secret, secret_path, server_secret
 from .transportable import CovalentCall, RawTransportable, out_of_memory
@@ -185,6 +186,9 @@ async def _run_electron(
         else:
             on_staged()
     except CancelledCall as error:
+        if is_in_server and not cancelled.keeps_results and await lineage.ancestors(node[0]):
+            # It may have ended before it took up an earlier dispatch's job, which runs on.
+            await cancel_orphaned_jobs(node, options)
         text = f"{title} was cancelled"
         raise CancelledCall(text, error.stdout, join_text(error.stderr, f"{text}\n")) from None
     except MemoryError as error:
@@ -265,9 +269,7 @@ def _run_of(
         return SourceText(await server_data.source_text(node) if node is not None else "", seen_at)
 
     if call.map is None:
-        own, checkpoint = (identity, earlier.oldest) if cached is None else (cached.identity, cached.checkpoint)
-        return ElectronRun(
-            call, own, settings, services, cancelled, source, trace, earlier, deletion, checkpoint, cached
-        )
+        own, oldest = (identity, earlier.oldest) if cached is None else (cached.identity, cached.checkpoint)
+        return ElectronRun(call, own, settings, services, cancelled, source, trace, earlier, deletion, oldest, cached)
     call, runs = continued(call, earlier.left, services.objects, runs)
     return MapRun(call, identity, settings, services, cancelled, source, trace, runs, node is None, earlier, deletion)

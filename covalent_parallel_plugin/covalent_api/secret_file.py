@@ -95,8 +95,8 @@ def _make_secret(path: Path) -> ServerSecret:
     except OSError as error:
         logger.warning(
             "The server's secret %s cannot be made (%s), so this process has one in memory: electrons run, and what"
-            " they leave in the bucket cannot be fetched after its end. Make the folder writable for the user of the"
-            " Covalent server.",
+            " they leave in the bucket cannot be fetched after its end, nor taken from the cache. Make the folder"
+            " writable for the user of the Covalent server.",
             path,
             error.strerror,
         )

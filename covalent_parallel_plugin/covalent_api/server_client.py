@@ -157,6 +157,14 @@ class ServerClient:
             read_note(manifest["lattice"]["metadata"].get("executor_data") or {}, dispatch_id),
         )
 
+    def lineage(self, dispatch_id: str) -> tuple[str, ...]:
+        """Return a dispatch, and those that it continues, the nearest first, as far as the server reports them."""
+        try:
+            record = self.dispatch(dispatch_id)
+        except UNANSWERED:
+            record = None
+        return (dispatch_id, *(record.ancestors if record is not None else ()))
+
     def latest_dispatches(self, count: int, timeout_seconds: float = ANSWER_SECONDS) -> list[str]:
         """Return the ids of the latest dispatches. Raises one of UNANSWERED."""
         path = f"/api/v2/dispatches?count={count}&status_only=true"

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 from ..batch.call_objects import CallObjects
 from ..batch.cancellation import Cancellation
-from ..batch.job_names import JobOwner
+from ..batch.job_names import LABEL_CALL, LABEL_DISPATCH, LABEL_NODE, JobOwner
 from ..batch.job_watch import ENDING_STATES
 from ..batch.leftovers import MOST_JOBS
 from ..batch.submission import OTHERS_CANCEL_SECONDS, UNSEEN_PAUSE_SECONDS, TakenJob
 from ..cloud import Services
 from ..cloud.interfaces import Bucket, JobService
+from ..cloud.job_status import JobStatus
 from ..cloud.storage import CorruptObjectError
 from ..cloud.threads import run_in_thread
 from ..protocol.envelope import OUTCOME, VALUE, WireError
@@ -34,11 +35,13 @@ class EarlierCall:
 
     Attributes:
         names: its objects in the bucket.
+        has_changed: whether it was called with something else: nothing of it is of use, and its key is not known.
     """
 
     call: Call
     identity: CallIdentity
     names: Sequence[str] = ()
+    has_changed: bool = False
 
     @property
     def owner(self) -> JobOwner:
@@ -48,7 +51,7 @@ class EarlierCall:
     def objects(self, services: Services, cancelled: Cancellation) -> CallObjects:
         """Return its objects, to be deleted; what items of a map returned only where that is allowed."""
         objects = CallObjects(self.owner, services, cancelled)
-        objects.keeps_call = self.call.map is not None
+        objects.keeps_call = self.call.map is not None and not self.has_changed
         objects.may_delete_results = not objects.keeps_call
         return objects
 
@@ -88,11 +91,15 @@ async def find_earlier(call: Call, identities: Sequence[CallIdentity], parent: s
         earlier = EarlierCall(replace(call, dispatch_id=dispatch_id), identity)
         job = None
         if taken is None:
-            job = await _latest_job(services.batch, earlier.owner, parent)
+            others: list[JobStatus] = []
+            job = await _latest_job(services.batch, earlier.owner, parent, others)
             if not job.has_ended:
                 taken, taken_job = earlier, job
                 continue
-        names = list(filter(parse_name, await run_in_thread(services.objects.names, f"{identity.folder}/")))
+            for other in others:
+                changed = await _end_changed(services, earlier, other)
+                left += [changed] if changed.names else []
+        names = await _names(services, identity)
         has_outcome = job is not None and call.map is None and identity.task().outcome_name in names
         if has_outcome and await run_in_thread(_has_value, services.objects, identity):
             taken, taken_job = earlier, job
@@ -104,11 +111,30 @@ async def find_earlier(call: Call, identities: Sequence[CallIdentity], parent: s
     return EarlierCalls(taken, taken_job, left, identities[-1])
 
 
-async def _latest_job(batch: JobService, owner: JobOwner, parent: str) -> TakenJob:
-    """The last of the owner's jobs; one without a status where none is found."""
+async def _end_changed(services: Services, earlier: EarlierCall, job: JobStatus) -> EarlierCall:
+    """Cancel a job of the earlier dispatch's electron that nobody watches any more, and return what it was called with.
+
+    So it is where an own module was changed since: what is sent is something else then, and runs anew.
+    """
+    call, call_id = earlier.call, job.labels.get(LABEL_CALL, "")
+    if not job.is_terminal:
+        job_id = job.name.rsplit("/", 1)[-1]
+        logger.warning("%s runs anew: what it is called with has changed, and the job %s is cancelled", call, job_id)
+        await services.batch.cancel(job.name)
+    identity = CallIdentity(call_id, b"", call.folder(call_id))
+    return EarlierCall(call, identity, await _names(services, identity), has_changed=True)
+
+
+async def _names(services: Services, identity: CallIdentity) -> Sequence[str]:
+    """The names of a call's objects."""
+    return list(filter(parse_name, await run_in_thread(services.objects.names, f"{identity.folder}/")))
+
+
+async def _latest_job(batch: JobService, owner: JobOwner, parent: str, others: list[JobStatus]) -> TakenJob:
+    """The last of the owner's jobs; one without a status where none is found. `others` gets those in its names."""
     found = TakenJob(f"{parent}/jobs/{owner.job_ids(1)[0]}")
     for number in range(1, MOST_JOBS + 1):
-        job = await _own_job(batch, owner, parent, number)
+        job = await _own_job(batch, owner, parent, number, others)
         if job is None:
             break
         found = job
@@ -117,7 +143,9 @@ async def _latest_job(batch: JobService, owner: JobOwner, parent: str) -> TakenJ
     return found
 
 
-async def _own_job(batch: JobService, owner: JobOwner, parent: str, number: int) -> TakenJob | None:
+async def _own_job(
+    batch: JobService, owner: JobOwner, parent: str, number: int, others: list[JobStatus]
+) -> TakenJob | None:
     """The owner's job of this number, once it has ended where somebody is ending it; None if there is none."""
     label, value = owner.own_label
     for job_id in owner.job_ids(number):
@@ -131,6 +159,8 @@ async def _own_job(batch: JobService, owner: JobOwner, parent: str, number: int)
             return None
         if status.labels.get(label) == value:
             return TakenJob(name, number, status)
+        if all(status.labels.get(each) == owner.labels[each] for each in (LABEL_DISPATCH, LABEL_NODE)):
+            others.append(replace(status, name=name))
     return None
 
 

@@ -127,8 +127,8 @@ class ElectronRun:
         while True:
             if definitions:
                 await jobs.create(settings, definitions.pop())
-            if self._cached is not None:
-                await self._cached.begin(jobs)
+                if self._cached is not None:
+                    await self._cached.begin(jobs)
             async with self._pruned():
                 watched = await jobs.watch()
             hashes = self._cached is not None

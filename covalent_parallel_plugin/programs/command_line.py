@@ -14,7 +14,7 @@ def refuse_zero_bytes(words: Iterable[str], environment: Mapping[str, str]) -> N
     """Raise StartFailed where a word or a variable has a zero byte, which ends it for every program."""
     for word in (*words, *environment.values()):
         if "\0" in word:
-            raise StartFailed(CANNOT_START, f"{word!r} has a zero byte, which no program can be given: leave it out")
+            raise StartFailed(CANNOT_START, f"{word!r} has a zero byte, which no program accepts: leave it out")
 
 
 def find_program(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
@@ -24,7 +24,7 @@ def find_program(words: Sequence[str], folder: Path, environment: Mapping[str, s
         StartFailed: there is none, or none that may be run.
     """
     if not words:
-        raise StartFailed(CANNOT_START, "there is no command")
+        raise StartFailed(CANNOT_START, "the command is empty")
     named = folder / words[0]
     program = shutil.which(str(named) if "/" in words[0] else words[0], path=environment.get("PATH", os.defpath))
     if program is None:

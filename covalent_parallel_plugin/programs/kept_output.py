@@ -51,7 +51,7 @@ class KeptOutput:
         return max(self.total_bytes - self._ring, 0) if self.total_bytes > self._head + self._ring else 0
 
     def read(self, start: int, end: int) -> bytes:
-        """Return what lies between two offsets of the stream. Raises OSError: it is not there any more."""
+        """Return the bytes between two offsets of the stream. Raises OSError: they are gone."""
         with self._lock:
             if self._file.closed or start < self.first:
                 raise OSError(f"{self._path} has no bytes {start} to {end} any more")
@@ -65,7 +65,7 @@ class KeptOutput:
             return b"".join(pieces)
 
     def close(self) -> None:
-        """Put what is kept in order, with a line between the halves that says what is missing. Raises OSError."""
+        """Join the retained halves in order, with a line between them that reports what is missing. Raises OSError."""
         with self._lock, self._file:
             if self.total_bytes > self._head + self._ring:
                 self._straighten()

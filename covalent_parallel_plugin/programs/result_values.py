@@ -70,7 +70,7 @@ def read_result(
     if not isinstance(value, dict):
         raise MissingResult(f'{name} holds {_shown(text)}, which is not an object: write {{"name": value}}')
     if _is_deep(value):
-        raise MissingResult(f"{name} is nested more than {MOST_LEVELS} levels deep, the most that a result may be")
+        raise MissingResult(f"{name} is nested more than {MOST_LEVELS} levels deep, the limit for a result")
     return value
 
 
@@ -121,7 +121,7 @@ def _read_inside(files: Path, name: str) -> bytes:
     except (OSError, RuntimeError) as error:
         raise MissingResult(f"{name} cannot be read: {error}") from error
     if len(data) > MOST_BYTES:
-        raise MissingResult(f"{name} has more than {MOST_BYTES} bytes, the most that a result may have")
+        raise MissingResult(f"{name} has more than {MOST_BYTES} bytes, the limit for a result")
     return data
 
 

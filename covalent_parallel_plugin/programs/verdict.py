@@ -1,4 +1,4 @@
-"""Decide what a program's end makes of its task: pure functions."""
+"""Derive a task's status from how its program ended: pure functions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TaskEnd:
     Attributes:
         status: one of `Status` but "waiting".
         exit: its exit status, None where there was none.
-        signal: that ended it.
+        signal: the one that ended it.
         seconds: how long the last attempt took.
         attempts: all under this key, in earlier runs too, but for those that a kill of the run cut short.
         peak_mb: MB, None where unknown.
@@ -26,7 +26,7 @@ class TaskEnd:
         started, ended: seconds since 1970, of the last attempt.
         reason: one sentence: why it is not done; "" if it is.
         result: what the program reported, an object; empty where it has none.
-        left: names of links, sockets and devices that were named and left.
+        left: names of links, sockets and devices that were left out.
     """
 
     status: Status
@@ -50,7 +50,7 @@ class ProgramEnd:
     Attributes:
         exit_code: 128 + signal where one killed it.
         refused: why it could not be started, "" if it was.
-        lost: why what ran it is gone, "" if it is not.
+        lost: why its container or machine is gone, "" if it is not.
         is_out_of_memory: whether it was killed at its limit of memory.
         peak_mb: MB, None where unknown.
         cpu_seconds: its CPU time, None if unknown.
@@ -66,7 +66,7 @@ class ProgramEnd:
 
 @dataclass(frozen=True)
 class AttemptVerdict:
-    """What became of an attempt: the fields of `TaskEnd` that the program's end decides."""
+    """The result of an attempt: the fields of `TaskEnd` that the program's end decides."""
 
     status: Status
     exit: int | None

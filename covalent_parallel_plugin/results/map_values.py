@@ -10,7 +10,7 @@ from ..cloud.storage import ObjectStore
 from ..cloud.threads import map_in_threads
 from ..covalent_api.config_file import configured_options
 from ..covalent_api.secret_file import read_secret, secret_path
-from ..covalent_api.server_client import ElectronRecord
+from ..covalent_api.server_client import ElectronRecord, ServerClient
 from ..electron.map.item_table import ValueStore
 from ..electron.map.pickled_values import PickledValues
 from ..electron.map.report import TaskReport
@@ -68,7 +68,8 @@ class _StoredItems:
         if place is None:
             raise MissingResourceError(f"node {self._node_id} of dispatch {self._dispatch_id} did not run on Batch")
         store = ObjectStore.shared(place.project_id, place.bucket_name)
-        runs = find_runs(store, _secret(), self._dispatch_id, self._node_id)
+        lineage = ServerClient.configured().lineage(self._dispatch_id)
+        runs = next(filter(None, (find_runs(store, _secret(), each, self._node_id) for each in lineage)), [])
         if not runs:
             raise MissingResourceError(
                 f"gs://{place.bucket_name} has no values of node {self._node_id} of dispatch {self._dispatch_id}:"

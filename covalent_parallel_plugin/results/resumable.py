@@ -90,7 +90,7 @@ def find_resumable(
         if not is_users(electron.name) or (is_sublattice(electron.name) and electron.sub_dispatch_id in parts):
             continue
         place = place_of(electron, given, configured)
-        if electron.status == "COMPLETED":
+        if electron.status == "COMPLETED" or electron.is_reused:
             completed += 1
         elif place is None:
             jobs.append("")

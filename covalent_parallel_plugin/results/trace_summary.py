@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..batch.trace import ATTEMPT, ENDED, SUBMITTED, read_trace, trace_path, traces_folder
+from ..batch.trace import ATTEMPT, CACHED, ENDED, SUBMITTED, read_trace, trace_path, traces_folder
 from ..sweep.display.printable import printable
 from ..sweep.display.run_progress import duration
 
@@ -41,8 +41,13 @@ def summary_line(node: int, records: Sequence[Mapping[str, Any]]) -> str:
     attempts = [each for each in records if each["kind"] == ATTEMPT]
     jobs = [each for each in records if each["kind"] == SUBMITTED]
     ended = [each for each in records if each["kind"] == ENDED]
-    name = str(jobs[-1].get("name")) if jobs else "electron"
+    cached = [each for each in records if each["kind"] == CACHED]
+    name = str([*jobs, *cached][-1].get("name")) if jobs or cached else "electron"
     texts = [str(ended[-1].get("verdict")) if ended else "runs"]
+    if cached:
+        texts.append(
+            f"from the cache (node {cached[-1].get('from_node')} of dispatch {cached[-1].get('from_dispatch')})"
+        )
     if len(attempts) > 1:
         ends = Counter(str(each.get("end")) for each in attempts)
         texts.append(f"{len(attempts)} attempts ({', '.join(f'{count} {end}' for end, count in ends.items())})")

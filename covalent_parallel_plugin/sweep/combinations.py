@@ -181,7 +181,7 @@ class Exclusion:
         ]
 
     def holds(self, positions: Sequence[int]) -> bool:
-        """Whether the combination of these rows is excluded."""
+        """Return whether the combination of these rows is excluded."""
         return any(
             tuple([column.numbers[positions[column.axis]] for column in columns]) in entries
             for columns, entries in self._excluded
@@ -198,7 +198,7 @@ class Exclusion:
         return found * math.prod(length for axis, length in enumerate(lengths) if axis not in named)
 
     def matches(self, pattern: Pattern) -> bool:
-        """Whether each axis has a row with the pattern's values."""
+        """Return whether each axis has a row with the pattern's values."""
         by_axis: dict[int, list[tuple[_Column, tuple[int, ...]]]] = {}
         for name, value in pattern.values.items():
             column = self._columns[name]

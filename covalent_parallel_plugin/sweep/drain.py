@@ -1,4 +1,4 @@
-"""Have a sweep start nothing more, while what runs continues: `cancel --waiting`.
+"""Stop a sweep from starting tasks, while running ones continue: `cancel --waiting`.
 
 A run on this machine, and the process that waits for one on Batch, find a file in the sweep's folder. Batch itself
 cannot take back what it was given and has not begun: its machines find no tasks in the bucket any more, and end.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def drain_sweep(out: OutFolder) -> Iterator[str]:
-    """Have the run of a folder, and its jobs, start nothing more; yield what there is to say.
+    """Stop the run of a folder, and its jobs, from starting tasks; yield messages for the user.
 
     Raises:
         CancellationError: the run did not take it. JournalError: the folder's journal cannot be read.
@@ -44,7 +44,7 @@ def drain_sweep(out: OutFolder) -> Iterator[str]:
 
 
 def _drain_run(out: OutFolder) -> bool:
-    """Have a run start nothing more, and wait until it says so; False if it ended first. Raises CancellationError."""
+    """Stop a run from starting tasks, and wait until it confirms; False if it ended first. Raises CancellationError."""
     deadline = time.monotonic() + WAIT_SECONDS
     out.drain_path.touch()
     while is_held(out.journal_path):
@@ -56,7 +56,7 @@ def _drain_run(out: OutFolder) -> bool:
         if time.monotonic() > deadline:
             out.take_drain()
             raise CancellationError(
-                f"the run of {out.path} did not take it within {WAIT_SECONDS:g} s: look again later"
+                f"the run of {out.path} did not confirm the request within {WAIT_SECONDS:g} s: try again later"
             )
         time.sleep(LOOK_EVERY_SECONDS)
     out.take_drain()
@@ -64,7 +64,7 @@ def _drain_run(out: OutFolder) -> bool:
 
 
 def drain_jobs(what: str, settings: Settings, folder: str, jobs: Mapping[int, str]) -> Iterator[str]:
-    """Have the jobs of rounds start none of their tasks any more; yield what there is to say.
+    """Stop the jobs of rounds from starting tasks; yield messages for the user.
 
     Args:
         folder: the prefix of all that the sweep has in the bucket.
@@ -80,10 +80,10 @@ def drain_jobs(what: str, settings: Settings, folder: str, jobs: Mapping[int, st
     found = look_at_jobs(settings, jobs.values())
     running = [(number, job) for number, job in zip(jobs, found, strict=True) if job.may_run]
     if not running:
-        yield f"{what}: no job of it runs on Batch: nothing waits there"
+        yield f"{what}: none of its jobs runs on Batch: no task waits there"
         return
     store = ObjectStore.shared(settings.project_id, settings.bucket_name)
     for number, job in running:
         drain_round(store, folder, number)
         yield str(job)
-    yield f"{what}: of its tasks on Batch those that run go on; each of the others ends as soon as it gets a machine"
+    yield f"{what}: on Batch its running tasks continue; each waiting task ends as soon as it gets a machine"

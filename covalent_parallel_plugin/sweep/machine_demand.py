@@ -26,7 +26,7 @@ class MachineDemand:
 
     @classmethod
     def of(cls, file: SweepFile, to_run: int) -> MachineDemand:
-        """Return what so many tasks of a file want."""
+        """Return the machines, vCPUs and GPUs that so many tasks of a file need."""
         settings = file.settings
         # Those of a bundle run one after the other
         tasks = min(settings.max_parallel, -(-to_run // (file.bundle or 1)))

@@ -68,7 +68,7 @@ def mistake_line(file: str, mistake: Mistake) -> str:
 
 
 def _printable(line: str) -> str:
-    """The line with what would steer a terminal, or is not UTF-8, written as Python escapes it."""
+    """Return the line with what would steer a terminal, or is not UTF-8, written as Python escapes it."""
     return line if line.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
 
 

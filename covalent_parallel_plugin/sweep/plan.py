@@ -32,7 +32,7 @@ class RunRequest:
     is_again: bool = False
 
     def includes(self, task: SweepTask) -> bool:
-        """Whether a task is what `only` asks for."""
+        """Return whether a task is what `only` asks for."""
         return not self.only or any(_is_meant(text, task) for text in self.only)
 
     def selected(self, tasks: Iterable[SweepTask]) -> Iterator[SweepTask]:
@@ -41,7 +41,7 @@ class RunRequest:
 
 
 def _is_meant(text: str, task: SweepTask) -> bool:
-    """Whether a task has this name or pattern, or this value of a parameter."""
+    """Return whether a task has this name or pattern, or this value of a parameter."""
     parameter, equals, wanted = text.partition("=")
     value = task.combination.values.get(parameter) if equals else None
     return (value is not None and value.text == wanted) or fnmatchcase(task.name, text)
@@ -142,7 +142,7 @@ class Planner:
             elif not is_included or (self._request.first is not None and included > self._request.first):
                 plan.left_out += 1
             else:
-                plan.reasons.setdefault("asked for again" if why == DONE else why, []).append(task.name)
+                plan.reasons.setdefault("requested again" if why == DONE else why, []).append(task.name)
                 if wanted is not None:
                     wanted.append(task)
         if last is not None and plan.total > 2:
@@ -150,9 +150,9 @@ class Planner:
         seen |= set(plan.moved.values())
         plan.stale += [name for name in self._state.ends if name not in seen]
         if not included and plan.total:
-            asked = " or ".join(map(repr, self._request.only))
+            only = " or ".join(map(repr, self._request.only))
             raise SelectionError(
-                f"--only {asked} names no task: give a task's name, a pattern such as '*={_example(last)}', or"
+                f"--only {only} names no task: give a task's name, a pattern such as '*={_example(last)}', or"
                 " name=value of a parameter as the file writes it"
             )
 
@@ -174,7 +174,7 @@ class Planner:
         return _how_it_ended(reader.event(end))
 
     def _has_outputs(self, name: str, end: RecordedEnd) -> bool:
-        """Whether what a task has left is in its folder, or was left in the bucket."""
+        """Return whether what a task has left is in its folder, or was left in the bucket."""
         return not end.is_here or name in self._folders
 
     def _moves(self, tasks: Iterable[SweepTask]) -> dict[str, str]:
@@ -239,7 +239,7 @@ class HoursBound:
 
 
 def reason_lines(plan: Plan) -> Iterator[str]:
-    """Say what runs and why, and what does not, a line for each reason."""
+    """List what runs and why, and what does not, a line for each reason."""
     for why, names in plan.reasons.items():
         yield f"{len(names)} {'is' if len(names) == 1 else 'are'} new" if why == NEW else f"{len(names)}: {why}"
         if why != NEW:

@@ -53,7 +53,7 @@ def task_command(opened: OpenedSweep, tasks: SweepTasks, task: SweepTask, state:
 
 
 def machine_hint(file: SweepFile, tasks: int) -> str:
-    """Say what would let so many tasks share machines on Batch; "" where they do, or cannot."""
+    """Return what would let so many tasks share machines on Batch; "" where they do, or cannot."""
     settings = file.settings
     if file.is_local or settings.machine_type or file.tasks_per_machine or settings.needs_gpu_drivers:
         return ""

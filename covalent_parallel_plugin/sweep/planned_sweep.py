@@ -70,9 +70,9 @@ class PlannedSweep:
             missing[:0] = missing_secrets(opened.file, environment)
         warnings = [*found, *opened.warnings, *(mistake_line(opened.shown_path, mistake) for mistake in missing)]
         if has_changed(opened.file, state):
-            warnings.append("result has changed: a run reads the results of what is done anew")
+            warnings.append("result has changed: a run reads the results of finished tasks again")
         if state.run and is_running(opened.out):
-            warnings.append("a run is under way: what it has begun counts as interrupted here")
+            warnings.append("a run is under way: tasks that it has started count as interrupted here")
         tasks = opened.tasks_as_of(state)
         plan = Planner(opened.out, state, request, tasks.parts).plan(tasks)
         bound = check_bound(opened, plan, state.used_hours)

@@ -191,7 +191,7 @@ def _unwritable(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a single one of numpy's, which has neither length nor axes."""
+    """Return whether a value is a single one of numpy's, which has neither length nor axes."""
     return getattr(value, "shape", None) == () and callable(getattr(value, "item", None))
 
 

@@ -148,7 +148,7 @@ class PythonRun:
                 yield event.record
 
     def _announced(self, thread: RunThread, opened: OpenedSweep, stack: contextlib.ExitStack) -> list[RunObserver]:
-        """Say what runs, and begin to show it."""
+        """Print what runs, and begin to show its progress."""
         sweep = thread.sweep
         assert sweep is not None  # it is planned
         for line in (*sweep.moved, *reason_lines(sweep.plan)):

@@ -28,8 +28,8 @@ PLACE = "sweep-from-python.yaml"
 
 
 @dataclass(frozen=True)
-class SweepLook:
-    """A sweep, opened to look at what has run."""
+class SweepView:
+    """A sweep that is opened to read what has run."""
 
     opened: OpenedSweep
 
@@ -55,9 +55,9 @@ class SweepSource:
         request, stdin = self.request(is_local)
         return OpenedSweep.open(request, os.environ, stdin)
 
-    def look(self) -> SweepLook:
-        """Open the sweep to look at it. Raises SweepFileError, ParallelError."""
-        return SweepLook(self.open(True))
+    def look(self) -> SweepView:
+        """Open the sweep to read it. Raises SweepFileError, ParallelError."""
+        return SweepView(self.open(True))
 
     def open_for_plan(self, is_local: bool) -> tuple[OpenedSweep, list[str]]:
         """Open it for a plan, which may be one for this machine all the same; with warnings. Raises SweepFileError."""
@@ -125,7 +125,7 @@ class PythonSource(SweepSource):
         self._lines: list[str] = []
         self._names: Sequence[str] = ()
         # With the number of its rows
-        self._look: tuple[int, SweepLook] | None = None
+        self._view: tuple[int, SweepView] | None = None
         self._take_parameters(parameters, mistakes)
         self._file = PythonFile.of(self._fields)
         folder = Path(str(self._fields["name"]) if out is None else out)
@@ -145,14 +145,14 @@ class PythonSource(SweepSource):
         assert self._request.out is not None
         return OutFolder(self._request.out), str(self._fields["name"])
 
-    def look(self) -> SweepLook:
-        """Open the sweep to look at it, once for the rows that there are, unless they are in a file."""
+    def look(self) -> SweepView:
+        """Open the sweep to read it, once for the rows that there are, unless they are in a file."""
         parameters = self._fields.get("parameters", {})
         if "grids" in self._fields or parameters.get("file", STANDARD_INPUT) != STANDARD_INPUT:
             return super().look()
-        if self._look is None or self._look[0] != len(self._lines):
-            self._look = len(self._lines), super().look()
-        return self._look[1]
+        if self._view is None or self._view[0] != len(self._lines):
+            self._view = len(self._lines), super().look()
+        return self._view[1]
 
     def take_up(self, begins: bool) -> bool:
         """Take the rows of a function that are in the folder; with `begins` ask it for the first ones."""
@@ -164,7 +164,7 @@ class PythonSource(SweepSource):
             self._read_rows((out.path / STANDARD_INPUT_COPY).read_text("utf-8"), out.path)
         if not self._lines and begins and not self.go_on([]):
             raise SweepFileError(
-                TITLE, [Mistake("parameters: the function gave no rows: give some for the first round")]
+                TITLE, [Mistake("parameters: the function returned no rows: return some for the first round")]
             )
         return bool(self._lines)
 
@@ -178,17 +178,17 @@ class PythonSource(SweepSource):
         if not isinstance(rows, Iterable):
             text = f"parameters(records) is {shortened(rows)}: return a list of rows, [] for the end"
             raise SweepFileError(TITLE, [Mistake(text)])
-        given, names = row_lines(rows, mistakes, self._names, "parameters(records)")
+        lines, names = row_lines(rows, mistakes, self._names, "parameters(records)")
         if mistakes:
             raise SweepFileError(TITLE, mistakes)
         known = set(self._lines)
-        new = [line for line in dict.fromkeys(given) if line not in known]
+        new = [line for line in dict.fromkeys(lines) if line not in known]
         self._lines += new
         self._names = names
         return bool(new)
 
     def warning(self, line: str) -> str:
-        """Return a warning with what it is about in Python."""
+        """Return a warning with the argument that it is about."""
         return self._file.line_in_python(line, str(self._request.path))
 
     def _translated(self, error: SweepFileError) -> SweepFileError:

@@ -136,7 +136,7 @@ class Sweep:
             show: the run, as it runs.
 
         Raises:
-            SweepStoppedError: it ended before all tasks had; its `records` are what there is.
+            SweepStoppedError: it ended before all tasks had; its `records` are those so far.
             KeyboardInterrupt: by Ctrl-C, once nothing runs any more. SweepFileError: all mistakes.
             ParallelError: nothing was started.
         """
@@ -253,12 +253,12 @@ class Sweep:
         if isinstance(task, Record):
             return task.folder
         with self._source.in_python():
-            look = self._source.look() if self._source.take_up(begins=False) else None
-        names = look.names if look is not None else []
-        if look is not None and isinstance(task, int) and 0 <= task < len(names):
+            view = self._source.look() if self._source.take_up(begins=False) else None
+        names = view.names if view is not None else []
+        if view is not None and isinstance(task, int) and 0 <= task < len(names):
             task = names[task]
-        if look is not None and task in names:
-            return look.opened.out.task_folder(str(task))
+        if view is not None and task in names:
+            return view.opened.out.task_folder(str(task))
         near = NearNames().near(str(task), names)
         hint = f"did you mean {near!r}?" if near else f"there are {len(names)}, from 0 on"
         raise ParallelError(f"there is no task {task!r}: {hint}")
@@ -280,7 +280,7 @@ class Sweep:
         if run is not None:
             run.cancel()
             if not run.wait():
-                raise CancellationError(f"what writes to {out.path} has not ended yet: look again later")
+                raise CancellationError(f"the run that writes to {out.path} has not ended yet: try again later")
         elif out.journal_path.exists():
             out.state(name)
             for _ in cancel_sweep(out):

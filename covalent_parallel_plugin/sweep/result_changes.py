@@ -20,7 +20,7 @@ def result_text(source: ResultSource | None) -> str:
 
 
 def has_changed(file: SweepFile, state: State) -> bool:
-    """Whether the last run read results elsewhere."""
+    """Return whether the last run read results elsewhere."""
     return state.run is not None and state.run["result"] != result_text(file.result)
 
 

@@ -172,7 +172,7 @@ class RunBase:
         return ""
 
     def take_drain(self) -> None:
-        """Have the run start nothing more if `cancel --waiting` asks for it. Raises OSError."""
+        """Stop the run from starting tasks if `cancel --waiting` asks for it. Raises OSError."""
         if self._drain is not None and self._out.take_drain():
             self._drain()
             self._journal.append(drain_event())
@@ -212,7 +212,7 @@ class RunBase:
         return make_record(self._out, task, parameter_names(self._file.grids), end)
 
     def _is_done(self, task: SweepTask) -> bool:
-        """Whether a task is done by this run."""
+        """Return whether a task is done by this run."""
         end = self.state.ends.get(task.name)
         return end is not None and end.status == "done" and end is not self._done_before.get(task.name)
 
@@ -231,7 +231,7 @@ class RunBase:
         """Take into the journal what an earlier run has left elsewhere, before it is planned. Raises ParallelError."""
 
     def _has_other_results(self) -> bool:
-        """Whether results that the journal has were read elsewhere than the file says."""
+        """Return whether results that the journal has were read elsewhere than the file says."""
         return has_changed(self._file, self.state)
 
     def _read_results_again(self) -> None:
@@ -249,7 +249,7 @@ class RunBase:
         old, new = before.image, self.pinned.image
         if old is not None and new is not None and old.digest != new.digest:
             self.moved.append(
-                f"{self._file.image} has moved: it was {old.digest} and is {new.digest}; stay with the old one by"
+                f"{self._file.image} has moved: it was {old.digest} and is {new.digest}; to keep the old one, give"
                 " --keep-image"
             )
         for name, version in self.pinned.inputs.items():

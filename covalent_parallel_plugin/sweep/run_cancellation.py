@@ -28,7 +28,7 @@ class CancellationError(ParallelError):
 
 
 def cancel_sweep(out: OutFolder) -> Iterator[str]:
-    """End the run of a folder, or its jobs; yield what there is to say, and return once nothing runs.
+    """End the run of a folder, or its jobs; yield messages for the user, and return once nothing runs.
 
     Raises:
         CancellationError: something still runs. JournalError: the folder's journal cannot be read.
@@ -49,7 +49,7 @@ def cancel_sweep(out: OutFolder) -> Iterator[str]:
 
 
 def end_run(out: OutFolder) -> str:
-    """End the process that runs a sweep, and wait for it; return what there is to say. Raises CancellationError."""
+    """End the process that runs a sweep, and wait for it; return a message for the user. Raises CancellationError."""
     state = State.read(out.journal_path)
     is_local = state.run is None or state.run.get("local", True)
     if state.hears_signals:
@@ -67,7 +67,7 @@ def end_run(out: OutFolder) -> str:
 
 
 def end_jobs(what: str, settings: Settings, names: Sequence[str], gather: str) -> Iterator[str]:
-    """Cancel jobs that no run of this machine waits for, and wait for their end; yield what there is to say.
+    """Cancel jobs that no run of this machine waits for, and wait for their end; yield messages for the user.
 
     Raises:
         CancellationError: one has not ended in time. CloudError: Batch refused, or could not be reached.
@@ -76,10 +76,10 @@ def end_jobs(what: str, settings: Settings, names: Sequence[str], gather: str) -
 
     running = [job.name for job in look_at_jobs(settings, names) if job.may_run]
     if not running:
-        yield f"{what} is not running: its job on Batch has ended, or is gone; {gather} brings what it delivered"
+        yield f"{what} is not running: its job on Batch has ended, or is gone; {gather} downloads what it delivered"
         return
     for job in cancel_jobs(settings, running):
         if job.may_run:
-            raise CancellationError(f"{job}; it was told to end, and has not yet: look again later")
+            raise CancellationError(f"{job}; it was asked to end, and has not ended yet: try again later")
         yield str(job)
-    yield f"{what} is cancelled; {gather} brings what it delivered"
+    yield f"{what} is cancelled; {gather} downloads what it delivered"

@@ -16,7 +16,7 @@ from .local.observer import RunObserver
 from .local.run import LocalRun, RunEnd
 from .opened_sweep import OpenedSweep
 from .plan import RunRequest
-from .records.batch_look import BatchLook
+from .records.batch_look import BatchStatus
 from .records.journal import Journal
 from .records.record import Record
 from .run_base import RunOutcome
@@ -77,9 +77,9 @@ class RunThread(threading.Thread):
         self._runner: LocalRun | BatchRunner | None = None
 
     @property
-    def look(self) -> BatchLook:
-        """What the last look at a job on Batch has shown."""
-        return BatchLook() if self._runner is None or isinstance(self._runner, LocalRun) else self._runner.look
+    def look(self) -> BatchStatus:
+        """The progress that the job on Batch last reported."""
+        return BatchStatus() if self._runner is None or isinstance(self._runner, LocalRun) else self._runner.look
 
     @property
     def used_hours(self) -> float:
@@ -115,7 +115,7 @@ class RunThread(threading.Thread):
             self._end_tasks()
 
     def take_cancel(self) -> bool:
-        """Whether another process has asked for the end of a run that hears no signals. Raises OSError."""
+        """Return whether another process has asked for the end of a run that hears no signals. Raises OSError."""
         return not self._journal.state.hears_signals and self._opened.out.take_cancel()
 
     def _run(self) -> None:

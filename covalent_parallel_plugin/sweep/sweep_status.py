@@ -114,7 +114,7 @@ class SweepStatus:
 
 
 def is_running(out: OutFolder) -> bool:
-    """Whether a process holds the sweep's folder. Raises JournalError."""
+    """Return whether a process holds the sweep's folder. Raises JournalError."""
     try:
         return is_held(out.journal_path)
     except OSError:

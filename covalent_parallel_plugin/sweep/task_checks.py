@@ -119,7 +119,7 @@ def _placeholder_mistakes(
 
 def _why_unknown(name: str, is_name: bool) -> str:
     if name == "repeat":
-        return "{repeat} is there only with `repeat`, how often each combination runs"
+        return "{repeat} is available only with `repeat`, how often each combination runs"
     group, _, key = name.rpartition(".")
     if is_name and (name in SWEEP_NAMES or group == "inputs"):
         return f"{{{name}}} is not known yet when tasks are named"

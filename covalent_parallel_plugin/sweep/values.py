@@ -82,7 +82,7 @@ def spaced_values(
 
 
 def _decimal(name: str, value: ParameterValue) -> Decimal:
-    """The number that was written; raises ValueError for anything else, and what no float can hold."""
+    """Return the number that was written; raises ValueError for anything else, and what no float can hold."""
     data = value.data
     if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
         raise ValueError(f"{name} = {shown(value.text)} is not a number: write digits, such as 2, 0.5 or 1e-3")
@@ -98,7 +98,7 @@ def _value(number: Decimal, is_integer: bool) -> ParameterValue:
 
 
 def _decimal_text(number: Decimal) -> str:
-    """The number without trailing zeros; with an exponent where Python writes a float with one."""
+    """Return the number without trailing zeros; with an exponent where Python writes a float with one."""
     if not number:
         return "0"
     if number == number.to_integral_value() and number.adjusted() < 16:

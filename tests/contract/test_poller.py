@@ -86,6 +86,24 @@ def test_many_jobs_are_asked_for_with_one_list_of_this_servers_own() -> None:
     assert "create_time>=" in batch.filters[0]
 
 
+def test_jobs_of_another_server_are_asked_for_with_one_list_from_the_first_one_s_creation_on() -> None:
+    batch = ScriptedBatch(dict.fromkeys(MANY, "RUNNING"))
+
+    async def run() -> None:
+        poller = StatusPoller.shared(cast(BatchApi, batch), PARENT, "a1b2")
+        assert poller is StatusPoller.shared(cast(BatchApi, batch), PARENT, "a1b2")
+        for number, name in enumerate(MANY):
+            poller.begin(name, 3600.0 * (len(MANY) - number if number % 2 else number + 1))
+        await asyncio.gather(*(poller.look(name, PAUSE_SECONDS) for name in MANY))
+
+    run_for_a_while(run())
+    assert batch.calls == {"list": 1}
+    (asked,) = batch.filters
+    assert 'labels."covalent-server"="a1b2"' in asked
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600.0 * (len(MANY) - 1)))
+    assert asked.rpartition('"')[0].rpartition('"')[2] < since
+
+
 def test_what_the_list_lacks_is_asked_for_by_itself() -> None:
     batch = ScriptedBatch(dict.fromkeys(MANY[1:], "RUNNING"))
     batch.unlisted = {MANY[1]}

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +282,7 @@ def test_a_value_that_is_there_is_collected_without_a_job(workflow: Workflow, jo
     assert workflow.records()[0]["taken_up"]
 
 
-@pytest.mark.parametrize("end", ["raised", "cancelled", "its outcome was deleted", "its outcome was replaced", "other"])
+@pytest.mark.parametrize("end", ["raised", "cancelled", "its outcome was deleted", "its outcome was replaced"])
 def test_a_job_without_a_value_runs_anew_and_nothing_is_left(workflow: Workflow, end: str) -> None:
     workflow.electron(fails_first if end == "raised" else waits)
     if end != "cancelled":
@@ -305,17 +306,38 @@ def test_a_job_without_a_value_runs_anew_and_nothing_is_left(workflow: Workflow,
             assert outcome is not None and workflow.store.delete(outcome)
         if end.endswith("replaced") and outcome is not None:
             workflow.store.put(outcome, b"a value of somebody else's, which nobody sealed for this call" * 9)
-        if end == "other":
-            # What the electron is called with is not the same any more.
-            workflow.electron(lambda folder: waits(folder) + 1)
-            for name in workflow.left:
-                workflow.store.delete(name)
         return await workflow.resume()
 
-    assert value_of(workflow.run(work)) == (8 if end == "other" else 7)
+    assert value_of(workflow.run(work)) == 7
     assert workflow.began == ["0", "0"] and workflow.left == []
     assert workflow.jobs() == ["covalent-0-3", "covalent-1-3"]
     assert "taken_up" not in workflow.records()[0]
+
+
+@pytest.mark.parametrize("items", [0, 2])
+def test_a_job_that_was_called_with_something_else_is_ended_and_the_electron_runs_anew(
+    workflow: Workflow, items: int
+) -> None:
+    send: Callable[[Callable[..., Any]], None] = workflow.electron
+    if items:
+        send = partial(workflow.mapped, items=items)
+    send(waits)
+
+    async def go_on() -> None:
+        await workflow.until_state(job, "CANCELLED", "FAILED")
+        workflow.go()
+
+    async def work() -> Any:
+        nonlocal job
+        job = await workflow.send()
+        await workflow.until(lambda: workflow.began == ["0"])
+        send(lambda *given: waits(*given) + 1)
+        workflow.aside = go_on
+        return await workflow.resume()
+
+    job = ""
+    assert value_of(workflow.run(work)) == ([8, 9] if items else 8)
+    assert workflow.jobs() == ["covalent-0-3", "covalent-1-3"] and workflow.left == []
 
 
 def test_after_two_kills_in_a_row_the_first_dispatch_s_second_job_is_gone_on_with(workflow: Workflow) -> None:

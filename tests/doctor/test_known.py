@@ -120,7 +120,7 @@ def test_the_file_in_the_documentation_says_what_its_text_says(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("project = ['lab']", "project means nothing here: use one of projects, "),
+        ("project = ['lab']", "project is not a known key: use one of projects, "),
         ("projects = 'lab'", "projects must be a list of texts, not 'lab'"),
         ("[machine_types.n2]\ncpus = 4", "machine_types.n2.memory_mb is missing"),
         ("[machine_types.n2]\ncpus = true\nmemory_mb = 1", "machine_types.n2.cpus must be a whole number, not True"),
@@ -145,4 +145,4 @@ def test_the_command_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         env=dict(os.environ),
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"Error: --known {tmp_path / 'known.toml'}: project means nothing here")
+    assert ended.stderr.startswith(f"Error: --known {tmp_path / 'known.toml'}: project is not a known key")

@@ -177,7 +177,7 @@ def test_a_port_that_another_emulator_has_names_its_process_and_the_remedies(sta
     [
         (["--image", "no-command"], "must be URI=COMMAND"),
         (["--runtime", "fork"], "'fork' is not one of 'auto', 'podman', 'docker', 'process'"),
-        (["--python", "/no/such/python"], "not a program here"),
+        (["--python", "/no/such/python"], "there is no such program"),
         (["--runtime", "podman", "--python", sys.executable], "--python, --image and --site-packages"),
         (["--runtime", "podman", "--site-packages"], "--site-packages"),
         (["--python", sys.executable, "--site-packages"], "give one of them"),

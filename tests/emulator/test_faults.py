@@ -67,7 +67,7 @@ def test_json_holds_only_what_was_given() -> None:
         ({"kind": "rpc.error", "code": "INTERNAL", "per": "moon"}, ["per 'moon'", "job, task or object"]),
         ({"kind": "rpc.error", "code": "INTERNAL", "labels": ["a"]}, ["labels ['a']", "patterns"]),
         ({"kind": "rpc.error", "code": "INTERNAL", "colour": "red"}, ["no field 'colour'"]),
-        ({"kind": "rpc.error", "code": "INTERNAL", "exit_code": 3}, ["exit_code means nothing for rpc.error"]),
+        ({"kind": "rpc.error", "code": "INTERNAL", "exit_code": 3}, ["exit_code does not apply to rpc.error"]),
         ({"kind": "storage.error", "code": 99}, ["code 99", "100 to 599"]),
         ({"kind": "storage.lost", "code": 100}, ["code 100", "200 to 599"]),
         ({"kind": "storage.endless", "token": "old"}, ["token 'old'", "same or new"]),

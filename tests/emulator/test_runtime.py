@@ -105,7 +105,7 @@ def test_of_two_names_of_an_image_each_has_its_own_interpreter() -> None:
 
 
 def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a program here"):
+    with pytest.raises(ValueError, match="there is no such program"):
         ProcessRuntime(tmp_path / "python")
 
 

@@ -74,7 +74,7 @@ def test_auto_says_why_containers_were_not_taken_and_the_remedies() -> None:
         ("podman", "crun: mount `proc` to `proc`: Operation not permitted", "a container itself"),
         ("docker", "permission denied while trying to connect to the Docker daemon socket", "--groups docker"),
         ("docker", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start docker"),
-        ("docker", "it failed without a word", "docker run --rm"),
+        ("docker", "it failed without a message", "docker run --rm"),
     ],
 )
 def test_an_engine_that_does_not_work_comes_with_its_remedy(engine: str, reason: str, remedy: str) -> None:

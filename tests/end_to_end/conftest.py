@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 own_covalent.load()
 
 CLIENT_SECONDS = 600
+DELETED_SECONDS = 60.0
 
 PRELUDE = '''\
 import sys
@@ -153,6 +155,21 @@ def object_names(emulator: Emulator) -> Callable[[], list[str]]:
             return [item["name"] for item in json.load(answer).get("items", [])]
 
     return names
+
+
+@pytest.fixture
+def left_of(object_names: Callable[[], list[str]]) -> Callable[..., list[str]]:
+    """The names of the objects that stay of dispatches; what is to be deleted in a while is waited for."""
+
+    def left(*dispatch_ids: str) -> list[str]:
+        deadline = time.monotonic() + DELETED_SECONDS
+        while True:
+            names = [name for name in object_names() if not set(dispatch_ids).isdisjoint(name.split("/"))]
+            if not names or time.monotonic() > deadline:
+                return names
+            time.sleep(0.2)
+
+    return left
 
 
 @pytest.fixture

@@ -124,7 +124,9 @@ class Runs:
         return [record for record in found if record["kind"] == kind]
 
     def names(self, before: Iterable[str] = ()) -> list[str]:
-        return sorted(set(self.store.names(f"{CACHE_PREFIX}/")) - set(before))
+        """All in the cache but calls, which are deleted some seconds after their end."""
+        there = {name for name in self.store.names(f"{CACHE_PREFIX}/") if not name.endswith("/call")}
+        return sorted(there - set(before))
 
     def replace(self, name: str, data: bytes) -> None:
         self.store.delete(name)
@@ -187,13 +189,14 @@ def test_a_second_dispatch_has_the_value_and_the_output_of_the_first_without_a_j
     more = Counter(missed)
     more.subtract(plain)
     # The record is looked for (what is not found is looked for in a list, too) and written; the outcome stays.
-    watching = {"GetJob", "ListJobs", "objects.list"}
+    watching = {"GetJob", "ListJobs", "objects.list", "objects.delete"}
     assert {kind: count for kind, count in more.items() if count and kind not in watching} == {
         "objects.insert": 1,
         "objects.download": 1,
-        "objects.delete": -1,
     }
     hit = runs.requests()
+    # What the one before has left to be deleted later
+    del hit["objects.delete"]
     assert hit == {"objects.download": 2}
     assert runs.count == 3
     assert runs.stdout == "doubles 21\n"
@@ -254,17 +257,18 @@ def test_clean_lists_and_removes_what_is_in_the_cache_and_leaves_it_alone_otherw
     assert plain["cache"]["entries"] >= 1
     assert not any(CACHE_PREFIX in stored["name"] for stored in plain["objects"])
     entries = {entry["folder"]: entry for entry in clean(cached, "--cache")["entries"]}
-    assert (entries[folder]["objects"], entries[folder]["removed"]) == (2, False)
+    assert entries[folder]["removed"] is False
+    assert entries[folder]["objects"] >= 2
     assert folder not in [
         entry["folder"] for entry in clean(cached, "--cache", "--older-than", "1h", "--yes")["entries"]
     ]
     assert cached.record in cached.names()
-    call = cached.outcome.replace("outcome-0", "call")
+    call = f"{cached.record.removesuffix('record')}{'0' * 16}/call"
     cached.store.put(call, b"as of a job that runs")
     entries = {entry["folder"]: entry for entry in clean(cached, "--cache", "--yes")["entries"]}
     assert (entries[folder]["in_use"], entries[folder]["removed"]) == (True, False)
     clean(cached, "--cache", "--older-than", "0s", "--yes")
-    assert {cached.record, cached.outcome, call}.isdisjoint(cached.names())
+    assert {cached.record, cached.outcome, call}.isdisjoint(cached.store.names(f"{CACHE_PREFIX}/"))
     # The job's id is taken for 60 days, and its outcome is gone.
     assert cached.run() == 42
     assert cached.count == 2

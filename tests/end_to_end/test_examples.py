@@ -20,6 +20,7 @@ PRINTED = {
     "first.py": r"6 words\n",
     "map.py": r"\{'x': 3, 'y': 2, 'value': 0\}\n",
     "monte_carlo.py": r"pi = 3\.1423 \+- 0\.0010\n",
+    "cached.py": r"78498 primes, the largest is 999983\n",
     "graph.py": r"\{'slow': 0\.0632, 'fast': 0\.0315, 'total': 1\.0\}\n",
     "spot_checkpoint.py": r"weight 2\.989 after 25 epochs\n",
     "requirements.py": r"y = 1\.97 x \+ 1\.06\n",

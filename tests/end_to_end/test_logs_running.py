@@ -278,7 +278,10 @@ def await_shown(shown: Callable[..., Ended], text: str, *arguments: str) -> Ende
 
 
 def test_what_runs_is_followed_to_its_end_and_each_line_comes_once(
-    electrons: Electrons, follow: Callable[..., Follower], object_names: Callable[[], list[str]]
+    electrons: Electrons,
+    follow: Callable[..., Follower],
+    object_names: Callable[[], list[str]],
+    left_of: Callable[..., list[str]],
 ) -> None:
     dispatch_id = electrons.ids["followed"]
     follower = follow(dispatch_id, "-f", "--both", LOGGING_EMULATOR_HOST="127.0.0.1:9")
@@ -296,7 +299,7 @@ def test_what_runs_is_followed_to_its_end_and_each_line_comes_once(
     assert follower.stderr.count("talks[0] | careful\n") == 1
     assert "after[2] waits for other electrons" in follower.stderr
     assert "\x1b" not in follower.stderr
-    assert [name for name in object_names() if dispatch_id in name] == []
+    assert left_of(dispatch_id) == []
 
 
 def test_what_was_printed_is_there_while_it_runs_with_its_times_and_attempt(

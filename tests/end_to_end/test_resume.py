@@ -53,6 +53,28 @@ print(ct.dispatch(flow)(sys.argv[1]))
 VALUE = 11 + 102 + 1001
 MARKS = ("first of done", "first of waiting", "second of waiting", "plain")
 
+FAILS = """
+import sys
+import covalent as ct
+
+@ct.electron(executor="gcpbatch")
+def fine(folder):
+    with open(folder + "/marks", "a") as file:
+        file.write("fine\\n")
+    return 1
+
+@ct.electron(executor="gcpbatch")
+def fails(before, folder):
+    with open(folder + "/data") as file:
+        return before + int(file.read())
+
+@ct.lattice
+def flow(folder):
+    return fails(fine(folder), folder)
+
+print(ct.dispatch(flow)(sys.argv[1]))
+"""
+
 SAVES = """
 import sys
 import covalent as ct
@@ -186,6 +208,23 @@ def test_a_dispatch_with_sublattices_is_resumed_whole_and_only_once(site: Site, 
     until(lambda: "0 unfinished jobs, 0 objects" in command(site, "clean", "--dispatch", dispatch_id).stdout, "left")
 
 
+def test_a_dispatch_that_failed_is_resumed_from_what_completed_and_keeps_its_own_error(
+    site: Site, tmp_path: Path
+) -> None:
+    dispatch_id = client(site, FAILS, str(tmp_path))
+    assert site.value_of(dispatch_id) == "FAILED"
+    (tmp_path / "data").write_text("41")
+    resumed = command(site, "resume", dispatch_id, "--yes", "--json")
+    (found,) = json.loads(resumed.stdout)["dispatches"]
+    assert (found["state"], found["completed"], found["resumed"]) == ("FAILED", 1, True)
+    assert site.value_of(found["new_dispatch"]) == "42"
+    assert begun(tmp_path) == ["fine"]
+    _, _, error, _ = json.loads(client(site, STATES, dispatch_id))
+    assert "No such file or directory" in error
+    state, _, error, noted = json.loads(client(site, STATES, found["new_dispatch"]))
+    assert (state, error, noted or "") == ("COMPLETED", "", "")
+
+
 @pytest.mark.parametrize("arguments", [(), ("cache",)])
 def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispatch_before(
     site: Site, arguments: tuple[str, ...]
@@ -201,6 +240,19 @@ def test_an_electron_that_runs_again_continues_from_the_checkpoint_of_the_dispat
     assert site.value_of(new_id) == "half"
     for each in (dispatch_id, new_id):
         until(lambda: "0 unfinished jobs, 0 objects" in command(site, "clean", "--dispatch", each).stdout, "left")  # noqa: B023
+
+
+def test_a_resumed_dispatch_that_is_cancelled_at_once_leaves_no_job_of_the_first(site: Site, tmp_path: Path) -> None:
+    dispatch_id = client(site, SUBLATTICES, str(tmp_path))
+    until(lambda: sorted(begun(tmp_path)) == sorted(MARKS), "not all have begun")
+    site.kill()
+    assert command(site, "resume", dispatch_id, "--yes").returncode == 0
+    record = site.client.dispatch(dispatch_id)
+    assert record is not None
+    client(site, "import covalent as ct, sys; ct.cancel(sys.argv[1]); print()", record.resumed_as)
+    for each in (dispatch_id, record.resumed_as):
+        until(lambda each=each: "0 unfinished jobs" in command(site, "clean", "--dispatch", each).stdout, "jobs run on")
+    assert Counter(begun(tmp_path)) == Counter(MARKS)
 
 
 def test_what_is_not_there_or_does_not_answer_is_said(site: Site) -> None:

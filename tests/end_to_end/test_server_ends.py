@@ -199,6 +199,16 @@ def test_electrons_of_a_server_that_is_stopped_save_what_they_have_and_covalent_
         assert "it answered SIGTERM with exit status 3" in stderr and "was cancelled" in stderr
 
 
+def test_a_server_that_is_stopped_after_its_electrons_returned_leaves_nothing(
+    own_server: PrivateCovalentServer, own_emulator: Emulator
+) -> None:
+    returns = CLIENT.replace("    import time\n    time.sleep(300)\n", "    return 7\n").replace("print(", "d = (")
+    assert client_output(own_server, f"{returns}\nprint(ct.get_result(d, wait=True).result)") == str([7] * ELECTRONS)
+    own_server.stop()
+    assert list(states(own_emulator).values()) == ["SUCCEEDED"] * ELECTRONS
+    assert [name for name in objects(own_emulator) if "covalent-parallel-runner/" not in name] == []
+
+
 def test_a_server_that_is_started_again_cancels_the_jobs_of_the_one_that_was_killed(
     own_server: PrivateCovalentServer, own_emulator: Emulator
 ) -> None:

@@ -158,7 +158,7 @@ def test_on_batch_a_run_ends_with_what_runs(tmp_path: Path, on_machines: Start) 
     running = sweep.start("run", "art.yaml")
     sweep.wait_for(lambda: machines.started.total() == 2, "start of two tasks")
     told = sweep("cancel", "art", "--waiting").stdout
-    assert "nothing more is started" in told and "those that run go on" in told
+    assert "nothing more is started" in told and "its running tasks continue" in told
     program.go.set()
     out, _ = running.communicate(timeout=60)
     assert (running.returncode, machines.job_states()) == (1, ["SUCCEEDED"]), out
@@ -182,11 +182,11 @@ def test_on_batch_a_job_that_nobody_waits_for_ends_with_what_runs(
     else:
         (tmp_path / "b").mkdir()
         told = SweepCommand(tmp_path / "b")("cancel", "art", "--waiting", *PLACE).stdout
-    assert "2 running" in told and "those that run go on" in told
+    assert "2 running" in told and "its running tasks continue" in told
     program.go.set()
     machines.wait_for_jobs()
     assert machines.job_states() == ["SUCCEEDED"]
-    assert "nothing waits there" in sweep("cancel", "art", "--waiting").stdout
+    assert "no task waits there" in sweep("cancel", "art", "--waiting").stdout
     assert "art: 2 done, 4 waiting" in sweep("gather", "art").stdout
     sweep("run", "art.yaml")
     assert list(sweep.statuses().values()) == DONE and set(machines.started.values()) == {1}

@@ -51,6 +51,6 @@ def test_a_plan_beside_a_run_says_that_there_is_one(sweep: SweepCommand) -> None
     sweep.write(FILE.replace("echo", "sleep 6") + "task_name: n{i}\n")
     running = sweep.start("run", "art.yaml", "--local")
     sweep.wait_for(lambda: "n1" in sweep.started(), "task")
-    assert "warning: a run is under way: what it has begun counts as interrupted" in sweep("plan", "art.yaml").stderr
+    assert "warning: a run is under way: tasks that it has started count" in sweep("plan", "art.yaml").stderr
     sweep("cancel", "art")
     running.communicate(timeout=60)

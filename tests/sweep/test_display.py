@@ -15,7 +15,7 @@ from covalent_parallel_plugin.sweep.display.live_table import LiveTable, rendere
 from covalent_parallel_plugin.sweep.display.plain_lines import FollowedOutput, PlainLines
 from covalent_parallel_plugin.sweep.display.printable import last_line, printable, shown_command
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress, duration
-from covalent_parallel_plugin.sweep.records.batch_look import BatchLook
+from covalent_parallel_plugin.sweep.records.batch_look import BatchStatus
 
 
 @pytest.fixture
@@ -160,11 +160,11 @@ def test_what_has_ended_on_batch_counts_before_it_was_read(
 ) -> None:
     lines: list[str] = []
     shown = PlainLines(progress, interruption, lines.append)
-    looks = [BatchLook(8, 0, 0, 100.0, None, 0.0, 0.5)]
+    looks = [BatchStatus(8, 0, 0, 100.0, None, 0.0, 0.5)]
     progress.elsewhere = lambda: looks[-1]
     shown.tick()
     clock.seconds += 60
-    looks.append(BatchLook(8, 16, 16, 100.0, 160.0, 8.0, 0.75))
+    looks.append(BatchStatus(8, 16, 16, 100.0, 160.0, 8.0, 0.75))
     shown.tick()
     assert lines == [
         "art: 5%: 5 done, 8 running, 0 failed, 16 ended, 276 waiting, elapsed 1m00s, left 17m45s, 16 a minute,"

@@ -89,7 +89,7 @@ for text in ("command: a\\nname: b\\nname: c", "a:\\n\\tb: 1", "command: !x a", 
         [sys.executable, "-c", program, str(Path(__file__).parent)], capture_output=True, text=True, check=False
     )
     assert ended.stdout.splitlines() == [
-        "sweep.yaml:3:1: the key 'name' is there twice, in lines 2 and 3: keep one",
+        "sweep.yaml:3:1: the key 'name' occurs twice, in lines 2 and 3: keep one",
         "sweep.yaml:2:1: a tab indents this line: use spaces, which YAML asks for",
         "sweep.yaml:1:10: the tag !x has no meaning here: leave it out (known are YAML's, and !!python/tuple for a list"
         " of numbers)",
@@ -113,7 +113,7 @@ def test_a_mistake_of_an_override_names_the_option() -> None:
     assert mistakes_of("command: a\nfiles: []\n", overrides=overrides) == [
         "sweep.yaml: --set =1: write key=value, such as max_parallel=4",
         "sweep.yaml: --set files.3=a: '3' is not an entry of a list of 0: use a number from 0 on",
-        "sweep.yaml: --set name=A b: name = 'A b' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first",
+        "sweep.yaml: --set name=A b: name = 'A b' is not a valid name: use 1 to 40 of a-z, 0-9 and -, no - first",
         "sweep.yaml: --set nme=a: 'nme' is not a key of a sweep (did you mean 'name'?)",
         "sweep.yaml: --set parameters.g=[: is not YAML: while parsing a flow node, did not find expected node content",
         "sweep.yaml: --set resources.vcpus=0: vcpus = 0 is out of range: use more than 0 and at most 1920 (in vCPU)",
@@ -134,11 +134,11 @@ ROWS = [
     ("rows.csv", b"g,i\n", ":1:1: has no rows: write names in its first line, and values below them"),
     ("rows.csv", b"g,i\n1,2\n1\n", ":3:1: has 1 values, and there are 2 names: write one for each"),
     ("rows.csv", b'g,i\n"1\n",2\n1,2,3\n', ":4:1: has 3 values, and there are 2 names: write one for each"),
-    ("rows.csv", b"g,g\n1,2\n", ":1:1: the name 'g' is there 2 times: keep one"),
+    ("rows.csv", b"g,g\n1,2\n", ":1:1: the name 'g' occurs 2 times: keep one"),
     (
         "rows.csv",
         b"g,i j\n1,2\n",
-        ":1:1: 'i j' is no parameter's name: use letters, digits, _ and -, a letter or _ first",
+        ":1:1: 'i j' is not a valid parameter name: use letters, digits, _ and -, a letter or _ first",
     ),
     ("rows.csv", b"repeat\n1\n", ":1:1: 'repeat' is the number of a repetition: take another name"),
     ("rows.csv", b'g\n"1"2\n', ":2:1: cannot be read as cells: ',' expected after '\"'"),
@@ -151,8 +151,8 @@ ROWS = [
     ),
     ("rows.jsonl", b"[1]\n", ':1:1: is not an object with plain values: write {"name": value} in each line'),
     ("rows.jsonl", b'{"g": 1}\n{"i": 1}\n', ":2:1: has the names i: use those of the first, g"),
-    ("rows.jsonl", b'{"g": 1, "g": 2}\n', ":1:1: the name 'g' is there 2 times: keep one"),
-    ("rows.jsonl", b'{"g": "\\ud800"}\n', ":1:1: '\\ud800' holds a character that no program can be given"),
+    ("rows.jsonl", b'{"g": 1, "g": 2}\n', ":1:1: the name 'g' occurs 2 times: keep one"),
+    ("rows.jsonl", b'{"g": "\\ud800"}\n', ":1:1: '\\ud800' holds a character that no program accepts"),
     (
         "rows.jsonl",
         b"{g: 1}\n",
@@ -160,7 +160,7 @@ ROWS = [
         " with plain values in each line",
     ),
     ("grid.yml", b"g: [1,\n  []]\n", ":2:3: an entry of 'g' is a list: a list holds plain values only"),
-    ("grid.yml", b"g: 1\ng: 2\n", ":2:1: the key 'g' is there twice, in lines 1 and 2: keep one"),
+    ("grid.yml", b"g: 1\ng: 2\n", ":2:1: the key 'g' occurs twice, in lines 1 and 2: keep one"),
     ("grid.yml", b"- a\n", ":1:1: parameters is a list: write a mapping, such as {name: value}"),
 ]
 
@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_read_is_named_where_it_is_asked_for(tmp_path: Pat
     assert message("folder.csv") == "the file 'folder.csv' cannot be read: not a file"
     assert message("empty.yaml") == "the file 'empty.yaml' is empty: write a mapping of parameters"
     kinds = ".csv, .tsv, .jsonl, .ndjson, .yaml, .yml"
-    assert message("rows.xls") == f"the file 'rows.xls' is of no kind that is read: use one of {kinds}"
+    assert message("rows.xls") == f"the file 'rows.xls' has an unsupported suffix: use one of {kinds}"
 
 
 def test_standard_input_cannot_be_both_the_file_and_its_rows() -> None:
@@ -215,5 +215,5 @@ def test_excluding_everything_is_a_mistake() -> None:
 
 def test_a_message_holds_nothing_that_steers_a_terminal() -> None:
     assert mistakes_of('command: a\nname: "\\e[31m\\n\\u2028"\n', Path("a\x1bb.yaml")) == [
-        "a\\x1bb.yaml:2:7: name = '\\x1b[31m\\n\\u2028' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first"
+        "a\\x1bb.yaml:2:7: name = '\\x1b[31m\\n\\u2028' is not a valid name: use 1 to 40 of a-z, 0-9 and -, no - first"
     ]

@@ -107,8 +107,8 @@ def test_how_a_program_ends(
         (("no-such-program",), "no-such-program: not found on the PATH"),
         (("./no-such-program",), "./no-such-program: not found"),
         (("/etc/passwd",), "/etc/passwd: permission denied"),
-        (("true", "a\0b"), "'a\\x00b' has a zero byte, which no program can be given: leave it out"),
-        ((), "there is no command"),
+        (("true", "a\0b"), "'a\\x00b' has a zero byte, which no program accepts: leave it out"),
+        ((), "the command is empty"),
     ],
 )
 def test_what_cannot_be_started_is_refused(tmp_path: Path, words: tuple[str, ...], reason: str) -> None:

@@ -139,7 +139,7 @@ def test_paths_start_in_the_folder_that_the_sweep_was_made_in(folder: Path, monk
         (
             {"comand": "true", "name": "Some"},
             [
-                "Sweep: name = 'Some' is no sweep's name: use 1 to 40 of a-z, 0-9 and -, no - first",
+                "Sweep: name = 'Some' is not a valid name: use 1 to 40 of a-z, 0-9 and -, no - first",
                 "Sweep: 'comand' is not a key of a sweep (did you mean 'command'?)",
             ],
         ),
@@ -173,13 +173,16 @@ def test_paths_start_in_the_folder_that_the_sweep_was_made_in(folder: Path, monk
         ({"parameters": "rows.csv"}, ["Sweep: parameters is 'rows.csv': give rows, as grid(...) makes them"]),
         ({"parameters": {"x": ["a\0b"]}}, ["Sweep: parameters: 'a\\x00b' holds a character that no program"]),
         ({"parameters": [{"x": "a"}, {"x": "a\0b"}]}, ["Sweep: parameters[1] 'a\\x00b' holds a character that no"]),
-        ({"parameters": [{"x y": 1}]}, ["Sweep: parameters[0] 'x y' is no parameter's name: use letters, digits, _"]),
+        (
+            {"parameters": [{"x y": 1}]},
+            ["Sweep: parameters[0] 'x y' is not a valid parameter name: use letters, digits, _"],
+        ),
         (
             {"parameters": [{"x": 1}, {"x": 2}, {"x": 1}]},
             ["Sweep: parameters: task 0 (x=1) and task 2 (x=1) are both named x=1"],
         ),
         ({"prepare": 5}, ["Sweep: prepare is 5: give a function of a task and its folder"]),
-        ({"result": "x.txt"}, ["Sweep: result = 'x.txt' is of no kind that is read"]),
+        ({"result": "x.txt"}, ["Sweep: result = 'x.txt' has an unsupported suffix"]),
         ({"files": ["gone"]}, ["Sweep: files: 'gone' does not exist in "]),
         ({"command": None}, ["Sweep: command is missing: write one, such as command: echo {g}"]),
     ],

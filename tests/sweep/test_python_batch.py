@@ -137,10 +137,10 @@ def test_what_cannot_be_prepared_stops_the_run_before_it_is_submitted(on_machine
 
     for prepare, why in {
         raises: r"prepare: RuntimeError: not x=0 \(test_python_batch.py, line ",
-        removes: "prepare: it removed words.txt, which is brought to tasks on Batch all the same",
-        links: "prepare: it made link, which is not a file: only files are brought to Batch",
-        empties: "prepare: it made the empty folder empty: only files are brought to Batch",
-        fills: "prepare: it made 1,000,001 bytes for one task, and 1,000,000 are brought to Batch: name large files",
+        removes: "prepare: it removed words.txt, which tasks on Batch still get",
+        links: "prepare: it made link, which is not a file: only files are uploaded to Batch",
+        empties: "prepare: it made the empty folder empty: only files are uploaded to Batch",
+        fills: "prepare: it made 1,000,001 bytes for one task, and at most 1,000,000 are uploaded to Batch: name",
     }.items():
         with pytest.raises(SweepStoppedError, match=why):
             art(files=["words.txt"], prepare=prepare).run(show=False)

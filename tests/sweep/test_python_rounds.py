@@ -147,7 +147,7 @@ def test_what_the_function_gives_is_checked(folder: Path) -> None:
 
         return Sweep(command="true {x}", parameters=rows, name="given")
 
-    with pytest.raises(SweepFileError, match="parameters: the function gave no rows: give some for the first round"):
+    with pytest.raises(SweepFileError, match="parameters: the function returned no rows: return some"):
         given(None).run(local=True, show=False)
     with pytest.raises(SweepFileError, match=r"^Sweep: parameters\(records\) is 5: return a list of rows"):
         given(5).run(local=True, show=False)

@@ -70,7 +70,7 @@ def test_a_placeholder_without_a_parameter_is_named_with_the_nearest(tmp_path: P
 def test_a_repetition_needs_repeat(tmp_path: Path) -> None:
     (found,) = mistakes(tmp_path, [grid({"rep": 1})], ["{repeat}"])
     assert found == (
-        "4:1: command: {repeat} is there only with `repeat`, how often each combination runs:"
+        "4:1: command: {repeat} is available only with `repeat`, how often each combination runs:"
         " did you mean {rep}? {{repeat}} is the text {repeat}"
     )
 

@@ -176,9 +176,9 @@ def test_a_folder_inside_that_leads_out_is_refused_before_it_is_walked(source: P
 def test_loops_and_sockets_are_refused(source: Path) -> None:
     (source / "src").mkdir()
     (source / "src" / "up").symlink_to("..")
-    assert refusals(source, ["src/"])[0].startswith("6:1: files: 'src/' brings src/up/src, which is neither a file")
+    assert refusals(source, ["src/"])[0].startswith("6:1: files: 'src/' includes src/up/src, which is neither a file")
     os.mkfifo(source / "pipe")
-    assert refusals(source, ["pipe"])[0].startswith("6:1: files: 'pipe' brings pipe, which is neither a file nor")
+    assert refusals(source, ["pipe"])[0].startswith("6:1: files: 'pipe' includes pipe, which is neither a file nor")
 
 
 def test_a_link_to_itself_is_refused(source: Path) -> None:
@@ -191,7 +191,7 @@ def test_more_than_a_gigabyte_is_refused_unread(source: Path) -> None:
         with (source / name).open("wb") as file:
             file.truncate(600_000_000)
     assert refusals(source, ["one", "two"]) == [
-        "6:1: files: 'two' brings more than 1 GB into every task's folder, with two (0.6 GB):"
+        "6:1: files: 'two' adds more than 1 GB to every task's folder, with two (0.6 GB):"
         " name large files under `inputs`, which tasks read in one place"
     ]
     assert TaskFiles.find(sweep_file(source, [grid({"g": 1})], files=["one"])).mistakes == []

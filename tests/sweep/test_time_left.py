@@ -13,7 +13,7 @@ from reported_tasks import task
 
 from covalent_parallel_plugin.programs.verdict import TaskEnd
 from covalent_parallel_plugin.sweep.display.run_progress import RunProgress
-from covalent_parallel_plugin.sweep.records.batch_look import BatchLook
+from covalent_parallel_plugin.sweep.records.batch_look import BatchStatus
 from covalent_parallel_plugin.sweep.records.time_left import RunState, left_seconds
 
 
@@ -130,7 +130,7 @@ def shown(
     # A clock goes on between two reads of it
     clock = lambda: now - start + 1e-6 * next(reads)  # noqa: E731
     progress = RunProgress("art", len(times), 0, folder.joinpath, clock, lambda: 1000 + now)
-    look = BatchLook()
+    look = BatchStatus()
     progress.elsewhere = lambda: look
     last = max(end for _, end in times)
     read: set[int] = set()
@@ -163,7 +163,7 @@ def shown(
                 if is_new and first is not None and now - start > first
                 else look.mean_running
             )
-            look = BatchLook(running, ended - len(read), ended - old, first, seen, mean)
+            look = BatchStatus(running, ended - len(read), ended - old, first, seen, mean)
         before = now
         yield now, progress.left_seconds
         number += 1

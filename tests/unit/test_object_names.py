@@ -48,3 +48,16 @@ def test_a_node_may_have_a_negative_number() -> None:
     name = object_names.parse_name(object_names.call_name(object_names.call_folder("d", -1, "0" * 16)))
     assert name is not None
     assert name.node_id == -1
+
+
+@pytest.mark.parametrize("maker", [object_names.call_name, object_names.outcome_name, object_names.follow_name])
+def test_names_in_the_cache_are_read_as_those_of_no_dispatch(maker: Callable[[str], str]) -> None:
+    folder = object_names.cached_call_folder("0123456789abcdef" * 2, "0123456789abcdef")
+    name = object_names.parse_name(maker(folder))
+    assert name is not None
+    assert (name.folder, name.dispatch_id, name.call_id) == (folder, "", "0123456789abcdef")
+    assert name.cache_key == object_names.cache_key_of(maker(folder)) == "0123456789abcdef" * 2
+    record = object_names.cache_record(name.cache_key)
+    assert object_names.parse_name(record) is None
+    assert object_names.cache_key_of(record) == name.cache_key
+    assert object_names.cache_key_of(maker(FOLDER)) == ""

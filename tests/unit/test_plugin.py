@@ -92,9 +92,9 @@ OTHER_VALUES: dict[str, Any] = {
     "trace": False,
     "trace_days": 7,
     "max_machine_hours": 1.5,
-    "checkpoint": True,
     "cache": 3600,
     "cache_version": "2",
+    "checkpoint": True,
 }
 
 

@@ -66,6 +66,16 @@ def test_the_key_is_derived_from_the_names_in_the_folder() -> None:
     assert len(keys) == 4
 
 
+def test_no_two_purposes_of_the_cache_have_the_same_key() -> None:
+    key = SECRET.cache_key("0" * 64)
+    first, second = (SECRET.cached_identity(key, number) for number in (0, 1))
+    assert SECRET.identity_in_cache(key, first.call_id) == first
+    other = SECRET.cached_identity(SECRET.cache_key("1" * 64), 0)
+    common = SECRET.identity("d", 0, first.call_id)
+    assert len({first.key, second.key, other.key, common.key, SECRET.record_key(key), SECRET.secret}) == 6
+    assert len({first.folder, second.folder, other.folder, common.folder}) == 4
+
+
 def test_the_digests_are_those_of_the_pickles() -> None:
     assert CALL.sha256 == {name: hashlib.sha256(data).hexdigest() for name, data in PICKLES.items()}
 

@@ -196,7 +196,7 @@ def continued(
     found = []
     for earlier in left:
         names = [name for name in map(parse_name, earlier.names) if name is not None and name.kind in RESULT_KINDS]
-        if names:
+        if names and not earlier.has_changed:
             header = earlier.call.header(earlier.identity.call_id)
             found.append(StoredMap(store, earlier.identity, header, names, is_continued=True))
     if found and call.map is not None:

@@ -11,6 +11,7 @@ from ..modules.pickled_names import MOST_NESTED, MOST_OPCODES
 from .cloudpickle_forms import call_node, name_of, note_setter
 from .pickle_node import Kind, Node, UnreadableError
 
+_OF_ODD_PICKLES = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 # Each loads the pickle that is its argument.
 _LOADERS = {"_pickle loads", "pickle loads"}
 # What a TransportableObject of Covalent has, also where it is a dict: pickle in base64, `str()`, versions and name
@@ -47,7 +48,8 @@ class _Reader:
                 elif opcode.name not in _SKIPPED:
                     machine.push(argument)
             return Node(Kind.PICKLE, [machine.stack.pop(), *machine.effects])
-        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (*_OF_ODD_PICKLES, DeprecationWarning) as error:
+            # The warning is pickletools' one of odd escapes, where warnings are errors.
             raise UnreadableError(f"cut off, or made by no pickler: {error}") from error
 
 

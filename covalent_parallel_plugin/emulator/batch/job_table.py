@@ -39,11 +39,11 @@ class JobRecord:
         self._task_answers = TaskResponses(self.base.task_groups[0].name)
 
     def answer(self, now: float, mask: str = "", fields: Fields = EVERYTHING) -> bytes:
-        """Give the job's message; of it only `fields`, for which `mask` is a name."""
+        """Return the job's message; of it only `fields`, for which `mask` is a name."""
         return self._answers.answer(self.scheduled.job, now, mask, fields)
 
     def task_message(self, task: Task) -> bytes:
-        """Give the message of one of the job's tasks."""
+        """Return the message of one of the job's tasks."""
         return self._task_answers.answer(task)
 
 
@@ -147,5 +147,5 @@ def page(
                 return chosen, str(mark(chosen[-1]))
             chosen.append(item)
     if not is_past:
-        raise RpcError("INVALID_ARGUMENT", f"page_token {token!r} is not valid, or no longer")
+        raise RpcError("INVALID_ARGUMENT", f"page_token {token!r} is not valid, or has expired")
     return chosen, ""

@@ -157,7 +157,7 @@ def fill_status(status: Any, job: Job, plan: TaskPlan) -> None:
 
 
 def task_message(group_name: str, task: Task) -> Any:
-    """Give a task's protobuf message."""
+    """Return a task's protobuf message."""
     answer = batch_v1.Task.pb(batch_v1.Task())
     answer.name = f"{group_name}/tasks/{task.index}"
     answer.status.state = int(task.state)

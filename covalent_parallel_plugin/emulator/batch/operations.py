@@ -51,7 +51,7 @@ class Operations:
         operation = Operation(f"{parent}/operations/operation-{self._new_id()}", target, verb, now)
         self._by_name[operation.name] = operation
         if len(self._by_name) > MAX_KEPT:
-            done = next((name for name, kept in self._by_name.items() if kept.ended is not None), None)
+            done = next((name for name, operation in self._by_name.items() if operation.ended is not None), None)
             if done is not None:
                 del self._by_name[done]
         return operation
@@ -73,7 +73,7 @@ class Operations:
 
 
 def operation_message(operation: Operation) -> Any:
-    """Give the protobuf message of an operation."""
+    """Return the protobuf message of an operation."""
     metadata = batch_v1.OperationMetadata.pb(batch_v1.OperationMetadata())
     set_time(metadata.create_time, operation.created)
     metadata.target, metadata.verb, metadata.api_version = operation.target, operation.verb, "v1"

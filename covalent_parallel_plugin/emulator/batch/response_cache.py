@@ -32,7 +32,7 @@ class JobResponses:
         self._changing: dict[str, tuple[int, bytes]] = {}
 
     def answer(self, job: Job, now: float, mask: str, fields: Fields) -> bytes:
-        """Give the job's message; `fields` is what is wanted of it, `mask` a name for that."""
+        """Return the job's message; `fields` are those requested, `mask` a name for them."""
         if mask not in self._fixed:
             if len(self._fixed) >= _KEPT_MASKS:
                 self._fixed.clear()
@@ -51,7 +51,7 @@ class JobResponses:
         return self._fixed[mask] + changing + self._duration(job, now, fields)
 
     def _duration(self, job: Job, now: float, fields: Fields) -> bytes:
-        """Give the part that changes with the time: how long the job has run."""
+        """Return the part that changes with the time: how long the job has run."""
         if job.started is None or (fields and "status" not in fields):
             return b""
         message = type(self._base)()
@@ -68,7 +68,7 @@ class TaskResponses:
         self._kept: dict[int, tuple[int, bytes]] = {}
 
     def answer(self, task: Task) -> bytes:
-        """Give a task's message."""
+        """Return a task's message."""
         made_for, answer = self._kept.get(task.index, (-1, b""))
         if made_for != len(task.events):
             answer = task_message(self._group_name, task).SerializeToString()
@@ -77,7 +77,7 @@ class TaskResponses:
 
 
 def list_response(entries: Iterable[bytes], token: str, fields: Fields = EVERYTHING) -> bytes:
-    """Give a page: a ListJobsResponse or ListTasksResponse with these messages and the next page's token."""
+    """Return a page: a ListJobsResponse or ListTasksResponse with these messages and the next page's token."""
     parts: list[bytes] = []
     if not fields or "jobs" in fields:
         for entry in entries:
@@ -89,7 +89,7 @@ def list_response(entries: Iterable[bytes], token: str, fields: Fields = EVERYTH
 
 
 def message_type(name: str) -> Any:
-    """Give the descriptor of a message of Batch's."""
+    """Return the descriptor of a message of Batch's."""
     kind = getattr(batch_v1, name)
     return kind.pb(kind()).DESCRIPTOR
 

@@ -99,20 +99,20 @@ class BatchService:
         return answer
 
     def described(self, name: str) -> tuple[Mapping[str, str], float] | None:
-        """Give the labels of a job and the time it was created, if there is one of this name."""
+        """Return the labels of a job and the time it was created, if there is one of this name."""
         with self._scheduler.lock:
             record = self._table.find(parse_job_name(name))
             return None if record is None else (record.scheduled.plan.labels, record.scheduled.job.created)
 
     def get_job(self, request: batch_v1.GetJobRequest, mask: str = "") -> bytes:
-        """Give a job, or what a field mask wants of it."""
+        """Return a job, or the fields that a mask selects."""
         fields = parse_mask(mask, _JOB)
         name = parse_job_name(request.name)
         with self._scheduler.lock:
             return self._table.get(name).answer(self._clock(), mask, fields)
 
     def list_jobs(self, request: batch_v1.ListJobsRequest, mask: str = "") -> bytes:
-        """Give a page of jobs, or what a field mask wants of it."""
+        """Return a page of jobs, or the fields that a mask selects."""
         fields = parse_mask(mask, _JOBS)
         matches = parse_filter(request.filter, JOB_FILTERS)
         project, location = _parent(request.parent)
@@ -130,7 +130,7 @@ class BatchService:
         return list_response(answers, token, fields)
 
     def get_task(self, request: batch_v1.GetTaskRequest) -> bytes:
-        """Give a task."""
+        """Return a task."""
         name, group, task = parse_tasks_name(request.name)
         with self._scheduler.lock:
             record = self._table.get(name)
@@ -140,7 +140,7 @@ class BatchService:
             return record.task_message(tasks[int(task)])
 
     def list_tasks(self, request: batch_v1.ListTasksRequest) -> bytes:
-        """Give a page of tasks; a job that has not been scheduled has none."""
+        """Return a page of tasks; a job that has not been scheduled has none."""
         name, group, _ = parse_tasks_name(request.parent)
         matches = parse_filter(request.filter, TASK_FILTERS)
         with self._scheduler.lock:
@@ -165,12 +165,12 @@ class BatchService:
         return self._begin("delete", request.name, request.request_id)
 
     def get_operation(self, request: Any) -> Any:
-        """Give an operation."""
+        """Return an operation."""
         with self._scheduler.lock:
             return operation_message(self._operations.get(request.name))
 
     def list_operations(self, request: Any) -> Any:
-        """Give a page of operations; a filter may ask for `done`."""
+        """Return a page of operations; a filter may ask for `done`."""
         matches = parse_filter(request.filter, OPERATION_FILTERS)
         answer = operations_pb2.ListOperationsResponse()
         with self._scheduler.lock:
@@ -186,7 +186,7 @@ class BatchService:
         return answer
 
     def wait_operation(self, request: Any) -> Any:
-        """Give an operation once it is done, or after the timeout, which is 5 s at most here."""
+        """Return an operation once it is done, or after the timeout, which is 5 s at most here."""
         seconds = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
         with self._changed:
             operation = self._operations.get(request.name)
@@ -194,7 +194,7 @@ class BatchService:
             return operation_message(operation)
 
     def cancel_operation(self, request: Any) -> Any:
-        """Note that somebody wants an operation cancelled; ending a job cannot be taken back."""
+        """Mark an operation as cancelled; ending its job cannot be taken back."""
         with self._scheduler.lock:
             operation = self._operations.get(request.name)
             operation.is_cancelled = operation.is_cancelled or operation.ended is None
@@ -231,7 +231,7 @@ class BatchService:
         return answer
 
     def _settled(self, record: JobRecord) -> None:
-        """A job that was cancelled or deleted is at rest; the scheduler holds the lock."""
+        """Finish a job that was cancelled or deleted and is at rest; the scheduler holds the lock."""
         if not record.scheduled.job.has_ended:
             self._table.remove(record)
         for operation in record.open_operations:

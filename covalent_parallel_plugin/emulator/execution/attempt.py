@@ -15,7 +15,7 @@ from .barriers import Arrival, Barriers
 from .running_step import RunningStep
 
 _BROKEN_BARRIER = 1
-_TOLD_TO_END = 143
+_SIGTERM_EXIT_CODE = 143
 # How long background runnables continue after the foreground, and after SIGTERM:
 # "a short time after all foreground runnables have completed" they are killed, says google.cloud.batch.v1.Runnable
 _BACKGROUND_SECONDS = 2.0
@@ -24,8 +24,8 @@ _BACKGROUND_SECONDS = 2.0
 class Attempt:
     """Runs the steps on an event loop; all methods are called on its thread.
 
-    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` what happens to
-    runnables with a display name. `ended(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
+    `write(number, severity, line)` gets the output, with the number of the runnable, `noted(text)` the events of
+    those with a display name. `on_end(exit_code)` is called once, when nothing runs any more. Past `max_run_seconds`
     (None: no limit) the attempt is ended with exit code 50005. It is the attempt of the task `index` at `barriers`.
     `grace_seconds` is between SIGTERM and SIGKILL; None: the --stop-timeout of its container, else `docker stop`'s.
     """
@@ -42,7 +42,7 @@ class Attempt:
         grace_seconds: float | None,
         write: Callable[[int, str, str], None],
         noted: Callable[[str], None],
-        ended: Callable[[int], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self._loop = loop
         self._workspace = workspace
@@ -52,7 +52,7 @@ class Attempt:
         self._grace_seconds = grace_seconds
         self._write = write
         self._noted = noted
-        self._ended = ended
+        self._on_end = on_end
         self._exit_code = 0
         self._is_stopping = False
         self._foreground: RunningStep | None = None
@@ -70,7 +70,7 @@ class Attempt:
     def stop(self, exit_code: int | None = None, notice_seconds: float | None = None) -> None:
         """End the attempt: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
 
-        The notice is the grace where none is given; 0 is SIGKILL at once. Told again, an attempt may only end sooner.
+        The notice is the grace where none is given; 0 is SIGKILL at once. Called again, an attempt may only end sooner.
         """
         is_first, self._is_stopping = not self._is_stopping, True
         self._steps.clear()
@@ -78,7 +78,7 @@ class Attempt:
             self._exit_code = self._exit_code or exit_code
         for running in [*self._background, *filter(None, [self._foreground])]:
             running.end(exit_code if is_first else None, notice_seconds)
-        self._leave_barrier(_TOLD_TO_END if exit_code is None else exit_code)
+        self._leave_barrier(_SIGTERM_EXIT_CODE if exit_code is None else exit_code)
 
     def _grace(self, command: Command) -> float:
         if self._grace_seconds is not None:
@@ -106,7 +106,7 @@ class Attempt:
             self._deadline.cancel()
         if not self._background:
             self._workspace.close()
-            self._ended(self._exit_code)
+            self._on_end(self._exit_code)
         elif not self._is_stopping:
             seconds = _BACKGROUND_SECONDS if self._grace_seconds is None else self._grace_seconds
             self._timer = self._loop.call_later(seconds, self._end_background, seconds)
@@ -125,7 +125,7 @@ class Attempt:
             process,
             grace_seconds=self._grace(step.command),
             write=functools.partial(self._write, number),
-            ended=self._step_ended,
+            on_end=self._step_ended,
         )
 
     def _step_ended(self, running: RunningStep, exit_code: int) -> None:

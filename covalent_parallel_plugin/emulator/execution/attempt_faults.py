@@ -22,7 +22,7 @@ EXIT_CODES = {
 }
 """Batch's reserved exit codes ("Troubleshooting: exit codes"), and docker's own."""
 _KINDS = (*EXIT_CODES, "attempt.exit", "attempt.twice", "attempt.stuck", "attempt.late")
-_TOLD_TO_END = 143
+_SIGTERM_EXIT_CODE = 143
 _TAKES_VM = ("attempt.preempt", "attempt.lost", "attempt.recreate")
 
 
@@ -37,11 +37,11 @@ class RunningAttempt(Protocol):
 
 
 Make = Callable[[Callable[[int], None]], RunningAttempt | None]
-"""Creates the real attempt, which calls `ended(exit_code)`; None if it has already failed to start."""
+"""Creates the real attempt, which calls `on_end(exit_code)`; None if it has already failed to start."""
 
 
 def draw_for_attempt(plan: FaultPlan, job: TaskPlan, task: Task) -> ArmedFault | None:
-    """Give the fault that strikes a task's present attempt."""
+    """Return the fault that strikes a task's present attempt."""
     if not plan.has("attempt"):
         return None
     target = FaultTarget(
@@ -61,14 +61,14 @@ def takes_vm(fault: Fault) -> bool:
 
 
 def exit_code_of(fault: Fault) -> int:
-    """Give the exit code that an attempt has which the fault ends."""
+    """Return the exit code of an attempt that the fault ends."""
     return int(fault.value("exit_code") or EXIT_CODES[fault.kind])
 
 
 class FaultyAttempt:
     """An attempt that a fault strikes; it is used as an attempt is, on the loop's thread.
 
-    `struck` is called when the fault takes place, `ended` once. What the fault leaves running then (a VM that does not
+    `struck` is called when the fault takes place, `on_end` once. What the fault leaves running then (a VM that does not
     report any more, the first of two copies) continues unseen until it ends by itself or is stopped by whoever made it.
     """
 
@@ -80,7 +80,7 @@ class FaultyAttempt:
         *,
         image: str,
         write: Callable[[str, str], None],
-        ended: Callable[[int], None],
+        on_end: Callable[[int], None],
         struck: Callable[[Fault], None] = lambda fault: None,
     ) -> None:
         self._loop = loop
@@ -90,7 +90,7 @@ class FaultyAttempt:
         self._make = make
         self._image = image
         self._write = write
-        self._ended = ended
+        self._on_end = on_end
         self._seen: RunningAttempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopping = False
@@ -124,7 +124,7 @@ class FaultyAttempt:
         if self._seen is not None:
             self._seen.stop(exit_code, notice_seconds)
         elif not self._has_ended:
-            self._report(_TOLD_TO_END if exit_code is None else exit_code)
+            self._report(_SIGTERM_EXIT_CODE if exit_code is None else exit_code)
 
     def _strike(self) -> None:
         self._consume()
@@ -157,8 +157,8 @@ class FaultyAttempt:
             else:
                 self._run(self._report)
 
-    def _run(self, ended: Callable[[int], None]) -> None:
-        self._seen = self._make(ended)
+    def _run(self, on_end: Callable[[int], None]) -> None:
+        self._seen = self._make(on_end)
         if self._seen is not None:
             self._seen.start()
 
@@ -173,7 +173,7 @@ class FaultyAttempt:
         self._cancel_timer()
         if not self._has_ended:
             self._has_ended = True
-            self._ended(exit_code)
+            self._on_end(exit_code)
 
     def _consume(self) -> None:
         self._has_struck = True

@@ -41,7 +41,7 @@ class Barriers:
         return {arrival.index for barrier in self._barriers.values() for arrival in barrier.arrivals}
 
     def reach(self, number: int, name: str, arrival: Arrival) -> None:
-        """Have an attempt wait, or continue at once."""
+        """Let an attempt wait, or continue at once."""
         barrier = self._barriers.setdefault(number, _Barrier(name))
         barrier.arrivals.append(arrival)
         barrier.is_open |= len({waiting.index for waiting in barrier.arrivals}) == self._task_count
@@ -53,13 +53,13 @@ class Barriers:
             self.has_come()
 
     def leave(self, arrival: Arrival) -> None:
-        """An attempt waits no more: it was ended."""
+        """Record that an attempt waits no more: it was ended."""
         for barrier in self._barriers.values():
             if arrival in barrier.arrivals:
                 barrier.arrivals.remove(arrival)
 
     def task_ended(self, index: int) -> None:
-        """A task has ended for good."""
+        """Record that a task has ended for good."""
         self._gone.append(index)
         for number, barrier in self._barriers.items():
             if not barrier.is_open:

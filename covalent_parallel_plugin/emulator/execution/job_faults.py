@@ -37,7 +37,7 @@ class JobFaults:
         self._end = end
 
     def unless_held(self, scheduled: ScheduledJob, state: JobState, proceed: Callable[[ScheduledJob], None]) -> None:
-        """Have a job that is in this state continue, unless a fault holds it there, for a time or for ever."""
+        """Let a job that is in this state continue, unless a fault holds it there, for a time or for ever."""
         if scheduled.refusal and scheduled.job.state is state is JobState.SCHEDULED:
             with self._lock:
                 scheduled.job.note(scheduled.refusal, self._clock())
@@ -62,14 +62,14 @@ class JobFaults:
             self._loop.call_later(seconds, proceed, scheduled)
 
     def expect_ending(self, scheduled: ScheduledJob, state: JobState) -> None:
-        """A job has come into this state: somebody may delete or cancel it some time later."""
+        """Apply faults to a job that has entered this state: a fault may delete or cancel it some time later."""
         kinds = ("job.vanish", "job.cancelled")
         drawn = self._draw(kinds, scheduled.plan, where=lambda fault: fault.value("state") == state.name)
         if drawn is not None:
-            self._loop.call_later(drawn.fault.value("after_seconds"), self._end_by_somebody, scheduled, drawn)
+            self._loop.call_later(drawn.fault.value("after_seconds"), self._end_on_request, scheduled, drawn)
 
     def hold_cancelling(self, scheduled: ScheduledJob, release: Callable[[ScheduledJob], None]) -> None:
-        """A job is being cancelled: it may be stuck so."""
+        """Apply faults to a job that is being cancelled: it may be stuck so."""
         if scheduled.job.state is not JobState.CANCELLATION_IN_PROGRESS or scheduled.is_stuck:
             return
         drawn = self._draw(("job.stuck_cancelling",), scheduled.plan)
@@ -111,7 +111,7 @@ class JobFaults:
             scheduled.job.refuse(text, self._clock())
         self._end(scheduled)
 
-    def _end_by_somebody(self, scheduled: ScheduledJob, drawn: ArmedFault) -> None:
+    def _end_on_request(self, scheduled: ScheduledJob, drawn: ArmedFault) -> None:
         with self._lock:
             job = scheduled.job
             if job.is_stopping or (job.has_ended and drawn.fault.kind == "job.cancelled"):
@@ -125,7 +125,7 @@ class JobFaults:
 
 
 def _text(fault: Fault, plan: TaskPlan) -> str:
-    """Give the event's text, in the words that Batch has been seen to use."""
+    """Return the event's text, in the words that Batch has been seen to use."""
     region = plan.zone.rpartition("-")[0]
     message = fault.value("message")
     if fault.kind == "job.refused":

@@ -1,4 +1,4 @@
-"""Give each machine an address of loopback, at which its tasks ask about it, and know the answers."""
+"""Assign each machine a loopback address, at which its tasks query its metadata."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MachineAddresses:
         self._of_jobs: dict[str, dict[str, str]] = {}
 
     def variables(self, plan: TaskPlan, instance: str) -> dict[str, str]:
-        """Give what the environment of a machine's tasks has; `instance` is its name, zones/ZONE/instances/NAME."""
+        """Return variables for the tasks of a machine; `instance` is its name, zones/ZONE/instances/NAME."""
         if self.port is None:
             return {}
         addresses = self._of_jobs.setdefault(plan.uid, {})

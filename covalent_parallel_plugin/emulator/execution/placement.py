@@ -14,7 +14,7 @@ class Placement(ABC):
     """Where tasks run; its methods are called on the scheduler's thread."""
 
     def admit(self, scheduled: ScheduledJob, proceed: Callable[[ScheduledJob], None]) -> None:
-        """Have a queued job proceed, as soon as there is a VM for it."""
+        """Let a queued job proceed, as soon as there is a VM for it."""
         proceed(scheduled)
 
     def has_room(self, scheduled: ScheduledJob) -> bool:
@@ -27,7 +27,7 @@ class Placement(ABC):
 
     @abstractmethod
     def assign(self, scheduled: ScheduledJob, index: int) -> None:
-        """The task runs there now."""
+        """Record that the task runs there now."""
 
     def vm_name(self, scheduled: ScheduledJob, index: int) -> str:
         """Name the VM whose disk and volumes a task has; "" where all tasks of a job share them."""
@@ -35,15 +35,15 @@ class Placement(ABC):
 
     @abstractmethod
     def release(self, scheduled: ScheduledJob, index: int) -> None:
-        """The task runs no more; its job may have ended."""
+        """Record that the task runs no more; its job may have ended."""
 
     @abstractmethod
     def rebalance(self, scheduled: ScheduledJob) -> None:
-        """The job's tasks have become fewer: it is being ended, or was."""
+        """Record that the job's tasks have become fewer: it is being ended, or was."""
 
     @abstractmethod
     def fail_vm(self, scheduled: ScheduledJob, index: int) -> list[int]:
-        """The VM that a task runs on is taken away; give the other tasks on it."""
+        """Take away the VM that a task runs on; return the other tasks on it."""
 
     @abstractmethod
     def end_all(self) -> None:
@@ -51,7 +51,7 @@ class Placement(ABC):
 
     @abstractmethod
     def counts(self) -> dict[str, float]:
-        """Give the counters, from any thread."""
+        """Return the counters, from any thread."""
 
 
 @dataclass(eq=False)
@@ -115,7 +115,7 @@ class InstantVms(Placement):
         self._jobs.clear()
 
     def counts(self) -> dict[str, float]:
-        """Give "vms" (started) and "vm_seconds"."""
+        """Return "vms" (started) and "vm_seconds"."""
         counts = self._times.counts()
         return {name: counts[name] for name in ("vms", "vm_seconds")}
 

@@ -61,13 +61,13 @@ class RunningAttempts:
         drawn: ArmedFault | None,
         vm: VmSpec,
         *,
-        ended: Callable[[int], None],
+        on_end: Callable[[int], None],
         struck: Callable[[Fault], None],
     ) -> None:
-        """Start a task's attempt, which a fault may strike; `ended` gets its exit code."""
+        """Start a task's attempt, which a fault may strike; `on_end` gets its exit code."""
         attempt: RunningAttempt | None
         if drawn is None:
-            attempt = self._make(scheduled, task, vm, ended)
+            attempt = self._make(scheduled, task, vm, on_end)
         else:
             attempt = FaultyAttempt(
                 self._loop,
@@ -75,7 +75,7 @@ class RunningAttempts:
                 functools.partial(self._make_wrapped, scheduled, task, vm),
                 image=scheduled.plan.steps[0].command.image,
                 write=scheduled.line_writer(self._logs, task.index),
-                ended=ended,
+                on_end=on_end,
                 struck=struck,
             )
         if attempt is not None:
@@ -85,7 +85,7 @@ class RunningAttempts:
             attempt.start()
 
     def forget(self, scheduled: ScheduledJob, task: Task) -> None:
-        """A task's attempt has ended."""
+        """Record that a task's attempt has ended."""
         attempts = self._running.get(scheduled.plan.uid, {})
         attempts.pop(task.index, None)
         if not attempts:
@@ -117,13 +117,13 @@ class RunningAttempts:
             below.stop(notice_seconds=notice_seconds)
 
     def release(self, scheduled: ScheduledJob) -> None:
-        """Have the runtime remove what a job's tasks shared, once nothing of the job runs."""
+        """Let the runtime remove what a job's tasks shared, once nothing of the job runs."""
         uid = scheduled.plan.uid
         if scheduled.job.ended is not None and uid not in self._running and uid not in self._wrapped.values():
             self._runtime.release(uid)
             self._machines.forget(uid)
 
-    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]) -> Attempt | None:
+    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]) -> Attempt | None:
         plan, index = scheduled.plan, task.index
         try:
             services = {**self._services, **self._machines.variables(plan, task.instance)}
@@ -131,9 +131,9 @@ class RunningAttempts:
             workspace = self._runtime.open(f"{plan.task_id(index)}-{task.attempt}", plan.limits, vm)
         except (SecretDenied, OSError) as error:
             is_denied = isinstance(error, SecretDenied)
-            text = str(error) if is_denied else f"the task's workspace cannot be made: {error}"
+            text = str(error) if is_denied else f"the task's workspace cannot be created: {error}"
             scheduled.line_writer(self._logs, index)("ERROR", text)
-            ended(CANNOT_START)
+            on_end(CANNOT_START)
             return None
         output = TaskOutput(scheduled, task, self._logs, functools.partial(self._noted, scheduled, index))
         try:
@@ -141,7 +141,7 @@ class RunningAttempts:
         except (StartFailed, OSError) as error:
             output.note(f"Logs cannot be written to {plan.logs_path}: {error}")
             workspace.close()
-            ended(CANNOT_START)
+            on_end(CANNOT_START)
             return None
         return Attempt(
             self._loop,
@@ -153,17 +153,17 @@ class RunningAttempts:
             grace_seconds=self._grace_seconds,
             write=output.write,
             noted=output.note,
-            ended=lambda exit_code: output.close(self._loop, exit_code, ended),
+            on_end=lambda exit_code: output.close(self._loop, exit_code, on_end),
         )
 
     def _make_wrapped(
-        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, ended: Callable[[int], None]
+        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]
     ) -> Attempt | None:
         def gone(exit_code: int) -> None:
             if attempt is not None:
                 self._wrapped.pop(attempt, None)
             self.release(scheduled)
-            ended(exit_code)
+            on_end(exit_code)
 
         attempt: Attempt | None = None
         attempt = self._make(scheduled, task, vm, gone)

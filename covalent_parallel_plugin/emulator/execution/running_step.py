@@ -24,7 +24,7 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """Give the lines that are complete with this data."""
+        """Yield the lines that are complete with this data."""
         *complete, self._rest = (self._rest + data).split(b"\n")
         for line in complete:
             yield from self._cut(line)
@@ -32,7 +32,7 @@ class LineSplitter:
             yield from self.flush()
 
     def flush(self) -> Iterator[str]:
-        """Give the line that no newline ended, if there is one."""
+        """Yield the line that no newline ended, if there is one."""
         rest, self._rest = self._rest, b""
         if rest:
             yield from self._cut(rest)
@@ -46,7 +46,7 @@ class LineSplitter:
 class RunningStep:
     """A step whose process has been started; all methods are called on the loop's thread.
 
-    `write(severity, line)` gets the output, `ended(step, exit_code)` is called once, when nothing of it runs any more.
+    `write(severity, line)` gets the output, `on_end(step, exit_code)` is called once, when nothing of it runs any more.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class RunningStep:
         *,
         grace_seconds: float,
         write: Callable[[str, str], None],
-        ended: Callable[[RunningStep, int], None],
+        on_end: Callable[[RunningStep, int], None],
     ) -> None:
         self.step = step
         self._loop = loop
         self._process = process
         self._grace_seconds = grace_seconds
         self._write = write
-        self._ended = ended
+        self._on_end = on_end
         self._exit_code: int | None = None
         self._is_ending = self._has_ended = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -81,7 +81,7 @@ class RunningStep:
     def end(self, exit_code: int | None, notice_seconds: float | None = None) -> None:
         """End it: SIGTERM, after the notice SIGKILL; with this exit code instead of the process's own.
 
-        The notice is the grace where none is given. Told again, it may only end sooner.
+        The notice is the grace where none is given. Called again, it may only end sooner.
         """
         if self._has_ended:
             return
@@ -132,5 +132,5 @@ class RunningStep:
         self._timers.clear()
         process.close()
         self._has_ended = True
-        self._ended(self, exit_code if self._exit_code is None else self._exit_code)
+        self._on_end(self, exit_code if self._exit_code is None else self._exit_code)
         return True

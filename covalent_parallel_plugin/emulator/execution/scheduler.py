@@ -176,7 +176,7 @@ class Scheduler:
         self._start_ready()
 
     def _enqueue_if_ready(self, scheduled: ScheduledJob) -> None:
-        """Have a job take its turn, if it has a task that could start now."""
+        """Queue a job for a start, if it has a task that could start now."""
         is_ready = scheduled.may_start and scheduled.job.has_startable and self._placement.has_room(scheduled)
         if is_ready and scheduled.plan.uid not in self._ready_uids:
             self._ready_uids.add(scheduled.plan.uid)
@@ -207,13 +207,13 @@ class Scheduler:
         if is_first:
             self._job_faults.expect_ending(scheduled, JobState.RUNNING)
         # in a later turn of the loop: an attempt that cannot start ends at once
-        ended = functools.partial(self._finish_soon, scheduled, task)
+        on_end = functools.partial(self._finish_soon, scheduled, task)
         self._attempts.start(
             scheduled,
             task,
             drawn,
             replace(scheduled.plan.vm, name=self._placement.vm_name(scheduled, task.index)),
-            ended=ended,
+            on_end=on_end,
             struck=functools.partial(self._lose_vm, scheduled, task),
         )
 

@@ -54,10 +54,10 @@ class TaskOutput:
         """Write a custom status event into the task's history."""
         self._noted(StatusEvent(time.time(), text, kind=KIND))
 
-    def close(self, loop: asyncio.AbstractEventLoop, exit_code: int, ended: Callable[[int], None]) -> None:
+    def close(self, loop: asyncio.AbstractEventLoop, exit_code: int, on_end: Callable[[int], None]) -> None:
         """Deliver the files, then report the attempt's end: with a failure if they cannot be delivered."""
         if self._files is None or self._folder is None:
-            ended(exit_code)
+            on_end(exit_code)
             return
         self._files.close()
 
@@ -69,7 +69,7 @@ class TaskOutput:
                 problems = [str(error)]
             for problem in problems:
                 self.note(f"Logs cannot be written to {self._plan.logs_path}: {problem}")
-            ended(exit_code or (_FAILED if problems else 0))
+            on_end(exit_code or (_FAILED if problems else 0))
 
         loop.run_in_executor(None, self._folder.deliver).add_done_callback(delivered)
 

@@ -201,7 +201,7 @@ class VmPool(Placement):
 
 
 def quota_text(vms: int | None, zone: str) -> str:
-    """Say what Batch says of a job that gets no VM, in the words that it has been seen to use."""
+    """Return Batch's message for a job that gets no VM, in the words that it has been seen to use."""
     region = zone.rpartition("-")[0]
     return (
         "VM in Managed Instance Group meets error: Batch Error: code - CODE_GCE_QUOTA_EXCEEDED, description - "
@@ -210,7 +210,7 @@ def quota_text(vms: int | None, zone: str) -> str:
 
 
 def barrier_refusal(machines: VmModel | None, plan: TaskPlan) -> str:
-    """Say why a job's tasks cannot wait for one another, "" if there may be VMs for all of them at a time."""
+    """Return why a job's tasks cannot wait for one another, "" if there may be VMs for all of them at a time."""
     needed = math.ceil(plan.task_count / plan.tasks_per_vm)
     if machines is None or machines.vms is None or needed <= machines.vms:
         return ""

@@ -53,7 +53,7 @@ class VmTimes:
             self._billed += billed_seconds(life)
 
     def counts(self) -> dict[str, float]:
-        """Give "vms" (started), "vms_at_most" (at a time), "vm_seconds" and "vm_billed_seconds", living ones' too."""
+        """Return "vms" (started), "vms_at_most" (at a time), "vm_seconds" and "vm_billed_seconds", living ones' too."""
         with self._lock:
             now = self._clock()
             lives = [now - vm.started for vm in self._living]
@@ -66,5 +66,5 @@ class VmTimes:
 
 
 def billed_seconds(seconds: float) -> int:
-    """Give what a VM that lived so long is billed for."""
+    """Return what a VM that lived so long is billed for."""
     return max(math.ceil(seconds), MIN_BILLED_SECONDS)

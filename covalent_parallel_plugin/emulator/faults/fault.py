@@ -99,7 +99,7 @@ def _class_of(kind: Any, given: Mapping[str, Any]) -> type[Fault]:
             raise FaultError(f"fault {_title(kind, given)!r}: it has no field {name!r}{nearest(name, known)}")
         if name not in found.types:
             remedy = f"leave it out, or use {', '.join(found.own_fields)}"
-            raise FaultError(f"fault {_title(kind, given)!r}: {name} means nothing for {kind}: {remedy}")
+            raise FaultError(f"fault {_title(kind, given)!r}: {name} does not apply to {kind}: {remedy}")
     return found
 
 

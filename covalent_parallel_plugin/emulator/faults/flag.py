@@ -30,24 +30,24 @@ def parse_flag(text: str) -> Fault:
     if family not in TARGETS:
         raise FaultError(f"fault {text!r}: there is no family {family!r}: use one of {', '.join(TARGETS)}")
     target, what, *pairs = rest
-    given: dict[str, Any] = {"name": text, TARGETS[family]: target}
+    rule: dict[str, Any] = {"name": text, TARGETS[family]: target}
     if family in ("rpc", "logging") and what.isupper():
-        given.update(kind=f"{family}.error", code=what)
+        rule.update(kind=f"{family}.error", code=what)
     elif family in ("storage", "api") and what.isdecimal():
-        given.update(kind=f"{family}.error", code=int(what))
+        rule.update(kind=f"{family}.error", code=int(what))
     elif family == "attempt" and what.isdecimal():
-        given.update(kind="attempt.exit", exit_code=int(what))
+        rule.update(kind="attempt.exit", exit_code=int(what))
     else:
-        given["kind"] = f"{family}.{what.replace('-', '_')}"
+        rule["kind"] = f"{family}.{what.replace('-', '_')}"
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise FaultError(f"fault {text!r}: {pair!r} must be FIELD=VALUE")
         if name.startswith("label."):
-            given.setdefault("labels", {})[name.removeprefix("label.")] = value
+            rule.setdefault("labels", {})[name.removeprefix("label.")] = value
         else:
-            given[name] = _typed(text, given["kind"], name, value)
-    return Fault(**given)
+            rule[name] = _typed(text, rule["kind"], name, value)
+    return Fault(**rule)
 
 
 def _typed(text: str, kind: str, name: str, value: str) -> Any:

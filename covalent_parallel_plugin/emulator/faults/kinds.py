@@ -112,14 +112,14 @@ _TABLE: Mapping[str, _Fields] = {
 }
 
 
-def _define(kind: str, given: _Fields) -> type[Fault]:
-    found = {**_COMMON, **given}
+def _define(kind: str, own: _Fields) -> type[Fault]:
+    found = {**_COMMON, **own}
     name = "".join(word.capitalize() for word in re.split(r"[._]", kind))
     return make_dataclass(
         f"{name}Fault",
         [("kind", str, kind), *((name, Any, _defaulting_to(default)) for name, (_, default) in found.items())],
         bases=(Fault,),
-        namespace={"types": {name: value_type for name, (value_type, _) in found.items()}, "own_fields": tuple(given)},
+        namespace={"types": {name: value_type for name, (value_type, _) in found.items()}, "own_fields": tuple(own)},
         frozen=True,
     )
 
@@ -128,4 +128,4 @@ def _defaulting_to(default: Any) -> Any:
     return field(default_factory=dict) if default == {} else field(default=default)
 
 
-KINDS.update((kind, _define(kind, given)) for kind, given in _TABLE.items())
+KINDS.update((kind, _define(kind, own)) for kind, own in _TABLE.items())

@@ -27,7 +27,7 @@ class FaultTarget:
 
 
 class FaultPlan:
-    """The faults in force. Safe for threads; without rules a seam pays one look into an empty dictionary.
+    """The active faults. Safe for threads; without rules a check costs one look-up in an empty dictionary.
 
     `consumed` counts, by title, the faults that took place; rules that have not are there with 0.
     """
@@ -39,7 +39,7 @@ class FaultPlan:
 
     @property
     def faults(self) -> Faults:
-        """The description in force."""
+        """The active description."""
         return self._faults
 
     @property
@@ -49,7 +49,7 @@ class FaultPlan:
             return dict(self._consumed)
 
     def set(self, faults: Faults) -> None:
-        """Put other rules in force: their numbers start again; counters are kept and those of gone rules stay."""
+        """Replace the rules: their numbers start again; all counters stay, those of replaced rules too."""
         families: dict[str, list[_Rule]] = {}
         titles: Counter[str] = Counter()
         for number, fault in enumerate(faults.rules):
@@ -72,7 +72,7 @@ class FaultPlan:
     def draw(
         self, kinds: tuple[str, ...], target: FaultTarget, where: Callable[[Fault], bool] | None = None
     ) -> ArmedFault | None:
-        """Give the first fault of these kinds (all of one family) that strikes; `where` narrows further."""
+        """Return the first fault of these kinds (all of one family) that strikes; `where` narrows further."""
         for rule in self._families.get(kinds[0].partition(".")[0], ()):
             if rule.fault.kind in kinds and rule.matches(target) and (where is None or where(rule.fault)):
                 key = _key(rule.fault.per, target)
@@ -105,7 +105,7 @@ class ArmedFault:
         return self.fault
 
     def give_back(self) -> None:
-        """Have it strike something else: it is as if it had not been drawn."""
+        """Let it strike something else, as if it had not been drawn."""
         self.plan._give_back(self)
 
 

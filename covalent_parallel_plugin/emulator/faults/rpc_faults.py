@@ -45,7 +45,7 @@ class CallFaults:
         self._quotas: dict[int, ReadQuota] = {}
 
     def answer(self, method: str, request: Any, call: Callable[[Any], Any], context: Any) -> Any:
-        """Have the call answered, or strike. Raises RpcError, besides what the call raises.
+        """Let the call be answered, or strike. Raises RpcError, besides what the call raises.
 
         A call that is late takes effect after its delay, also when the client has given up meanwhile.
         """
@@ -68,7 +68,7 @@ class CallFaults:
         lost = self._draw("lost", target)
         if lost is not None:
             fault = lost.consume()
-            raise RpcError(fault.value("code"), fault.value("message") or "the answer was lost on its way")
+            raise RpcError(fault.value("code"), fault.value("message") or "the response was lost")
         garbage = self._draw("garbage", target)
         if garbage is not None:
             garbage.consume()
@@ -145,7 +145,7 @@ class CallFaults:
             machines = [instance.policy.machine_type for instance in request.job.allocation_policy.instances]
             text = f"Invalid machine type: {(machines or [''])[0]!r} is not supported in {request.parent}"
             return RpcError("INVALID_ARGUMENT", text)
-        return RpcError(fault.value("code"), fault.value("message") or f"{target.method} was refused on request")
+        return RpcError(fault.value("code"), fault.value("message") or f"{target.method} is refused by a fault")
 
 
 def _project(request: Any) -> str:

@@ -29,7 +29,7 @@ class ValueType:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known word was meant, or which there are."""
+    """Suggest the known word that was meant, or list those that there are."""
     choices = sorted(known)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else f": use one of {', '.join(choices)}"
@@ -104,7 +104,7 @@ TEXT = ValueType(_must_be("text", lambda value: isinstance(value, str)))
 RATE = ValueType(
     _must_be("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1), float, "a number"
 )
-LIMIT = _whole(1, "a whole number, 1 or more; leave it out for no end")
+LIMIT = _whole(1, "a whole number, 1 or more; leave it out for no limit")
 COUNT, POSITIVE_COUNT = _whole(0), _whole(1)
 UNIT = ValueType(
     _must_be(

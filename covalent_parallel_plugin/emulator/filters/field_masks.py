@@ -54,7 +54,7 @@ def apply_mask(message: Any, fields: Fields) -> None:
 
 
 def _names(path: str, descriptor: Any) -> list[str] | None:
-    """Give a path's names as the messages have them, [] for everything; None where it leads nowhere."""
+    """Return a path's names as the messages have them, [] for everything; None where it leads nowhere."""
     found: list[str] = []
     words = path.split(".")
     while words:

@@ -225,7 +225,7 @@ class _Parser(Generic[T]):
         path = [_unquoted(part) for part in re.findall(rf"(?:^|\.)({_QUOTED}|[^.\"']*)", name.text)]
         sign = self._take("operator", f"an operator after {name.text!r} (a search in all fields is not known)").text
         if sign in ("=~", "!~"):
-            raise FilterError("regular expressions in a filter are not known here")
+            raise FilterError("this emulator knows no regular expressions in a filter")
         return self._values(self._language.find(path), sign)
 
     def _values(self, compared: Field[T], sign: str) -> Predicate[T]:
@@ -269,7 +269,7 @@ class _Parser(Generic[T]):
         if token is None:
             raise FilterError(f"the filter ends too early: {wanted} is missing")
         if token.kind != kind:
-            raise FilterError(f"{wanted} is wanted at character {token.place} of the filter, not {token.text!r}")
+            raise FilterError(f"expected {wanted} at character {token.place} of the filter, not {token.text!r}")
         self._next += 1
         return token
 

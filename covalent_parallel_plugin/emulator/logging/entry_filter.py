@@ -32,7 +32,7 @@ def _folded_text(sign: str, literal: str) -> filter_language.Predicate[str | Non
 def _severity(literal: str) -> int:
     number = int(literal) if literal.isdecimal() else SEVERITIES.get(literal.upper())
     if number is None:
-        raise filter_language.FilterError(f"no such severity: {literal!r}")
+        raise filter_language.FilterError(f"severity {literal!r} in the filter is not valid")
     return number
 
 

@@ -176,7 +176,7 @@ def _last_of_token(token: str, request: Any) -> tuple[int, str, str] | None:
     try:
         (timestamp_ns, insert_id, log_name), question = json.loads(base64.urlsafe_b64decode(token))
     except (ValueError, TypeError) as error:
-        raise _invalid("page_token is not one that was given out") from error
+        raise _invalid("page_token is not valid") from error
     if question != _question(request):
         raise _invalid("page_token belongs to a request with another filter, order or resource")
     return timestamp_ns, insert_id, log_name

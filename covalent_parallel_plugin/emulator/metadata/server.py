@@ -94,7 +94,7 @@ class MetadataServer(LocalService):
 
 
 def _listener() -> socket.socket | None:
-    """Listen to all of loopback, on a free port; None where that cannot be."""
+    """Listen on all loopback addresses, on a free port; None where that is not possible."""
     if sys.platform != "linux":
         return None
     with contextlib.ExitStack() as stack:

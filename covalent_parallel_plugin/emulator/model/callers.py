@@ -43,7 +43,7 @@ class Callers:
         if os.geteuid() == ROOT and os.environ.get("SUDO_UID", "").isdecimal():
             self._own.add(int(os.environ["SUDO_UID"]))
         self._task_users = task_users
-        _is_told()  # the warning comes at the start
+        _reports_users()  # the warning comes at the start
         self._lock = threading.Lock()
         self._runs_tasks: dict[int, tuple[float, bool]] = {}
 
@@ -52,7 +52,7 @@ class Callers:
         return user is None or user in self._own
 
     def why_not(self, user: int | None) -> str:
-        """Say why a user may not call, "" if it may."""
+        """Return why a user may not call, "" if it may."""
         if user is None or self.is_own(user) or (user != UNKNOWN and self._is_task_user(user)):
             return ""
         return (
@@ -99,7 +99,7 @@ def is_loopback(authority: str) -> bool:
 def user_of(client: Address, server: Address) -> int | None:
     """Find the user of a connection's client on this machine; None where the system does not say (only Linux does)."""
     try:
-        return _user_of(client, server) if _is_told() else None
+        return _user_of(client, server) if _reports_users() else None
     except OSError:  # such as no descriptor left
         return UNKNOWN
 
@@ -121,8 +121,8 @@ def _user_of(client: Address, server: Address) -> int:
 
 
 @functools.lru_cache(1)
-def _is_told() -> bool:
-    """Try it with a connection of this process's own."""
+def _reports_users() -> bool:
+    """Return whether the system reports a connection's user: try it with one of this process's own."""
     if sys.platform != "linux":
         return False
     try:
@@ -130,19 +130,19 @@ def _is_told() -> bool:
             socket.create_server(("127.0.0.1", 0)) as listener,
             socket.create_connection(listener.getsockname()) as client,
         ):
-            is_told = _user_of(client.getsockname(), listener.getsockname()) == os.geteuid()
+            is_reported = _user_of(client.getsockname(), listener.getsockname()) == os.geteuid()
     except OSError:
-        is_told = False
-    if not is_told:
+        is_reported = False
+    if not is_reported:
         _log.warning(
-            "this system does not report whose a connection is: every user of this machine may call the emulator"
+            "this system does not report the user of a connection: every user of this machine may call the emulator"
         )
-    return is_told
+    return is_reported
 
 
 def _name(user: int) -> str:
     if user == UNKNOWN:
-        return "a user that is not known"
+        return "an unknown user"
     try:
         return f"user {user} ({pwd.getpwuid(user).pw_name})"
     except KeyError:

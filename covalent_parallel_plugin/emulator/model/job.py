@@ -17,7 +17,7 @@ __all__ = ["Job", "JobState", "RetryRule", "Task", "TaskState", "TransitionRefus
 
 
 class TransitionRefused(RpcError):
-    """The state that a job is in does not allow what was asked."""
+    """The job's state does not allow the request."""
 
     def __init__(self, message: str) -> None:
         super().__init__("FAILED_PRECONDITION", message)
@@ -102,7 +102,7 @@ class Job:
         return min(self.waiting, self.parallelism - self.active)
 
     def run_seconds(self, now: float) -> float:
-        """Seconds since the job's first task ran, until `now` or the job's end."""
+        """Return seconds since the job's first task ran, until `now` or the job's end."""
         if self.started is None:
             return 0.0
         return (now if self.ended is None else self.ended) - self.started
@@ -126,14 +126,14 @@ class Job:
         return task
 
     def run(self, task: Task, now: float) -> None:
-        """The task's attempt has started; the first one makes the job RUNNING."""
+        """Record that the task's attempt has started; the first one makes the job RUNNING."""
         self._move(task, TaskState.RUNNING, now)
         if self.state is JobState.SCHEDULED:
             self.started = now
             self._set_state(JobState.RUNNING, now)
 
     def finish(self, task: Task, exit_code: int, now: float) -> bool:
-        """The task's attempt has ended; return whether the task waits for another attempt.
+        """Record that the task's attempt has ended; return whether the task waits for another attempt.
 
         The last task's end makes the job SUCCEEDED or FAILED; a job being cancelled or deleted retries nothing.
         """
@@ -153,12 +153,12 @@ class Job:
         return False
 
     def note(self, text: str, now: float) -> None:
-        """Write down what Batch says of a job whose state stays."""
+        """Add an event to a job whose state does not change."""
         self.events.append(StatusEvent(now, text, kind="OPERATIONAL_INFO"))
         self._changed(now)
 
     def note_of_task(self, index: int, event: StatusEvent) -> None:
-        """Write down what a task's runnable reports of itself."""
+        """Add an event that a task's runnable reports."""
         self.tasks[index].events.append(event)
         self._changed(event.time)
 

@@ -28,14 +28,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def nanoseconds_of(moment: datetime) -> int:
-    """Nanoseconds since the epoch; a datetime without a zone is taken as UTC, as Cloud Logging does."""
+    """Return nanoseconds since the epoch; a datetime without a zone is taken as UTC, as Cloud Logging does."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def log_name_of(project: str, log: str) -> str:
-    """The resource name of a log, its id percent-encoded as Cloud Logging wants it."""
+    """Return the resource name of a log, its id percent-encoded as Cloud Logging wants it."""
     return f"projects/{project}/logs/{quote(log, safe='')}"
 
 
@@ -97,11 +97,11 @@ class LogStore:
         return self._dropped
 
     def now_ns(self) -> int:
-        """The store's clock."""
+        """Return the store's clock."""
         return self._clock_ns()
 
     def new_insert_id(self) -> str:
-        """An insert id that sorts after all given out before, so that lines of one instant keep their order."""
+        """Return an insert id that sorts after all given out before, so that lines of one instant keep their order."""
         with self._lock:
             self._sequence += 1
             return f"{self._sequence:016x}"
@@ -128,7 +128,7 @@ class LogStore:
             ValueError: no such severity.
         """
         if severity not in SEVERITIES:
-            raise ValueError(f"no such severity: {severity!r}; one of {', '.join(SEVERITIES)} is wanted")
+            raise ValueError(f"severity {severity!r} is not valid: use one of {', '.join(SEVERITIES)}")
         now = self._clock_ns()
         record = LogRecord(
             project=project,
@@ -155,7 +155,7 @@ class LogStore:
                 self._dropped += 1
 
     def records(self) -> list[LogRecord]:
-        """All entries held now, in order of arrival."""
+        """Return all entries held now, in order of arrival."""
         with self._lock:
             return list(self._records)
 

@@ -51,7 +51,7 @@ def remove_dead_folders() -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, after the groups of processes whose HOME is in it: they may have left their task's group."""
+    """Remove a folder, after killing process groups whose HOME is in it: they may have left their task's group."""
     for pid in _processes_at_home_in(folder):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(os.getpgid(pid), signal.SIGKILL)
@@ -82,7 +82,7 @@ def _processes_at_home_in(folder: Path) -> Iterator[int]:
 
 
 def _is_left_in(folder: Path, process: Path) -> bool:
-    """Whether a process's working directory is in the folder; never one of a terminal, where somebody looks at it."""
+    """Whether a process's working directory is in the folder; never one of a terminal, where a user is at work."""
     if not (process / "cwd").readlink().is_relative_to(folder):
         return False
     # proc_pid_stat(5), field 7: its controlling terminal

@@ -112,7 +112,7 @@ class Workspace(Protocol):
     """What the runnables of one attempt share."""
 
     def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
-        """Give the folder for the log files that a job wants at this path of its VM. Raises StartFailed, OSError."""
+        """Return the folder for the log files that a job wants at this path of its VM. Raises StartFailed, OSError."""
 
     def start(self, command: Command) -> Process:
         """Start a runnable. Raises StartFailed."""

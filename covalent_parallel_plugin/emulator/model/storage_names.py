@@ -30,7 +30,7 @@ def is_object_name(name: str) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold the text; lone surrogates, which JSON's escapes can bring along, it cannot."""
+    """Return whether UTF-8 can hold the text; lone surrogates, which JSON's escapes can bring along, it cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -82,7 +82,7 @@ class TaskPlan:
     def attempt_steps(
         self, index: int, attempt: int, services: Mapping[str, str], secret: Callable[[str], str]
     ) -> list[Step]:
-        """Give the steps of an attempt with their whole environment.
+        """Return the steps of an attempt with their whole environment.
 
         A runnable's variables win over the task's, those over the group's, those over `services`; Batch's own
         BATCH_* variables win over all. `secret` gives the value of a secret's version, and any other text as it is.

@@ -1,4 +1,4 @@
-"""Keep what emulators of one user share and no emulator's end removes: a Python without packages, and packages."""
+"""Store what a user's emulators share, beyond the end of each: a Python without packages, and packages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UserCache:
 
 
 def make_once(folder: Path, make: Callable[[Path], None]) -> None:
-    """Have `make` fill a folder unless it is there, also where other processes want the same at the same time.
+    """Fill a folder with `make` unless it is there; safe where other processes do the same at the same time.
 
     It is under another name until it is whole: a process that is killed here leaves nothing that looks complete.
     """

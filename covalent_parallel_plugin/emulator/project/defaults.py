@@ -101,7 +101,7 @@ _CUSTOM = re.compile(r"(?:[a-z0-9]+-)?custom-(\d+)-(\d+)(?:-ext)?")
 
 
 def machine_size(name: str) -> tuple[int, int] | None:
-    """The vCPUs and MB of memory of a machine type; None if there is none of this name."""
+    """Return the vCPUs and MB of memory of a machine type; None if there is none of this name."""
     if name in _ODD_SIZES:
         return _ODD_SIZES[name]
     if custom := _CUSTOM.fullmatch(name):

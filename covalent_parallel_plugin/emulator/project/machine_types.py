@@ -38,7 +38,7 @@ def vcpus_of(machine_type: str) -> int | None:
 
 
 def picked_machine_type(machine_type: str, cpu_milli: int) -> str:
-    """Give the machine type of a job's VMs: the one that it names, else the smallest of these that holds a task.
+    """Return the machine type of a job's VMs: the one that it names, else the smallest of these that holds a task.
 
     Which one Batch picks is not documented. Above 32 vCPUs, where e2-standard ends, it is one of n2-standard.
     """
@@ -50,7 +50,7 @@ def picked_machine_type(machine_type: str, cpu_milli: int) -> str:
 
 
 def tasks_per_vm(machine_type: str, cpu_milli: int, task_count_per_node: int) -> int:
-    """Give how many tasks of a job one VM runs at a time.
+    """Return how many tasks of a job one VM runs at a time.
 
     The job's own `task_count_per_node` (0: none), else the VM's vCPUs divided by a task's, at least 1 and at most 20.
     Without a machine type, or with one whose name does not say, the VM is the smallest of `PICKED_VCPUS` that holds a

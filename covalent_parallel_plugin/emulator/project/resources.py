@@ -119,7 +119,7 @@ class ProjectResources:
     denied: Sequence[str] = ()
 
     def with_secrets(self, versions: Iterable[str]) -> ProjectResources:
-        """The same, in which also the secrets of these versions exist, projects/P/secrets/S/versions/V."""
+        """Return the same, in which also the secrets of these versions exist, projects/P/secrets/S/versions/V."""
         found: dict[str, list[str]] = {}
         for version in versions:
             name, _, number = version.partition("/secrets/")[2].partition("/versions/")
@@ -129,7 +129,7 @@ class ProjectResources:
         return replace(self, secrets=sorted({*found, *(self.secrets or ())}), secret_versions=found)
 
     def zones_of(self, region: str) -> Sequence[str] | None:
-        """The zones of a region; None if there is no such region."""
+        """Return the zones of a region; None if there is no such region."""
         return (defaults.REGIONS if self.regions is None else self.regions).get(region)
 
     @property
@@ -137,7 +137,7 @@ class ProjectResources:
         return sorted(defaults.REGIONS if self.regions is None else self.regions)
 
     def machine(self, name: str, zone: str) -> Machine | None:
-        """A machine type in a zone."""
+        """Return a machine type in a zone."""
         if self.machine_types is not None:
             machine = self.machine_types.get(name)
             return machine if machine is not None and _is_in(machine.zones, zone) else None
@@ -145,21 +145,21 @@ class ProjectResources:
         return None if size is None else Machine(*size)
 
     def accelerator(self, name: str, zone: str) -> Accelerator | None:
-        """An accelerator type in a zone."""
+        """Return an accelerator type in a zone."""
         if self.accelerator_types is not None:
             found = self.accelerator_types.get(name)
             return found if found is not None and _is_in(found.zones, zone) else None
         return Accelerator() if name in defaults.ACCELERATORS else None
 
     def service_account(self, email: str) -> ServiceAccount | None:
-        """A service account."""
+        """Return a service account."""
         return ServiceAccount() if self.service_accounts is None else self.service_accounts.get(email)
 
     def has_secret(self, name: str) -> bool:
         return self.secrets is None or name in self.secrets
 
     def secret_version(self, name: str, version: str) -> str | None:
-        """The version of a secret, with `latest` understood; None if there is none."""
+        """Return the version of a secret, with `latest` understood; None if there is none."""
         if not self.has_secret(name):
             return None
         if self.secrets is None:
@@ -167,11 +167,11 @@ class ProjectResources:
         return found_version(self.secret_versions.get(name, (ONLY_VERSION,)), version)
 
     def network(self, name: str) -> Network | None:
-        """A network."""
+        """Return a network."""
         return ({"default": Network()} if self.networks is None else self.networks).get(name)
 
     def subnetwork(self, name: str, region: str) -> tuple[str, Subnetwork] | None:
-        """A subnetwork in a region, with its network's name."""
+        """Return a subnetwork in a region, with its network's name."""
         for network_name, network in ({"default": Network()} if self.networks is None else self.networks).items():
             if network.subnetworks is None:
                 if name == network_name:
@@ -181,15 +181,15 @@ class ProjectResources:
         return None
 
     def quotas_of(self, region: str) -> Mapping[str, float]:
-        """The limits of a region by metric."""
+        """Return the limits of a region by metric."""
         return defaults.QUOTAS if self.quotas is None else self.quotas.get(region, {})
 
     def bucket(self, name: str) -> BucketFacts:
-        """How a bucket is set up."""
+        """Return how a bucket is set up."""
         return self.buckets.get(name, BucketFacts())
 
     def is_denied(self, permission: str, bucket: str = "") -> bool:
-        """Whether the caller lacks a permission, everywhere or on a bucket."""
+        """Return whether the caller lacks a permission, everywhere or on a bucket."""
         return permission in self.denied or (bool(bucket) and permission in self.bucket(bucket).denied)
 
 

@@ -34,7 +34,7 @@ class Secrets:
             self._values.setdefault((project_number(match[1]), match[2]), {})[match[3]] = value
 
     def value(self, name: str) -> str:
-        """Give a version's value. Raises SecretDenied."""
+        """Return a version's value. Raises SecretDenied."""
         match = SECRET_VERSION.fullmatch(name)
         versions = self._values.get((project_number(match[1]), match[2]), {}) if match else {}
         if match and not versions and match[2] in self._named:
@@ -49,17 +49,17 @@ class Secrets:
         return versions[version]
 
     def text_or_secret(self, text: str) -> str:
-        """Give the value of the version that a text names, or the text where it names none. Raises SecretDenied."""
+        """Return the value of the version that a text names, or the text where it names none. Raises SecretDenied."""
         return self.value(text) if SECRET_VERSION.fullmatch(text) else text
 
 
 def placeholder_secret(name: str) -> str:
-    """The made-up value of a secret of which only the name is known."""
+    """Return the made-up value of a secret of which only the name is known."""
     return f"stand-in-value-of-{name}"
 
 
 def found_version(versions: Iterable[str], wanted: str) -> str | None:
-    """The version that is wanted, which for `latest` is the highest number; None if there is none."""
+    """Return the version that is wanted, which for `latest` is the highest number; None if there is none."""
     there = set(versions)
     if wanted in there:
         return wanted
@@ -68,5 +68,5 @@ def found_version(versions: Iterable[str], wanted: str) -> str | None:
 
 
 def project_number(project: str) -> str:
-    """Give the number that stands for a project: always the same for the same id."""
+    """Return the number that stands for a project: always the same for the same id."""
     return project if project.isdigit() else str(100_000_000_000 + zlib.crc32(project.encode()))

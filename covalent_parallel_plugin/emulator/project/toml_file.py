@@ -82,7 +82,7 @@ def _made(kind: Any, where: str, value: object, readers: Mapping[str, Reader]) -
     at = f"{where}." if where else ""
     for name in value:
         if name not in readers:
-            raise resources.ProjectResourcesError(f"{at}{name} means nothing here: use one of {', '.join(readers)}")
+            raise resources.ProjectResourcesError(f"{at}{name} is not a known key: use one of {', '.join(readers)}")
     for field in fields(kind):
         if field.name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise resources.ProjectResourcesError(f"{at}{field.name} is missing")

@@ -40,7 +40,7 @@ class ApiFaults(Protocol):
 
 
 def json_apis(resources: ProjectResources, counts: Counter[str], faults: ApiFaults) -> Router:
-    """The ASGI application that answers for them, and counts each request under the name of what it asks for."""
+    """Return the ASGI application that answers for them, and counts each request under the name of what it asks for."""
 
     async def struck(request: Request, name: str) -> ASGIApp | None:
         counts[name] += 1

@@ -19,7 +19,7 @@ PROCESS = "process"
 
 @dataclass(frozen=True)
 class RuntimeRequest:
-    """What the user said of the runtime: its name, and what applies to processes or to containers only."""
+    """What the user requested of the runtime: its name, and what applies to processes or to containers only."""
 
     name: str = AUTO
     python: Path | None = None
@@ -37,7 +37,7 @@ class RuntimeChoice:
 
 
 def choose_runtime(
-    wish: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform
+    request: RuntimeRequest, why_not: Callable[[str], str] = why_not, platform: str = sys.platform
 ) -> RuntimeChoice:
     """Choose the runtime.
 
@@ -45,24 +45,24 @@ def choose_runtime(
     on loopback mean another machine there. `why_not` says why an engine does not work. Raises ValueError for an engine
     that does not work and for options that contradict each other.
     """
-    for_processes = wish.python is not None or bool(wish.images) or wish.site_packages
-    if wish.python is not None and wish.site_packages:
+    for_processes = request.python is not None or bool(request.images) or request.site_packages
+    if request.python is not None and request.site_packages:
         raise ValueError("--python names a Python with its packages, --site-packages takes this one: give one of them")
-    if for_processes and wish.nfs:
+    if for_processes and request.nfs:
         raise ValueError(
             "--python, --image and --site-packages are for processes, --nfs is for containers: give one or the other"
         )
-    if wish.name in ENGINES:
+    if request.name in ENGINES:
         if for_processes:
             raise ValueError(
-                "--python, --image and --site-packages say what stands for images where tasks are processes; with"
-                f" --runtime {wish.name} the images themselves run: leave them out, or give --runtime process"
+                "--python, --image and --site-packages choose what stands for an image, and"
+                f" --runtime {request.name} runs the images themselves: leave them out, or give --runtime process"
             )
-        if reason := why_not(wish.name):
-            raise ValueError(f"--runtime {wish.name} does not work here: {_with_remedy(wish.name, reason)}")
-        return RuntimeChoice(wish.name)
-    if wish.name == PROCESS or for_processes:
-        if wish.nfs:
+        if reason := why_not(request.name):
+            raise ValueError(f"--runtime {request.name} does not work here: {_with_remedy(request.name, reason)}")
+        return RuntimeChoice(request.name)
+    if request.name == PROCESS or for_processes:
+        if request.nfs:
             raise ValueError("--nfs is for containers: processes have no volumes; give --runtime podman or docker")
         return RuntimeChoice(PROCESS)
     reasons = []
@@ -72,17 +72,17 @@ def choose_runtime(
             return RuntimeChoice(name)
         reasons.append(f"{name}: {_with_remedy(name, reason)}")
     if platform != "linux":
-        reasons = [f"those of {platform} run in a virtual machine (--runtime podman or docker insists)"]
-    if wish.nfs:
+        reasons = [f"those of {platform} run in a virtual machine (to use them, give --runtime podman or docker)"]
+    if request.nfs:
         raise ValueError(f"--nfs needs containers: {'; '.join(reasons)}")
     return RuntimeChoice(PROCESS, tuple(reasons))
 
 
-def create_runtime(wish: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
+def create_runtime(request: RuntimeRequest, name: str) -> ContainerRuntime | ProcessRuntime:
     """Make the runtime that `choose_runtime` chose. Raises ValueError."""
     if name == PROCESS:
-        return ProcessRuntime(wish.python, wish.images, site_packages=wish.site_packages)
-    return ContainerRuntime(name, wish.nfs)
+        return ProcessRuntime(request.python, request.images, site_packages=request.site_packages)
+    return ContainerRuntime(name, request.nfs)
 
 
 def _with_remedy(engine: str, reason: str) -> str:

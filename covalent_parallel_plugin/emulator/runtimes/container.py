@@ -90,7 +90,7 @@ class ContainerRuntime:
         return ContainerWorkspace(self, folder, limits, vm, share, scripts, self._leave(folder, scripts.close))
 
     def log_bucket(self, job_uid: str, remote_path: str, services: Mapping[str, str]) -> BucketFolder:
-        """Give the folder of a job's log files that belong into a bucket. Raises StartFailed."""
+        """Return the folder of a job's log files that belong into a bucket. Raises StartFailed."""
         with self._lock:
             if job_uid not in self._log_buckets:
                 assert self._root is not None
@@ -175,7 +175,7 @@ class ContainerWorkspace:
         self._buckets_lock = threading.Lock()
 
     def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
-        """Give the folder that the VM has there; for a bucket one whose files are written to it in the end."""
+        """Return the folder that the VM has there; for a bucket one whose files are written to it in the end."""
         wanted = resolve_volumes(self._vm.mounts, [f"{path}:{path}"])[0]
         if "ro" in wanted.options.split(","):
             raise StartFailed(CANNOT_START, "it is mounted read-only")

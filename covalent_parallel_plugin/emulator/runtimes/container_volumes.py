@@ -76,7 +76,7 @@ def is_of_system(path: str) -> bool:
 
 
 def place_below(root: Path, below: str) -> Path:
-    """The path below `root`, without links; a leading "/" is the root itself. It need not be there yet.
+    """Return the path below `root`, without links; a leading "/" is the root itself. It need not be there yet.
 
     A job's files may be links that it made, to folders of this machine which are none of its own.
 

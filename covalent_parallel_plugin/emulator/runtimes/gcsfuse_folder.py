@@ -35,7 +35,7 @@ def storage_client(address: str) -> Any:
 def mounted_bucket(
     remote_path: str, folder: Path, environment: Mapping[str, str], options: Sequence[str] = ()
 ) -> BucketFolder:
-    """Have a folder stand for a bucket of the Cloud Storage that a task's environment names. Raises StartFailed."""
+    """Mount a bucket of the Cloud Storage that a task's environment names, as a folder. Raises StartFailed."""
     address = environment.get("STORAGE_EMULATOR_HOST")
     if not address:
         raise StartFailed(CANNOT_START, f"gs://{remote_path} cannot be mounted: there is no Cloud Storage here")

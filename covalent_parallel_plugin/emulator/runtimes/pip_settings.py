@@ -51,7 +51,7 @@ def settings_files(outer: Mapping[str, str]) -> list[str]:
 
 def read_pip_settings(outer: Mapping[str, str], files: Sequence[str]) -> PipSettings:
     """Join what the files say of indexes, and find the local paths in it and in the variables that tasks get."""
-    kept = configparser.ConfigParser(interpolation=None)
+    parser = configparser.ConfigParser(interpolation=None)
     for path in files:
         read = configparser.ConfigParser(interpolation=None)
         try:
@@ -62,12 +62,12 @@ def read_pip_settings(outer: Mapping[str, str], files: Sequence[str]) -> PipSett
         for section in read.sections():
             for key, value in read.items(section):
                 if key.replace("_", "-") in _KEPT:
-                    if not kept.has_section(section):
-                        kept.add_section(section)
-                    kept.set(section, key, value)
+                    if not parser.has_section(section):
+                        parser.add_section(section)
+                    parser.set(section, key, value)
     written = io.StringIO()
-    kept.write(written)
-    values = [value for section in kept.sections() for _, value in kept.items(section)]
+    parser.write(written)
+    values = [value for section in parser.sections() for _, value in parser.items(section)]
     values += [value for name, value in inherited(outer).items() if name.startswith("PIP_")]
     return PipSettings(written.getvalue(), sorted(set(_local_paths(values))))
 

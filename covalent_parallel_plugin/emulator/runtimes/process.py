@@ -80,11 +80,11 @@ class ProcessRuntime:
         return self._own_root().path / str(next(self._numbers))
 
     def workspace(self, folder: Path, vm: VmSpec = BARE_VM) -> ProcessWorkspace:
-        """Have processes start in a folder that has its parts."""
+        """Let processes start in a folder that has its parts."""
         return ProcessWorkspace(self, folder, vm)
 
     def interpreter(self, image: str) -> Sequence[str]:
-        """Give the interpreter that an image stands for, with its default command. Raises OSError."""
+        """Return the interpreter that an image stands for, with its default command. Raises OSError."""
         return self.python.interpreter(image, self._own_root().path)
 
     @property
@@ -135,7 +135,7 @@ class ProcessWorkspace:
         self._scripts = itertools.count()
 
     def log_folder(self, path: str, services: Mapping[str, str]) -> LogFolder:
-        """Give this machine's own folder: that is what a process finds at a path."""
+        """Return this machine's own folder: that is what a process finds at a path."""
         return LogFolder(Path(path))
 
     def start(self, command: Command) -> LocalProcess:
@@ -166,7 +166,7 @@ class ProcessWorkspace:
             environment = process_environment(self._folder, default[0], command.environment, os.environ)
             environment.update(self._runtime.python.shared_variables(default[0], environment))
         except OSError as error:
-            raise StartFailed(CANNOT_START, f"no Python for tasks can be made in the user's cache: {error}") from error
+            raise StartFailed(CANNOT_START, f"cannot create a Python for tasks in the user's cache: {error}") from error
         if command.has_hosts_file:
             hosts = self._folder / "hosts"
             hosts.write_text(HOSTS_TEXT)

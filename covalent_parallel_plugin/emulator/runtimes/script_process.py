@@ -39,7 +39,7 @@ class ScriptProcess(PreparedProcess):
     @property
     def was_ended(self) -> bool:
         """Whether it was asked to end."""
-        return self._told is not None
+        return self._sent_signal is not None
 
     def _start(self, prepared: PreparedClient) -> subprocess.Popen[bytes]:
         return start_watched(prepared, self._watchdog, self._out, self._err)
@@ -107,7 +107,7 @@ class VmView:
     own: Sequence[str]
 
     def seen_by(self, client: PreparedClient) -> PreparedClient:
-        """Have a program see it."""
+        """Show it to a program."""
         folders = [(bind.source, bind.target, "ro" in bind.options.split(",")) for bind in self.folders]
         request = json.dumps({"disk": self.disk, "folders": folders, "paths": self.paths, "own": self.own})
         launcher = [sys.executable, "-I", "-S", vm_folders.__file__, request]

@@ -48,7 +48,7 @@ def process_environment(
 
 
 def inherited(outer: Mapping[str, str]) -> dict[str, str]:
-    """Give what any task gets of the outer environment: proxies, pip's indexes, services elsewhere, and the pace."""
+    """Return what any task gets of the outer environment: proxies, pip's indexes, services elsewhere, and the pace."""
     environment = {name: outer[name] for name in INHERITED if name in outer}
     # the emulators are on loopback: a proxy must not be asked for them
     if any(name.lower().endswith("_proxy") for name in environment):

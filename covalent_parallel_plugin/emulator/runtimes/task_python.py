@@ -31,15 +31,15 @@ class TaskPython:
     ) -> None:
         named = python or (sys.executable if site_packages else None)
         self._python = None if named is None else _default_command("python", (str(named),))
-        given = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
-        self._images = {name: command for uri, command in given.items() for name in names_of(uri)} | given
+        commands = {uri: _default_command(uri, command) for uri, command in (images or {}).items()}
+        self._images = {name: command for uri, command in commands.items() for name in names_of(uri)} | commands
         self._cache = UserCache(os.environ) if cache is None else cache
         self._lock = threading.Lock()
         self._plain: str | None = None
         self._packages: TodaysFolder | None = None
 
     def interpreter(self, image: str, own_folder: Path) -> Sequence[str]:
-        """Give the interpreter that an image stands for, with its default command.
+        """Return the interpreter that an image stands for, with its default command.
 
         `own_folder` is for the one without packages where the user has no folder for caches. Raises OSError.
         """
@@ -96,5 +96,5 @@ def _default_command(image: str, command: Sequence[str]) -> tuple[str, ...]:
     """Check that an image's interpreter is there, and give its full path."""
     program = shutil.which(command[0]) if command else None
     if program is None:
-        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, which is not a program here")
+        raise ValueError(f"{image!r} stands for {' '.join(command) or 'nothing'!r}, and there is no such program")
     return (str(Path.cwd() / program), *command[1:])

@@ -23,11 +23,11 @@ _CANNOT_START, _NOT_EXECUTABLE = 125, 126
 
 def main(request: str, program: list[str]) -> None:
     """Lay the folders out and become the program."""
-    given = json.loads(request)
+    layout = json.loads(request)
     try:
-        _lay_out(Path(given["disk"]), given["folders"], given["paths"], given["own"])
+        _lay_out(Path(layout["disk"]), layout["folders"], layout["paths"], layout["own"])
     except OSError as error:
-        place = error.filename or ", ".join([*(path for _, path, _ in given["folders"]), *given["paths"]])
+        place = error.filename or ", ".join([*(path for _, path, _ in layout["folders"]), *layout["paths"]])
         _fail(
             _CANNOT_START,
             f"{place} cannot be mounted for this script: {error.strerror}. Give the task a container image, or let the "
@@ -45,7 +45,7 @@ def _lay_out(disk: Path, folders: list[tuple[str, str, bool]], paths: list[str],
     disk.mkdir(parents=True, exist_ok=True)
     # held open: they may be hidden by what is mounted over them
     sources = {path: os.open(source, os.O_PATH) for source, path, _ in folders}
-    kept = {path: os.open(path, os.O_PATH) for path in own}
+    descriptors = {path: os.open(path, os.O_PATH) for path in own}
     own_place = Path(f"/proc/self/fd/{os.open(disk, os.O_PATH)}")
     for path in sorted([*sources, *paths], key=lambda path: path.count("/")):
         if path not in sources:
@@ -59,7 +59,7 @@ def _lay_out(disk: Path, folders: list[tuple[str, str, bool]], paths: list[str],
         # whoever is not root may not take away the other options of the mount below
         _mount(None, path, _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _KEPT_OPTIONS)
     hiding = tuple(path.rstrip("/") + "/" for path in [*sources, *paths])
-    for path, source in kept.items():
+    for path, source in descriptors.items():
         if path.startswith(hiding):
             Path(path).mkdir(parents=True, exist_ok=True)
             _bind(f"/proc/self/fd/{source}", path)
@@ -78,7 +78,7 @@ def _enter_namespace() -> None:
 
 
 def _show_disk(disk: Path, path: Path) -> None:
-    """Have a path be the VM's: a folder of its own, or whatever a script makes there."""
+    """Make a path the VM's own: a folder, or what a script creates there."""
     if path.is_dir():
         place = disk / path.relative_to("/")
         place.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ class VmShare:
         self.volumes: set[str] = set()
 
     def volume(self, name: str) -> str:
-        """Give the engine's name for a volume of the VM's, which is there then.
+        """Return the engine's name for a volume of the VM's, which is there then.
 
         Of containers that start at the same time podman would let one make it, and refuse the others.
         """
@@ -32,7 +32,7 @@ class VmShare:
         return own
 
     def disk(self, path: str) -> Path:
-        """Give what stands for a path of the VM: a file that is there, or a folder, at first empty, and for everyone.
+        """Return what stands for a path of the VM: a file that is there, or a folder, at first empty, and for everyone.
 
         Raises StartFailed.
         """

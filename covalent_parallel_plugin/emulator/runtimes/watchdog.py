@@ -37,7 +37,7 @@ class Watchdog:
         )
 
     def begin(self, group: int) -> None:
-        """Have a process group killed if the emulator is."""
+        """Kill a process group if the emulator is killed."""
         self._tell(group)
 
     def end(self, group: int) -> None:

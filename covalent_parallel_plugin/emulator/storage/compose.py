@@ -56,5 +56,5 @@ def _compose_source(store: BucketStore, bucket: str, entry: Any) -> ObjectRecord
 def _map_of(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = resource.get(name)
     if value is not None and not isinstance(value, dict):
-        raise StorageRefusal(400, "invalid", f"Invalid value for '{name}': a map is wanted")
+        raise StorageRefusal(400, "invalid", f"Invalid value for '{name}': it must be a map")
     return value or {}

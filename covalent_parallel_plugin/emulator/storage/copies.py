@@ -66,7 +66,7 @@ def _copied(store: BucketStore, call: StorageRequest, source: ObjectRecord, fiel
 
 
 def _is_rewritten(store: BucketStore, call: StorageRequest, source: ObjectRecord, fields: Mapping[str, Any]) -> bool:
-    """Whether bytes must move: to another class or location. Elsewhere a rewrite takes one call."""
+    """Return whether bytes must move: to another class or location. Elsewhere a rewrite takes one call."""
     before, after = store.bucket(call.bucket).fields, store.bucket(call.target_bucket).fields
     own_class = source.fields.get("storageClass", "STANDARD")
     new_class = fields.get("storageClass", after.get("storageClass", "STANDARD"))

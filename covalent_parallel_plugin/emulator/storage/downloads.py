@@ -15,7 +15,7 @@ from .routes import StorageRequest
 
 
 def download(store: BucketStore, call: StorageRequest, request_headers: Headers) -> ASGIApp:
-    """The answer with an object's bytes, or the range that was asked for.
+    """Return the answer with an object's bytes, or the range that was asked for.
 
     Raises:
         StorageRefusal: 304, 400, 404, 412.

@@ -59,7 +59,7 @@ class StorageFaults:
         return self._plan.has("storage") and not call.kind.startswith("emulator.")
 
     async def target(self, call: StorageRequest, incoming: IncomingRequest) -> FaultTarget:
-        """Say what a request is about; an upload may name its object only in its body."""
+        """Return what a request is about; an upload may name its object only in its body."""
         name = call.name or call.query.get("name", "")
         if call.kind == "uploads.chunk":
             name = self._uploads.object_name(call.query.get("upload_id", ""))

@@ -26,7 +26,7 @@ from .unsupported import BUCKET_OUTPUT, OBJECT_OUTPUT, check_fields
 
 
 def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """What the user may set, out of an object's resource. Raises StorageRefusal: 400."""
+    """Return what the user may set, out of an object's resource. Raises StorageRefusal: 400."""
     check_fields(resource, OBJECT_FIELDS, OBJECT_OUTPUT)
     fields = {key: value for key, value in resource.items() if key in OBJECT_FIELDS}
     check_object_values(fields)
@@ -34,7 +34,7 @@ def object_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
-    """The metadata resource of an object ("Objects: resource representations")."""
+    """Return the metadata resource of an object ("Objects: resource representations")."""
     bucket, name, generation = stored.bucket, quote(stored.name, safe=""), stored.generation
     created = _timestamp(stored.created_ns)
     resource: dict[str, Any] = {
@@ -63,7 +63,7 @@ def object_resource(stored: ObjectRecord, base: str) -> dict[str, Any]:
 
 
 def bucket_resource(bucket: BucketRecord, base: str) -> dict[str, Any]:
-    """The metadata resource of a bucket."""
+    """Return the metadata resource of a bucket."""
     location = str(bucket.fields.get("location", "US")).upper()
     return {
         "storageClass": "STANDARD",
@@ -94,7 +94,7 @@ def _timestamp(nanoseconds: int) -> str:
 
 
 def readable_object(store: BucketStore, call: StorageRequest) -> ObjectRecord:
-    """The object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
+    """Return the object a read asks for, its preconditions checked. Raises StorageRefusal: 304, 400, 404, 412."""
     stored = store.find(call.bucket, call.name, number(call.query, "generation"))
     preconditions_of(call.query).check(stored.generation, stored.metageneration, reading=True)
     if call.etag_match is not None and not _is_named(stored.etag, call.etag_match):
@@ -208,7 +208,7 @@ def _insert_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any
 
 
 def _bucket_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """What the user may set on a bucket, out of its resource. Raises StorageRefusal: 400."""
+    """Return what the user may set on a bucket, out of its resource. Raises StorageRefusal: 400."""
     check_fields(resource, BUCKET_FIELDS, BUCKET_OUTPUT)
     fields = {key: value for key, value in resource.items() if key in BUCKET_FIELDS}
     check_bucket_values(fields)
@@ -228,7 +228,7 @@ def _patch_bucket(store: BucketStore, call: StorageRequest, body: dict[str, Any]
 
 
 def merged(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a patch makes of a resource (RFC 7396): maps are merged, None removes."""
+    """Return what a patch makes of a resource (RFC 7396): maps are merged, None removes."""
     after = dict(before)
     for key, value in changes.items():
         old = after.get(key)

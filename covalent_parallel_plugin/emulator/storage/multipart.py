@@ -25,7 +25,7 @@ def _boundary(content_type: str, kind: str) -> bytes:
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
     if message.get_content_type() != kind or not boundary:
-        raise StorageRefusal(400, "badContent", f"{kind} with a boundary is wanted, not {content_type!r}")
+        raise StorageRefusal(400, "badContent", f"Content-Type must be {kind} with a boundary, not {content_type!r}")
     return boundary.encode("latin-1")
 
 
@@ -103,7 +103,7 @@ class SubRequest:
 
 
 def split_batch(body: bytes, content_type: str) -> list[SubRequest]:
-    """The calls of a batch request, in order. Raises StorageRefusal: 400."""
+    """Return the calls of a batch request, in order. Raises StorageRefusal: 400."""
     _boundary(content_type, "multipart/mixed")
     message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
     parts = message.get_payload()
@@ -136,7 +136,7 @@ def _sub_request(part: Message) -> SubRequest:
 
 
 def join_batch(answers: Iterable[tuple[str | None, Reply]], boundary: str) -> bytes:
-    """The body of a batch's answer: each reply as application/http under its call's Content-ID."""
+    """Return the body of a batch's answer: each reply as application/http under its call's Content-ID."""
     lines: list[str] = []
     for content_id, reply in answers:
         lines += [f"--{boundary}", "Content-Type: application/http"]

@@ -33,7 +33,7 @@ class Body:
 
 
 def encode_crc32c(checksum: int) -> str:
-    """The base64 of the big-endian CRC32C, the form of the `crc32c` field in object metadata."""
+    """Return the base64 of the big-endian CRC32C, the form of the `crc32c` field in object metadata."""
     return base64.b64encode(checksum.to_bytes(4, "big")).decode("ascii")
 
 

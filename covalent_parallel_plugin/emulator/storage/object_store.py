@@ -70,7 +70,7 @@ class BucketStore:
         self._last_generation = 0
 
     def new_body(self) -> BodyWriter:
-        """A writer for a file of its own; nothing is stored until `put`."""
+        """Return a writer for a file of its own; nothing is stored until `put`."""
         return BodyWriter(self._folder / uuid.uuid4().hex)
 
     def create_bucket(self, name: str, fields: Mapping[str, Any]) -> BucketRecord:
@@ -84,14 +84,14 @@ class BucketStore:
         return self._buckets[name]
 
     def bucket(self, name: str) -> BucketRecord:
-        """The bucket of this name. Raises StorageRefusal: 404."""
+        """Return the bucket of this name. Raises StorageRefusal: 404."""
         try:
             return self._buckets[name]
         except KeyError:
             raise StorageRefusal(404, "notFound", "The specified bucket does not exist.") from None
 
     def buckets(self) -> list[BucketRecord]:
-        """All buckets in name order."""
+        """Return all buckets in name order."""
         return [self._buckets[name] for name in sorted(self._buckets)]
 
     def set_bucket_fields(self, bucket: BucketRecord, fields: Mapping[str, Any]) -> None:
@@ -107,7 +107,7 @@ class BucketStore:
         del self._buckets[name]
 
     def find(self, bucket: str, name: str, generation: int | None = None) -> ObjectRecord:
-        """The live object. Raises StorageRefusal: 404, also if another generation is asked for."""
+        """Return the live object. Raises StorageRefusal: 404, also if another generation is asked for."""
         found = self.bucket(bucket).objects.get(name)
         if found is None or (generation is not None and generation != found.generation):
             shown = name if generation is None else f"{name}#{generation}"
@@ -194,7 +194,7 @@ class BucketStore:
         matches: Callable[[str], object] | None = None,
         with_trailing_delimiter: bool = False,
     ) -> Page:
-        """One page in name order, of at most `limit` objects and prefixes together.
+        """Return one page in name order, of at most `limit` objects and prefixes together.
 
         Args:
             start: first name to list, inclusive. end: first name not to list. token: from the page before.

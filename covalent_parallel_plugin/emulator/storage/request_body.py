@@ -24,7 +24,7 @@ class IncomingRequest:
         self._peeked: list[bytes] = []
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What is left of the body. Raises ClientDisconnect if the connection ends before the body does."""
+        """Yield what is left of the body. Raises ClientDisconnect if the connection ends before the body does."""
         while self._peeked:
             yield self._peeked.pop(0)
         while not self._is_complete:
@@ -33,7 +33,7 @@ class IncomingRequest:
                 yield chunk
 
     async def peek(self, size: int) -> bytes:
-        """The body's beginning, of this many bytes at least if it has them; it is still there to be read."""
+        """Return the body's beginning, of this many bytes at least if it has them; it is still there to be read."""
         held = sum(map(len, self._peeked))
         while held < size and not self._is_complete:
             chunk = await self._next()
@@ -49,7 +49,7 @@ class IncomingRequest:
         return bytes(message.get("body", b""))
 
     async def read_limited(self) -> bytes:
-        """The whole body of a request that carries JSON. Raises StorageRefusal: 413 past 10 MiB."""
+        """Return the whole body of a request that carries JSON. Raises StorageRefusal: 413 past 10 MiB."""
         pieces = []
         size = 0
         async for chunk in self.chunks():

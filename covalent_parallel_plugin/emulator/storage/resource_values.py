@@ -126,10 +126,10 @@ def moment_of(text: str) -> datetime:
     return whole.replace(microsecond=int(fraction[1:7].ljust(6, "0")))
 
 
-def _check_map(path: str, given: object, known: Mapping[str, Any]) -> None:
-    if not isinstance(given, dict):
-        raise _invalid(f"Invalid value for '{path}': a map is wanted")
-    for key, value in given.items():
+def _check_map(path: str, resource: object, known: Mapping[str, Any]) -> None:
+    if not isinstance(resource, dict):
+        raise _invalid(f"Invalid value for '{path}': it must be a map")
+    for key, value in resource.items():
         inner = f"{path}.{key}" if path else key
         wanted = known.get(key, known.get("*"))
         if wanted is not None:
@@ -145,7 +145,7 @@ def _check(path: str, value: object, wanted: Any) -> None:
         _check_map(path, value, wanted)
     elif isinstance(wanted, list):
         if not isinstance(value, list):
-            raise _invalid(f"Invalid value for '{path}': a list is wanted")
+            raise _invalid(f"Invalid value for '{path}': it must be a list")
         for entry in value:
             _check(path, entry, wanted[0])
     elif isinstance(wanted, frozenset):

@@ -120,7 +120,7 @@ def _single_values(pairs: list[tuple[str, str]]) -> dict[str, str]:
     parameters = dict(pairs)
     for name, value in pairs:
         if value != parameters[name] and name != "permissions":
-            message = f"The parameter '{name[:100]}' is there twice, with different values"
+            message = f"The parameter '{name[:100]}' occurs twice, with different values"
             raise StorageRefusal(400, "invalid", message)
     return parameters
 
@@ -137,7 +137,7 @@ def _refined(kind: str, query: Mapping[str, str]) -> str:
 
 
 def number(query: Mapping[str, Any], key: str) -> int | None:
-    """An integer parameter or JSON field, None if absent. Raises StorageRefusal: 400."""
+    """Return an integer parameter or JSON field, None if absent. Raises StorageRefusal: 400."""
     if query.get(key) is None:
         return None
     text = str(query[key])
@@ -155,7 +155,7 @@ def flag(query: Mapping[str, str], key: str) -> bool:
 
 
 def preconditions_of(query: Mapping[str, Any], prefix: str = "if") -> Preconditions:
-    """The preconditions of a call, or with `prefix` "ifSource" those of a copy's source."""
+    """Return the preconditions of a call, or with `prefix` "ifSource" those of a copy's source."""
     return Preconditions(
         number(query, f"{prefix}GenerationMatch"),
         number(query, f"{prefix}GenerationNotMatch"),
@@ -165,7 +165,7 @@ def preconditions_of(query: Mapping[str, Any], prefix: str = "if") -> Preconditi
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """A request's JSON object; an empty body is an empty object. Raises StorageRefusal: 400."""
+    """Return a request's JSON object; an empty body is an empty object. Raises StorageRefusal: 400."""
     if not body.strip():
         return {}
     try:
@@ -173,7 +173,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise StorageRefusal(400, "parseError", "Parse Error") from error
     if not isinstance(parsed, dict):
-        raise StorageRefusal(400, "parseError", "Parse Error: a JSON object is wanted")
+        raise StorageRefusal(400, "parseError", "Parse Error: the body must be a JSON object")
     return parsed
 
 

@@ -95,7 +95,7 @@ class StorageServer(LocalService):
         """Begin to serve; returns when the server is reachable.
 
         Raises:
-            RuntimeError: already started, or it did not come up within 20 s.
+            RuntimeError: already started, or it did not start within 20 s.
             OSError: the port is taken, or the data folder cannot be written.
         """
         if self._thread is not None:
@@ -120,7 +120,7 @@ class StorageServer(LocalService):
             )
             self._thread.start()
             if not self._server.ready.wait(START_SECONDS):
-                raise RuntimeError(f"the storage server did not come up within {START_SECONDS:g} s")
+                raise RuntimeError(f"the storage server did not start within {START_SECONDS:g} s")
         except BaseException:
             self.stop()
             listener.close()

@@ -170,9 +170,9 @@ def check_fields(resource: Mapping[str, Any], known: Collection[str], output: Co
 
 
 def unknown_call(method: str, path: str) -> StorageRefusal:
-    """Say of an address that no route has what it is."""
+    """Return the error for an address that no route has."""
     if not path.startswith(("/storage/", "/upload/", "/download/", "/resumable/", "/batch", "/_emulator")):
-        message = f"This emulator does not have Cloud Storage's XML API ({method} {path}): use the JSON API"
+        message = f"This emulator does not support Cloud Storage's XML API ({method} {path}): use the JSON API"
         return StorageRefusal(501, "notImplemented", message)
     rest = "/".join(path.split("/")[5:])
     feature = _feature(rest) if "/" not in rest or "/o/" not in rest else _feature(rest.rpartition("/")[2])
@@ -182,7 +182,7 @@ def unknown_call(method: str, path: str) -> StorageRefusal:
 
 
 def asks_for_nothing(value: object) -> bool:
-    """Whether a value is off or empty."""
+    """Return whether a value is off or empty."""
     if isinstance(value, dict):
         return all(map(asks_for_nothing, value.values()))
     return value in (None, False, "", "false", "False", "0", 0, [])

@@ -49,7 +49,7 @@ class Uploads:
         self._finished: list[str] = []
 
     async def insert(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
-        """A media or multipart upload in one request.
+        """Store a media or multipart upload in one request.
 
         Raises:
             StorageRefusal: 400 malformed or a checksum that does not fit, 404 no such bucket, 412.
@@ -115,12 +115,12 @@ class Uploads:
         return Reply(499)
 
     def object_name(self, upload_id: str) -> str:
-        """The object that a resumable upload is for; empty if there is no such upload."""
+        """Return the object that a resumable upload is for; empty if there is no such upload."""
         session = self._sessions.get(upload_id)
         return "" if session is None else session.name
 
     async def take_chunk(self, call: StorageRequest, incoming: IncomingRequest) -> Reply:
-        """A chunk, the whole, or a status query of a resumable upload: 308 with Range, or the finished object.
+        """Answer a chunk, the whole, or a status query of a resumable upload: 308 with Range, or the finished object.
 
         A chunk counts once it has arrived whole; one that breaks off is forgotten.
 
@@ -238,7 +238,7 @@ def content_range(header: str | None) -> tuple[int | None, int | None, int | Non
 
 
 def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The checksums that X-Goog-Hash and Content-MD5 promise, by "crc32c" and "md5"."""
+    """Return the checksums that X-Goog-Hash and Content-MD5 promise, by "crc32c" and "md5"."""
     sums = {}
     if "content-md5" in headers:
         sums["md5"] = headers["content-md5"]
@@ -250,7 +250,7 @@ def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def sums_of_resource(resource: Mapping[str, Any]) -> dict[str, str]:
-    """The checksums that an upload's metadata promises, by "crc32c" and "md5"."""
+    """Return the checksums that an upload's metadata promises, by "crc32c" and "md5"."""
     sums = {"crc32c": resource.get("crc32c"), "md5": resource.get("md5Hash")}
     return {kind: str(value) for kind, value in sums.items() if value is not None}
 

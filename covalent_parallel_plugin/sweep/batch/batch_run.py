@@ -25,7 +25,7 @@ from ...protocol.sweep_objects import drain_name
 from ...settings import Settings
 from ..local.observer import RunObserver
 from ..local.run import DRAINED, RunEnd, failures_allowed, used_up
-from ..records.batch_look import BatchLook
+from ..records.batch_look import BatchStatus
 from ..records.journal import round_end_event, round_event
 from ..tasks import SweepTask
 from .batch_work import BatchWork, LostTask, RunStopped
@@ -34,7 +34,7 @@ from .machine_use import MachineUse
 from .poll_pace import PollPace
 from .round_run import RoundOwner, RoundRun
 from .round_tasks import RoundTasks
-from .round_verdict import ASKED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
+from .round_verdict import MOST_QUERIED_TASKS, RoundJudge, RoundVerdict, sweep_title, unreported_end
 from .setup import RoundShape
 from .shards import drain_round
 from .sweep_job import job_id, sweep_job
@@ -51,7 +51,7 @@ class BatchRunner:
     """A run of tasks on Batch.
 
     Attributes:
-        look: what the last look at a job has shown.
+        look: the progress as of the last job status.
         on_round: gets a round's number and its job's name, once the job exists.
     """
 
@@ -60,10 +60,10 @@ class BatchRunner:
         self._file = work.file
         self._observer = observer
         self._journal = work.seams.journal
-        self._seams = replace(work.seams, ended=self._told)
+        self._seams = replace(work.seams, ended=self._on_end)
         self._most_failures = failures_allowed(work.file.stop_after, work.count)
         self._failures = 0
-        self.look = BatchLook()
+        self.look = BatchStatus()
         self._use = MachineUse(work.file, self._journal.state)
         self.on_round: Callable[[int, str], None] = lambda number, job: None
         self._left = len(work.wanted)
@@ -184,7 +184,7 @@ class BatchRunner:
         self._is_cancelled = self._is_detached = False
         self._cancelled, self._interrupted = Cancellation(), Cancellation()
         await round.end_job()
-        if (ended := await round.last_look()) is not None:
+        if (ended := await round.last_status()) is not None:
             self._note_job(round, ended)
         self.look = replace(self.look, running=0)
         try:
@@ -252,7 +252,7 @@ class BatchRunner:
                 break
             self._note_end(shape.round, "not submitted")
         else:
-            raise RunStopped(f"another run of {sweep_title(file.name)} makes jobs as well: wait for its end")
+            raise RunStopped(f"another run of {sweep_title(file.name)} creates jobs as well: wait until it has ended")
         if self._is_draining:
             self._note_end(shape.round, "not submitted")
             raise RunStopped(DRAINED)
@@ -290,7 +290,7 @@ class BatchRunner:
         if watched.job is not None:
             self._note_job(round, watched.job)
         if watched.error is not None:
-            raise RunStopped(f"the job {round.job_name} was lost sight of: {watched.error}", keeps_job=True)
+            raise RunStopped(f"the job {round.job_name} can no longer be watched: {watched.error}", keeps_job=True)
         if not watched.has_ended:
             await round.end_job()
         await round.take_rest(self._interrupted)
@@ -327,7 +327,7 @@ class BatchRunner:
         await restage_runner(services.objects, for_sweeps=True)
         return True
 
-    def _told(self, task: SweepTask, end: TaskEnd) -> None:
+    def _on_end(self, task: SweepTask, end: TaskEnd) -> None:
         self._left -= 1
         self._failures += end.status not in ("done", "cancelled")
         self._observer.started(task)
@@ -338,12 +338,12 @@ class BatchRunner:
         assert self._round is not None
         tasks, gathering = self._round.tasks, self._round.gathering
         self._note_job(self._round, status)
-        self.look = self._look(pace, tasks, len(gathering.missing))
+        self.look = self._batch_status(pace, tasks, len(gathering.missing))
         if self._most_failures is not None and self._failures >= self._most_failures and self._left:
             raise RunStopped(f"stop_after: {self._failures} tasks have failed")
         if self._file.most_machine_hours is not None:
             for round in self._beside:
-                if (seen := await self._interrupted.unless(round.last_look())) is not None:
+                if (seen := await self._interrupted.unless(round.last_status())) is not None:
                     self._note_job(round, seen)
         self._check_hours(self._round.settings.poll_freq)
         seconds_left = self._use.seconds_left()
@@ -356,10 +356,10 @@ class BatchRunner:
         if overrun is not None and self._left:
             raise RunStopped(used_up(overrun.limit), overrun=overrun)
 
-    def _look(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchLook:
+    def _batch_status(self, pace: PollPace, tasks: RoundTasks, missing: int) -> BatchStatus:
         own = len(tasks.own)
         ended = min(pace.ended * tasks.bundle, own)
-        return BatchLook(
+        return BatchStatus(
             # Those of a bundle run one after the other
             running=pace.running,
             unread=max(ended - (own - missing), 0),
@@ -377,11 +377,13 @@ class BatchRunner:
         if not self._seams.trace.is_on:
             return
         silent = round.tasks.bundles({*trace.repeated, *round.gathering.missing})
-        numbers = [number for number in silent if number not in verdict.asked][: ASKED_TASKS - len(verdict.asked)]
-        asked = await EvidenceReader(services, round.job_name).tasks(numbers) if numbers else {}
+        numbers = [number for number in silent if number not in verdict.statuses][
+            : MOST_QUERIED_TASKS - len(verdict.statuses)
+        ]
+        statuses = await EvidenceReader(services, round.job_name).tasks(numbers) if numbers else {}
         own = round.tasks.own
         for number, indices in round.tasks.bundles(own).items():
-            status = verdict.asked.get(number) or asked.get(number)
+            status = verdict.statuses.get(number) or statuses.get(number)
             missing = [index for index in indices if index in round.gathering.missing] or indices
             if status is not None:
                 trace.lost([(index, own[index]) for index in missing], status, end)

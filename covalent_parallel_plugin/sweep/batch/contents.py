@@ -56,13 +56,13 @@ class ContentUpload:
         for source, sha256, how in files.contents():
             self._sources.setdefault(sha256, _Source(source.path, how["size"], LayOutError, f"files: {source.name}"))
             brought.append({"target": source.target, "object": self._name(sha256), **how})
-        given = [
+        entries = [
             {"name": name, "files": self._input_files(name, text, versions[name])} for name, text in inputs.items()
         ]
-        if sum(len(entry["files"]) for entry in given) > MOST_INPUT_FILES:
+        if sum(len(entry["files"]) for entry in entries) > MOST_INPUT_FILES:
             raise InputError(f"inputs: they have more than {MOST_INPUT_FILES:,} files: pack them into archives")
         self._send()
-        return SharedContents(brought, given)
+        return SharedContents(brought, entries)
 
     def _name(self, sha256: str) -> str:
         return names.content_name(self._identity.folder, sha256)

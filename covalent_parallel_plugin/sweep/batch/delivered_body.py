@@ -138,7 +138,7 @@ def _read(arrival: DownloadBuffer, address: BodyAddress) -> DeliveredBody:
     header: Mapping[str, Any] = arrival.envelope.header
     try:
         if header["kind"] != address.kind:
-            raise ValueError(f"it is no {address.kind}")
+            raise ValueError(f"it is not a valid {address.kind}")
         if not isinstance(header["row"], dict) or not isinstance(header["result"], dict | None):
             raise TypeError("row and result are not objects")
         body = DeliveredBody(

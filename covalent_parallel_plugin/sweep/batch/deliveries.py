@@ -132,10 +132,10 @@ class Downloads:
         last = earlier.pop() if earlier and earlier[-1].name.round == round else None
         mark = {"key": key, "round": round, "token": last.name.token if last is not None else ""}
         if recorded := recorded_end(self._out.task_folder(name), mark):
-            return _as_told(end, recorded)
+            return _as_reported(end, recorded)
         with self._unfinished(name) as part:
             if last is not None and self._write_attempt(part, last, name, key, description):
-                end = end if last.parts else _as_told(end, recorded_end(part, {}) or {})
+                end = end if last.parts else _as_reported(end, recorded_end(part, {}) or {})
             else:
                 write_nothing(part)
             write_json(part / TASK_FILE, {**description, **asdict(end), **mark})
@@ -156,7 +156,7 @@ class Downloads:
 
     @contextmanager
     def _unfinished(self, name: str) -> Iterator[Path]:
-        """A folder beside the tasks', which is not there before and after."""
+        """Yield a folder beside the tasks', which is not there before and after."""
         part = self._out.path / f".{name}{UNFINISHED}"
         if part.exists():
             shutil.rmtree(part)
@@ -313,14 +313,14 @@ def _with_body(delivery: Delivery, body: DeliveredBody, address: BodyAddress) ->
     return replace(delivery.end, result=body.result, left=body.left)
 
 
-def _as_told(end: TaskEnd, told: Mapping[str, Any]) -> TaskEnd:
-    """An end that Batch reported, with when and where its task ran by its own report."""
-    known = {name: told[name] for name in ("seconds", "machine", "started", "ended") if name in told}
-    return replace(end, **known, left=tuple(told.get("left", ())))
+def _as_reported(end: TaskEnd, reported: Mapping[str, Any]) -> TaskEnd:
+    """Return an end that Batch reported, with when and where its task ran by its own report."""
+    known = {name: reported[name] for name in ("seconds", "machine", "started", "ended") if name in reported}
+    return replace(end, **known, left=tuple(reported.get("left", ())))
 
 
 def _without_result(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's fields but for where its result is, which is known only when the body is sealed."""
+    """Return a row's fields but for where its result is, which is known only when the body is sealed."""
     return {name: value for name, value in row.items() if name != "result"}
 
 

@@ -1,4 +1,4 @@
-"""A task's folder as downloads make it: files that are checked, whose folder it is, and how it takes its place."""
+"""A task's folder as downloads fill it: check its files, record its owner, and move it to its place."""
 
 from __future__ import annotations
 

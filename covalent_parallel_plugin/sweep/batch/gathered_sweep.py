@@ -34,7 +34,7 @@ class SweepGathering:
 
     Attributes:
         tasks: of all rounds that were gathered, by name, in the order of their indices.
-        notes: a sentence for whatever could not be gathered.
+        notes: a sentence for each thing that could not be gathered.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class SweepGathering:
         """Gather a round; return the time that its machines were held (s), where that is known."""
         found = find_round(self._store, self._identity, number)
         if found is None:
-            self.notes.append(f"what round {number} was given is gone from gs://{self._store.bucket_name}")
+            self.notes.append(f"the setup of round {number} is gone from gs://{self._store.bucket_name}")
             return None
         self._submitted |= {(number, task.index): task for task in found.tasks}
         names = {end.at: name for name, end in self._journal.state.ends.items() if end.at is not None}

@@ -74,7 +74,7 @@ class RoundGathering:
         self.trace = RoundAttempts(seams.trace, tasks.number)
         self._downloads = Downloads(seams.store, seams.identity, seams.out, self.trace.delivered)
         self._read: list[Delivery] = []
-        self._told = 0
+        self._reported = 0
         self._own_refusals: list[str] = []
         # One call at a time
         self._lock = asyncio.Lock()
@@ -134,7 +134,7 @@ class RoundGathering:
             try:
                 end = await run_stoppable(self._fetch_lost, index, task, end)
             except (CloudError, OutcomeError) as error:
-                logger.warning("what %s has left is not gathered: %s", task.name, error)
+                logger.warning("what %s delivered could not be gathered: %s", task.name, error)
         seams.journal.append(end_event(task, end, seams.parts(task)) | {"round": self._tasks.number})
         seams.ended(task, end)
 
@@ -190,11 +190,11 @@ class RoundGathering:
 
     def _tell_refused(self) -> None:
         refused = self.refused
-        for text in refused[self._told :]:
+        for text in refused[self._reported :]:
             logger.warning("%s", text)
-        self._told = len(refused)
+        self._reported = len(refused)
 
 
 def _is_later(known: RecordedEnd, round: int) -> bool:
-    """Whether an end that the journal has is of a later round than this, or was reached on this machine."""
+    """Return whether an end that the journal has is of a later round than this, or was reached on this machine."""
     return known.status == "done" if known.at is None else known.at[0] > round

@@ -1,4 +1,4 @@
-"""The progress of a sweep's jobs that no run waits for, from one look at them: pure."""
+"""The progress of a sweep's jobs that no run waits for, from their present status: pure."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class MachineUse:
         return self._state.used_hours + sum(map(self._more_seconds, self._jobs)) / 3600
 
     def note(self, round: int, job: JobStatus) -> None:
-        """Take note of a look at a round's job."""
+        """Record the status of a round's job."""
         use = self._jobs.get(round, JobUse())
         self._jobs[round] = use.seen(job, job.tasks_per_machine(self._per_machine), self._wall_clock())
 

@@ -27,7 +27,7 @@ class PollPace:
         least_seconds: between looks.
 
     Attributes:
-        ended: how many of them have ended, by the last look.
+        ended: how many of them have ended, by the last poll.
         running: how many ran then.
         running_seconds: of all of them together so far.
         began: when tasks were first seen to run, or to have ended; None before.
@@ -35,7 +35,7 @@ class PollPace:
         seen: when the last end of one was seen; None where none was.
         looked: when the last look was.
         mean_running: how many ran at a time from `began` to `seen`.
-        most_pause_seconds: between looks, where somebody wants one sooner.
+        most_pause_seconds: the longest pause between polls, where a caller needs one sooner.
     """
 
     def __init__(self, total: int, least_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,7 +80,7 @@ class PollPace:
         return max(self._least, min(rest * SHARE_OF_REST, most, self.most_pause_seconds))
 
     def is_list_due(self) -> bool:
-        """Whether enough tasks have ended since the last list."""
+        """Return whether enough tasks have ended since the last list."""
         new = self.ended - self._listed
         return new > 0 and (new >= self._total * SHARE_OF_TASKS or self._clock() >= self._next_list)
 

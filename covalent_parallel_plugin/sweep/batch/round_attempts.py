@@ -32,7 +32,7 @@ class RoundAttempts:
     def __init__(self, trace: SweepTrace, round: int) -> None:
         self._trace, self._round = trace, round
         self._ours: dict[str, float | None] = {}
-        self._asked: Mapping[str, object] = {}
+        self._requested: Mapping[str, object] = {}
         self._job: JobStatus | None = None
         self._recorded: set[tuple[int, int, int]] = set()
         # Instance -> the record that has all of its time; one of an unknown instance stands for itself
@@ -44,13 +44,13 @@ class RoundAttempts:
         self.cut_off: set[int] = set()
 
     def note_submitted(self, job: batch_v1.Job, job_name: str, staged: float) -> None:
-        """The round's job was made now, of what was in the bucket since `staged` (s since 1970)."""
+        """Record that the round's job was created now, of what was in the bucket since `staged` (s since 1970)."""
         now = self._trace.now()
-        self._asked = asked_of(job)
+        self._requested = asked_of(job)
         self._ours = {"entered": self._trace.entered, "staged": staged, "submitted": now}
         times = {name: time for name, time in self._ours.items() if time is not None}
         tasks = int(batch_v1.Job.pb(job).task_groups[0].task_count)
-        self._trace.submitted(job_name, self._round, tasks, self._asked, **times)
+        self._trace.submitted(job_name, self._round, tasks, self._requested, **times)
 
     def note_job(self, job: JobStatus) -> None:
         """Take note of the job as Batch reports it now."""
@@ -60,9 +60,9 @@ class RoundAttempts:
         """Record the attempt that a row reports, of this round or an earlier one; it may have been before."""
         measured = fields.get("measured")
         measured = measured if isinstance(measured, Mapping) else {}
-        told = measured.get("times")
+        spans = measured.get("times")
         times = {"began": fields["started"], "ran_from": fields["started"], "ran_to": fields["ended"]}
-        times |= {name: told[name] for name in MEASURED if isinstance(told, Mapping) and is_time(told.get(name))}
+        times |= {name: spans[name] for name in MEASURED if isinstance(spans, Mapping) and is_time(spans.get(name))}
         machine = measured.get("machine")
         number, round = int(fields["attempt"]), int(fields["round"])
         index, end = int(fields["index"]), fields["status"]
@@ -128,10 +128,10 @@ class RoundAttempts:
             scheduled = self._job.entered_seconds("SCHEDULED")
         placed = {"scheduled": scheduled, "running": attempt.running, "ended": attempt.ended}
         times = ordered_times({**(self._ours if is_here else {}), **placed, **measured, "collected": self._trace.now()})
-        told = {"zone": attempt.zone or None, "instance": attempt.instance or None}
-        asked = {"type": self._type(), "spot": self._asked.get("spot")}
+        placed_at = {"zone": attempt.zone or None, "instance": attempt.instance or None}
+        requested = {"type": self._type(), "spot": self._requested.get("spot")}
         known = {name: machine[name] for name in NO_MACHINE if machine.get(name) is not None}
-        machine_told = {**NO_MACHINE, **asked, **told, **known}
+        machine_fields = {**NO_MACHINE, **requested, **placed_at, **known}
         fields = {
             "task": index,
             "name": name,
@@ -143,16 +143,16 @@ class RoundAttempts:
             "peak_memory_bytes": None,
             "cpu_seconds": None,
             **more,
-            "machine": machine_told,
+            "machine": machine_fields,
         }
         if is_new:
             self._trace.attempt(fields)
         if is_here:
-            self._hold(machine_told, times)
+            self._hold(machine_fields, times)
 
     def _type(self) -> object:
         kinds = self._job.instances if self._job is not None else ()
-        return self._asked.get("machine_type") or (kinds[0].machine_type or None if len(kinds) == 1 else None)
+        return self._requested.get("machine_type") or (kinds[0].machine_type or None if len(kinds) == 1 else None)
 
     def _hold(self, machine: Mapping[str, object], times: Mapping[str, float | None]) -> None:
         """Keep one record of each machine, from its first attempt's beginning to its last one's end."""

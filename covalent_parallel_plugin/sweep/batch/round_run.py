@@ -122,7 +122,7 @@ class RoundRun:
         limits = job_watch.WatchLimits(settings.queue_limit, run_seconds, batch.outage_seconds, batch.refusal_seconds)
         poller = StatusPoller.shared(batch, settings.parent)
 
-        async def look(pause_seconds: float) -> JobStatus | None:
+        async def poll(pause_seconds: float) -> JobStatus | None:
             # A shorter one is asked for where the job is not found
             at_pace = pause_seconds >= settings.poll_freq
             pause = max(pause_seconds, self._pace.pause_seconds) if at_pace else pause_seconds
@@ -133,7 +133,7 @@ class RoundRun:
 
         try:
             watched = await job_watch.wait_for_end(
-                look, self.job_name, settings.poll_freq, limits, time.monotonic, self._is_delivered
+                poll, self.job_name, settings.poll_freq, limits, time.monotonic, self._is_delivered
             )
         finally:
             poller.forget(self.job_name)
@@ -148,12 +148,12 @@ class RoundRun:
         except CloudError as error:
             logger.warning("the job %s may still run: %s", self.job_name, error)
 
-    async def last_look(self) -> JobStatus | None:
+    async def last_status(self) -> JobStatus | None:
         """Return the job as Batch reports it now; None if it does not."""
         try:
             return await self._services.batch.get(self.job_name, LAST_LOOK_SECONDS)
         except CloudError as error:
-            logger.debug("the job %s is not looked at again: %s", self.job_name, error)
+            logger.debug("the status of the job %s was not read again: %s", self.job_name, error)
             return None
 
     async def take_rest(self, interrupted: Cancellation) -> None:

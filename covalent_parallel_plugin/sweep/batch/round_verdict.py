@@ -19,7 +19,7 @@ from ..sweep_file import SweepFile
 from .round_tasks import RoundTasks
 
 # Batch is asked how so many tasks without an outcome ended; the others run again
-ASKED_TASKS = 20
+MOST_QUERIED_TASKS = 20
 _UNFIT = (
     "the container could not be started: its `workdir` is not in the image, or the image is not one for linux/amd64",
     "The last lines of its output say which. Correct `workdir` or `image`, or container_options that hide the"
@@ -46,9 +46,9 @@ class RoundVerdict:
         lost: why, of those that may run again.
         ended: of those that do not.
         stop: why no other round may follow, a whole message; "" if one may.
-        exit_codes: those of the tasks that Batch was asked about.
+        exit_codes: those of the tasks whose status was queried.
         is_machine_lost: whether machines were lost as often as allowed.
-        asked: what Batch reported, by the number of the job's task.
+        statuses: what Batch reported, by the number of the job's task.
         is_drained: whether those that are lost were not begun, by `cancel --waiting`.
     """
 
@@ -58,7 +58,7 @@ class RoundVerdict:
     exit_codes: set[int] = field(default_factory=set)
     is_machine_lost: bool = False
     is_drained: bool = False
-    asked: Mapping[int, TaskStatus] = field(default_factory=dict)
+    statuses: Mapping[int, TaskStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ class RoundJudge:
             return verdict
         is_anything_delivered = sum(map(len, bundles.values())) < len(tasks.own)
         reader = EvidenceReader(self.services, self.job_name)
-        verdict.asked = asked = await reader.tasks(list(bundles)[:ASKED_TASKS])
-        verdict.exit_codes = {task.exit_code for task in asked.values() if task.exit_code is not None}
+        verdict.statuses = statuses = await reader.tasks(list(bundles)[:MOST_QUERIED_TASKS])
+        verdict.exit_codes = {task.exit_code for task in statuses.values() if task.exit_code is not None}
         for number, indices in bundles.items():
-            found = JobEvidence(job, asked.get(number))
+            found = JobEvidence(job, statuses.get(number))
             explained = explain_job(self.settings, found, SWEEP_EXIT_CODES)
             kind, what, remedy = explained
             reason = f"{what} {remedy}".rstrip()

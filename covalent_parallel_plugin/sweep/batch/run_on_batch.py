@@ -144,14 +144,14 @@ class BatchSweepRun(RunBase):
         self._out.keep_key(found.identity.key)
         self._journal.append(open_event(found.identity.sweep_id, self._file.name))
         self.moved += [
-            f"{self._file.name} was run in another folder, and goes on in this one: its jobs are on Batch",
+            f"{self._file.name} was run in another folder, and continues in this one: its jobs are on Batch",
             *found.unused,
         ]
         for job in found.jobs:
             tasks = await self._read_round(job.round)
             self._journal.append(round_event(job.round, job.status.name, job.status.created_seconds))
             if tasks is None:
-                self.moved.append(f"what round {job.round} was given is gone from the bucket: its tasks run again")
+                self.moved.append(f"the setup of round {job.round} is gone from the bucket: its tasks run again")
                 self._journal.append(round_end_event(job.round, "gone"))
             elif job.status.is_terminal:
                 await self._gather(tasks, job.status, only_done=True)

@@ -86,12 +86,12 @@ def write_streams(parts: Sequence[LivePart], paths: Mapping[str, Path]) -> float
         files = {stream: stack.enter_context(path.open("xb")) for stream, path in paths.items()}
         ends = dict.fromkeys(files, 0)
         for part in parts:
-            for stream, given in (("stdout", part.stdout), ("stderr", part.stderr)):
-                if given.start > ends[stream]:
-                    files[stream].write(left_out(given.start - ends[stream]))
-                files[stream].write(given.data[max(ends[stream] - given.start, 0) :])
-                ends[stream] = max(ends[stream], given.end)
-                ended = max([ended, *(when for _, when in given.times)])
+            for stream, piece in (("stdout", part.stdout), ("stderr", part.stderr)):
+                if piece.start > ends[stream]:
+                    files[stream].write(left_out(piece.start - ends[stream]))
+                files[stream].write(piece.data[max(ends[stream] - piece.start, 0) :])
+                ends[stream] = max(ends[stream], piece.end)
+                ended = max([ended, *(when for _, when in piece.times)])
     return ended
 
 

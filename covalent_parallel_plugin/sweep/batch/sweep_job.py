@@ -84,7 +84,7 @@ def sweep_job(
 
 
 def _prepare() -> batch_v1.Runnable:
-    """What makes a machine ready for the supervisor, once for all of its tasks."""
+    """Return what makes a machine ready for the supervisor, once for all of its tasks."""
     return batch_v1.Runnable(
         container=batch_v1.Runnable.Container(
             image_uri=helper_image(),
@@ -98,7 +98,7 @@ def _prepare() -> batch_v1.Runnable:
 
 
 def _program(file: SweepFile, settings: Settings, image_uri: str) -> batch_v1.Runnable:
-    """The sweep's image, whose first process is the supervisor; it starts the programs."""
+    """Return the sweep's image, whose first process is the supervisor; it starts the programs."""
     container = job_container(settings, image_uri, LOADER, SUPERVISOR)
     container.volumes.extend([f"{SHARED_VOLUME}:{SHARED_FOLDER}:ro", f"{TASKS_VOLUME}:{TASKS_FOLDER}"])
     own = [

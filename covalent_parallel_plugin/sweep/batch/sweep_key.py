@@ -1,4 +1,4 @@
-"""The identity of a sweep on Batch: its id is the journal's, its key lies in its folder."""
+"""The identity of a sweep on Batch: its id is the journal's, its key is stored in its folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kept_identity(out: OutFolder, name: str, sweep_id: str) -> SweepIdentity | N
 
 
 def new_identity(out: OutFolder, name: str, sweep_id: str) -> SweepIdentity:
-    """Give a sweep its key, kept in its folder. Raises OSError."""
+    """Create the key of a sweep, and store it in its folder. Raises OSError."""
     key = secrets.token_bytes(KEY_BYTES)
     out.keep_key(key)
     return identity_of(name, sweep_id, key)

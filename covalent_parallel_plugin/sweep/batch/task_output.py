@@ -95,7 +95,7 @@ class PrintedOutput:
         self._running = RunningOutput(store, task.address.sweep)
         self._executions: dict[str, _Execution] = {}
         self._newest: LiveName | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.refused: list[str] = []
 
     @property
@@ -104,7 +104,7 @@ class PrintedOutput:
         return bool(self._executions)
 
     def look(self, deadline: Deadline) -> Iterator[PrintedPiece | AttemptEnd]:
-        """Give what is new, in the order of attempts; what is not read by the deadline comes at the next look.
+        """Yield what is new, in the order of attempts; what is not read by the deadline comes at the next look.
 
         Of a task that had ended before the first look, earlier attempts are left out.
 
@@ -112,15 +112,15 @@ class PrintedOutput:
             OutcomeError: what reported an end is not the one that was sealed. CloudError: the bucket cannot be used.
         """
         # In this order: what came before something that is seen is seen as well
-        outcome = self._asked(deadline, self._outcome)
+        outcome = self._call(deadline, self._outcome)
         parts: dict[str, list[LiveName]] = {}
         reports = outcome
         if self._executions or not outcome:
-            for name in self._asked(deadline, lambda: self._running.names(self._task.address, self._newest)):
+            for name in self._call(deadline, lambda: self._running.names(self._task.address, self._newest)):
                 self._executions.setdefault(name.token, _Execution(name.attempt, name.token))
                 if name != self._newest:
                     parts.setdefault(name.token, []).append(name)
-            reports = {**self._asked(deadline, self._attempts), **outcome}
+            reports = {**self._call(deadline, self._attempts), **outcome}
         for token, report in reports.items():
             self._executions.setdefault(token, _Execution(report.attempt, token))
         in_order = sorted(self._executions.values(), key=lambda execution: (execution.attempt, execution.token))
@@ -138,13 +138,13 @@ class PrintedOutput:
                 yield AttemptEnd(execution.attempt, "lost", _KILLED, False)
 
     def give_up(self) -> Iterator[AttemptEnd]:
-        """Say of what has reported no end that it is lost: its job has ended."""
+        """Report attempts without an end as lost: their job has ended."""
         for execution in self._executions.values():
             if not execution.is_over:
                 execution.is_over = True
                 yield AttemptEnd(execution.attempt, "lost", _KILLED, False)
 
-    def _asked(self, deadline: Deadline, question: Callable[[], T]) -> T:
+    def _call(self, deadline: Deadline, question: Callable[[], T]) -> T:
         return call_within(_seconds(deadline), f"the bucket {self._store.bucket_name}", question)
 
     def _outcome(self) -> dict[str, _Report]:
@@ -177,7 +177,7 @@ class PrintedOutput:
     def _new(
         self, execution: _Execution, names: Sequence[LiveName], deadline: Deadline
     ) -> Generator[PrintedPiece, None, bool]:
-        """Give what parts have; return whether all were read in time."""
+        """Yield what parts have; return whether all were read in time."""
         for first in range(0, len(names), PARTS_AT_ONCE):
             some = names[first : first + PARTS_AT_ONCE]
             reads = [partial(self._part, name) for name in some]
@@ -204,7 +204,7 @@ class PrintedOutput:
     def _rest(
         self, execution: _Execution, report: _Report, deadline: Deadline
     ) -> Generator[PrintedPiece, None, tuple[str, str]]:
-        """Give what of an execution's output was not given yet; return its status and the reason."""
+        """Yield what of an execution's output was not given yet; return its status and the reason."""
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             files: dict[StreamName, BinaryIO] = {}
             fields: Any = report.row.fields if report.row is not None else None
@@ -230,11 +230,11 @@ class PrintedOutput:
             data = b""
 
     def _refuse(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._reported:
+            self._reported.add(text)
             self.refused.append(text)
 
 
 def _seconds(deadline: Deadline) -> float:
-    """How long one request may take."""
+    """Return how long one request may take."""
     return max(deadline.share(REQUEST_SECONDS), LEAST_SECONDS)

@@ -43,21 +43,21 @@ class WaitingJob:
 def look_at_jobs(settings: Settings, names: Iterable[str]) -> list[WaitingJob]:
     """Ask Batch for jobs. Raises CloudError: it refused, or could not be reached."""
 
-    async def look(batch: JobService) -> list[WaitingJob]:
+    async def fetch(batch: JobService) -> list[WaitingJob]:
         wanted = list(names)
         found = await asyncio.gather(*map(batch.get, wanted))
         return [WaitingJob(name, status) for name, status in zip(wanted, found, strict=True)]
 
-    return _asked(settings, look)
+    return _query(settings, fetch)
 
 
 def look_at_task(settings: Settings, job: str, index: int) -> tuple[JobStatus | None, TaskStatus | None]:
     """Ask Batch for a job and one of its tasks; None for what it does not know. Raises CloudError."""
 
-    async def look(batch: JobService) -> tuple[JobStatus | None, TaskStatus | None]:
+    async def fetch(batch: JobService) -> tuple[JobStatus | None, TaskStatus | None]:
         return await batch.get(job), await batch.task(job, index)
 
-    return _asked(settings, look)
+    return _query(settings, fetch)
 
 
 def cancel_jobs(settings: Settings, names: Sequence[str]) -> list[WaitingJob]:
@@ -76,7 +76,7 @@ def cancel_jobs(settings: Settings, names: Sequence[str]) -> list[WaitingJob]:
                 return jobs
             await asyncio.sleep(CANCEL_PAUSE_SECONDS)
 
-    return _asked(settings, cancel)
+    return _query(settings, cancel)
 
 
 def running_jobs(settings: Settings, name: str, sweep_id: str) -> list[str]:
@@ -89,10 +89,10 @@ def running_jobs(settings: Settings, name: str, sweep_id: str) -> list[str]:
         is_ours = [all(job.labels.get(label) == value for label, value in wanted.items()) for job in jobs]
         return [job.name for job, ours in zip(jobs, is_ours, strict=True) if ours and not job.is_terminal]
 
-    return _asked(settings, running)
+    return _query(settings, running)
 
 
-def _asked(settings: Settings, question: Callable[[JobService], Awaitable[T]]) -> T:
+def _query(settings: Settings, question: Callable[[JobService], Awaitable[T]]) -> T:
     async def ask() -> T:
         batch = shared_services(settings.project_id, settings.bucket_name).batch
         try:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from ...programs.verdict import TaskEnd
-from ..records.batch_look import BatchLook
+from ..records.batch_look import BatchStatus
 from ..records.time_left import RunState
 
 # The times of so many tasks that ended last are kept
@@ -32,12 +32,12 @@ class EndTimes:
         self._looked = began
 
     def note_running(self, running: int, now: float) -> None:
-        """Note how many tasks of this machine have run until now."""
+        """Record how many tasks of this machine have run until now."""
         self._area += running * (now - self._looked)
         self._looked = now
 
     def add(self, started: float, now: float, end: TaskEnd) -> None:
-        """Note a task's end; one that was not seen to run, or only at its end, reports when it began and ended."""
+        """Record a task's end; one that was not seen to run, or only at its end, reports when it began and ended."""
         ended = now
         if end.started and ended - started < end.ended - end.started:
             started, ended = end.started - self._wall_seconds, min(end.ended - self._wall_seconds, now)
@@ -62,20 +62,20 @@ class EndTimes:
         mean = self._area_at_last / span if span > 0 else 0.0
         return RunState(self._ended, first, self._last, self._mean, mean, starts, waiting)
 
-    def state_on_batch(self, look: BatchLook, running: int, waiting: int) -> RunState:
+    def state_on_batch(self, status: BatchStatus, running: int, waiting: int) -> RunState:
         """Return what is known of a run on Batch, which does not report when tasks have begun that run."""
-        first = min((time for time in (self._first, look.began) if time is not None), default=None)
+        first = min((time for time in (self._first, status.began) if time is not None), default=None)
         # Outcomes that were read say when their tasks ended; for others it is when that was seen, which is later
-        is_exact = self._ended >= running or look.ended < 2 * running
-        ended, last = (self._ended, self._last) if is_exact else (float(look.ended), look.seen)
+        is_exact = self._ended >= running or status.ended < 2 * running
+        ended, last = (self._ended, self._last) if is_exact else (float(status.ended), status.seen)
         # Each began when another one had ended, or with the job
-        unread = [look.seen] * math.ceil(look.ended - self._ended) if look.seen is not None else []
-        since = look.began if look.began is not None else self._run_began
+        unread = [status.seen] * math.ceil(status.ended - self._ended) if status.seen is not None else []
+        since = status.began if status.began is not None else self._run_began
         starts = [max(start, since) for start in sorted([*unread, *self._recent], reverse=True)[:running]]
         starts += [since] * (running - len(starts))
-        seen = look.seen if look.ended > self._ended else self._last
-        looked = look.looked if look.looked is None or self._last is None else max(look.looked, self._last)
-        return RunState(ended, first, last, self._mean, look.mean_running, starts, waiting, seen, looked)
+        seen = status.seen if status.ended > self._ended else self._last
+        looked = status.looked if status.looked is None or self._last is None else max(status.looked, self._last)
+        return RunState(ended, first, last, self._mean, status.mean_running, starts, waiting, seen, looked)
 
     @property
     def _mean(self) -> float | None:

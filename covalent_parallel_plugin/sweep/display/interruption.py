@@ -131,7 +131,7 @@ class Interruption:
         self.cancel()
 
     def _take_keys(self) -> None:
-        """Have the terminal hand over single keys and not show them."""
+        """Let the terminal pass on single keys without showing them."""
         if self._terminal is None:
             import termios
             import tty
@@ -151,5 +151,5 @@ class Interruption:
 
 
 def is_main() -> bool:
-    """Whether this is the main thread, which alone hears signals and sets their handlers."""
+    """Return whether this is the main thread, which alone hears signals and sets their handlers."""
     return threading.current_thread() is threading.main_thread()

@@ -27,7 +27,7 @@ Bundle = Mapping[str, str]
 
 
 def in_notebook() -> bool:
-    """Whether this runs in a notebook's kernel; nothing is imported to find out."""
+    """Return whether this runs in a notebook's kernel; nothing is imported to find out."""
     ipython = sys.modules.get("IPython")
     # A terminal's IPython has no kernel
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

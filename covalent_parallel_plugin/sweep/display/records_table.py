@@ -17,8 +17,8 @@ HEADINGS = ("task", "status", "time", "result", "reason")
 def records_text(title: str, records: Sequence[Record]) -> str:
     """Return how many tasks there are of each status."""
     counts = Counter(record.status for record in records)
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"<{title}: {len(records)} tasks, {told}>" if records else f"<{title}>"
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"<{title}: {len(records)} tasks, {counted}>" if records else f"<{title}>"
 
 
 def records_html(title: str, records: Sequence[Record]) -> str:

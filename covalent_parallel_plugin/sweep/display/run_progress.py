@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...programs.verdict import TaskEnd
-from ..records.batch_look import BatchLook
+from ..records.batch_look import BatchStatus
 from ..records.time_left import RunState, left_seconds
 from ..tasks import SweepTask
 from .end_times import EndTimes
@@ -51,7 +51,7 @@ class RunProgress:
         wall_clock: s since 1970.
 
     Attributes:
-        elsewhere: gives the last look at what runs on Batch.
+        elsewhere: returns the last status of the tasks on Batch.
         used_hours: gives the machine-hours that were used so far, by all runs.
     """
 
@@ -70,7 +70,7 @@ class RunProgress:
         self.running: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.failures: deque[TaskFailure] = deque(maxlen=SHOWN_FAILURES)
-        self.elsewhere: Callable[[], BatchLook] = BatchLook
+        self.elsewhere: Callable[[], BatchStatus] = BatchStatus
         self.used_hours: Callable[[], float] = float
         self.folder = folder
         self._clock = clock
@@ -78,13 +78,13 @@ class RunProgress:
         self._ends = EndTimes(self._began, wall_clock() - self._began)
 
     def start(self, task: SweepTask) -> None:
-        """Note that a task begins."""
+        """Record that a task begins."""
         now = self._clock()
         self._ends.note_running(len(self.running), now)
         self.running[task.name] = now
 
     def end(self, task: SweepTask, end: TaskEnd) -> TaskFailure | None:
-        """Note a task's end; return what there is to report if it failed."""
+        """Record a task's end; return what there is to report if it failed."""
         now = self._clock()
         self._ends.note_running(len(self.running), now)
         began = self.running.pop(task.name, now)
@@ -150,9 +150,9 @@ class RunProgress:
         return max(self.used_hours(), self.elsewhere().machine_hours)
 
     def _state(self) -> RunState:
-        running, look = list(self.running.values()), self.elsewhere()
-        if look.running or look.ended:
-            return self._ends.state_on_batch(look, self.running_count, self.waiting)
+        running, status = list(self.running.values()), self.elsewhere()
+        if status.running or status.ended:
+            return self._ends.state_on_batch(status, self.running_count, self.waiting)
         return self._ends.state(running, self.total - self.ended - len(running))
 
     def running_seconds(self) -> list[tuple[str, float]]:

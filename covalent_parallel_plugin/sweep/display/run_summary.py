@@ -14,10 +14,10 @@ def run_summary(outcome: RunOutcome, state: State, out: Path, is_detached: bool 
     counts = state.counts()
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     name = state.name
-    told = f"{shown or 'no tasks'}; {out / CSV_FILE}"
+    result = f"{shown or 'no tasks'}; {out / CSV_FILE}"
     if outcome.is_interrupted:
-        return f"{name}: interrupted: {told}"
+        return f"{name}: interrupted: {result}"
     if "\n" in outcome.stopped:
-        return f"{name}: stopped: {outcome.stopped}\n{name}: {told}"
+        return f"{name}: stopped: {outcome.stopped}\n{name}: {result}"
     why = f"stopped: {outcome.stopped}: " if outcome.stopped else "detached: " if is_detached else ""
-    return f"{name}: {why}{told}"
+    return f"{name}: {why}{result}"

@@ -107,7 +107,7 @@ class TaskContainers:
         return {}
 
     def end(self, start: TaskStart, process: Process, exit_code: int, errors: Sequence[str]) -> ProgramEnd:
-        """Give the outputs to the caller, and find out what the engine says. Raises OSError."""
+        """Make the caller the owner of the outputs, and return how the program ended. Raises OSError."""
         client = self._client_folder(start)
         self._take_over(start.files)
         unshare_files(start.files, self._shared.pop(start.folder, ()))
@@ -170,7 +170,7 @@ class TaskContainers:
             for words in (("chown", "-hR", "0:0"), ("chmod", "-R", "u+rwX")):
                 ended = self._engine.call("unshare", *words, str(files))
                 if ended.returncode:
-                    raise OSError(f"{files} cannot be given to you: {ended.stderr.strip()}")
+                    raise OSError(f"the ownership of {files} cannot be changed to yours: {ended.stderr.strip()}")
 
 
 def _nameless_file(folder: Path, lines: Iterable[str]) -> int:

@@ -52,7 +52,7 @@ def pin_image(engine: ContainerEngine, image: str, pull: Literal["always", "miss
             raise ImagePullError(_refusal(engine.name, image, name, pulled.stderr))
         found = _inspect(engine, name)
     if found is None:
-        raise ImagePullError(f"image {image!r} was pulled and is not there: run `{engine.name} image inspect {name}`")
+        raise ImagePullError(f"image {image!r} was pulled, but is not found: run `{engine.name} image inspect {name}`")
     return _config(image, name, found)
 
 

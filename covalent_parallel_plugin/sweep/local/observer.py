@@ -13,13 +13,13 @@ class RunObserver(Protocol):
     """Whoever shows a run. Its methods are called one at a time, from several threads, and must return soon."""
 
     def started(self, task: SweepTask) -> None:
-        """A task begins; its further attempts are not reported."""
+        """Report that a task begins; its further attempts are not reported."""
 
     def printed(self, task: SweepTask, stream: StreamName, data: bytes) -> None:
-        """A running task has printed something; what does not end a line may continue in the next call."""
+        """Report what a running task has printed; what does not end a line may continue in the next call."""
 
     def ended(self, task: SweepTask, end: TaskEnd) -> None:
-        """A task has ended, and the journal says so."""
+        """Report that a task has ended, and the journal says so."""
 
     def tick(self) -> None:
         """About four times a second, from the thread that called `LocalRun.run`."""

@@ -162,7 +162,7 @@ def _from_file(reader: NodeReader, node: yaml.ScalarNode, files: ParameterFiles)
     suffix = "" if name == "-" else Path(name).suffix.lower()
     kinds = (*DELIMITERS, *JSON_LINES, *_YAML)
     if name != "-" and suffix not in kinds:
-        reader.mistake(node, f"the file {shown(name)} is of no kind that is read: use one of {', '.join(kinds)}")
+        reader.mistake(node, f"the file {shown(name)} has an unsupported suffix: use one of {', '.join(kinds)}")
         return None
     try:
         data = files.content(name)
@@ -217,7 +217,7 @@ def _zip(
 def _may_be_zipped(
     reader: NodeReader, names: Sequence[LocatedText], lengths: Mapping[str, int], taken: set[str]
 ) -> bool:
-    """Whether all names are of axes in no group yet; from now on they are taken."""
+    """Return whether all names are of axes in no group yet; from now on they are taken."""
     before = len(reader.mistakes)
     for name in names:
         if name.text not in lengths:
@@ -256,7 +256,7 @@ def _patterns(reader: NodeReader, node: yaml.Node, key: str) -> list[tuple[Patte
 
 
 def _has_names(reader: NodeReader, names: Sequence[LocatedText], key: str, known: Mapping[str, int]) -> bool:
-    """Whether the grid has the names of an entry, and one of `include` has all that vary."""
+    """Return whether the grid has the names of an entry, and one of `include` has all that vary."""
     unknown = [name for name in names if name.text not in known]
     for name in unknown:
         _unknown(reader, name, key, known)
@@ -274,7 +274,7 @@ def _unknown(reader: NodeReader, name: LocatedText, key: str, known: Mapping[str
     hint = reader.hint(name.text, known)
     lengths = ", ".join(f"{axis} ({_values_text(length)})" for axis, length in islice(known.items(), _MOST_SHOWN))
     reader.mistake(
-        name.location, f"{key} names {shown(name.text)}, no parameter here{hint}; the axes: {lengths or 'none'}"
+        name.location, f"{key} names {shown(name.text)}, which is not a parameter{hint}; the axes: {lengths or 'none'}"
     )
 
 

@@ -32,7 +32,7 @@ class NodeReader:
         self._names = NearNames()
 
     def mistake(self, where: yaml.Node | Location | None, text: str) -> None:
-        """Note what is wrong at a node."""
+        """Record a mistake at a node."""
         self.mistakes.append(Mistake(text, location_of(where) if isinstance(where, yaml.Node) else where))
 
     def hint(self, name: str, names: Collection[str]) -> str:
@@ -114,7 +114,7 @@ class NodeReader:
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether a value is null, as one that is left out."""
+    """Return whether a value is null, as one that is left out."""
     return isinstance(node, yaml.ScalarNode) and value_of(node).data is None
 
 

@@ -39,7 +39,7 @@ def _mark(option: str) -> yaml.Mark:
 
 
 def _with(node: yaml.Node | None, keys: Sequence[str], value: yaml.Node, mark: yaml.Mark) -> yaml.Node:
-    """A copy of a node with a value set in it, so that what an alias shares stays; raises LookupError."""
+    """Return a copy of a node with a value set in it, so that what an alias shares stays; raises LookupError."""
     if not keys:
         return value
     key, rest = keys[0], keys[1:]

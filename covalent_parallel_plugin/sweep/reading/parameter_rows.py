@@ -34,11 +34,11 @@ class Rows:
 
 
 def name_problem(name: str) -> str:
-    """What keeps a parameter from having a name; "" if nothing does."""
+    """Return what keeps a parameter from having a name; "" if nothing does."""
     if name == "repeat":
         return "'repeat' is the number of a repetition: take another name"
     if not PARAMETER.fullmatch(name):
-        return f"{shown(name)} is no parameter's name: use letters, digits, _ and -, a letter or _ first"
+        return f"{shown(name)} is not a valid parameter name: use letters, digits, _ and -, a letter or _ first"
     return ""
 
 
@@ -80,7 +80,7 @@ class _Table:
         return len(self.mistakes) >= _MOST_MISTAKES or len(self.rows) > MAX_ROWS
 
     def mistake(self, line: int, text: str, column: int = 1) -> None:
-        """Note what is wrong in a line."""
+        """Record a mistake in a line."""
         self.mistakes.append(Mistake(text, Location(line, column, self._file)))
 
     def name(self, line: int, names: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class _Table:
         for name, times in Counter(names).items():
             problem = name_problem(name)
             if times > 1:
-                problem = f"the name {shown(name)} is there {times} times: keep one"
+                problem = f"the name {shown(name)} occurs {times} times: keep one"
             if problem:
                 self.mistake(line, problem)
 
@@ -104,7 +104,7 @@ class _Table:
         if len(row) != len(self.names):
             self.mistake(line, f"has {len(row)} values, and there are {len(self.names)} names: write one for each")
         elif unusable:
-            self.mistake(line, f"{shown(unusable[0])} holds a character that no program can be given")
+            self.mistake(line, f"{shown(unusable[0])} holds a character that no program accepts")
         else:
             self.rows.append(tuple(row))
 

@@ -86,7 +86,7 @@ def read_resources(
 
 
 def _usable(reader: NodeReader, configured: Mapping[str, object]) -> Mapping[str, object]:
-    """What the configuration file says of resources; other versions' keys are not."""
+    """Return what the configuration file says of resources; other versions' keys are not."""
     usable = {name: value for name, value in configured.items() if name in IN_RESOURCES or name in TOP_OPTIONS}
     for name, value in usable.items():
         for problem in mistakes_in({name: value}):

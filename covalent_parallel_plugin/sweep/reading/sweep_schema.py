@@ -123,7 +123,7 @@ def read_draft(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Look for no garbage: among a hundred thousand nodes, all of them in use, that takes longer than reading them."""
+    """Turn garbage collection off: with a hundred thousand nodes in use it takes longer than reading them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -134,7 +134,7 @@ def _without_collections() -> Iterator[None]:
 
 
 def _elsewhere(root: yaml.MappingNode) -> dict[str, str]:
-    """Say of what is not a key at the top where it belongs."""
+    """Return the remedy for an unknown key at the top: where it belongs."""
     parameters = [value for key, value in root.value if key.value == "parameters"][:1]
     names = [key.value for node in parameters if isinstance(node, yaml.MappingNode) for key, _ in node.value]
     remedies = {str(name): f"write it under parameters, with --set as parameters.{name}" for name in names}
@@ -236,7 +236,7 @@ class _SweepReader(NodeReader):
         if name is not None and not _NAME.fullmatch(name.text):
             self.mistake(
                 name.location,
-                f"name = {shown(name.text)} is no sweep's name: use 1 to {NAME_LENGTH} of a-z, 0-9 and -, no - first",
+                f"name = {shown(name.text)} is not a valid name: use 1 to {NAME_LENGTH} of a-z, 0-9 and -, no - first",
             )
         return name.text if name is not None else ""
 

@@ -138,7 +138,7 @@ def read_inputs(reader: NodeReader, node: yaml.Node, folder: Path) -> dict[str, 
     for name, value in reader.pairs(node, "inputs"):
         text = reader.text(value, f"inputs: {name.text}")
         if not PARAMETER.fullmatch(name.text):
-            problem = "is no input's name: use letters, digits, _ and -, a letter or _ first"
+            problem = "is not a valid input name: use letters, digits, _ and -, a letter or _ first"
             reader.mistake(name.location, f"{shown(name.text)} {problem}")
         elif text is not None:
             found[name.text] = LocatedText(_input_source(reader, text, folder), text.location)
@@ -211,7 +211,7 @@ def read_result(reader: NodeReader, node: yaml.Node) -> ResultSource | None:
         return None
     if PurePosixPath(text.text).suffix not in RESULT_SUFFIXES:
         kinds = ", ".join(RESULT_SUFFIXES)
-        reader.mistake(node, f"result = {shown(text.text)} is of no kind that is read: use a name that ends in {kinds}")
+        reader.mistake(node, f"result = {shown(text.text)} has an unsupported suffix: use a name that ends in {kinds}")
         return None
     return ResultSource(file=text.text)
 

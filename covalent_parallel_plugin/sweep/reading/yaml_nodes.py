@@ -174,7 +174,7 @@ def _syntax_mistake(error: yaml.YAMLError, text: str, file: str) -> Mistake:
 
 
 def _indenting_tab(text: str, line: int, file: str) -> Location | None:
-    """The first tab before anything else in a line near one that cannot be read."""
+    """Return the first tab before anything else in a line near one that cannot be read."""
     lines = text.splitlines()[:line]
     for number in range(max(1, line - 1), len(lines) + 1):
         found = re.match(r" *\t", lines[number - 1])
@@ -232,9 +232,9 @@ def _scalar_mistakes(node: yaml.ScalarNode) -> Iterator[Mistake]:
     yield from _tag_mistakes(node)
     types = _SCALAR_TAGS.get(node.tag)
     if types and type(value_of(node).data) not in types:
-        yield Mistake(f"{shown(node.value)} is no {_short(node.tag)}: leave the tag out", location_of(node))
+        yield Mistake(f"{shown(node.value)} is not a valid {_short(node.tag)}: leave the tag out", location_of(node))
     if UNUSABLE.search(node.value):
-        yield Mistake(f"{shown(node.value)} holds a character that no program can be given", location_of(node))
+        yield Mistake(f"{shown(node.value)} holds a character that no program accepts", location_of(node))
 
 
 def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
@@ -260,7 +260,7 @@ def _key_mistakes(node: yaml.MappingNode) -> Iterator[Mistake]:
             yield Mistake("merge keys (<<) are not read: write the keys out", location_of(key))
         elif key.value in lines:
             yield Mistake(
-                f"the key {shown(key.value)} is there twice, in lines {lines[key.value]} and {line}: keep one",
+                f"the key {shown(key.value)} occurs twice, in lines {lines[key.value]} and {line}: keep one",
                 location_of(key),
             )
         else:

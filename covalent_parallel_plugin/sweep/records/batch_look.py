@@ -1,4 +1,4 @@
-"""A run's tasks on Batch as the last look at its jobs shows them."""
+"""The status of a run's tasks on Batch, as its jobs last reported."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class BatchLook:
-    """What a look shows; times on the monotonic clock.
+class BatchStatus:
+    """The progress of a run's tasks on Batch; times on the monotonic clock.
 
     Attributes:
         running: tasks that run; their names are not known.
@@ -15,7 +15,7 @@ class BatchLook:
         ended: tasks that have ended since `began`, those among them.
         began: when tasks of this run were first seen to run; None before.
         seen: when the last end of one was seen; None where none was.
-        looked: when the look was; None: just now.
+        looked: when the jobs reported it; None: just now.
         mean_running: how many ran at a time from `began` to `seen`.
         machine_hours: used so far, by all runs.
     """

@@ -52,11 +52,11 @@ def best_records(records: Iterable[Record], by: str, is_max: bool, count: int) -
 
 
 def no_number(by: str) -> str:
-    """Say that `best_records` found none."""
+    """Return the message that `best_records` found none."""
     return f"no task that is done has a number in {by!r}"
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a row can be compared."""
+    """Return whether a value of a row can be compared."""
     # Neither not-a-number nor an infinity
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0

@@ -49,9 +49,11 @@ class SweepTrace:
         """Return the time, s since 1970."""
         return self._clock()
 
-    def submitted(self, job: str | None, round: int, tasks: int, asked: Mapping[str, object], **times: float) -> None:
+    def submitted(
+        self, job: str | None, round: int, tasks: int, requested: Mapping[str, object], **times: float
+    ) -> None:
         """Record that a round was submitted; `job` is its full name."""
-        more = {"tasks": tasks, "items": None, "asked": dict(asked), "t": rounded(times)}
+        more = {"tasks": tasks, "items": None, "asked": dict(requested), "t": rounded(times)}
         self._write(SUBMITTED, job=job, round=round, **more)
 
     def attempt(self, fields: Mapping[str, object]) -> None:

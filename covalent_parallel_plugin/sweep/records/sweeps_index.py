@@ -12,7 +12,7 @@ from .out_folder import OutFolder
 
 
 class UnknownSweepError(ParallelError):
-    """There is no such sweep, or several; the message names those that are known."""
+    """No sweep, or more than one, has this name; the message lists the known ones."""
 
 
 class SweepsIndex:
@@ -32,7 +32,7 @@ class SweepsIndex:
         return cls((named if named.is_absolute() else home / ".local" / "state") / "covalent-parallel" / "sweeps")
 
     def add(self, sweep_id: str, name: str, out: OutFolder) -> None:
-        """Enter a sweep, in place of one whose folder somebody removed. Raises OSError."""
+        """Add a sweep, in place of one whose folder was removed. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self.forget(out)
         partial = self._folder / f".{sweep_id}.{os.getpid()}"

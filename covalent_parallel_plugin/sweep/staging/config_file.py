@@ -37,5 +37,5 @@ def config_bytes(config: str, data: Mapping[str, Plain]) -> bytes:
 
 
 def is_in_json(value: Plain) -> bool:
-    """Whether JSON has such a value: it has no infinity."""
+    """Return whether JSON has such a value: it has no infinity."""
     return not isinstance(value, float) or math.isfinite(value)

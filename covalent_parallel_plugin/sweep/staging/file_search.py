@@ -98,9 +98,9 @@ class _Search:
             return self._refuse_outside(entry, path)
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return self._refuse(entry, f"brings {name}, which is neither a file nor a folder of files: leave it out")
+            return self._refuse(entry, f"includes {name}, which is neither a file nor a folder of files: leave it out")
         if not os.access(path, os.R_OK):
-            return self._refuse(entry, f"brings {name}, which cannot be read: allow that, or leave it out")
+            return self._refuse(entry, f"includes {name}, which cannot be read: allow reading, or leave it out")
         before = self.sources.get(name)
         if before is not None:
             self.sources[name] = replace(before, keep=before.keep and entry.keep)
@@ -110,7 +110,7 @@ class _Search:
         if was_small and self._bytes > MOST_BYTES:
             self._refuse(
                 entry,
-                f"brings more than 1 GB into every task's folder, with {name} ({status.st_size / 1e9:.1f} GB):"
+                f"adds more than 1 GB to every task's folder, with {name} ({status.st_size / 1e9:.1f} GB):"
                 " name large files under `inputs`, which tasks read in one place",
             )
         return None

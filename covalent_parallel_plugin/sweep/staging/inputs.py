@@ -120,7 +120,7 @@ def stage_inputs(
 
 
 def is_in_bucket(text: LocatedText) -> bool:
-    """Whether an input is the object of a bucket, or several."""
+    """Return whether an input is the object of a bucket, or several."""
     return text.text.startswith(BUCKET_PREFIX)
 
 

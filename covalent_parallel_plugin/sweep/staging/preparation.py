@@ -84,19 +84,19 @@ def travelling(
     there = dict(walk(folder))
     gone = sorted(path.relative_to(folder).as_posix() for path in before if path not in there)
     if gone:
-        raise PreparationError(f"prepare: it removed {gone[0]}, which is brought to tasks on Batch all the same")
+        raise PreparationError(f"prepare: it removed {gone[0]}, which tasks on Batch still get")
     parents = {path.parent for path in there}
     for path, status in there.items():
         name, is_folder = path.relative_to(folder).as_posix(), stat.S_ISDIR(status.st_mode)
         if not is_folder and not stat.S_ISREG(status.st_mode):
-            raise PreparationError(f"prepare: it made {name}, which is not a file: only files are brought to Batch")
+            raise PreparationError(f"prepare: it made {name}, which is not a file: only files are uploaded to Batch")
         if is_folder and path not in parents and path not in before:
-            raise PreparationError(f"prepare: it made the empty folder {name}: only files are brought to Batch")
+            raise PreparationError(f"prepare: it made the empty folder {name}: only files are uploaded to Batch")
     size = sum(status.st_size for _, status in made)
     if size > MOST_BYTES:
         raise PreparationError(
-            f"prepare: it made {size:,} bytes for one task, and {MOST_BYTES:,} are brought to Batch: name large files"
-            " under `inputs`"
+            f"prepare: it made {size:,} bytes for one task, and at most {MOST_BYTES:,} are uploaded to Batch:"
+            " name large files under `inputs`"
         )
     brought = {}
     for path, status in made:
