@@ -89,9 +89,7 @@ class Way:
             batch = BatchApi(connect(self.emulator.environment["BATCH_EMULATOR_HOST"]), patience_seconds=5)
             self.services = Services(batch, ObjectStore.shared("local", "covalent"), LogReader.shared("local"))
             self.last = self.identity(call)
-            run = ElectronRun(
-                call, self.last, settings, self.services, self.cancelled, source, None, checkpoint or self.last
-            )
+            run = ElectronRun(call, self.last, settings, self.services, self.cancelled, source, checkpoint=checkpoint)
             try:
                 aside = asyncio.ensure_future(beside()) if beside is not None else None
                 ended = await run.run({"function": cloudpickle.dumps(function)})
