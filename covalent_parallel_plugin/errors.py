@@ -5,7 +5,7 @@
     ParallelError                  everything this package raises on purpose
     ├── MistakeError               what was given is wrong, such as a sweep's file; nothing was done
     │   └── SettingsError          options that are missing or wrong: all of them in one message (also a ValueError)
-    ├── SecretFileError            the file with the server's secret cannot be used
+    │       └── SecretFileError    the file with the server's secret cannot be used
     ├── CloudError                 Google refused a request, or could not be reached
     │   ├── PermissionDeniedError  the identity at hand may not do it
     │   ├── MissingResourceError   project, bucket, job or service not there
@@ -82,8 +82,15 @@ class SettingsError(MistakeError, ValueError):
         return type(self), (self.mistakes,)
 
 
-class SecretFileError(ParallelError):
+class SecretFileError(SettingsError):
     """The file with the server's secret cannot be used; the message names it and what to do."""
+
+    def __init__(self, message: str):
+        super().__init__([message])
+        self.args = (message,)
+
+    def __reduce__(self) -> tuple[type[SecretFileError], tuple[str, ...]]:  # type: ignore[override]  # one message
+        return type(self), self.mistakes
 
 
 class CloudError(ParallelError):
