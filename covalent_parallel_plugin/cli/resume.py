@@ -126,8 +126,11 @@ class Resumer:
         inner = {part for each in found for part in each.parts if part != each.dispatch_id}
         for each in found:
             # One without an electron of this package's cannot be asked for, nor resumed
-            is_meant = each.address is not None and each.dispatch_id not in inner and not each.record.resumed_as
-            if is_meant and not self._runs(each):
+            if each.address is None or each.dispatch_id in inner:
+                continue
+            if newer := each.record.resumed_as:
+                self._already(each, newer)
+            elif not self._runs(each):
                 yield each
 
     def find(self, dispatch_id: str) -> Resumable:
@@ -168,9 +171,13 @@ class Resumer:
         return ResumeEnd(found, new_id, is_resumed=True)
 
     def _already(self, found: Resumable, new_id: str) -> ResumeEnd:
+        from covalent_parallel_plugin.covalent_api.server_client import OVER
+
         state = self._server.dispatch_state(new_id)
-        if state == "NEW_OBJECT":
-            # The server died between the two
+        # The server died between the two
+        if found.record.state not in OVER:
+            self._ask(found)
+        elif state == "NEW_OBJECT":
             self._server.start(new_id)
         self.say(f"dispatch {found.dispatch_id} was already resumed as dispatch {new_id} ({state or 'deleted'}).")
         return ResumeEnd(found, new_id)

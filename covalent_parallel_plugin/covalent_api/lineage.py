@@ -19,6 +19,12 @@ async def ancestors(dispatch_id: str) -> tuple[str, ...]:
     return read_lineage((await server_data.lattice_record(dispatch_id)).executor_data, dispatch_id)
 
 
+async def resumed_as(dispatch_id: str) -> str:
+    """Return the dispatch that continues this one, "" if none does; asked inside the server's own process."""
+    data = (await server_data.lattice_record(dispatch_id)).executor_data
+    return str(read_note(data, dispatch_id).get("resumed_as") or "")
+
+
 def read_lineage(executor_data: Mapping[str, object], dispatch_id: str) -> tuple[str, ...]:
     """Return the dispatches that this one continues, the nearest first; () for a common one."""
     return ancestors_in(read_note(executor_data, dispatch_id))

@@ -33,9 +33,12 @@ async def cancel_orphaned_jobs(node: NodeId, options: Mapping[str, object]) -> b
     """Cancel the jobs of a node on Batch, where the executor's options say that they are.
 
     Returns:
-        Whether none of them runs on; if not, the log says why.
+        Whether none of them runs on as this dispatch's; if not, the log says why.
     """
     dispatch_id, node_id = node
+    if newer := await lineage.resumed_as(dispatch_id):
+        logger.warning("dispatch %s was resumed as dispatch %s, which may have taken up its jobs", dispatch_id, newer)
+        return True
     try:
         parent = settings_from(options).parent
         # A resumed dispatch's jobs may be those of one that it continues.

@@ -29,6 +29,7 @@ from covalent_dispatcher._object_store.local import local_store
 from covalent_dispatcher.entry_point import register_redispatch, start_dispatch
 
 from ..cloud.per_loop import PerLoop
+from . import server_data
 from .lineage import FIELD, read_lineage, read_note, with_lineage
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,13 @@ async def _reply(dispatch_id: str, is_look: bool, process: DispatcherProcess) ->
         return {"part_of": await asyncio.to_thread(_whole, result)}
     if await _runs_here(result, process):
         return {"runs_here": True}
-    if is_look or _noted(result).get("resumed_as") or str(result.status) == "COMPLETED":
+    new_id = str(_noted(result).get("resumed_as") or "")
+    if is_look or str(result.status) == "COMPLETED" or (new_id and str(result.status) in OVER):
         return {}
-    new_id = await _redispatch(dispatch_id)
-    await asyncio.to_thread(_note, dispatch_id, resumed_as=new_id)
+    # The server may have died between these steps before
+    if not new_id:
+        new_id = await _redispatch(dispatch_id)
+        await _note_resumed(dispatch_id, new_id)
     await start_dispatch(new_id)
     await asyncio.to_thread(_end, dispatch_id, new_id)
     return {}
@@ -116,6 +120,11 @@ def _noted(result: Result) -> Mapping[str, object]:
     return read_note(result.lattice.get_value("executor_data", refresh=False) or {}, str(result.dispatch_id))
 
 
+async def _note_resumed(dispatch_id: str, new_id: str) -> None:
+    await asyncio.to_thread(_note, dispatch_id, resumed_as=new_id)
+    server_data.forget_lattice(dispatch_id)
+
+
 def _note(dispatch_id: str, **values: object) -> None:
     """Add values to the note of a dispatch."""
     with Result.session() as session:
@@ -144,7 +153,7 @@ async def _redispatch(dispatch_id: str, root_id: str = "") -> str:
         # One that was being built may not have all of its files; that of a resumed sublattice has them
         if str(sub.status) != "NEW_OBJECT" or _noted(sub):
             new_inner[node] = await _redispatch(sub_dispatch_id, root_id)
-            await asyncio.to_thread(_note, sub_dispatch_id, resumed_as=new_inner[node])
+            await _note_resumed(sub_dispatch_id, new_inner[node])
     await asyncio.to_thread(_prepare, new_id, root_id, new_inner)
     return new_id
 

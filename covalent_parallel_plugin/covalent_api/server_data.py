@@ -44,6 +44,11 @@ async def lattice_record(dispatch_id: str) -> LatticeRecord:
     return _lattices[dispatch_id]
 
 
+def forget_lattice(dispatch_id: str) -> None:
+    """Have the lattice's record asked for again, since it has changed."""
+    _lattices.pop(dispatch_id, None)
+
+
 async def lattice_name(dispatch_id: str) -> str:
     """Return the lattice's name; "" where the server does not report."""
     return (await lattice_record(dispatch_id)).name

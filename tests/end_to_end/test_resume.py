@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -52,6 +53,22 @@ print(ct.dispatch(flow)(sys.argv[1]))
 """
 VALUE = 11 + 102 + 1001
 MARKS = ("first of done", "first of waiting", "second of waiting", "plain")
+
+ONE = """
+import sys
+import covalent as ct
+
+@ct.electron(executor="gcpbatch")
+def one(folder):
+    import os, time
+    with open(os.path.join(folder, "marks"), "a") as file:
+        file.write("one\\n")
+    while not os.path.exists(os.path.join(folder, "go")):
+        time.sleep(0.1)
+    return 1
+
+print(ct.dispatch(ct.lattice(lambda folder: one(folder)))(sys.argv[1]))
+"""
 
 FAILS = """
 import sys
@@ -253,6 +270,34 @@ def test_a_resumed_dispatch_that_is_cancelled_at_once_leaves_no_job_of_the_first
     for each in (dispatch_id, record.resumed_as):
         until(lambda each=each: "0 unfinished jobs" in command(site, "clean", "--dispatch", each).stdout, "jobs run on")
     assert Counter(begun(tmp_path)) == Counter(MARKS)
+
+
+def test_the_old_dispatch_can_neither_take_the_jobs_back_nor_stay_running(site: Site, tmp_path: Path) -> None:
+    dispatch_id = client(site, ONE, str(tmp_path))
+    until(lambda: begun(tmp_path) == ["one"], "it has not begun")
+    site.kill()
+    assert command(site, "resume", dispatch_id, "--yes").returncode == 0
+    record = site.client.dispatch(dispatch_id)
+    assert record is not None and record.state == "FAILED"
+    new_id = record.resumed_as
+
+    client(site, "import covalent as ct, sys; ct.cancel(sys.argv[1]); print()", dispatch_id)
+    refusal = f"dispatch {dispatch_id} was resumed as dispatch {new_id}"
+    until(lambda: refusal in site.server.log_path.read_text(), "the old dispatch was cancelled, and its jobs with it")
+    (tmp_path / "go").touch()
+    assert site.value_of(new_id) == "1"
+    assert begun(tmp_path) == ["one"]
+
+    # As where the server died after it had begun the new one, and before it had ended the old one
+    (database,) = site.folder.rglob("*.sqlite")
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE lattices SET status = 'RUNNING' WHERE dispatch_id = ?", [dispatch_id])
+    connection.close()
+    site.kill()
+    said = command(site, "resume", "--all")
+    assert f"dispatch {dispatch_id} was already resumed as dispatch {new_id} (COMPLETED)." in said.stdout, said.stderr
+    assert site.client.dispatch_state(dispatch_id) == "FAILED"
+    assert site.client.dispatch_state(new_id) == "COMPLETED"
 
 
 def test_what_is_not_there_or_does_not_answer_is_said(site: Site) -> None:
