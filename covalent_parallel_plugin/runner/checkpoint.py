@@ -94,6 +94,8 @@ class Checkpoints:
         self._is_off = False
         self._due = clock() + PAUSE_SECONDS * pace
         self._forced: Optional[float] = None
+        # So often in a row it was changed while it was looked at
+        self._changes = 0
         self._thread: Optional[threading.Thread] = None
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -210,6 +212,10 @@ class Checkpoints:
         except ChangedError:
             now = self._clock()
             self._due = now + max(QUIET_SECONDS * self._pace, REST_FACTOR * (now - begin))
+            self._changes += 1
+            if self._changes == MOST_TRIES:
+                self._note_once("the folder of its checkpoints is gone, or changes whenever it is packed, and the one"
+                                " before stays: have logs and what is half written elsewhere")  # fmt: skip
         except _StoppedError:
             self._bucket.close()
         except (PackError, WireError) as error:
@@ -241,12 +247,21 @@ class Checkpoints:
             self._due = now + rest
             return
         self._write(seen)
+        folder = checkpoint_folder(self._address.call.folder)
+        try:
+            there = self._numbers(self._bucket.names("%s%d-" % (folder, self._address.task)))
+        except storage.BucketError:
+            # It is written all the same.
+            self._bucket.close()
+            there = []
+        self._due = self._clock() + PAUSE_SECONDS * self._pace * max(1, len(there) - KEPT)
 
     def _write(self, seen: FolderState) -> None:
         made = time.time()
         packed = pack(self.folder, self._file)
         if folder_state(self.folder).fingerprint != seen.fingerprint:
             raise ChangedError
+        self._changes = 0
         for text in packed.left_out[:3]:
             self._note_once("a checkpoint is without what cannot be kept: %s" % text)
         parts = {FILES: FilePart("/proc/self/fd/%d" % self._file.fileno(), packed.size, packed.sha256)}
@@ -271,9 +286,6 @@ class Checkpoints:
                 break
         self._last = seen.fingerprint
         self._forced = None
-        folder = checkpoint_folder(self._address.call.folder)
-        there = self._numbers(self._bucket.names("%s%d-" % (folder, self._address.task)))
-        self._due = self._clock() + PAUSE_SECONDS * self._pace * max(1, len(there) - KEPT)
 
     def _body(self, prefix: bytes, parts: "dict[str, FilePart]") -> Iterator[bytes]:
         """Give its bytes. The end of the request follows: once the task has stopped, it is not to be sent."""
@@ -297,7 +309,7 @@ class Checkpoints:
             until = self._clock() + ENDED_SECONDS
         self._join(until)
         if self._thread is None or not self._thread.is_alive():
-            self._start(lambda: self._write_last(ending))
+            self._start(lambda: self._write_last_whole(ending))
             self._join(until)
         if self._thread is not None and self._thread.is_alive():
             self._note("its last checkpoint could not be written in the time that was left: the one before stays")
@@ -305,6 +317,12 @@ class Checkpoints:
             say(text)
             files.stderr.append(("covalent-parallel: %s\n" % text).encode("utf-8", "backslashreplace"))
         del self._notes[:]
+
+    def _write_last_whole(self, ending: Ending) -> None:
+        try:
+            self._write_last(ending)
+        except ChangedError:
+            self._note("the folder of its checkpoints is gone, or changed while it was packed: the one before stays")
 
     def _write_last(self, ending: Ending) -> None:
         seen = folder_state(self.folder)

@@ -24,6 +24,8 @@ LONGEST_LINE = 2**20
 LONGEST_PATH = 4096
 # A file's length, holes included
 LONGEST_FILE = 2**43
+# What a file system does not take, however much room it has
+REFUSED = (errno.ENAMETOOLONG, errno.EFBIG, errno.EINVAL, errno.EILSEQ)
 PERMISSIONS = 0o777
 
 Entry = Tuple[str, os.stat_result]
@@ -124,8 +126,8 @@ def unpack(stream: BinaryIO, size: int, folder: str) -> None:
     """Write into an empty folder what `size` bytes of a stream, from its position on, say.
 
     Raises:
-        WireError: they make no sense, or lead out of the folder.
-        OSError: there is no room, or the file system refuses a name.
+        WireError: they make no sense, lead out of the folder, or the file system does not take them.
+        OSError: there is no room.
     """
     made: Set[str] = {""}
     directories: List[Tuple[str, int, float]] = []
@@ -159,6 +161,10 @@ def unpack(stream: BinaryIO, size: int, folder: str) -> None:
             os.chmod(os.path.join(folder, path), mode)
     except (ValueError, TypeError, IndexError, OverflowError, RecursionError, FileExistsError) as error:
         raise WireError("what is packed makes no sense: %.300s" % error) from error
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise WireError("the file system does not take it: %.300s" % error) from error
 
 
 class _Writer:
@@ -222,6 +228,8 @@ def _state(status: os.stat_result) -> Tuple[int, ...]:
 
 def _pack_file(place: str, status: os.stat_result, head: List[object], writer: _Writer) -> None:
     path = str(head[0])
+    if status.st_size > LONGEST_FILE:
+        raise PackError("%s is longer than %d bytes, holes included: make it shorter" % (path, LONGEST_FILE))
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:

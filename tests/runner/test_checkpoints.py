@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ from covalent_parallel_plugin.protocol.exit_codes import EXIT_DELIVERED, EXIT_RE
 from covalent_parallel_plugin.protocol.identity import CallIdentity
 from covalent_parallel_plugin.runner.bucket_http import BucketError
 from covalent_parallel_plugin.runner.checkpoint import Checkpoints
+from covalent_parallel_plugin.runner.electron_files import ElectronFiles
+from covalent_parallel_plugin.runner.outcome_report import Ending
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -291,6 +294,64 @@ def test_what_prevents_a_checkpoint_is_said_once(
     assert [note in each for each in notes] == ([True] if note else [])
     saved.stop()
     assert bool(bucket.written) == ("names" not in refused and most_bytes > 1000)
+
+
+def checkpoints_in(place: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
+    monkeypatch.setenv("COVALENT_PARALLEL_CHECKPOINT", "")
+    address = CallIdentity("0" * 16, bytes(32), "covalent-parallel/d/0/" + "0" * 16).task()
+    saved = Checkpoints(address, 0, str(place), lambda sleep: bucket, 0.001)
+    saved.restore()
+    return saved
+
+
+class Notes(list[str]):
+    """What is added to stderr."""
+
+    add = list.append
+
+
+def test_one_that_is_written_but_not_listed_is_not_reported_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, notes = Bucket([]), Notes()
+    saved = checkpoints_in(tmp_path, bucket, monkeypatch)
+    bucket.refused = ["names"]
+    tick = saved.beside(lambda streams: 0.01)
+    for number in range(3):
+        (Path(saved.folder) / "state").write_text(str(number))
+        wait_for(lambda: tick((notes, notes)) and len(bucket.written) > number)  # noqa: B023
+    wait_for(lambda: tick((notes, notes)) == 0.01)
+    saved.stop()
+    assert notes == []
+
+
+def test_a_folder_that_changes_all_the_time_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = Notes()
+    saved = checkpoints_in(tmp_path, Bucket([]), monkeypatch)
+    Path(saved.folder, "large").write_bytes(bytes(range(256)) * 100_000)
+    code = "import sys\nwith open(sys.argv[1], 'ab', 0) as file:\n    while True: file.write(b'x'); file.truncate(0)"
+    writer = subprocess.Popen([sys.executable, "-c", code, str(Path(saved.folder, "log"))])
+    try:
+        tick = saved.beside(lambda streams: 0.01)
+        wait_for(lambda: (tick((notes, notes)) and notes) or None)
+    finally:
+        writer.kill()
+        writer.wait()
+        saved.stop()
+    assert "is gone, or changes whenever it is packed, and the one before stays: have logs" in notes[0]
+
+
+def test_a_folder_that_is_gone_at_the_end_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, files = Bucket([]), ElectronFiles(str(tmp_path))
+    saved = checkpoints_in(tmp_path, bucket, monkeypatch)
+    Path(saved.folder).rmdir()
+    Path(saved.folder).touch()
+    saved.finish(Ending(exit_status=1, signal=None, reason=""), files)
+    saved.stop()
+    assert bucket.written == []
+    note = b"the folder of its checkpoints is gone, or changed while it was packed: the one before stays"
+    assert note in Path(files.stderr.path).read_bytes()
+    files.close()
 
 
 def test_without_the_option_there_is_no_folder_and_nothing_of_it_is_loaded(make_task: Any) -> None:

@@ -117,6 +117,9 @@ def test_what_is_too_large_or_cannot_be_read_is_refused_with_the_remedy(
         folder_state(str(tmp_path), 2**20)
     with pytest.raises(PackError, match="keep less there"):
         pack(str(tmp_path), io.BytesIO(), 2**20)
+    os.truncate(tmp_path / "large", checkpoint_pack.LONGEST_FILE + 1)
+    with pytest.raises(PackError, match="large is longer than 8796093022208 bytes, holes included: make it shorter"):
+        pack(str(tmp_path), io.BytesIO())
     (tmp_path / "large").unlink()
     for number in range(4):
         (tmp_path / str(number)).touch()
@@ -205,6 +208,7 @@ def entries(*lines: object, data: bytes = b"") -> bytes:
         entries(["f", "a", "7", 0, 0, []]),
         entries(["f", "a", 0o600, 0, 0, 7]),
         entries(["f", "\ud800", 0o600, 0, 0, []]),
+        entries(["f", "n" * 300, 0o600, 0, 0, []]),
         entries(["f"], {}, 7),
         b"[" * 100_000,
         b"\xff\n",
