@@ -178,9 +178,7 @@ def test_the_key_is_in_no_repr() -> None:
     services: Any = None
     settings = Settings(bucket_name="covalent", project_id="local")
     collection = Collector(services, settings, identity, "job")
-    assignment = TaskEnvironment(
-        "bucket", identity.task(), 1.0, False, 1, 0, 0, None, None, 1.0, True, 1.0, identity
-    )
+    assignment = TaskEnvironment("bucket", identity.task(), 1.0, False, 1, 0, 0, None, None, 1.0, True, 1.0, identity)
     for shown in (identity, collection, assignment, settings, [identity], {"a": assignment}):
         for text in (repr(shown), str(shown), f"{shown}"):
             assert not any(form in text for form in FORMS)

@@ -12,9 +12,9 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cloudpickle
 import pytest
@@ -27,13 +27,11 @@ from covalent_parallel_plugin.cloud.storage import ObjectStore
 from covalent_parallel_plugin.covalent_api.secret_file import secret_path, server_secret
 from covalent_parallel_plugin.electron.cache.entry import KIND, CacheEntry
 from covalent_parallel_plugin.electron.cache.stored_value import read_record
+from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, VALUE, seal_envelope
 from covalent_parallel_plugin.protocol.identity import TaskAddress
 from covalent_parallel_plugin.protocol.object_names import CACHE_PREFIX, cache_key_of, parse_name
-
-if TYPE_CHECKING:
-    from covalent_parallel_plugin.emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("services")
 
@@ -137,6 +135,13 @@ class Runs:
         target = io.BytesIO()
         assert self.store.get(name, target)
         return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """One that nothing else sends requests to, since these are counted."""
+    with Emulator(runtime=ProcessRuntime(site_packages=True)) as running:
+        yield running
 
 
 @pytest.fixture
