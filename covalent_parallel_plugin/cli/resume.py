@@ -7,16 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from covalent_parallel_plugin.cli.exit_statuses import FAILED, INTERRUPTED
-from covalent_parallel_plugin.errors import DispatchError, ParallelError
+from covalent_parallel_plugin.errors import DispatchError, ParallelError, UnavailableError
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.covalent_api.server_client import DispatchRecord, ServerClient
     from covalent_parallel_plugin.results.resumable import Resumable
+
+T = TypeVar("T")
 
 # Raised when a field changes its meaning or goes away; new ones may come without
 JSON_VERSION = 1
@@ -72,10 +74,10 @@ def resume(
         raise unavailable(server, error) from error
     if as_json:
         click.echo(json.dumps({"version": JSON_VERSION, "dispatches": [end.document() for end in ends]}, indent=2))
-    for end in ends:
-        if end.problem:
-            click.echo(end.problem, err=True)
-    if any(end.problem for end in ends):
+    problems = resumer.problems + [end.problem for end in ends if end.problem]
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
         raise SystemExit(FAILED)
 
 
@@ -113,6 +115,8 @@ class Resumer:
         say: Callable[[str], object],
     ) -> None:
         self._server, self._given, self._configured, self.say = server, given, configured, say
+        # Of dispatches that could not be looked at
+        self.problems: list[str] = []
 
     def left_running(self) -> Iterator[Resumable]:
         """Find the dispatches that run by the server's record, and in no process."""
@@ -122,7 +126,7 @@ class Resumer:
             ids += page
             if not page:
                 break
-        found = [self.find(dispatch_id) for dispatch_id in ids]
+        found = [each for dispatch_id in ids if (each := self._noting(dispatch_id, self.find)) is not None]
         inner = {part for each in found for part in each.parts if part != each.dispatch_id}
         for each in found:
             # One without an electron of this package's cannot be asked for, nor resumed
@@ -130,8 +134,18 @@ class Resumer:
                 continue
             if newer := each.record.resumed_as:
                 self._already(each, newer)
-            elif not self._runs(each):
+            elif self._noting(each.dispatch_id, lambda _, each=each: self._runs(each)) is False:
                 yield each
+
+    def _noting(self, dispatch_id: str, look: Callable[[str], T]) -> T | None:
+        """Look at one of several dispatches; note a problem, and return None, where it cannot be looked at."""
+        try:
+            return look(dispatch_id)
+        except UnavailableError:
+            raise
+        except ParallelError as error:
+            self.problems.append(f"dispatch {dispatch_id} is left alone: {error}")
+            return None
 
     def find(self, dispatch_id: str) -> Resumable:
         """Look at a dispatch; see `find_resumable`."""
@@ -207,7 +221,7 @@ def _ends(resumer: Resumer, dispatch_id: str | None, yes: bool, as_json: bool) -
     """Resume one dispatch, or all that a server left; a problem of one of several does not stop the others."""
     if dispatch_id is None:
         wanted = list(resumer.left_running())
-        if not wanted:
+        if not wanted and not resumer.problems:
             resumer.say("No dispatch is RUNNING whose server died.")
     else:
         wanted = [resumer.find(dispatch_id)]
