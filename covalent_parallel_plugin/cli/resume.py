@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -126,7 +127,11 @@ class Resumer:
             ids += page
             if not page:
                 break
-        found = [each for dispatch_id in ids if (each := self._noting(dispatch_id, self.find)) is not None]
+        found = [
+            each
+            for dispatch_id in ids
+            if (each := self._noting(dispatch_id, partial(self.find, dispatch_id))) is not None
+        ]
         inner = {part for each in found for part in each.parts if part != each.dispatch_id}
         for each in found:
             # One without an electron of this package's cannot be asked for, nor resumed
@@ -134,13 +139,13 @@ class Resumer:
                 continue
             if newer := each.record.resumed_as:
                 self._already(each, newer)
-            elif self._noting(each.dispatch_id, lambda _, each=each: self._runs(each)) is False:
+            elif self._noting(each.dispatch_id, partial(self._runs, each)) is False:
                 yield each
 
-    def _noting(self, dispatch_id: str, look: Callable[[str], T]) -> T | None:
+    def _noting(self, dispatch_id: str, look: Callable[[], T]) -> T | None:
         """Look at one of several dispatches; note a problem, and return None, where it cannot be looked at."""
         try:
-            return look(dispatch_id)
+            return look()
         except UnavailableError:
             raise
         except ParallelError as error:
