@@ -172,7 +172,8 @@ async def _run_electron(
                     # Equal lone electrons share a job, whose id follows from the cache's key.
                     identities = earlier_identities(call, settings.requirements, await _secret())
                     earlier = await cancelled.unless(find_earlier(call, identities, settings.parent, services))
-            if is_cached:
+            # What an earlier dispatch has of a map is gone on with, and not left there for a value in the cache.
+            if is_cached and earlier.taken is None and not earlier.left:
 
                 def make_run(job: CachedJob | None, ends: Cancellation) -> ElectronRun | MapRun:
                     return _run_of(call, identity, settings, services, ends, source, trace, runs, earlier, job)

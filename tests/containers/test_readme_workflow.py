@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,5 +157,13 @@ def test_nothing_is_left_in_the_bucket(server: PrivateCovalentServer, google: Em
     client = storage.Client(
         project="local", credentials=AnonymousCredentials(), client_options={"api_endpoint": google.storage.address}
     )
-    left = [blob.name for blob in client.list_blobs(BUCKET)]
-    assert [name for name in left if not name.startswith("covalent-parallel-runner/")] == []
+
+    def left() -> list[str]:
+        names = [blob.name for blob in client.list_blobs(BUCKET)]
+        return [name for name in names if not name.startswith("covalent-parallel-runner/")]
+
+    # Of what returned it is deleted some seconds later
+    until = time.monotonic() + 60
+    while left() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert left() == []

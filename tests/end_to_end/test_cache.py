@@ -29,6 +29,7 @@ from covalent_parallel_plugin.electron.cache.entry import KIND, CacheEntry
 from covalent_parallel_plugin.electron.cache.stored_value import read_record
 from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+from covalent_parallel_plugin.pmap.decorator import _electron_function
 from covalent_parallel_plugin.protocol.envelope import OUTCOME, VALUE, seal_envelope
 from covalent_parallel_plugin.protocol.identity import TaskAddress
 from covalent_parallel_plugin.protocol.object_names import CACHE_PREFIX, cache_key_of, parse_name
@@ -58,6 +59,18 @@ def double_once_told(number: int, marks: str, version: str) -> int:
 def fail(number: int, marks: str, version: str) -> int:
     Path(marks, uuid.uuid4().hex).touch()
     raise ValueError(f"no double of {number}")
+
+
+def raise_once(number: int, marks: str) -> int:
+    """Wait until the second map waits, then let item 1 of the first map alone raise."""
+    Path(marks, uuid.uuid4().hex).touch()
+    until = time.monotonic() + 60
+    while not Path(marks, "go").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    if number == 1 and not Path(marks, "raised").exists():
+        Path(marks, "raised").touch()
+        raise ValueError("in the first map only")
+    return number
 
 
 def is_there(path: Path) -> bool:
@@ -415,6 +428,29 @@ def test_equal_electrons_that_share_a_job_which_fails_have_each_their_own_failur
 
     assert [type(ended) for ended in asyncio.run(share())] == [TaskRuntimeError] * 3
     assert runs.count == 3
+
+
+def test_a_list_with_errors_is_not_what_an_equal_map_gets_that_waits(runs: Runs) -> None:
+    mapped = _electron_function(raise_once, True)
+
+    async def run(memory: int) -> list[Any]:
+        task = {"dispatch_id": str(uuid.uuid4()), "node_id": 1, "results_dir": "/nowhere"}
+        arguments = [[0, 1, 2]], {"marks": str(runs.marks)}
+        values: list[Any] = (await runs.executor(memory=memory).run(mapped, *arguments, task)).get_deserialized()
+        return values
+
+    async def share() -> list[list[Any]]:
+        first = asyncio.ensure_future(run(512))
+        await asyncio.to_thread(runs.await_count, 1)
+        second = asyncio.ensure_future(run(1024))
+        # A second is enough for what is in memory; without it the second one finds no map to wait for.
+        await asyncio.sleep(1)
+        (runs.marks / "go").touch()
+        return list(await asyncio.gather(first, second))
+
+    with_error, whole = asyncio.run(share())
+    assert (with_error[0], with_error[2], "in the first map only" in str(with_error[1])) == (0, 2, True)
+    assert whole == [0, 1, 2]
 
 
 @pytest.mark.parametrize("cancelled", ["the one that made it", "the one that joined it", "neither"])

@@ -34,10 +34,11 @@ OnStaged = Callable[[], None]
 
 
 class Made(NamedTuple):
-    """How a run ended, and of a value where it comes from."""
+    """How a run ended, and of a value where it comes from, and whether it has no errors in the places of items."""
 
     verdict: Verdict
     source: Source
+    is_whole: bool = True
 
 
 # What makes values at the moment in an event loop, by bucket and key
@@ -114,7 +115,7 @@ class CachedRun:
         except (CancelledCall, ParallelError):
             if cancelled.is_set():
                 raise
-        if made is not None and isinstance(made.verdict, Value):
+        if made is not None and isinstance(made.verdict, Value) and made.is_whole:
             pickles.clear()
             return self._cached(made.verdict, made.source)
         return self._own_or_cached(await self._make([_drawn_number()], found, pickles, cancelled, on_staged))
@@ -146,7 +147,7 @@ class CachedRun:
         if isinstance(verdict, Value) and run.is_whole:
             store, folder = self._services.objects, self._settings.cache_dir
             await copy_value(self._entry, _drawn_number(), verdict.outcome, source, found, store, folder)
-        return Made(verdict, source)
+        return Made(verdict, source, run.is_whole)
 
     def _own_or_cached(self, made: Made) -> Verdict:
         """The end of the call's own run, whose job another call may have made."""
