@@ -22,7 +22,7 @@ JSON_VERSION = 1
 def clean_cache(settings: options.Settings, older_than_seconds: float | None, is_removal: bool, as_json: bool) -> None:
     """List the cache's entries that are so old, and remove them if that is requested.
 
-    Without an age those stay whose value is being made: a job that runs needs what is there.
+    Without an age those stay whose call is there: a job that makes their value needs it.
 
     Raises:
         CloudError: Google refused, or could not be reached.
@@ -45,14 +45,14 @@ def clean_cache(settings: options.Settings, older_than_seconds: float | None, is
         click.echo("Nothing was touched. With --yes they are deleted.")
     elif entries:
         stay = len(entries) - len(removed)
-        in_use = f" {stay} stay, whose value is being made: --older-than removes them too." if stay else ""
+        in_use = f" {stay} stay, whose call is there: --older-than removes them too." if stay else ""
         click.echo(f"{len(removed)} entries are deleted.{in_use}")
 
 
 def _text(bucket_name: str, entries: Sequence[StoredEntry], now: float) -> str:
     lines = [
         f"entry   {age_of(now - entry.changed_seconds):>12}  {entry.size:>10,} gs://{bucket_name}/{entry.folder}"
-        + ("  its value is being made, or was when a server died" if entry.is_in_use else "")
+        + ("  its call is there: its value is being made, a server died, or keep_objects" if entry.is_in_use else "")
         for entry in entries
     ]
     size = sum(entry.size for entry in entries)

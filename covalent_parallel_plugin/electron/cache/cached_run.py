@@ -11,7 +11,7 @@ from ...batch.trace_recorder import TraceRecorder
 from ...cloud import Services
 from ...cloud.per_loop import PerLoop
 from ...cloud.threads import run_stoppable
-from ...errors import CloudError, ParallelError
+from ...errors import CacheDirError, CloudError, ParallelError
 from ...settings import Settings
 from ..call import Call, Pickles
 from ..electron_run import ElectronRun
@@ -103,6 +103,8 @@ class CachedRun:
             )
         except CloudError as error:
             raise type(error)(f"{self._call} could not be looked up in the cache: {error}") from error
+        except MemoryError as error:
+            raise CacheDirError(f"this machine has no memory for the value of {self._call} in the cache") from error
 
     async def _joined(
         self, running: SharedRun[Made], found: Found, pickles: Pickles, cancelled: Cancellation, on_staged: OnStaged
