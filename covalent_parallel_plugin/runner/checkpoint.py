@@ -114,9 +114,8 @@ class Checkpoints:
             OSError: there is no room for it.
         """
         os.environ[ENV_CHECKPOINT] = self.folder
-        prefix = "%s%d-" % (checkpoint_folder(self._address.call.folder), self._address.task)
         try:
-            there = self._bucket.names(prefix)
+            there = self._names()
         except storage.BucketError as error:
             if not error.is_denied:
                 raise
@@ -134,8 +133,15 @@ class Checkpoints:
             if self._restore(number):
                 break
             self._clear()
+        self._empty_file()
+
+    def _empty_file(self) -> None:
         self._file.seek(0)
         self._file.truncate()
+
+    def _names(self) -> Sequence[str]:
+        """The names of this task's checkpoints, and of what others put beside them. Raises BucketError."""
+        return self._bucket.names("%s%d-" % (checkpoint_folder(self._address.call.folder), self._address.task))
 
     def _numbers(self, names: Sequence[str]) -> List[int]:
         found = (self._address.checkpoint_number(name) for name in names)
@@ -231,8 +237,7 @@ class Checkpoints:
             text = "%s%s" % (error, "; " + REMEDY_FULL if is_full else "")
             self._note_once("a checkpoint was not written, and the one before stays: %s" % text)
         finally:
-            self._file.seek(0)
-            self._file.truncate()
+            self._empty_file()
             if self._stopped.is_set():
                 self._close()
 
@@ -251,9 +256,8 @@ class Checkpoints:
             self._due = now + rest
             return
         self._write(seen)
-        folder = checkpoint_folder(self._address.call.folder)
         try:
-            there = self._numbers(self._bucket.names("%s%d-" % (folder, self._address.task)))
+            there = self._numbers(self._names())
         except storage.BucketError:
             # It is written all the same.
             self._bucket.close()

@@ -439,15 +439,20 @@ def test_a_map_that_ended_needs_no_job(workflow: Workflow) -> None:
     assert sorted(workflow.began) == list("012345") and workflow.jobs() == ["covalent-0-3"] and workflow.left == []
 
 
+async def cancelled_after_its_first_item(workflow: Workflow) -> None:
+    """Send a map's job, and have it cancelled while its second item runs."""
+    (workflow.folder / "go-0").touch()
+    job = await workflow.send()
+    await workflow.until(lambda: workflow.began == ["0", "1"])
+    await workflow.batch.cancel(job)
+    await workflow.until_state(job, "CANCELLED")
+
+
 def test_only_what_a_map_s_cancelled_job_did_not_deliver_runs_anew(workflow: Workflow) -> None:
     workflow.mapped(waits, 6)
-    (workflow.folder / "go-0").touch()
 
     async def work() -> Any:
-        job = await workflow.send()
-        await workflow.until(lambda: workflow.began == ["0", "1"])
-        await workflow.batch.cancel(job)
-        await workflow.until_state(job, "CANCELLED")
+        await cancelled_after_its_first_item(workflow)
         workflow.go()
         return await workflow.resume()
 
@@ -460,13 +465,9 @@ def test_only_what_a_map_s_cancelled_job_did_not_deliver_runs_anew(workflow: Wor
 
 def test_a_map_s_second_job_is_gone_on_with_after_what_the_first_one_delivered(workflow: Workflow) -> None:
     workflow.mapped(waits, 6)
-    (workflow.folder / "go-0").touch()
 
     async def work() -> Any:
-        job = await workflow.send()
-        await workflow.until(lambda: workflow.began == ["0", "1"])
-        await workflow.batch.cancel(job)
-        await workflow.until_state(job, "CANCELLED")
+        await cancelled_after_its_first_item(workflow)
         await workflow.send(2, [1, 2, 3, 4, 5])
         await workflow.until(lambda: workflow.began == ["0", "1", "1"])
         workflow.go()
