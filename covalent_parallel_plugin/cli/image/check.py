@@ -23,7 +23,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class ImageFindings:
     """What was found about one image; `fits` is False where electrons could not run in it."""
 
     seen: InspectedImage
@@ -52,7 +52,7 @@ class Report:
         }
 
 
-def compare(seen: InspectedImage, here: Versions) -> Report:
+def compare(seen: InspectedImage, here: Versions) -> ImageFindings:
     """Compare what is inside an image with this environment.
 
     The rules are the runner's own: it refuses a call that another minor version of Python pickled, and starts from the
@@ -67,7 +67,7 @@ def compare(seen: InspectedImage, here: Versions) -> Report:
         _plugin(seen.inside.plugin, here),
         _user(seen),
     )
-    return Report(seen, here, findings)
+    return ImageFindings(seen, here, findings)
 
 
 def _architecture(seen: InspectedImage) -> Finding:
