@@ -205,7 +205,7 @@ def test_a_map_that_is_stopped_keeps_the_values_that_were_delivered(dispatched: 
         return index
 
     dispatch = dispatched()
-    (ended,) = dispatch.go((item, list(range(12)), 6 * SECOND))
+    (ended,) = dispatch.go((item, list(range(12)), 18 * SECOND))
     assert isinstance(ended, Failure)
     assert is_about(ended.error, "was stopped", "did not end", "values stay in gs://covalent/")
     assert "max_machine_hours" in ended.stderr

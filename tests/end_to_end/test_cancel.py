@@ -28,10 +28,10 @@ faults_address = os.environ["STORAGE_EMULATOR_HOST"] + "/_emulator/faults"
 def set_faults(*rules):
     request = urllib.request.Request(faults_address, json.dumps({"rules": rules}).encode(), method="PUT")
     request.add_header("Content-Type", "application/json")
-    services.open(request, timeout=10).read()
+    services.open(request, timeout=60).read()
 
 def consumed(name):
-    return json.loads(services.open(faults_address, timeout=10).read())["consumed"][name]
+    return json.loads(services.open(faults_address, timeout=60).read())["consumed"][name]
 
 def jobs_of(dispatch_id):
     jobs = batch.list_jobs({"parent": "projects/local/locations/us-east1", "page_size": 1000})

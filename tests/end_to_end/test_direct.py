@@ -302,7 +302,7 @@ def test_a_job_of_another_process_that_cannot_be_cancelled_is_not_called_cancell
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline, "it did not come to this"
         time.sleep(0.2)

@@ -42,13 +42,13 @@ def succeeds():
     print("err", file=sys.stderr)
     return 1
 
-@alone(executor=ct.executor.GCPBatchExecutor(time_limit=1))
+@alone(executor=ct.executor.GCPBatchExecutor(time_limit=5))
 def runs_too_long():
     import time
     print("started", flush=True)
     time.sleep(60)
 
-@alone(executor=ct.executor.GCPBatchExecutor(max_machine_hours=0.002))
+@alone(executor=ct.executor.GCPBatchExecutor(max_machine_hours=0.003))
 def costs_too_much():
     import time
     print("started", flush=True)
