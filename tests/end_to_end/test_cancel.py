@@ -68,7 +68,7 @@ def sleeps():
 @ct.electron(executor="gcpbatch")
 def sleeps_a_little():
     import time
-    time.sleep(4)
+    time.sleep(8)
     return 4
 
 @ct.electron(executor="gcpbatch")
@@ -83,7 +83,7 @@ report = {}
 """
 
 STAGING = """
-set_faults({"kind": "storage.slow", "name": "slow", "request": "objects.insert", "object": "*/call", "seconds": 4})
+set_faults({"kind": "storage.slow", "name": "slow", "request": "objects.insert", "object": "*/call", "seconds": 12})
 dispatch_id = ct.dispatch(ct.lattice(lambda: sleeps()))()
 wait_until("it is being staged", lambda: consumed("slow") > 0)
 ct.cancel(dispatch_id)
