@@ -45,7 +45,7 @@ FLAGS = (
     "--window-size=1600,1000",
     "about:blank",
 )
-APPEAR_SECONDS = 60.0
+APPEAR_SECONDS = 180.0
 PACKAGE = Path(covalent_parallel_plugin.__file__).parent
 # The demonstration's source up to where it dispatches itself, so that the picture shows what README shows.
 WORKFLOW = (PACKAGE / "cli" / "demo" / "workflow.py").read_text().partition("if __name__")[
