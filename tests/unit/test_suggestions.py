@@ -219,9 +219,9 @@ def test_an_item_that_kept_all_others_waiting(longest: float, is_found: bool) ->
         assert suggestion.text.startswith("Item 101 took 3m45s, 4 times the median.")
 
 
-def test_long_items_go_first_where_that_helps_and_are_split_where_it_does_not() -> None:
+def test_long_items_have_a_map_of_their_own_where_that_helps_and_are_split_where_it_does_not() -> None:
     first = found(mapped([[50] * 6, [50, 50, 50, 50, 50, 300]]))["longest-item"]
-    assert first.remedy == "sorted(items, key=size, reverse=True)"
+    assert first.remedy == "train(items[:105] + items[106:])\ntrain(items[105:106])"
     assert first.seconds == 550 - 300
     split = found(mapped([[10, 10], [10, 10], [500]]))["longest-item"]
     assert "smaller pieces" in split.text

@@ -14,12 +14,13 @@ from .thresholds import Thresholds
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """An item or a sweep's task: its name, its round and task, when it began and how long it took."""
+    """An item, by its index, or a sweep's task: its name, round and task, when it began and how long it took."""
 
     name: str
     task: tuple[int, int]
     begin: float
     took: float
+    index: int | None = None
 
     @property
     def end(self) -> float:
@@ -27,7 +28,7 @@ class _Piece:
 
 
 def longest_item(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
-    """Suggest that the longest goes first, or is split; of maps of one name the one where that matters most."""
+    """Suggest that the longest begins at once, or is split; of maps of one name the one where that matters most."""
     for group in by_name(report, (MAP, SWEEP)):
         found = [each for electron in group if (each := _longest(report, electron, limits)) is not None]
         if found:
@@ -44,7 +45,7 @@ def _longest(report: Report, electron: Electron, limits: Thresholds) -> Suggesti
     others = max((piece.end for piece in pieces if piece.task != last.task), default=last.end)
     # What is more than usual of it: the rest of its task's time has other reasons
     alone = min(last.end - others, longest.took - usual)
-    # Begun with the first ones it would end then, or with the others
+    # Begun at once, beside the others, it would end then, or with them
     first = min(last.end - max(others, min(piece.begin for piece in pieces) + longest.took), alone)
     if alone < limits.longest_item_seconds or longest.took < limits.longest_item_medians * usual:
         return None
@@ -60,13 +61,14 @@ def _suggestion(
     what = "item" if electron.kind == MAP else "task"
     gain = alone if first is None else first
     if first is None:
-        advice = "It takes longer than all the others together do side by side: only smaller pieces help."
+        advice = "It takes longer than all the others do side by side: only smaller pieces help."
         remedy = f"# {last.name}: make several {what}s of it"
-    elif electron.kind == MAP:
-        advice = "Long items go first: a task takes its items in their order."
-        remedy = "sorted(items, key=size, reverse=True)"
+    elif last.index is not None:
+        advice = "A task runs its items one after the other: in a map of its own this one begins at once."
+        rest = f"items[:{last.index}] + items[{last.index + 1}:]"
+        remedy = f"{electron.name}({rest})\n{electron.name}(items[{last.index}:{last.index + 1}])"
     else:
-        advice = "Long tasks go first: they begin in the order of the file."
+        advice = "Tasks begin in the order of the file: the longest goes first."
         remedy = f"# {last.name}: the first one in the file"
     whole = "" if not report.seconds else f" of the {duration(report.seconds)}"
     return Suggestion(
@@ -87,7 +89,7 @@ def _pieces(electron: Electron) -> list[_Piece]:
         items = electron.items
         rows = zip(items.index, items.round, items.task, items.begin, items.took, strict=False)
         for index, round, task, begin, took in rows:
-            found[index] = _later(found.get(index), _Piece(f"item {index}", (round, task), begin, took))
+            found[index] = _later(found.get(index), _Piece(f"item {index}", (round, task), begin, took, index))
     elif electron.kind == SWEEP:
         for attempt in electron.attempts:
             spans = [span for span in attempt.spans if span.phase == CODE]
