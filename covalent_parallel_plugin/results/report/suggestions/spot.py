@@ -85,7 +85,7 @@ def _less(report: Report, group: Sequence[Electron], limits: Thresholds) -> Iter
         f"{title_of(group)} lost more on Spot machines than they saved",
         f"{machine_hours(lost_seconds)} of {machine_hours(whole)} went with {len(lost)} machines that were taken away,"
         f" and Spot machines cost {DISCOUNTS}. With checkpoint=True less is lost.",
-        options(group[0], spot=False),
+        options(group[0], spot=False, spot_fallback=False),
         f"{machine_hours(lost_seconds)} of Spot machines a run",
         seconds=max(times, default=0.0),
         machine_seconds=more,
