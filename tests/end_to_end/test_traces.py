@@ -69,6 +69,17 @@ CASES: Mapping[str, Case] = {
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)]),
     "lost": Case(slowly, [struck("lost", attempt=0, after_seconds=0.3)]),
     "no-image": Case(seven, [struck("no_image")], {"retries": 0}),
+    "waits": Case(
+        seven,
+        [Fault("job.quota", seconds=1)],
+        {
+            "machine_type": "n1-standard-4",
+            "gpu_type": "nvidia-tesla-t4",
+            "gpu_count": 2,
+            "zones": ["us-east1-c"],
+            "requirements": ["pip"],
+        },
+    ),
     "fallback": Case(
         seven, [struck("preempt", provisioning="SPOT")], {"spot": True, "spot_fallback": True, "retries": 1}
     ),
@@ -97,6 +108,7 @@ ENDED: Mapping[str, tuple[Sequence[str], str]] = {
     "preempted-before-it-ran": (["preempted", "value"], "value"),
     "lost": (["lost", "value"], "value"),
     "no-image": (["not_started"], "not_started"),
+    "waits": (["value"], "value"),
     "fallback": (["preempted", "preempted", "value"], "value"),
     "deleted": (["cancelled"], "cancelled"),
     "refused-by-batch": ([], "failed"),
@@ -217,6 +229,21 @@ def test_an_attempt_that_was_lost_has_what_batch_knows(traces: Mapping[str, Sequ
     assert None not in [first["t"][name] for name in ("scheduled", "running", "ended")]
     assert first["machine"]["instance"] and first["machine"]["zone"] == "us-east1-b"
     assert first["t"]["ended"] <= second["t"]["scheduled"]
+
+
+def test_what_a_job_asked_for_and_why_it_waited_are_there(traces: Mapping[str, Sequence[Record]]) -> None:
+    submitted, waited, attempt, _ = traces["waits"]
+    asked = submitted["asked"]
+    assert (asked["machine_type"], asked["gpu_type"], asked["gpu_count"]) == ("n1-standard-4", "nvidia-tesla-t4", 2)
+    assert (asked["zones"], asked["provisioning"], asked["requirements"]) == (["us-east1-c"], "STANDARD", True)
+    assert (asked["max_parallel"], asked["tasks_per_machine"]) == (1, 1)
+    assert (waited["kind"], waited["round"], waited["cause"]) == ("waited", 0, "quota")
+    assert "CODE_GCE_QUOTA_EXCEEDED" in waited["message"]
+    assert submitted["t"]["submitted"] - 1 < waited["t"]["said"] < attempt["t"]["scheduled"] + 1
+    (mapped, *_) = traces["map-of-two-rounds"]
+    asked = mapped["asked"]
+    assert (asked["gpu_type"], asked["gpu_count"], asked["zones"], asked["requirements"]) == (None, 0, [], False)
+    assert asked["max_parallel"] == 2
 
 
 def test_the_job_on_standard_machines_is_another_one(traces: Mapping[str, Sequence[Record]]) -> None:
