@@ -25,7 +25,7 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
     """
     spans: dict[object, tuple[float, float]] = {}
     for number, record in enumerate(records):
-        span = _span(record)
+        span = time_on_machine(record.get("t"))
         if record.get("kind") != "attempt" or span is None:
             continue
         machine = _machine(record)
@@ -74,9 +74,8 @@ class JobUse:
         return JobUse(self.seconds + used, max(until, since), 0 if job.is_terminal else machines)
 
 
-def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return when an attempt's time on its machine began and ended, None if it never was on one."""
-    times = record.get("t")
+def time_on_machine(times: object) -> tuple[float, float] | None:
+    """Return when an attempt's time on its machine began and ended, None if it never was on one, from its `t`."""
     if not isinstance(times, Mapping):
         return None
     seen = {name: float(value) for name, value in times.items() if is_time(value)}

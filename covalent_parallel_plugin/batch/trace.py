@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 SUBMITTED = "submitted"
+WAITED = "waited"
 ATTEMPT = "attempt"
 ITEMS = "items"
 CACHED = "cached"
 ENDED = "ended"
-KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, CACHED, ENDED})
+KINDS = frozenset({SUBMITTED, WAITED, ATTEMPT, ITEMS, CACHED, ENDED})
 
 # Of an error's message
 MESSAGE_BYTES = 2048

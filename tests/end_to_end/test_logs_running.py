@@ -277,6 +277,15 @@ def await_shown(shown: Callable[..., Ended], text: str, *arguments: str) -> Ende
     return found
 
 
+def requests_in(names: list[str], dispatch_id: str) -> list[str]:
+    return [name for name in names if f"/{dispatch_id}/" in name and name.endswith("/follow")]
+
+
+def await_request(object_names: Callable[[], list[str]], dispatch_id: str) -> None:
+    """Return once a follower has asked for the output: it does so after it has shown what there is."""
+    wait_until("there is no request", lambda: requests_in(object_names(), dispatch_id) != [])
+
+
 def test_what_runs_is_followed_to_its_end_and_each_line_comes_once(
     electrons: Electrons,
     follow: Callable[..., Follower],
@@ -286,8 +295,7 @@ def test_what_runs_is_followed_to_its_end_and_each_line_comes_once(
     dispatch_id = electrons.ids["followed"]
     follower = follow(dispatch_id, "-f", "--both", LOGGING_EMULATOR_HOST="127.0.0.1:9")
     follower.await_line("talks[0] | followed line 2\n")
-    request = f"covalent-parallel/{dispatch_id}/0/"
-    assert [name for name in object_names() if name.startswith(request) and name.endswith("/follow")]
+    await_request(object_names, dispatch_id)
     electrons.release("followed-first")
     follower.await_line("talks[0] | followed goes on\n")
     electrons.release("followed-last")
@@ -345,11 +353,11 @@ def test_ctrl_c_ends_the_following_alone(
     dispatch_id = electrons.ids["interrupted"]
     follower = follow(dispatch_id, "-f")
     follower.await_line("line 2\n")
-    wait_until("there is no request", lambda: any(name.endswith("/follow") for name in object_names()))
+    await_request(object_names, dispatch_id)
     follower.process.send_signal(signal.SIGINT)
     assert follower.wait() == 130
     assert "the dispatch goes on" in follower.stderr
-    assert [name for name in object_names() if dispatch_id in name and name.endswith("/follow")] == []
+    assert requests_in(object_names(), dispatch_id) == []
     electrons.release("interrupted-first")
     await_shown(shown, "goes on", dispatch_id)
 

@@ -423,7 +423,8 @@ def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_c
     tmp_path: Path,
     cache_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
-    object_names: Callable[[], list[str]],
+    archives: Callable[[], dict[str, list[str]]],
+    left_of: Callable[..., list[str]],
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     module = f"fresh_{uuid.uuid4().hex}"
@@ -434,23 +435,24 @@ def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_c
         function: dict[str, Any] = {"__name__": "__main__"}
         exec(f"def g():\n    import {name} as m\n    return m.f()", function)  # noqa: S102 - as in a script
         executor = GCPBatchExecutor(**options)
-        metadata = {"dispatch_id": str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
+        dispatch_ids.append(str(uuid.uuid4()))
+        metadata = {"dispatch_id": dispatch_ids[-1], "node_id": 0, "results_dir": "/nowhere"}
         return asyncio.run(executor.run(function["g"], [], {}, metadata)).get_deserialized()
 
-    def added() -> set[str]:
-        return {name for name in object_names() if not name.startswith("covalent-parallel-runner/")} - before
+    def own() -> list[str]:
+        files = {f"{module}.py", "huge_of_mine/__init__.py"}
+        return [name for name, names in archives().items() if not files.isdisjoint(names)]
 
-    before = set(object_names())
+    dispatch_ids: list[str] = []
     assert run(module) == 1
-    (name,) = added()
-    assert name.startswith("covalent-parallel/_modules/")
+    (name,) = own()
     store = ObjectStore.shared("local", "covalent")
     store.delete(name)
     assert run(module) == 1
     store.delete(name)
     store.put(name, b"not the archive")
     assert run(module) == 1
-    assert added() == {name}
+    assert own() == [name]
 
     async def left() -> list[str]:
         services = shared_services("local", "covalent")
@@ -464,4 +466,5 @@ def test_an_archive_that_is_lost_or_changed_in_the_bucket_is_put_back_and_what_c
         file.truncate(60 * 2**20)
     with pytest.raises(SettingsError, match=r"huge_of_mine.*own_modules=False"):
         run("huge_of_mine")
-    assert added() == {name}
+    assert own() == [name]
+    assert left_of(*dispatch_ids) == []

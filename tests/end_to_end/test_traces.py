@@ -15,7 +15,17 @@ from typing import Any
 import cloudpickle
 import pytest
 from covalent._shared_files.exceptions import TaskCancelledError
-from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, sleeps_at_first, slowly
+from faulty_electrons import (
+    BEGUN,
+    killed,
+    killed_at_first,
+    raises,
+    raises_at_first,
+    seven,
+    sleeps,
+    sleeps_at_first,
+    slowly,
+)
 from faulty_runs import Case, Ran, call, environment_of, refused, run_cases, struck
 
 from covalent_parallel_plugin.batch.attempt_times import DISPATCHED, MEASURED, TIMES
@@ -33,8 +43,11 @@ BUCKET = "traced"
 MAPPED = {"max_parallel": 2, "retries": 1}
 
 
-def brief(number: int) -> int:
+def brief_then_sleeps(number: int) -> int:
+    """In the first attempt the later ones run until something strikes."""
     time.sleep(0.1)
+    if number > 8 and os.environ["BATCH_TASK_RETRY_ATTEMPT"] == "0":
+        sleeps()
     return number
 
 
@@ -62,24 +75,34 @@ CASES: Mapping[str, Case] = {
     "killed": Case(killed, options={"retries": 0}),
     "killed-tried-again": Case(killed_at_first, options={"retry_exceptions": True, "retries": 1}),
     "past-its-time": Case(sleeps, options={"time_limit": 1, "retries": 0}),
-    "preempted": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.7)]),
-    # By when its runner has begun, also on a busy machine
-    "preempted-with-notice": Case(sleeps_at_first, [struck("preempt", attempt=0, after_seconds=6, notice_seconds=5)]),
-    "preempted-always": Case(sleeps, [struck("preempt", after_seconds=0.3)], {"spot": True, "retries": 1}),
+    "preempted": Case(sleeps_at_first, [struck("preempt", attempt=0, after_output=BEGUN, notice_seconds=0)]),
+    "preempted-with-notice": Case(sleeps_at_first, [struck("preempt", attempt=0, after_output=BEGUN)]),
+    "preempted-always": Case(sleeps, [struck("preempt", after_output=BEGUN)], {"spot": True, "retries": 1}),
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)]),
-    "lost": Case(slowly, [struck("lost", attempt=0, after_seconds=0.3)]),
+    "lost": Case(sleeps_at_first, [struck("lost", attempt=0, after_output=BEGUN)]),
     "no-image": Case(seven, [struck("no_image")], {"retries": 0}),
+    "waits": Case(
+        seven,
+        [Fault("job.quota", seconds=1)],
+        {
+            "machine_type": "n1-standard-4",
+            "gpu_type": "nvidia-tesla-t4",
+            "gpu_count": 2,
+            "zones": ["us-east1-c"],
+            "requirements": ["pip"],
+        },
+    ),
     "fallback": Case(
         seven, [struck("preempt", provisioning="SPOT")], {"spot": True, "spot_fallback": True, "retries": 1}
     ),
-    "deleted": Case(sleeps, [Fault("job.cancelled", after_seconds=2)]),
+    "deleted": Case(sleeps, [Fault("job.cancelled", after_output=BEGUN)]),
     "refused-by-batch": Case(seven, [refused("CreateJob", "PERMISSION_DENIED")]),
     "refused-here": Case(seven, options={"cache_dir": "/dev/null/cache"}),
     "not-traced": Case(seven, options={"trace": False}),
     "map": Case(raises_at_two, items=range(6), options=MAPPED),
     "map-of-two-rounds": Case(kills_at_two, items=range(6), options=MAPPED),
     "map-preempted": Case(
-        brief, [struck("preempt", attempt=0, after_seconds=0.6, notice_seconds=5)], MAPPED, items=range(12)
+        brief_then_sleeps, [struck("preempt", attempt=0, after_output=BEGUN)], MAPPED, items=range(12)
     ),
 }
 TRACED = [name for name in CASES if name != "not-traced"]
@@ -97,6 +120,7 @@ ENDED: Mapping[str, tuple[Sequence[str], str]] = {
     "preempted-before-it-ran": (["preempted", "value"], "value"),
     "lost": (["lost", "value"], "value"),
     "no-image": (["not_started"], "not_started"),
+    "waits": (["value"], "value"),
     "fallback": (["preempted", "preempted", "value"], "value"),
     "deleted": (["cancelled"], "cancelled"),
     "refused-by-batch": ([], "failed"),
@@ -217,6 +241,21 @@ def test_an_attempt_that_was_lost_has_what_batch_knows(traces: Mapping[str, Sequ
     assert None not in [first["t"][name] for name in ("scheduled", "running", "ended")]
     assert first["machine"]["instance"] and first["machine"]["zone"] == "us-east1-b"
     assert first["t"]["ended"] <= second["t"]["scheduled"]
+
+
+def test_what_a_job_asked_for_and_why_it_waited_are_there(traces: Mapping[str, Sequence[Record]]) -> None:
+    submitted, waited, attempt, _ = traces["waits"]
+    asked = submitted["asked"]
+    assert (asked["machine_type"], asked["gpu_type"], asked["gpu_count"]) == ("n1-standard-4", "nvidia-tesla-t4", 2)
+    assert (asked["zones"], asked["provisioning"], asked["requirements"]) == (["us-east1-c"], "STANDARD", True)
+    assert (asked["max_parallel"], asked["tasks_per_machine"]) == (1, 1)
+    assert (waited["kind"], waited["round"], waited["cause"]) == ("waited", 0, "quota")
+    assert "CODE_GCE_QUOTA_EXCEEDED" in waited["message"]
+    assert submitted["t"]["submitted"] - 1 < waited["t"]["said"] < attempt["t"]["scheduled"] + 1
+    (mapped, *_) = traces["map-of-two-rounds"]
+    asked = mapped["asked"]
+    assert (asked["gpu_type"], asked["gpu_count"], asked["zones"], asked["requirements"]) == (None, 0, [], False)
+    assert asked["max_parallel"] == 2
 
 
 def test_the_job_on_standard_machines_is_another_one(traces: Mapping[str, Sequence[Record]]) -> None:

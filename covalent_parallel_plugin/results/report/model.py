@@ -59,6 +59,8 @@ class TaskAttempt:
         end: how it ended, in the trace's words; "" while it runs.
         spans: its phases. The first one begins where the task's attempt before it ended, else where the call began.
         on_machine: from when to when it had a machine, which is what is billed; None if it never had one.
+        share: its part of a machine that several attempts ran on: together they have the machine's time, from the
+            first one's begin to the last one's end.
         name: a sweep's task's.
     """
 
@@ -73,11 +75,12 @@ class TaskAttempt:
     peak_bytes: int | None = None
     cpu_seconds: float | None = None
     name: str = ""
+    share: float = 1.0
 
     @property
     def machine_seconds(self) -> float:
-        """How long it had a machine."""
-        return 0.0 if self.on_machine is None else self.on_machine[1] - self.on_machine[0]
+        """How long it had a machine, or its share of that."""
+        return 0.0 if self.on_machine is None else (self.on_machine[1] - self.on_machine[0]) * self.share
 
     def seconds(self, phase: str) -> float:
         """How long it was in a phase."""
