@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..cloud.batch import JobStatus
 from .attempt_times import ENDED_AT, MEASURED, is_time
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus
 
 # What of an attempt's times shows since when it was on a machine, and until when. When it began to boot Batch does not
 # tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
