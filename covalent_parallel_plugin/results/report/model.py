@@ -200,7 +200,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class MachineHours:
-    """The machines of one type that were used; `price` is None where the user has given none for it."""
+    """The machines of one type that were used; `price` is None where the user has given none for it.
+
+    Machines with GPUs attached (`gpu_type`) are apart from those without; GPUs of a machine type are not named here.
+    """
 
     type: str
     spot: bool | None
@@ -209,6 +212,8 @@ class MachineHours:
     seconds: float
     lost_seconds: float
     price: Price | None = None
+    gpu_type: str = ""
+    gpu_count: int = 0
 
     @property
     def dollars(self) -> float | None:
