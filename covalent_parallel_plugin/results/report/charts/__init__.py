@@ -1,0 +1,1 @@
+"""Charts of a report: inline SVG, from pure functions."""
