@@ -296,7 +296,7 @@ def test_spot_machines_that_lost_more_than_they_saved(lost: float, is_found: boo
     rules = found(electron(*runs))
     assert ("spot-lost" in rules) == is_found
     if is_found:
-        assert rules["spot-lost"].remedy == "spot=False"
+        assert rules["spot-lost"].remedy == "spot=False, spot_fallback=False"
         assert rules["spot-lost"].seconds == 1510
         assert rules["spot-lost"].machine_seconds == pytest.approx(0.4 * 2510 - 1000)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ....batch.trace_ends import LOST as LOST_END
 from ....batch.trace_ends import PREEMPTED
 from ..model import Electron, Report, Suggestion, TaskAttempt
-from .grouping import attempts_of, by_request, dollars_per_second, is_on_chain
+from .grouping import attempts_of, by_request, dollars_per_second, is_on_chain, tasks_of
 from .thresholds import Thresholds
 from .wording import machine_hours, options, title_of, titles
 
@@ -67,30 +67,33 @@ def _saved_dollars(report: Report, attempts: Sequence[TaskAttempt]) -> str:
 
 def _less(report: Report, group: Sequence[Electron], limits: Thresholds) -> Iterator[Suggestion]:
     attempts = [attempt for attempt in attempts_of(group) if attempt.machine.spot]
-    lost = [attempt for attempt in attempts if attempt.end in (PREEMPTED, LOST_END)]
+    lost = [attempt for attempt in attempts if _is_lost(attempt)]
     whole = sum(attempt.machine_seconds for attempt in attempts)
     lost_seconds = sum(attempt.machine_seconds for attempt in lost)
-    discount = _discount(report, attempts)
     # In time of standard machines: what the Spot machines cost, less what was worth something of their time
-    more = whole * (1 - discount) - (whole - lost_seconds)
+    more = whole * (1 - _discount(report, attempts)) - (whole - lost_seconds)
     if lost_seconds < limits.spot_lost_machine_seconds or more <= 0:
         return
     times = [
-        sum(attempt.machine_seconds for attempt in lost if attempt in electron.attempts)
+        sum(attempt.machine_seconds for attempt in electron.attempts if attempt.machine.spot and _is_lost(attempt))
         for electron in group
-        if is_on_chain(report, electron)
+        if is_on_chain(report, electron) and tasks_of(electron) == 1
     ]
     yield Suggestion(
         "spot-lost",
         f"{title_of(group)} lost more on Spot machines than they saved",
         f"{machine_hours(lost_seconds)} of {machine_hours(whole)} went with {len(lost)} machines that were taken away,"
         f" and Spot machines cost {DISCOUNTS}. With checkpoint=True less is lost.",
-        options(group[0], spot=False),
+        options(group[0], spot=False, spot_fallback=False),
         f"{machine_hours(lost_seconds)} of Spot machines a run",
-        seconds=max(times, default=0.0),
+        seconds=sum(times) if report.chain else max(times, default=0.0),
         machine_seconds=more,
         nodes=tuple(electron.node for electron in group),
     )
+
+
+def _is_lost(attempt: TaskAttempt) -> bool:
+    return attempt.end in (PREEMPTED, LOST_END)
 
 
 def _discount(report: Report, attempts: Sequence[TaskAttempt]) -> float:
