@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from .charts.effects import column, effects, number_results
+from .charts.effects import ResultColumns, number_results
 from .charts.heat_map import heat_map
 from .charts.parallel_coordinates import parallel_coordinates
 from .charts.value_axis import number, value_text
@@ -60,13 +60,14 @@ class SweepSections:
         """Return the sections of a table; its first result that is a number is in the charts."""
         numbers = number_results(table)
         by = numbers[0] if numbers else ""
-        shares = effects(table, by) if by else {}
+        charted = ResultColumns(table, by) if by else None
+        shares = charted.effects if charted is not None else {}
         shown, note = _shown(table, by)
         columns = (*table.parameters, *table.results)
         return cls(
             by=by,
-            lines=parallel_coordinates(table, by) if by else Markup(""),
-            heat=heat_map(table, by) if by else Markup(""),
+            lines=parallel_coordinates(charted) if charted is not None else Markup(""),
+            heat=heat_map(charted) if charted is not None else Markup(""),
             effects=tuple(sorted(shares.items(), key=lambda pair: -pair[1])),
             columns=columns,
             rows=tuple(_row(table, task, columns) for task in shown),
@@ -80,7 +81,11 @@ def _shown(table: ResultTable, by: str) -> tuple[Sequence[int], str]:
     if count <= MOST_ROWS:
         return range(count), ""
     where = f" All are in {table.folder}/results.csv." if table.folder else ""
-    known = {task: found for task, value in enumerate(column(table, by)) if (found := number(value)) is not None}
+    known = {
+        task: found
+        for task, value in enumerate(row.get(by) for row in table.rows)
+        if (found := number(value)) is not None
+    }
     if len(known) <= MOST_ROWS:
         # Few have a number: these, and the first of the others
         others = [task for task in range(count) if task not in known][: MOST_ROWS - len(known)]
@@ -88,7 +93,9 @@ def _shown(table: ResultTable, by: str) -> tuple[Sequence[int], str]:
         return sorted([*known, *others]), f"{MOST_ROWS:,} of {count:,} tasks: {first}.{where}"
     ordered = sorted(known, key=lambda task: known[task])
     half = MOST_ROWS // 2
-    note = f"{MOST_ROWS:,} of {count:,} tasks: the {half:,} with the least and the {half:,} with the greatest {by}.{where}"
+    note = (
+        f"{MOST_ROWS:,} of {count:,} tasks: the {half:,} with the least and the {half:,} with the greatest {by}.{where}"
+    )
     return ordered[:half] + ordered[-half:], note
 
 

@@ -9,40 +9,36 @@ from ..model import ResultTable
 from .value_axis import ValueAxis
 
 
-def column(table: ResultTable, name: str) -> list[object]:
-    """Return the values of a column, in the order of the tasks."""
-    return [row.get(name) for row in table.rows]
-
-
 def number_results(table: ResultTable) -> list[str]:
     """Return the results that are numbers, in their order."""
-    axes = {name: ValueAxis.of(column(table, name)) for name in table.results}
-    return [name for name, axis in axes.items() if axis.distinct]
+    return [name for name in table.results if ValueAxis.of(row.get(name) for row in table.rows).distinct]
 
 
-def varying(table: ResultTable) -> dict[str, ValueAxis]:
-    """Return the parameters that have more than one value, in their order."""
-    axes = {name: ValueAxis.of(column(table, name)) for name in table.parameters}
-    return {name: axis for name, axis in axes.items() if not axis.is_single}
+class ResultColumns:
+    """The columns of a table with their axes, and what explains one result.
 
-
-def effects(table: ResultTable, by: str) -> dict[str, float]:
-    """Return for each parameter that varies which share of a result's variance it explains, from 0 to 1.
-
-    Each by itself, as omega squared: of a parameter that has another value in each task that is 0, and not 1.
-    Numbers with many values are taken in bins.
+    Attributes:
+        by: that result.
+        values: by column, in the order of the tasks.
+        varying: the parameters that have more than one value, in their order.
+        effects: which share of the result's variance each of them explains by itself, from 0 to 1, as omega squared:
+            of one that has another value in each task that is 0, and not 1. Numbers with many values are in bins.
     """
-    axis = ValueAxis.of(column(table, by))
-    places = [axis.place(value) for value in column(table, by)]
-    return {
-        name: _explained(each.bins(column(table, name)).places, places) for name, each in varying(table).items()
-    }
 
+    def __init__(self, table: ResultTable, by: str) -> None:
+        self.table, self.by = table, by
+        columns = (*table.parameters, by)
+        self.values = {name: [row.get(name) for row in table.rows] for name in columns}
+        self.axes = {name: ValueAxis.of(self.values[name]) for name in columns}
+        self.varying = [name for name in table.parameters if not self.axes[name].is_single]
+        self.bins = {name: self.axes[name].bins(self.values[name]) for name in self.varying}
+        self.places = [self.axes[by].place(value) for value in self.values[by]]
+        self.effects = {name: _explained(self.bins[name].places, self.places) for name in self.varying}
 
-def strongest(shares: dict[str, float], count: int) -> list[str]:
-    """Return so many parameters with the largest effect, in the order of the table; of equal ones the first."""
-    chosen = sorted(shares, key=lambda name: -shares[name])[:count]
-    return [name for name in shares if name in chosen]
+    def strongest(self, count: int) -> list[str]:
+        """Return so many parameters with the largest effect, in the order of the table; of equal ones the first."""
+        chosen = sorted(self.effects, key=lambda name: -self.effects[name])[:count]
+        return [name for name in self.varying if name in chosen]
 
 
 def _explained(groups: Sequence[int | None], values: Sequence[float | None]) -> float:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..model import ResultTable
-from .effects import column, effects, strongest, varying
+from .effects import ResultColumns
 from .value_axis import Bins, mean, number, number_text, value_text
 from .value_colours import ValueColours
 
@@ -45,12 +44,12 @@ class _Cells:
         return f"{where}: {by} {number_text(mean(found))}, the mean of {_tasks(len(found))}{spread}{none}"
 
 
-def heat_map(table: ResultTable, by: str) -> Markup:
+def heat_map(columns: ResultColumns) -> Markup:
     """Return the heat map of a result over the two parameters that explain most of it; "" where none varies.
 
     A sentence says how many tasks a cell has, and a table has the same values for those who cannot see the colours.
     """
-    cells = _cells(table, by)
+    by, cells = columns.by, _cells(columns)
     if cells is None:
         return Markup("")
     means = {key: mean(found) for key, found in cells.values.items()}
@@ -68,25 +67,24 @@ def heat_map(table: ResultTable, by: str) -> Markup:
     down, across = cells.names
     each = f"{_tasks(min(counts))}" if min(counts) == max(counts) else f"{min(counts):,} to {_tasks(max(counts))}"
     over = f"{down} and {across}" if down else across
-    rest = [name for name in varying(table) if name not in cells.names]
+    rest = [name for name in columns.varying if name not in cells.names]
     others = f" over {', '.join(rest)}" if rest else ""
     lead = f"{by} by {over}: a cell is the mean{others} of {each}." if max(counts) > 1 else f"{by} by {over}."
     return Markup(
-        '<p class="lead">{}</p>{}<div class="scroll"><svg class="heat" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg></div>{}'
+        '<p class="lead">{}</p>{}<div class="scroll"><svg class="heat" viewBox="0 0 {} {}" role="img" aria-label="{}">'
+        "{}{}</svg></div>{}"
     ).format(
         lead, colours.legend(by), WIDTH, height, f"{lead} The table below has the values.",
         _labels(cells, width), Markup("").join(drawn), _alternative(cells, means),
     )  # fmt: skip
 
 
-def _cells(table: ResultTable, by: str) -> _Cells | None:
-    axes = varying(table)
-    pair = strongest(effects(table, by), 2)
+def _cells(columns: ResultColumns) -> _Cells | None:
+    pair, bins, found = columns.strongest(2), columns.bins, columns.values[columns.by]
     if not pair:
         return None
-    bins = {name: axes[name].bins(column(table, name)) for name in pair}
     if len(pair) == 1:
-        down, across = Bins(("",), [0] * len(table.rows)), bins[pair[0]]
+        down, across = Bins(("",), [0] * len(found)), bins[pair[0]]
         names = ("", pair[0])
     else:
         # The one with more values has the room
@@ -94,7 +92,7 @@ def _cells(table: ResultTable, by: str) -> _Cells | None:
         down, across, names = bins[low], bins[high], (low, high)
     values: dict[tuple[int, int], list[float]] = defaultdict(list)
     missing: dict[tuple[int, int], int] = defaultdict(int)
-    for row, place, value in zip(down.places, across.places, map(number, column(table, by)), strict=True):
+    for row, place, value in zip(down.places, across.places, map(number, found), strict=True):
         if row is not None and place is not None:
             if value is None:
                 missing[row, place] += 1
@@ -103,9 +101,7 @@ def _cells(table: ResultTable, by: str) -> _Cells | None:
     return _Cells(names, down.texts, across.texts, values, missing)
 
 
-def _cell(
-    cells: _Cells, key: tuple[int, int], by: str, width: float, colours: ValueColours, has_count: bool
-) -> Markup:
+def _cell(cells: _Cells, key: tuple[int, int], by: str, width: float, colours: ValueColours, has_count: bool) -> Markup:
     row, place = key
     x, y = LEFT + place * width, TOP + row * CELL_HEIGHT
     found = cells.values.get(key, ())
@@ -153,25 +149,22 @@ def _labels(cells: _Cells, width: float) -> Markup:
 
 def _alternative(cells: _Cells, means: Mapping[tuple[int, int], float]) -> Markup:
     down, across = cells.names
-    head = Markup("").join(Markup('<th scope="col" class="n">{}</th>').format(value_text(text, 60)) for text in cells.columns)
-    body = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            value_text(text, 60),
-            Markup("").join(
-                Markup('<td class="n">{}</td>').format(
-                    f"{number_text(means[row, place])} ({len(cells.values[row, place]):,})" if (row, place) in means else "–"
-                )
-                for place in range(len(cells.columns))
-            ),
-        )
-        for row, text in enumerate(cells.rows)
-    )  # fmt: skip
+    heads = [Markup('<th scope="col" class="n">{}</th>').format(value_text(text, 60)) for text in cells.columns]
+    lines = []
+    for row, text in enumerate(cells.rows):
+        texts = [
+            f"{number_text(means[row, place])} ({len(cells.values[row, place]):,})" if (row, place) in means else "–"
+            for place in range(len(cells.columns))
+        ]
+        line = Markup("").join(Markup('<td class="n">{}</td>').format(each) for each in texts)
+        lines.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(value_text(text, 60), line))
     corner = f"{down} \\ {across}" if down else across
     return Markup(
-        '<details><summary>The same as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Means">'
+        "<details><summary>The same as a table</summary>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Means">'
         '<table><thead><tr><th scope="col">{}</th>{}</tr></thead><tbody>{}</tbody></table></div>'
         '<p class="note">In parentheses: of how many tasks.</p></details>'
-    ).format(corner, head, body)
+    ).format(corner, Markup("").join(heads), Markup("").join(lines))
 
 
 def _tasks(count: int) -> str:

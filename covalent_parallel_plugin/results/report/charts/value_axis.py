@@ -6,9 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-# Values of the same sign that span more than two decades are on a logarithmic axis
+# Positive values that span more than two decades are on a logarithmic axis, but for a few that are very small
 LOG_RATIO = 100.0
+FEW = 0.05
 # So many different numbers are shown each by itself
 MOST_SINGLE = 12
 NUMBER_BINS = 8
@@ -18,6 +20,8 @@ _NO_PLACE = 0.5
 
 def number(value: object) -> float | None:
     """Return a finite number; None for all else, also for true and false."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -69,8 +73,10 @@ class ValueAxis:
         present = [value for value in values if value is not None]
         numbers = [found for value in present if (found := number(value)) is not None]
         if numbers and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present):
-            low, high = min(numbers), max(numbers)
-            return cls(low, high, low > 0 and high / LOG_RATIO > low, distinct=tuple(sorted(set(numbers))))
+            distinct = tuple(sorted(set(numbers)))
+            small = distinct[int(len(distinct) * FEW)]
+            is_log = distinct[0] > 0 and distinct[-1] / LOG_RATIO > small
+            return cls(distinct[0], distinct[-1], is_log, distinct=distinct)
         texts = dict.fromkeys(map(value_text, present))
         ordered = sorted(texts) if texts.keys() <= {"false", "true"} else list(texts)
         last = max(len(ordered) - 1, 1)
@@ -129,9 +135,7 @@ class ValueAxis:
                 tuple(map(number_text, self.distinct)), [None if each is None else at[each] for each in numbers]
             )
         edges = [self.value_at(edge / NUMBER_BINS) for edge in range(NUMBER_BINS + 1)]
-        labels = tuple(
-            f"{number_text(low)} – {number_text(high)}" for low, high in zip(edges, edges[1:], strict=False)
-        )
+        labels = tuple(f"{low:.3g} – {high:.3g}" for low, high in pairwise(edges))
         found = [self.place(each) for each in numbers]
         return Bins(
             labels, [None if place is None else min(int(place * NUMBER_BINS), NUMBER_BINS - 1) for place in found]
@@ -157,8 +161,8 @@ class ValueAxis:
         power = 10.0 ** math.floor(math.log10(rough))
         if not power:
             return []
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99)
-        return [step * count for count in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        width = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99)
+        return [width * count for count in range(math.ceil(self.low / width), math.floor(self.high / width) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
