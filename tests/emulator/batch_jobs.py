@@ -20,7 +20,7 @@ State = batch_v1.JobStatus.State
 TaskState = batch_v1.TaskStatus.State
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 PREEMPTED, LOST, REBOOTED, UNRESPONSIVE, RECREATED = 50001, 50002, 50003, 50004, 50006
-SECONDS = 30
+SECONDS = 120
 
 
 class BatchJobs:

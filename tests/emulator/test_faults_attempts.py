@@ -66,7 +66,7 @@ def retrying(*codes: int) -> dict[str, object]:
 
 
 def test_a_preempted_task_gets_sigterm_and_its_attempt_ends_with_50001(emulator: Emulator, jobs: BatchJobs) -> None:
-    struck = Struck(emulator, kind="attempt.preempt", after_seconds=1)
+    struck = Struck(emulator, kind="attempt.preempt", after_output="bega")
     job = jobs.run("trap 'echo told; exit 0' TERM; echo began; while :; do sleep 0.05; done")
     assert (job.status.state, jobs.exit_codes(job)) == (State.FAILED, [PREEMPTED])
     assert output(emulator, job) == ["began", "told"]
@@ -74,16 +74,16 @@ def test_a_preempted_task_gets_sigterm_and_its_attempt_ends_with_50001(emulator:
 
 
 def test_a_preempted_task_that_does_not_end_is_killed_after_its_notice(emulator: Emulator, jobs: BatchJobs) -> None:
-    struck = Struck(emulator, kind="attempt.preempt", after_seconds=1, notice_seconds=0.2)
-    job = jobs.run("trap '' TERM; echo $$; while :; do sleep 0.05; done")
+    struck = Struck(emulator, kind="attempt.preempt", after_output="began", notice_seconds=0.2)
+    job = jobs.run("trap '' TERM; echo $$ began; while :; do sleep 0.05; done")
     assert jobs.exit_codes(job) == [PREEMPTED]
-    assert living_members(int(output(emulator, job)[0])) == []
+    assert living_members(int(output(emulator, job)[0].split()[0])) == []
     assert struck.count == 1
 
 
 def test_the_attempts_named_are_preempted_and_the_next_succeeds(emulator: Emulator, jobs: BatchJobs) -> None:
     struck = Struck(emulator, kind="attempt.preempt", attempt="0-1")
-    job = jobs.run("[ $BATCH_TASK_RETRY_ATTEMPT = 2 ] || sleep 60", **retrying(PREEMPTED))
+    job = jobs.run("[ $BATCH_TASK_RETRY_ATTEMPT = 2 ] || sleep 600", **retrying(PREEMPTED))
     assert (job.status.state, jobs.exit_codes(job)) == (State.SUCCEEDED, [PREEMPTED, PREEMPTED])
     assert struck.count == 2
 
@@ -114,8 +114,10 @@ def test_a_preemption_before_the_run_never_shows_running(emulator: Emulator, job
 def test_an_attempt_whose_vm_is_gone_is_killed_unwarned(
     emulator: Emulator, jobs: BatchJobs, kind: str, exit_code: int
 ) -> None:
-    struck = Struck(emulator, kind=kind, attempt=0, after_seconds=1)
-    text = "trap 'echo told' TERM; echo $BATCH_TASK_RETRY_ATTEMPT $$; [ $BATCH_TASK_RETRY_ATTEMPT = 1 ] || sleep 60"
+    struck = Struck(emulator, kind=kind, attempt=0, after_output="began")
+    text = (
+        "trap 'echo told' TERM; echo $BATCH_TASK_RETRY_ATTEMPT $$ began; [ $BATCH_TASK_RETRY_ATTEMPT = 1 ] || sleep 600"
+    )
     job = jobs.run(text, **retrying(exit_code))
     assert (job.status.state, jobs.exit_codes(job)) == (State.SUCCEEDED, [exit_code])
     lines = output(emulator, job)
@@ -124,7 +126,7 @@ def test_an_attempt_whose_vm_is_gone_is_killed_unwarned(
 
 
 def test_a_lost_attempt_may_go_on_beside_the_next(emulator: Emulator, jobs: BatchJobs, tmp_path: Path) -> None:
-    struck = Struck(emulator, kind="attempt.lost", attempt=0, goes_on=True, after_seconds=1)
+    struck = Struck(emulator, kind="attempt.lost", attempt=0, goes_on=True)
     gate = tmp_path / "gate"
     text = f"if [ $BATCH_TASK_RETRY_ATTEMPT = 0 ]; then while [ ! -e {gate} ]; do sleep 0.05; done; echo late; fi"
     job = jobs.run(text, **retrying(LOST))
@@ -136,20 +138,20 @@ def test_a_lost_attempt_may_go_on_beside_the_next(emulator: Emulator, jobs: Batc
 
 
 def test_what_goes_on_unseen_ends_when_the_job_is_deleted(emulator: Emulator, jobs: BatchJobs) -> None:
-    Struck(emulator, kind="attempt.lost", goes_on=True, after_seconds=1)
-    job = jobs.run("echo $$; sleep 60")
-    group = int(output(emulator, job)[0])
+    Struck(emulator, kind="attempt.lost", goes_on=True, after_output="began")
+    job = jobs.run("echo $$ began; sleep 600")
+    group = int(output(emulator, job)[0].split()[0])
     assert living_members(group) != []
     jobs.client.delete_job(name=job.name)
     wait_until(lambda: living_members(group) == [])
 
 
 def test_what_goes_on_unseen_ends_with_the_stand_in() -> None:
-    rule = Fault("attempt.lost", goes_on=True, after_seconds=1)
+    rule = Fault("attempt.lost", goes_on=True, after_output="began")
     with Emulator(storage_port=None, logging_port=None, faults=Faults((rule,))) as emulator:
         with batch_jobs(emulator) as jobs:
-            job = jobs.run("echo $$; sleep 60")
-        group = int(output(emulator, job)[0])
+            job = jobs.run("echo $$ began; sleep 600")
+        group = int(output(emulator, job)[0].split()[0])
         assert living_members(group) != []
     assert living_members(group) == []
 
@@ -168,10 +170,14 @@ def test_two_copies_of_one_attempt_run_at_once(emulator: Emulator, jobs: BatchJo
 def test_an_attempt_starts_anew_after_its_first_copy_was_killed(
     emulator: Emulator, jobs: BatchJobs, tmp_path: Path
 ) -> None:
-    struck = Struck(emulator, kind="attempt.twice", concurrent=False, after_seconds=1)
-    job = jobs.run(f"echo $BATCH_TASK_RETRY_ATTEMPT; mkdir {tmp_path}/a || exit 0; sleep 60")
+    struck = Struck(emulator, kind="attempt.twice", concurrent=False, after_output="first")
+    job = jobs.run(f"echo $BATCH_TASK_RETRY_ATTEMPT; mkdir {tmp_path}/a || exit 0; echo first; sleep 600")
     assert (job.status.state, jobs.way(job)) == (State.SUCCEEDED, ["ASSIGNED", "RUNNING", "SUCCEEDED"])
-    assert output(emulator, job)[:2] == ["0", "0"] and struck.count == 1
+    assert [line for line in output(emulator, job) if line in ("0", "first")] == [
+        "0",
+        "first",
+        "0",
+    ] and struck.count == 1
 
 
 def test_a_missing_image_never_starts_and_tells_why_only_in_the_log(emulator: Emulator, jobs: BatchJobs) -> None:
@@ -185,7 +191,7 @@ def test_a_missing_image_never_starts_and_tells_why_only_in_the_log(emulator: Em
 
 def test_an_attempt_ends_with_any_exit_code(emulator: Emulator, jobs: BatchJobs) -> None:
     struck = Struck(emulator, kind="attempt.exit", exit_code=137)
-    job = jobs.run("sleep 60")
+    job = jobs.run("sleep 600")
     assert jobs.exit_codes(job) == [137] and struck.count == 1
 
 
@@ -208,15 +214,22 @@ def test_a_task_stuck_for_a_time_then_starts_or_fails(
 
 def test_an_ending_is_told_late(emulator: Emulator, jobs: BatchJobs) -> None:
     struck = Struck(emulator, kind="attempt.late", seconds=0.5)
-    job = jobs.create("echo done")
-    wait_until(lambda: output(emulator, job) == ["done"])
-    assert jobs.get(job).status.state == State.RUNNING
-    assert jobs.wait(job).status.state == State.SUCCEEDED and struck.count == 1
+    job = jobs.run("echo done")
+    assert job.status.state == State.SUCCEEDED and struck.count == 1
+    (printed,) = [record for record in emulator.logs.records() if record.labels.get("job_uid") == job.uid]
+    told = jobs.task(job).status.status_events[-1].event_time.timestamp()
+    assert told - printed.timestamp_ns / 1e9 >= 0.5
 
 
 def test_an_attempt_that_ends_sooner_consumes_nothing(emulator: Emulator, jobs: BatchJobs) -> None:
     struck = Struck(emulator, kind="attempt.preempt", after_seconds=60, first=1)
     assert jobs.run().status.state == State.SUCCEEDED
+    assert struck.count == 0
+
+
+def test_an_attempt_that_prints_something_else_is_not_struck(emulator: Emulator, jobs: BatchJobs) -> None:
+    struck = Struck(emulator, kind="attempt.lost", after_output="now")
+    assert jobs.run("echo not yet; sleep 0.2").status.state == State.SUCCEEDED
     assert struck.count == 0
 
 
@@ -227,8 +240,8 @@ def test_one_task_of_an_array_is_struck_and_the_others_go_on(emulator: Emulator,
 
 
 def test_a_job_is_cancelled_within_a_preemptions_notice(emulator: Emulator, jobs: BatchJobs) -> None:
-    struck = Struck(emulator, kind="attempt.preempt", after_seconds=1, notice_seconds=600)
-    job = jobs.create("trap 'echo told' TERM; echo $$; while :; do sleep 0.05; done")
+    struck = Struck(emulator, kind="attempt.preempt", after_output="began", notice_seconds=600)
+    job = jobs.create("trap 'echo told' TERM; echo began; while :; do sleep 0.05; done")
     wait_until(lambda: "told" in output(emulator, job))
     jobs.client.cancel_job(name=job.name)
     assert jobs.wait(job).status.state == State.CANCELLED and struck.count == 1

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, slowly
+from faulty_electrons import (
+    BEGUN,
+    killed,
+    killed_at_first,
+    raises,
+    raises_at_first,
+    seven,
+    sleeps,
+    sleeps_at_first,
+    slowly,
+)
 from faulty_runs import Case, struck
 
 from covalent_parallel_plugin.emulator import Fault
@@ -21,11 +31,11 @@ from covalent_parallel_plugin.errors import (
 IDLE_IMAGE = "idle:latest"
 
 MACHINES: dict[str, Case] = {
-    "preempted-once": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.5)], attempts=2),
+    "preempted-once": Case(sleeps_at_first, [struck("preempt", attempt=0, after_output=BEGUN)], attempts=2),
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)], attempts=1),
     "preempted-always": Case(
         sleeps,
-        [struck("preempt", after_seconds=6)],
+        [struck("preempt", after_output=BEGUN)],
         {"spot": True, "retries": 1},
         error=MachineLostError,
         words=["50001", "preempted", "spot_fallback", "has begun"],
@@ -48,12 +58,12 @@ MACHINES: dict[str, Case] = {
         jobs=["FAILED", "SUCCEEDED"],
         attempts=1,
     ),
-    "lost-once": Case(slowly, [struck("lost", attempt=0, after_seconds=0.5)], attempts=2),
-    "rebooted-once": Case(slowly, [struck("reboot", attempt=0, after_seconds=0.5)], attempts=2),
-    "recreated-once": Case(slowly, [struck("recreate", attempt=0, after_seconds=0.5)], attempts=2),
+    "lost-once": Case(sleeps_at_first, [struck("lost", attempt=0, after_output=BEGUN)], attempts=2),
+    "rebooted-once": Case(sleeps_at_first, [struck("reboot", attempt=0, after_output=BEGUN)], attempts=2),
+    "recreated-once": Case(sleeps_at_first, [struck("recreate", attempt=0, after_output=BEGUN)], attempts=2),
     "lost-always": Case(
-        slowly,
-        [struck("lost", after_seconds=0.3)],
+        sleeps,
+        [struck("lost", after_output=BEGUN)],
         {"retries": 1},
         error=MachineLostError,
         words=["50002", "stopped reporting", "retries"],
@@ -61,8 +71,8 @@ MACHINES: dict[str, Case] = {
         attempts=2,
     ),
     "rebooted-always": Case(
-        slowly,
-        [struck("reboot", after_seconds=0.3)],
+        sleeps,
+        [struck("reboot", after_output=BEGUN)],
         {"retries": 0},
         error=MachineLostError,
         words=["50003", "rebooted"],
@@ -70,8 +80,8 @@ MACHINES: dict[str, Case] = {
         attempts=1,
     ),
     "recreated-always": Case(
-        slowly,
-        [struck("recreate", after_seconds=0.3)],
+        sleeps,
+        [struck("recreate", after_output=BEGUN)],
         {"retries": 0},
         error=MachineLostError,
         words=["50006", "recreated"],
@@ -79,20 +89,20 @@ MACHINES: dict[str, Case] = {
         attempts=1,
     ),
     "unresponsive": Case(
-        slowly,
-        [struck("unresponsive", after_seconds=0.3)],
+        sleeps,
+        [struck("unresponsive", after_output=BEGUN)],
         error=MachineLostError,
         words=["50004", "respond"],
         jobs=["FAILED"],
         attempts=1,
     ),
-    "went-on-unseen": Case(slowly, [struck("lost", attempt=0, after_seconds=0.5, goes_on=True)], attempts=2),
+    "went-on-unseen": Case(slowly, [struck("lost", attempt=0, goes_on=True)], attempts=2),
     # Batch says that the task failed, and its outcome comes
     "outcome-of-a-failed-job": Case(
-        slowly, [struck("lost", after_seconds=0.5, goes_on=True)], {"retries": 0}, jobs=["FAILED"], attempts=1
+        slowly, [struck("lost", goes_on=True)], {"retries": 0}, jobs=["FAILED"], attempts=1
     ),
-    "twice-at-once": Case(slowly, [struck("twice", after_seconds=0.2)]),
-    "twice-in-turn": Case(slowly, [struck("twice", after_seconds=0.5, concurrent=False)]),
+    "twice-at-once": Case(slowly, [struck("twice")]),
+    "twice-in-turn": Case(slowly, [struck("twice", concurrent=False)]),
     "told-late": Case(seven, [struck("late", seconds=2)], attempts=1),
 }
 
@@ -113,7 +123,7 @@ CONTAINERS: dict[str, Case] = {
     ),
     "killed-whole": Case(
         sleeps,
-        [struck("exit", exit_code=137, after_seconds=1)],
+        [struck("exit", exit_code=137, after_output=BEGUN)],
         error=TaskKilledError,
         words=["137", "memory"],
         jobs=["FAILED"],
@@ -129,7 +139,7 @@ CONTAINERS: dict[str, Case] = {
     ),
     "batchs-time-limit": Case(
         sleeps,
-        [struck("exit", exit_code=50005, after_seconds=0.5)],
+        [struck("exit", exit_code=50005, after_output=BEGUN)],
         error=TimeLimitError,
         words=["50005", "time_limit"],
         jobs=["FAILED"],
@@ -199,21 +209,21 @@ SCHEDULING: dict[str, Case] = {
     "no-capacity-for-a-while": Case(seven, [Fault("job.no_capacity", seconds=2)], {"queue_limit": 60}),
     "somebody-cancels": Case(
         sleeps,
-        [Fault("job.cancelled", state="RUNNING", after_seconds=0.5)],
+        [Fault("job.cancelled", after_output=BEGUN)],
         error=JobCancelledError,
         words=["somebody else cancelled"],
         jobs=["CANCELLED"],
     ),
     "somebody-cancels-for-ever": Case(
         sleeps,
-        [Fault("job.cancelled", state="RUNNING", after_seconds=0.5), Fault("job.stuck_cancelling")],
+        [Fault("job.cancelled", after_output=BEGUN), Fault("job.stuck_cancelling")],
         error=JobCancelledError,
         words=["somebody else cancelled"],
         jobs=["CANCELLATION_IN_PROGRESS"],
     ),
     "somebody-deletes": Case(
         sleeps,
-        [Fault("job.vanish", state="RUNNING", after_seconds=1)],
+        [Fault("job.vanish", after_output=BEGUN)],
         error=JobCancelledError,
         words=["somebody deleted it, or it vanished"],
         jobs=[],

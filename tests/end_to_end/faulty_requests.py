@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faulty_electrons import seven, sleeps
+from faulty_electrons import BEGUN, seven, sleeps
 from faulty_runs import Case, http, refused, struck
 
 from covalent_parallel_plugin.emulator import Fault
@@ -155,7 +155,7 @@ REQUESTS: dict[str, Case] = {
     "not-found-at-first": Case(seven, [Fault("rpc.not_found", method="GetJob", first=3)], attempts=1),
     "task-not-told-at-first": Case(
         sleeps,
-        [struck("exit", exit_code=137, after_seconds=0.3), refused("GetTask", "UNAVAILABLE", first=2)],
+        [struck("exit", exit_code=137, after_output=BEGUN), refused("GetTask", "UNAVAILABLE", first=2)],
         error=TaskKilledError,
         words=["137"],
         jobs=["FAILED"],

@@ -17,15 +17,17 @@ def ending(name, **options):
 
 @alone(check=int, executor=ending("preempted-once"))
 def preempted_once():
-    import time
-    time.sleep(1)
+    import os, time
+    if os.environ["BATCH_TASK_RETRY_ATTEMPT"] == "0":
+        print("has begun", flush=True)
+        time.sleep(600)
     return 7
 
 @alone(executor=ending("preempted-always", retries=1))
 def preempted_always():
     import time
     print("has begun", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 @alone(executor=ending("no-image"))
 def no_image():
@@ -34,7 +36,8 @@ def no_image():
 @alone(executor=ending("killed"))
 def killed():
     import time
-    time.sleep(60)
+    print("has begun", flush=True)
+    time.sleep(600)
 
 @alone(executor=ending("quota", queue_limit=1))
 def quota():
@@ -47,7 +50,8 @@ def may_not():
 @alone(executor=ending("deleted"))
 def deleted():
     import time
-    time.sleep(60)
+    print("has begun", flush=True)
+    time.sleep(600)
 """
 
 
@@ -76,16 +80,17 @@ def seen(run_workflows: Callable[[str], Mapping[str, Any]], emulator: Emulator) 
     def struck(kind: str, ending: str, **fields: Any) -> Fault:
         return Fault(kind, name=ending, labels={"ending": ending}, **fields)
 
+    begun = "has begun"
     rules = (
-        struck("attempt.preempt", "preempted-once", attempt=0, after_seconds=0.5),
-        struck("attempt.preempt", "preempted-always", after_seconds=8),
+        struck("attempt.preempt", "preempted-once", attempt=0, after_output=begun),
+        struck("attempt.preempt", "preempted-always", after_output=begun),
         struck("attempt.no_image", "no-image"),
-        struck("attempt.exit", "killed", exit_code=137, after_seconds=0.5),
+        struck("attempt.exit", "killed", exit_code=137, after_output=begun),
         struck("job.quota", "quota"),
         struck(
             "rpc.error", "may-not", method="CreateJob", code="PERMISSION_DENIED", message="batch.jobs.create denied"
         ),
-        struck("job.vanish", "deleted", state="RUNNING", after_seconds=1),
+        struck("job.vanish", "deleted", after_output=begun),
     )
     emulator.faults.set(Faults(rules))
     try:

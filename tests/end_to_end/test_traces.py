@@ -15,7 +15,17 @@ from typing import Any
 import cloudpickle
 import pytest
 from covalent._shared_files.exceptions import TaskCancelledError
-from faulty_electrons import killed, killed_at_first, raises, raises_at_first, seven, sleeps, sleeps_at_first, slowly
+from faulty_electrons import (
+    BEGUN,
+    killed,
+    killed_at_first,
+    raises,
+    raises_at_first,
+    seven,
+    sleeps,
+    sleeps_at_first,
+    slowly,
+)
 from faulty_runs import Case, Ran, call, environment_of, refused, run_cases, struck
 
 from covalent_parallel_plugin.batch.attempt_times import DISPATCHED, MEASURED, TIMES
@@ -34,8 +44,11 @@ BUCKET = "traced"
 MAPPED = {"max_parallel": 2, "retries": 1}
 
 
-def brief(number: int) -> int:
+def brief_then_sleeps(number: int) -> int:
+    """In the first attempt the later ones run until something strikes."""
     time.sleep(0.1)
+    if number > 8 and os.environ["BATCH_TASK_RETRY_ATTEMPT"] == "0":
+        sleeps()
     return number
 
 
@@ -63,12 +76,11 @@ CASES: Mapping[str, Case] = {
     "killed": Case(killed, options={"retries": 0}),
     "killed-tried-again": Case(killed_at_first, options={"retry_exceptions": True, "retries": 1}),
     "past-its-time": Case(sleeps, options={"time_limit": 1, "retries": 0}),
-    "preempted": Case(slowly, [struck("preempt", attempt=0, after_seconds=0.7)]),
-    # By when its runner has begun, also on a busy machine
-    "preempted-with-notice": Case(sleeps_at_first, [struck("preempt", attempt=0, after_seconds=6, notice_seconds=5)]),
-    "preempted-always": Case(sleeps, [struck("preempt", after_seconds=0.3)], {"spot": True, "retries": 1}),
+    "preempted": Case(sleeps_at_first, [struck("preempt", attempt=0, after_output=BEGUN, notice_seconds=0)]),
+    "preempted-with-notice": Case(sleeps_at_first, [struck("preempt", attempt=0, after_output=BEGUN)]),
+    "preempted-always": Case(sleeps, [struck("preempt", after_output=BEGUN)], {"spot": True, "retries": 1}),
     "preempted-before-it-ran": Case(seven, [struck("preempt", attempt=0, before_run=True)]),
-    "lost": Case(slowly, [struck("lost", attempt=0, after_seconds=0.3)]),
+    "lost": Case(sleeps_at_first, [struck("lost", attempt=0, after_output=BEGUN)]),
     "no-image": Case(seven, [struck("no_image")], {"retries": 0}),
     "waits": Case(
         seven,
@@ -84,14 +96,14 @@ CASES: Mapping[str, Case] = {
     "fallback": Case(
         seven, [struck("preempt", provisioning="SPOT")], {"spot": True, "spot_fallback": True, "retries": 1}
     ),
-    "deleted": Case(sleeps, [Fault("job.cancelled", after_seconds=2)]),
+    "deleted": Case(sleeps, [Fault("job.cancelled", after_output=BEGUN)]),
     "refused-by-batch": Case(seven, [refused("CreateJob", "PERMISSION_DENIED")]),
     "refused-here": Case(seven, options={"cache_dir": "/dev/null/cache"}),
     "not-traced": Case(seven, options={"trace": False}),
     "map": Case(raises_at_two, items=range(6), options=MAPPED),
     "map-of-two-rounds": Case(kills_at_two, items=range(6), options=MAPPED),
     "map-preempted": Case(
-        brief, [struck("preempt", attempt=0, after_seconds=0.6, notice_seconds=5)], MAPPED, items=range(12)
+        brief_then_sleeps, [struck("preempt", attempt=0, after_output=BEGUN)], MAPPED, items=range(12)
     ),
 }
 TRACED = [name for name in CASES if name != "not-traced"]

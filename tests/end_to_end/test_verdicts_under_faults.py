@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faulty_electrons import sleeps
+from faulty_electrons import BEGUN, sleeps
 from faulty_jobs import CONTAINERS, IDLE_IMAGE, MACHINES, SCHEDULING
 from faulty_requests import BUCKET, REQUESTS
 from faulty_runs import Case, Ran, run_cases, struck
@@ -125,7 +125,7 @@ LOGGING = {
 
 @pytest.mark.parametrize("name", LOGGING)
 def test_a_verdict_comes_without_the_log(faulty: Emulator, cache_dir: Path, name: str) -> None:
-    case = Case(sleeps, [struck("exit", exit_code=137, after_seconds=0.5), LOGGING[name]], {"project_id": name})
+    case = Case(sleeps, [struck("exit", exit_code=137, after_output=BEGUN), LOGGING[name]], {"project_id": name})
     found = run_cases(faulty, BUCKET, {name: case}, cache_dir)[name]
     assert type(found.error) is TaskKilledError, found.text
     assert "137" in found.text

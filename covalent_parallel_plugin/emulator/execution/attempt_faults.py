@@ -11,6 +11,7 @@ from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..model.job import Task
 from ..model.runtime_interface import CANNOT_START
 from ..model.task_plan import TaskPlan
+from .awaited_line import AwaitedLine
 
 EXIT_CODES = {
     "attempt.preempt": 50001,
@@ -36,8 +37,8 @@ class RunningAttempt(Protocol):
         """End it."""
 
 
-Make = Callable[[Callable[[int], None]], RunningAttempt | None]
-"""Creates the real attempt, which calls `on_end(exit_code)`; None if it has already failed to start."""
+Make = Callable[[Callable[[int], None], Callable[[str], None]], RunningAttempt | None]
+"""Creates the real attempt, which calls `on_end(exit_code)` and `heard(line)`; None if it has failed to start."""
 
 
 def draw_for_attempt(plan: FaultPlan, job: TaskPlan, task: Task) -> ArmedFault | None:
@@ -93,6 +94,7 @@ class FaultyAttempt:
         self._on_end = on_end
         self._seen: RunningAttempt | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._awaited_line = AwaitedLine(drawn.fault.value("after_output") or "", self._set_timer)
         self._is_stopping = False
         self._has_struck = False
         self._has_ended = False
@@ -114,7 +116,7 @@ class FaultyAttempt:
                 self._timer = self._loop.call_later(fault.value("seconds"), self._get_unstuck)
         else:
             if kind != "attempt.late":
-                self._timer = self._loop.call_later(fault.value("after_seconds"), self._strike)
+                self._awaited_line.start()
             self._run(self._report_first)
 
     def stop(self, exit_code: int | None = None, notice_seconds: float | None = None) -> None:
@@ -125,6 +127,10 @@ class FaultyAttempt:
             self._seen.stop(exit_code, notice_seconds)
         elif not self._has_ended:
             self._report(_SIGTERM_EXIT_CODE if exit_code is None else exit_code)
+
+    def _set_timer(self) -> None:
+        if not self._is_stopping:
+            self._timer = self._loop.call_later(self._fault.value("after_seconds"), self._strike)
 
     def _strike(self) -> None:
         self._consume()
@@ -158,7 +164,7 @@ class FaultyAttempt:
                 self._run(self._report)
 
     def _run(self, on_end: Callable[[int], None]) -> None:
-        self._seen = self._make(on_end)
+        self._seen = self._make(on_end, self._awaited_line.hear)
         if self._seen is not None:
             self._seen.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from ..faults.fault import Fault
 from ..faults.plan import ArmedFault, FaultPlan, FaultTarget
 from ..model.job import JobState, Task
 from ..model.task_plan import TaskPlan
+from .awaited_line import AwaitedLine
 from .scheduled_job import ScheduledJob
 
 _HOLDS = ("job.refused", "job.quota", "job.no_capacity", "job.no_agent")
@@ -66,7 +68,11 @@ class JobFaults:
         kinds = ("job.vanish", "job.cancelled")
         drawn = self._draw(kinds, scheduled.plan, where=lambda fault: fault.value("state") == state.name)
         if drawn is not None:
-            self._loop.call_later(drawn.fault.value("after_seconds"), self._end_on_request, scheduled, drawn)
+            seconds = drawn.fault.value("after_seconds")
+            end = functools.partial(self._loop.call_later, seconds, self._end_on_request, scheduled, drawn)
+            awaited = AwaitedLine(drawn.fault.value("after_output"), end)
+            scheduled.awaited_lines.append(awaited)
+            awaited.start()
 
     def hold_cancelling(self, scheduled: ScheduledJob, release: Callable[[ScheduledJob], None]) -> None:
         """Apply faults to a job that is being cancelled: it may be stuck so."""

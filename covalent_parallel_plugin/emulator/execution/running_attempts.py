@@ -123,7 +123,14 @@ class RunningAttempts:
             self._runtime.release(uid)
             self._machines.forget(uid)
 
-    def _make(self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]) -> Attempt | None:
+    def _make(
+        self,
+        scheduled: ScheduledJob,
+        task: Task,
+        vm: VmSpec,
+        on_end: Callable[[int], None],
+        heard: Callable[[str], None] = lambda line: None,
+    ) -> Attempt | None:
         plan, index = scheduled.plan, task.index
         try:
             services = {**self._services, **self._machines.variables(plan, task.instance)}
@@ -143,6 +150,12 @@ class RunningAttempts:
             workspace.close()
             on_end(CANNOT_START)
             return None
+
+        def write(number: int, severity: str, line: str) -> None:
+            output.write(number, severity, line)
+            for hear in (heard, *(awaited.hear for awaited in scheduled.awaited_lines)):
+                hear(line)
+
         return Attempt(
             self._loop,
             workspace,
@@ -151,13 +164,18 @@ class RunningAttempts:
             barriers=scheduled.barriers,
             max_run_seconds=plan.max_run_seconds,
             grace_seconds=self._grace_seconds,
-            write=output.write,
+            write=write,
             noted=output.note,
             on_end=lambda exit_code: output.close(self._loop, exit_code, on_end),
         )
 
     def _make_wrapped(
-        self, scheduled: ScheduledJob, task: Task, vm: VmSpec, on_end: Callable[[int], None]
+        self,
+        scheduled: ScheduledJob,
+        task: Task,
+        vm: VmSpec,
+        on_end: Callable[[int], None],
+        heard: Callable[[str], None],
     ) -> Attempt | None:
         def gone(exit_code: int) -> None:
             if attempt is not None:
@@ -166,7 +184,7 @@ class RunningAttempts:
             on_end(exit_code)
 
         attempt: Attempt | None = None
-        attempt = self._make(scheduled, task, vm, gone)
+        attempt = self._make(scheduled, task, vm, gone, heard)
         if attempt is not None:
             self._wrapped[attempt] = scheduled.plan.uid
         return attempt

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..model.job import Job
 from ..model.log_store import LogStore
 from ..model.task_plan import TaskPlan
+from .awaited_line import AwaitedLine
 from .barriers import Barriers
 
 
@@ -19,7 +20,7 @@ class ScheduledJob:
     """A job with its plan; `settled` is called, with the lock held, once a job that is ended on request rests.
 
     `is_stuck` while a fault keeps a job that is being cancelled from its end. `may_start` once its tasks may run;
-    `refusal` is why Compute Engine will not have it, if it will not.
+    `refusal` is why Compute Engine will not have it, if it will not. `awaited_lines` get what its tasks print.
     """
 
     job: Job
@@ -28,6 +29,7 @@ class ScheduledJob:
     is_stuck: bool = False
     refusal: str = ""
     may_start: bool = False
+    awaited_lines: list[AwaitedLine] = field(default_factory=list)
     barriers: Barriers = field(init=False)
 
     def __post_init__(self) -> None:

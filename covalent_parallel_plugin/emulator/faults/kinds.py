@@ -43,7 +43,8 @@ _ENDLESS: _Fields = {"token": (types.PAGE_TOKEN, "same")}
 _TRICKLE: _Fields = {"bytes_per_second": (types.POSITIVE_COUNT, REQUIRED)}
 _DELAY: _Fields = {"seconds": (types.SECONDS, REQUIRED)}
 _FOR_EVER: _Fields = {"seconds": (types.SECONDS, None)}
-_AFTER: _Fields = {"after_seconds": (types.SECONDS, 0.0)}
+_DELAYED: _Fields = {"after_seconds": (types.SECONDS, 0.0)}
+_AFTER: _Fields = {**_DELAYED, "after_output": (types.TEXT, "")}
 _GOES_ON: _Fields = {"goes_on": (types.TRUTH, False)}
 _BEFORE_RUN: _Fields = {"before_run": (types.TRUTH, False)}
 _QUEUED: _Fields = {"state": (types.STATE_BEFORE_RUN, "QUEUED")}
@@ -101,7 +102,7 @@ _TABLE: Mapping[str, _Fields] = {
     "attempt.stuck": {**_ATTEMPT, **_FOR_EVER, "exit_code": (types.POSITIVE_COUNT, None)},
     "attempt.late": {**_ATTEMPT, **_DELAY},
     # jobs on their way
-    "job.refused": {**_JOB, **_REFUSAL, **_AFTER, **_SCHEDULED},
+    "job.refused": {**_JOB, **_REFUSAL, **_DELAYED, **_SCHEDULED},
     "job.quota": {**_JOB, **_FOR_EVER, **_MESSAGE, **_QUEUED},
     "job.no_capacity": {**_JOB, **_FOR_EVER, **_MESSAGE, **_QUEUED},
     "job.no_agent": {**_JOB, "seconds": (types.SECONDS, 0.0), "window_seconds": (types.SECONDS, 1080), **_SCHEDULED},

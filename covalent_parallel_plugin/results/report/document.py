@@ -59,7 +59,7 @@ def _largest(counts: Mapping[int, int], most: int | None) -> set[int]:
 def _left_out(what: str, counts: Mapping[int, int], where: set[int], electrons: Sequence[Electron]) -> str:
     titles = [electrons[at].title for at in sorted(where)]
     more = f" and {len(titles) - NAMED} more electrons" if len(titles) > NAMED else ""
-    return _text(f"{sum(counts[at] for at in where):,} {what} of {', '.join(titles[:NAMED])}{more}")
+    return writable(f"{sum(counts[at] for at in where):,} {what} of {', '.join(titles[:NAMED])}{more}")
 
 
 def _electron(electron: Electron, with_items: bool, with_attempts: bool) -> dict[str, object]:
@@ -114,12 +114,12 @@ def _plain(value: object, digits: int | None = None) -> object:
     if dataclasses.is_dataclass(value):
         return _fields(value, set())
     if isinstance(value, Mapping):
-        return {_text(str(name)): _plain(each, digits) for name, each in value.items()}
+        return {writable(str(name)): _plain(each, digits) for name, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_plain(each, digits) for each in value]
-    return _text(str(value))
+    return writable(str(value))
 
 
-def _text(text: str) -> str:
+def writable(text: str) -> str:
     """A text that UTF-8 can write: half of a surrogate pair is written out."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

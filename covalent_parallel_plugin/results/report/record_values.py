@@ -36,6 +36,7 @@ def asked_of(record: Mapping[str, Any]) -> Asked:
         max_parallel=natural(asked.get("max_parallel")) or None,
         tasks_per_machine=natural(asked.get("tasks_per_machine")) or None,
         has_requirements=requirements if isinstance(requirements, bool) else None,
+        provisioning=text(asked.get("provisioning")),
     )
 
 
