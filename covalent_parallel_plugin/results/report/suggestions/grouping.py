@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import median
 
+from ....batch.trace_ends import VALUE
 from ....settings.machine_rules import has_built_in_gpus
 from ..model import CODE, LONE, MAP, SWEEP, Electron, Report, TaskAttempt
 
+# Ends of attempts that did what they were to do, those of a sweep's tasks among them
+RETURNED = frozenset({VALUE, "done"})
 ON_BATCH = frozenset({LONE, MAP, SWEEP})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ....batch.trace_ends import LOST as LOST_END
 from ....batch.trace_ends import PREEMPTED
-from ..model import Electron, Report, Suggestion, TaskAttempt
+from ..model import SWEEP, Electron, Report, Suggestion, TaskAttempt
 from .grouping import attempts_of, by_request, dollars_per_second, is_on_chain, tasks_of
 from .thresholds import Thresholds
 from .wording import machine_hours, options, title_of, titles
@@ -83,7 +83,8 @@ def _less(report: Report, group: Sequence[Electron], limits: Thresholds) -> Iter
         "spot-lost",
         f"{title_of(group)} lost more on Spot machines than they saved",
         f"{machine_hours(lost_seconds)} of {machine_hours(whole)} went with {len(lost)} machines that were taken away,"
-        f" and Spot machines cost {DISCOUNTS}. With checkpoint=True less is lost.",
+        f" and Spot machines cost {DISCOUNTS}."
+        + ("" if group[0].kind == SWEEP else " With checkpoint=True less is lost."),
         options(group[0], spot=False, spot_fallback=False),
         f"{machine_hours(lost_seconds)} of Spot machines a run",
         seconds=sum(times) if report.chain else max(times, default=0.0),
