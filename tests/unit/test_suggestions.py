@@ -289,6 +289,10 @@ def test_a_reservation_is_no_spot_machine_and_prices_turn_the_gain_into_dollars(
     gain = "1.0 machine-hours at the price of Spot machines"
     assert found(one, machines=tuple(machines))["spot"].gain == f"{gain}, about $0.05 less"
     assert found(one, machines=tuple(machines[:1]))["spot"].gain == gain
+    both = replace(machines[0], other_price=prices[True])
+    assert found(one, machines=(both,))["spot"].gain == f"{gain}, about $0.05 less"
+    gpus = replace(both, gpu_type="nvidia-tesla-t4", gpu_count=1)
+    assert found(one, machines=(gpus,))["spot"].gain == gain
     sweep = replace(one, kind=SWEEP)
     assert found(sweep)["spot"].remedy == "resources: {spot: true, spot_fallback: true}\nretries: 5"
     reserved = replace(one, asked=replace(ASKED, spot=False, provisioning="RESERVATION_BOUND"))
@@ -304,6 +308,10 @@ def test_spot_machines_that_lost_more_than_they_saved(lost: float, is_found: boo
         assert rules["spot-lost"].remedy == "spot=False, spot_fallback=False"
         assert rules["spot-lost"].seconds == 1510
         assert rules["spot-lost"].machine_seconds == pytest.approx(0.4 * 2510 - 1000)
+        # At a fifth of the price it saved more than it lost
+        spot, standard = (Price(dollars, "2026-11-01", "x") for dollars in (0.02, 0.1))
+        row = MachineHours("e2-standard-2", True, "us-east1", 2, 2510, lost, spot, other_price=standard)
+        assert found(electron(*runs), machines=(row,)) == {}
 
 
 @pytest.mark.parametrize(("boot", "is_found"), [(85, False), (95, True)])

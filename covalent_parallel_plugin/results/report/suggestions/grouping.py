@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
 
 from ....batch.trace_ends import VALUE
@@ -85,12 +85,3 @@ def cores_used(attempts: Iterable[TaskAttempt]) -> float | None:
 def median_seconds(attempts: Iterable[TaskAttempt], *phases: str) -> float:
     """Return the median of the time that they were in some phases; 0 for none."""
     return median([sum(map(attempt.seconds, phases)) for attempt in attempts] or [0.0])
-
-
-def dollars_per_second(report: Report) -> Mapping[tuple[str, bool | None], float]:
-    """Return the prices that are known, by machine type and whether it is Spot."""
-    return {
-        (machine.type, machine.spot): machine.price.dollars_per_hour / 3600
-        for machine in report.machines
-        if machine.price is not None
-    }
