@@ -108,7 +108,10 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known."""
+    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known.
+
+    `max_parallel` is how many of a job's tasks may run at a time, `provisioning` is in Batch's words.
+    """
 
     vcpus: float | None = None
     memory_bytes: int | None = None
@@ -122,6 +125,7 @@ class Asked:
     max_parallel: int | None = None
     tasks_per_machine: int | None = None
     has_requirements: bool | None = None
+    provisioning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +182,30 @@ class Electron:
 
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """A sweep's tasks with their parameters and results: a row each, in order; None where a task has no value."""
+    """A sweep's tasks with their parameters and results: a row each, in order; None where a task has no value.
+
+    Attributes:
+        names, statuses: the tasks', in the same order: done, failed, waiting ...
+        folder: where the whole table is, in results.csv and results.json; "" if it is nowhere.
+    """
 
     parameters: tuple[str, ...]
     results: tuple[str, ...]
     rows: tuple[Mapping[str, object], ...]
+    names: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more."""
+
+    name: str
+    ending: str
+    message: str
+    command: str
+    last_lines: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +276,7 @@ class Report:
         made: when the report was made.
         chain: the nodes that the end waited for, in order.
         missing: sentences on what is not known, and why.
+        failed_tasks: a sweep's, those of which there is more to say than that there are more of them.
     """
 
     kind: str
@@ -269,6 +293,7 @@ class Report:
     results: ResultTable | None = None
     missing: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    failed_tasks: tuple[FailedTask, ...] = ()
 
     @property
     def is_running(self) -> bool:
