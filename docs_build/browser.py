@@ -144,8 +144,10 @@ class Page:
         )
 
     def prefer(self, scheme: str) -> None:
-        """Let the user prefer a scheme: light or dark."""
-        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """Let the user prefer a scheme, light or dark, and nothing that moves."""
+        preferred = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in preferred.items()]
+        self.command("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, path: Path, is_whole: bool = False, **options: Any) -> None:
         """Write a picture of what is seen, or of the whole page."""

@@ -25,11 +25,11 @@ def train(folder, epochs):
     if path.exists():
         state = json.loads(path.read_text())
         state["machines"] += 1
-        print("continued after epoch", state["epoch"])
 
     # The handler takes a note only: so the state that is saved is never that of half an epoch.
     asked = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    print("begins after epoch", state["epoch"], flush=True)
     while state["epoch"] < epochs:
         time.sleep(0.2)  # one epoch; it may take 15 seconds, since the electron is killed after 20
         state = {**state, "epoch": state["epoch"] + 1, "loss": state["loss"] * 0.9}

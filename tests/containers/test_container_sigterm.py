@@ -33,7 +33,7 @@ def test_a_preempted_electron_continues_after_the_checkpoint_in_its_bucket(
     train = runpy.run_path(str(EXAMPLE))["train"]
     executor = make_executor(spot=True, retries=3, volumes={"state": f"gs://data/{uuid.uuid4()}:rw"})
     task = {"dispatch_id": str(uuid.uuid4()), "node_id": 0, "results_dir": "/nowhere"}
-    emulator.faults.set(Faults((Fault("attempt.preempt", attempt=0, after_seconds=4),)))
+    emulator.faults.set(Faults((Fault("attempt.preempt", attempt=0, after_output="begins after epoch"),)))
     try:
         value = asyncio.run(executor.run(train, ["/mnt/disks/state", 40], {}, task)).get_deserialized()
     finally:

@@ -37,7 +37,7 @@ from covalent_parallel_plugin.settings import Settings
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 SECRET = ServerSecret.random()
-SECONDS = 60
+SECONDS = 120
 
 
 def count(until: int, log: str, seconds: float = 0.05) -> int:
@@ -46,6 +46,8 @@ def count(until: int, log: str, seconds: float = 0.05) -> int:
     print("begins at", number, flush=True)
     while number < until:
         time.sleep(seconds)
+        if Path(log).with_name("enough").exists():
+            print("enough", flush=True)
         number += 1
         with open(log, "a") as file:
             file.write(f"{os.environ['BATCH_TASK_RETRY_ATTEMPT']} {number}\n")
@@ -148,7 +150,7 @@ def make_way(tmp_path: Path) -> Iterator[Callable[..., Way]]:
 
 
 def test_three_preemptions_cost_no_more_than_what_no_checkpoint_had(make_way: Callable[..., Way]) -> None:
-    way = make_way(Fault("attempt.preempt", attempt="0-2", after_seconds=2))
+    way = make_way(Fault("attempt.preempt", attempt="0-2", after_output="begins", after_seconds=2))
     way.options["spot"] = True
     ended = way.go(partial(count, 100, str(way.log), 0.1))
     assert isinstance(ended, Value), ended
@@ -165,7 +167,7 @@ def test_three_preemptions_cost_no_more_than_what_no_checkpoint_had(make_way: Ca
 
 
 def test_a_standard_machine_continues_where_the_last_spot_machine_was(make_way: Callable[..., Way]) -> None:
-    way = make_way(Fault("attempt.preempt", provisioning="SPOT", after_seconds=3))
+    way = make_way(Fault("attempt.preempt", provisioning="SPOT", after_output="begins", after_seconds=2))
     way.options.update(spot=True, spot_fallback=True, retries=0)
     ended = way.go(partial(count, 80, str(way.log)))
     assert isinstance(ended, Value), ended
@@ -177,7 +179,7 @@ def test_what_an_electron_leaves_that_failed_is_named_and_a_later_call_continues
     make_way: Callable[..., Way],
 ) -> None:
     way = make_way()
-    way.options.update(retries=0, time_limit=4.0)
+    way.options.update(retries=0, time_limit=8.0)
     ended = way.go(partial(count, 10_000, str(way.log)), partial(way.until_checkpoints, 2))
     assert isinstance(ended, Failure) and isinstance(ended.error, TimeLimitError)
     checkpoints = way.left
@@ -206,7 +208,7 @@ def number_of(name: str) -> int:
 def test_older_ones_are_deleted_while_the_electron_runs_and_clean_deletes_what_is_left(
     make_way: Callable[..., Way],
 ) -> None:
-    way = make_way(Fault("attempt.lost", after_seconds=12))
+    way = make_way(Fault("attempt.lost", after_output="enough"))
     way.options.update(retries=0)
     most = 0
 
@@ -216,6 +218,7 @@ def test_older_ones_are_deleted_while_the_electron_runs_and_clean_deletes_what_i
             numbers = [number_of(name) for name in way.left if "/checkpoint-" in name]
             most = max(most, len(numbers))
             if numbers and min(numbers) >= 2:
+                way.log.with_name("enough").touch()
                 return
             await asyncio.sleep(0.05)
         pytest.fail("no checkpoint was deleted")

@@ -124,19 +124,22 @@ class Way:
         return list(self.store.names(f"covalent-parallel/{self.call.dispatch_id}/"))
 
     async def until_delivered(self) -> None:
-        for _ in range(300):
+        for _ in range(1200):
             if any(name.endswith("/outcome-0") for name in self.left):
                 return
             await asyncio.sleep(0.1)
         pytest.fail("no outcome came")
 
     async def until_running(self, batch: BatchApi) -> None:
-        for _ in range(300):
+        await self.until(batch, "RUNNING")
+
+    async def until(self, batch: BatchApi, state: str) -> None:
+        for _ in range(1200):
             job = await batch.get(self.job_name)
-            if job is not None and job.state == "RUNNING":
+            if job is not None and job.state == state:
                 return
             await asyncio.sleep(0.1)
-        pytest.fail("the job did not start to run")
+        pytest.fail(f"the job was not {state}")
 
 
 @pytest.fixture
@@ -387,7 +390,7 @@ def test_deletions_that_hang_do_not_hold_up_an_end_and_a_server_that_stops_delet
     way: Way, emulator: Emulator, caplog: pytest.LogCaptureFixture, is_users: bool
 ) -> None:
     async def end(way: Way, batch: BatchApi) -> None:
-        for _ in range(300):
+        for _ in range(1200):
             # Twice: by then the outcome was read, and the call's deletion failed.
             if sum(emulator.faults.consumed.values()) - before >= 2:
                 break
@@ -529,7 +532,7 @@ def test_a_job_that_somebody_else_ends_is_told(way: Way, how: str) -> None:
     async def end(way: Way, batch: BatchApi) -> None:
         await way.until_running(batch)
         # A job that nobody has seen yet may be one that Batch does not find yet: it has to be looked at before.
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         await getattr(batch, how)(way.job_name)
 
     ended = way.go(sleeps, end)
@@ -594,11 +597,11 @@ def says_where() -> str:
     import time
 
     print("attempt", os.environ["BATCH_TASK_RETRY_ATTEMPT"], flush=True)
-    time.sleep(1.5)
+    time.sleep(3)
     return "done"
 
 
-PREEMPTED = Struck("attempt.preempt", provisioning="SPOT", after_seconds=1, notice_seconds=5)
+PREEMPTED = Struck("attempt.preempt", provisioning="SPOT", after_output="attempt", notice_seconds=5)
 
 
 def test_spot_machines_that_are_lost_too_often_are_told_with_the_last_attempts_output(
@@ -793,7 +796,7 @@ def test_a_cancelled_electron_shows_what_it_had_delivered_while_it_ran(way: Way,
     """Its machine is not there to report any more."""
 
     async def cancel(way: Way, batch: BatchApi) -> None:
-        await asyncio.sleep(0.5)
+        await way.until(batch, "QUEUED")
         way.cancelled.set()
 
     has_live_parts(way, PRINTED)

@@ -371,9 +371,12 @@ def test_as_many_tasks_share_a_vm_as_the_job_says(start: _Started) -> None:
     assert emulator.counts["vms"] == 2
 
 
-def test_a_preempted_vm_takes_all_its_tasks_which_go_on_elsewhere(start: _Started) -> None:
-    _, jobs = start(Fault("attempt.preempt", task=0, attempt=0, after_seconds=0.5, notice_seconds=0.1))
-    text = '[ "$BATCH_TASK_RETRY_ATTEMPT" = 1 ] && exec sleep 1; sleep 600'  # long enough for the other to come too
+def test_a_preempted_vm_takes_all_its_tasks_which_go_on_elsewhere(start: _Started, tmp_path: Path) -> None:
+    _, jobs = start(Fault("attempt.preempt", task=0, attempt=0, after_output="both", notice_seconds=0.1))
+    # Each waits for the other one to come too
+    text = f"""cd {tmp_path}; touch $BATCH_TASK_INDEX-$BATCH_TASK_RETRY_ATTEMPT
+        until [ -e 0-$BATCH_TASK_RETRY_ATTEMPT -a -e 1-$BATCH_TASK_RETRY_ATTEMPT ]; do sleep 0.05; done
+        [ $BATCH_TASK_RETRY_ATTEMPT = 1 ] || {{ echo both; sleep 600; }}"""
     script = batch_v1.Runnable(script=batch_v1.Runnable.Script(text=text))
     group = batch_v1.TaskGroup(
         task_spec=batch_v1.TaskSpec(runnables=[script], max_retry_count=1), task_count=2, task_count_per_node=2

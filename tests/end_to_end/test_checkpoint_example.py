@@ -14,12 +14,14 @@ from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalent
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, ProcessRuntime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "checkpoint" / "train.py"
-SECONDS = 120
+SECONDS = 300
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PrivateCovalentServer]:
-    preempted = Fault("attempt.preempt", provisioning="SPOT", attempt="0-1", after_seconds=2)
+    preempted = Fault(
+        "attempt.preempt", provisioning="SPOT", attempt="0-1", after_output="begins after epoch", after_seconds=1
+    )
     section = {"project_id": "local", "bucket_name": "covalent", "poll_freq": 0.5, "cache_dir": str(tmp_path / "cache")}
     with (
         Emulator(runtime=ProcessRuntime(site_packages=True), faults=Faults((preempted,))) as emulator,
@@ -55,4 +57,4 @@ def test_it_continues_after_what_it_saved_when_its_machine_was_preempted(
         "--- attempt 1, which was run again ---",
         "--- attempt 2 ---",
     ]
-    assert stdout.count("saved epoch") == stdout.count("continued after epoch") == 2, stderr
+    assert (stdout.count("saved epoch"), stdout.count("begins after epoch")) == (2, 3), stderr

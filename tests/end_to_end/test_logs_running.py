@@ -82,6 +82,8 @@ def preempts(name):
         again.touch()
         print("first attempt\nhalf a line", end="", flush=True)
         wait_for(f"{{name}}-first")
+        print(flush=True)
+        wait_for("never")
     print("second attempt", flush=True)
     wait_for(f"{{name}}-last")
     return name
@@ -170,7 +172,7 @@ class QuickRuntime(ProcessRuntime):
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[Emulator]:
-    struck = Fault("attempt.preempt", provisioning="SPOT", attempt=0, after_seconds=5, notice_seconds=0)
+    struck = Fault("attempt.preempt", provisioning="SPOT", attempt=0, after_output="half a line", notice_seconds=0)
     runtime, faults = QuickRuntime(site_packages=True), Faults((struck,))
     with Emulator(buckets=("covalent",), runtime=runtime, tasks_at_once=8, faults=faults) as running:
         yield running
@@ -367,6 +369,9 @@ def test_an_attempt_that_is_taken_away_and_the_next_one_are_both_there(
 ) -> None:
     dispatch_id = electrons.ids["preempted"]
     follower = follow(dispatch_id, "-f")
+    follower.await_line("first attempt\n")
+    # It ends its line, and is killed for that.
+    electrons.release("preempted-first")
     follower.await_line("second attempt\n")
     electrons.release("preempted-last")
     assert follower.wait() == 0, follower.stderr

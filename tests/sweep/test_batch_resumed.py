@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,11 +122,21 @@ def test_tasks_that_are_not_the_files_any_more_are_not_adopted(tmp_path: Path, o
 
 
 def test_a_job_that_is_gone_is_said_and_what_it_delivered_gathered(tmp_path: Path, on_machines: Start) -> None:
-    rules = (Fault("job.vanish", job="*-0", after_seconds=1.0, state="RUNNING"),)
-    slow = Answer(seconds=3)
-    machines = on_machines(by_value({"0": Answer(), "1": Answer()}, slow), faults=Faults(rules))
+    gate = threading.Event()
+    machines = on_machines(by_value({"0": Answer(), "1": Answer()}, Answer(gate=gate)))
     sweep = BatchSweep(write_file(tmp_path, tasks=4), tmp_path / "out")
+
+    def delete() -> None:
+        until = time.monotonic() + SECONDS
+        while machines.delivered.total() < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        machines.delete_jobs()
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
     end = sweep.run()
+    deleting.join()
+    gate.set()
     assert "somebody deleted it" in end.stopped
     assert sweep.statuses() == {"done": 2, "waiting": 2}
     sweep.run()

@@ -108,7 +108,10 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known."""
+    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known.
+
+    `max_parallel` is how many of a job's tasks may run at a time, `provisioning` is in Batch's words.
+    """
 
     vcpus: float | None = None
     memory_bytes: int | None = None
@@ -122,6 +125,7 @@ class Asked:
     max_parallel: int | None = None
     tasks_per_machine: int | None = None
     has_requirements: bool | None = None
+    provisioning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class MachineHours:
-    """The machines of one type that were used; `price` is None where the user has given none for it."""
+    """The machines of one type that were used; `price` is None where the user has given none for it.
+
+    Machines with GPUs attached (`gpu_type`) are apart from those without; GPUs of a machine type are not named here.
+    """
 
     type: str
     spot: bool | None
@@ -224,6 +231,8 @@ class MachineHours:
     seconds: float
     lost_seconds: float
     price: Price | None = None
+    gpu_type: str = ""
+    gpu_count: int = 0
 
     @property
     def dollars(self) -> float | None:

@@ -33,7 +33,7 @@ def task_attempts_of(electron: TracedElectron, until: float, is_open: bool) -> t
     items = _KeptItems(electron.items)
     found: list[TaskAttempt] = []
     since: float | None = None
-    for job, following in zip(electron.jobs, [*electron.jobs[1:], None], strict=True):
+    for job, following in zip(electron.jobs, [*electron.jobs, None][1:], strict=True):
         is_last = following is None
         latest = until if following is None else following.times.get("submitted", until)
         end = (electron.verdict or ends.LOST) if is_last else ends.NOT_STARTED
@@ -97,7 +97,7 @@ class _JobPhases:
         is_latest: bool,
     ) -> list[TaskAttempt]:
         found = []
-        for attempt, following in zip(own, [*own[1:], None], strict=True):
+        for attempt, following in zip(own, [*own, None][1:], strict=True):
             end = self._end_of_attempt(attempt, following, collected, is_latest)
             end = max(begin, end if collected is None else min(end, collected))
             kept = self.items.kept_until(self.job.round, attempt.task, begin, end) if self.is_map else None
@@ -146,7 +146,7 @@ class _JobPhases:
         return attempt.end != ends.VALUE and self.items.ran_again(self.job.round, attempt.task, begin, end)
 
     def _on_machine(self, attempt: TracedAttempt) -> tuple[float, float] | None:
-        held = time_on_machine(attempt.times)
+        held = time_on_machine(attempt.times, attempt.end)
         return (held[0], max(held[1], self.until)) if held is not None and not attempt.end else held
 
 

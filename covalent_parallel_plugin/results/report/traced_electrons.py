@@ -9,16 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...batch.attempt_times import is_time
-from ...batch.trace import ATTEMPT, CACHED, ENDED, ITEMS, MESSAGE_BYTES, SUBMITTED
+from ...batch.trace import ATTEMPT, CACHED, ENDED, ITEMS, MESSAGE_BYTES, SUBMITTED, WAITED
 from .model import Asked, UsedMachine
 from .phases import plausible_time, plausible_times
+from .record_values import LONGEST_NAME, UNKNOWN, asked_of, machine_of, natural, text, times_of
 
-# Of a name in a trace
-LONGEST_NAME = 1000
-# Of rounds, tasks, attempts, and of a list's indexes
-MOST = 2**31 - 1
-MIB = 2**20
-UNKNOWN = Asked()
 ITEM_COLUMNS = ("index", "begin_ms", "took_ms", "end")
 
 
@@ -101,6 +96,7 @@ class TracedElectron:
         node: Covalent's; None in a sweep's trace.
         verdict: how it ended, "" before that.
         cached_from: dispatch and node.
+        machine_wait: what Batch said of jobs that waited.
     """
 
     node: int | None
@@ -108,6 +104,7 @@ class TracedElectron:
     jobs: list[TracedJob] = field(default_factory=list)
     items: ItemColumns = field(default_factory=ItemColumns)
     cached_from: str = ""
+    machine_wait: str = ""
     verdict: str = ""
     error: str = ""
     message: str = ""
@@ -136,13 +133,17 @@ class TracedElectron:
             dispatch, node = text(record.get("from_dispatch")), natural(record.get("from_node"))
             self.cached_from = dispatch if node is None else f"{dispatch} {node}"
             return bool(dispatch)
+        if kind == WAITED:
+            message = text(record.get("message"), MESSAGE_BYTES)
+            self.machine_wait = "\n".join(filter(None, (self.machine_wait, message)))
+            return bool(message)
         return kind == ENDED and self._add_end(record)
 
     def _add_job(self, record: Mapping[str, Any]) -> bool:
         label = natural(record.get("round"))
         if label is None:
             return False
-        times = _times_of(record.get("t"))
+        times = times_of(record.get("t"))
         self.name = text(record.get("name")) or self.name
         # A server that was restarted counts from 0 again
         following = self.jobs[-1].round + 1 if self.jobs else 0
@@ -183,7 +184,7 @@ class TracedElectron:
     def _add_end(self, record: Mapping[str, Any]) -> bool:
         self.verdict = text(record.get("verdict")) or "failed"
         self.error, self.message = text(record.get("error")), text(record.get("message"), MESSAGE_BYTES)
-        times = _times_of(record.get("t"))
+        times = times_of(record.get("t"))
         self.ended = times.get("ended")
         self._note_entered(times)
         return True
@@ -229,54 +230,7 @@ def traced_electrons(records: Iterable[Mapping[str, Any] | None]) -> TracedElect
         electron = found.electrons.get(node) or TracedElectron(node)
         if electron.add(record):
             found.electrons[node] = electron
-            found.latest = max((*_times_of(record.get("t")).values(), found.latest or 0.0)) or None
+            found.latest = max((*times_of(record.get("t")).values(), found.latest or 0.0)) or None
         else:
             found.left_out += 1
     return found
-
-
-def asked_of(record: Mapping[str, Any]) -> Asked:
-    """Return what a job asked for, from its `submitted` record."""
-    asked = record.get("asked")
-    asked = asked if isinstance(asked, Mapping) else {}
-    vcpus, memory, spot = asked.get("vcpus"), asked.get("memory_mib"), asked.get("spot")
-    return Asked(
-        vcpus=float(vcpus) if is_time(vcpus) and vcpus > 0 else None,
-        memory_bytes=round(memory * MIB) if is_time(memory) and 0 < memory < MOST else None,
-        machine_type=text(asked.get("machine_type")),
-        spot=spot if isinstance(spot, bool) else None,
-        image=text(asked.get("image")),
-        region=region_of_job(text(record.get("job"))),
-    )
-
-
-def region_of_job(job: str) -> str:
-    """Return the region in a job's name projects/P/locations/R/jobs/J; "" for another name."""
-    parts = job.split("/")
-    return parts[3] if len(parts) == 6 and parts[2] == "locations" else ""
-
-
-def machine_of(value: object) -> UsedMachine:
-    """Return an attempt's machine, from its record."""
-    machine = value if isinstance(value, Mapping) else {}
-    spot = machine.get("spot")
-    kind, zone, instance = (text(machine.get(name)) for name in ("type", "zone", "instance"))
-    return UsedMachine(kind, spot if isinstance(spot, bool) else None, zone, instance)
-
-
-def natural(value: object, most: int = MOST) -> int | None:
-    """Return a whole number from 0 on; None for what is none."""
-    return value if type(value) is int and 0 <= value <= most else None
-
-
-def text(value: object, longest: int = LONGEST_NAME) -> str:
-    """Return a text, not longer than that; "" for what is none."""
-    return value[:longest] if isinstance(value, str) else ""
-
-
-def _times_of(found: object) -> dict[str, float]:
-    """Return the times in a record that has no attempt."""
-    if not isinstance(found, Mapping):
-        return {}
-    times = {name: plausible_time(value) for name, value in found.items() if isinstance(name, str)}
-    return {name: seconds for name, seconds in times.items() if seconds is not None}

@@ -26,8 +26,9 @@ from .model import (
     Items,
     Report,
 )  # fmt: skip
+from .record_values import UNKNOWN
 from .traced_attempts import task_attempts_of
-from .traced_electrons import UNKNOWN, TracedElectron, TracedElectrons, traced_electrons
+from .traced_electrons import TracedElectron, TracedElectrons, traced_electrons
 
 
 def report_of(
@@ -47,8 +48,19 @@ def report_of(
         failures: why electrons failed, by node, where more is known than the trace has.
         missing: what else is not known, in sentences.
     """
+    return report_of_traced(dispatch_id, traced_electrons(records), record, now, failures, missing)
+
+
+def report_of_traced(
+    dispatch_id: str,
+    traced: TracedElectrons,
+    record: DispatchRecord | None,
+    now: float | None = None,
+    failures: Mapping[int, ElectronFailure] | None = None,
+    missing: Sequence[str] = (),
+) -> Report:
+    """Return the report of a dispatch, given what was read of its trace; see `report_of`."""
     made = time.time() if now is None else now
-    traced = traced_electrons(records)
     traced.left_out += traced.electrons.pop(None, None) is not None
     known = {} if record is None else shown_electrons(record)
     parents = {} if record is None else parents_of(record, known)
@@ -112,6 +124,7 @@ def _electron(
         ) if kind == MAP else None,
         asked=own.jobs[-1].asked if own.jobs else UNKNOWN,
         failure=(failure or ElectronFailure(own.error, own.message)) if state == FAILED else None,
+        machine_wait=own.machine_wait,
         job=job.job if job is not None else "",
         cached_from=own.cached_from or _reused_from(node, own, covalents, record),
         sub_dispatch_id="" if covalents is None else covalents.sub_dispatch_id,

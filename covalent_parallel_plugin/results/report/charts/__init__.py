@@ -1,1 +1,1 @@
-"""Charts of a report: inline SVG, from pure functions."""
+"""Charts as inline SVG: pure functions from a report, an electron or values to Markup."""
