@@ -74,5 +74,12 @@ def test_the_text_is_a_summary_of_a_few_lines():
     assert "running" in repr(RunReport(still_running()))
 
 
+def test_a_page_has_all_items_in_its_data_only_if_they_are_asked_for(tmp_path):
+    run = RunReport(many_electrons(10, 20_001))
+    for items, left_out in ((False, True), (True, False)):
+        text = run.save(tmp_path / "r.html", items=items).read_text()
+        assert ("20,001 items of map_0[0]" in text) == left_out
+
+
 def test_a_notebook_shows_the_timeline():
     assert "<svg" in RunReport(screen_compounds())._repr_html_()

@@ -33,7 +33,7 @@ def text_of(report: Report, format_: str, with_items: bool) -> Iterator[str]:
     if format_ == HTML:
         from .html import page
 
-        yield page(report)
+        yield page(report, has_all_data=with_items)
     else:
         yield from {TRACE: trace_lines, CSV: csv_lines, JSON: json_lines}[format_](report, with_items)
 
