@@ -21,8 +21,8 @@ LONGEST = 6
 TITLED_ITEMS = 1000
 _NAMED_TASKS = 60
 _HEIGHT, _TOP = 1200.0, 22.0
-# Of bold text, about
-_LETTER = 7.6
+# Of a bold text, at most
+_CHARACTER = 7.5
 
 
 @dataclass(frozen=True)
@@ -222,5 +222,5 @@ def _call(
     last = axis.x(max([*ends, items.begin[place] + items.took[place]]))
     text = f"item {items.index[place]}: {duration(items.took[place])}"
     return Markup('<text class="call" x="{}" y="{}">{}</text>').format(
-        number(min(last + 8, WIDTH - _LETTER * len(text))), number(tops[key] + step / 2 + 4), text
+        number(min(last + 8, WIDTH - _CHARACTER * len(text))), number(tops[key] + step / 2 + 4), text
     )
