@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalent
 
 if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
+    from docs_build.browser import Page
 
 EXECUTOR_SECTION: dict[str, Value] = {
     "project_id": "local",
@@ -58,3 +60,18 @@ def covalent_server(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
     section = EXECUTOR_SECTION | {"cache_dir": str(home / "cache")}
     with PrivateCovalentServer(home, emulator.environment, configuration={"executors.gcpbatch": section}) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of a Chromium that reaches no other machine."""
+    from docs_build.browser import NAMES, find_chromium, opened_page
+
+    program = find_chromium()
+    if program is None:
+        reason = f"no Chromium found on PATH (looked for {', '.join(NAMES)})"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with opened_page(program, tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened

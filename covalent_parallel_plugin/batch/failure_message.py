@@ -68,10 +68,21 @@ def job_address(settings: Settings, job_name: str) -> str:
     """The job's page in Google's console; on an emulator, which has none, its name and where that is."""
     if is_on_emulator():
         return f"{job_name} on the emulator at {os.environ[BATCH_EMULATOR_HOST]}"
-    name = job_name.rsplit("/", 1)[-1]
+    return _console_page(settings.project_id, settings.region, job_name.rsplit("/", 1)[-1])
+
+
+def console_page(job: str) -> str:
+    """The page in Google's console of a job by its whole name; "" on an emulator, and for another name."""
+    parts = job.split("/")
+    if is_on_emulator() or [*parts[::2]] != ["projects", "locations", "jobs"] or len(parts) != 6:
+        return ""
+    return _console_page(parts[1], parts[3], parts[5])
+
+
+def _console_page(project: str, region: str, name: str) -> str:
     return (
-        f"https://console.cloud.google.com/batch/jobsDetail/regions/{settings.region}/jobs/{name}/details"
-        f"?project={settings.project_id}"
+        f"https://console.cloud.google.com/batch/jobsDetail/regions/{region}/jobs/{quote(name)}/details"
+        f"?project={project}"
     )
 
 

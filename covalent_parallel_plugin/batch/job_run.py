@@ -198,7 +198,8 @@ class JobRun:
             self._use.seen(taken.name, taken.status, tasks_per_node, time.time())
             self._use.end(taken.name, time.time())
         created = taken.status.created_seconds if taken.status is not None else None
-        self.trace.note_taken_up(taken.name, job, items, taken.number - 1, created)
+        has_requirements = bool(self._settings.requirements)
+        self.trace.note_taken_up(taken.name, job, items, taken.number - 1, created, has_requirements)
 
     async def create(self, settings: Settings, job: batch_v1.Job, items: int | None = None) -> None:
         """Submit the next job, which runs so many items of a map.
@@ -212,7 +213,7 @@ class JobRun:
         self._check_budget()
         self.seen = self._taken = None
         await self._submission.create(settings, job)
-        self.trace.note_submitted(self.job_name, job, items)
+        self.trace.note_submitted(self.job_name, job, items, bool(settings.requirements))
 
     async def watch(self, tasks: int = 1, round: int = 0) -> WatchResult:
         """Wait for the end of the job, which has so many tasks, or for what makes waiting pointless.
@@ -243,6 +244,7 @@ class JobRun:
             status = await self._cancelled.unless(poller.look(name, pause_seconds))
             if status is not None:
                 self.seen = status
+                self.trace.note_look(status)
                 self._record_use(status)
             return status
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..cloud.batch import JobStatus
-from .attempt_times import ENDED_AT, MEASURED, is_time
+from .attempt_times import COLLECTED, ENDED_AT, MEASURED, is_time
+from .trace_ends import STOPPED
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus
 
 # What of an attempt's times shows since when it was on a machine, and until when. When it began to boot Batch does not
 # tell: a job that is scheduled may still wait for one. When an outcome was collected says when somebody looked.
@@ -25,7 +28,7 @@ def machine_seconds(records: Iterable[Mapping[str, Any]]) -> float:
     """
     spans: dict[object, tuple[float, float]] = {}
     for number, record in enumerate(records):
-        span = _span(record)
+        span = time_on_machine(record.get("t"), record.get("end"))
         if record.get("kind") != "attempt" or span is None:
             continue
         machine = _machine(record)
@@ -74,16 +77,21 @@ class JobUse:
         return JobUse(self.seconds + used, max(until, since), 0 if job.is_terminal else machines)
 
 
-def _span(record: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return when an attempt's time on its machine began and ended, None if it never was on one."""
-    times = record.get("t")
+def time_on_machine(times: object, end: object = "") -> tuple[float, float] | None:
+    """Return when an attempt's time on its machine began and ended, None if it never was on one.
+
+    Args:
+        times: the `t` of its record.
+        end: how it ended: what a server cancelled as it stopped ended then, and nobody looked any more.
+    """
     if not isinstance(times, Mapping):
         return None
     seen = {name: float(value) for name, value in times.items() if is_time(value)}
     on_machine = [seen[name] for name in ON_MACHINE if name in seen]
     if not on_machine:
         return None
-    return min(on_machine), max(*on_machine, seen.get(ENDED_AT, -math.inf))
+    last = ENDED_AT if ENDED_AT in seen or end != STOPPED else COLLECTED
+    return min(on_machine), max(*on_machine, seen.get(last, -math.inf))
 
 
 def _machine(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 SUBMITTED = "submitted"
+WAITED = "waited"
 ATTEMPT = "attempt"
 ITEMS = "items"
 CACHED = "cached"
 ENDED = "ended"
-KINDS = frozenset({SUBMITTED, ATTEMPT, ITEMS, CACHED, ENDED})
+KINDS = frozenset({SUBMITTED, WAITED, ATTEMPT, ITEMS, CACHED, ENDED})
 
 # Of an error's message
 MESSAGE_BYTES = 2048
@@ -175,17 +176,27 @@ def read_trace(path: Path) -> Trace:
     """
     records: list[dict[str, Any]] = []
     skipped = 0
+    for record in iterate_trace(path):
+        if record is None:
+            skipped += 1
+        else:
+            records.append(record)
+    return Trace(records, skipped)
+
+
+def iterate_trace(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield a trace's records one by one, and None for each line that is cut or of an unknown kind.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
         with open(path, "rb", opener=_open_regular) as file:
             for line in file:
-                record = _read_record(line)
-                if record is not None:
-                    records.append(record)
-                elif line.strip():
-                    skipped += 1
+                if line.strip():
+                    yield _read_record(line)
     except FileNotFoundError:
-        pass
-    return Trace(records, skipped)
+        return
 
 
 def _open_regular(path: str, flags: int) -> int:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from google.cloud import batch_v1
 
 from ..cloud.batch import JobStatus
-from ..cloud.job_status import SPOT_MODELS
 from ..errors import ParallelError
 from . import trace, trace_ends
 from .attempt_records import TaskFindings, attempt_records
@@ -18,6 +17,7 @@ from .attempt_times import rounded
 from .cancellation import CancelledCall
 from .trace import DAYS, TraceFile, traces_folder
 from .trace_writer import WRITER, TraceRecord, TraceWriter
+from .traced_job import asked_of, new_waits
 
 # Of dispatches whose electrons begin at about the same time
 MOST_TRACES = 256
@@ -28,7 +28,7 @@ class TraceRecorder:
 
     __slots__ = (
         "_asked", "_clock", "_collected", "_earlier_since", "_entered", "_file", "_has_open_job", "_name", "_node",
-        "_pending", "_round", "_staged", "_submitted", "_writer",
+        "_pending", "_round", "_seen_events", "_staged", "_submitted", "_waits", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,9 @@ class TraceRecorder:
         self._has_open_job = False
         self._asked: Mapping[str, object] = {}
         self._name: str | None = None
+        # Of the last job: why it waited, as far as that is recorded, of so many events of Batch
+        self._waits: set[str] = set()
+        self._seen_events = 0
 
     @classmethod
     def of(cls, dispatch_id: str, node: int, options: Mapping[str, object]) -> TraceRecorder:
@@ -86,28 +89,49 @@ class TraceRecorder:
         """The call is in the bucket."""
         self._staged = self._clock()
 
-    def note_submitted(self, job_name: str, job: batch_v1.Job, items: int | None = None) -> None:
-        """Batch has accepted a job, which runs so many items of a map."""
+    def note_submitted(
+        self, job_name: str, job: batch_v1.Job, items: int | None = None, has_requirements: bool = False
+    ) -> None:
+        """Batch has accepted a job, which runs so many items of a map; whether pip installs packages first."""
         self._round += 1
         self._submitted, self._earlier_since = self._clock(), None
-        self._begin_job(job_name, job, items)
+        self._begin_job(job_name, job, items, has_requirements)
 
     def note_taken_up(
-        self, job_name: str, job: batch_v1.Job, items: int | None, round: int, created: float | None
+        self,
+        job_name: str,
+        job: batch_v1.Job,
+        items: int | None,
+        round: int,
+        created: float | None,
+        has_requirements: bool = False,
     ) -> None:
         """A job is gone on with that an earlier dispatch's call made, as its `round`-th, from 0 on, at `created`."""
         self._round = round
         self._submitted = self._earlier_since = self._clock() if created is None else created
-        self._begin_job(job_name, job, items, taken_up=True)
+        self._begin_job(job_name, job, items, has_requirements, taken_up=True)
 
-    def _begin_job(self, job_name: str, job: batch_v1.Job, items: int | None, **more: object) -> None:
+    def _begin_job(
+        self, job_name: str, job: batch_v1.Job, items: int | None, has_requirements: bool, **more: object
+    ) -> None:
         self._collected, self._has_open_job = None, True
+        self._waits, self._seen_events = set(), 0
         if self._file is None:
             return
-        tasks, asked = batch_v1.Job.pb(job).task_groups[0].task_count, asked_of(job)
+        tasks, asked = batch_v1.Job.pb(job).task_groups[0].task_count, asked_of(job, has_requirements)
         self._asked = {"type": asked["machine_type"], "spot": asked["spot"]}
         fields = {"name": self._name, "job": job_name, "round": self._round, "tasks": int(tasks), "items": items}
         self._add(trace.SUBMITTED, **fields, asked=asked, t=rounded(self._dispatched), **more)
+        self._flush(self._file)
+
+    def note_look(self, job: JobStatus) -> None:
+        """Record why the last job waits, or waited, for machines, as Batch says with a look at it; each cause once."""
+        if self._file is None or len(job.events) == self._seen_events:
+            return
+        self._seen_events = len(job.events)
+        for cause, fields in new_waits(job, self._waits):
+            self._waits.add(cause)
+            self._add(trace.WAITED, round=self._round, **fields)
         self._flush(self._file)
 
     @property
@@ -199,17 +223,3 @@ class TraceRecorder:
 def _trace_of(data: str, home: str, dispatch_id: str, days: int) -> TraceFile:
     """The trace that all electrons of a dispatch share."""
     return TraceFile(traces_folder({"XDG_DATA_HOME": data, "HOME": home}), dispatch_id, days)
-
-
-def asked_of(job: batch_v1.Job) -> dict[str, object]:
-    """Return what a job asks for."""
-    raw = batch_v1.Job.pb(job)
-    spec = raw.task_groups[0].task_spec
-    policy = raw.allocation_policy.instances[0].policy
-    return {
-        "vcpus": spec.compute_resource.cpu_milli / 1000,
-        "memory_mib": spec.compute_resource.memory_mib,
-        "machine_type": policy.machine_type or None,
-        "spot": policy.provisioning_model in SPOT_MODELS,
-        "image": spec.runnables[-1].container.image_uri or None,
-    }

@@ -19,6 +19,7 @@ STATE_SECONDS = 5.0
 # Of a dispatch of thousands of electrons the whole takes the server seconds
 ELECTRONS_SECONDS = 15.0
 HEADER_OFFSET, LONGEST_HEADER_BYTES = 16, 1024 * 1024
+PIECE_BYTES = 64 * 1024
 # What is raised where the server cannot be reached, or answers in another form
 UNANSWERED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # Answers with little whatever the database holds
@@ -79,6 +80,8 @@ class DispatchRecord:
 
     Attributes:
         note: what this package has noted of it; see `lineage`.
+        links: from which node a value goes to which.
+        began_seconds, ended_seconds: when it began and ended, since 1970; None if it has not.
     """
 
     state: str
@@ -86,6 +89,9 @@ class DispatchRecord:
     lattice: str = ""
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     note: Mapping[str, object] = field(default_factory=dict)
+    links: Sequence[tuple[int, int]] = ()
+    began_seconds: float | None = None
+    ended_seconds: float | None = None
 
     @property
     def ancestors(self) -> tuple[str, ...]:
@@ -155,6 +161,12 @@ class ServerClient:
             str(manifest["lattice"]["metadata"]["name"]),
             _files(manifest.get("assets") or {}, DISPATCH_FILES),
             read_note(manifest["lattice"]["metadata"].get("executor_data") or {}, dispatch_id),
+            [
+                (int(link["source"]), int(link["target"]))
+                for link in manifest["lattice"]["transport_graph"].get("links") or ()
+            ],
+            _seconds(manifest["metadata"].get("start_time")),
+            _seconds(manifest["metadata"].get("end_time")),
         )
 
     def lineage(self, dispatch_id: str) -> tuple[str, ...]:
@@ -204,6 +216,14 @@ class ServerClient:
         request = urllib.request.Request(self.address + path, json.dumps(data).encode(), headers, method="PUT")
         with self._opener.open(request, timeout=timeout_seconds):
             pass
+
+    def get_tail(self, path: str, size: int, timeout_seconds: float = ANSWER_SECONDS) -> str:
+        """Return the last bytes of an answer as text, without keeping the others. Raises OSError, as `get_text`."""
+        tail = b""
+        with self._opener.open(self.address + path, timeout=timeout_seconds) as answer:
+            while piece := answer.read(max(size, PIECE_BYTES)):
+                tail = (tail + piece)[-size:]
+        return tail.decode(errors="replace")
 
     def get_bytes(self, path: str, timeout_seconds: float = ANSWER_SECONDS) -> bytes:
         """Return the answer to `path` as it is. Raises OSError, as `get_text`."""

@@ -156,6 +156,16 @@ def _is_machine_type(name: str) -> bool:
     return _IN_NEW_SERIES.fullmatch(series) is not None and is_known
 
 
+def is_machine_family(name: str) -> bool:
+    """Whether this is a series, such as n1, or a kind of one, such as n1-highmem, whose types' names have vCPUs."""
+    series, dash, kind = name.partition("-")
+    kinds = {**_SERIES, **_NEWEST}.get(series)
+    if kinds is None:
+        return _IN_NEW_SERIES.fullmatch(series) is not None and (not dash or re.fullmatch("[a-z]+", kind) is not None)
+    sized = [each for each in kinds if each != "custom" and f"{series}-{each}" not in _SHARED_CORE]
+    return kind in sized if dash else bool(sized)
+
+
 def nearest_machine_type(name: str) -> str | None:
     """The machine type that a mistyped name most likely means; None where none is near."""
     found = _NAME.match(re.sub(r"[\s_]+", "-", name.strip().lower()))

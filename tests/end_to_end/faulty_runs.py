@@ -121,7 +121,7 @@ def run_cases(emulator: Emulator, bucket: str, cases: Mapping[str, Case], cache_
     }
 
 
-def call(case: Case, bucket: str, cache_dir: Path, dispatch_id: str) -> Any:
+def call(case: Case, bucket: str, cache_dir: Path, dispatch_id: str, node: int = 0) -> Any:
     """The coroutine of `run()`."""
     common = {
         "project_id": PROJECT,
@@ -135,7 +135,7 @@ def call(case: Case, bucket: str, cache_dir: Path, dispatch_id: str) -> Any:
     if case.items is not None:
         function = pmap(case.function)._electron.electron_object.function
         args = [TransportableObject(PickledValue(list(case.items), items_label(len(case.items))))]
-    return executor.run(function, args, {}, {"dispatch_id": dispatch_id, "node_id": 0})
+    return executor.run(function, args, {}, {"dispatch_id": dispatch_id, "node_id": node})
 
 
 async def _run_all(

@@ -12,7 +12,7 @@ from batch_sweeps import Answer, BatchSweep, FakeMachines, by_value, on_emulator
 from sweep_command import SweepCommand
 
 from covalent_parallel_plugin.batch.attempt_times import TIMES
-from covalent_parallel_plugin.batch.trace import read_trace, trace_path
+from covalent_parallel_plugin.batch.trace import TraceFile, read_trace, trace_path
 from covalent_parallel_plugin.cloud.job_status import Event, JobStatus, TaskStatus
 from covalent_parallel_plugin.sweep.batch.batch_run import BatchRunner
 from covalent_parallel_plugin.sweep.batch.round_attempts import RoundAttempts
@@ -74,6 +74,20 @@ def test_a_run_on_batch(tmp_path: Path, data: Path, on_machines: Start) -> None:
         assert None not in (each["t"]["entered"], each["t"]["submitted"], each["t"]["ran_from"], each["t"]["collected"])
         assert set(each["machine"]) == {"type", "zone", "instance", "spot"} and each["machine"]["spot"] is False
     assert [(ended["verdict"], ended["counts"]) for ended in found["ended"]] == [("failed", {"done": 2, "failed": 1})]
+
+
+def test_why_a_job_waited_is_recorded_once_for_each_cause(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path, "s")
+    attempts = RoundAttempts(SweepTrace(file), round=2)
+    quota, capacity = Event("CODE_GCE_QUOTA_EXCEEDED", 5.0), Event("ZONE_RESOURCE_POOL_EXHAUSTED", 6.0)
+    for events in ([], [quota], [quota, quota], [quota, quota, capacity]):
+        attempts.note_job(JobStatus("j", "u", "QUEUED", events=events))
+    assert file.path is not None
+    waited = read_trace(file.path).records
+    assert [(each["kind"], each["node"], each["round"], each["cause"]) for each in waited] == [
+        ("waited", None, 2, "quota"),
+        ("waited", None, 2, "capacity"),
+    ]
 
 
 def test_an_attempt_that_was_lost_is_told_by_batch(tmp_path: Path, data: Path, on_machines: Start) -> None:

@@ -17,6 +17,7 @@ from covalent_parallel_plugin.batch.cancellation import CancelledCall
 from covalent_parallel_plugin.batch.trace import OneWarning, TraceFile, read_trace
 from covalent_parallel_plugin.batch.trace_recorder import TraceRecorder
 from covalent_parallel_plugin.batch.trace_writer import TraceRecord, TraceWriter
+from covalent_parallel_plugin.cloud.job_status import Event, JobStatus
 from covalent_parallel_plugin.errors import CloudError, MachineLostError, MapError, TaskKilledError
 
 
@@ -68,6 +69,24 @@ def test_without_a_trace_nothing_is_written(tmp_path: Path, monkeypatch: pytest.
     asyncio.run(recorder.end(None))
     assert not recorder.is_on and not recorder.has_open_job
     assert list(tmp_path.iterdir()) == []
+
+
+QUOTA = Event("VM in Managed Instance Group meets error: CODE_GCE_QUOTA_EXCEEDED, Quota 'T4_GPUS' exceeded.", 5.0)
+CAPACITY = Event("CODE_GCE_ZONE_RESOURCE_POOL_EXHAUSTED", 7.0)
+NO_WAIT = Event("CODE_MACHINE_TYPE_NOT_FOUND", 8.0)
+
+
+def test_what_batch_says_of_a_wait_is_recorded_once_for_each_cause(tmp_path: Path) -> None:
+    writer, file = TraceWriter(), TraceFile(tmp_path, "d")
+    recorder = TraceRecorder(file, 4, writer=writer)
+    for events in ([], [QUOTA], [QUOTA], [QUOTA, CAPACITY, QUOTA], [QUOTA, CAPACITY, QUOTA, NO_WAIT]):
+        recorder.note_look(JobStatus("j", "u", "QUEUED", events=events))
+    assert writer.flush(60)
+    assert file.path is not None
+    first, second = read_trace(file.path).records
+    assert (first["kind"], first["node"], first["cause"], first["t"]) == ("waited", 4, "quota", {"said": 5.0})
+    assert first["message"] == QUOTA.description
+    assert (second["cause"], second["t"]) == ("capacity", {"said": 7.0})
 
 
 class HangingFile(TraceFile):

@@ -59,6 +59,8 @@ class TaskAttempt:
         end: how it ended, in the trace's words; "" while it runs.
         spans: its phases. The first one begins where the task's attempt before it ended, else where the call began.
         on_machine: from when to when it had a machine, which is what is billed; None if it never had one.
+        share: its part of a machine that several attempts ran on: together they have the machine's time, from the
+            first one's begin to the last one's end.
         name: a sweep's task's.
     """
 
@@ -73,11 +75,12 @@ class TaskAttempt:
     peak_bytes: int | None = None
     cpu_seconds: float | None = None
     name: str = ""
+    share: float = 1.0
 
     @property
     def machine_seconds(self) -> float:
-        """How long it had a machine."""
-        return 0.0 if self.on_machine is None else self.on_machine[1] - self.on_machine[0]
+        """How long it had a machine, or its share of that."""
+        return 0.0 if self.on_machine is None else (self.on_machine[1] - self.on_machine[0]) * self.share
 
     def seconds(self, phase: str) -> float:
         """How long it was in a phase."""
@@ -105,7 +108,10 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known."""
+    """What an electron's jobs asked for; a task's share of the machine. None and "" where it is not known.
+
+    `max_parallel` is how many of a job's tasks may run at a time, `provisioning` is in Batch's words.
+    """
 
     vcpus: float | None = None
     memory_bytes: int | None = None
@@ -119,6 +125,7 @@ class Asked:
     max_parallel: int | None = None
     tasks_per_machine: int | None = None
     has_requirements: bool | None = None
+    provisioning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +182,30 @@ class Electron:
 
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """A sweep's tasks with their parameters and results: a row each, in order; None where a task has no value."""
+    """A sweep's tasks with their parameters and results: a row each, in order; None where a task has no value.
+
+    Attributes:
+        names, statuses: the tasks', in the same order: done, failed, waiting ...
+        folder: where the whole table is, in results.csv and results.json; "" if it is nowhere.
+    """
 
     parameters: tuple[str, ...]
     results: tuple[str, ...]
     rows: tuple[Mapping[str, object], ...]
+    names: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more."""
+
+    name: str
+    ending: str
+    message: str
+    command: str
+    last_lines: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +219,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class MachineHours:
-    """The machines of one type that were used; `price` is None where the user has given none for it."""
+    """The machines of one type that were used; `price` is None where the user has given none for it.
+
+    Machines with GPUs attached (`gpu_type`) are apart from those without; GPUs of a machine type are not named here.
+    `other_price` is that of a Spot machine of the kind, or of a standard one where this is Spot.
+    """
 
     type: str
     spot: bool | None
@@ -202,6 +232,9 @@ class MachineHours:
     seconds: float
     lost_seconds: float
     price: Price | None = None
+    gpu_type: str = ""
+    gpu_count: int = 0
+    other_price: Price | None = None
 
     @property
     def dollars(self) -> float | None:
@@ -245,6 +278,7 @@ class Report:
         made: when the report was made.
         chain: the nodes that the end waited for, in order.
         missing: sentences on what is not known, and why.
+        failed_tasks: a sweep's, those of which there is more to say than that there are more of them.
     """
 
     kind: str
@@ -261,6 +295,7 @@ class Report:
     results: ResultTable | None = None
     missing: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    failed_tasks: tuple[FailedTask, ...] = ()
 
     @property
     def is_running(self) -> bool:

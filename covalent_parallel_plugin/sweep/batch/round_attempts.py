@@ -11,7 +11,7 @@ from ...batch.attempt_times import MEASURED, BatchAttempt, is_time, ordered_time
 from ...batch.machine_hours import machine_seconds
 from ...batch.trace import ATTEMPT
 from ...batch.trace_ends import LOST, PREEMPTED, SPOT_PREEMPTED
-from ...batch.trace_recorder import asked_of
+from ...batch.traced_job import asked_of, new_waits
 from ...cloud.job_status import JobStatus, TaskStatus
 from ..records.sweep_trace import NO_MACHINE, SweepTrace
 from ..tasks import SweepTask
@@ -34,6 +34,7 @@ class RoundAttempts:
         self._ours: dict[str, float | None] = {}
         self._requested: Mapping[str, object] = {}
         self._job: JobStatus | None = None
+        self._waits: set[str] = set()
         self._recorded: set[tuple[int, int, int]] = set()
         # Instance -> the record that has all of its time; one of an unknown instance stands for itself
         self._machines: dict[object, dict[str, Any]] = {}
@@ -53,8 +54,13 @@ class RoundAttempts:
         self._trace.submitted(job_name, self._round, tasks, self._requested, **times)
 
     def note_job(self, job: JobStatus) -> None:
-        """Take note of the job as Batch reports it now."""
+        """Take note of the job as Batch reports it now, and record why it waits or waited for machines."""
+        is_other = self._job is None or len(job.events) != len(self._job.events)
         self._job = job
+        if is_other and self._trace.is_on:
+            for cause, fields in new_waits(job, self._waits):
+                self._waits.add(cause)
+                self._trace.waited(self._round, fields)
 
     def delivered(self, name: str, fields: Mapping[str, Any], is_new: bool = True) -> None:
         """Record the attempt that a row reports, of this round or an earlier one; it may have been before."""

@@ -45,6 +45,11 @@ def _escape(char: str) -> str:
 
 def last_line(folder: Path) -> str:
     """Return the last line that a task wrote, to standard error if anything; "" if there is none."""
+    return next(iter(last_lines(folder, 1)), "")
+
+
+def last_lines(folder: Path, count: int) -> list[str]:
+    """Return the last lines that a task wrote, in order, to standard error if anything; at most so many."""
     for name in (STDERR_FILE, STDOUT_FILE):
         try:
             with (folder / name).open("rb") as file:
@@ -52,7 +57,6 @@ def last_line(folder: Path) -> str:
                 lines = file.read().decode("utf-8", "replace").split("\n")
         except OSError:
             continue
-        for line in reversed(lines):
-            if shown := printable(line).strip():
-                return shown
-    return ""
+        if shown := [line for each in lines if (line := printable(each).strip())]:
+            return shown[-count:]
+    return []

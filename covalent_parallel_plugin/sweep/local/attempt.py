@@ -56,7 +56,7 @@ class AttemptSeams:
     cancelled: int
 
 
-class TaskAttempt:
+class LocalAttempt:
     """One attempt, from 1 on; `started` gets what the journal keeps of the program, `printed` what it prints."""
 
     def __init__(

@@ -17,7 +17,7 @@ from ...programs.verdict import TaskEnd
 from ..records.journal import end_event, start_event
 from ..sweep_file import StopAfter, SweepFile
 from ..tasks import Launch, LocalPaths, SweepTask
-from .attempt import AttemptSeams, TaskAttempt
+from .attempt import AttemptSeams, LocalAttempt
 from .interfaces import Backend, EventLog, TaskFolders
 from .observer import RunObserver
 
@@ -229,7 +229,7 @@ class LocalRun:
         with self._lock:
             self._running[task.name] = time.monotonic()
         try:
-            attempt = TaskAttempt(self._seams, task, number, started, printed)
+            attempt = LocalAttempt(self._seams, task, number, started, printed)
             end = attempt.run()
             self._traced(task, number, end, attempt.cpu_seconds)
             return end

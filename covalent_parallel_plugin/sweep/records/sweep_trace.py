@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...batch.attempt_times import TIMES, rounded
-from ...batch.trace import ATTEMPT, DAYS, ENDED, SUBMITTED, TraceFile, shortened_message, traces_folder
+from ...batch.trace import ATTEMPT, DAYS, ENDED, SUBMITTED, WAITED, TraceFile, shortened_message, traces_folder
 from ...programs.verdict import TaskEnd
 from ..tasks import SweepTask
 
@@ -55,6 +55,10 @@ class SweepTrace:
         """Record that a round was submitted; `job` is its full name."""
         more = {"tasks": tasks, "items": None, "asked": dict(requested), "t": rounded(times)}
         self._write(SUBMITTED, job=job, round=round, **more)
+
+    def waited(self, round: int, fields: Mapping[str, object]) -> None:
+        """Record why a round's job waits, or waited, for machines."""
+        self._write(WAITED, round=round, **fields)
 
     def attempt(self, fields: Mapping[str, object]) -> None:
         """Record an attempt of a task."""

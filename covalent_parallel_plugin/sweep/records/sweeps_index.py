@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import ParallelError
 from .out_folder import OutFolder
+
+_IDS = re.compile(r"[0-9a-f]{12}")
 
 
 class UnknownSweepError(ParallelError):
@@ -49,8 +52,12 @@ class SweepsIndex:
             if Path(_read(path).get("folder", "")) == out.path:
                 path.unlink(missing_ok=True)
 
+    def has(self, text: str, here: Path) -> bool:
+        """Return whether a sweep has this folder, name or id, or several have."""
+        return _is_sweep(here / text) or any(name == text for name, _ in self._entries()) or bool(self._with_id(text))
+
     def find(self, text: str | None, here: Path) -> OutFolder:
-        """Find a sweep by its folder or name; without either the one in this folder or just below it.
+        """Find a sweep by its folder, name or id; without any the one in this folder or just below it.
 
         Raises:
             UnknownSweepError: there is none, or there are several.
@@ -60,7 +67,7 @@ class SweepsIndex:
         if _is_sweep(here / text):
             return OutFolder(here / text)
         entries = self._entries()
-        folders = [folder for name, folder in entries if name == text]
+        folders = [folder for name, folder in entries if name == text] or self._with_id(text)
         if len(folders) == 1:
             return OutFolder(folders[0])
         if folders:
@@ -78,6 +85,10 @@ class SweepsIndex:
             return OutFolder(below[0])
         found = " ".join(path.name for path in below) or "none"
         raise UnknownSweepError(f"which sweep? Give its name or folder; in this folder there are: {found}")
+
+    def _with_id(self, sweep_id: str) -> list[Path]:
+        folder = _read(self._folder / f"{sweep_id}.json").get("folder", "") if _IDS.fullmatch(sweep_id) else ""
+        return [Path(folder)] if folder and _is_sweep(Path(folder)) else []
 
     def _entries(self) -> list[tuple[str, Path]]:
         entries = [_read(path) for path in self._folder.glob("*.json")]

@@ -1,0 +1,103 @@
+"""The figures at the top of a report, and its sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .charts.load import Load
+from .charts.timeline import TAKEN_AWAY
+from .charts.words import counted, dollars, duration, hours, percent
+from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its words; `strong` is a part of them that stands out."""
+
+    value: str
+    words: str
+    strong: str = ""
+
+
+def figures(report: Report, load: Load | None) -> list[Figure]:
+    """Return those that are known."""
+    attempts = [attempt for electron in report.electrons for attempt in electron.attempts]
+    found = []
+    if report.seconds is not None:
+        found.append(
+            Figure(duration(report.seconds), "since the dispatch" if report.is_running else "from dispatch to end")
+            if report.kind == "dispatch"
+            else Figure(duration(report.seconds), "since it began" if report.is_running else "from begin to end")
+        )
+    used = sum(attempt.machine_seconds for attempt in attempts)
+    if used:
+        code = sum(attempt.seconds(CODE) for attempt in attempts if attempt.on_machine is not None)
+        found.append(Figure(hours(used), "machine-hours, in your code: ", percent(min(code, used), used)))
+    cost = total_dollars(report)
+    if cost is not None:
+        found.append(Figure(f"about {dollars(cost)}", price_words(report)))
+    if attempts:
+        found.append(_attempts(report))
+    items = _items(report.electrons)
+    if items is not None:
+        found.append(items)
+    if load is not None:
+        found.append(
+            Figure(f"{load.machines:,}", "machine at a time" if load.machines == 1 else "machines at a time, at most")
+        )
+    return found
+
+
+def total_dollars(report: Report) -> float | None:
+    """Return what the machines cost that have a price; None if none has one."""
+    known = [each.dollars for each in report.machines if each.dollars is not None]
+    return sum(known) if known else None
+
+
+def price_words(report: Report) -> str:
+    """Say which prices these are, and which machines have none."""
+    prices = {(each.price.source, each.price.date) for each in report.machines if each.price is not None}
+    without = sum(each.price is None for each in report.machines)
+    sources = "; ".join(f"{source or 'prices'} of {date}" for source, date in sorted(prices)[:2])
+    return sources + (f"; {counted(without, 'type')} of machine without a price" if without else "")
+
+
+def counts_text(report: Report) -> str:
+    """Say how many electrons ended how."""
+    electrons = [each for each in report.electrons if each.kind not in (SERVICE, SWEEP)]
+    if not electrons:
+        return ""
+    states = [each.state for each in electrons]
+    parts = [
+        (states.count(FAILED), "failed"), (states.count(RUNNING), "running"), (states.count(WAITS), "waiting"),
+        (states.count(NOT_RUN), "not run"),
+    ]  # fmt: skip
+    told = ", ".join(f"{count:,} {word}" for count, word in parts if count)
+    return counted(len(electrons), "electron") + (f": {told}" if told else "")
+
+
+def _attempts(report: Report) -> Figure:
+    attempts = [attempt for electron in report.electrons for attempt in electron.attempts]
+    away = sum(each.end in TAKEN_AWAY for each in attempts)
+    lost = sum(each.seconds(LOST) for each in attempts)
+    taken = f", {away:,} of which lost the machine ({duration(lost)} lost with them)" if away else ""
+    return Figure(f"{len(attempts):,}", ("attempt" if len(attempts) == 1 else "attempts") + taken)
+
+
+def _items(electrons: Sequence[Electron]) -> Figure | None:
+    """Count the items that returned a value, each once, and those that ended otherwise."""
+    values = others = total = 0
+    is_total_known = True
+    for items in (electron.items for electron in electrons):
+        if items is None:
+            continue
+        good = {index for index, end in zip(items.index, items.end, strict=True) if end == "value"}
+        values += len(good)
+        others += len(set(items.index) - good)
+        is_total_known &= items.total is not None
+        total += items.total or len(set(items.index))
+    if not total:
+        return None
+    count = f"{values:,} of {total:,}" if is_total_known else f"{values:,}"
+    return Figure(count, "items returned" + (f", {others:,} did not" if others else ""))

@@ -1,0 +1,40 @@
+"""What a report cannot show, in sentences; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...batch.attempt_times import MEASURED
+from .model import BOOT, CODE, Electron
+from .traced_electrons import TracedElectrons
+
+
+def gaps_of(traced: TracedElectrons, electrons: Sequence[Electron]) -> tuple[str, ...]:
+    """Return what a trace does not say of its attempts, and how many of its lines were of no use."""
+    found = []
+    if traced.left_out:
+        found.append(
+            f"{counted(traced.left_out, 'line')} of the trace {'is' if traced.left_out == 1 else 'are'} left out: cut"
+            " off, of a kind that this version does not know, or with values that are none."
+        )
+    ran = [attempt for own in traced.electrons.values() for job in own.jobs for attempt in job.attempts.values()]
+    unseen = sum(
+        "running" in each.times and not any(name in each.times for name in MEASURED) for each in ran
+    )  # fmt: skip
+    if unseen:
+        found.append(
+            f"What {counted(unseen, 'attempt')} did on the machine is known only from begin to end: {CODE} or lost"
+            " there has the start of the container and pip as well."
+        )
+    unasked = sum("running" not in each.times and "began" in each.times for each in ran)
+    if unasked:
+        found.append(
+            f"Batch was not asked when {counted(unasked, 'attempt')} that reported the end began to run: {BOOT} has"
+            " the start of the container as well, and a wait for a turn on a machine."
+        )
+    return tuple(found)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
