@@ -134,6 +134,8 @@ def grid_sweep() -> Report:
         )
         result = {} if failed else {"loss": round(abs(rate - 0.02) * 3 + depth / 40 + random.uniform(0, 0.05), 4)}
         rows.append({"rate": rate, "depth": depth, **result})
+    names = tuple(attempt.name for attempt in attempts)
+    statuses = tuple("done" if attempt.end == "value" else "failed" for attempt in attempts)
     ended = max(attempt.spans[-1].end for attempt in attempts)
     electron = Electron(
         0, "grid", SWEEP, FAILED, (), BEGAN, ended, tuple(attempts), None, Asked(2, 4 * GB, "e2-standard-2", True),
@@ -141,7 +143,7 @@ def grid_sweep() -> Report:
     )  # fmt: skip
     return Report(
         "sweep", "20261124-140211-grid", "grid", FAILED, ended + 60, BEGAN, ended, (electron,), (0,),
-        _machines((electron,)), (), ResultTable(("rate", "depth"), ("loss",), tuple(rows)), (),
+        _machines((electron,)), (), ResultTable(("rate", "depth"), ("loss",), tuple(rows), names, statuses), (),
         {"versions": {"covalent-parallel-plugin": "0.2.0"}},
     )  # fmt: skip
 

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 MOST_CHARTS = 12
 # What the page has of items and attempts as JSON
 MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE = 20_000, 10_000
-TIMELINE_TITLE_CHARACTERS = 120
 
 
-def page(report: Report) -> str:
-    """Return the report's page: it makes no request, and is readable without script."""
+def page(report: Report, has_all_data: bool = False) -> str:
+    """Return the report's page: it makes no request, and is readable without script.
+
+    Args:
+        has_all_data: the data inside have all items and attempts, however many.
+    """
     drawn_load, cost, failed = load(report), total_dollars(report), failures(report)
     shares = phase_shares(attempt for each in report.electrons for attempt in each.attempts)
     charts, left_out = _charts(report.electrons)
@@ -44,7 +47,7 @@ def page(report: Report) -> str:
         bar=phase_bar(shares) if shares else Markup(""), timeline=timeline(report), charts=charts,
         charts_left_out=left_out, load=drawn_load, rows=electron_rows(report), failures=failed[:MOST_FAILURES],
         failures_left_out=max(len(failed) - MOST_FAILURES, 0), has_prices=cost is not None, total=cost,
-        cost_sentence=cost_sentence(report), data=_data(report),
+        cost_sentence=cost_sentence(report), data=_data(report, has_all_data),
         sweep=SweepSections.of(report.results) if report.results is not None else None,
         versions=report.facts.get("versions") or {"covalent-parallel-plugin": __version__},
     )  # fmt: skip
@@ -72,9 +75,10 @@ def _charts(electrons: Iterable[Electron]) -> tuple[list[ItemsChart], int]:
     return [items_chart(each) for each in having if each.node in nodes], len(having) - len(most)
 
 
-def _data(report: Report) -> Markup:
+def _data(report: Report, has_all: bool) -> Markup:
     """Return the report as JSON for a script element: nothing in it can end the element."""
-    data = document(report, most_items=MOST_ITEMS_INSIDE, most_attempts=MOST_ATTEMPTS_INSIDE)
+    limits = (None, None) if has_all else (MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE)
+    data = document(report, True, *limits)
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

@@ -90,7 +90,7 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
             number(axis.x(report.made)), number(top), moment(report.made)
         )
     svg = Markup(
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="Timeline: each electron by phase from when it was'
+        '<svg viewBox="0 0 {width} {height}" role="group" aria-label="Timeline: each electron by phase from when it was'
         ' submitted to when its result was here">{grid}'
         '<text class="tick" x="1114" y="11" text-anchor="end">in all</text>'
         '<text class="tick" x="1178" y="11" text-anchor="end">machine-h</text>{rows}{now}</svg>'
