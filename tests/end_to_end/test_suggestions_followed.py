@@ -188,7 +188,7 @@ def test_what_is_suggested_says_what_happened(first: Mapping[str, Mapping[str, S
 
 
 async def all_of(calls: Sequence[Any]) -> None:
-    await asyncio.wait_for(asyncio.gather(*calls), 120)
+    await asyncio.wait_for(asyncio.gather(*calls), 500)
 
 
 def test_short_electrons_of_one_function_are_a_map(
