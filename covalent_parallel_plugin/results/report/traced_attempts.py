@@ -21,6 +21,7 @@ from .traced_electrons import ItemColumns, TracedAttempt, TracedElectron, Traced
 # What such an attempt did is lost however the electron ends
 TAKEN_AWAY = frozenset({ends.PREEMPTED, ends.LOST, ends.TERMINATED})
 KEPT = frozenset({ends.VALUE, ends.EXCEPTION})
+OVER_AT = (ENDED_AT, "delivered", "ran_to")
 PLACED_AT = ("scheduled", "running", *MEASURED)
 
 
@@ -163,7 +164,7 @@ def _wait_for_turns(attempts: Sequence[TracedAttempt]) -> None:
         if attempt.machine.instance and "running" not in attempt.times:
             machines[attempt.machine.zone, attempt.machine.instance].append(attempt)
     for own in machines.values():
-        ends = sorted(_last_seen(attempt) for attempt in own)
+        ends = sorted(attempt.times[name] for attempt in own for name in OVER_AT if name in attempt.times)
         for attempt in own:
             began = next((attempt.times[name] for name in MEASURED if name in attempt.times), None)
             before = 0 if began is None else bisect_right(ends, began)
