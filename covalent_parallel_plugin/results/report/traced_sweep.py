@@ -72,8 +72,10 @@ class TracedSweep:
     @property
     def electrons(self) -> TracedElectrons:
         """The rounds on Batch as electrons, of which gaps are told."""
-        on_batch = {number: each for (number, _), each in self.rounds.items() if number >= 0}
-        return TracedElectrons({**on_batch}, self.left_out)
+        on_batch: dict[int | None, TracedElectron] = {
+            number: each for (number, _), each in self.rounds.items() if number >= 0
+        }
+        return TracedElectrons(on_batch, self.left_out)
 
     def add(self, record: Mapping[str, Any] | None) -> None:
         """Take over a record of the trace; None for a line that was not read."""
