@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .charts.load import Load
 from .charts.timeline import TAKEN_AWAY
 from .charts.words import counted, dollars, duration, hours, percent
-from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report
+from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report, ResultTable
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def price_words(report: Report) -> str:
 
 def counts_text(report: Report) -> str:
     """Say how many electrons ended how."""
+    if report.results is not None:
+        return _statuses(report.results)
     electrons = [each for each in report.electrons if each.kind not in (SERVICE, SWEEP)]
     if not electrons:
         return ""
@@ -75,6 +78,11 @@ def counts_text(report: Report) -> str:
     ]  # fmt: skip
     told = ", ".join(f"{count:,} {word}" for count, word in parts if count)
     return counted(len(electrons), "electron") + (f": {told}" if told else "")
+
+
+def _statuses(results: ResultTable) -> str:
+    told = ", ".join(f"{count:,} {status}" for status, count in Counter(results.statuses).most_common())
+    return counted(len(results.rows), "task") + (f": {told}" if told else "")
 
 
 def _attempts(report: Report) -> Figure:

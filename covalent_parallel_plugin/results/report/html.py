@@ -20,6 +20,7 @@ from .electron_rows import electron_rows, state_of
 from .failures import MOST_FAILURES, failures
 from .figures import counts_text, figures, price_words, total_dollars
 from .model import SWEEP, Electron, Report
+from .sweep_sections import SweepSections
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,10 +41,12 @@ def page(report: Report) -> str:
     return _environment().get_template("page.html.j2").render(
         report=report, state=state_of(report.state), counts=counts_text(report), figures=figures(report, drawn_load),
         shares=shares, bar=phase_bar(shares) if shares else Markup(""), phases=used_phases(report),
-        timeline=timeline(report), chain=chain_text(report), charts=charts, charts_left_out=left_out, load=drawn_load,
+        timeline=timeline(report, is_linked=report.kind != SWEEP), chain=chain_text(report), charts=charts,
+        charts_left_out=left_out, load=drawn_load,
         rows=electron_rows(report), failures=failed[:MOST_FAILURES], total_dollars=total_dollars(report),
         price_words=price_words(report), has_prices=total_dollars(report) is not None, data=_data(report),
-        failures_left_out=max(len(failed) - MOST_FAILURES, 0), is_sweep=report.kind == SWEEP, results=None,
+        failures_left_out=max(len(failed) - MOST_FAILURES, 0), is_sweep=report.kind == SWEEP,
+        results=None if report.results is None else SweepSections.of(report.results),
     )  # fmt: skip
 
 

@@ -13,15 +13,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ...batch import trace_ends as ends
 from ...batch.attempt_times import ENDED_AT, MEASURED
 from ...batch.trace import ATTEMPT, ENDED, SUBMITTED, WAITED
 from .model import Asked, TaskAttempt
 from .phases import plausible_time
+from .record_values import UNKNOWN, natural, text
 from .traced_attempts import task_attempts_of
-from .traced_electrons import UNKNOWN, TracedAttempt, TracedElectron, TracedElectrons, TracedJob, natural, text
+from .traced_electrons import TracedAttempt, TracedElectron, TracedElectrons, TracedJob
 
 # Of a task, one of whose attempts is in the table alone
 FROM_TABLE = -(2**31)
+# How a task ended in the words of other traces, where these have one for it
+WORDS = {"done": ends.VALUE, "failed": ends.EXCEPTION, "timeout": ends.TIME_LIMIT}
 # When an attempt was over, the first that was seen of that
 OVER_AT = (ENDED_AT, "delivered", "ran_to")
 
@@ -74,9 +78,11 @@ class TracedSweep:
 
     @property
     def electrons(self) -> TracedElectrons:
-        """The rounds on Batch as electrons, of which gaps are told."""
-        on_batch = {number: each for (number, _), each in self.rounds.items() if number >= 0}
-        return TracedElectrons({**on_batch}, self.left_out)
+        """The rounds on Batch as electrons, whose gaps are reported."""
+        on_batch: dict[int | None, TracedElectron] = {
+            number: each for (number, _), each in self.rounds.items() if number >= 0
+        }
+        return TracedElectrons(on_batch, self.left_out)
 
     def add(self, record: Mapping[str, Any] | None) -> None:
         """Take over a record of the trace; None for a line that was not read."""
@@ -129,6 +135,8 @@ def attempts_of(sweep: TracedSweep, until: float) -> tuple[TaskAttempt, ...]:
         run = -1 - key[0]
         for job in electron.jobs:
             attempts = list(job.attempts.values())
+            for each in attempts:
+                each.end = WORDS.get(each.end, each.end)
             if run < 0:
                 _begin_with_round(job, attempts, entered)
                 _share_boots(attempts)
