@@ -44,11 +44,18 @@ def _failure(electron: Electron, report: Report) -> ShownFailure:
 
 def _tasks(report: Report) -> list[ShownFailure]:
     found = [
-        ShownFailure(each.name, each.ending, each.message, each.last_lines, each.command, "")
+        ShownFailure(
+            f"{each.name}{f' and {each.alike:,} more' if each.alike else ''}",
+            each.ending,
+            each.message,
+            each.last_lines,
+            each.command,
+            "",
+        )
         for each in report.failed_tasks
     ]
     count = report.facts.get("failed_tasks", 0)
-    more = count - len(found) if isinstance(count, int) else 0
+    more = count - sum(1 + each.alike for each in report.failed_tasks) if isinstance(count, int) else 0
     if more > 0:
         command = shown_command(["covalent-parallel", "sweep", "status", short(report.id, 200), "--json"])
         found.append(ShownFailure(f"{counted(more, 'more task')}", "", "", "", command, ""))

@@ -199,13 +199,17 @@ class ResultTable:
 
 @dataclass(frozen=True, slots=True)
 class FailedTask:
-    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more."""
+    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more.
+
+    `alike` is how many more ended so, with the same message.
+    """
 
     name: str
     ending: str
     message: str
     command: str
     last_lines: str = ""
+    alike: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,7 @@ class MachineHours:
     """The machines of one type that were used; `price` is None where the user has given none for it.
 
     Machines with GPUs attached (`gpu_type`) are apart from those without; GPUs of a machine type are not named here.
+    `other_price` is that of a Spot machine of the kind, or of a standard one where this is Spot.
     """
 
     type: str
@@ -233,6 +238,7 @@ class MachineHours:
     price: Price | None = None
     gpu_type: str = ""
     gpu_count: int = 0
+    other_price: Price | None = None
 
     @property
     def dollars(self) -> float | None:
