@@ -107,13 +107,18 @@ def test_a_run_on_this_machine(tmp_path: Path) -> None:
     assert [is_sweep(name, sweep.environment, tmp_path) for name in ("art", found.id, "arts")] == [True, True, False]
     with pytest.raises(UnknownSweepError, match=r"there is no sweep 'arts'.*: art"):
         report(sweep, "arts")
-    # Run again: its second run's attempts count, days between the runs do not
+    # Those that failed alike are shown once
+    path = sweep.write(LOCAL.replace("no $0", "no").replace("test $0 != 3", "false"))
+    sweep("run", path, "--local", status=1)
+    [failed] = report(sweep).failed_tasks
+    assert (failed.name, failed.message, failed.alike) == ("i=2", "no </script><b>", 2)
+    # Run again: its attempts count, days between the runs do not
     sweep.write(LOCAL.replace("test $0 != 3", "true"))
     sweep("run", "art.yaml", "--local")
     again = report(sweep)
-    assert (again.state, len(again.electrons[0].attempts), again.failed_tasks) == (COMPLETED, 6, ())
+    assert (again.state, len(again.electrons[0].attempts), again.failed_tasks) == (COMPLETED, 9, ())
     assert phases_follow_each_other(again)
-    assert {each.round for each in again.electrons[0].attempts} == {0, 1}
+    assert {each.round for each in again.electrons[0].attempts} == {0, 1, 2}
 
 
 def test_what_is_known_without_a_trace(tmp_path: Path) -> None:
