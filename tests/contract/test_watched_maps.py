@@ -45,14 +45,14 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 NOBODY = "http://127.0.0.1:9"
 CONFIGURED = {"project_id": "local", "bucket_name": "covalent"}
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 # Pauses of the runner, compared to the usual ones
 PACE = "0.02"
 
 
 def wait_for(path: str) -> None:
     """Wait for a file, in a task."""
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 120.0
     while not Path(path).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 

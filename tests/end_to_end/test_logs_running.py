@@ -191,7 +191,7 @@ def run_client(server: PrivateCovalentServer, source: str, folder: Path) -> Any:
     script, answer = folder / "client.py", folder / "answer.json"
     script.write_text(source)
     command = [sys.executable, str(script), str(answer)]
-    subprocess.run(command, env=server.environment, stdin=subprocess.DEVNULL, timeout=120, check=True)
+    subprocess.run(command, env=server.environment, stdin=subprocess.DEVNULL, timeout=300, check=True)
     return json.loads(answer.read_text())
 
 
@@ -211,7 +211,7 @@ def object_names(services: Emulator) -> Callable[[], list[str]]:
 
     def names() -> list[str]:
         address = f"{services.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
-        with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(address, timeout=60) as answer:
             return [item["name"] for item in json.load(answer).get("items", [])]
 
     return names

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.resume_after_kill import COMMAND, Site, begun, random_kills, run_resumed, running_site, until
 
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 300.0
 
 SUBLATTICES = """
 import sys
@@ -97,7 +97,7 @@ import sys
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor
 
-@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=5, retries=0))
+@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=8, retries=0))
 def saves():
     import os, time
     from pathlib import Path

@@ -24,7 +24,7 @@ from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
 PARENT = "projects/local/locations/us-east1"
 ELECTRONS = 12
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()")
 
 CLIENT = f"""
@@ -112,14 +112,14 @@ def states(emulator: Emulator) -> Mapping[str, str]:
 
 def objects(emulator: Emulator) -> list[str]:
     address = f"{emulator.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
-    with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+    with build_opener(ProxyHandler({})).open(address, timeout=60) as answer:
         return [item["name"] for item in json.load(answer).get("items", [])]
 
 
 def put(emulator: Emulator, name: str) -> None:
     host = emulator.environment["STORAGE_EMULATOR_HOST"]
     address = f"{host}/upload/storage/v1/b/covalent/o?uploadType=media&name={name}"
-    build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=10).close()
+    build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=60).close()
 
 
 SHOW = """

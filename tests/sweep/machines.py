@@ -87,7 +87,7 @@ class FakeMachines:
         client = _jobs()
         for job in client.list_jobs(parent=PARENT):
             client.delete_job(name=job.name)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while self.job_states():
             assert time.monotonic() < until, "jobs are not deleted"
             time.sleep(0.05)
@@ -95,12 +95,12 @@ class FakeMachines:
     def close_client(self) -> None:
         """Close what the machines have used; call once the emulator has ended them."""
         for thread in self.threads:
-            thread.join(10)
+            thread.join(60)
         self.storage.close()
 
     def wait_for_jobs(self) -> None:
         """Wait until all jobs have ended."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not set(self.job_states()) <= {"SUCCEEDED", "FAILED", "CANCELLED"}:
             assert time.monotonic() < until, "jobs do not end"
             time.sleep(0.05)

@@ -6,13 +6,18 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from covalent_parallel_plugin.cli.option_assignments import RequestError
 
 from .. import missing_package
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.cli.plan.outlook import PlanOutlook
 
 # https://cloud.google.com/batch/quotas: tasks per task group
 MAX_TASKS = 100_000
@@ -27,6 +32,7 @@ MAX_TASKS = 100_000
 @click.option("--against", multiple=True, metavar="KEY=VALUE", help="With --diff: what the Jobs had before instead.")
 @click.option("--tasks", type=click.IntRange(1, MAX_TASKS), default=1, metavar="N", help="The Job of a map of N tasks.")
 @click.option("--node", type=int, metavar="ID", help="The Job of this node of the workflow alone.")
+@click.option("--like", metavar="DISPATCH_ID", help="Expect the machine-hours that an earlier dispatch used.")
 @click.option(
     "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="Of the document."
 )
@@ -40,17 +46,19 @@ def plan(
     against: tuple[str, ...],
     tasks: int,
     node: int | None,
+    like: str | None,
     form: str,
     is_short: bool,
 ) -> None:
     """Print the Batch Jobs that a workflow's electrons would be, checked and not submitted.
 
     Without a workflow: the Job of an electron with the options of Covalent's configuration file and of --set.
+    Machine-hours are at most what the limits allow; `covalent-parallel prices` gives them prices.
     Standard output holds the document alone, all else goes to standard error. Ends with 2 if
     options or workflow have a mistake.
     """
-    if workflow is None and (args or arguments is not None or node is not None):
-        raise click.UsageError("--arg, --args and --node need a workflow, such as workflow.py:my_lattice")
+    if workflow is None and (args or arguments is not None or node is not None or like is not None):
+        raise click.UsageError("--arg, --args, --node and --like need a workflow, such as workflow.py:my_lattice")
     if against and not is_difference:
         raise click.UsageError("--against needs --diff")
     if is_difference and not (changes or against):
@@ -66,7 +74,7 @@ def plan(
             request = planning.PlanRequest(
                 workflow, args, arguments, changes, against, is_difference, tasks, node, form, is_short
             )
-            made = planning.plan(request, configured)
+            made = planning.plan(request, configured, _outlook(like))
         except ModuleNotFoundError as error:
             # One of ours: what the user's file lacks is a WorkflowError.
             raise missing_package(error) from error
@@ -75,6 +83,30 @@ def plan(
         _write(made.document, "diff" if is_difference else form, stdout)
     for remark in (*made.remarks, "Nothing was submitted."):
         click.echo(remark, err=True)
+
+
+def _outlook(like: str | None) -> PlanOutlook:
+    """Return the user's prices, and the report of an earlier dispatch. Raises ClickException if that has no trace."""
+    from covalent_parallel_plugin.batch.trace import read_trace, trace_path, traces_folder
+    from covalent_parallel_plugin.cli.plan.outlook import PlanOutlook
+    from covalent_parallel_plugin.results.report.prices import prices_path, read_prices
+    from covalent_parallel_plugin.results.report.traced_report import report_of
+
+    outlook = PlanOutlook(read_prices(prices_path(os.environ)), date.today())
+    if like is None:
+        return outlook
+    folder = traces_folder(os.environ)
+    path = None if folder is None else trace_path(folder, like)
+    try:
+        earlier = report_of(like, [] if path is None else read_trace(path).records, None)
+    except OSError as error:
+        raise click.ClickException(f"the trace of --like {like!r} cannot be read: {error}") from error
+    if not any(electron.machine_seconds for electron in earlier.electrons):
+        raise click.ClickException(
+            f"--like {like!r}: no attempt of an electron in {path or 'a trace: there is no home folder'}. Traces are on"
+            " the machine of the dispatch's Covalent server, in the home of its user; is the id right?"
+        )
+    return replace(outlook, earlier=earlier)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ import yaml
 from ...batch.job_json import to_json
 from ...electron.modules.missing_packages import warning_text
 from ...errors import without_passwords
-from .lattice_nodes import LatticeNode, by_executor, listed
+from .lattice_nodes import SUBLATTICE, LatticeNode, by_executor, listed
+from .outlook import PlanOutlook
 from .planned_jobs import PlannedJob
 
 
@@ -38,18 +39,26 @@ def single_job(planned: PlannedJob, form: str, short: bool) -> str:
     return FORMS[form](job_fields(planned, short))
 
 
-def workflow(jobs: Sequence[PlannedJob], elsewhere: Sequence[LatticeNode], form: str, short: bool) -> str:
+def workflow(
+    jobs: Sequence[PlannedJob], elsewhere: Sequence[LatticeNode], outlook: PlanOutlook, form: str, short: bool
+) -> str:
     """All Jobs of a workflow, with the nodes each is for, and the nodes that run elsewhere.
 
-    As "json" one object; as "yaml" a document for each Job, with comments for what is not part of a Job.
+    As "json" one object, with machine-hours; as "yaml" a document for each Job, with comments for what is not part of
+    one.
     """
     if form == "json":
         described = [
-            {"nodes": [_described(node) for node in planned.nodes], "job": job_fields(planned, short)}
+            {
+                "nodes": [_described(node) for node in planned.nodes],
+                **outlook.fields([planned]),
+                "job": job_fields(planned, short),
+            }
             for planned in jobs
         ]
         others = [{**_described(node), "executor": node.executor} for node in elsewhere]
-        return _json({"jobs": described, "elsewhere": others})
+        unseen = [node for node in elsewhere if node.kind == SUBLATTICE]
+        return _json({"jobs": described, "elsewhere": others, **outlook.fields(jobs, unseen)})
     documents = [f"# {_comment(listed(planned.nodes))}\n{single_job(planned, form, short)}" for planned in jobs]
     comments = [
         f"# {_comment(f'without a Job, on {executor}: {names}')}\n"

@@ -14,6 +14,7 @@ from ...errors import SettingsError
 from ...settings import OPTIONS, SECTION, nearest
 from ..option_assignments import OptionAssignments, RequestError, read_option_assignments
 from . import document, lattice_nodes, planned_jobs
+from .outlook import PlanOutlook
 from .user_script import load
 
 
@@ -52,8 +53,8 @@ class PlanResult:
     remarks: tuple[str, ...]
 
 
-def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
-    """Make the Jobs, and write them.
+def plan(request: PlanRequest, configured: Mapping[str, object], outlook: PlanOutlook) -> PlanResult:
+    """Make the Jobs, and write them, with the machine-hours that they use.
 
     Raises:
         RequestError: the command line cannot be followed.
@@ -75,17 +76,19 @@ def plan(request: PlanRequest, configured: Mapping[str, object]) -> PlanResult:
         before, after = _all_or_mistakes(jobs, (against, bool(request.against)), (changes, bool(request.changes)))
         text = document.differences(before, after, request.form)
         said = [
-            *_summaries(planned_jobs.merge_equal_jobs(before), "before: "),
-            *_summaries(planned_jobs.merge_equal_jobs(after), "after: "),
+            *_summaries(planned_jobs.merge_equal_jobs(before), outlook, "before: "),
+            *_summaries(planned_jobs.merge_equal_jobs(after), outlook, "after: "),
         ]
         return PlanResult(text, (*said, *remarks, *([] if text else ["The Jobs are the same."])))
     planned = planned_jobs.merge_equal_jobs(jobs(changes))
-    said = _summaries(planned) or ["No node goes to Batch."]
+    said = _summaries(planned, outlook) or ["No node goes to Batch."]
+    unseen = [node for node in chosen if node.kind == lattice_nodes.SUBLATTICE]
+    said += outlook.remarks(planned, unseen) if planned else []
     if request.workflow is None or request.node is not None:
         text = document.single_job(planned[0], request.form, request.is_short)
     else:
         elsewhere = [node for node in nodes if node.executor != EXECUTOR]
-        text = document.workflow(planned, elsewhere, request.form, request.is_short)
+        text = document.workflow(planned, elsewhere, outlook, request.form, request.is_short)
     return PlanResult(text, (*said, *remarks))
 
 
@@ -182,10 +185,11 @@ def _unknown_keys(configured: Mapping[str, object]) -> list[str]:
     return found
 
 
-def _summaries(jobs: Sequence[planned_jobs.PlannedJob], when: str = "") -> list[str]:
+def _summaries(jobs: Sequence[planned_jobs.PlannedJob], outlook: PlanOutlook, when: str = "") -> list[str]:
+    titles = [f"{when}{lattice_nodes.listed(planned.nodes) or 'the Job'}" for planned in jobs]
     return [
-        "\n  ".join([f"{when}{lattice_nodes.listed(planned.nodes) or 'the Job'}", *document.summary(planned)])
-        for planned in jobs
+        "\n  ".join([title, *document.summary(planned), *outlook.lines(planned)])
+        for title, planned in zip(titles, jobs, strict=True)
     ]
 
 

@@ -13,13 +13,20 @@ MOST_NAMED = 4
 
 def cost_sentence(report: Report) -> str:
     """Return what a report's machines cost; "" where none was used."""
-    used = [machine for machine in report.machines if machine.seconds > 0]
-    if not used:
+    if not any(machine.seconds > 0 for machine in report.machines):
         return ""
+    known = cost_text(report.machines)
+    hours = sum(machine.seconds for machine in report.machines) / 3600
+    return known or f"no price for {machine_hours_text(hours)}; {SET_COMMAND} gives prices"
+
+
+def cost_text(machines: Sequence[MachineHours]) -> str:
+    """Return what machines cost, as far as they have prices; "" where none has one."""
+    used = [machine for machine in machines if machine.seconds > 0]
     hours = sum(machine.seconds for machine in used) / 3600
     known = [(machine, machine.price) for machine in used if machine.price is not None]
     if not known:
-        return f"no price for {machine_hours_text(hours)}; {SET_COMMAND} gives prices"
+        return ""
     dollars = sum(machine.dollars or 0.0 for machine, _ in known)
     said = f"{dollars_text(dollars)} ({prices_text([price for _, price in known])})"
     unknown = [machine for machine in used if machine.price is None]
@@ -48,7 +55,9 @@ def machine_text(machine: MachineHours) -> str:
     """Return a machine in words: "n1-standard-4 with nvidia-tesla-t4, Spot, us-east1"."""
     gpus = f" with {gpus_text(machine.gpu_type, machine.gpu_count)}" if machine.gpu_type else ""
     kind = {True: "Spot", None: "Spot or not is not known", False: ""}[machine.spot]
-    return ", ".join(filter(None, (f"{machine.type or 'a type that is not known'}{gpus}", kind, machine.region)))
+    return ", ".join(
+        filter(None, (f"{machine.type or 'machines of a type that is not known'}{gpus}", kind, machine.region))
+    )
 
 
 def gpus_text(gpu_type: str, count: int) -> str:

@@ -15,6 +15,7 @@ from .model import (
     IMAGE,
     LOST,
     PIP,
+    RUNNING,
     SERVICE,
     WAITING,
     Electron,
@@ -25,7 +26,7 @@ from .model import (
 
 # From such a share of the memory asked for it is shown as nearly exceeded, and below the other as hardly used
 HOT, COLD = 0.95, 0.25
-_MARKS = {COMPLETED: ("ok", "✓"), FAILED: ("bad", "✕")}
+_MARKS = {COMPLETED: ("ok", "✓"), FAILED: ("bad", "✕"), RUNNING: ("runs", "●")}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _row(electron: Electron, prices: Mapping[tuple[str, bool | None], Price]) ->
         "" if share is None else "hot" if share >= HOT else "cold" if share < COLD else "",
         *_machine(electron),
         Cell(hours(electron.machine_seconds) if attempts else "–", electron.machine_seconds),
-        Cell(dollars(cost), -1 if cost is None else cost),
+        Cell(dollars(cost, 3), -1 if cost is None else cost),
     )
 
 

@@ -31,22 +31,24 @@ def with_shares(electrons: Sequence[Electron]) -> tuple[Electron, ...]:
 
 def machine_hours(electrons: Iterable[Electron]) -> tuple[MachineHours, ...]:
     """Return the machines of each type, most hours first; of electrons that have their attempts' shares."""
-    sums: dict[tuple[str, bool | None, str], list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
+    sums: dict[tuple[str, bool | None, str, str, int], list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
     for electron in electrons:
+        gpu_type = electron.asked.gpu_type
+        gpu_count = electron.asked.gpu_count if gpu_type else 0
         for attempt in electron.attempts:
             if attempt.on_machine is None:
                 continue
             zone = attempt.machine.zone
             region = region_of(zone) if zone else electron.asked.region
-            found = sums[attempt.machine.type, attempt.machine.spot, region]
+            found = sums[attempt.machine.type, attempt.machine.spot, region, gpu_type, gpu_count]
             found[0] += 1
             found[1] += attempt.machine_seconds
             found[2] += min(attempt.seconds(LOST) * attempt.share, attempt.machine_seconds)
     rows = [
-        MachineHours(kind, spot, region, int(count), seconds, lost)
-        for (kind, spot, region), (count, seconds, lost) in sums.items()
+        MachineHours(kind, spot, region, int(count), seconds, lost, gpu_type=gpu_type, gpu_count=gpu_count)
+        for (kind, spot, region, gpu_type, gpu_count), (count, seconds, lost) in sums.items()
     ]
-    return tuple(sorted(rows, key=lambda row: (-row.seconds, row.type, str(row.spot), row.region)))
+    return tuple(sorted(rows, key=lambda row: (-row.seconds, row.type, str(row.spot), row.region, row.gpu_type)))
 
 
 def _attempts(electrons: Iterable[Electron]) -> Iterable[TaskAttempt]:

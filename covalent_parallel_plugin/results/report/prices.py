@@ -132,13 +132,20 @@ def priced(report: Report, prices: Prices) -> Report:
     """Return a report whose machines have the prices of when it began, as far as they are known."""
     began = report.made if report.began is None else report.began
     on = datetime.fromtimestamp(began, timezone.utc).date()
-    machines = tuple(replace(machine, price=_price(prices, machine, on)) for machine in report.machines)
+    machines = with_prices(report.machines, prices, on)
     problems = (prices.problem,) if prices.problem else ()
     return replace(report, machines=machines, missing=report.missing + problems)
 
 
-def _price(prices: Prices, machine: MachineHours, on: date) -> Price | None:
-    return prices.price_of(machine.type, machine.spot, machine.region, on, machine.gpu_type, machine.gpu_count)
+def with_prices(machines: Iterable[MachineHours], prices: Prices, on: date) -> tuple[MachineHours, ...]:
+    """Return machines with their prices of a day, as far as they are known."""
+    return tuple(
+        replace(
+            each,
+            price=prices.price_of(each.type, each.spot, each.region, on, each.gpu_type, each.gpu_count),
+        )
+        for each in machines
+    )
 
 
 def _row(fields: Mapping[str, object]) -> PriceRow:

@@ -21,6 +21,8 @@ LONGEST = 6
 TITLED_ITEMS = 1000
 _NAMED_TASKS = 60
 _HEIGHT, _TOP = 1200.0, 22.0
+# Of a bold text, at most
+_CHARACTER = 7.5
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,13 @@ def _lead(electron: Electron, tasks: int, items: int, is_aggregated: bool) -> st
             f"{many} are too many to draw one by one (the limits are {MOST_ITEMS:,} items and {MOST_TASKS} tasks):"
             f" this is how many tasks were in which phase.{bands if electron.items is not None else ''}"
         )
+    began = "began" if electron.kind == SWEEP else "was submitted"
     each = "Each line is a task" + (", each block an item" if electron.items is not None else "")
     total = electron.items.total if electron.items is not None else None
     known = f" Times are known of {len(set(electron.items.index)):,} of {total:,} items." if (
         electron.items is not None and total is not None and len(set(electron.items.index)) != total
     ) else ""  # fmt: skip
-    return f"{each}; those that did not return a value are red. Times are from when it was submitted.{known}"
+    return f"{each}; those that did not return a value are red. Times are from when it {began}.{known}"
 
 
 def _together(electron: Electron, axis: TimeAxis) -> Markup:
@@ -218,6 +221,7 @@ def _call(
         return Markup("")
     ends = [span.end for each in attempts if (each.round, each.task) == key for span in each.spans]
     last = axis.x(max([*ends, items.begin[place] + items.took[place]]))
-    return Markup('<text class="call" x="{}" y="{}">item {}: {}</text>').format(
-        number(last + 8), number(tops[key] + step / 2 + 4), items.index[place], duration(items.took[place])
+    text = f"item {items.index[place]}: {duration(items.took[place])}"
+    return Markup('<text class="call" x="{}" y="{}">{}</text>').format(
+        number(min(last + 8, WIDTH - _CHARACTER * len(text))), number(tops[key] + step / 2 + 4), text
     )
