@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ... import __version__
 from ...batch.trace import iterate_trace, trace_path, traces_folder
 from ...cloud.timed_calls import call_within
 from ...covalent_api.config_file import configured_options
@@ -61,7 +64,10 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
         )
     missing += _add_jobs(dispatch_id, traced, record)
     failures, unread = ({}, ()) if record is None else read_failures(server, record, traced)
-    return report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
+    report = report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
+    return replace(
+        report, facts={"versions": {"covalent-parallel-plugin": __version__, "covalent": version("covalent")}}
+    )
 
 
 def _ask(server: ServerClient, dispatch_id: str) -> tuple[DispatchRecord | None, str]:
