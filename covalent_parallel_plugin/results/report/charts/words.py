@@ -40,6 +40,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def item_duration(seconds: float) -> str:
+    """Write how long an item took, which is known to the millisecond."""
+    return duration(seconds) if seconds >= 0.0005 else "< 1 ms"
+
+
 def tick_text(seconds: float) -> str:
     """Write a round length of time, such as 5 min, 1 h 30 min or 2 d."""
     if seconds < 1:
@@ -62,7 +67,9 @@ def moment(time: float | None, is_full: bool = False) -> str:
 
 
 def memory(count: float) -> str:
-    """Write bytes: MB, or GB from 1 GB on."""
+    """Write bytes: MB, GB from 1 GB and TB from 1 TB on."""
+    if count >= 999.95e9:
+        return f"{count / 1e12:.1f} TB"
     return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
 
 
