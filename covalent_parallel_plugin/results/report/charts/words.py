@@ -8,6 +8,7 @@ from ....sweep.display.printable import printable
 
 # What is shown of a text at most; the data inside the page have it all
 TEXT_CHARACTERS = 4000
+MIB, GIB = 2**20, 2**30
 
 
 def shown(text: object, characters: int = TEXT_CHARACTERS) -> str:
@@ -67,10 +68,10 @@ def moment(time: float | None, is_full: bool = False) -> str:
 
 
 def memory(count: float) -> str:
-    """Write bytes: MB, GB from 1 GB and TB from 1 TB on."""
-    if count >= 999.95e9:
-        return f"{count / 1e12:.1f} TB"
-    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+    """Write bytes as the option `memory` means them, of which 1 GB is 2**30: MB, GB or TB."""
+    if count >= 999.95 * GIB:
+        return f"{count / GIB / 1024:.1f} TB"
+    return f"{count / GIB:.1f} GB" if count >= 0.9995 * GIB else f"{count / MIB:.0f} MB"
 
 
 def hours(seconds: float) -> str:
