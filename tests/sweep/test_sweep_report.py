@@ -199,7 +199,7 @@ def test_one_that_was_cancelled(tmp_path: Path) -> None:
     assert [each.name for each in found.electrons[0].attempts] == ["s=0"]
     assert any("2 tasks had not ended when this was made" in each for each in found.missing)
     sweep("cancel", "art")
-    run.communicate(timeout=60)
+    run.communicate(timeout=180)
     found = report(sweep)
     assert found.state == CANCELLED and sorted(each.end for each in found.electrons[0].attempts) == [
         "cancelled", "cancelled", "value",
