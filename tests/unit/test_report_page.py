@@ -106,7 +106,7 @@ def test_it_shows_what_happened_and_what_to_change():
     assert "epoch 12 loss 0.219" in shown["failures"]
     assert "covalent-parallel logs 7c1e9a52-0d4b-4f6e-9a55-2f1c8e7b3d10 7 --stderr" in shown["failures"]
     assert "item 44: exception" in shown["failures"]
-    assert "about $0.59, by list prices of 2026-11-01" in " ".join(shown["cost"].split())
+    assert "about $0.59 (prices of 2026-11-01, list prices)" in " ".join(shown["cost"].split())
     assert "counts as waiting" in shown["how"]
 
 
@@ -124,7 +124,8 @@ def test_without_a_price_it_says_so_and_never_nothing():
     report = screen_compounds()
     one, *others = report.machines
     part = Page(page(replace(report, machines=(replace(one, price=None), *others)))).text["cost"]
-    assert part.count("no price") == 1
+    assert part.count("no price") == 2, "in the row, and in the note, which names the machine"
+    assert f"no price for {one.type}, {one.region}" in part
     none = Page(page(replace(report, machines=tuple(replace(each, price=None) for each in report.machines)))).text
     assert "No price" in none["cost"]
     assert not any("$" in text for name, text in none.items() if name != "advice")

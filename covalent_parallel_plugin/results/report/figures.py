@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .charts.load import Load
 from .charts.timeline import TAKEN_AWAY
 from .charts.words import counted, dollars, duration, hours, percent
+from .costs import prices_text
 from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report
 
 
@@ -57,10 +58,9 @@ def total_dollars(report: Report) -> float | None:
 
 def price_words(report: Report) -> str:
     """Say which prices these are, and which machines have none."""
-    prices = {(each.price.source, each.price.date) for each in report.machines if each.price is not None}
+    prices = [each.price for each in report.machines if each.price is not None]
     without = sum(each.price is None for each in report.machines)
-    sources = "; ".join(f"{source or 'prices'} of {date}" for source, date in sorted(prices)[:2])
-    return sources + (f"; {counted(without, 'type')} of machine without a price" if without else "")
+    return prices_text(prices) + (f"; {counted(without, 'type')} of machine without a price" if without else "")
 
 
 def counts_text(report: Report) -> str:

@@ -15,10 +15,11 @@ from .charts.load import load
 from .charts.phases import LABELS, phase_bar, phase_shares, used_phases
 from .charts.timeline import chain_text, timeline
 from .charts.words import TEXT_CHARACTERS, dollars, duration, hours, memory, moment, short, shown
+from .costs import cost_sentence, gpus_text
 from .document import document
 from .electron_rows import electron_rows, state_of
 from .failures import MOST_FAILURES, failures
-from .figures import counts_text, figures, price_words, total_dollars
+from .figures import counts_text, figures, total_dollars
 from .model import SWEEP, Electron, Report
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def page(report: Report) -> str:
         shares=shares, bar=phase_bar(shares) if shares else Markup(""), phases=used_phases(report),
         timeline=timeline(report), chain=chain_text(report), charts=charts, charts_left_out=left_out, load=drawn_load,
         rows=electron_rows(report), failures=failed[:MOST_FAILURES], total_dollars=total_dollars(report),
-        price_words=price_words(report), has_prices=total_dollars(report) is not None, data=_data(report),
-        failures_left_out=max(len(failed) - MOST_FAILURES, 0), is_sweep=report.kind == SWEEP, results=None,
+        cost=cost_sentence(report), gpus_text=gpus_text, has_prices=total_dollars(report) is not None,
+        data=_data(report), failures_left_out=max(len(failed) - MOST_FAILURES, 0),
+        is_sweep=report.kind == SWEEP, results=None,
     )  # fmt: skip
 
 
