@@ -25,7 +25,7 @@ from typing import NoReturn
 
 SECONDS = 120
 """For one program; SIGALRM ends it."""
-END_SECONDS = 10
+END_SECONDS = 60
 IMPORTED = (
     "covalent_parallel_plugin.cli.doctor.checks",
     "covalent_parallel_plugin.emulator.emulator",

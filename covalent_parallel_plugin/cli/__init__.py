@@ -25,6 +25,7 @@ COMMANDS = {
     "logs": (".logs.command:logs", "Print what electrons print, while they run too."),
     "plan": (".plan.command:plan", "Print the Batch jobs that a workflow would be, checked and not submitted."),
     "prices": (".prices:prices", "Set what machines cost, so that reports and plans have dollars."),
+    "report": (".report:report", "Show where time, machines and memory went, and what to change."),
     "resume": (".resume:resume", "Continue a dispatch whose server died, with the jobs that it has."),
     "sweep": (".sweep.command:sweep", "Run any image or command over a table of parameters."),
     "watch": (".watch.command:watch", "Show a dispatch's Batch jobs, live."),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
+from typing import Any
 
+from ..batch.trace import read_trace, trace_path, traces_folder
 from ..covalent_api.server_client import UNANSWERED, DispatchRecord, ServerClient
 from .job_looks import JobLooks
 from .run import Run
 from .status.snapshot import Snapshot
-from .trace_summary import trace_records
 from .wanted_output import is_sublattice
 
 # Covalent's server gives the electrons so often at most, and the less often the longer that takes it
@@ -76,8 +78,17 @@ class DispatchLooks:
 def run_of(dispatch_id: str, record: DispatchRecord, snapshot: Snapshot | None, problem: str) -> Run:
     """Return a look, given what is known of the dispatch's jobs, and why nothing more is; reads its trace."""
     has_ended = any(electron.ended_seconds is not None for electron in record.electrons.values())
-    trace = trace_records(dispatch_id)[0] if has_ended else []
+    trace = _trace_records(dispatch_id) if has_ended else []
     return Run(dispatch_id, record, snapshot, problem, trace)
+
+
+def _trace_records(dispatch_id: str) -> list[dict[str, Any]]:
+    """Return the records of a dispatch's trace on this machine; none where there is no trace."""
+    folder = traces_folder(os.environ)
+    try:
+        return [] if folder is None else read_trace(trace_path(folder, dispatch_id)).records
+    except OSError:
+        return []
 
 
 def may_have_jobs(record: DispatchRecord) -> bool:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..covalent_api.server_client import OVER, DispatchRecord, ElectronRecord
 from ..protocol.ending_event import RETURNED
@@ -17,6 +17,9 @@ from .status.snapshot import JobView, Snapshot
 from .status.words import job_state
 from .trace_facts import ends_of_trace, items_of_trace
 from .wanted_output import is_users, name_of
+
+if TYPE_CHECKING:
+    from .run_report import RunReport
 
 # What Batch calls a job that Covalent calls RUNNING
 WAITING = frozenset({"QUEUED", "SCHEDULED"})
@@ -126,15 +129,17 @@ class Run:
 
         return dispatch_texts(self.dispatch_id)
 
-    @property
-    def report(self) -> str:
-        """What the dispatch's trace on this machine sums up: attempts, machines and times of each electron.
+    def report(self) -> RunReport:
+        """Return where the dispatch's time, machines and memory went, as far as it has come by now.
 
-        Traces are on the machine of Covalent's server; elsewhere the text says that there is none.
+        It is made from the trace, which is on the machine of Covalent's server; elsewhere it has what Covalent and
+        Batch know, and says what is missing.
         """
-        from .trace_summary import trace_summary
+        from .report.complete import completed
+        from .report.read import dispatch_report
+        from .run_report import RunReport
 
-        return trace_summary(self.dispatch_id)
+        return RunReport(completed(dispatch_report(self.dispatch_id)))
 
     @property
     def data(self) -> dict[str, Any]:

@@ -59,12 +59,12 @@ class BatchProxy(grpc.GenericRpcHandler):
             fault = next((fault for fault in self.faults if fault.method == method and fault.times), None)
             try:
                 if fault is None:
-                    response = forward(request, timeout=10)
+                    response = forward(request, timeout=60)
                     self._note(method, request, response)
                     return response
                 fault.times -= 1
                 if fault.after:
-                    forward(request, timeout=10)
+                    forward(request, timeout=60)
             except grpc.RpcError as error:
                 return context.abort(error.code(), error.details())
             return context.abort(fault.code, f"{method} fails as it was told")

@@ -20,7 +20,7 @@ from covalent_parallel_plugin.cloud.storage import QUIET_VARIABLE, CorruptObject
 from covalent_parallel_plugin.cloud.threads import TransferStoppedError, run_stoppable
 from covalent_parallel_plugin.errors import CacheDirError, CloudError
 
-SECONDS = 30
+SECONDS = 60
 DATA = bytes(range(256)) * 40
 BOUNDS = Bounds(least_bytes=2000, least_seconds=0.3)
 

@@ -54,7 +54,7 @@ async def create(batch: BatchApi, text: str = "exit 0", **labels: str) -> JobSta
 
 
 async def until_ended(batch: BatchApi, name: str) -> JobStatus:
-    for _ in range(300):
+    for _ in range(1200):
         status = await batch.get(name)
         if status is not None and status.is_terminal:
             return status
@@ -182,7 +182,7 @@ def test_a_deleted_job_is_gone(address: str) -> None:
         name = (await create(batch)).name
         await until_ended(batch, name)
         assert await batch.delete(name)
-        for _ in range(100):
+        for _ in range(600):
             if (status := await batch.get(name)) is None:
                 break
             await asyncio.sleep(0.1)

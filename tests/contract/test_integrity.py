@@ -123,6 +123,7 @@ def test_the_key_is_in_the_jobs_environment_and_nowhere_else(
     async def run() -> batch_v1.Job | None:
         client = connect(on_emulator.environment["BATCH_EMULATOR_HOST"])
         batch = BatchApi(client, patience_seconds=5)
+        batch.outage_seconds = batch.refusal_seconds = 5
         services = Services(batch, store, LogReader.shared("local"))
         way = ElectronRun(
             call, new_identity(call, (), ServerSecret.random()), settings, services, Cancellation(), source

@@ -121,7 +121,7 @@ def place(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place
         here.ask(lambda services, job=job: services.batch.delete(job))  # type: ignore[misc]
     # The next test uses the same names.
     for job in here.jobs:
-        for _ in range(200):
+        for _ in range(600):
             if here.state(job) is None:
                 break
             time.sleep(0.1)
@@ -265,7 +265,7 @@ def test_jobs_of_other_programs_are_not_touched(place: Place, labels: dict[str, 
 
 def test_a_job_that_has_ended_is_not_touched(place: Place) -> None:
     job = place.job("d1", script="exit 0")
-    for _ in range(100):
+    for _ in range(600):
         if place.state(job) == "SUCCEEDED":
             break
         time.sleep(0.1)
@@ -360,7 +360,7 @@ def test_what_a_cancelled_task_writes_at_its_end_is_removed_too(place: Place) ->
         "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(60)\""
     )
     job = place.job("d1", script=script)
-    for _ in range(100):
+    for _ in range(600):
         if place.state(job) == "RUNNING":
             break
         time.sleep(0.1)

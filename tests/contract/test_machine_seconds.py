@@ -1,4 +1,4 @@
-"""The machine-seconds of a trace and the emulator's own count of them, over what can happen to machines."""
+"""The machine-seconds of a trace and of its report, and the emulator's own count, over what can happen to machines."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from covalent_parallel_plugin.electron.map.map_run import MapRun
 from covalent_parallel_plugin.electron.server_secret import ServerSecret
 from covalent_parallel_plugin.electron.traceback_source import SourceText
 from covalent_parallel_plugin.emulator import Emulator, Fault, Faults, ProcessRuntime, VmModel
+from covalent_parallel_plugin.results.report.traced_report import report_of
 from covalent_parallel_plugin.settings import Settings
 
 # The tasks cannot import the tests
@@ -129,8 +130,8 @@ HAPPENINGS = {
 }
 
 
-async def counted(happening: Happening, folder: Path) -> tuple[float, dict[str, float]]:
-    """Run it on an emulator of its own; give the trace's machine-seconds, and the emulator's counters."""
+async def counted(happening: Happening, folder: Path) -> tuple[Sequence[Mapping[str, Any]], dict[str, float]]:
+    """Run it on an emulator of its own; give the trace's records, and the emulator's counters."""
     dispatch = str(uuid.uuid4())
     emulator = Emulator(
         runtime=ProcessRuntime(site_packages=True),
@@ -182,11 +183,11 @@ async def counted(happening: Happening, folder: Path) -> tuple[float, dict[str, 
         await trace.end(None)
         await batch.close()
         assert WRITER.flush(20)
-    return machine_seconds(read_trace(folder / f"{dispatch}.jsonl").records), emulator.counts
+    return read_trace(folder / f"{dispatch}.jsonl").records, emulator.counts
 
 
 @pytest.fixture(scope="module")
-def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, dict[str, float]]]:
+def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Sequence[Mapping[str, Any]], dict[str, float]]]:
     """All of them at a time, which takes as long as the longest."""
 
     async def all_of_them() -> Any:
@@ -200,12 +201,16 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, d
 
 
 @pytest.mark.parametrize("name", HAPPENINGS)
-def test_the_trace_and_the_emulator_count_the_same(
-    name: str, counts: Mapping[str, tuple[float, Mapping[str, float]]]
+def test_the_trace_its_report_and_the_emulator_count_the_same(
+    name: str, counts: Mapping[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, float]]]
 ) -> None:
-    traced, emulated = counts[name]
+    records, emulated = counts[name]
+    traced, report = machine_seconds(records), report_of("d", records, None)
     assert emulated["vms"] == HAPPENINGS[name].machines
     # A process takes a moment from when Batch starts it to its first line, more where many start at once
     moments = 1.5 * HAPPENINGS[name].machines
     assert traced == pytest.approx(emulated["vm_seconds"], rel=0.05, abs=moments)
     assert bool(traced) == bool(HAPPENINGS[name].machines)
+    assert sum(row.seconds for row in report.machines) == pytest.approx(traced, abs=0.01)
+    assert sum(electron.machine_seconds for electron in report.electrons) == pytest.approx(traced, abs=0.01)
+    assert sum(row.lost_seconds for row in report.machines) <= traced

@@ -52,7 +52,7 @@ PACE = "0.02"
 
 def wait_for(path: str) -> None:
     """Wait for a file, in a task."""
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 120.0
     while not Path(path).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 

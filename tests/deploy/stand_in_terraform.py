@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 STATE = Path("terraform.tfstate")
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 def main(arguments: list[str]) -> int:

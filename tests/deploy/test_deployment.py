@@ -18,7 +18,7 @@ from deploy_worlds import HOLD, MODULE, Lingering, World, make_world
 from covalent_parallel_plugin.cli.deploy.option_changes import OptionChange
 from covalent_parallel_plugin.errors import DeployError, DeployInterruptedError
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 def test_up_makes_what_the_files_say(world: World) -> None:

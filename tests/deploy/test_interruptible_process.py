@@ -10,7 +10,7 @@ from pathlib import Path
 
 from covalent_parallel_plugin.cli.deploy.interruptible_process import CommandResult, run
 
-SECONDS = 20.0
+SECONDS = 60.0
 # A process of its own, whose standard error can be closed
 RUN = """
 import os, sys

@@ -47,7 +47,7 @@ def test_keep_says_how_to_come_back_and_where_the_ui_is(first: tuple[Dev, Ended]
     assert "`covalent-parallel dev -- PROGRAM` uses it again" in ended.stderr
     assert "`covalent-parallel dev --stop` ends it" in ended.stderr
     address = next(line.split()[-1] for line in ended.stderr.splitlines() if "kept: Covalent's UI is at " in line)
-    with build_opener(ProxyHandler({})).open(address, timeout=10) as page:
+    with build_opener(ProxyHandler({})).open(address, timeout=60) as page:
         assert b"<html" in page.read()
     assert stat.S_IMODE(state_file(dev).stat().st_mode) == 0o600
     # Nothing else of it is in the user's home

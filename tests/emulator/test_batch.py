@@ -61,7 +61,7 @@ def create(client: batch_v1.BatchServiceClient, job: Job, job_id: str = "", **re
 
 
 def wait_for(client: batch_v1.BatchServiceClient, job: Job, is_there: Callable[[Job], bool]) -> Job:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not is_there(job := client.get_job(name=job.name)):
         assert time.monotonic() < deadline, job.status
         time.sleep(0.02)
@@ -274,12 +274,12 @@ def test_a_cancelled_job_is_cancelled_and_its_process_is_gone(
     job = create(client, job_of(script("echo $$; sleep 600 & wait"), group={"task_count": 9, "parallelism": 1}))
     wait_for(client, job, lambda job: bool(texts(emulator.logs, job)))
     operation = client.cancel_job(name=job.name)
-    operation.result(timeout=20)
+    operation.result(timeout=120)
     job = client.get_job(name=job.name)
     assert job.status.state == State.CANCELLED
     assert dict(job.status.task_groups["group0"].counts) == {"FAILED": 1, "UNEXECUTED": 8}
     group = int(texts(emulator.logs, job)[0])
-    for _ in range(50):
+    for _ in range(600):
         # On a busy machine the kernel may take a moment to bury what was killed.
         if not living_members(group):
             break
@@ -290,7 +290,7 @@ def test_a_cancelled_job_is_cancelled_and_its_process_is_gone(
 def test_a_finished_or_cancelled_job_cannot_be_cancelled(client: batch_v1.BatchServiceClient) -> None:
     finished = run(client, job_of(script("exit 0")))
     cancelled = create(client, job_of(script("sleep 600")))
-    client.cancel_job(name=cancelled.name).result(timeout=20)
+    client.cancel_job(name=cancelled.name).result(timeout=120)
     for job in (finished, cancelled):
         with pytest.raises(exceptions.FailedPrecondition):
             client.cancel_job(name=job.name)
@@ -300,7 +300,7 @@ def test_a_deleted_job_is_gone(client: batch_v1.BatchServiceClient) -> None:
     job = create(client, job_of(script("sleep 600")))
     operation = client.delete_job(name=job.name)
     assert operation.metadata.verb == "delete" and operation.metadata.target == job.name
-    operation.result(timeout=20)
+    operation.result(timeout=120)
     with pytest.raises(exceptions.NotFound):
         client.get_job(name=job.name)
 
@@ -471,13 +471,13 @@ def test_the_asynchronous_client_is_served_too(emulator: Emulator) -> None:
         )
         states = []
         for job in jobs:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while job.status.state not in ENDED and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
                 job = await client.get_job(name=job.name)
             states.append(job.status.state)
         deletion = await client.delete_job(name=jobs[0].name)
-        await deletion.result(timeout=20)
+        await deletion.result(timeout=120)
         await client.transport.close()
         return states
 

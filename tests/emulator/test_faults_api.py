@@ -56,7 +56,7 @@ def test_a_request_gets_every_status(emulator: Emulator) -> None:
     url = emulator.environment["STORAGE_EMULATOR_HOST"] + urlsplit(REGION).path
     for code in range(200, 600):
         emulator.faults.set(Faults((Fault("api.error", name="any", code=code),)))
-        assert requests.get(url, timeout=20).status_code == code
+        assert requests.get(url, timeout=60).status_code == code
     assert emulator.faults.consumed["any"] == 400
 
 
@@ -65,8 +65,8 @@ def test_an_answer_is_spoilt(emulator: Emulator, what: str) -> None:
     emulator.faults.set(Faults((Fault(f"api.{what}", name=what, first=1),)))
     url = emulator.environment["STORAGE_EMULATOR_HOST"] + urlsplit(REGION).path
     with pytest.raises(requests.exceptions.RequestException):
-        requests.get(url, timeout=20).json()
-    assert requests.get(url, timeout=20).json()["name"] == "us-east1"
+        requests.get(url, timeout=60).json()
+    assert requests.get(url, timeout=60).json()["name"] == "us-east1"
     assert emulator.faults.consumed[what] == 1
 
 

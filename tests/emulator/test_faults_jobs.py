@@ -100,8 +100,8 @@ def test_a_running_job_vanishes_with_its_processes(emulator: Emulator, jobs: Bat
 
 
 def test_a_job_that_has_ended_vanishes_too(emulator: Emulator, jobs: BatchJobs) -> None:
-    put(emulator, Fault("job.vanish", name="ended", after_seconds=1))
-    job = jobs.run()
+    put(emulator, Fault("job.vanish", name="ended", after_output="done", after_seconds=3))
+    job = jobs.run("echo done")
     wait_until(lambda: jobs.is_gone(job))
     assert emulator.faults.consumed["ended"] == 1
 

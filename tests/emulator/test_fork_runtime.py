@@ -45,7 +45,7 @@ from covalent_parallel_plugin.protocol.object_names import call_name
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process is for Linux")
 
 IMAGE = "python:3-slim"
-SECONDS = 30.0
+SECONDS = 120.0
 SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 

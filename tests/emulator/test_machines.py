@@ -27,7 +27,7 @@ for path in '''{paths}'''.split():
     url = 'http://' + os.environ['GCE_METADATA_HOST'] + '/computeMetadata/v1/' + path
     try:
         request = urllib.request.Request(url, headers={{'Metadata-Flavor': 'Google'}})
-        answer = urllib.request.urlopen(request, timeout=20)
+        answer = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         answer = error
     print(answer.status, answer.headers['Metadata-Flavor'], answer.read().decode(), flush=True)
@@ -187,7 +187,7 @@ def test_a_job_that_sets_the_variable_itself_has_its_own(emulator: Emulator, job
 
 
 def asked(address: str, path: str = "/computeMetadata/v1/instance/name", **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=60)
     try:
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -65,7 +65,7 @@ def is_alive(pid: int) -> bool:
 
 
 def ends(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while is_alive(pid):
         if time.monotonic() > deadline:
             return False
@@ -182,7 +182,7 @@ def test_what_a_killed_task_moved_to_another_session_ends_with_it(runtime: Proce
     )
     workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(python(code))
-    select.select([process.stdout], [], [], 20)
+    select.select([process.stdout], [], [], 60)
     pid = int(os.read(process.stdout, 100))
     process.kill()
     assert wait(process)[0] == 137
@@ -197,7 +197,7 @@ def test_terminate_lets_a_task_end_in_its_own_way(runtime: ProcessRuntime) -> No
     )
     workspace = runtime.open("uid-group0-0-0", ResourceLimits())
     process = workspace.start(python(code))
-    select.select([process.stdout], [], [], 20)
+    select.select([process.stdout], [], [], 60)
     process.terminate()
     assert wait(process)[0] == 143
     workspace.close()

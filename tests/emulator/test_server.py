@@ -30,7 +30,7 @@ def create(emulator: Emulator, text: str) -> batch_v1.Job:
 
 
 def output(emulator: Emulator, lines: int) -> list[str]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(found := [record.text for record in emulator.logs.records()]) < lines:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -60,7 +60,7 @@ def test_after_the_stop_no_process_thread_or_file_is_left(tmp_path: Path, monkey
     assert living_members(int(group)) == []
     assert list(tmp_path.iterdir()) == []
     # gRPC's own threads end a moment after its server has stopped
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while left := set(threading.enumerate()) - threads:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)

@@ -59,7 +59,7 @@ class Plain:
     """Requests over http.client, as a program without Google's library sends them."""
 
     def __init__(self, address: str) -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+        self.connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
 
     def __call__(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -596,7 +596,7 @@ def until(condition: Any, seconds: float = 10.0) -> None:
 
 def send_part(server: StorageServer, request_line: str, headers: str, part: bytes) -> socket.socket:
     host, port = urlsplit(server.address).netloc.split(":")
-    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection = socket.create_connection((host, int(port)), timeout=60)
     connection.sendall(f"{request_line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n".encode() + part)
     return connection
 

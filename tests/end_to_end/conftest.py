@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 own_covalent.load()
 
 CLIENT_SECONDS = 600
-DELETED_SECONDS = 60.0
+DELETED_SECONDS = 120.0
 
 PRELUDE = '''\
 import sys
@@ -151,7 +151,7 @@ def object_names(emulator: Emulator) -> Callable[[], list[str]]:
 
     def names() -> list[str]:
         address = f"{emulator.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
-        with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(address, timeout=60) as answer:
             return [item["name"] for item in json.load(answer).get("items", [])]
 
     return names

@@ -28,10 +28,10 @@ faults_address = os.environ["STORAGE_EMULATOR_HOST"] + "/_emulator/faults"
 def set_faults(*rules):
     request = urllib.request.Request(faults_address, json.dumps({"rules": rules}).encode(), method="PUT")
     request.add_header("Content-Type", "application/json")
-    services.open(request, timeout=10).read()
+    services.open(request, timeout=60).read()
 
 def consumed(name):
-    return json.loads(services.open(faults_address, timeout=10).read())["consumed"][name]
+    return json.loads(services.open(faults_address, timeout=60).read())["consumed"][name]
 
 def jobs_of(dispatch_id):
     jobs = batch.list_jobs({"parent": "projects/local/locations/us-east1", "page_size": 1000})
@@ -68,7 +68,7 @@ def sleeps():
 @ct.electron(executor="gcpbatch")
 def sleeps_a_little():
     import time
-    time.sleep(4)
+    time.sleep(8)
     return 4
 
 @ct.electron(executor="gcpbatch")
@@ -83,7 +83,7 @@ report = {}
 """
 
 STAGING = """
-set_faults({"kind": "storage.slow", "name": "slow", "request": "objects.insert", "object": "*/call", "seconds": 4})
+set_faults({"kind": "storage.slow", "name": "slow", "request": "objects.insert", "object": "*/call", "seconds": 12})
 dispatch_id = ct.dispatch(ct.lattice(lambda: sleeps()))()
 wait_until("it is being staged", lambda: consumed("slow") > 0)
 ct.cancel(dispatch_id)

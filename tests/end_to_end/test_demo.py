@@ -25,7 +25,7 @@ from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
 DEMO = [sys.executable, "-c", "from covalent_parallel_plugin.cli.demo.command import demo; demo()"]
 DEMO_SECONDS = 180
-END_SECONDS = 10.0
+END_SECONDS = 60.0
 
 FAILING = """
 import sys

@@ -42,13 +42,13 @@ def succeeds():
     print("err", file=sys.stderr)
     return 1
 
-@alone(executor=ct.executor.GCPBatchExecutor(time_limit=1))
+@alone(executor=ct.executor.GCPBatchExecutor(time_limit=5))
 def runs_too_long():
     import time
     print("started", flush=True)
     time.sleep(60)
 
-@alone(executor=ct.executor.GCPBatchExecutor(max_machine_hours=0.002))
+@alone(executor=ct.executor.GCPBatchExecutor(max_machine_hours=0.003))
 def costs_too_much():
     import time
     print("started", flush=True)
@@ -136,7 +136,7 @@ def test_a_value_that_cannot_be_pickled_is_named(reports: Mapping[str, Any]) -> 
 def test_an_electron_past_its_time_limit_shows_where_it_stood(reports: Mapping[str, Any]) -> None:
     node = electron(reports, "runs_too_long")
     assert node.stdout == "started\n"
-    assert "time_limit of 1 s" in node.stderr
+    assert "time_limit of 5 s" in node.stderr
     assert "in runs_too_long" in node.stderr
 
 
@@ -170,5 +170,5 @@ def test_one_whose_dispatch_has_used_up_its_machine_hours_says_what_to_do(report
     node = electron(reports, "costs_too_much")
     assert node.status == "FAILED"
     assert node.stdout == "started\n"
-    for part in ("'costs_too_much' (node 0", "was stopped", "max_machine_hours is 0.002", "raise `max_machine_hours`"):
+    for part in ("'costs_too_much' (node 0", "was stopped", "max_machine_hours is 0.003", "raise `max_machine_hours`"):
         assert part in node.stderr

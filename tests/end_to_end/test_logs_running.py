@@ -211,7 +211,7 @@ def object_names(services: Emulator) -> Callable[[], list[str]]:
 
     def names() -> list[str]:
         address = f"{services.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
-        with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(address, timeout=60) as answer:
             return [item["name"] for item in json.load(answer).get("items", [])]
 
     return names

@@ -306,7 +306,7 @@ def archives(emulator: Emulator, object_names: Callable[[], list[str]]) -> Calla
         for name in object_names():
             if name.startswith("covalent-parallel/_modules/"):
                 address = f"{emulator.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o/{quote(name, '')}"
-                with build_opener(ProxyHandler({})).open(f"{address}?alt=media", timeout=10) as answer:
+                with build_opener(ProxyHandler({})).open(f"{address}?alt=media", timeout=60) as answer:
                     found[name] = zipfile.ZipFile(BytesIO(answer.read())).namelist()
         return found
 

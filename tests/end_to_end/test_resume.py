@@ -97,7 +97,7 @@ import sys
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor
 
-@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=5, retries=0))
+@ct.electron(executor=GCPBatchExecutor(checkpoint=True, cache=len(sys.argv) > 1, time_limit=8, retries=0))
 def saves():
     import os, time
     from pathlib import Path

@@ -112,14 +112,14 @@ def states(emulator: Emulator) -> Mapping[str, str]:
 
 def objects(emulator: Emulator) -> list[str]:
     address = f"{emulator.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/covalent/o"
-    with build_opener(ProxyHandler({})).open(address, timeout=10) as answer:
+    with build_opener(ProxyHandler({})).open(address, timeout=60) as answer:
         return [item["name"] for item in json.load(answer).get("items", [])]
 
 
 def put(emulator: Emulator, name: str) -> None:
     host = emulator.environment["STORAGE_EMULATOR_HOST"]
     address = f"{host}/upload/storage/v1/b/covalent/o?uploadType=media&name={name}"
-    build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=10).close()
+    build_opener(ProxyHandler({})).open(Request(address, b"mine", method="POST"), timeout=60).close()
 
 
 SHOW = """

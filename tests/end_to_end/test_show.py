@@ -72,7 +72,8 @@ for name, dispatch_id in ids.items():
     run = show(dispatch_id, wait=True)
     reports[name] = {{
         "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
-        "report": run.report, "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
+        "report": repr(run.report()), "timeline": run.report()._repr_html_(),
+        "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
         "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
         "seconds": [one.seconds for one in run.electrons],
     }}
@@ -119,9 +120,11 @@ def test_logs_have_what_each_electron_printed_by_node(reports: Any) -> None:
 
 def test_the_report_sums_up_the_trace(reports: Any) -> None:
     lines = reports["breaks"]["report"].splitlines()
-    assert [line.split(",")[0] for line in lines] == [
-        "prepare (node 0): value", "square (node 2): value", "fails (node 3): exception",
-    ]  # fmt: skip
+    assert lines[0].startswith(f"dispatch {reports['breaks']['id']} (breaks): failed, ")
+    electrons = [line.split(",")[0] for line in lines if line.startswith(("prepare", "square", "fails"))]
+    assert electrons == ["prepare[0]: completed", "square[2]: completed", "fails[3]: failed"]
+    timeline = reports["breaks"]["timeline"]
+    assert "<svg" in timeline and "square" in timeline and "<script" not in timeline
 
 
 def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:

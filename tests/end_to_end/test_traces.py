@@ -35,6 +35,7 @@ from covalent_parallel_plugin.batch.trace_writer import WRITER
 from covalent_parallel_plugin.emulator import Emulator, Fault, ProcessRuntime
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+from covalent_parallel_plugin.results.report.traced_report import report_of
 
 # The tasks cannot import the tests
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -202,6 +203,27 @@ def test_the_last_record_is_the_end_and_each_job_is_one_that_was_accepted(
     assert len(submitted) == len(ran[name].jobs) or name == "deleted"
 
 
+@pytest.mark.parametrize("name", TRACED)
+def test_the_phases_of_a_report_are_all_of_an_electrons_time(traces: Mapping[str, Sequence[Record]], name: str) -> None:
+    records = traces[name]
+    (electron,) = report_of(name, records, None).electrons
+    # A job that ended before it ran, as on a busy machine, is there as well
+    assert len(electron.attempts) == (len(of_kind(records, "attempt")) or len(of_kind(records, "submitted")))
+    last = max((attempt["t"]["collected"] for attempt in of_kind(records, "attempt")), default=electron.ended)
+    tasks = {(attempt.round, attempt.task) for attempt in electron.attempts}
+    assert electron.ended == records[-1]["t"]["ended"]
+    for round, task in tasks if name.startswith("map") else [(None, None)] if tasks else []:
+        own = [each for each in electron.attempts if round is None or (each.round, each.task) == (round, task)]
+        spans = [span for attempt in own for span in attempt.spans]
+        assert all(first.end == second.begin and first.seconds > 0 for first, second in pairwise(spans))
+        assert round not in (None, 0) or spans[0].begin == electron.entered
+        assert round is not None or spans[-1].end == last
+    lost = ["lost"] if name in ("lost", "preempted", "killed-tried-again", "exception-tried-again") else []
+    phases = [[span.phase for span in attempt.spans] for attempt in electron.attempts]
+    assert not lost or ("lost" in phases[0] and "lost" not in phases[-1])
+    assert name != "value" or phases == [["upload", "waiting", "boot", "image", "code", "delivery"]]
+
+
 def test_what_is_not_to_be_traced_is_not(ran: Mapping[str, Ran], traces: Mapping[str, Sequence[Record]]) -> None:
     assert ran["not-traced"].value == 7
     assert "not-traced" not in traces
@@ -362,6 +384,7 @@ def test_a_server_that_stops_and_the_next_one_write_to_one_trace(
             await running
 
     path = trace_path(traces_of_tests, dispatch_id)
+    before = emulator_of_traces.counts["vm_seconds"]
     with environment_of(emulator_of_traces):
         asyncio.run(asyncio.wait_for(stop(), 60))
         assert WRITER.flush()
@@ -374,3 +397,8 @@ def test_a_server_that_stops_and_the_next_one_write_to_one_trace(
     assert [record["kind"] for record in records[3:]] == ["submitted", "attempt", "ended"]
     for attempt in of_kind(records, "attempt"):
         check_phases(attempt)
+    (electron,) = report_of(dispatch_id, records, None).electrons
+    held = emulator_of_traces.counts["vm_seconds"] - before
+    assert electron.machine_seconds == pytest.approx(held, rel=0.05, abs=1)
+    assert [attempt.round for attempt in electron.attempts] == [0, 1]
+    assert "lost" in [span.phase for span in electron.attempts[0].spans]

@@ -23,7 +23,7 @@ from covalent_parallel_plugin.covalent_api.builtin_nodes.worker_process import (
     worker_environment,
 )
 
-GONE_SECONDS = 10.0
+GONE_SECONDS = 60.0
 
 # The functions below are those of a user's script.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -99,7 +99,7 @@ def process(method: str) -> list[object]:
     queue = context.Queue()
     worker = context.Process(target=put_moved, args=(queue, Point(1)))
     worker.start()
-    point = queue.get(timeout=20)
+    point = queue.get(timeout=60)
     worker.join()
     return [point.x, isinstance(point, Point)]
 

@@ -196,7 +196,7 @@ def test_a_run_past_the_time_limit_is_told_with_its_stack(make_task: Any) -> Non
         print("asleep")
         time.sleep(60)
 
-    task = make_task(sleeps_on, settings={"time_limit": 0.5})
+    task = make_task(sleeps_on, settings={"time_limit": 4})
     assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
     assert (outcome.kind, outcome.reason, outcome.stdout) == (KILLED, "time_limit", "asleep\n")
@@ -223,7 +223,7 @@ def test_a_process_left_behind_does_not_hold_the_task_back(make_task: Any, own_s
     process = task.start()
     try:
         # What holds the task's own streams open is none of ours: only the process itself is waited for.
-        assert process.wait(30) == EXIT_DELIVERED
+        assert process.wait(120) == EXIT_DELIVERED
     finally:
         process.kill()
         process.stdout.close()

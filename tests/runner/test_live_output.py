@@ -42,7 +42,7 @@ from covalent_parallel_plugin.runner.output_capture import LateDelivery, Stream
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 # A tenth of a second in place of ten, and half a second at most
 QUICK = {ENV_LIVE: "0.01"}
 

@@ -37,7 +37,7 @@ from covalent_parallel_plugin.runner.user_call import give_back
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 120
 
 
 class Results:
@@ -356,7 +356,7 @@ def test_at_the_time_limit_the_ended_items_are_delivered_and_stderr_shows_where_
             time.sleep(60)
         return item
 
-    results = make_map(f, range(3), settings={"time_limit": 2})
+    results = make_map(f, range(3), settings={"time_limit": 5})
     results.task.run()
     report = results.outcome()
     assert results.values(report) == {0: 0}

@@ -49,7 +49,7 @@ def test_times_are_in_order_from_the_start_of_the_process_on(make_task: Any) -> 
     ],
 )
 def test_each_ending_has_what_was_measured(make_task: Any, electron: Any, end: str) -> None:
-    task = make_task(electron, settings={"time_limit": 3.0, "retries": 0})
+    task = make_task(electron, settings={"time_limit": 5 if end == trace_ends.TIME_LIMIT else 60, "retries": 0})
     task.run()
     measured = task.outcome().measured
     assert measured.end == end

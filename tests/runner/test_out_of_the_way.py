@@ -325,7 +325,7 @@ def test_how_it_ended_is_told_though_it_deleted_the_runner(make_task: Any, endin
         subprocess.Popen(["sleep", "45"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=2)
         return "returned"
 
-    task = make_task(electron, settings={"time_limit": 3})
+    task = make_task(electron, settings={"time_limit": 5 if ending == "limit" else 60})
     ended = task.run()
     outcome = task.outcome()
     assert outcome is not None, ended.stderr

@@ -102,12 +102,12 @@ def test_a_thread_that_does_not_end_is_cut_off_at_the_time_limit_and_named(make_
         threading.Thread(target=works_on).start()
         return "returned"
 
-    task = make_task(electron, settings={"time_limit": 2})
+    task = make_task(electron, settings={"time_limit": 5})
     assert task.run().status == EXIT_DELIVERED
     outcome = task.outcome()
     assert (outcome.kind, cloudpickle.loads(outcome.pickle)) == (VALUE, "returned")
     assert "in works_on" in outcome.stderr
-    assert "cut off at its time_limit of 2 s" in outcome.stderr
+    assert "cut off at its time_limit of 5 s" in outcome.stderr
 
 
 def test_an_exception_is_not_lost_to_an_end_that_hangs(make_task: Any) -> None:
@@ -117,10 +117,10 @@ def test_an_exception_is_not_lost_to_an_end_that_hangs(make_task: Any) -> None:
         atexit.register(time.sleep, 60)
         raise KeyError("mine")
 
-    task = make_task(electron, settings={"time_limit": 2})
+    task = make_task(electron, settings={"time_limit": 5})
     task.run()
     assert task.outcome().raised.full_name == "KeyError"
-    assert "cut off at its time_limit of 2 s" in task.outcome().stderr
+    assert "cut off at its time_limit of 5 s" in task.outcome().stderr
 
 
 @pytest.mark.parametrize(("hook", "told"), [(lambda kind, *_: print(kind.__name__), "Posing\n"), (None, "")])

@@ -55,7 +55,7 @@ def runs(pid: int) -> bool:
 
 
 def until_ended(pid: int) -> bool:
-    for _ in range(100):
+    for _ in range(1200):
         if not runs(pid):
             return True
         time.sleep(0.05)
@@ -155,7 +155,7 @@ def test_a_notice_to_stop_writes_no_outcome_also_with_retry_exceptions(make_task
     assert process.stdout.readline() == b"halfway\n"
     assert process.stderr.readline() == b"warned\n"
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == EXIT_TERMINATED == 143
     assert partial(task, 2) == ("halfway\n", "warned\n")
     assert names(task) == ["attempt-2/partial-0", "call"]
@@ -172,7 +172,7 @@ def test_a_notice_to_stop_ends_an_electron_that_ignores_it(make_task: Any) -> No
     process = task.start()
     pid = int(process.stdout.readline())
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == EXIT_TERMINATED
     assert until_ended(pid)
 
@@ -187,7 +187,7 @@ def test_several_notices_to_stop_are_one(make_task: Any) -> None:
     process.stdout.readline()
     for _ in range(5):
         process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == EXIT_TERMINATED
     assert partial(task, 0) == ("halfway\n", "")
 
@@ -201,7 +201,7 @@ def test_an_electron_killed_from_outside_is_told_with_its_output(make_task: Any)
     process = task.start()
     pid = int(process.stdout.readline())
     os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == EXIT_DELIVERED
     outcome = task.outcome()
     assert (outcome.kind, outcome.signal, outcome.stdout) == (KILLED, signal.SIGKILL, f"{pid}\n")
@@ -216,7 +216,7 @@ def test_an_electron_dies_with_its_supervisor(make_task: Any) -> None:
     process = task.start()
     pid = int(process.stdout.readline())
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert until_ended(pid)
     assert names(task) == ["call"]

@@ -243,7 +243,7 @@ def test_wherever_it_stands_it_ends_and_leaves_no_process(make_task: Any, wait: 
     assert set(rest) == ({"saved"} if handler else set())
     assert ("exit status 0" in stderr) == (handler is not None)
     # What was killed may take a moment to be gone.
-    for _ in range(100):
+    for _ in range(600):
         if running_processes(int(group)) == ():
             break
         time.sleep(0.1)

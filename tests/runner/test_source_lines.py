@@ -204,7 +204,7 @@ def test_an_exception_in_a_helper_of_an_item(
 
 
 def test_the_stack_at_the_time_limit(client: Client, image: dict[str, str], make_task: Any) -> None:
-    task = make_task(client.pickled("calls_waits"), settings={"time_limit": 1})
+    task = make_task(client.pickled("calls_waits"), settings={"time_limit": 4})
     assert client.run_hidden(task, **image) == EXIT_DELIVERED
     outcome = with_source_lines(task.outcome(), SourceText())
     assert outcome.reason == "time_limit"
@@ -225,7 +225,7 @@ def test_the_stack_of_a_segmentation_fault(client: Client, image: dict[str, str]
 def test_an_electron_without_a_file_shows_its_own_text(
     client: Client, image: dict[str, str], make_task: Any, name: str
 ) -> None:
-    task = make_task(client.pickled_without_file(name), settings={"time_limit": 1})
+    task = make_task(client.pickled_without_file(name), settings={"time_limit": 4})
     assert task.run(**image).status == EXIT_DELIVERED
     # Covalent keeps the function's text.
     lines = SCRIPT.splitlines()

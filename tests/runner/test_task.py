@@ -55,7 +55,7 @@ def test_a_notice_to_stop_leaves_the_output_so_far_and_no_outcome(make_task: Any
     process = task.start(BATCH_TASK_RETRY_ATTEMPT="2")
     assert process.stdout.readline() == b"halfway\n"
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == EXIT_TERMINATED
     assert task.outcome() is None
     partial = io.BytesIO(task.object(partial_name(task.identity.folder, 0, 2)))
@@ -71,7 +71,7 @@ def test_the_output_so_far_cannot_stand_in_for_an_outcome(make_task: Any) -> Non
     process = task.start()
     process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     partial = task.object(partial_name(task.identity.folder, 0, 0))
     task.store.put(outcome_name(task.identity.folder), partial)
     with pytest.raises(OutcomeError):

@@ -87,7 +87,7 @@ class FakeMachines:
         client = _jobs()
         for job in client.list_jobs(parent=PARENT):
             client.delete_job(name=job.name)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while self.job_states():
             assert time.monotonic() < until, "jobs are not deleted"
             time.sleep(0.05)
@@ -100,7 +100,7 @@ class FakeMachines:
 
     def wait_for_jobs(self) -> None:
         """Wait until all jobs have ended."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not set(self.job_states()) <= {"SUCCEEDED", "FAILED", "CANCELLED"}:
             assert time.monotonic() < until, "jobs do not end"
             time.sleep(0.05)

@@ -35,11 +35,11 @@ def limited(folder: Path, hours: float, tasks: int = 4) -> Path:
 
 def test_past_it_the_job_ends_and_what_was_delivered_is_kept(tmp_path: Path, on_machines: Start) -> None:
     machines = on_machines(by_value({"0": Answer()}, Answer(seconds=60)))
-    sweep = BatchSweep(limited(tmp_path, 0.0005), tmp_path / "out")
+    sweep = BatchSweep(limited(tmp_path, 0.002), tmp_path / "out")
     end = sweep.run()
-    assert end.stopped == "max_machine_hours: 0.0005 are used up" and end.overrun is not None
-    assert end.overrun.used >= 0.0005 and end.overrun.more > 0
-    assert "to go on, run again with a higher limit than max_machine_hours = 0.0005" in end.message.lower()
+    assert end.stopped == "max_machine_hours: 0.002 are used up" and end.overrun is not None
+    assert end.overrun.used >= 0.002 and end.overrun.more > 0
+    assert "to go on, run again with a higher limit than max_machine_hours = 0.002" in end.message.lower()
     assert set(machines.job_states()) == {"CANCELLED"}
     assert sweep.statuses() == {"done": 1, "cancelled": 3}
     cut_off = [event for event in sweep.events("end") if event["status"] == "cancelled"]
@@ -54,24 +54,24 @@ def test_past_it_the_job_ends_and_what_was_delivered_is_kept(tmp_path: Path, on_
 
 def test_the_next_run_counts_on_and_starts_nothing(tmp_path: Path, on_machines: Start) -> None:
     machines = on_machines(by_value({"0": Answer()}, Answer(seconds=60)))
-    path = limited(tmp_path, 0.0005)
+    path = limited(tmp_path, 0.002)
     sweep = BatchSweep(path, tmp_path / "out")
     sweep.run()
     end = sweep.run()
-    assert end.stopped == "max_machine_hours: 0.0005 are used up"
+    assert end.stopped == "max_machine_hours: 0.002 are used up"
     assert machines.rpcs["CreateJob"] == 1
     machines.program = by_value({})
-    path.write_text(path.read_text().replace("max_machine_hours: 0.0005", "max_machine_hours: 1"))
+    path.write_text(path.read_text().replace("max_machine_hours: 0.002", "max_machine_hours: 1"))
     assert sweep.run().stopped == ""
     assert sweep.statuses() == {"done": 4}
 
 
 def test_a_job_that_runs_already_counts_from_its_beginning(tmp_path: Path, on_machines: Start) -> None:
     machines = on_machines(by_value({}, Answer(seconds=60)))
-    sweep = BatchSweep(limited(tmp_path, 0.0005), tmp_path / "out")
+    sweep = BatchSweep(limited(tmp_path, 0.002), tmp_path / "out")
     assert sweep.run(ready=BatchRunner.detach).detached
     end = sweep.run()
-    assert end.stopped == "max_machine_hours: 0.0005 are used up"
+    assert end.stopped == "max_machine_hours: 0.002 are used up"
     assert (machines.rpcs["CreateJob"], set(machines.job_states())) == (1, {"CANCELLED"})
 
 

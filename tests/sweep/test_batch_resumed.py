@@ -25,7 +25,7 @@ from covalent_parallel_plugin.sweep.plan import RunRequest
 from covalent_parallel_plugin.sweep.records.journal import State
 
 Start = Callable[..., FakeMachines]
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from covalent_parallel_plugin.covalent_api.private_configuration import (
 )
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer, PrivateServerError
 
-END_SECONDS = 40.0
+END_SECONDS = 120.0
 
 
 def answers(address: str) -> bool:

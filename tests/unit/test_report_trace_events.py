@@ -16,6 +16,7 @@ from covalent_parallel_plugin.results.report.model import (
     Report,
     Span,
     TaskAttempt,
+    UsedMachine,
 )
 from covalent_parallel_plugin.results.report.trace_events import trace_lines
 
@@ -138,3 +139,15 @@ def test_times_that_contradict_each_other_still_give_slices_inside_each_other():
     found = [event for event in of(events, "X") if event["cat"] == "item"]
     assert sorted(event["name"] for event in found) == [f"item {index}" for index in range(6)]
     assert loaded(replace(report, electrons=()), with_items=True)
+
+
+def test_a_machine_that_tasks_share_counts_once():
+    machine = UsedMachine("e2-standard-8", instance="i-1")
+    electron = screen_compounds().electrons[0]
+    shared = tuple(replace(electron.attempts[0], task=task, machine=machine) for task in range(3))
+    events = loaded(replace(screen_compounds(), electrons=(replace(electron, attempts=shared),)), with_items=False)
+    levels = defaultdict(list)
+    for event in of(events, "C"):
+        levels[event["name"]].append(event["args"][event["name"]])
+    assert levels["machines"] == [1, 0]
+    assert levels["bytes asked for"] == [3 * 64 * 10**9, 0] and levels["bytes used"] == [3 * 921 * 10**6, 0]

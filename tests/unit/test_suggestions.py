@@ -120,6 +120,7 @@ def test_less_memory_lets_more_tasks_share_a_named_machine() -> None:
     assert suggestion.remedy == "memory=1280"
     assert suggestion.text == "With 1.2 GB 8 tasks share n2-standard-8, in place of 2."
     assert suggestion.machine_seconds == pytest.approx(16 * 600 * 0.75)
+    tasks = [replace(task, end="done") for task in tasks]
     sweep = electron(*tasks, asked=asked, kind=SWEEP, name="grid")
     assert found(sweep)["memory-unused"].remedy == "resources: {memory: 1280}"
 
@@ -227,8 +228,10 @@ def test_long_items_have_a_map_of_their_own_where_that_helps_and_are_split_where
     assert "smaller pieces" in split.text
     assert split.seconds == 480
     assert "longest-item" not in found(mapped([[300, 300], [300, 500]]))
+    again = attempt(2, at=5000, code=500, name="task-2")
     sweep = [attempt(task, at=0, code=9.0 if task else 400, name=f"task-{task}") for task in range(5)]
     assert "Task-0 took 6m40s" in found(electron(*sweep, kind=SWEEP))["longest-item"].text
+    assert "longest-item" not in found(electron(*sweep, replace(again, round=1), kind=SWEEP))
 
 
 QUOTA = "VM in Managed Instance Group meets error: CODE_GCE_QUOTA_EXCEEDED, Quota 'NVIDIA_T4_GPUS' exceeded. Limit: 1.0"
@@ -286,6 +289,12 @@ def test_a_reservation_is_no_spot_machine_and_prices_turn_the_gain_into_dollars(
     gain = "1.0 machine-hours at the price of Spot machines"
     assert found(one, machines=tuple(machines))["spot"].gain == f"{gain}, about $0.05 less"
     assert found(one, machines=tuple(machines[:1]))["spot"].gain == gain
+    both = replace(machines[0], other_price=prices[True])
+    assert found(one, machines=(both,))["spot"].gain == f"{gain}, about $0.05 less"
+    gpus = replace(both, gpu_type="nvidia-tesla-t4", gpu_count=1)
+    assert found(one, machines=(gpus,))["spot"].gain == gain
+    sweep = replace(one, kind=SWEEP)
+    assert found(sweep)["spot"].remedy == "resources: {spot: true, spot_fallback: true}\nretries: 5"
     reserved = replace(one, asked=replace(ASKED, spot=False, provisioning="RESERVATION_BOUND"))
     assert found(reserved) == {}
 
@@ -299,6 +308,10 @@ def test_spot_machines_that_lost_more_than_they_saved(lost: float, is_found: boo
         assert rules["spot-lost"].remedy == "spot=False, spot_fallback=False"
         assert rules["spot-lost"].seconds == 1510
         assert rules["spot-lost"].machine_seconds == pytest.approx(0.4 * 2510 - 1000)
+        # At a fifth of the price it saved more than it lost
+        spot, standard = (Price(dollars, "2026-11-01", "x") for dollars in (0.02, 0.1))
+        row = MachineHours("e2-standard-2", True, "us-east1", 2, 2510, lost, spot, other_price=standard)
+        assert found(electron(*runs), machines=(row,)) == {}
 
 
 @pytest.mark.parametrize(("boot", "is_found"), [(85, False), (95, True)])
@@ -317,7 +330,7 @@ def test_tasks_that_started_a_machine_each(boot: float, is_found: bool) -> None:
     ("change", "tasks", "remedy"),
     [
         ({"machine_type": "n2-standard-8"}, 8, ""),
-        ({"machine_type": "n2-standard-8", "tasks_per_machine": 2}, 8, "resources: {tasks_per_machine: 4}"),
+        ({"machine_type": "n2-standard-8", "tasks_per_machine": 2}, 8, "tasks_per_machine: 4"),
         ({"tasks_per_machine": 1}, 3, ""),
         ({"tasks_per_machine": 1, "gpu_type": "nvidia-tesla-t4"}, 8, ""),
         ({"tasks_per_machine": 1, "vcpus": 16, "memory_bytes": 60 * GIB}, 8, ""),

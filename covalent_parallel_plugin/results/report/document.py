@@ -39,7 +39,7 @@ def document(
         "version": VERSION,
         **_fields(report, {"electrons"}),
         "seconds": _plain(report.seconds, DIGITS),
-        "phases": _phases(attempt for each in report.electrons for attempt in each.attempts),
+        "phases": phase_seconds(attempt for each in report.electrons for attempt in each.attempts),
         "electrons": electrons,
         "left_out": left_out,
     }
@@ -66,7 +66,7 @@ def _electron(electron: Electron, with_items: bool, with_attempts: bool) -> dict
     return {
         **_fields(electron, {"items", "attempts"}),
         "machine_seconds": _plain(electron.machine_seconds, DIGITS),
-        "phases": _phases(electron.attempts),
+        "phases": phase_seconds(electron.attempts),
         "attempt_ends": _plain(Counter(attempt.end for attempt in electron.attempts)),
         "attempts": [_plain(attempt) for attempt in electron.attempts] if with_attempts else None,
         "items": None if electron.items is None else _items(electron.items, with_items),
@@ -85,7 +85,7 @@ def _items(items: Items, with_columns: bool) -> dict[str, object]:
     }
 
 
-def _phases(attempts: Iterable[TaskAttempt]) -> dict[str, float]:
+def phase_seconds(attempts: Iterable[TaskAttempt]) -> dict[str, float]:
     """The seconds in each phase, in order, without those that took no time."""
     seconds = dict.fromkeys(PHASES, 0.0)
     for attempt in attempts:

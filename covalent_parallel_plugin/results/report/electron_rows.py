@@ -118,7 +118,7 @@ def _row(electron: Electron, prices: Mapping[tuple[str, bool | None], Price]) ->
         "" if share is None else "hot" if share >= HOT else "cold" if share < COLD else "",
         *_machine(electron),
         Cell(hours(electron.machine_seconds) if attempts else "–", electron.machine_seconds),
-        Cell(dollars(cost), -1 if cost is None else cost),
+        Cell(dollars(cost, 3), -1 if cost is None else cost),
     )
 
 

@@ -32,8 +32,12 @@ MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE = 20_000, 10_000
 TIMELINE_TITLE_CHARACTERS = 120
 
 
-def page(report: Report) -> str:
-    """Return the report's page: it makes no request, and is readable without script."""
+def page(report: Report, has_all_data: bool = False) -> str:
+    """Return the report's page: it makes no request, and is readable without script.
+
+    Args:
+        has_all_data: the data inside have all items and attempts, however many.
+    """
     drawn_load, attempts = load(report), [attempt for each in report.electrons for attempt in each.attempts]
     shares = phase_shares(attempts)
     charts, left_out = _charts(report.electrons)
@@ -44,7 +48,7 @@ def page(report: Report) -> str:
         timeline=timeline(report), chain=chain_text(report), charts=charts, charts_left_out=left_out, load=drawn_load,
         rows=electron_rows(report), failures=failed[:MOST_FAILURES], total_dollars=total_dollars(report),
         cost=cost_sentence(report), gpus_text=gpus_text, has_prices=total_dollars(report) is not None,
-        data=_data(report), failures_left_out=max(len(failed) - MOST_FAILURES, 0),
+        data=_data(report, has_all_data), failures_left_out=max(len(failed) - MOST_FAILURES, 0),
         is_sweep=report.kind == SWEEP, results=None,
     )  # fmt: skip
 
@@ -65,9 +69,10 @@ def _charts(electrons: Iterable[Electron]) -> tuple[list[ItemsChart], int]:
     return [items_chart(each) for each in having if each.node in nodes], len(having) - len(most)
 
 
-def _data(report: Report) -> Markup:
+def _data(report: Report, has_all: bool) -> Markup:
     """Return the report as JSON for a script element: nothing in it can end the element."""
-    data = document(report, most_items=MOST_ITEMS_INSIDE, most_attempts=MOST_ATTEMPTS_INSIDE)
+    limits = (None, None) if has_all else (MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE)
+    data = document(report, True, *limits)
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

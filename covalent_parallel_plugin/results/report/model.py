@@ -222,6 +222,7 @@ class MachineHours:
     """The machines of one type that were used; `price` is None where the user has given none for it.
 
     Machines with GPUs attached (`gpu_type`) are apart from those without; GPUs of a machine type are not named here.
+    `other_price` is that of a Spot machine of the kind, or of a standard one where this is Spot.
     """
 
     type: str
@@ -233,6 +234,7 @@ class MachineHours:
     price: Price | None = None
     gpu_type: str = ""
     gpu_count: int = 0
+    other_price: Price | None = None
 
     @property
     def dollars(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from ...batch.attempt_times import MEASURED, TIMES, is_time, ordered_times
 from .model import BOOT, CODE, DELIVERY, IMAGE, LOST, PIP, UPLOAD, WAITING, Span
@@ -27,8 +28,10 @@ def plausible_times(found: object) -> dict[str, float]:
     """Return those of an attempt's times that are some, in order, whatever a trace's `t` holds."""
     if not isinstance(found, Mapping):
         return {}
-    ordered = ordered_times({name: plausible_time(found.get(name)) for name in TIMES})
-    return {name: seconds for name, seconds in ordered.items() if seconds is not None}
+    seen = {name: seconds for name in TIMES if (seconds := plausible_time(found.get(name))) is not None}
+    if all(first <= second for first, second in pairwise(seen.values())):
+        return seen
+    return {name: seconds for name, seconds in ordered_times(seen).items() if seconds is not None}
 
 
 def marks(times: Mapping[str, float], is_lost: bool, kept_until: float | None = None) -> list[tuple[float, str]]:

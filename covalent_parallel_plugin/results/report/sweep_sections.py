@@ -44,6 +44,7 @@ class SweepSections:
     Attributes:
         by: the result that the charts show; "" where none is a number.
         effects: parameters with the share of its variance that each explains, the largest first.
+        columns: with whether all that is in them is numbers.
         note: which tasks the table leaves out; "" for none.
     """
 
@@ -51,7 +52,7 @@ class SweepSections:
     lines: Markup
     heat: Markup
     effects: tuple[tuple[str, float], ...]
-    columns: tuple[str, ...]
+    columns: tuple[tuple[str, bool], ...]
     rows: tuple[ResultRow, ...]
     note: str
 
@@ -64,13 +65,17 @@ class SweepSections:
         shares = charted.effects if charted is not None else {}
         shown, note = _shown(table, by)
         columns = (*table.parameters, *table.results)
+        rows = tuple(_row(table, task, columns) for task in shown)
         return cls(
             by=by,
             lines=parallel_coordinates(charted) if charted is not None else Markup(""),
             heat=heat_map(charted) if charted is not None else Markup(""),
             effects=tuple(sorted(shares.items(), key=lambda pair: -pair[1])),
-            columns=columns,
-            rows=tuple(_row(table, task, columns) for task in shown),
+            columns=tuple(
+                (name, all(row.cells[at].number is not None or not row.cells[at].text for row in rows))
+                for at, name in enumerate(columns)
+            ),
+            rows=rows,
             note=note,
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, pairwise
 from typing import NamedTuple
 
+from .charts.load import machine_intervals
 from .document import writable
 from .model import CODE, LOST, Electron, Report, Span, TaskAttempt
 
@@ -188,26 +189,25 @@ def _items(pid: int, electron: Electron, threads: Sequence[_Thread]) -> Iterator
 
 def _counters(pid: int, report: Report) -> Iterator[_Event]:
     """Yield how many machines are up, and how much memory their tasks have asked for and used."""
-    machines, asked, used = [], [], []
+    machines, asked, used = machine_intervals(report.electrons), [], []
     for electron in report.electrons:
         for attempt in electron.attempts:
             if attempt.on_machine is not None:
-                machines.append((*attempt.on_machine, 1))
                 asked.append((*attempt.on_machine, electron.asked.memory_bytes or 0))
             used += [(span.begin, span.end, attempt.peak_bytes or 0) for span in attempt.spans if span.phase in _RAN]
     for name, intervals in (("machines", machines), ("bytes asked for", asked), ("bytes used", used)):
         for ts, level in _levels(intervals):
-            yield _Event(ts, 0, _MARK, pid, pid, "C", name, {"args": {name: level}})
+            yield _Event(ts, 0, _MARK, pid, pid, "C", name, {"args": {name: round(level)}})
 
 
-def _levels(intervals: Iterable[tuple[float, float, int]]) -> Iterator[tuple[int, int]]:
+def _levels(intervals: Iterable[tuple[float, float, float]]) -> Iterator[tuple[int, float]]:
     """Yield what amounts of intervals add up to from each moment at which that changes."""
-    changes: dict[int, int] = {}
+    changes: dict[int, float] = {}
     for begin, end, amount in intervals:
         if math.isfinite(begin) and math.isfinite(end) and end > begin:
             changes[_micros(begin)] = changes.get(_micros(begin), 0) + amount
             changes[_micros(end)] = changes.get(_micros(end), 0) - amount
-    level = 0
+    level = 0.0
     for ts in sorted(changes):
         if changes[ts]:
             level += changes[ts]

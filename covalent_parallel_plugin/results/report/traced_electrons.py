@@ -97,6 +97,7 @@ class TracedElectron:
         verdict: how it ended, "" before that.
         cached_from: dispatch and node.
         machine_wait: what Batch said of jobs that waited.
+        latest: of all times that were seen.
     """
 
     node: int | None
@@ -110,6 +111,7 @@ class TracedElectron:
     message: str = ""
     entered: float | None = None
     ended: float | None = None
+    latest: float = 0.0
 
     @property
     def is_map(self) -> bool:
@@ -158,7 +160,7 @@ class TracedElectron:
                 record.get("taken_up") is True,
             )
         )
-        self._note_entered(times)
+        self._note_times(times)
         self.verdict, self.ended = "", None
         return True
 
@@ -178,7 +180,7 @@ class TracedElectron:
             float(cpu) if is_time(cpu) and cpu >= 0 else None,
             machine_of(record.get("machine")),
         )
-        self._note_entered(times)
+        self._note_times(times)
         return True
 
     def _add_end(self, record: Mapping[str, Any]) -> bool:
@@ -186,10 +188,11 @@ class TracedElectron:
         self.error, self.message = text(record.get("error")), text(record.get("message"), MESSAGE_BYTES)
         times = times_of(record.get("t"))
         self.ended = times.get("ended")
-        self._note_entered(times)
+        self._note_times(times)
         return True
 
-    def _note_entered(self, times: Mapping[str, float]) -> None:
+    def _note_times(self, times: Mapping[str, float]) -> None:
+        self.latest = max(self.latest, max(times.values(), default=0.0))
         entered = times.get("entered")
         if entered is not None:
             self.entered = entered if self.entered is None else min(self.entered, entered)
@@ -208,15 +211,10 @@ class TracedElectron:
 
 @dataclass(slots=True)
 class TracedElectrons:
-    """The electrons of a trace by node, and how many of its records could not be used.
-
-    Attributes:
-        latest: of all times that were seen; None without any.
-    """
+    """The electrons of a trace by node, and how many of its records could not be used."""
 
     electrons: dict[int | None, TracedElectron] = field(default_factory=dict)
     left_out: int = 0
-    latest: float | None = None
 
 
 def traced_electrons(records: Iterable[Mapping[str, Any] | None]) -> TracedElectrons:
@@ -230,7 +228,6 @@ def traced_electrons(records: Iterable[Mapping[str, Any] | None]) -> TracedElect
         electron = found.electrons.get(node) or TracedElectron(node)
         if electron.add(record):
             found.electrons[node] = electron
-            found.latest = max((*times_of(record.get("t")).values(), found.latest or 0.0)) or None
         else:
             found.left_out += 1
     return found

@@ -69,7 +69,7 @@ def report_of_traced(
         covalents = known.get(node) or (None if record is None else record.electrons.get(str(node)))
         own = traced.electrons.get(node) or TracedElectron(node)
         failure = (failures or {}).get(node)
-        found.append(_electron(node, own, covalents, record, parents.get(node, ()), traced, made, failure))
+        found.append(_electron(node, own, covalents, record, parents.get(node, ()), made, failure))
     electrons = with_shares(found)
     began, ended, state = _whole(electrons, record)
     return Report(
@@ -93,16 +93,15 @@ def _electron(
     covalents: ElectronRecord | None,
     record: DispatchRecord | None,
     parents: tuple[int, ...],
-    traced: TracedElectrons,
     now: float,
     failure: ElectronFailure | None,
 ) -> Electron:
     state = _state(own, covalents, record)
     is_open = state == RUNNING and bool(own.jobs)
     ended = None if state == RUNNING else _ended(own, covalents)
-    if record is None and is_open and now - (traced.latest or now) > LONGEST_SILENCE_DAYS * DAY_SECONDS:
+    if record is None and is_open and now - own.latest > LONGEST_SILENCE_DAYS * DAY_SECONDS:
         # Nothing runs for so long: whoever wrote the trace has died
-        state, is_open, ended = "", False, traced.latest
+        state, is_open, ended = "", False, own.latest
     attempts = task_attempts_of(own, now if ended is None else ended, is_open)
     if ended is None and state != RUNNING:
         ended = max((attempt.spans[-1].end for attempt in attempts if attempt.spans), default=None)

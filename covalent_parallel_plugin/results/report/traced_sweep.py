@@ -5,6 +5,7 @@ The rounds and runs of a sweep stand each for themselves: days may be between th
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from .phases import plausible_time
 from .traced_attempts import task_attempts_of
 from .traced_electrons import UNKNOWN, TracedAttempt, TracedElectron, TracedElectrons, TracedJob, natural, text
 
+# Of a task, one of whose attempts is in the table alone
+FROM_TABLE = -(2**31)
 # When an attempt was over, the first that was seen of that
 OVER_AT = (ENDED_AT, "delivered", "ran_to")
 
@@ -28,28 +31,35 @@ class TracedSweep:
     """A sweep as its trace has it.
 
     Attributes:
-        rounds: by number, those on Batch; a run on this machine has a negative one.
-        names: of tasks, by round and index.
+        rounds: by number and -1, those on Batch; what a run on this machine did for each task by -1 minus the run's
+            number, and the task's index.
+        names: of tasks, by those two and the index.
         runs: when each that has ended began and ended, as far as that is known.
         verdict: how the last run ended: done, failed, interrupted, budget or detached; "" while one runs.
         machine_wait: what Batch said last of why a job waits.
     """
 
-    rounds: dict[int | None, TracedElectron] = field(default_factory=dict)
-    names: dict[tuple[int, int], str] = field(default_factory=dict)
+    rounds: dict[tuple[int, int], TracedElectron] = field(default_factory=dict)
+    names: dict[tuple[tuple[int, int], int], str] = field(default_factory=dict)
     runs: list[tuple[float | None, float | None]] = field(default_factory=list)
     verdict: str = ""
     machine_wait: str = ""
     left_out: int = 0
 
     @property
+    def running_since(self) -> float | None:
+        """When the first attempt began of a run on this machine that has not ended."""
+        jobs = [job for (number, _), each in self.rounds.items() if number == -1 - len(self.runs) for job in each.jobs]
+        return min((time for job in jobs for a in job.attempts.values() for time in a.times.values()), default=None)
+
+    @property
     def attempt_counts(self) -> Mapping[str, int]:
         """How many attempts each task has, by its name."""
         counts: dict[str, int] = defaultdict(int)
-        for number, electron in self.rounds.items():
+        for key, electron in self.rounds.items():
             for job in electron.jobs:
                 for task, _ in job.attempts:
-                    counts[self.names[number or 0, task]] += 1
+                    counts[self.names[key, task]] += 1
         return counts
 
     @property
@@ -64,8 +74,9 @@ class TracedSweep:
 
     @property
     def electrons(self) -> TracedElectrons:
-        """The rounds as electrons, of which gaps are told."""
-        return TracedElectrons({**self.rounds}, self.left_out)
+        """The rounds on Batch as electrons, of which gaps are told."""
+        on_batch = {number: each for (number, _), each in self.rounds.items() if number >= 0}
+        return TracedElectrons({**on_batch}, self.left_out)
 
     def add(self, record: Mapping[str, Any] | None) -> None:
         """Take over a record of the trace; None for a line that was not read."""
@@ -76,7 +87,8 @@ class TracedSweep:
         times = {"ran_from": _seconds(row["task.started"]), "ran_to": _seconds(row["task.ended"])}
         attempts = natural(row["task.attempts"]) or 1
         record = {"kind": ATTEMPT, "round": 0, "task": row["task.index"], "attempt": attempts - 1, "t": times}
-        self._add({**record, "name": row["task.name"], "end": row["task.status"], "exit_code": row["task.exit"]})
+        record |= {"name": row["task.name"], "end": row["task.status"], "exit_code": row["task.exit"]}
+        self._add_to((FROM_TABLE, row["task.index"]), record)
 
     def _add(self, record: Mapping[str, Any]) -> bool:
         kind, label = record["kind"], natural(record.get("round"))
@@ -92,13 +104,18 @@ class TracedSweep:
             return True
         if label is None or kind not in (SUBMITTED, ATTEMPT):
             return False
-        is_local = kind == ATTEMPT and label not in self.rounds and not _is_on_batch(record)
-        number = -1 - len(self.runs) if is_local else label
-        electron = self.rounds.setdefault(number, TracedElectron(None))
-        is_used = electron.add(record)
-        if is_used and kind == ATTEMPT:
-            self.names[number, record["task"]] = text(record.get("name"))
-        return is_used
+        task = natural(record.get("task"))
+        is_local = task is not None and (label, -1) not in self.rounds and not _is_on_batch(record)
+        return self._add_to((-1 - len(self.runs), task or 0) if is_local else (label, -1), record)
+
+    def _add_to(self, key: tuple[int, int], record: Mapping[str, Any]) -> bool:
+        electron = self.rounds.get(key) or TracedElectron(None)
+        if not electron.add(record):
+            return False
+        self.rounds[key] = electron
+        if record["kind"] == ATTEMPT:
+            self.names[key, record["task"]] = text(record.get("name"))
+        return True
 
     def _jobs(self) -> list[TracedJob]:
         return [job for electron in self.rounds.values() for job in electron.jobs]
@@ -108,21 +125,21 @@ def attempts_of(sweep: TracedSweep, until: float) -> tuple[TaskAttempt, ...]:
     """Return all attempts, those on this machine without machines of Google's; `until` when the sweep ended, or now."""
     found: list[TaskAttempt] = []
     entered: set[float] = set()
-    for number, electron in sweep.rounds.items():
-        assert number is not None
+    for key, electron in sweep.rounds.items():
+        run = -1 - key[0]
         for job in electron.jobs:
             attempts = list(job.attempts.values())
-            if number < 0:
-                _begin_with_run(attempts, sweep.runs[-1 - number] if -1 - number < len(sweep.runs) else (None, None))
-            else:
+            if run < 0:
                 _begin_with_round(job, attempts, entered)
                 _share_boots(attempts)
+            else:
+                _begin_with_run(attempts, sweep.runs[run][0] if run < len(sweep.runs) else sweep.running_since)
         if any(job.attempts for job in electron.jobs):
             for attempt in task_attempts_of(electron, until, is_open=False):
-                name = sweep.names[number, attempt.task]
-                on_machine = attempt.on_machine if number >= 0 else None
-                round = attempt.round if number >= 0 else -1 - number
-                found.append(replace(attempt, name=name, round=round, on_machine=on_machine))
+                name = sweep.names[key, attempt.task]
+                if run >= 0:
+                    attempt = replace(attempt, round=min(run, len(sweep.runs)), on_machine=None)
+                found.append(replace(attempt, name=name))
     return tuple(found)
 
 
@@ -132,11 +149,11 @@ def _is_on_batch(record: Mapping[str, Any]) -> bool:
     return has_machine or (isinstance(times, Mapping) and times.get("submitted") is not None)
 
 
-def _begin_with_run(attempts: Iterable[TracedAttempt], run: tuple[float | None, float | None]) -> None:
-    """Have attempts on this machine wait since their run began, where that is known."""
-    entered = run[0]
+def _begin_with_run(attempts: Iterable[TracedAttempt], entered: float | None) -> None:
+    """Have a task's attempts on this machine wait since their run began, where that is known."""
     for attempt in attempts:
-        if entered is not None and entered <= min(attempt.times.values(), default=entered):
+        first = min(attempt.times.values(), default=math.inf)
+        if entered is not None and entered <= first < math.inf:
             attempt.times = {"entered": entered, "submitted": entered, **attempt.times}
 
 

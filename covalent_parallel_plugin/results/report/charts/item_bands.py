@@ -5,8 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from ..model import Items
-from .axis import LEFT, RIGHT, nice_step, number, quantile
-from .words import duration
+from .axis import LEFT, RIGHT, nice_step, number, quantile, time_step
+from .words import tick_text
 
 BANDS = 149
 _HEIGHT = 130.0
@@ -46,14 +46,14 @@ def item_bands(items: Items, top: float) -> Markup:
 
 
 def _axes(count: int, longest: float, top: float, bottom: float) -> Markup:
-    parts, step = [], nice_step(longest / 4)
+    parts, step = [], time_step(longest / 4)
     for place in range(int(longest / step) + 1):
         line = number(bottom - _HEIGHT * place * step / longest)
         parts.append(
             Markup(
                 '<path class="grid" d="M{} {y}H{}"/>'
                 '<text class="tick" x="160" y="{y}" dy="4" text-anchor="end">{}</text>'
-            ).format(number(LEFT), number(RIGHT), duration(place * step), y=line)
+            ).format(number(LEFT), number(RIGHT), tick_text(place * step), y=line)
         )
     across = max(int(nice_step(count / 8)), 1)
     for index in range(0, count, across):

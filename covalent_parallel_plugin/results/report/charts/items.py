@@ -21,6 +21,8 @@ LONGEST = 6
 TITLED_ITEMS = 1000
 _NAMED_TASKS = 60
 _HEIGHT, _TOP = 1200.0, 22.0
+# Of a bold text, at most
+_CHARACTER = 7.5
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ def _call(
         return Markup("")
     ends = [span.end for each in attempts if (each.round, each.task) == key for span in each.spans]
     last = axis.x(max([*ends, items.begin[place] + items.took[place]]))
-    return Markup('<text class="call" x="{}" y="{}">item {}: {}</text>').format(
-        number(last + 8), number(tops[key] + step / 2 + 4), items.index[place], duration(items.took[place])
+    text = f"item {items.index[place]}: {duration(items.took[place])}"
+    return Markup('<text class="call" x="{}" y="{}">{}</text>').format(
+        number(min(last + 8, WIDTH - _CHARACTER * len(text))), number(tops[key] + step / 2 + 4), text
     )

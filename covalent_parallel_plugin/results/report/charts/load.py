@@ -77,7 +77,7 @@ def load(report: Report) -> Load | None:
     count = round(most_at_a_time(machines))
     pairs = [(_Series("up", "machines up", machines), _Series("code", "in your code", codes), _count)]
     if asked or used:
-        pairs.append((_Series("asked", "memory asked for", asked), _Series("used", "used at most", used), _bytes))
+        pairs.append((_Series("asked", "memory asked", asked), _Series("used", "used at most", used), _bytes))
     bottoms = [24 + _HEIGHT + place * (_HEIGHT + 34) for place in range(len(pairs))]
     charts = [_chart(axis, *pair, bottom) for pair, bottom in zip(pairs, bottoms, strict=True)]
     height = bottoms[-1] + 6

@@ -77,12 +77,12 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
     rows, notes = _rows(report)
     if axis is None or not rows:
         return None
-    chain, top, parts = set(report.chain), 24.0, []
+    chain, top, parts = set(report.chain) if len(report.chain) > 1 else set(), 24.0, []
     for row in rows:
         parts.append(_drawn(row, report, axis, top, is_linked))
-        if len(row.electrons) == 1 and row.first.node in chain and row.interval:
-            begin, end = map(axis.x, row.interval)
-            parts.append(_chain_line(begin, end, top + row.height + 2))
+        for electron in row.electrons:
+            if electron.node in chain and (interval := _Row((electron,)).interval) is not None:
+                parts.append(_chain_line(*map(axis.x, interval), top + row.height + 2))
         top += row.height + _GAP
     now = Markup("")
     if report.is_running:
@@ -90,7 +90,7 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
             number(axis.x(report.made)), number(top), moment(report.made)
         )
     svg = Markup(
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="Timeline: each electron by phase from when it was'
+        '<svg viewBox="0 0 {width} {height}" role="group" aria-label="Timeline: each electron by phase from when it was'
         ' submitted to when its result was here">{grid}'
         '<text class="tick" x="1112" y="11" text-anchor="end">in all</text>'
         '<text class="tick" x="1178" y="11" text-anchor="end">machine-h</text>{rows}{now}</svg>'

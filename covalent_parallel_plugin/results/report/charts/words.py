@@ -69,14 +69,14 @@ def memory(count: float) -> str:
 def hours(seconds: float) -> str:
     """Write machine-hours: what was used is never nothing."""
     value = seconds / 3600
-    return f"{value:,.1f}" if value >= 9.95 else f"{value:.2f}" if value >= 0.0995 or not value else f"{value:.2g}"
+    return f"{value:,.1f}" if value >= 9.95 else f"{value:.2f}" if value >= 0.00995 or not value else f"{value:.2g}"
 
 
-def dollars(value: float | None) -> str:
+def dollars(value: float | None, digits: int = 2) -> str:
     """Write an amount, – where it is not known; what has a price is never nothing."""
     if value is None:
         return "–"
-    return f"${value:,.2f}" if value >= 0.0995 or not value else f"${value:.2g}"
+    return f"${value:,.{digits}f}" if value >= 10.0**-digits or not value else f"${value:.1g}"
 
 
 def percent(part: float, whole: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
 
+from ....batch.trace_ends import VALUE
 from ....settings.machine_rules import has_built_in_gpus
 from ..model import CODE, LONE, MAP, SWEEP, Electron, Report, TaskAttempt
 
+# Ends of attempts that did what they were to do, those of a sweep's tasks among them
+RETURNED = frozenset({VALUE, "done"})
 ON_BATCH = frozenset({LONE, MAP, SWEEP})
 
 
@@ -82,12 +85,3 @@ def cores_used(attempts: Iterable[TaskAttempt]) -> float | None:
 def median_seconds(attempts: Iterable[TaskAttempt], *phases: str) -> float:
     """Return the median of the time that they were in some phases; 0 for none."""
     return median([sum(map(attempt.seconds, phases)) for attempt in attempts] or [0.0])
-
-
-def dollars_per_second(report: Report) -> Mapping[tuple[str, bool | None], float]:
-    """Return the prices that are known, by machine type and whether it is Spot."""
-    return {
-        (machine.type, machine.spot): machine.price.dollars_per_hour / 3600
-        for machine in report.machines
-        if machine.price is not None
-    }

@@ -37,9 +37,11 @@ def longest_item(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
 
 def _longest(report: Report, electron: Electron, limits: Thresholds) -> Suggestion | None:
     pieces = _pieces(electron)
-    if len(pieces) < max(limits.longest_item_items, 2):
+    last = max(pieces, key=lambda piece: piece.end, default=None)
+    # Another round's began for other reasons, such as what was lost
+    pieces = [] if last is None else [piece for piece in pieces if piece.task[0] == last.task[0]]
+    if last is None or len(pieces) < max(limits.longest_item_items, 2):
         return None
-    last = max(pieces, key=lambda piece: piece.end)
     longest = max((piece for piece in pieces if piece.task == last.task), key=lambda piece: piece.took)
     usual = median(piece.took for piece in pieces)
     others = max((piece.end for piece in pieces if piece.task != last.task), default=last.end)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ....batch.trace_ends import KILLED, VALUE
+from ....batch.trace_ends import KILLED
 from ..model import COMPLETED, FAILED, MAP, SWEEP, Electron, Report, Suggestion, TaskAttempt
-from .grouping import attempts_of, by_request, cores_used, dependents, has_gpus, peak_of, tasks_of
+from .grouping import RETURNED, attempts_of, by_request, cores_used, dependents, has_gpus, peak_of, tasks_of
 from .machine_choice import MIB, fitting, holding_type, rounded_mib, size_of, type_like
 from .thresholds import Thresholds
 from .wording import gigabytes, machine_hours, options, title_of, titles
@@ -72,7 +72,7 @@ def _siblings(report: Report, struck: Sequence[Electron]) -> str:
     """What others of the name used, the tasks of the same map among them."""
     own = {electron.node for electron in struck}
     others = [each for each in report.electrons if each.name == struck[0].name and each.node not in own]
-    peaks = [each.peak_bytes for each in attempts_of([*others, *struck]) if each.peak_bytes and each.end == VALUE]
+    peaks = [each.peak_bytes for each in attempts_of([*others, *struck]) if each.peak_bytes and each.end in RETURNED]
     if not peaks:
         return ""
     low, high = gigabytes(min(peaks)), gigabytes(max(peaks))
@@ -110,7 +110,7 @@ def _near(group: Sequence[Electron], asked: int, limits: Thresholds) -> Suggesti
 
 def _unused(group: Sequence[Electron], asked: int, limits: Thresholds) -> Suggestion | None:
     attempts = attempts_of(group)
-    peak = peak_of(each for each in attempts if each.end == VALUE)
+    peak = peak_of(each for each in attempts if each.end in RETURNED)
     if peak is None or has_gpus(group[0]) or any(attempt.end == KILLED for attempt in attempts):
         return None
     new = rounded_mib(peak * MARGIN)

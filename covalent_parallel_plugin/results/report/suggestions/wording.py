@@ -8,6 +8,8 @@ from ....sweep.display.run_progress import duration
 from ..model import SWEEP, Electron
 
 GIB = 2**30
+# What stands at the top of a sweep's file, and not in its resources
+TOP_OF_SWEEPS = frozenset({"retries", "max_parallel", "tasks_per_machine"})
 
 
 def gigabytes(size: float) -> str:
@@ -36,8 +38,9 @@ def titles(electrons: Sequence[Electron], most: int = 3) -> str:
 def options(electron: Electron, **values: object) -> str:
     """Write options as they are typed: for an executor, or in a sweep's file."""
     if electron.kind == SWEEP:
-        written = ", ".join(f"{name}: {_yaml(value)}" for name, value in values.items())
-        return f"resources: {{{written}}}"
+        lines = [f"{name}: {_yaml(value)}" for name, value in values.items() if name in TOP_OF_SWEEPS]
+        inner = ", ".join(f"{name}: {_yaml(value)}" for name, value in values.items() if name not in TOP_OF_SWEEPS)
+        return "\n".join([*([f"resources: {{{inner}}}"] if inner else ()), *lines])
     return ", ".join(f"{name}={_python(value)}" for name, value in values.items())
 
 
