@@ -38,7 +38,7 @@ FLAGS = (
     "--remote-debugging-port=0",
     "--window-size=1600,1000",
 )
-APPEAR_SECONDS = 60.0
+APPEAR_SECONDS = 180.0
 
 
 def find_chromium() -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
-TASK_SECONDS = 60
+TASK_SECONDS = 180
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from covalent_parallel_plugin.results.report.model import (
     SWEEP,
     UPLOAD,
     WAITING,
+    WAITS,
     Asked,
     Electron,
     ElectronFailure,
@@ -78,12 +79,12 @@ def still_running() -> Report:
     """Return `screen_compounds` as it stood 15 minutes after its begin."""
     report, now = screen_compounds(), BEGAN + 900
     prepare, dock, *rest = report.electrons
-    attempts = tuple(replace(each, end="", spans=_until(each.spans, now)) for each in dock.attempts if each.number == 0)
-    attempts = tuple(replace(each, on_machine=(each.spans[0].end, each.spans[-1].end)) for each in attempts)
-    dock = replace(dock, state=RUNNING, ended=None, attempts=attempts)
-    others = tuple(
-        replace(each, state=NOT_RUN, entered=None, ended=None, attempts=(), failure=None) for each in rest
-    )  # fmt: skip
+    attempts = tuple(_as_of(each, now) for each in dock.attempts if each.spans[0].begin < now)
+    assert dock.items is not None
+    rows = zip(*(getattr(dock.items, name) for name in ("index", "round", "task", "begin", "took", "end")), strict=True)
+    items = Items(dock.items.total, *zip(*(row for row in rows if row[3] + row[4] < now), strict=True))
+    dock = replace(dock, state=RUNNING, ended=None, attempts=attempts, items=items)
+    others = tuple(replace(each, state=WAITS, entered=None, ended=None, attempts=(), failure=None) for each in rest)
     electrons = (prepare, dock, *others)
     return replace(
         report, state=RUNNING, made=now, ended=None, electrons=electrons, chain=(0, 2), machines=_machines(electrons),
@@ -133,6 +134,8 @@ def grid_sweep() -> Report:
         )
         result = {} if failed else {"loss": round(abs(rate - 0.02) * 3 + depth / 40 + random.uniform(0, 0.05), 4)}
         rows.append({"rate": rate, "depth": depth, **result})
+    names = tuple(attempt.name for attempt in attempts)
+    statuses = tuple("done" if attempt.end == "value" else "failed" for attempt in attempts)
     ended = max(attempt.spans[-1].end for attempt in attempts)
     electron = Electron(
         0, "grid", SWEEP, FAILED, (), BEGAN, ended, tuple(attempts), None, Asked(2, 4 * GB, "e2-standard-2", True),
@@ -140,7 +143,7 @@ def grid_sweep() -> Report:
     )  # fmt: skip
     return Report(
         "sweep", "20261124-140211-grid", "grid", FAILED, ended + 60, BEGAN, ended, (electron,), (0,),
-        _machines((electron,)), (), ResultTable(("rate", "depth"), ("loss",), tuple(rows)), (),
+        _machines((electron,)), (), ResultTable(("rate", "depth"), ("loss",), tuple(rows), names, statuses), (),
         {"versions": {"covalent-parallel-plugin": "0.2.0"}},
     )  # fmt: skip
 
@@ -154,8 +157,13 @@ def _spans(begin: float, seconds: Sequence[float]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _until(spans: tuple[Span, ...], now: float) -> tuple[Span, ...]:
-    return tuple(replace(span, end=min(span.end, now)) for span in spans if span.begin < now)
+def _as_of(attempt: TaskAttempt, now: float) -> TaskAttempt:
+    """Return what was known of an attempt at a time."""
+    if attempt.spans[-1].end <= now:
+        return attempt
+    spans = tuple(replace(span, end=min(span.end, now)) for span in attempt.spans if span.begin < now)
+    up = None if attempt.on_machine is None or attempt.on_machine[0] >= now else (attempt.on_machine[0], now)
+    return replace(attempt, end="", spans=spans, on_machine=up, exit_code=None, peak_bytes=None, cpu_seconds=None)
 
 
 def _lost(task: int, begin: float, waited: float, seconds: float, machine: UsedMachine) -> TaskAttempt:

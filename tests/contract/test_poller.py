@@ -67,7 +67,7 @@ def looked(batch: ScriptedBatch, names: list[str]) -> list[Any]:
 
 def run_for_a_while(coroutine: Coroutine[Any, Any, Any]) -> Any:
     async def bounded() -> Any:
-        return await asyncio.wait_for(coroutine, 20)
+        return await asyncio.wait_for(coroutine, 120)
 
     return asyncio.run(bounded())
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 PARENT = "projects/local/locations/us-east1"
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 
 class Workflow:
@@ -218,7 +218,7 @@ def waits(folder: Path, item: int = 0) -> int:
     with (folder / "ran").open("a") as file:
         file.write(f"{item}\n")
     print("began", item, flush=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until and not ((folder / "go").exists() or (folder / f"go-{item}").exists()):
         time.sleep(0.02)
     return item * item + 7

@@ -45,7 +45,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 NOBODY = "http://127.0.0.1:9"
 CONFIGURED = {"project_id": "local", "bucket_name": "covalent"}
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 # Pauses of the runner, compared to the usual ones
 PACE = "0.02"
 

@@ -132,9 +132,9 @@ CONTAINERS: dict[str, Case] = {
     "killed-child": Case(killed, error=TaskKilledError, words=["SIGKILL", "137", "memory", "512 MB"], attempts=1),
     "time-limit": Case(
         sleeps,
-        options={"time_limit": 5},
+        options={"time_limit": 10},
         error=TimeLimitError,
-        words=["time_limit of 5 s", "has begun"],
+        words=["time_limit of 10 s", "has begun"],
         attempts=1,
     ),
     "batchs-time-limit": Case(
@@ -196,7 +196,7 @@ SCHEDULING: dict[str, Case] = {
         jobs=["CANCELLED"],
         attempts=0,
     ),
-    "quota-for-a-while": Case(seven, [Fault("job.quota", seconds=2)], {"queue_limit": 60}),
+    "quota-for-a-while": Case(seven, [Fault("job.quota", seconds=2)], {"queue_limit": 600}),
     "no-capacity-for-ever": Case(
         seven,
         [Fault("job.no_capacity", state="SCHEDULED")],
@@ -206,7 +206,7 @@ SCHEDULING: dict[str, Case] = {
         jobs=["CANCELLED"],
         attempts=0,
     ),
-    "no-capacity-for-a-while": Case(seven, [Fault("job.no_capacity", seconds=2)], {"queue_limit": 60}),
+    "no-capacity-for-a-while": Case(seven, [Fault("job.no_capacity", seconds=2)], {"queue_limit": 600}),
     "somebody-cancels": Case(
         sleeps,
         [Fault("job.cancelled", after_output=BEGUN)],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from covalent_parallel_plugin.emulator import Emulator
 
 # A hang shows as a TimeoutError instead of a verdict
-CALL_SECONDS = 150.0
+CALL_SECONDS = 500.0
 PROJECT = "local"
 PREFIX = "covalent-parallel"
 

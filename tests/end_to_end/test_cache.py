@@ -36,7 +36,7 @@ from covalent_parallel_plugin.protocol.object_names import CACHE_PREFIX, cache_k
 
 pytestmark = pytest.mark.usefixtures("services")
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 # This module is not there where they run
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -50,7 +50,7 @@ def double(number: int, marks: str, version: str) -> int:
 
 def double_once_told(number: int, marks: str, version: str) -> int:
     Path(marks, uuid.uuid4().hex).touch()
-    until = time.monotonic() + 60.0
+    until = time.monotonic() + 180.0
     while not Path(marks, "go").exists() and time.monotonic() < until:
         time.sleep(0.02)
     return 2 * number
@@ -64,7 +64,7 @@ def fail(number: int, marks: str, version: str) -> int:
 def raise_once(number: int, marks: str) -> int:
     """Wait until the second map waits, then let item 1 of the first map alone raise."""
     Path(marks, uuid.uuid4().hex).touch()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while not Path(marks, "go").exists() and time.monotonic() < until:
         time.sleep(0.02)
     if number == 1 and not Path(marks, "raised").exists():

@@ -17,7 +17,7 @@ from covalent_parallel_plugin.covalent_api.private_configuration import Value
 from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalentServer
 from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 
 SCRIPT = """
 import json, sys, time, uuid
@@ -33,7 +33,7 @@ def mark(name):
 @ct.electron(executor="gcpbatch")
 def slow(number):
     mark(f"slow-{number}")
-    until = time.monotonic() + 200
+    until = time.monotonic() + 400
     while not Path(MARKS, "go").exists() and time.monotonic() < until:
         time.sleep(0.02)
     print(f"slow {number}")

@@ -19,7 +19,7 @@ import grpc
 from google.cloud import batch_v1
 from google.cloud.batch_v1.services.batch_service.transports import BatchServiceGrpcTransport
 
-SECONDS = 60
+SECONDS = 180
 services = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 channel = grpc.insecure_channel(os.environ["BATCH_EMULATOR_HOST"])
 batch = batch_v1.BatchServiceClient(transport=BatchServiceGrpcTransport(channel=channel))

@@ -191,7 +191,7 @@ def run_client(server: PrivateCovalentServer, source: str, folder: Path) -> Any:
     script, answer = folder / "client.py", folder / "answer.json"
     script.write_text(source)
     command = [sys.executable, str(script), str(answer)]
-    subprocess.run(command, env=server.environment, stdin=subprocess.DEVNULL, timeout=120, check=True)
+    subprocess.run(command, env=server.environment, stdin=subprocess.DEVNULL, timeout=300, check=True)
     return json.loads(answer.read_text())
 
 

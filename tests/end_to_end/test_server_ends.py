@@ -24,7 +24,7 @@ from covalent_parallel_plugin.emulator import Emulator, ProcessRuntime
 
 PARENT = "projects/local/locations/us-east1"
 ELECTRONS = 12
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()")
 
 CLIENT = f"""

@@ -44,7 +44,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 # A checkpoint each 0.6 seconds, of a folder that is as it is for a hundredth of a second
 QUICK = {ENV_CHECKPOINT_PACE: "0.01"}
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 ON = {"settings": {"checkpoint": True, "retries": 5}}
 
 

@@ -26,7 +26,7 @@ from covalent_parallel_plugin.runner.output_capture import (
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-WAIT_SECONDS = 45
+WAIT_SECONDS = 120
 MEGABYTE = 2**20
 
 

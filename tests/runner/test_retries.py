@@ -244,7 +244,7 @@ def test_a_background_process_that_holds_the_streams_open_holds_no_ending_back(
         elif ending == "terminate":
             process.terminate()
         expected = EXIT_TERMINATED if ending == "terminate" else EXIT_DELIVERED
-        assert process.wait(30) == expected
+        assert process.wait(120) == expected
         if ending == "terminate":
             assert partial(task, 0) == (f"{left}\n", "")
         else:

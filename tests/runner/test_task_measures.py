@@ -58,7 +58,7 @@ def test_the_machine_is_known_to_its_tasks(server: str, paths: MachinePaths, mon
     monkeypatch.setenv("GCE_METADATA_HOST", server)
     question = MachineQuestion(paths)
     question.begin()
-    question.join(10)
+    question.join(60)
     question.keep()
     assert known_machine(paths) == {"type": "e2-small", "zone": "us-east1-b", "instance": "17"}
 

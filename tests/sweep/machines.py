@@ -95,7 +95,7 @@ class FakeMachines:
     def close_client(self) -> None:
         """Close what the machines have used; call once the emulator has ended them."""
         for thread in self.threads:
-            thread.join(10)
+            thread.join(60)
         self.storage.close()
 
     def wait_for_jobs(self) -> None:

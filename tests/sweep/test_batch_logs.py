@@ -49,7 +49,7 @@ def rest_of(follower: subprocess.Popen[str]) -> tuple[str, str]:
     """What a command still prints until its end, after lines that were read."""
     assert follower.stdout is not None and follower.stderr is not None
     rest, told = follower.stdout.read(), follower.stderr.read()
-    follower.wait(60)
+    follower.wait(180)
     return rest, told
 
 
@@ -147,7 +147,7 @@ def test_a_closed_pipe_leaves_no_request_for_output(running: tuple[SweepCommand,
         sweep.wait_for(lambda: names("/follow/"), "request for output")
         follower.stdout.close()
         program.gate.set()
-        follower.wait(60)
+        follower.wait(180)
     assert follower.returncode == 1 and names("/follow/") == []
 
 
@@ -208,7 +208,7 @@ def test_a_task_is_followed_into_the_next_round(on_machines: Start, tmp_path: Pa
     gate = threading.Event()
 
     def program(task: Mapping[str, Any], attempt: int) -> Answer:
-        gate.wait(60)
+        gate.wait(180)
         return Answer() if task["argv"][-1] == "0" else next(found)
 
     on_machines(program)

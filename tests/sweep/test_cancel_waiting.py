@@ -49,7 +49,7 @@ def test_what_runs_on_this_machine_goes_on_and_what_waits_is_not_started(sweep: 
     assert sorted(lines[1].split()) == ["i=0", "i=1", "running:"] and len(lines) == 2
     assert running.poll() is None
     (tmp_path / "go").touch()
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     assert running.returncode == 1
     stopped = "art: stopped: cancel --waiting: nothing more was started: 2 done, 2 waiting;"
     assert out.splitlines()[-1].startswith(stopped)
@@ -88,7 +88,7 @@ def test_all_sweeps_that_run_are_named_and_ended(sweep: SweepCommand, tmp_path: 
         f"{tmp_path}/pi is cancelled",
     ]
     for running in runs:
-        running.communicate(timeout=60)
+        running.communicate(timeout=180)
         assert running.returncode == 130
     assert sweep("cancel", "--all", "--yes").stdout == "no sweep runs\n"
     for words in (("art",), PLACE):
@@ -101,7 +101,7 @@ def test_of_all_sweeps_what_waits_is_not_started(sweep: SweepCommand, tmp_path: 
     assert sweep("cancel", "--all", "--waiting").stdout.count("nothing more is started") == 2
     (tmp_path / "go").touch()
     for running in runs:
-        assert "2 done, 2 waiting" in running.communicate(timeout=60)[0]
+        assert "2 done, 2 waiting" in running.communicate(timeout=180)[0]
 
 
 @pytest.mark.parametrize(("words", "answer", "is_ended"), [((), "n", False), ((), "y", True), (("--yes",), "", True)])
@@ -117,12 +117,12 @@ def test_a_terminal_is_asked(
         )
         if answer:
             terminal.write(f"{answer}\n".encode())
-        assert asked.wait(60) == (0 if is_ended else 1)
+        assert asked.wait(180) == (0 if is_ended else 1)
         shown = os.read(outer, 65536).decode()
     assert f"{tmp_path}/art" in shown and ("Cancel all of these?" in shown) == bool(answer)
     assert (running.poll() is None) != is_ended
     (tmp_path / "go").touch()
-    running.communicate(timeout=60)
+    running.communicate(timeout=180)
 
 
 Start = Callable[..., FakeMachines]
@@ -141,7 +141,7 @@ class Held:
         self.go = threading.Event()
 
     def __call__(self, task: Mapping[str, Any], attempt: int) -> Answer:
-        self.go.wait(60)
+        self.go.wait(180)
         x = task["argv"][-1]
         return Answer(stdout=f"x is {x}\n", result={"x": int(x)})
 
@@ -160,7 +160,7 @@ def test_on_batch_a_run_ends_with_what_runs(tmp_path: Path, on_machines: Start) 
     told = sweep("cancel", "art", "--waiting").stdout
     assert "nothing more is started" in told and "its running tasks continue" in told
     program.go.set()
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     assert (running.returncode, machines.job_states()) == (1, ["SUCCEEDED"]), out
     assert "art: stopped: cancel --waiting: nothing more was started: 2 done, 4 waiting;" in out
     assert list(sweep.statuses().values()) == ["done", "done", *["waiting"] * 4]
@@ -230,7 +230,7 @@ def test_a_run_goes_on_with_a_job_of_which_nothing_had_begun(tmp_path: Path, on_
     running = sweep.start("run", "art.yaml")
     sweep.wait_for(lambda: len(sweep.events("run")) == 2, "second run")
     program.go.set()
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     assert running.returncode == 0, out
     assert list(sweep.statuses().values()) == DONE and len(sweep.events("round")) == 2
 
@@ -244,6 +244,6 @@ def test_a_run_that_goes_on_with_such_a_job_submits_the_rest(tmp_path: Path, on_
     running = sweep.start("run", "art.yaml")
     sweep.wait_for(lambda: len(sweep.events("run")) == 2, "second run")
     program.go.set()
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     assert running.returncode == 0, out
     assert list(sweep.statuses().values()) == DONE and set(machines.started.values()) == {1}

@@ -37,7 +37,7 @@ def test_a_pipe_that_is_closed_ends_the_run_as_ctrl_c_does(sweep: SweepCommand, 
     # As of `| tee log`, which Ctrl-C ends as well
     running.stdout.close()
     running.send_signal(signal.SIGINT)
-    assert running.wait(60) == 130
+    assert running.wait(180) == 130
     with running.stderr:
         errors = running.stderr.read()
     assert is_finished(sweep)
@@ -52,7 +52,7 @@ def test_a_pipe_that_is_closed_ends_the_run_without_a_signal(sweep: SweepCommand
     assert running.stdout.readline() == "6 are new\n"
     running.stdout.close()
     with running.stderr:
-        assert running.wait(60) == 130
+        assert running.wait(180) == 130
     # The first task's end is where a line is printed next; one that had begun by then was ended
     assert sweep.events("finish")
     assert set(list(sweep.statuses().values())[2:]) <= {"cancelled", "waiting"}

@@ -39,7 +39,7 @@ class Terminal:
 
     def _tmux(self, *words: str) -> str:
         command = ["tmux", "-L", self._server, "-f", "/dev/null", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
 
     def sweep(self, *words: str) -> None:
         """Start a command in the terminal, once the one before it has ended; its exit status is shown after it."""

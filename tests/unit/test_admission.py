@@ -51,7 +51,7 @@ def test_who_is_cancelled_while_waiting_takes_no_place() -> None:
         waiting.cancel()
         await asyncio.wait([waiting])
         turns[0].end()
-        await asyncio.wait_for(acquire_slot(Cancellation()), 10)
+        await asyncio.wait_for(acquire_slot(Cancellation()), 60)
 
     asyncio.run(run())
 
@@ -64,9 +64,9 @@ def test_a_wish_for_the_end_ends_the_wait_for_a_turn() -> None:
         await asyncio.sleep(0)
         cancelled.set()
         with pytest.raises(CancelledCall):
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 60)
         turns[0].end()
-        await asyncio.wait_for(acquire_slot(Cancellation()), 10)
+        await asyncio.wait_for(acquire_slot(Cancellation()), 60)
 
     asyncio.run(run())
 
@@ -89,7 +89,7 @@ def test_a_place_that_comes_with_the_wish_for_the_end_is_given_back(is_stopped: 
             (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
             if not isinstance(outcome, BaseException):
                 outcome.end()
-            turns.append(await asyncio.wait_for(acquire_slot(Cancellation()), 10))
+            turns.append(await asyncio.wait_for(acquire_slot(Cancellation()), 60))
 
     asyncio.run(run())
 

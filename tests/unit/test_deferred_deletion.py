@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from covalent_parallel_plugin.batch.deferred_deletion import DeferredDeletion
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 
 
 def noted(deleted: list[int], number: int) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from .model import (
     IMAGE,
     LOST,
     PIP,
+    RUNNING,
     SERVICE,
     WAITING,
     Electron,
@@ -25,7 +26,7 @@ from .model import (
 
 # From such a share of the memory asked for it is shown as nearly exceeded, and below the other as hardly used
 HOT, COLD = 0.95, 0.25
-_MARKS = {COMPLETED: ("ok", "✓"), FAILED: ("bad", "✕")}
+_MARKS = {COMPLETED: ("ok", "✓"), FAILED: ("bad", "✕"), RUNNING: ("runs", "●")}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ class ShownFailure:
 
 def failures(report: Report) -> list[ShownFailure]:
     """Return the failed electrons, and the maps with items that did not return."""
+    # What is known of a sweep's tasks is in its own section
+    if report.failed_tasks:
+        return []
     found = [_failure(each, report) for each in report.electrons if each.failure is not None or each.state == FAILED]
     return found + [item for each in report.electrons for item in _items(each, report)]
 

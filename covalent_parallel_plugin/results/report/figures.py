@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .charts.load import Load
 from .charts.timeline import TAKEN_AWAY
-from .charts.words import counted, dollars, duration, hours, percent
-from .costs import prices_text
+from .charts.words import counted, duration, hours, percent
+from .costs import dollars_text, prices_text
 from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report
 
 
@@ -37,7 +37,7 @@ def figures(report: Report, load: Load | None) -> list[Figure]:
         found.append(Figure(hours(used), "machine-hours, in your code: ", percent(min(code, used), used)))
     cost = total_dollars(report)
     if cost is not None:
-        found.append(Figure(f"about {dollars(cost)}", price_words(report)))
+        found.append(Figure(dollars_text(cost), _price_words(report)))
     if attempts:
         found.append(_attempts(report))
     items = _items(report.electrons)
@@ -56,15 +56,18 @@ def total_dollars(report: Report) -> float | None:
     return sum(known) if known else None
 
 
-def price_words(report: Report) -> str:
+def _price_words(report: Report) -> str:
     """Say which prices these are, and which machines have none."""
     prices = [each.price for each in report.machines if each.price is not None]
-    without = sum(each.price is None for each in report.machines)
-    return prices_text(prices) + (f"; {counted(without, 'type')} of machine without a price" if without else "")
+    without = [each for each in report.machines if each.price is None]
+    hours_without = hours(sum(each.seconds for each in without))
+    return prices_text(prices) + (f"; no price for {hours_without} machine-hours" if without else "")
 
 
 def counts_text(report: Report) -> str:
-    """Say how many electrons ended how."""
+    """Say how many electrons or tasks of a sweep ended how."""
+    if isinstance(counts := report.facts.get("counts"), Mapping):
+        return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
     electrons = [each for each in report.electrons if each.kind not in (SERVICE, SWEEP)]
     if not electrons:
         return ""

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from ... import __version__
 from .charts.items import ItemsChart, has_items_chart, items_chart
 from .charts.load import load
 from .charts.phases import LABELS, phase_bar, phase_shares, used_phases
 from .charts.timeline import chain_text, timeline
 from .charts.words import TEXT_CHARACTERS, dollars, duration, hours, memory, moment, short, shown
-from .costs import cost_sentence, gpus_text
+from .costs import cost_sentence
 from .document import document
 from .electron_rows import electron_rows, state_of
 from .failures import MOST_FAILURES, failures
 from .figures import counts_text, figures, total_dollars
 from .model import SWEEP, Electron, Report
+from .sweep_sections import SweepSections
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 MOST_CHARTS = 12
 # What the page has of items and attempts as JSON
 MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE = 20_000, 10_000
-TIMELINE_TITLE_CHARACTERS = 120
 
 
 def page(report: Report, has_all_data: bool = False) -> str:
@@ -38,27 +39,32 @@ def page(report: Report, has_all_data: bool = False) -> str:
     Args:
         has_all_data: the data inside have all items and attempts, however many.
     """
-    drawn_load, attempts = load(report), [attempt for each in report.electrons for attempt in each.attempts]
-    shares = phase_shares(attempts)
+    drawn_load, cost, failed = load(report), total_dollars(report), failures(report)
+    shares = phase_shares(attempt for each in report.electrons for attempt in each.attempts)
     charts, left_out = _charts(report.electrons)
-    failed = failures(report)
     return _environment().get_template("page.html.j2").render(
-        report=report, state=state_of(report.state), counts=counts_text(report), figures=figures(report, drawn_load),
-        shares=shares, bar=phase_bar(shares) if shares else Markup(""), phases=used_phases(report),
-        timeline=timeline(report), chain=chain_text(report), charts=charts, charts_left_out=left_out, load=drawn_load,
-        rows=electron_rows(report), failures=failed[:MOST_FAILURES], total_dollars=total_dollars(report),
-        cost=cost_sentence(report), gpus_text=gpus_text, has_prices=total_dollars(report) is not None,
-        data=_data(report, has_all_data), failures_left_out=max(len(failed) - MOST_FAILURES, 0),
-        is_sweep=report.kind == SWEEP, results=None,
+        **_heading(report), is_sweep=report.kind == SWEEP, figures=figures(report, drawn_load), shares=shares,
+        bar=phase_bar(shares) if shares else Markup(""), timeline=timeline(report), charts=charts,
+        charts_left_out=left_out, load=drawn_load, rows=electron_rows(report), failures=failed[:MOST_FAILURES],
+        failures_left_out=max(len(failed) - MOST_FAILURES, 0), has_prices=cost is not None, total=cost,
+        cost_sentence=cost_sentence(report), data=_data(report, has_all_data),
+        sweep=SweepSections.of(report.results) if report.results is not None else None,
+        versions=report.facts.get("versions") or {"covalent-parallel-plugin": __version__},
     )  # fmt: skip
 
 
 def timeline_markup(report: Report) -> str:
     """Return the timeline alone, with its own style for a notebook's cell; one sentence if no time is known."""
-    return _environment().get_template("cell.html.j2").render(
-        report=report, state=state_of(report.state), counts=counts_text(report), phases=used_phases(report),
-        timeline=timeline(report, is_linked=False), chain=chain_text(report),
-    )  # fmt: skip
+    drawn = timeline(report, is_linked=False)
+    return _environment().get_template("cell.html.j2").render(**_heading(report), timeline=drawn)
+
+
+def _heading(report: Report) -> dict[str, object]:
+    """Return what both begin with."""
+    return {
+        "report": report, "state": state_of(report.state), "counts": counts_text(report), "phases": used_phases(report),
+        "chain": chain_text(report),
+    }  # fmt: skip
 
 
 def _charts(electrons: Iterable[Electron]) -> tuple[list[ItemsChart], int]:

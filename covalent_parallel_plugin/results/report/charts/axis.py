@@ -12,9 +12,9 @@ from ..model import Report, Span
 from .words import tick_text
 
 # Of each chart with a time axis, in the units of its viewBox
-WIDTH, LEFT, RIGHT = 1180, 168.0, 1050.0
+WIDTH, LEFT, RIGHT = 1180, 168.0, 1046.0
 TICKS = 9
-COLUMNS = 441
+COLUMNS = 439
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _STEPS = (
     *(1, 2, 5, 10, 15, 30, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE),

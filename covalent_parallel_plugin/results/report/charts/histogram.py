@@ -14,7 +14,7 @@ from .words import counted, duration, tick_text
 BINS = 60
 # Where the longest one is so many times the median, each bin is longer than the one before by the same factor
 LOGARITHMIC = 40
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 510.0, 24.0, 110.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 510.0, 36.0, 110.0
 
 
 def histogram(lengths: Sequence[float], noun: str = "item") -> Markup:

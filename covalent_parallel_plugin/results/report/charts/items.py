@@ -110,12 +110,13 @@ def _lead(electron: Electron, tasks: int, items: int, is_aggregated: bool) -> st
             f"{many} are too many to draw one by one (the limits are {MOST_ITEMS:,} items and {MOST_TASKS} tasks):"
             f" this is how many tasks were in which phase.{bands if electron.items is not None else ''}"
         )
+    began = "began" if electron.kind == SWEEP else "was submitted"
     each = "Each line is a task" + (", each block an item" if electron.items is not None else "")
     total = electron.items.total if electron.items is not None else None
     known = f" Times are known of {len(set(electron.items.index)):,} of {total:,} items." if (
         electron.items is not None and total is not None and len(set(electron.items.index)) != total
     ) else ""  # fmt: skip
-    return f"{each}; those that did not return a value are red. Times are from when it was submitted.{known}"
+    return f"{each}; those that did not return a value are red. Times are from when it {began}.{known}"
 
 
 def _together(electron: Electron, axis: TimeAxis) -> Markup:

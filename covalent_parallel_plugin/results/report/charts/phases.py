@@ -51,7 +51,13 @@ def phase_shares(attempts: Iterable[TaskAttempt]) -> list[PhaseShare]:
 
 def used_phases(report: Report) -> list[str]:
     """Return the phases that a report has, in their order."""
-    used = {span.phase for electron in report.electrons for attempt in electron.attempts for span in attempt.spans}
+    used = {
+        span.phase
+        for electron in report.electrons
+        for attempt in electron.attempts
+        for span in attempt.spans
+        if span.seconds > 0
+    }
     return [phase for phase in PHASES if phase in used]
 
 

@@ -82,7 +82,7 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
         parts.append(_drawn(row, report, axis, top, is_linked))
         for electron in row.electrons:
             if electron.node in chain and (interval := _Row((electron,)).interval) is not None:
-                parts.append(_chain_line(*map(axis.x, interval), top + row.height + 2))
+                parts.append(_chain_line(axis.x(interval[0]), axis.x(interval[1]), top + row.height + 2))
         top += row.height + _GAP
     now = Markup("")
     if report.is_running:
@@ -92,7 +92,7 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
     svg = Markup(
         '<svg viewBox="0 0 {width} {height}" role="group" aria-label="Timeline: each electron by phase from when it was'
         ' submitted to when its result was here">{grid}'
-        '<text class="tick" x="1112" y="11" text-anchor="end">in all</text>'
+        '<text class="tick" x="1114" y="11" text-anchor="end">in all</text>'
         '<text class="tick" x="1178" y="11" text-anchor="end">machine-h</text>{rows}{now}</svg>'
     ).format(width=WIDTH, height=number(top), grid=axis.grid(top - 4), rows=Markup("").join(parts), now=now)
     return Timeline(svg, tuple(notes))
@@ -153,7 +153,7 @@ def _drawn(row: _Row, report: Report, axis: TimeAxis, top: float, is_linked: boo
     parts.append(_marks(row, axis, top))
     parts.append(
         Markup(
-            '<text class="num" x="1112" y="{0}" text-anchor="end">{1}</text>'
+            '<text class="num" x="1114" y="{0}" text-anchor="end">{1}</text>'
             '<text class="num" x="1178" y="{0}" text-anchor="end">{2}</text>'
         ).format(
             number(middle), duration(interval[1] - interval[0]), hours(sum(e.machine_seconds for e in row.electrons))

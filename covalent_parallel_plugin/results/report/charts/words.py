@@ -76,7 +76,7 @@ def dollars(value: float | None, digits: int = 2) -> str:
     """Write an amount, – where it is not known; what has a price is never nothing."""
     if value is None:
         return "–"
-    return f"${value:,.{digits}f}" if value >= 10.0**-digits or not value else f"${value:.1g}"
+    return f"${value:,.{digits}f}" if value >= 10.0**-digits or not value else f"< ${10.0**-digits:.{digits}f}"
 
 
 def percent(part: float, whole: float) -> str:
