@@ -25,9 +25,11 @@ SECONDS = 300
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notebook" / "first.ipynb"
 
 WORKFLOWS = """
-import json, sys, time
+import json, os, sys, time
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor, pmap, show, wait
+from covalent_parallel_plugin.results.report.document import document
+from covalent_parallel_plugin.results.report.read import dispatch_report
 
 batch = GCPBatchExecutor(max_parallel=3)
 
@@ -67,12 +69,14 @@ def breaks(n):
 SCRIPT = f"""{WORKFLOWS}
 ids = {{"works": ct.dispatch(works)(7), "breaks": ct.dispatch(breaks)(4)}}
 early = show(ids["works"])
-reports = {{"early": early.data, "early_text": repr(early)}}
+reports = {{"early": early.data, "early_text": repr(early), "early_report": document(dispatch_report(ids["works"]))}}
 for name, dispatch_id in ids.items():
     run = show(dispatch_id, wait=True)
+    report = run.report()
     reports[name] = {{
         "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
-        "report": repr(run.report()), "timeline": run.report()._repr_html_(),
+        "report": repr(report), "timeline": report._repr_html_(), "report_data": report.data,
+        "document": document(dispatch_report(dispatch_id)),
         "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
         "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
         "seconds": [one.seconds for one in run.electrons],
@@ -83,6 +87,12 @@ try:
     show("no-such-dispatch", wait=True)
 except Exception as error:
     reports["unknown"] = str(error)
+os.environ["XDG_DATA_HOME"] = sys.argv[1] + "-none"
+reports["traceless"] = document(dispatch_report(ids["breaks"]))
+try:
+    dispatch_report("no-such-dispatch")
+except Exception as error:
+    reports["unknown_report"] = f"{{type(error).__name__}}: {{error}}"
 with open(sys.argv[1], "w") as file:
     json.dump(reports, file)
 """
@@ -92,6 +102,18 @@ with open(sys.argv[1], "w") as file:
 def reports(run_client: Callable[[str], Any]) -> Any:
     """What `show` gave, by the lattice's name."""
     return run_client(SCRIPT)
+
+
+def command_output(server: PrivateCovalentServer, *words: str) -> str:
+    code = "from covalent_parallel_plugin.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    ).stdout
 
 
 def test_electrons_have_state_executor_and_how_they_ended(reports: Any) -> None:
@@ -127,18 +149,59 @@ def test_the_report_sums_up_the_trace(reports: Any) -> None:
     assert "<svg" in timeline and "square" in timeline and "<script" not in timeline
 
 
+def test_a_report_has_the_electrons_of_the_graph_with_their_attempts_and_failures(reports: Any) -> None:
+    found = reports["breaks"]["document"]
+    assert (found["name"], found["state"], found["chain"]) == ("breaks", "failed", [0, 2, 3])
+    assert all("Batch was not asked" in sentence for sentence in found["missing"])
+    prepare, square, fails = found["electrons"]
+    assert [(each["name"], each["kind"], each["state"], each["parents"]) for each in found["electrons"]] == [
+        ("prepare", "lone", "completed", []), ("square", "map", "completed", [0]), ("fails", "lone", "failed", [2]),
+    ]  # fmt: skip
+    assert square["items"]["total"] == square["items"]["ran"] == 4 and square["items"]["ends"] == {"value": 4}
+    assert fails["failure"]["error"] == "ValueError" and "<script>" in fails["failure"]["message"]
+    assert "<b>about to fail</b>" in fails["failure"]["last_lines"] or "ValueError" in fails["failure"]["last_lines"]
+    for electron in found["electrons"]:
+        assert found["began"] <= electron["entered"] <= electron["ended"] <= found["ended"]
+        assert sum(electron["phases"].values()) > 0 and electron["machine_seconds"] > 0
+    assert sum(each["machine_seconds"] for each in found["electrons"]) == pytest.approx(
+        sum(row["seconds"] for row in found["machines"]), abs=0.01
+    )
+    assert prepare["asked"]["memory_bytes"] and prepare["attempts"][0]["machine"]["type"]
+    works = reports["works"]["document"]
+    (inner,) = [each for each in works["electrons"] if each["kind"] == "sublattice"]
+    assert inner["name"] == "inner" and inner["sub_dispatch_id"] and works["chain"][-1] == inner["node"]
+    assert reports["early_report"]["state"] == "running" and reports["early_report"]["ended"] is None
+
+
+def test_without_a_trace_a_report_has_what_covalent_and_batch_say_and_names_what_is_missing(reports: Any) -> None:
+    traced, found = reports["breaks"]["document"], reports["traceless"]
+    assert [each["state"] for each in found["electrons"]] == [each["state"] for each in traced["electrons"]]
+    assert [each["kind"] for each in found["electrons"]] == ["lone", "map", "lone"]
+    for electron, known in zip(found["electrons"], traced["electrons"], strict=True):
+        assert electron["machine_seconds"] == pytest.approx(known["machine_seconds"], abs=2)
+        assert electron["attempts"][0]["on_machine"] and electron["job"] == known["job"]
+    assert found["electrons"][2]["failure"]["error"] == "ValueError"
+    assert "No trace of it is at" in found["missing"][0] and "-none" in found["missing"][0]
+    assert reports["unknown_report"].startswith("MissingResourceError: ")
+    assert "knows no dispatch no-such-dispatch" in reports["unknown_report"]
+
+
+def test_the_command_reports_the_same(reports: Any, covalent_server: PrivateCovalentServer) -> None:
+    ours, dispatch_id = reports["breaks"]["report_data"], reports["breaks"]["id"]
+    theirs = json.loads(command_output(covalent_server, "report", dispatch_id, "--format", "json", "--items"))
+    assert {row["electron"] for row in theirs.pop("rows")} == {"square"}
+    assert {**theirs, "made": 0} == {**ours, "made": 0}
+    assert (ours["name"], ours["state"]) == ("breaks", "failed") and "No trace" not in str(ours["missing"])
+    by_name = {electron["name"]: electron for electron in ours["electrons"]}
+    assert sorted(by_name["square"]["items"]["index"]) == [0, 1, 2, 3]
+    assert by_name["fails"]["parents"] == [2] and "<b>about to fail</b>" not in by_name["fails"]["failure"]["message"]
+    for electron in ours["electrons"]:
+        assert electron["ended"] - electron["entered"] >= sum(electron["phases"].values()) - 0.01 or electron["items"]
+
+
 def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:
     found = reports["breaks"]
-    code = "from covalent_parallel_plugin.cli import main; main()"
-    watched = subprocess.run(
-        [sys.executable, "-c", code, "watch", found["id"], "--once", "--json"],
-        env=covalent_server.environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    theirs = json.loads(watched.stdout)
+    theirs = json.loads(command_output(covalent_server, "watch", found["id"], "--once", "--json"))
     assert theirs.keys() <= found["data"].keys()
     assert [(job["electron"], job["state"]) for job in theirs["jobs"]] == [
         (job["electron"], job["state"]) for job in found["data"]["jobs"]
@@ -244,12 +307,14 @@ def test_the_example_notebook_runs_from_its_first_cell_to_its_last(
     notebook = executed(Path(shutil.copy(EXAMPLE, tmp_path)), environment=covalent_server.environment)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output.evalue for output in outputs if output.output_type == "error"] == []
-    values = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    results = [output.data for output in outputs if output.output_type == "execute_result"]
+    values = [data["text/plain"] for data in results]
     assert values[0].startswith("GCPBatchExecutor(") and values[0].endswith("max_parallel=4)")
     assert 3 < float(values[1]) < 3.3
-    assert values[2].startswith("MapError(1 of 3 items of electron 'inverse'")
+    assert "estimate[0]: completed" in values[2] and "<svg" in results[2]["text/html"]
+    assert values[3].startswith("MapError(1 of 3 items of electron 'inverse'")
     printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
-    assert "8 of 8 items" in printed and "estimate (node 0): value" in printed
+    assert "8 of 8 items" in printed
     tables = [output.data["text/html"] for output in outputs if output.output_type == "display_data"]
     assert ["8/8" in table for table in tables] == [True, False]
 
