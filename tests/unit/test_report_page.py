@@ -229,13 +229,6 @@ def test_many_electrons_share_rows_and_stay_small():
     assert text.count('<tr id="e') == 1000
 
 
-def test_a_map_whose_items_are_not_known_has_its_tasks_drawn():
-    report = screen_compounds()
-    none = Items(480, (), (), (), (), (), ())
-    electrons = tuple(replace(each, items=each.items and none) for each in report.electrons)
-    assert "How long tasks took" in page(replace(report, electrons=electrons))
-
-
 def test_too_many_items_are_drawn_together():
     text = Page(page(many_electrons(1, 10_000)))
     assert "10,000 items in 4 tasks are too many to draw one by one" in text.text["items-0"]

@@ -217,8 +217,6 @@ def _call(
     items: Items, attempts: Sequence[TaskAttempt], tops: dict[tuple[int, int], float], step: float, axis: TimeAxis
 ) -> Markup:
     """Name the longest item beside it, if it took far longer than half of them did."""
-    if not items.took:
-        return Markup("")
     place = max(range(len(items.took)), key=lambda each: items.took[each])
     key = (items.round[place], items.task[place])
     if items.took[place] < 3 * sorted(items.took)[len(items.took) // 2]:
