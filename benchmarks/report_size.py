@@ -27,11 +27,12 @@ from .tables import Bound, Line, Table
 OURS = "report"
 ROUNDS = 3
 COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "report")
-# Runs a command and says on a last line of its own how much memory that took at most: of no other process
+# Runs a command and says on a last line of its own how much memory and CPU that took: of no other process
 MEASURED = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 sys.exit(status)
 """
 KILOBYTES = 1 if sys.platform == "darwin" else 1024
@@ -62,7 +63,7 @@ CASES = (
 
 
 def make_report(dispatch_id: str, data: Path, page: Path) -> dict[str, float]:
-    """Run the command; return its seconds, its peak of memory and the size of its page in MB of 10^6 bytes.
+    """Run the command; return its seconds, also of CPU, its peak of memory and its page's size in MB of 10^6 bytes.
 
     Raises:
         RuntimeError: it did not end with 0.
@@ -81,8 +82,8 @@ def make_report(dispatch_id: str, data: Path, page: Path) -> dict[str, float]:
     seconds = time.perf_counter() - began
     if ended.returncode:
         raise RuntimeError(f"report {dispatch_id}: {ended.stderr[-2000:]}")
-    peak = int(ended.stdout.split()[-1]) * KILOBYTES / 1e6
-    return {"make": seconds, "peak": peak, "page": page.stat().st_size / 1e6}
+    peak, cpu = map(float, ended.stdout.split()[-2:])
+    return {"make": seconds, "cpu": cpu, "peak": peak * KILOBYTES / 1e6, "page": page.stat().st_size / 1e6}
 
 
 def open_page(page: Path) -> float:
@@ -124,6 +125,7 @@ def _lines(case: Case, values: dict[str, list[float]]) -> list[Line]:
     asked = (
         ("trace", "its trace, MB", None),
         ("make", "to make it, s", case.make_seconds),
+        ("cpu", "CPU of that, s", None),
         ("peak", "peak memory, MB", case.peak_mb),
         ("page", "the page, MB", case.page_mb),
         ("open", "to open it in Chromium, s", case.open_seconds),

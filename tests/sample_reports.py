@@ -40,7 +40,7 @@ from covalent_parallel_plugin.results.report.model import (
 
 # 14:02:11 on 24 November 2026, UTC
 BEGAN = 1795528931.0
-GB = 10**9
+GB = 2**30
 GIB = 2**30
 VERSIONS = {"covalent-parallel-plugin": "0.2.0", "covalent": "0.240.0"}
 PREEMPTED_TASKS = (4, 11, 19, 23, 30, 37)

@@ -29,6 +29,8 @@ CACHED = "cached"
 ENDED = "ended"
 KINDS = frozenset({SUBMITTED, WAITED, ATTEMPT, ITEMS, CACHED, ENDED})
 
+TRACES_VARIABLE = "COVALENT_PARALLEL_TRACES"
+"""Where `covalent-parallel dev` has its server's traces: programs that it starts have a home of their own."""
 # Of an error's message
 MESSAGE_BYTES = 2048
 SUFFIX = ".jsonl"
@@ -58,6 +60,12 @@ def traces_folder(environment: Mapping[str, str], home: Path | None = None) -> P
             return None
         named = home / ".local" / "share"
     return named / "covalent-parallel" / "traces" if named.is_absolute() else None
+
+
+def dispatch_traces(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of the traces that the server of a client's environment writes, on the same machine."""
+    named = Path(environment.get(TRACES_VARIABLE, ""))
+    return named if named.is_absolute() else traces_folder(environment)
 
 
 def trace_path(folder: Path, dispatch_id: str) -> Path:

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from ..batch.trace import read_trace, trace_path, traces_folder
+from ..batch.trace import dispatch_traces, read_trace, trace_path
 from ..covalent_api.server_client import UNANSWERED, DispatchRecord, ServerClient
 from .job_looks import JobLooks
 from .run import Run
@@ -84,7 +84,7 @@ def run_of(dispatch_id: str, record: DispatchRecord, snapshot: Snapshot | None, 
 
 def _trace_records(dispatch_id: str) -> list[dict[str, Any]]:
     """Return the records of a dispatch's trace on this machine; none where there is no trace."""
-    folder = traces_folder(os.environ)
+    folder = dispatch_traces(os.environ)
     try:
         return [] if folder is None else read_trace(trace_path(folder, dispatch_id)).records
     except OSError:

@@ -150,7 +150,7 @@ def way(proxy: BatchProxy, store: ObjectStore, tmp_path: Path) -> Way:
 def sleeps() -> None:
     import time
 
-    time.sleep(60)
+    time.sleep(600)
 
 
 def jobs_of(way: Way) -> list[str]:
@@ -475,7 +475,7 @@ def answers_sigterm(begun: Path) -> None:
     signal.signal(signal.SIGTERM, save)
     print("begun")
     begun.touch()
-    time.sleep(60)
+    time.sleep(600)
 
 
 @pytest.mark.parametrize("keeps_results", [False, True])
@@ -717,7 +717,7 @@ def test_what_an_electron_had_printed_that_is_killed_with_its_supervisor_is_show
         with open(f"{path}.new", "w") as file:
             file.write(str(os.getppid()))
         Path(f"{path}.new").rename(path)
-        time.sleep(60)
+        time.sleep(600)
 
     async def kill(way: Way, batch: BatchApi) -> None:
         for _ in range(600):

@@ -289,7 +289,7 @@ def test_who_asks_for_them_has_the_values_of_a_map_that_failed(way: MapWay) -> N
 def test_what_a_task_delivered_of_a_map_that_ran_out_of_time_is_there(way: MapWay) -> None:
     way.settings = replace(way.settings, time_limit=5, max_parallel=1)
     function = item_of(way.ran)
-    error = way.error(lambda index: function(index, 60 * (index == 2)), range(4), offers_values=True)
+    error = way.error(lambda index: function(index, 600 * (index == 2)), range(4), offers_values=True)
     assert isinstance(error, TimeLimitError)
     assert error.values == {0: 0, 1: 1}
 
@@ -354,7 +354,7 @@ def test_at_the_time_limit_nothing_runs_again_and_the_item_is_named(way: MapWay)
 
     def hangs(index: int) -> int:
         if index == 4:
-            time.sleep(60)
+            time.sleep(600)
         return index
 
     error = way.error(hangs, range(6))
@@ -599,7 +599,7 @@ def test_what_the_items_of_a_killed_task_printed_is_shown(way: MapWay, monkeypat
         if index == 4:
             Path(f"{path}.new").write_text(str(os.getppid()))
             Path(f"{path}.new").rename(path)
-            time.sleep(60)
+            time.sleep(600)
         return index
 
     async def kill(way: MapWay, batch: BatchApi) -> None:
@@ -795,7 +795,7 @@ def test_a_map_whose_job_was_lost_sight_of_keeps_the_items_that_ended(way: MapWa
     fault = Fault("rpc.error", method="GetJob", code="PERMISSION_DENIED")
 
     def item(index: int) -> int:
-        time.sleep(60 if index == 5 else 0)
+        time.sleep(600 if index == 5 else 0)
         return index
 
     ended = way.go(item, range(6), fault)

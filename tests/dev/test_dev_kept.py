@@ -89,6 +89,16 @@ def test_an_error_that_wait_raises_is_printed_once_and_ends_the_program_with_1(k
     assert ended.status == 1 and "--- why divide failed\nTraceback" in ended.stderr
 
 
+def test_the_report_of_a_programs_dispatch_is_made_from_the_sessions_trace(kept: Dev) -> None:
+    program = "print(result(add, 1, 2).dispatch_id)"
+    dispatch_id = kept.run_script(program).stdout.strip()
+    reported = kept.run("--", "covalent-parallel", "report", dispatch_id, "--format", "json")
+    assert reported.status == 0, reported.stderr
+    (electron,) = (each for each in json.loads(reported.stdout)["electrons"] if each["kind"] == "lone")
+    assert electron["name"] == "add" and electron["attempts"][0]["machine"]["type"], electron
+    assert "image" in electron["phases"] and not json.loads(reported.stdout)["missing"]
+
+
 def test_quiet_prints_no_line_for_an_electron_and_still_says_why_one_failed(kept: Dev) -> None:
     ended = kept.run_script("print(result(divide, 0).status)", "--quiet")
     assert "dev: divide" not in ended.stderr

@@ -77,8 +77,9 @@ def processes_with(variable: str) -> list[str]:
 
 
 def test_the_demo_prints_every_electron_and_the_score_and_ends_with_status_0(tmp_path: Path) -> None:
+    page = tmp_path / "demo.html"
     run = subprocess.run(
-        DEMO,
+        [*DEMO, "--report", str(page)],
         env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -91,6 +92,8 @@ def test_the_demo_prints_every_electron_and_the_score_and_ends_with_status_0(tmp
         assert f"{electron}: RUNNING\n" in run.stdout
         assert f"{electron}: returned a value\n" in run.stdout
     assert "score 0.9" in run.stdout
+    assert f"Where the time went: {page}" in run.stdout
+    assert "train_svm" in page.read_text(encoding="utf-8")
     assert demo_folders(tmp_path) == []
 
 

@@ -25,9 +25,11 @@ SECONDS = 300
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notebook" / "first.ipynb"
 
 WORKFLOWS = """
-import json, sys, time
+import json, os, sys, time
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor, pmap, show, wait
+from covalent_parallel_plugin.results.report.document import document
+from covalent_parallel_plugin.results.report.read import dispatch_report
 
 batch = GCPBatchExecutor(max_parallel=3)
 
@@ -67,13 +69,13 @@ def breaks(n):
 SCRIPT = f"""{WORKFLOWS}
 ids = {{"works": ct.dispatch(works)(7), "breaks": ct.dispatch(breaks)(4)}}
 early = show(ids["works"])
-reports = {{"early": early.data, "early_text": repr(early)}}
+reports = {{"early": early.data, "early_text": repr(early), "early_report": document(dispatch_report(ids["works"]))}}
 for name, dispatch_id in ids.items():
     run = show(dispatch_id, wait=True)
     report = run.report()
     reports[name] = {{
         "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
-        "report": repr(report), "timeline": report._repr_html_(), "report_data": report.data,
+        "report": repr(report), "timeline": report._repr_html_(), "document": report.data,
         "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
         "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
         "seconds": [one.seconds for one in run.electrons],
@@ -84,6 +86,12 @@ try:
     show("no-such-dispatch", wait=True)
 except Exception as error:
     reports["unknown"] = str(error)
+os.environ["XDG_DATA_HOME"] = sys.argv[1] + "-none"
+reports["traceless"] = document(dispatch_report(ids["breaks"]))
+try:
+    dispatch_report("no-such-dispatch")
+except Exception as error:
+    reports["unknown_report"] = f"{{type(error).__name__}}: {{error}}"
 with open(sys.argv[1], "w") as file:
     json.dump(reports, file)
 """
@@ -141,16 +149,47 @@ def test_the_report_sums_up_the_trace(reports: Any) -> None:
 
 
 def test_the_command_reports_the_same(reports: Any, covalent_server: PrivateCovalentServer) -> None:
-    ours, dispatch_id = reports["breaks"]["report_data"], reports["breaks"]["id"]
+    ours, dispatch_id = reports["breaks"]["document"], reports["breaks"]["id"]
     theirs = json.loads(command_output(covalent_server, "report", dispatch_id, "--format", "json", "--items"))
     assert {row["electron"] for row in theirs.pop("rows")} == {"square"}
     assert {**theirs, "made": 0} == {**ours, "made": 0}
-    assert (ours["name"], ours["state"]) == ("breaks", "failed") and "No trace" not in str(ours["missing"])
-    by_name = {electron["name"]: electron for electron in ours["electrons"]}
-    assert sorted(by_name["square"]["items"]["index"]) == [0, 1, 2, 3]
-    assert by_name["fails"]["parents"] == [2] and "<b>about to fail</b>" not in by_name["fails"]["failure"]["message"]
-    for electron in ours["electrons"]:
-        assert electron["ended"] - electron["entered"] >= sum(electron["phases"].values()) - 0.01 or electron["items"]
+
+
+def test_a_report_has_the_electrons_of_the_graph_with_their_attempts_and_failures(reports: Any) -> None:
+    found = reports["breaks"]["document"]
+    assert (found["name"], found["state"], found["chain"]) == ("breaks", "failed", [0, 2, 3])
+    assert all("Batch was not asked" in sentence for sentence in found["missing"])
+    prepare, square, fails = found["electrons"]
+    assert [(each["name"], each["kind"], each["state"], each["parents"]) for each in found["electrons"]] == [
+        ("prepare", "lone", "completed", []), ("square", "map", "completed", [0]), ("fails", "lone", "failed", [2]),
+    ]  # fmt: skip
+    assert square["items"]["total"] == square["items"]["ran"] == 4 and square["items"]["ends"] == {"value": 4}
+    assert fails["failure"]["error"] == "ValueError" and "<script>" in fails["failure"]["message"]
+    assert "<b>about to fail</b>" in fails["failure"]["last_lines"] or "ValueError" in fails["failure"]["last_lines"]
+    for electron in found["electrons"]:
+        assert found["began"] <= electron["entered"] <= electron["ended"] <= found["ended"]
+        assert sum(electron["phases"].values()) > 0 and electron["machine_seconds"] > 0
+    assert sum(each["machine_seconds"] for each in found["electrons"]) == pytest.approx(
+        sum(row["seconds"] for row in found["machines"]), abs=0.01
+    )
+    assert prepare["asked"]["memory_bytes"] and prepare["attempts"][0]["machine"]["type"]
+    works = reports["works"]["document"]
+    (inner,) = [each for each in works["electrons"] if each["kind"] == "sublattice"]
+    assert inner["name"] == "inner" and inner["sub_dispatch_id"] and works["chain"][-1] == inner["node"]
+    assert reports["early_report"]["state"] == "running" and reports["early_report"]["ended"] is None
+
+
+def test_without_a_trace_a_report_has_what_covalent_and_batch_say_and_names_what_is_missing(reports: Any) -> None:
+    traced, found = reports["breaks"]["document"], reports["traceless"]
+    assert [each["state"] for each in found["electrons"]] == [each["state"] for each in traced["electrons"]]
+    assert [each["kind"] for each in found["electrons"]] == ["lone", "map", "lone"]
+    for electron, known in zip(found["electrons"], traced["electrons"], strict=True):
+        assert electron["machine_seconds"] == pytest.approx(known["machine_seconds"], abs=2)
+        assert electron["attempts"][0]["on_machine"] and electron["job"] == known["job"]
+    assert found["electrons"][2]["failure"]["error"] == "ValueError"
+    assert "No trace of it is at" in found["missing"][0] and "-none" in found["missing"][0]
+    assert reports["unknown_report"].startswith("MissingResourceError: ")
+    assert "knows no dispatch no-such-dispatch" in reports["unknown_report"]
 
 
 def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pypdf
 import pytest
-from covalent_parallel_plugin.results.report.html import page as page_text
 from sample_reports import grid_sweep, screen_compounds, still_running
 
+from covalent_parallel_plugin.results.report.html import page as page_text
 from covalent_parallel_plugin.results.report.model import SERVICE, ElectronFailure, Report
 from docs_build.browser import Page
 

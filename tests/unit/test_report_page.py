@@ -192,6 +192,11 @@ ODD = {
         (Electron(0, "m", MAP, COMPLETED, (), BEGAN, BEGAN + 1, (), Items(
             2, (0, 1), (0, 0), (0, 0), (BEGAN, BEGAN), (0.0, 0.0), ("value", "value"))),),
     ),
+    "a map whose tasks are known and its items are not": Report(
+        "dispatch", "id", "a", COMPLETED, BEGAN, BEGAN, BEGAN + 1,
+        (Electron(0, "m", MAP, COMPLETED, (), BEGAN, BEGAN + 1, (ATTEMPT, replace(ATTEMPT, task=1)),
+                  Items(2, (), (), (), (), (), ())),),
+    ),
     "14 days": Report(
         "dispatch", "id", "a", COMPLETED, BEGAN + 14 * 86400, BEGAN, BEGAN + 14 * 86400,
         (Electron(0, "a", LONE, COMPLETED, (), BEGAN, BEGAN + 14 * 86400, (TaskAttempt(

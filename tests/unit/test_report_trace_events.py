@@ -150,4 +150,4 @@ def test_a_machine_that_tasks_share_counts_once():
     for event in of(events, "C"):
         levels[event["name"]].append(event["args"][event["name"]])
     assert levels["machines"] == [1, 0]
-    assert levels["bytes asked for"] == [3 * 64 * 10**9, 0] and levels["bytes used"] == [3 * 921 * 10**6, 0]
+    assert levels["bytes asked for"] == [3 * 64 * 2**30, 0] and levels["bytes used"] == [3 * 921 * 10**6, 0]

@@ -86,10 +86,10 @@ def test_memory_that_was_asked_and_not_used(peak: float, is_found: bool) -> None
     assert ("memory-unused" in rules) == is_found
     if is_found:
         suggestion = rules["memory-unused"]
-        assert suggestion.title == "train[0] asked for 64.0 GB and used 0.9 GB"
+        assert suggestion.title == "train[0] asked for 64.0 GB and used 922 MB"
         assert suggestion.text == "Batch took e2-standard-16 for it. With 1.2 GB e2-standard-2 would do."
         assert suggestion.remedy == "memory=1280"
-        assert suggestion.gain == "0.2 machine-hours on e2-standard-2, in place of e2-standard-16"
+        assert suggestion.gain == "0.17 machine-hours on e2-standard-2, in place of e2-standard-16"
         assert suggestion.machine_seconds == 600 * 14 / 16
         asked = replace(asked, memory_bytes=1280 * 2**20)
         assert found(electron(run, asked=asked)) == {}
@@ -216,8 +216,8 @@ def test_an_item_that_kept_all_others_waiting(longest: float, is_found: bool) ->
     assert ("longest-item" in rules) == is_found
     if is_found:
         suggestion = rules["longest-item"]
-        assert suggestion.title == "One item kept train[0] busy for 2m05s longer than all others"
-        assert suggestion.text.startswith("Item 101 took 3m45s, 4 times the median.")
+        assert suggestion.title == "One item kept train[0] busy for 2 m 05 s longer than all others"
+        assert suggestion.text.startswith("Item 101 took 3 m 45 s, 4 times the median.")
 
 
 def test_long_items_have_a_map_of_their_own_where_that_helps_and_are_split_where_it_does_not() -> None:
@@ -230,7 +230,7 @@ def test_long_items_have_a_map_of_their_own_where_that_helps_and_are_split_where
     assert "longest-item" not in found(mapped([[300, 300], [300, 500]]))
     again = attempt(2, at=5000, code=500, name="task-2")
     sweep = [attempt(task, at=0, code=9.0 if task else 400, name=f"task-{task}") for task in range(5)]
-    assert "Task-0 took 6m40s" in found(electron(*sweep, kind=SWEEP))["longest-item"].text
+    assert "Task-0 took 6 m 40 s" in found(electron(*sweep, kind=SWEEP))["longest-item"].text
     assert "longest-item" not in found(electron(*sweep, replace(again, round=1), kind=SWEEP))
 
 
@@ -245,7 +245,7 @@ def test_a_gpu_that_waited_for_quota(waited: float, is_found: bool) -> None:
     assert ("gpu-wait" in rules) == is_found
     if is_found:
         suggestion = rules["gpu-wait"]
-        assert suggestion.title == "train[0] waited 3m01s for a GPU"
+        assert suggestion.title == "train[0] waited 3 m 01 s for a GPU"
         assert "Quota NVIDIA_T4_GPUS is used up in us-east1." in suggestion.text
         assert "us-east1 has nvidia-tesla-t4 in us-east1-c, us-east1-d." in suggestion.text
         zones = '["us-central1-a", "us-central1-b", "us-central1-c", "us-central1-f"]'
@@ -276,7 +276,7 @@ def test_standard_machines_of_short_attempts(code: float, is_found: bool) -> Non
         suggestion = rules["spot"]
         assert suggestion.nodes == (0, 1)
         assert suggestion.remedy == "spot=True, spot_fallback=True, retries=5"
-        assert suggestion.gain == "1.0 machine-hours at the price of Spot machines"
+        assert suggestion.gain == "1.01 machine-hours at the price of Spot machines"
         assert "60 to 91 % less" in suggestion.text
         assert suggestion.machine_seconds == pytest.approx(0.6 * 3620)
 
@@ -286,7 +286,7 @@ def test_a_reservation_is_no_spot_machine_and_prices_turn_the_gain_into_dollars(
     one = electron(run, asked=replace(ASKED, spot=False))
     prices = {False: Price(0.07, "2026-11-01", "x"), True: Price(0.02, "2026-11-01", "x")}
     machines = [MachineHours("e2-standard-2", spot, "us-east1", 1, 1, 0, price) for spot, price in prices.items()]
-    gain = "1.0 machine-hours at the price of Spot machines"
+    gain = "1.00 machine-hours at the price of Spot machines"
     assert found(one, machines=tuple(machines))["spot"].gain == f"{gain}, about $0.05 less"
     assert found(one, machines=tuple(machines[:1]))["spot"].gain == gain
     both = replace(machines[0], other_price=prices[True])
@@ -352,7 +352,7 @@ def test_many_short_electrons_of_one_function(count: int, boot: float, is_found:
     assert ("short-electrons" in rules) == is_found
     if is_found:
         suggestion = rules["short-electrons"]
-        assert suggestion.title == "10 electrons score ran for 20s each, and took 1m30s to start"
+        assert suggestion.title == "10 electrons score ran for 20 s each, and took 1 m 30 s to start"
         assert "max_parallel=3" in suggestion.remedy and "score(items)" in suggestion.remedy
         assert suggestion.machine_seconds == pytest.approx(900 * 0.7)
         assert "short-electrons" not in found(

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -29,7 +30,14 @@ COLOURS = {"COMPLETED": "green", "FAILED": "red", "RUNNING": "cyan"}
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the server and its UI running until Ctrl-C.")
-def demo(keep: bool) -> None:
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a report, a page for the browser, to FILE: where the time went.",
+)
+def demo(keep: bool, page: Path | None) -> None:
     """Run a scikit-learn workflow as Batch jobs on this machine.
 
     Starts the emulator and a private Covalent server, dispatches three electrons, and prints their states
@@ -51,6 +59,11 @@ def demo(keep: bool) -> None:
                 with _progress(console) as progress:
                     outcome = demonstration.run_workflow(server, progress.show)
                 _print_outcome(console, server, outcome)
+                if page is None:
+                    console.print(f"To see where the time went: {_own_name()} demo --report demo.html")
+                elif outcome.state.dispatch_id:
+                    demonstration.write_report(server, outcome.state.dispatch_id, page)
+                    click.echo(f"Where the time went: {page}")
                 if keep:
                     _keep(console, server, outcome)
                 else:

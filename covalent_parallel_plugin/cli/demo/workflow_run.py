@@ -9,6 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
 
 from covalent_parallel_plugin.cli.demo.batch_looks import EVERY_SECONDS, BatchLooks
 from covalent_parallel_plugin.cli.dev.electron_states import ElectronState, fetch_electrons
@@ -19,7 +22,9 @@ from covalent_parallel_plugin.covalent_api.private_server import PrivateCovalent
 from covalent_parallel_plugin.covalent_api.server_client import ServerClient
 
 WORKFLOW = ("-m", "covalent_parallel_plugin.cli.demo.workflow")
+REPORT = ("-c", "from covalent_parallel_plugin.cli import main; main()", "report")
 WORKFLOW_SECONDS = 300.0
+REPORT_SECONDS = 60.0
 POLL_SECONDS = 0.25
 # What the emulator, the servers and the workflow import, and the distribution that brings it.
 NEEDED = {"grpc": "grpcio", "sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn"}
@@ -108,6 +113,26 @@ def run_workflow(
     report(state)
     status, score = read_verdict(output.read_text())
     return WorkflowOutcome(state, status, score, errors.read_text(errors="replace"))
+
+
+def write_report(server: PrivateCovalentServer, dispatch_id: str, page: Path) -> None:
+    """Write a dispatch's report with the command itself, which finds the server and the trace in its environment.
+
+    Raises:
+        click.ClickException: it could not be written.
+    """
+    command = [sys.executable, "-W", "ignore", *REPORT, dispatch_id, "-o", str(page)]
+    ended = subprocess.run(
+        command,
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=REPORT_SECONDS,
+        check=False,
+    )
+    if ended.returncode:
+        raise click.ClickException(ended.stderr.strip().removeprefix("Error: "))
 
 
 def _is_worth_a_look(state: WorkflowState) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from covalent_parallel_plugin.batch.trace import TRACES_VARIABLE, traces_folder
 from covalent_parallel_plugin.containers.ownership import is_dead
 from covalent_parallel_plugin.covalent_api.private_configuration import client_environment
 from covalent_parallel_plugin.results.dev_program import OWNER_VARIABLE
@@ -57,7 +58,9 @@ class RunningSession:
     def environment(self, inherited: Mapping[str, str], owner: str) -> dict[str, str]:
         """Return the environment of a program that uses this session, and that `owner` starts."""
         own = client_environment(inherited, self.covalent_home)
-        return own | {**self.variables, "PATH": search_path(inherited), OWNER_VARIABLE: owner}
+        traces = str(traces_folder({"HOME": str(self.covalent_home)}) or "")
+        found = {"PATH": search_path(inherited), OWNER_VARIABLE: owner, TRACES_VARIABLE: traces}
+        return own | {**self.variables, **found}
 
 
 def search_path(inherited: Mapping[str, str]) -> str:

@@ -87,7 +87,7 @@ def plan(
 
 def _outlook(like: str | None) -> PlanOutlook:
     """Return the user's prices, and the report of an earlier dispatch. Raises ClickException if that has no trace."""
-    from covalent_parallel_plugin.batch.trace import read_trace, trace_path, traces_folder
+    from covalent_parallel_plugin.batch.trace import dispatch_traces, read_trace, trace_path
     from covalent_parallel_plugin.cli.plan.outlook import PlanOutlook
     from covalent_parallel_plugin.results.report.prices import prices_path, read_prices
     from covalent_parallel_plugin.results.report.traced_report import report_of
@@ -95,7 +95,7 @@ def _outlook(like: str | None) -> PlanOutlook:
     outlook = PlanOutlook(read_prices(prices_path(os.environ)), date.today())
     if like is None:
         return outlook
-    folder = traces_folder(os.environ)
+    folder = dispatch_traces(os.environ)
     path = None if folder is None else trace_path(folder, like)
     try:
         earlier = report_of(like, [] if path is None else read_trace(path).records, None)

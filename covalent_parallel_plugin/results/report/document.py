@@ -109,13 +109,15 @@ def _plain(value: object, digits: int | None = None) -> object:
         return value
     if isinstance(value, float):
         return None if not math.isfinite(value) else value if digits is None else round(value, digits)
+    if isinstance(value, str):
+        return value if value.isascii() else writable(value)
     if isinstance(value, Span):
         return _plain((value.phase, value.begin, value.end), DIGITS)
     if dataclasses.is_dataclass(value):
         return _fields(value, set())
     if isinstance(value, Mapping):
         return {writable(str(name)): _plain(each, digits) for name, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [_plain(each, digits) for each in value]
     return writable(str(value))
 

@@ -18,6 +18,7 @@ TAIL_BYTES, MOST_BYTES, SECONDS = 8192, 256 * 2**20, 15.0
 # Of more electrons that failed no lines are read
 MOST_ELECTRONS = 30
 FILES = ("error", "stderr")
+TRACEBACK = "Traceback (most recent call last):\n"
 
 
 def read_failures(
@@ -56,18 +57,19 @@ def _failure(electron: ElectronRecord, texts: Mapping[str, str], node: int, trac
     own = traced.electrons.get(node)
     error, message = (own.error, own.message) if own is not None else ("", "")
     told = texts.get("error", "").strip()
-    if not message:
-        # A traceback ends with the exception
-        error, message = split_error(told)
+    if not message and not error:
+        error, message = split_error(told or texts.get("stderr", ""))
     return ElectronFailure(error, message, last_lines(texts.get("stderr", "") or told))
 
 
 def split_error(told: str) -> tuple[str, str]:
-    """Return class and message of an error from its traceback, or its text."""
-    last = told.rsplit("\n", 1)[-1]
-    name, colon, message = last.partition(": ")
-    is_class = bool(colon) and name.replace(".", "").isidentifier()
-    return (name.rsplit(".", 1)[-1], message) if is_class else ("", last)
+    """Return class and message of the last error in a text: what follows its traceback, else the last line."""
+    _, is_traceback, rest = told.strip().rpartition(TRACEBACK)
+    lines = [line for line in rest.strip("\n").split("\n") if not line.startswith((" ", "\t"))] or [""]
+    line = lines[0] if is_traceback else lines[-1]
+    name, _, message = line.partition(": ")
+    is_class = name.replace(".", "").isidentifier() and (bool(message) or bool(is_traceback))
+    return (name.rsplit(".", 1)[-1], message) if is_class else ("", line)
 
 
 def last_lines(text: str) -> str:

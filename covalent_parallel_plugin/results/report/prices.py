@@ -138,11 +138,14 @@ def priced(report: Report, prices: Prices) -> Report:
 
 
 def with_prices(machines: Iterable[MachineHours], prices: Prices, on: date) -> tuple[MachineHours, ...]:
-    """Return machines with their prices of a day, as far as they are known."""
+    """Return machines with their prices of a day, Spot and standard, as far as they are known."""
+
+    def price(machine: MachineHours, spot: bool | None) -> Price | None:
+        return prices.price_of(machine.type, spot, machine.region, on, machine.gpu_type, machine.gpu_count)
+
     return tuple(
         replace(
-            each,
-            price=prices.price_of(each.type, each.spot, each.region, on, each.gpu_type, each.gpu_count),
+            each, price=price(each, each.spot), other_price=None if each.spot is None else price(each, not each.spot)
         )
         for each in machines
     )

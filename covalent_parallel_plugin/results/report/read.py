@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...batch.trace import iterate_trace, trace_path, traces_folder
+from ...batch.trace import dispatch_traces, iterate_trace, trace_path
 from ...cloud.timed_calls import call_within
 from ...covalent_api.config_file import configured_options
 from ...covalent_api.server_client import UNANSWERED, DispatchRecord, ServerClient, reason_of
@@ -41,7 +41,7 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
     now = time.time() if now is None else now
     server = ServerClient.configured()
     record, problem = _ask(server, dispatch_id)
-    folder = traces_folder(os.environ)
+    folder = dispatch_traces(os.environ)
     path = None if folder is None else trace_path(folder, dispatch_id)
     where = "the user's data folder" if path is None else str(path)
     traced, unreadable = _read(path)

@@ -6,6 +6,7 @@ the last one left was collected. The tasks of a map's next job follow the job be
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .traced_electrons import ItemColumns, TracedAttempt, TracedElectron, Traced
 # What such an attempt did is lost however the electron ends
 TAKEN_AWAY = frozenset({ends.PREEMPTED, ends.LOST, ends.TERMINATED})
 KEPT = frozenset({ends.VALUE, ends.EXCEPTION})
+OVER_AT = (ENDED_AT, "delivered", "ran_to")
 PLACED_AT = ("scheduled", "running", *MEASURED)
 
 
@@ -70,6 +72,7 @@ class _JobPhases:
         known = sorted(job.attempts.values(), key=lambda each: (each.task, each.number)) or [
             TracedAttempt(0, 0, self.open_end, job.times, None, None, None, UsedMachine())
         ]
+        _wait_for_turns(known)
         tasks: dict[int, list[TracedAttempt]] = defaultdict(list)
         for attempt in known:
             tasks[attempt.task].append(attempt)
@@ -148,6 +151,26 @@ class _JobPhases:
     def _on_machine(self, attempt: TracedAttempt) -> tuple[float, float] | None:
         held = time_on_machine(attempt.times, attempt.end)
         return (held[0], max(held[1], self.until)) if held is not None and not attempt.end else held
+
+
+def _wait_for_turns(attempts: Sequence[TracedAttempt]) -> None:
+    """Have a task that came after others on a machine wait for its turn, and not for the machine to boot.
+
+    Batch is not asked when a task that reported its own end got its machine; until then it counts as scheduled with
+    its job.
+    """
+    machines: dict[tuple[str, str], list[TracedAttempt]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.machine.instance and "running" not in attempt.times:
+            machines[attempt.machine.zone, attempt.machine.instance].append(attempt)
+    for own in machines.values():
+        ends = sorted(attempt.times[name] for attempt in own for name in OVER_AT if name in attempt.times)
+        for attempt in own:
+            began = next((attempt.times[name] for name in MEASURED if name in attempt.times), None)
+            before = 0 if began is None else bisect_right(ends, began)
+            if before:
+                turn = max(ends[before - 1], attempt.times.get("scheduled", 0.0))
+                attempt.times = {**attempt.times, "scheduled": turn, "running": turn}
 
 
 class _KeptItems:

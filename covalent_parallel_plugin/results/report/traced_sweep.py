@@ -6,24 +6,24 @@ The rounds and runs of a sweep stand each for themselves: days may be between th
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ...batch.attempt_times import ENDED_AT, MEASURED
+from ...batch import trace_ends as ends
 from ...batch.trace import ATTEMPT, ENDED, SUBMITTED, WAITED
 from .model import Asked, TaskAttempt
 from .phases import plausible_time
+from .record_values import UNKNOWN, natural, text
 from .traced_attempts import task_attempts_of
-from .traced_electrons import UNKNOWN, TracedAttempt, TracedElectron, TracedElectrons, TracedJob, natural, text
+from .traced_electrons import TracedAttempt, TracedElectron, TracedElectrons, TracedJob
 
 # Of a task, one of whose attempts is in the table alone
 FROM_TABLE = -(2**31)
-# When an attempt was over, the first that was seen of that
-OVER_AT = (ENDED_AT, "delivered", "ran_to")
+# How a task ended in the words of other traces, where these have one for it
+WORDS = {"done": ends.VALUE, "failed": ends.EXCEPTION, "timeout": ends.TIME_LIMIT}
 
 
 @dataclass(slots=True)
@@ -74,9 +74,11 @@ class TracedSweep:
 
     @property
     def electrons(self) -> TracedElectrons:
-        """The rounds on Batch as electrons, of which gaps are told."""
-        on_batch = {number: each for (number, _), each in self.rounds.items() if number >= 0}
-        return TracedElectrons({**on_batch}, self.left_out)
+        """The rounds on Batch as electrons, whose gaps are reported."""
+        on_batch: dict[int | None, TracedElectron] = {
+            number: each for (number, _), each in self.rounds.items() if number >= 0
+        }
+        return TracedElectrons(on_batch, self.left_out)
 
     def add(self, record: Mapping[str, Any] | None) -> None:
         """Take over a record of the trace; None for a line that was not read."""
@@ -129,9 +131,10 @@ def attempts_of(sweep: TracedSweep, until: float) -> tuple[TaskAttempt, ...]:
         run = -1 - key[0]
         for job in electron.jobs:
             attempts = list(job.attempts.values())
+            for each in attempts:
+                each.end = WORDS.get(each.end, each.end)
             if run < 0:
                 _begin_with_round(job, attempts, entered)
-                _share_boots(attempts)
             else:
                 _begin_with_run(attempts, sweep.runs[run][0] if run < len(sweep.runs) else sweep.running_since)
         if any(job.attempts for job in electron.jobs):
@@ -172,25 +175,6 @@ def _begin_with_round(job: TracedJob, attempts: Iterable[TracedAttempt], entered
 def _from_staged(times: Mapping[str, float]) -> Mapping[str, float]:
     begin = times.get("staged", times.get("submitted"))
     return times if begin is None else {**times, "entered": begin}
-
-
-def _share_boots(attempts: Sequence[TracedAttempt]) -> None:
-    """Have a task that came after others on a machine wait for its turn, and not for the machine to boot.
-
-    Batch is not asked when a task that reported its own end got its machine; until then it counts as scheduled with
-    its job.
-    """
-    machines: dict[tuple[str, str], list[TracedAttempt]] = defaultdict(list)
-    for attempt in attempts:
-        if attempt.machine.instance and "running" not in attempt.times:
-            machines[attempt.machine.zone, attempt.machine.instance].append(attempt)
-    for own in machines.values():
-        ends = sorted(over for attempt in own if (over := _first(attempt.times, OVER_AT)) is not None)
-        for attempt in own:
-            began = _first(attempt.times, MEASURED)
-            before = 0 if began is None else bisect_right(ends, began)
-            if before and "scheduled" in attempt.times:
-                attempt.times = {**attempt.times, "scheduled": max(ends[before - 1], attempt.times["scheduled"])}
 
 
 def _first(times: Mapping[str, float], names: Iterable[str]) -> float | None:

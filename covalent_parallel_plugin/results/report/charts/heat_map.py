@@ -71,7 +71,8 @@ def heat_map(columns: ResultColumns) -> Markup:
     others = f" over {', '.join(rest)}" if rest else ""
     lead = f"{by} by {over}: a cell is the mean{others} of {each}." if max(counts) > 1 else f"{by} by {over}."
     return Markup(
-        '<p class="lead">{}</p>{}<div class="scroll"><svg class="heat" viewBox="0 0 {} {}" role="img" aria-label="{}">'
+        '<p class="lead">{}</p>{}<div class="scroll" tabindex="0" role="region" aria-label="Heat map">'
+        '<svg class="heat" viewBox="0 0 {} {}" role="img" aria-label="{}">'
         "{}{}</svg></div>{}"
     ).format(
         lead, colours.legend(by), WIDTH, height, f"{lead} The table below has the values.",

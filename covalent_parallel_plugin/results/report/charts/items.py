@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -58,7 +58,9 @@ def has_items_chart(electron: Electron) -> bool:
 
 
 def items_chart(electron: Electron) -> ItemsChart:
-    """Draw them."""
+    """Draw them; a map of whose items nothing is known by its tasks."""
+    if electron.items is not None and not electron.items.index:
+        electron = replace(electron, items=None)
     tasks, lengths, axis = _tasks(electron), _lengths(electron), _axis(electron)
     noun = "task" if electron.items is None else "item"
     is_aggregated = len(lengths) > MOST_ITEMS or len(tasks) > MOST_TASKS

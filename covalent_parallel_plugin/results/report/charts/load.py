@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ..model import CODE, LOST, Electron, Report, TaskAttempt
 from .axis import LEFT, RIGHT, WIDTH, TimeAxis, area, nice_step, number, occupied
-from .words import memory
+from .words import GIB, MIB, memory
 
 Held = Sequence[tuple[float, float, float]]
 """What is held from when to when: (begin, end, value)."""
@@ -99,7 +99,8 @@ class _Series:
 
 def _chart(axis: TimeAxis, back: _Series, front: _Series, text: Callable[[float], str], bottom: float) -> Markup:
     most = max(most_at_a_time(back.held), most_at_a_time(front.held)) or 1.0
-    step = max(nice_step(most / 3), 1.0)
+    unit = 1.0 if text is not _bytes else GIB if most >= GIB else MIB
+    step = max(unit * nice_step(most / unit / 3), 1.0)
     scale, parts = _HEIGHT / most, []
     for place in range(int(most / step) + 1):
         y = number(bottom - place * step * scale)

@@ -65,7 +65,8 @@ def parallel_coordinates(columns: ResultColumns) -> Markup:
     label = f"{by} over {', '.join(shown)}, {count:,} tasks; the table of results has the values"
     drawn = Markup("").join([lines, *map(_axis, axes)])
     return Markup(
-        '{}<div class="scroll"><svg class="parallel" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>{}'
+        '{}<div class="scroll" tabindex="0" role="region" aria-label="Parallel coordinates">'
+        '<svg class="parallel" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>{}'
     ).format(colours.legend(by), WIDTH, BOTTOM, label, drawn, _note(columns, shown))
 
 

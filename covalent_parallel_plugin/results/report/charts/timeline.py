@@ -256,7 +256,7 @@ def _chain_line(begin: float, end: float, top: float) -> Markup:
 
 def chain_text(report: Report, most: int = 12) -> str:
     """Name the electrons that the end waited for, in order; "" for a chain of fewer than two."""
-    titles = {electron.node: short(electron.title, 40) for electron in report.electrons}
+    titles = {electron.node: short(electron.title, 40) for electron in report.electrons if electron.kind != SERVICE}
     names: Sequence[str] = [titles[node] for node in report.chain if node in titles]
     if len(names) > most:
         names = [*names[: most - 2], f"{len(names) - most + 1:,} more", names[-1]]

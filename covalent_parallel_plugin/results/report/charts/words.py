@@ -8,6 +8,7 @@ from ....sweep.display.printable import printable
 
 # What is shown of a text at most; the data inside the page have it all
 TEXT_CHARACTERS = 4000
+MIB, GIB = 2**20, 2**30
 
 
 def shown(text: object, characters: int = TEXT_CHARACTERS) -> str:
@@ -62,8 +63,8 @@ def moment(time: float | None, is_full: bool = False) -> str:
 
 
 def memory(count: float) -> str:
-    """Write bytes: MB, or GB from 1 GB on."""
-    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+    """Write bytes as the option `memory` means them, of which 1 GB is 2**30: MB, or GB from 1 GB on."""
+    return f"{count / GIB:.1f} GB" if count >= 0.9995 * GIB else f"{count / MIB:.0f} MB"
 
 
 def hours(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ....batch.error_hints import CAPACITY, QUOTA, find_hint
 from ....settings.gpu_zones import gpu_of, regions_with, zones_with
-from ....sweep.display.run_progress import duration
+from ..charts.words import duration
 from ..model import WAITING, Electron, Report, Suggestion
 from .grouping import by_request, has_gpus, is_on_chain
 from .thresholds import Thresholds

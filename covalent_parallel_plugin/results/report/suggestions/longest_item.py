@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from ....sweep.display.run_progress import duration
+from ..charts.words import duration
 from ..model import CODE, MAP, SWEEP, Electron, Report, Suggestion
 from .grouping import by_name
 from .thresholds import Thresholds

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ....batch.trace_ends import KILLED
+from ..charts.words import memory as written
 from ..model import COMPLETED, FAILED, MAP, SWEEP, Electron, Report, Suggestion, TaskAttempt
 from .grouping import RETURNED, attempts_of, by_request, cores_used, dependents, has_gpus, peak_of, tasks_of
 from .machine_choice import MIB, fitting, holding_type, rounded_mib, size_of, type_like
 from .thresholds import Thresholds
-from .wording import gigabytes, machine_hours, options, title_of, titles
+from .wording import machine_hours, options, title_of, titles
 
 # Of what was measured, for inputs that vary
 MARGIN = 1.25
@@ -40,9 +41,9 @@ def _killed(report: Report, group: Sequence[Electron], asked: int, limits: Thres
     killed = [attempt for attempt in attempts_of(struck) if _is_killed(attempt, asked, limits)]
     peak = peak_of(killed)
     new = rounded_mib(max(asked * KILLED_MARGIN, (peak or 0) * MARGIN))
-    used = "Nothing measured it, and it was killed as" if peak is None else f"It used {gigabytes(peak)} of"
+    used = "Nothing measured it, and it was killed as" if peak is None else f"It used {written(peak)} of"
     tail = " where memory runs out." if peak is None else " that it asked for."
-    text = f"{used} {gigabytes(asked)}{tail}" if peak is not None else f"{used}{tail} It asked for {gigabytes(asked)}."
+    text = f"{used} {written(asked)}{tail}" if peak is not None else f"{used}{tail} It asked for {written(asked)}."
     lost = sum(attempt.machine_seconds for attempt in killed)
     gain = f"{machine_hours(lost)} that were lost"
     if failed:
@@ -75,7 +76,7 @@ def _siblings(report: Report, struck: Sequence[Electron]) -> str:
     peaks = [each.peak_bytes for each in attempts_of([*others, *struck]) if each.peak_bytes and each.end in RETURNED]
     if not peaks:
         return ""
-    low, high = gigabytes(min(peaks)), gigabytes(max(peaks))
+    low, high = written(min(peaks)), written(max(peaks))
     return f" Others of its kind used {low}." if low == high else f" Others of its kind used {low} to {high}."
 
 
@@ -99,7 +100,7 @@ def _near(group: Sequence[Electron], asked: int, limits: Thresholds) -> Suggesti
     return Suggestion(
         "memory-near",
         f"{title_of(near)} used nearly all of its memory",
-        f"It used {gigabytes(peak)} of {gigabytes(asked)}, {100 * peak / asked:.0f} %. Somewhat larger inputs, and its"
+        f"It used {written(peak)} of {written(asked)}, {100 * peak / asked:.0f} %. Somewhat larger inputs, and its"
         " process is killed.",
         _more_memory(near[0], rounded_mib(max(peak, asked) * MARGIN)),
         f"{machine_hours(longest)}, if its longest attempt is killed at its end",
@@ -138,8 +139,8 @@ def _smaller_by_request(
     taken = next((each.machine.type for each in attempts_of(group) if _has(each.machine.type, asked)), "")
     took = f"Batch took {taken} for it." if taken else f"A machine that has so much is {now}, or larger."
     return _suggestion(
-        group, f"asked for {gigabytes(asked)} and used {gigabytes(peak)}",
-        f"{took} With {gigabytes(new * MIB)} {then} would do.",
+        group, f"asked for {written(asked)} and used {written(peak)}",
+        f"{took} With {written(new * MIB)} {then} would do.",
         options(group[0], memory=new), taken or now, then,
     )  # fmt: skip
 
@@ -158,8 +159,8 @@ def _more_on_one(group: Sequence[Electron], asked: int, peak: int, new: int, lim
     seconds = sum(electron.machine_seconds for electron in group)
     return Suggestion(
         "memory-unused",
-        f"{title_of(group)} asked for {gigabytes(asked)} a task and used {gigabytes(peak)}",
-        f"With {gigabytes(new * MIB)} {then} tasks share {request.machine_type}, in place of {now}.",
+        f"{title_of(group)} asked for {written(asked)} a task and used {written(peak)}",
+        f"With {written(new * MIB)} {then} tasks share {request.machine_type}, in place of {now}.",
         options(group[0], memory=new),
         f"{machine_hours(seconds * (1 - now / then))} a run",
         machine_seconds=seconds * (1 - now / then),
@@ -184,7 +185,7 @@ def _smaller_by_name(
     if smaller is not None and asked > smaller.memory_mib * MIB:
         values["memory"] = new
     return _suggestion(
-        group, f"has {gigabytes(has)} and used {gigabytes(peak)}",
+        group, f"has {written(has)} and used {written(peak)}",
         f"It kept {cores:.1f} of {size.vcpus} vCPUs busy. {then} would do.",
         options(group[0], **values), request.machine_type, then,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ....sweep.display.run_progress import duration
+from ..charts.words import duration
 from ..model import BOOT, CODE, IMAGE, LONE, PIP, WAITING, Electron, Report, Suggestion
 from .grouping import attempts_of, by_name, median_seconds
 from .thresholds import Thresholds
@@ -32,18 +32,14 @@ def short_electrons(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
         name = group[0].name
         yield Suggestion(
             "short-electrons",
-            f"{len(apart)} electrons {name} ran for {_short(code)} each, and took {_short(start)} to start",
+            f"{len(apart)} electrons {name} ran for {duration(code)} each, and took {duration(start)} to start",
             f"A map runs them on {tasks} machine{'' if tasks == 1 else 's'}, which start once; each of these works for"
-            f" {_short(whole / tasks)} then.",
+            f" {duration(whole / tasks)} then.",
             f"{name} = pmap(function, executor=GCPBatchExecutor(max_parallel={tasks}))\n{name}(items)",
             f"{machine_hours(saved)} a run",
             machine_seconds=saved,
             nodes=tuple(electron.node for electron in apart),
         )
-
-
-def _short(seconds: float) -> str:
-    return duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _without_chains(report: Report, group: Sequence[Electron]) -> list[Electron]:

@@ -1,25 +1,19 @@
-"""How suggestions name electrons, sizes and options."""
+"""How suggestions name electrons, times of machines and options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....sweep.display.run_progress import duration
+from ..charts.words import duration, hours
 from ..model import SWEEP, Electron
 
-GIB = 2**30
 # What stands at the top of a sweep's file, and not in its resources
 TOP_OF_SWEEPS = frozenset({"retries", "max_parallel", "tasks_per_machine"})
 
 
-def gigabytes(size: float) -> str:
-    """Write bytes as GB, as the option `memory` means them: 2**30."""
-    return f"{size / GIB:.1f} GB" if size >= GIB / 10 else f"{size / 2**20:.0f} MB"
-
-
 def machine_hours(seconds: float) -> str:
     """Write a time of machines: in hours, or shorter ones as they are."""
-    return f"{seconds / 3600:.1f} machine-hours" if seconds >= 360 else f"{duration(seconds)} of machines"
+    return f"{hours(seconds)} machine-hours" if seconds >= 360 else f"{duration(seconds)} of machines"
 
 
 def title_of(electrons: Sequence[Electron]) -> str:
