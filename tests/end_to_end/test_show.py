@@ -75,7 +75,8 @@ for name, dispatch_id in ids.items():
     report = run.report()
     reports[name] = {{
         "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
-        "report": repr(report), "timeline": report._repr_html_(), "document": report.data,
+        "report": repr(report), "timeline": report._repr_html_(), "report_data": report.data,
+        "document": document(dispatch_report(dispatch_id)),
         "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
         "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
         "seconds": [one.seconds for one in run.electrons],
@@ -148,13 +149,6 @@ def test_the_report_sums_up_the_trace(reports: Any) -> None:
     assert "<svg" in timeline and "square" in timeline and "<script" not in timeline
 
 
-def test_the_command_reports_the_same(reports: Any, covalent_server: PrivateCovalentServer) -> None:
-    ours, dispatch_id = reports["breaks"]["document"], reports["breaks"]["id"]
-    theirs = json.loads(command_output(covalent_server, "report", dispatch_id, "--format", "json", "--items"))
-    assert {row["electron"] for row in theirs.pop("rows")} == {"square"}
-    assert {**theirs, "made": 0} == {**ours, "made": 0}
-
-
 def test_a_report_has_the_electrons_of_the_graph_with_their_attempts_and_failures(reports: Any) -> None:
     found = reports["breaks"]["document"]
     assert (found["name"], found["state"], found["chain"]) == ("breaks", "failed", [0, 2, 3])
@@ -190,6 +184,19 @@ def test_without_a_trace_a_report_has_what_covalent_and_batch_say_and_names_what
     assert "No trace of it is at" in found["missing"][0] and "-none" in found["missing"][0]
     assert reports["unknown_report"].startswith("MissingResourceError: ")
     assert "knows no dispatch no-such-dispatch" in reports["unknown_report"]
+
+
+def test_the_command_reports_the_same(reports: Any, covalent_server: PrivateCovalentServer) -> None:
+    ours, dispatch_id = reports["breaks"]["report_data"], reports["breaks"]["id"]
+    theirs = json.loads(command_output(covalent_server, "report", dispatch_id, "--format", "json", "--items"))
+    assert {row["electron"] for row in theirs.pop("rows")} == {"square"}
+    assert {**theirs, "made": 0} == {**ours, "made": 0}
+    assert (ours["name"], ours["state"]) == ("breaks", "failed") and "No trace" not in str(ours["missing"])
+    by_name = {electron["name"]: electron for electron in ours["electrons"]}
+    assert sorted(by_name["square"]["items"]["index"]) == [0, 1, 2, 3]
+    assert by_name["fails"]["parents"] == [2] and "<b>about to fail</b>" not in by_name["fails"]["failure"]["message"]
+    for electron in ours["electrons"]:
+        assert electron["ended"] - electron["entered"] >= sum(electron["phases"].values()) - 0.01 or electron["items"]
 
 
 def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:
