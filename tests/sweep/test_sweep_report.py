@@ -36,7 +36,8 @@ Start = Callable[..., FakeMachines]
 LOCAL = """\
 name: art
 command: [sh, -c, '
-  echo one; echo "no $0 </script><b>" >&2; echo "{\\"loss\\": $0.5, \\"tag\\": \\"t$0\\"}" >r.json; test $0 != 3', '{i}']
+  echo one; echo "no $0 </script><b>" >&2;
+  echo "{\\"loss\\": $0.5, \\"tag\\": \\"t$0\\"}" >r.json; test $0 != 3', '{i}']
 parameters: {i: [2, 3, 10], mode: fast}
 result: r.json
 max_parallel: 1
@@ -69,9 +70,9 @@ def test_a_run_on_this_machine(tmp_path: Path) -> None:
     [electron] = found.electrons
     assert (electron.kind, electron.title, electron.machine_seconds) == (SWEEP, "art", 0.0)
     assert [(each.name, each.end, each.exit_code, each.on_machine) for each in electron.attempts] == [
-        ("i=2", "done", 0, None),
-        ("i=3", "failed", 1, None),
-        ("i=10", "done", 0, None),
+        ("i=2", "value", 0, None),
+        ("i=3", "exception", 1, None),
+        ("i=10", "value", 0, None),
     ]
     ends = [attempt.spans[-1].end for attempt in electron.attempts]
     assert found.began is not None and found.ended is not None and found.began <= min(ends) <= max(ends) <= found.ended
@@ -106,13 +107,18 @@ def test_a_run_on_this_machine(tmp_path: Path) -> None:
     assert [is_sweep(name, sweep.environment, tmp_path) for name in ("art", found.id, "arts")] == [True, True, False]
     with pytest.raises(UnknownSweepError, match=r"there is no sweep 'arts'.*: art"):
         report(sweep, "arts")
-    # Run again: its second run's attempts count, days between the runs do not
+    # Those that failed alike are shown once
+    path = sweep.write(LOCAL.replace("no $0", "no").replace("test $0 != 3", "false"))
+    sweep("run", path, "--local", status=1)
+    [failed] = report(sweep).failed_tasks
+    assert (failed.name, failed.message, failed.alike) == ("i=2", "no </script><b>", 2)
+    # Run again: its attempts count, days between the runs do not
     sweep.write(LOCAL.replace("test $0 != 3", "true"))
     sweep("run", "art.yaml", "--local")
     again = report(sweep)
-    assert (again.state, len(again.electrons[0].attempts), again.failed_tasks) == (COMPLETED, 6, ())
+    assert (again.state, len(again.electrons[0].attempts), again.failed_tasks) == (COMPLETED, 9, ())
     assert phases_follow_each_other(again)
-    assert {each.round for each in again.electrons[0].attempts} == {0, 1}
+    assert {each.round for each in again.electrons[0].attempts} == {0, 1, 2}
 
 
 def test_what_is_known_without_a_trace(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_what_is_known_without_a_trace(tmp_path: Path) -> None:
     found = report(sweep)
     attempts = found.electrons[0].attempts
     assert [(each.name, each.end, each.machine_seconds) for each in attempts] == [
-        ("i=2", "done", 0.0), ("i=3", "failed", 0.0), ("i=10", "done", 0.0),
+        ("i=2", "value", 0.0), ("i=3", "exception", 0.0), ("i=10", "value", 0.0),
     ]  # fmt: skip
     assert all([span.phase for span in each.spans] in ([CODE], []) for each in attempts)
     assert len(found.missing) == 1 and "no attempt of 3 tasks, as with `trace: false`" in found.missing[0]
@@ -156,7 +162,7 @@ def test_on_batch_with_a_preemption_the_machine_seconds_are_the_emulators(tmp_pa
     [electron] = found.electrons
     assert (found.state, len(electron.attempts)) == (COMPLETED, 5)
     assert sorted((each.task, each.number, each.end) for each in electron.attempts)[:2] == [
-        (0, 0, "preempted"), (0, 1, "done"),
+        (0, 0, "preempted"), (0, 1, "value"),
     ]  # fmt: skip
     assert phases_follow_each_other(found) and electron.job.endswith("-0") and electron.asked.vcpus == 1
     [lost] = [each for each in electron.attempts if each.seconds(LOST)]
@@ -196,5 +202,5 @@ def test_one_that_was_cancelled(tmp_path: Path) -> None:
     run.communicate(timeout=180)
     found = report(sweep)
     assert found.state == CANCELLED and sorted(each.end for each in found.electrons[0].attempts) == [
-        "cancelled", "cancelled", "done",
+        "cancelled", "cancelled", "value",
     ]  # fmt: skip

@@ -27,10 +27,9 @@ class ShownFailure:
 
 
 def failures(report: Report) -> list[ShownFailure]:
-    """Return the failed electrons, and the maps with items that did not return."""
-    # What is known of a sweep's tasks is in its own section
+    """Return the failed electrons, and the maps with items that did not return; of a sweep its failed tasks."""
     if report.failed_tasks:
-        return []
+        return _tasks(report)
     found = [_failure(each, report) for each in report.electrons if each.failure is not None or each.state == FAILED]
     return found + [item for each in report.electrons for item in _items(each, report)]
 
@@ -41,6 +40,26 @@ def _failure(electron: Electron, report: Report) -> ShownFailure:
         failure.error, failure.message, failure.last_lines,
     )  # fmt: skip
     return ShownFailure(electron.title, *texts, _command(electron, report), console_page(electron.job))
+
+
+def _tasks(report: Report) -> list[ShownFailure]:
+    found = [
+        ShownFailure(
+            f"{each.name}{f' and {each.alike:,} more' if each.alike else ''}",
+            each.ending,
+            each.message,
+            each.last_lines,
+            each.command,
+            "",
+        )
+        for each in report.failed_tasks
+    ]
+    count = report.facts.get("failed_tasks", 0)
+    more = count - sum(1 + each.alike for each in report.failed_tasks) if isinstance(count, int) else 0
+    if more > 0:
+        command = shown_command(["covalent-parallel", "sweep", "status", short(report.id, 200), "--json"])
+        found.append(ShownFailure(f"{counted(more, 'more task')}", "", "", "", command, ""))
+    return found
 
 
 def _items(electron: Electron, report: Report) -> list[ShownFailure]:

@@ -44,7 +44,9 @@ def page(report: Report, has_all_data: bool = False) -> str:
     charts, left_out = _charts(report.electrons)
     return _environment().get_template("page.html.j2").render(
         **_heading(report), is_sweep=report.kind == SWEEP, figures=figures(report, drawn_load), shares=shares,
-        bar=phase_bar(shares) if shares else Markup(""), timeline=timeline(report), charts=charts,
+        bar=phase_bar(shares) if shares else Markup(""), charts=charts,
+        # Tasks of a sweep are in no table of electrons
+        timeline=timeline(report, is_linked=report.kind != SWEEP),
         charts_left_out=left_out, load=drawn_load, rows=electron_rows(report), failures=failed[:MOST_FAILURES],
         failures_left_out=max(len(failed) - MOST_FAILURES, 0), has_prices=cost is not None, total=cost,
         cost_sentence=cost_sentence(report), data=_data(report, has_all_data),

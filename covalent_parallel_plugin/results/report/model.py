@@ -199,13 +199,17 @@ class ResultTable:
 
 @dataclass(frozen=True, slots=True)
 class FailedTask:
-    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more."""
+    """A task of a sweep that is not done: how it ended, its reason or last line, and the command that shows more.
+
+    `alike` is how many more ended so, with the same message.
+    """
 
     name: str
     ending: str
     message: str
     command: str
     last_lines: str = ""
+    alike: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ...batch.trace import read_trace, trace_path, traces_folder
 from ...errors import ParallelError
 from ...sweep.display.printable import last_lines, shown_command
+from ...sweep.display.run_progress import TaskFailure
 from ...sweep.records.out_folder import OutFolder
 from ...sweep.records.record import Record
 from ...sweep.records.sweeps_index import SweepsIndex
@@ -187,6 +189,9 @@ def _seconds(record: Record) -> Any:
 
 
 def _failed_tasks(out: OutFolder, status: SweepStatus) -> tuple[FailedTask, ...]:
+    alike: dict[tuple[str, str], list[TaskFailure]] = defaultdict(list)
+    for failure in status.failures:
+        alike[failure.ending, failure.line].append(failure)
     return tuple(
         FailedTask(
             name=each.task,
@@ -194,8 +199,9 @@ def _failed_tasks(out: OutFolder, status: SweepStatus) -> tuple[FailedTask, ...]
             message=each.line,
             command=shown_command(["covalent-parallel", "sweep", "logs", status.name, each.task, "--both"]),
             last_lines="\n".join(last_lines(out.task_folder(each.task), SHOWN_LINES)),
+            alike=len(others),
         )
-        for each in status.failures[:SHOWN_FAILURES]
+        for each, *others in list(alike.values())[:SHOWN_FAILURES]
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ...batch import trace_ends as ends
 from ...batch.trace import ATTEMPT, ENDED, SUBMITTED, WAITED
 from .model import Asked, TaskAttempt
 from .phases import plausible_time
@@ -21,6 +22,8 @@ from .traced_electrons import TracedAttempt, TracedElectron, TracedElectrons, Tr
 
 # Of a task, one of whose attempts is in the table alone
 FROM_TABLE = -(2**31)
+# How a task ended in the words of other traces, where these have one for it
+WORDS = {"done": ends.VALUE, "failed": ends.EXCEPTION, "timeout": ends.TIME_LIMIT}
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ class TracedSweep:
 
     @property
     def electrons(self) -> TracedElectrons:
-        """The rounds on Batch as electrons, of which gaps are told."""
+        """The rounds on Batch as electrons, whose gaps are reported."""
         on_batch: dict[int | None, TracedElectron] = {
             number: each for (number, _), each in self.rounds.items() if number >= 0
         }
@@ -128,6 +131,8 @@ def attempts_of(sweep: TracedSweep, until: float) -> tuple[TaskAttempt, ...]:
         run = -1 - key[0]
         for job in electron.jobs:
             attempts = list(job.attempts.values())
+            for each in attempts:
+                each.end = WORDS.get(each.end, each.end)
             if run < 0:
                 _begin_with_round(job, attempts, entered)
             else:

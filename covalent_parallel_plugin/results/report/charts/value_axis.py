@@ -112,7 +112,7 @@ class ValueAxis:
             pairs = [(self.place(text), text) for text in self.categories]
         else:
             singles = self.distinct if len(self.distinct) <= MOST_SINGLE else self._round_numbers()
-            pairs = [(self.place(each), number_text(each)) for each in (self.low, self.high, *singles)]
+            pairs = [(self.place(each), number_text(each)) for each in (self.low, self.high, *singles) if self.distinct]
         shown: list[tuple[float, str]] = []
         for place, text in pairs:
             if place is not None and all(abs(place - other) >= least_gap for other, _ in shown):

@@ -24,7 +24,7 @@ class ValueColours:
         return cls(ValueAxis.of(values))
 
     def level(self, value: object) -> str:
-        """Return the CSS class of a value: v0 to v6, or "none" for what is no number."""
+        """Return the CSS class of a value: v0 to v6, or "none" for other values."""
         place = self.axis.place(value)
         return "none" if place is None else f"v{min(int(place * LEVELS), LEVELS - 1)}"
 
