@@ -152,6 +152,7 @@ OPTIONS = "--project-id My_Project --bucket-name gs://x"
         "logs ../x",
         "watch ../x --once",
         "clean --yes",
+        "prices set mistaken.yaml",
     ],
 )
 def test_a_mistake_in_what_was_given_ends_with_2(site: Site, line: str) -> None:
