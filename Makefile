@@ -37,7 +37,7 @@ echo "Setting up $(1) with $$($$chosen --version)"; \
 "$$chosen" -m venv --clear $(1)
 endef
 
-.PHONY: help demo docs test test-newest test-containers lint lock benchmark clean
+.PHONY: help demo docs test test-newest test-containers lint lock report-picture benchmark clean
 
 help:
 	@echo "make demo       a workflow as Batch jobs on this machine, start to score"
@@ -47,6 +47,7 @@ help:
 	@echo "make test-newest  tests with the newest packages that setup.cfg allows; PYTHON=... for another Python"
 	@echo "make lint       ruff, mypy and deptry"
 	@echo "make lock       renew constraints.txt, the versions that all of this installs"
+	@echo "make report-picture  the picture of a report that README shows"
 	@echo "make benchmark  this plugin beside the one it replaces"
 	@echo "make clean      remove what these commands made"
 
@@ -87,6 +88,10 @@ lock:
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --group build \
 	    --no-emit-index-url --custom-compile-command 'make lock' --output-file constraints.txt setup.cfg
+
+# Runs the demo; needs Chromium
+report-picture: $(VENV)/installed
+	$(RUN)/python -m docs_build.report_picture
 
 benchmark: $(VENV)/installed
 	$(RUN)/python -m benchmarks $(BENCHMARK_ARGS)

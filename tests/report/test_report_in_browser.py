@@ -185,8 +185,7 @@ def test_html_in_a_message_stays_text(page: Page, addresses: dict[str, str]) -> 
     assert HOSTILE in json.dumps(json.loads(data))
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", WIDE), ("dark", NARROW)])
 @pytest.mark.parametrize("name", REPORTS)
 def test_axe_finds_nothing(page: Page, addresses: dict[str, str], name: str, scheme: str, width: int) -> None:
     """Contrast, names, landmarks and the like: https://github.com/dequelabs/axe-core."""
