@@ -125,8 +125,10 @@ def test_without_a_price_it_says_so_and_never_nothing():
     one, *others = report.machines
     part = Page(page(replace(report, machines=(replace(one, price=None), *others)))).text["cost"]
     assert part.count("no price") == 2
+    assert f"no price for {one.type}, {one.region}" in part
+    assert f"filter by the label covalent-dispatch: {report.id}" in part
     none = Page(page(replace(report, machines=tuple(replace(each, price=None) for each in report.machines)))).text
-    assert "no price for 9.38 machine-hours" in none["cost"]
+    assert "No price for 9.38 machine-hours" in none["cost"]
     assert not any("$" in text for name, text in none.items() if name != "advice")
 
 
@@ -246,3 +248,30 @@ def test_a_share_of_memory_is_never_out_of_its_meter():
     attempt = replace(report.electrons[0].attempts[0], peak_bytes=9 * GB)
     text = page(replace(report, electrons=(replace(report.electrons[0], attempts=(attempt,)),)))
     assert "width:100%" in text
+
+
+def test_items_of_less_than_a_millisecond_have_a_histogram():
+    found = Page(page(ODD["items of no time, without attempts"]))
+    assert "median < 1 ms" in found.text["items-0"]
+    assert found.paths("call") == 0
+
+
+def test_a_dispatch_without_a_name_is_called_by_its_id():
+    assert "Dispatch 0b1f6f0e" in Page(page(replace(small(), name=""))).text[""]
+
+
+def test_many_lost_attempts_are_counted_and_not_marked():
+    electron = screen_compounds().electrons[1]
+    lost = [attempt for attempt in electron.attempts if attempt.end == "preempted"]
+    many = replace(electron, attempts=electron.attempts + tuple(replace(lost[0], number=n) for n in range(2, 30)))
+    found = Page(page(replace(small(), electrons=(many,))))
+    assert "34 attempts that lost their machine or were killed are too many to mark" in found.text["timeline"]
+    assert found.paths("pre") == 0
+
+
+def test_a_sweep_shows_its_results_and_the_tasks_that_failed():
+    found = Page(page(grid_sweep()))
+    assert "23 done, 1 failed" in " ".join(found.text[""].split())
+    assert "loss over two parameters" in found.text["results"]
+    assert "rate=0.3,depth=6" in found.text["items-0"]
+    assert "electrons" not in found.text

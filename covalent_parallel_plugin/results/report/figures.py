@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,8 @@ def _price_words(report: Report) -> str:
 
 def counts_text(report: Report) -> str:
     """Say how many electrons or tasks of a sweep ended how."""
-    if isinstance(counts := report.facts.get("counts"), Mapping):
+    statuses = report.results.statuses if report.results is not None else ()
+    if isinstance(counts := report.facts.get("counts") or Counter(statuses), Mapping) and counts:
         return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
     electrons = [each for each in report.electrons if each.kind not in (SERVICE, SWEEP)]
     if not electrons:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 # So many maps have charts of their items, those that used most of machines
-MOST_CHARTS = 12
+MOST_CHARTS = 6
 # What the page has of items and attempts as JSON
 MOST_ITEMS_INSIDE, MOST_ATTEMPTS_INSIDE = 20_000, 10_000
 

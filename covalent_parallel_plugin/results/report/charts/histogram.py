@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from .axis import nice_step, number, quantile, time_step
-from .words import counted, duration, tick_text
+from .words import counted, item_duration, tick_text
 
 BINS = 60
 # Where the longest one is so many times the median, each bin is longer than the one before by the same factor
@@ -31,14 +31,14 @@ def histogram(lengths: Sequence[float], noun: str = "item") -> Markup:
         Markup('<rect class="p-code" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
             number(scale.x(begin) + 0.5), number(_BOTTOM - (height := (_BOTTOM - _TOP) * count / max(counts))),
             number(max(scale.x(end) - scale.x(begin) - 1, 0.7)), number(max(height, 1)),
-            f"{counted(count, noun)} between {duration(begin)} and {duration(end)}",
+            f"{counted(count, noun)} between {item_duration(begin)} and {item_duration(end)}",
         )
         for begin, end, count in zip(edges, edges[1:], counts, strict=False)
         if count
     ]  # fmt: skip
-    words = f"median {duration(median)}, 95 in 100 within {duration(most)}, longest {duration(longest)}"
+    words = f"median {item_duration(median)}, 95 in 100 within {item_duration(most)}, longest {item_duration(longest)}"
     return Markup(
-        '<svg viewBox="0 0 520 132" class="small" role="img" aria-label="How long they took: {}">'
+        '<svg viewBox="0 0 530 132" class="small" role="img" aria-label="How long they took: {}">'
         '<path class="axis" d="M{} {bottom}H{}"/>{}{}{}</svg>'
     ).format(
         words, number(_LEFT), number(_RIGHT), Markup("").join(bars), _marks(scale, median, most, longest),
@@ -62,7 +62,7 @@ class _Scale:
     def ticks(self) -> Markup:
         texts = (
             Markup('<text class="tick" x="{}" y="126" text-anchor="middle">{}</text>').format(
-                number(self.x(value)), duration(value) if self._is_logarithmic else tick_text(round(value, 9))
+                number(self.x(value)), item_duration(value) if self._is_logarithmic else tick_text(round(value, 9))
             )
             for value in self._values()
         )
@@ -91,8 +91,8 @@ def _logarithmic(least: float, longest: float) -> list[float]:
 def _marks(scale: _Scale, median: float, most: float, longest: float) -> Markup:
     marks = []
     for value, y, text in (
-        (median, 10, f"median {duration(median)}"),
-        (most, 26, f"95 in 100 within {duration(most)}"),
+        (median, 10, f"median {item_duration(median)}"),
+        (most, 26, f"95 in 100 within {item_duration(most)}"),
     ):
         x = scale.x(value)
         side, anchor = (-4, "end") if x > 360 else (4, "start")
@@ -108,7 +108,7 @@ def _marks(scale: _Scale, median: float, most: float, longest: float) -> Markup:
     if longest > 2 * most:
         marks.append(
             Markup('<text class="tick strong" x="{}" y="98" text-anchor="end">longest {}</text>').format(
-                number(_RIGHT - 2), duration(longest)
+                number(_RIGHT - 2), item_duration(longest)
             )
         )
     return Markup("").join(marks)

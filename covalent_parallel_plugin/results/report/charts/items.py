@@ -12,7 +12,7 @@ from .axis import WIDTH, TimeAxis, number
 from .histogram import histogram
 from .item_bands import item_bands
 from .phases import stacked_phases
-from .words import counted, duration, short
+from .words import counted, item_duration, short
 
 # Beyond these, items and tasks are drawn together
 MOST_ITEMS, MOST_TASKS = 3000, 500
@@ -69,7 +69,7 @@ def items_chart(electron: Electron) -> ItemsChart:
     return ItemsChart(
         electron, noun, _lead(electron, len(tasks), len(lengths), is_aggregated), svg,
         histogram([each.seconds for each in lengths], noun) if lengths else Markup(""),
-        tuple((each.name, duration(each.seconds), each.task, each.end) for each in longest),
+        tuple((each.name, item_duration(each.seconds), each.task, each.end) for each in longest),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def _blocks(items: Items, tops: dict[tuple[int, int], float], step: float, axis:
         if is_titled:
             ended = "" if end == "value" else f", {end}"
             block = Markup('<path d="{}"><title>item {}: {}{}</title></path>').format(
-                data, index, duration(took), ended
+                data, index, item_duration(took), ended
             )
         else:
             block = Markup(data)
@@ -219,11 +219,11 @@ def _call(
     """Name the longest item beside it, if it took far longer than half of them did."""
     place = max(range(len(items.took)), key=lambda each: items.took[each])
     key = (items.round[place], items.task[place])
-    if items.took[place] < 3 * sorted(items.took)[len(items.took) // 2]:
+    if items.took[place] <= 3 * sorted(items.took)[len(items.took) // 2]:
         return Markup("")
     ends = [span.end for each in attempts if (each.round, each.task) == key for span in each.spans]
     last = axis.x(max([*ends, items.begin[place] + items.took[place]]))
-    text = f"item {items.index[place]}: {duration(items.took[place])}"
+    text = f"item {items.index[place]}: {item_duration(items.took[place])}"
     return Markup('<text class="call" x="{}" y="{}">{}</text>').format(
         number(min(last + 8, WIDTH - _CHARACTER * len(text))), number(tops[key] + step / 2 + 4), text
     )

@@ -28,7 +28,7 @@ from .words import counted, duration, hours, moment, short
 # From so many electrons on, those of one name share a row if they are at least so many
 MANY_ELECTRONS, SHARED_ROW = 60, 4
 MOST_ROWS = 150
-MOST_MARKS = 60
+MOST_MARKS = 24
 # How attempts end that were not the electron's fault, and what ends its process
 TAKEN_AWAY, KILLED = ("preempted", "lost", "terminated"), ("killed", "time_limit")
 _BAR, _GAP, _AREA = 15, 10, 62
@@ -65,6 +65,10 @@ class _Row:
         return (_AREA if len(self.attempts) >= 8 else _AREA // 2) if self.is_area else _BAR
 
     @property
+    def marked(self) -> list[TaskAttempt]:
+        return [each for each in self.attempts if each.end in TAKEN_AWAY + KILLED and each.spans]
+
+    @property
     def interval(self) -> tuple[float, float] | None:
         times = [time for each in self.electrons for time in (each.entered, each.ended) if time is not None]
         times += [time for each in self.attempts for span in each.spans for time in (span.begin, span.end)]
@@ -95,6 +99,9 @@ def timeline(report: Report, is_linked: bool = True) -> Timeline | None:
         '<text class="tick" x="1114" y="11" text-anchor="end">in all</text>'
         '<text class="tick" x="1178" y="11" text-anchor="end">machine-h</text>{rows}{now}</svg>'
     ).format(width=WIDTH, height=number(top), grid=axis.grid(top - 4), rows=Markup("").join(parts), now=now)
+    unmarked = sum(len(row.marked) for row in rows if len(row.marked) > MOST_MARKS)
+    if unmarked:
+        notes.append(f"{unmarked:,} attempts that lost their machine or were killed are too many to mark one by one.")
     return Timeline(svg, tuple(notes))
 
 
@@ -231,8 +238,7 @@ def _title(electron: Electron, attempt: TaskAttempt, span: Span) -> str:
 def _marks(row: _Row, axis: TimeAxis, top: float) -> Markup:
     """Mark attempts whose machine was taken away, and those whose process was killed."""
     y, half = (top + 5, 2.0) if row.is_area else (top + _BAR / 2, 2.8)
-    ends = [each for each in row.attempts if each.end in TAKEN_AWAY + KILLED and each.spans]
-    return Markup("").join(_mark(each, axis, y, half) for each in ends[:MOST_MARKS])
+    return Markup("").join(_mark(each, axis, y, half) for each in row.marked if len(row.marked) <= MOST_MARKS)
 
 
 def _mark(attempt: TaskAttempt, axis: TimeAxis, y: float, half: float) -> Markup:

@@ -41,6 +41,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def item_duration(seconds: float) -> str:
+    """Write how long an item took, which is known to the millisecond."""
+    return duration(seconds) if seconds >= 0.0005 else "< 1 ms"
+
+
 def tick_text(seconds: float) -> str:
     """Write a round length of time, such as 5 min, 1 h 30 min or 2 d."""
     if seconds < 1:
@@ -63,7 +68,9 @@ def moment(time: float | None, is_full: bool = False) -> str:
 
 
 def memory(count: float) -> str:
-    """Write bytes as the option `memory` means them, of which 1 GB is 2**30: MB, or GB from 1 GB on."""
+    """Write bytes as the option `memory` means them, of which 1 GB is 2**30: MB, GB or TB."""
+    if count >= 999.95 * GIB:
+        return f"{count / GIB / 1024:.1f} TB"
     return f"{count / GIB:.1f} GB" if count >= 0.9995 * GIB else f"{count / MIB:.0f} MB"
 
 
