@@ -279,6 +279,17 @@ def test_kinds_states_and_parents_are_covalents() -> None:
     assert report.chain == (0, 4, 5)
     assert found[4].name == "inner" and found[0].title == "dock[0]"
 
+    # Through nodes that are not shown, however many; a circle, which no graph has, is no endless loop
+    most = 3000
+    hidden = {str(each): node(":electron_list:") for each in range(2, most)}
+    chained = [(0, 2), *((each, each + 1) for each in range(2, most - 1)), (most - 1, 1)]
+    fanned = [(0, 2), *((2, each) for each in range(3, most)), *((each, 1) for each in range(3, most))]
+    for links in (chained, fanned):
+        record = DispatchRecord("COMPLETED", {"0": node("f"), "1": node("g"), **hidden}, links=links)
+        assert [each.parents for each in read(record=record).electrons] == [(), (0,)]
+        circle = DispatchRecord("COMPLETED", record.electrons, links=[*links, (9, 3), (3, 9)])
+        assert [each.node for each in read(record=circle).electrons] == [0, 1]
+
     running = DispatchRecord("RUNNING", {"0": node("f", "RUNNING"), "7": node("never", "NEW_OBJECT")}, "study")
     states = [each.state for each in read(submitted(), record=running).electrons]
     assert states == [RUNNING, WAITS]

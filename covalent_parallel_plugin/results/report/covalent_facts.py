@@ -59,7 +59,8 @@ def parents_of(record: DispatchRecord, shown: Mapping[int, object]) -> dict[int,
         sources[target].add(source)
     through: dict[int, frozenset[int]] = {}
     for node in sources:
-        _resolve(node, sources, shown, through)
+        if node not in through:
+            _resolve(node, sources, shown, through)
     return {node: tuple(sorted(through.get(node, ()))) for node in shown}
 
 
@@ -67,16 +68,19 @@ def _resolve(
     first: int, sources: Mapping[int, set[int]], shown: Mapping[int, object], through: dict[int, frozenset[int]]
 ) -> None:
     """Find what a node takes values from, and what those take that are not shown; a graph may be deep."""
-    stack, on_the_way = [first], {first}
+
+    def hidden(node: int) -> list[int]:
+        return [source for source in sources.get(node, ()) if source not in shown]
+
+    stack, on_the_way = [(first, iter(hidden(first)))], {first}
     while stack:
-        node = stack[-1]
-        hidden = [source for source in sources.get(node, ()) if source not in shown]
-        unknown = [source for source in hidden if source not in through and source not in on_the_way]
-        if unknown and node not in through:
-            stack.append(unknown[0])
-            on_the_way.add(unknown[0])
+        node, rest = stack[-1]
+        unknown = next((source for source in rest if source not in through and source not in on_the_way), None)
+        if unknown is not None:
+            stack.append((unknown, iter(hidden(unknown))))
+            on_the_way.add(unknown)
             continue
-        if node not in through:
-            direct = {source for source in sources.get(node, ()) if source in shown}
-            through[node] = frozenset(direct.union(*(through.get(source, ()) for source in hidden)) - {node})
-        on_the_way.discard(stack.pop())
+        direct = {source for source in sources.get(node, ()) if source in shown}
+        through[node] = frozenset(direct.union(*(through.get(source, ()) for source in hidden(node))) - {node})
+        on_the_way.discard(node)
+        stack.pop()
