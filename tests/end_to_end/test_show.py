@@ -72,9 +72,10 @@ early = show(ids["works"])
 reports = {{"early": early.data, "early_text": repr(early), "early_report": document(dispatch_report(ids["works"]))}}
 for name, dispatch_id in ids.items():
     run = show(dispatch_id, wait=True)
+    report = run.report()
     reports[name] = {{
         "id": dispatch_id, "data": run.data, "text": repr(run), "html": run._repr_html_(), "logs": run.logs,
-        "report": repr(run.report()), "timeline": run.report()._repr_html_(),
+        "report": repr(report), "timeline": report._repr_html_(), "report_data": report.data,
         "document": document(dispatch_report(dispatch_id)),
         "items": [[one.name, one.total, one.done, one.failed] for one in run.items],
         "electrons": [[one.name, one.node, one.state, one.executor, one.ending] for one in run.electrons],
@@ -101,6 +102,18 @@ with open(sys.argv[1], "w") as file:
 def reports(run_client: Callable[[str], Any]) -> Any:
     """What `show` gave, by the lattice's name."""
     return run_client(SCRIPT)
+
+
+def command_output(server: PrivateCovalentServer, *words: str) -> str:
+    code = "from covalent_parallel_plugin.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    ).stdout
 
 
 def test_electrons_have_state_executor_and_how_they_ended(reports: Any) -> None:
@@ -173,18 +186,22 @@ def test_without_a_trace_a_report_has_what_covalent_and_batch_say_and_names_what
     assert "knows no dispatch no-such-dispatch" in reports["unknown_report"]
 
 
+def test_the_command_reports_the_same(reports: Any, covalent_server: PrivateCovalentServer) -> None:
+    ours, dispatch_id = reports["breaks"]["report_data"], reports["breaks"]["id"]
+    theirs = json.loads(command_output(covalent_server, "report", dispatch_id, "--format", "json", "--items"))
+    assert {row["electron"] for row in theirs.pop("rows")} == {"square"}
+    assert {**theirs, "made": 0} == {**ours, "made": 0}
+    assert (ours["name"], ours["state"]) == ("breaks", "failed") and "No trace" not in str(ours["missing"])
+    by_name = {electron["name"]: electron for electron in ours["electrons"]}
+    assert sorted(by_name["square"]["items"]["index"]) == [0, 1, 2, 3]
+    assert by_name["fails"]["parents"] == [2] and "<b>about to fail</b>" not in by_name["fails"]["failure"]["message"]
+    for electron in ours["electrons"]:
+        assert electron["ended"] - electron["entered"] >= sum(electron["phases"].values()) - 0.01 or electron["items"]
+
+
 def test_data_is_what_watch_gives_as_json(reports: Any, covalent_server: PrivateCovalentServer) -> None:
     found = reports["breaks"]
-    code = "from covalent_parallel_plugin.cli import main; main()"
-    watched = subprocess.run(
-        [sys.executable, "-c", code, "watch", found["id"], "--once", "--json"],
-        env=covalent_server.environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    theirs = json.loads(watched.stdout)
+    theirs = json.loads(command_output(covalent_server, "watch", found["id"], "--once", "--json"))
     assert theirs.keys() <= found["data"].keys()
     assert [(job["electron"], job["state"]) for job in theirs["jobs"]] == [
         (job["electron"], job["state"]) for job in found["data"]["jobs"]
@@ -290,12 +307,14 @@ def test_the_example_notebook_runs_from_its_first_cell_to_its_last(
     notebook = executed(Path(shutil.copy(EXAMPLE, tmp_path)), environment=covalent_server.environment)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output.evalue for output in outputs if output.output_type == "error"] == []
-    values = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    results = [output.data for output in outputs if output.output_type == "execute_result"]
+    values = [data["text/plain"] for data in results]
     assert values[0].startswith("GCPBatchExecutor(") and values[0].endswith("max_parallel=4)")
     assert 3 < float(values[1]) < 3.3
-    assert values[2].startswith("MapError(1 of 3 items of electron 'inverse'")
+    assert "estimate[0]: completed" in values[2] and "<svg" in results[2]["text/html"]
+    assert values[3].startswith("MapError(1 of 3 items of electron 'inverse'")
     printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
-    assert "8 of 8 items" in printed and "estimate (node 0): value" in printed
+    assert "8 of 8 items" in printed
     tables = [output.data["text/html"] for output in outputs if output.output_type == "display_data"]
     assert ["8/8" in table for table in tables] == [True, False]
 

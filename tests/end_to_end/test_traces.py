@@ -35,6 +35,8 @@ from covalent_parallel_plugin.batch.trace_writer import WRITER
 from covalent_parallel_plugin.emulator import Emulator, Fault, ProcessRuntime
 from covalent_parallel_plugin.errors import SettingsError
 from covalent_parallel_plugin.gcpbatch import GCPBatchExecutor
+from covalent_parallel_plugin.results.report.model import Report
+from covalent_parallel_plugin.results.report.read import dispatch_report
 from covalent_parallel_plugin.results.report.traced_report import report_of
 
 # The tasks cannot import the tests
@@ -347,16 +349,29 @@ async def begun(path: Path, case: Case, cache_dir: Path, dispatch_id: str) -> as
     return running
 
 
+async def on_machines(dispatch_id: str, count: int) -> Report:
+    """A report while the call runs, once so many tasks have machines; Covalent's server does not know it."""
+    for _ in range(120):
+        report = await asyncio.to_thread(dispatch_report, dispatch_id)
+        if sum(attempt.on_machine is not None for attempt in report.electrons[0].attempts) >= count:
+            break
+        await asyncio.sleep(0.5)
+    return report
+
+
 @pytest.mark.parametrize("items", [None, range(4)])
-def test_a_call_that_the_user_cancels_has_its_attempts(
+def test_a_call_that_the_user_cancels_has_its_attempts_before_and_after(
     emulator_of_traces: Emulator, traces_of_tests: Path, tmp_path: Path, items: Sequence[int] | None
 ) -> None:
     dispatch_id = f"cancelled-{uuid.uuid4().hex[:8]}"
     path = trace_path(traces_of_tests, dispatch_id)
     case = Case(sleeps) if items is None else Case(sleeps_long, items=items, options={"max_parallel": 2})
+    reports: list[Report] = []
+    tasks = 1 if items is None else 2
 
     async def cancel() -> None:
         running = await begun(path, case, tmp_path, dispatch_id)
+        reports.append(await on_machines(dispatch_id, tasks))
         assert await GCPBatchExecutor(bucket_name=BUCKET).cancel({"dispatch_id": dispatch_id, "node_id": 0}, None)
         with pytest.raises(TaskCancelledError):
             await running
@@ -366,7 +381,16 @@ def test_a_call_that_the_user_cancels_has_its_attempts(
     records = read_trace(path).records
     assert (records[-1]["kind"], records[-1]["verdict"], records[-1]["error"]) == ("ended", "cancelled", None)
     attempts = of_kind(records, "attempt")
-    assert [attempt["end"] for attempt in attempts] == ["cancelled"] * (1 if items is None else 2)
+    assert [attempt["end"] for attempt in attempts] == ["cancelled"] * tasks
+    (report,) = reports
+    (electron,) = report.electrons
+    assert (report.state, electron.state, electron.ended, electron.kind) == (
+        "running", "running", None, "lone" if items is None else "map",
+    )  # fmt: skip
+    assert [attempt.end for attempt in electron.attempts] == [""] * tasks
+    for attempt in electron.attempts:
+        assert attempt.spans[-1].end == report.made and attempt.spans[-1].phase == "code" and attempt.machine.instance
+    assert report.missing[0].startswith("Covalent's server at ")
     for attempt in attempts:
         check_phases(attempt)
         assert None not in [attempt["t"][name] for name in ("scheduled", "running", "ended")]

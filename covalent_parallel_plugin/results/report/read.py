@@ -5,25 +5,32 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ... import __version__
 from ...batch.trace import dispatch_traces, iterate_trace, trace_path
 from ...cloud.timed_calls import call_within
 from ...covalent_api.config_file import configured_options
-from ...covalent_api.server_client import UNANSWERED, DispatchRecord, ServerClient, reason_of
+from ...covalent_api.server_client import UNANSWERED, DispatchRecord, ElectronRecord, ServerClient, reason_of
 from ...errors import CloudError, MissingResourceError, ParallelError
 from ..dispatch_end import checked_id, unknown
 from ..dispatch_looks import may_have_jobs
 from ..status.job_locations import find_locations
 from .batch_facts import add_attempts, look_at_jobs, records_of_jobs
+from .covalent_facts import kind_of, shown_electrons
+from .gaps import counted
 from .last_lines import read_failures
-from .model import Report
+from .model import LONE, Report
 from .record_values import parent_of_job
 from .traced_electrons import TracedElectron, TracedElectrons, traced_electrons
 from .traced_report import report_of_traced
 
 SERVER_SECONDS = 20.0
+# So many electrons are named of which there is no trace
+NAMED = 8
 
 
 def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
@@ -59,9 +66,15 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
             " trace=False, or it was made by an older version. So what attempts did on their machines, their memory"
             " and the items of maps are not known."
         )
+    elif untraced := _untraced(record, traced):
+        names = ", ".join(f"{electron.name}[{node}]" for node, electron in list(untraced.items())[:NAMED])
+        more = f" and {len(untraced) - NAMED} more" if len(untraced) > NAMED else ""
+        missing.append(f"The trace at {where} has nothing of {names}{more}, as with trace=False.")
     missing += _add_jobs(dispatch_id, traced, record)
     failures, unread = ({}, ()) if record is None else read_failures(server, record, traced)
-    return report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
+    report = report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
+    versions = {"covalent-parallel-plugin": __version__, "covalent": version("covalent")}
+    return replace(report, facts={"versions": versions})
 
 
 def _ask(server: ServerClient, dispatch_id: str) -> tuple[DispatchRecord | None, str]:
@@ -99,28 +112,39 @@ def _unknown(server: ServerClient, dispatch_id: str, problem: str, where: str) -
 
 def _add_jobs(dispatch_id: str, traced: TracedElectrons, record: DispatchRecord | None) -> list[str]:
     """Add what Batch reports of jobs whose attempts no trace has; return what is not known, in sentences."""
-    is_traced = bool(traced.electrons)
     wanted = {electron.jobs[-1].job: electron for electron in traced.electrons.values() if _is_open(electron)}
-    if is_traced:
-        parents = {parent_of_job(name) for name in wanted if parent_of_job(name)}
-    else:
-        nodes = record.electrons.values() if record is not None and may_have_jobs(record) else ()
-        places = find_locations(nodes, {}, configured_options()) if nodes else None
-        parents = set() if places is None else set(places.parents)
+    parents = {parent for name in wanted if (parent := parent_of_job(name))}
+    untraced = {} if record is None else _untraced(record, traced)
+    if untraced:
+        places = find_locations(untraced.values(), {}, configured_options())
+        parents |= set() if places is None else set(places.parents)
     if not parents:
         return []
     lineage = (dispatch_id, *(record.ancestors if record is not None else ()))
     try:
-        found = look_at_jobs(sorted(parents), lineage, list(wanted) if is_traced else None)
+        found = look_at_jobs(sorted(parents), lineage, None if untraced else list(wanted))
     except (ParallelError, ValueError) as error:
         first = str(error).split("\n", 1)[0]
         return [f"Batch does not report ({first}): of jobs without a record of their attempts no more is known."]
-    if is_traced:
-        add_attempts(found, wanted)
-        return []
-    for electron in traced_electrons(records_of_jobs(found)).electrons.values():
-        traced.electrons[electron.node] = electron
-    return [] if found else ["Batch has no jobs of it any more: when its attempts ran is not known."]
+    add_attempts(found, wanted)
+    of_jobs = traced_electrons(records_of_jobs(found)).electrons
+    traced.electrons.update((node, electron) for node, electron in of_jobs.items() if node in untraced)
+    unknown = len(untraced.keys() - of_jobs.keys())
+    return [f"Batch has no job of {counted(unknown, 'electron')} any more: when attempts ran is not known."] * bool(
+        unknown
+    )
+
+
+def _untraced(record: DispatchRecord, traced: TracedElectrons) -> dict[int, ElectronRecord]:
+    """Return the electrons that may have jobs, and have no record in the trace."""
+    return {
+        node: electron
+        for node, electron in shown_electrons(record).items()
+        if kind_of(electron) == LONE
+        and electron.began_seconds is not None
+        and not electron.is_reused
+        and node not in traced.electrons
+    }
 
 
 def _is_open(electron: TracedElectron) -> bool:
