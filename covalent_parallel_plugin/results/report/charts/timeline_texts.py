@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model import COMPLETED, ELSEWHERE, FAILED, NOT_RUN, RUNNING, SUBLATTICE, WAITS, Electron, Report
+from ..model import COMPLETED, ELSEWHERE, FAILED, NOT_RUN, RUNNING, SERVICE, SUBLATTICE, WAITS, Electron, Report
 from .words import short
 
 
