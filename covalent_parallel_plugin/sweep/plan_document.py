@@ -106,8 +106,8 @@ def plan_document(
     }
 
 
-def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> Iterator[str]:
-    """Return a plan as text."""
+def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound, cost: str = "") -> Iterator[str]:
+    """Return a plan as text; `cost` follows the bound."""
     count = document["count"]
     product = f" ({count})" if count != str(plan.total) else ""
     yield f"{document['name']}: {plan.total} task{'' if plan.total == 1 else 's'}{product}"
@@ -120,7 +120,7 @@ def plan_lines(document: Mapping[str, Any], plan: Plan, bound: HoursBound) -> It
             yield f"         {shown_command(sample['command'])}"
             yield f"         {sample['folder']}"
     if plan.to_run:
-        yield f"at most  {bound}"
+        yield f"at most  {bound}{cost}"
     if document["max_machine_hours"] is not None:
         used = document["used_machine_hours"]
         yield f"limit    max_machine_hours = {document['max_machine_hours']:g}: it stops there" + (

@@ -28,6 +28,7 @@ WORKFLOWS = """
 import json, os, sys, time
 import covalent as ct
 from covalent_parallel_plugin import GCPBatchExecutor, pmap, show, wait
+from covalent_parallel_plugin.batch.trace import trace_path, traces_folder
 from covalent_parallel_plugin.results.report.document import document
 from covalent_parallel_plugin.results.report.read import dispatch_report
 
@@ -87,6 +88,12 @@ try:
     show("no-such-dispatch", wait=True)
 except Exception as error:
     reports["unknown"] = str(error)
+lines = trace_path(traces_folder(os.environ), ids["breaks"]).read_text().splitlines(True)
+os.environ["XDG_DATA_HOME"] = sys.argv[1] + "-some"
+cut = trace_path(traces_folder(os.environ), ids["breaks"])
+cut.parent.mkdir(parents=True)
+cut.write_text("".join(line for line in lines if '"node":3,' not in line) + lines[0][:70])
+reports["cut"] = document(dispatch_report(ids["breaks"]))
 os.environ["XDG_DATA_HOME"] = sys.argv[1] + "-none"
 reports["traceless"] = document(dispatch_report(ids["breaks"]))
 try:
@@ -182,6 +189,12 @@ def test_without_a_trace_a_report_has_what_covalent_and_batch_say_and_names_what
         assert electron["attempts"][0]["on_machine"] and electron["job"] == known["job"]
     assert found["electrons"][2]["failure"]["error"] == "ValueError"
     assert "No trace of it is at" in found["missing"][0] and "-none" in found["missing"][0]
+    cut = reports["cut"]
+    assert cut["electrons"][:2] == traced["electrons"][:2]
+    assert cut["electrons"][2]["attempts"] == found["electrons"][2]["attempts"] != []
+    assert "has nothing of fails[3]" in cut["missing"][0] and "1 line of the trace is left out" in " ".join(
+        cut["missing"]
+    )
     assert reports["unknown_report"].startswith("MissingResourceError: ")
     assert "knows no dispatch no-such-dispatch" in reports["unknown_report"]
 

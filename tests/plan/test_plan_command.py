@@ -139,6 +139,7 @@ def test_the_short_of_it_goes_to_standard_error(plan: Planner) -> None:
         "  image    " + yaml_image(ended.stdout),
         "  pip      numpy",
         "  budget   2.5 machine-hours for all jobs of its dispatch together",
+        "  at most  4,000 machine-hours (5 jobs x 2,000 tasks x 360 s x 4 attempts), no price",
         "Nothing was submitted.",
     ]
 

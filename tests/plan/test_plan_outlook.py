@@ -79,13 +79,13 @@ def test_a_plan_has_a_bound_and_an_expectation_in_hours_and_in_dollars_where_the
     assert len(document["at_most"]["unknown_nodes"]) == 1
     assert "expected" not in document
 
-    # Nobody asks such prices: 96 vCPUs at 7, and at 3 as Spot machines
+    # Nobody asks such prices: 96 vCPUs at 3 for 3.2 hours of Spot machines, and at 7 for 0.8
     write_prices(data / "prices.json", [PriceRow("n2", "", 7.0, 3.0, "2026-09-28", "us")])
     write_trace(data / "traces")
     document, said = plan_json(plan, "--like", "d-1")
     assert document["jobs"][1]["at_most"] == {
         "machine_hours": 4.0,
-        "dollars": 96 * (3.2 * 3 + 0.8 * 7),
+        "dollars": 1459.2,
         "prices": [{"date": "2026-09-28", "source": "us"}],
         "unknown_nodes": [],
     }

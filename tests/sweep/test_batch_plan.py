@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sweep_command import SweepCommand
 
 from covalent_parallel_plugin.emulator import Emulator
 from covalent_parallel_plugin.emulator.project.resources import ProjectResources
+from covalent_parallel_plugin.results.report.prices import PriceRow, write_prices
 from covalent_parallel_plugin.sweep.batch.planned_job import machines_of
 
 FILE = """\
@@ -36,6 +38,23 @@ def sweep(tmp_path: Path) -> SweepCommand:
 def registry() -> Iterator[Registry]:
     with running_registry() as running:
         yield running
+
+
+def test_the_plan_has_dollars_where_the_machine_has_a_price(sweep: SweepCommand) -> None:
+    sweep.write(FILE.format(image="r.example/pi:1") + RESOURCES)
+    words = ("--set", "resources.machine_type=n1-standard-2", "--set", "resources.gpu_type=nvidia-tesla-t4")
+    assert ", no price\n" in sweep("plan", "art.yaml", *words).stdout
+    assert "price" not in sweep("plan", "art.yaml", "--local").stdout
+    # Nobody asks such prices: 2 vCPUs at 7, and a GPU
+    asked = {"n1": 7.0, "nvidia-tesla-t4": 6.0}
+    prices = [PriceRow(name, "", dollars, None, "2026-09-28", "us") for name, dollars in asked.items()]
+    write_prices(sweep.folder / "data" / "covalent-parallel" / "prices.json", prices)
+    text = sweep("plan", "art.yaml", *words).stdout
+    hours, dollars = re.findall(r" = (\S+) machine-hours, about \$(\S+) \(", text)[0]
+    assert float(dollars.replace(",", "")) == pytest.approx(20 * float(hours.replace(",", "")), rel=0.01)
+    document = yaml.safe_load(sweep("plan", "art.yaml", *words, "--format", "yaml").stdout)
+    assert document["dollars"] == pytest.approx(20 * document["machine_hours"])
+    assert "dollars" not in yaml.safe_load(sweep("plan", "art.yaml", "--local", "--format", "yaml").stdout)
 
 
 def test_the_plan_shows_the_commands_of_batch_and_what_would_share_machines(sweep: SweepCommand) -> None:

@@ -125,6 +125,8 @@ def test_without_a_price_it_says_so_and_never_nothing():
     one, *others = report.machines
     part = Page(page(replace(report, machines=(replace(one, price=None), *others)))).text["cost"]
     assert part.count("no price") == 2
+    assert f"no price for {one.type}, {one.region}" in part
+    assert f"filter by the label covalent-dispatch: {report.id}" in part
     none = Page(page(replace(report, machines=tuple(replace(each, price=None) for each in report.machines)))).text
     assert "No price for 9.38 machine-hours" in none["cost"]
     assert not any("$" in text for name, text in none.items() if name != "advice")

@@ -17,7 +17,7 @@ from .planned_jobs import PlannedJob
 
 
 @dataclass(frozen=True)
-class MachineUse:
+class PlannedUse:
     """Machines that are held for Jobs, priced as far as that is known.
 
     Attributes:
@@ -99,13 +99,13 @@ class PlanOutlook:
             found["expected"] = {"like": self.earlier.id, **expected.fields}
         return found
 
-    def most(self, jobs: Sequence[PlannedJob]) -> MachineUse:
+    def most(self, jobs: Sequence[PlannedJob]) -> PlannedUse:
         """Return what Jobs use if every attempt of every task takes all of its time."""
         machines = [part for planned in jobs for part in _most(planned)]
         how = _how_most(jobs[0]) if len(jobs) == 1 else ""
-        return MachineUse(with_prices(machines, self.prices, self.on), how)
+        return PlannedUse(with_prices(machines, self.prices, self.on), how)
 
-    def expected(self, jobs: Sequence[PlannedJob]) -> MachineUse:
+    def expected(self, jobs: Sequence[PlannedJob]) -> PlannedUse:
         """Return what Jobs use if electrons take what those of their names took in the earlier dispatch."""
         assert self.earlier is not None
         machines: list[MachineHours] = []
@@ -123,7 +123,7 @@ class PlanOutlook:
         counts = Counter(texts)
         how = "; ".join(f"{times} x {text}" if times > 1 else text for text, times in counts.items())
         priced = with_prices(machines, self.prices, self.on)
-        return MachineUse(priced, how if len(jobs) == 1 else "", tuple(unknown))
+        return PlannedUse(priced, how if len(jobs) == 1 else "", tuple(unknown))
 
 
 def _most(planned: PlannedJob) -> list[MachineHours]:

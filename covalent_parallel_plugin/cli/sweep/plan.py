@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +17,10 @@ from covalent_parallel_plugin.sweep.opened_sweep import FileRequest, SavedInput
 from covalent_parallel_plugin.sweep.plan import RunRequest
 from covalent_parallel_plugin.sweep.plan_document import plan_lines
 from covalent_parallel_plugin.sweep.planned_sweep import PlannedSweep, open_for_plan
+
+if TYPE_CHECKING:
+    from covalent_parallel_plugin.results.report.model import MachineHours
+    from covalent_parallel_plugin.sweep.sweep_file import SweepFile
 
 
 @click.command()
@@ -50,7 +57,8 @@ def plan(
     planned = PlannedSweep.of(opened, RunRequest(only, first, again == "all"), os.environ, found)
     for warning in planned.warnings:
         click.echo(f"warning: {warning}", err=True)
-    document = planned.document
+    machines = _machines(opened.file, planned)
+    document = planned.document if machines is None else {**planned.document, "dollars": machines.dollars}
     if form == "json" and not opened.file.is_local:
         from covalent_parallel_plugin.sweep.batch.planned_job import job_document, planned_job
 
@@ -63,7 +71,7 @@ def plan(
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
         click.echo(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        for line in plan_lines(document, planned.plan, planned.bound):
+        for line in plan_lines(document, planned.plan, planned.bound, _cost(machines)):
             click.echo(line)
     if asks:
         from covalent_parallel_plugin.cli.sweep.google_checks import run_sweep_checks
@@ -71,3 +79,28 @@ def plan(
 
         job = planned_job(opened.file, planned.image, planned.plan)
         sys.exit(run_sweep_checks(opened.file, job, os.environ, is_error=form != "text"))
+
+
+def _cost(machines: MachineHours | None) -> str:
+    if machines is None:
+        return ""
+    from covalent_parallel_plugin.results.report.costs import cost_text
+
+    return f", {cost_text([machines]) or 'no price'}"
+
+
+def _machines(file: SweepFile, planned: PlannedSweep) -> MachineHours | None:
+    """Return what a run holds of machines at most, with the user's price; None if none are paid for."""
+    if file.is_local or not planned.plan.to_run:
+        return None
+    from covalent_parallel_plugin.results.report.model import MachineHours
+    from covalent_parallel_plugin.results.report.prices import prices_path, read_prices, with_prices
+
+    prices, settings = read_prices(prices_path(os.environ)), file.settings
+    if prices.problem:
+        click.echo(f"warning: {prices.problem}", err=True)
+    seconds = planned.bound.hours * 3600
+    machines = MachineHours(settings.machine_type, settings.spot, settings.region, 0, seconds, 0.0)
+    if settings.gpu_type:
+        machines = replace(machines, gpu_type=settings.gpu_type, gpu_count=settings.accelerators)
+    return with_prices([machines], prices, date.today())[0]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import replace
-from importlib import metadata
 
-from ... import __version__
 from ...batch.job_names import is_plain_id
 from ...errors import MissingResourceError
 from .model import Report
@@ -37,15 +34,6 @@ def complete_report(name: str) -> Report:
 
 
 def completed(report: Report) -> Report:
-    """Return a report with prices, as far as the user has given them, with suggestions and versions."""
+    """Return a report with prices, as far as the user has given them, and with suggestions."""
     report = priced(report, read_prices(prices_path(os.environ)))
-    facts = {"versions": _versions(), **report.facts}
-    return replace(report, suggestions=suggestions(report), facts=facts)
-
-
-def _versions() -> dict[str, str]:
-    """The versions of what makes the report: Covalent is not loaded for it."""
-    found = {"covalent-parallel-plugin": __version__}
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        found["covalent"] = metadata.version("covalent")
-    return found
+    return replace(report, suggestions=suggestions(report))

@@ -33,7 +33,7 @@ def cost_text(machines: Sequence[MachineHours]) -> str:
     if not unknown:
         return said
     known_hours = sum(machine.seconds for machine, _ in known) / 3600
-    of = f"for {known_hours:,.3g} of {machine_hours_text(hours)}"
+    of = f"for {machine_hours_text(known_hours).partition(' ')[0]} of {machine_hours_text(hours)}"
     return f"{said} {of}; no price for {_named(machine_text(machine) for machine in unknown)}"
 
 
@@ -67,7 +67,7 @@ def gpus_text(gpu_type: str, count: int) -> str:
 
 def machine_hours_text(hours: float) -> str:
     """Return "0.25 machine-hours"."""
-    return f"{hours:,.3g} machine-hours"
+    return f"{hours:,.0f} machine-hours" if hours >= 1000 else f"{hours:.3g} machine-hours"
 
 
 def _named(texts: Iterable[str]) -> str:

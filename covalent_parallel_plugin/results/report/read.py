@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...batch.trace import dispatch_traces, iterate_trace, trace_path
 from ...cloud.timed_calls import call_within
 from ...covalent_api.config_file import configured_options
@@ -72,9 +69,7 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
         missing.append(f"The trace at {where} has nothing of {names}{more}, as with trace=False.")
     missing += _add_jobs(dispatch_id, traced, record)
     failures, unread = ({}, ()) if record is None else read_failures(server, record, traced)
-    report = report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
-    versions = {"covalent-parallel-plugin": __version__, "covalent": version("covalent")}
-    return replace(report, facts={"versions": versions})
+    return report_of_traced(dispatch_id, traced, record, now, failures, (*missing, *unread))
 
 
 def _ask(server: ServerClient, dispatch_id: str) -> tuple[DispatchRecord | None, str]:

@@ -33,6 +33,7 @@ from .model import (
     FailedTask,
     Report,
     ResultTable,
+    TaskAttempt,
 )  # fmt: skip
 from .traced_sweep import TracedSweep, attempts_of
 
@@ -100,7 +101,12 @@ def sweep_report(
         electrons=electrons,
         machines=machine_hours(electrons),
         results=_table(records, out) if records else None,
-        missing=(*missing, *_open_ends(status, records), *gaps_of(traced.electrons, electrons)),
+        missing=(
+            *missing,
+            *_open_ends(status, records),
+            *_unknown_machines(attempts),
+            *gaps_of(traced.electrons, electrons),
+        ),
         facts={
             "tasks": status.total,
             "counts": dict(status.counts),
@@ -171,6 +177,12 @@ def _open_ends(status: SweepStatus, records: Sequence[Record]) -> Iterator[str]:
         )
     if status.state == "killed":
         yield "Its last run ended without a report, as when its process is killed: what ran then is not in the trace."
+
+
+def _unknown_machines(attempts: Sequence[TaskAttempt]) -> Iterator[str]:
+    unknown = sum(each.on_machine is not None and not each.machine.instance for each in attempts)
+    if unknown:
+        yield f"Which machine {counted(unknown, 'attempt')} ran on was not reported: each counts as one of its own."
 
 
 def _table(records: Sequence[Record], out: OutFolder) -> ResultTable:
