@@ -147,6 +147,7 @@ def test_the_users_texts_stay_texts():
         assert "onerror" not in {name for _, attributes in found.elements for name in attributes}
         assert not set("\x00\x07\x1b\u202e") & set(text)
         text.encode()
+    assert not set("<>&") & set(Page(page(hostile)).data)
     assert Page(page(hostile)).text["failures"].count("</script><b>red <img") >= 2
     assert sum(tag == "script" for tag, _ in Page(page(hostile)).elements) == 2
 

@@ -14,7 +14,8 @@ from ... import __version__
 from .charts.items import ItemsChart, has_items_chart, items_chart
 from .charts.load import load
 from .charts.phases import LABELS, phase_bar, phase_shares, used_phases
-from .charts.timeline import chain_text, timeline
+from .charts.timeline import timeline
+from .charts.timeline_texts import chain_text
 from .charts.words import TEXT_CHARACTERS, dollars, duration, hours, memory, moment, short, shown
 from .costs import cost_sentence
 from .document import document

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from ..model import (
-    COMPLETED,
-    ELSEWHERE,
     FAILED,
     NOT_RUN,
-    RUNNING,
     SERVICE,
-    SUBLATTICE,
     WAITS,
     Electron,
     Report,
@@ -23,6 +18,7 @@ from ..model import (
 )  # fmt: skip
 from .axis import RIGHT, WIDTH, TimeAxis, number
 from .phases import LABELS, stacked_phases
+from .timeline_texts import not_run_text
 from .words import counted, duration, hours, moment, short
 
 # From so many electrons on, those of one name share a row if they are at least so many
@@ -190,27 +186,6 @@ def _size(row: _Row) -> str:
     return (f"{counted(total, 'item')}, " if total is not None else "") + counted(tasks, "task")
 
 
-def not_run_text(electron: Electron, report: Report) -> str:
-    """Say why an electron has no attempts."""
-    if electron.cached_from:
-        return f"from the cache: {short(electron.cached_from)}"
-    if electron.kind == SUBLATTICE:
-        dispatch = f": {short(electron.sub_dispatch_id)}" if electron.sub_dispatch_id else ""
-        return f"a dispatch of its own{dispatch}"
-    if electron.kind == ELSEWHERE:
-        return "ran on another executor"
-    if electron.state == NOT_RUN:
-        states = {each.node: each for each in report.electrons}
-        failed = [states[node] for node in electron.parents if node in states and states[node].state == FAILED]
-        cause = f": it needs {short(failed[0].title, 40)}, which failed" if failed else ""
-        return f"did not run{cause}"
-    if electron.state == WAITS:
-        return "waits for the electrons before it"
-    if electron.state == RUNNING:
-        return "submitted: its attempts are not known yet"
-    return "no attempt of it is known" + ("" if electron.state == COMPLETED else f" ({electron.state})")
-
-
 def _bed(begin: float, end: float, top: float, height: float, title: str = "") -> Markup:
     return Markup('<rect class="bed" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
         number(begin), number(top), number(max(end - begin, 0.7)), number(height), short(title, 200)
@@ -258,12 +233,3 @@ def _chain_line(begin: float, end: float, top: float) -> Markup:
     return Markup(
         '<rect class="crit" x="{}" y="{}" width="{}" height="2.4" rx="1"><title>on the longest chain</title></rect>'
     ).format(number(begin), number(top), number(max(end - begin, 2)))
-
-
-def chain_text(report: Report, most: int = 12) -> str:
-    """Name the electrons that the end waited for, in order; "" for a chain of fewer than two."""
-    titles = {electron.node: short(electron.title, 40) for electron in report.electrons if electron.kind != SERVICE}
-    names: Sequence[str] = [titles[node] for node in report.chain if node in titles]
-    if len(names) > most:
-        names = [*names[: most - 2], f"{len(names) - most + 1:,} more", names[-1]]
-    return " → ".join(names) if len(names) > 1 else ""
