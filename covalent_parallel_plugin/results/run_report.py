@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..sweep.display.printable import printable
-from ..sweep.display.run_progress import duration
+from .report.charts.words import duration, hours, memory, percent
 from .report.document import document, phase_seconds
 from .report.formats import FORMATS, format_of, mistakes_of_path, text_of, write_text
 from .report.model import SERVICE, Electron, Report
@@ -73,11 +73,9 @@ class RunReport:
 
 def _lines(report: Report) -> Iterator[str]:
     took = "" if report.seconds is None else f", {duration(report.seconds)}"
-    hours = sum(electron.machine_seconds for electron in report.electrons) / 3600
+    used = hours(sum(electron.machine_seconds for electron in report.electrons))
     name = f" ({report.name})" if report.name else ""
-    yield printable(
-        f"{report.kind} {report.id}{name}: {report.state or 'state not known'}{took}, {hours:.2f} machine-h"
-    )
+    yield printable(f"{report.kind} {report.id}{name}: {report.state or 'state not known'}{took}, {used} machine-hours")
     yield from _phase_lines(report)
     shown = [electron for electron in report.electrons if electron.kind != SERVICE]
     yield from (printable(_electron_line(electron)) for electron in shown[:MOST_LINES])
@@ -93,7 +91,7 @@ def _phase_lines(report: Report) -> Iterator[str]:
     seconds = phase_seconds(attempt for electron in report.electrons for attempt in electron.attempts)
     if seconds:
         whole = sum(seconds.values())
-        yield "time of all attempts: " + ", ".join(f"{phase} {each / whole:.0%}" for phase, each in seconds.items())
+        yield "time of all attempts: " + ", ".join(f"{phase} {percent(each, whole)}" for phase, each in seconds.items())
 
 
 def _electron_line(electron: Electron) -> str:
@@ -115,5 +113,5 @@ def _electron_line(electron: Electron) -> str:
     texts += [f"{machine}{f' x {count}' if count > 1 else ''}" for machine, count in machines.items()]
     peak = max((attempt.peak_bytes or 0 for attempt in electron.attempts), default=0)
     if peak:
-        texts.append(f"at most {peak / 2**20:.0f} MiB")
+        texts.append(f"at most {memory(peak)} of memory")
     return f"{electron.title}: {', '.join(texts)}"

@@ -353,11 +353,18 @@ def test_many_short_electrons_of_one_function(count: int, boot: float, is_found:
     if is_found:
         suggestion = rules["short-electrons"]
         assert suggestion.title == "10 electrons score ran for 20 s each, and took 1 m 30 s to start"
+        assert suggestion.text == "A map runs them on 3 machines, which start once, and work for 1 m 07 s each then."
         assert "max_parallel=3" in suggestion.remedy and "score(items)" in suggestion.remedy
         assert suggestion.machine_seconds == pytest.approx(900 * 0.7)
         assert "short-electrons" not in found(
             *(replace(each, attempts=(attempt(boot=90, code=99),)) for each in electrons)
         )
+
+
+def test_a_map_on_one_machine_in_place_of_electrons_of_a_moment() -> None:
+    moments = [electron(attempt(boot=90, code=0.25), node=node, name="score") for node in range(10)]
+    text = found(*moments)["short-electrons"].text
+    assert text == "A map runs them on 1 machine, which starts once, and works for 2.5 s then."
 
 
 def test_electrons_that_follow_each_other_are_no_map() -> None:

@@ -84,9 +84,9 @@ def counts_text(report: Report) -> str:
 
 def _attempts(report: Report) -> Figure:
     attempts = [attempt for electron in report.electrons for attempt in electron.attempts]
-    away = sum(each.end in TAKEN_AWAY for each in attempts)
-    lost = sum(each.seconds(LOST) for each in attempts)
-    taken = f", {away:,} of which lost the machine ({duration(lost)} lost with them)" if away else ""
+    away = [each for each in attempts if each.end in TAKEN_AWAY]
+    lost = sum(each.seconds(LOST) for each in away)
+    taken = f", {len(away):,} of which lost the machine ({duration(lost)} of work)" if away else ""
     return Figure(f"{len(attempts):,}", ("attempt" if len(attempts) == 1 else "attempts") + taken)
 
 

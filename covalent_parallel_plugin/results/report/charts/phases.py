@@ -18,7 +18,7 @@ LABELS: Mapping[str, str] = {
     IMAGE: "image and runner",
     PIP: "pip install",
     CODE: "your code",
-    LOST: "lost with its machine",
+    LOST: "lost work",
     DELIVERY: "result on its way",
 }
 # In an area of all tasks, from the bottom

@@ -47,13 +47,13 @@ def item_duration(seconds: float) -> str:
 
 
 def tick_text(seconds: float) -> str:
-    """Write a round length of time, such as 5 min, 1 h 30 min or 2 d."""
+    """Write a round length of time, such as 5 m, 1 h 30 m or 2 d."""
     if seconds < 1:
         return f"{seconds * 1000:g} ms" if seconds else "0"
     if seconds < 60:
         return f"{seconds:g} s"
     parts, rest = [], round(seconds)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         count, rest = divmod(rest, size)
         parts += [f"{count} {unit}"] if count else []
     return " ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..charts.words import duration
+from ..charts.words import counted, duration
 from ..model import BOOT, CODE, IMAGE, LONE, PIP, WAITING, Electron, Report, Suggestion
 from .grouping import attempts_of, by_name, median_seconds
 from .thresholds import Thresholds
@@ -33,8 +33,8 @@ def short_electrons(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
         yield Suggestion(
             "short-electrons",
             f"{len(apart)} electrons {name} ran for {duration(code)} each, and took {duration(start)} to start",
-            f"A map runs them on {tasks} machine{'' if tasks == 1 else 's'}, which start once; each of these works for"
-            f" {duration(whole / tasks)} then.",
+            f"A map runs them on {counted(tasks, 'machine')}, which start{'s' if tasks == 1 else ''} once, and"
+            f" work{'s' if tasks == 1 else ''} for {duration(whole / tasks)}{'' if tasks == 1 else ' each'} then.",
             f"{name} = pmap(function, executor=GCPBatchExecutor(max_parallel={tasks}))\n{name}(items)",
             f"{machine_hours(saved)} a run",
             machine_seconds=saved,
