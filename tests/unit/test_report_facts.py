@@ -19,7 +19,7 @@ from covalent_parallel_plugin.batch.trace import iterate_trace
 from covalent_parallel_plugin.batch.trace_ends import ENDS
 from covalent_parallel_plugin.covalent_api.server_client import DispatchRecord, ElectronRecord
 from covalent_parallel_plugin.results.report import model
-from covalent_parallel_plugin.results.report.last_lines import last_lines, split_error
+from covalent_parallel_plugin.results.report.last_lines import failure_of, last_lines, split_error
 from covalent_parallel_plugin.results.report.model import (
     BOOT,
     CANCELLED,
@@ -41,9 +41,11 @@ from covalent_parallel_plugin.results.report.model import (
     WAITING,
     WAITS,
     Electron,
+    ElectronFailure,
     Report,
     TaskAttempt,
 )  # fmt: skip
+from covalent_parallel_plugin.results.report.traced_electrons import traced_electrons
 from covalent_parallel_plugin.results.report.traced_report import report_of
 
 NOW = 5000.0
@@ -138,6 +140,11 @@ def test_a_moment_in_pip_is_none_and_what_was_not_seen_belongs_to_the_phase_befo
     report = read(submitted(), attempt(t=bare), ended())
     assert phases(only(report).attempts[0])[2:] == [(BOOT, 30), (CODE, 133), (DELIVERY, 3)]
     assert "known only from begin to end" in report.missing[0]
+    runs = {
+        name: seconds for name, seconds in WHOLE.items() if name in ("entered", "submitted", "scheduled", "running")
+    }
+    report = read(submitted(), attempt(end="", t=runs))
+    assert phases(only(report).attempts[0])[-1][0] == CODE and "is known at the end" in report.missing[0]
 
 
 def test_what_was_taken_away_or_tried_again_is_lost_and_the_next_attempt_begins_there() -> None:
@@ -405,3 +412,22 @@ def test_errors_and_last_lines_are_the_ends_of_texts() -> None:
     assert split_error("it ended") == ("", "it ended") and split_error("") == ("", "")
     assert last_lines("".join(f"{number}\n" for number in range(50))).split("\n")[0] == "30"
     assert set(model.PHASES) >= {UPLOAD, LOST}
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "lines"),
+    [
+        ("was killed.\nJob: j\n", "ballast\n", "ballast"),
+        ("", "ballast\n", "ballast"),
+        ("warned\nwas killed.\n", "ballast\n", "warned\nwas killed."),
+        ("was killed.", "", ""),
+    ],
+)
+def test_the_last_lines_of_an_electron_that_printed_no_more_than_its_error_are_of_standard_output(
+    stderr: str, stdout: str, lines: str
+) -> None:
+    texts = {"error": "", "stderr": stderr, "stdout": stdout}
+    message = "was killed.\nLast lines of its output:\n  ballast\nJob: j"
+    traced = traced_electrons([submitted(), ended(verdict="killed", error="TaskKilledError", message=message)])
+    electron = ElectronRecord("killed", BATCH, status="FAILED")
+    assert failure_of(electron, texts, 0, traced) == ElectronFailure("TaskKilledError", message, lines)

@@ -104,7 +104,7 @@ def test_it_shows_what_happened_and_what_to_change():
     assert "30.0 GB of 30.0 GB" in shown["electrons"]
     assert "46 (6 lost)" in shown["electrons"]
     assert "epoch 12 loss 0.219" in shown["failures"]
-    assert "covalent-parallel logs 7c1e9a52-0d4b-4f6e-9a55-2f1c8e7b3d10 7 --stderr" in shown["failures"]
+    assert "covalent-parallel logs 7c1e9a52-0d4b-4f6e-9a55-2f1c8e7b3d10 7 --both" in shown["failures"]
     assert "item 44: exception" in shown["failures"]
     assert "about $0.59 (prices of 2026-11-01, list prices)" in " ".join(shown["cost"].split())
     assert "counts as waiting" in shown["how"]

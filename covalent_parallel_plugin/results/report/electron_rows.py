@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .charts.timeline import TAKEN_AWAY
-from .charts.words import dollars, duration, hours, memory, short
+from .charts.words import dollars, duration, hours, item_duration, memory, short
 from .model import (
     BOOT,
     CODE,
@@ -113,7 +113,7 @@ def _row(electron: Electron, prices: Mapping[tuple[str, bool | None], Price]) ->
         sum(each.end in TAKEN_AWAY for each in attempts),
         _mean(electron, WAITING),
         _mean(electron, BOOT, IMAGE, PIP),
-        Cell(duration(code) if attempts else "–", code),
+        Cell(_code_text(electron, code), code),
         Cell(_memory_text(peak, asked), -1 if share is None else share),
         None if share is None else min(round(100 * share), 100),
         "" if share is None else "hot" if share >= HOT else "cold" if share < COLD else "",
@@ -129,7 +129,14 @@ def _mean(electron: Electron, *phases: str) -> Cell:
     if not kept:
         return Cell("–", -1)
     mean = sum(each.seconds(phase) for each in kept for phase in phases) / len(kept)
-    return Cell(duration(mean), mean)
+    return Cell(duration(mean) if mean else "–", mean)
+
+
+def _code_text(electron: Electron, seconds: float) -> str:
+    """Write how long the user's code ran: of what returned a value it is never nothing."""
+    if seconds:
+        return duration(seconds)
+    return item_duration(0) if electron.attempts and electron.state == COMPLETED else "–"
 
 
 def _memory_text(peak: int | None, asked: int | None) -> str:

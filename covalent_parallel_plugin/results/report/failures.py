@@ -80,4 +80,4 @@ def _items(electron: Electron, report: Report) -> list[ShownFailure]:
 def _command(electron: Electron, report: Report) -> str:
     if electron.kind == SWEEP:
         return shown_command(["covalent-parallel", "sweep", "status", short(report.id, 200)])
-    return shown_command(["covalent-parallel", "logs", short(report.id, 200), str(electron.node), "--stderr"])
+    return shown_command(["covalent-parallel", "logs", short(report.id, 200), str(electron.node), "--both"])

@@ -18,10 +18,15 @@ def gaps_of(traced: TracedElectrons, electrons: Sequence[Electron]) -> tuple[str
             " off, of a kind that this version does not know, or with values that are none."
         )
     ran = [attempt for own in traced.electrons.values() for job in own.jobs for attempt in job.attempts.values()]
-    unseen = sum(
-        "running" in each.times and not any(name in each.times for name in MEASURED) for each in ran
-    )  # fmt: skip
-    if unseen:
+    unmeasured = [
+        each for each in ran if "running" in each.times and not any(name in each.times for name in MEASURED)
+    ]  # fmt: skip
+    if running := sum(not each.end for each in unmeasured):
+        found.append(
+            f"How long {counted(running, 'attempt')} took to start the container and pip is known at the end: until"
+            f" then {CODE} has it."
+        )
+    if unseen := len(unmeasured) - running:
         found.append(
             f"What {counted(unseen, 'attempt')} did on the machine is known only from begin to end: {CODE} or lost"
             " there has the start of the container and pip as well."

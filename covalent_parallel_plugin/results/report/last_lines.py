@@ -17,7 +17,7 @@ LINES = 20
 TAIL_BYTES, MOST_BYTES, SECONDS = 8192, 256 * 2**20, 15.0
 # Of more electrons that failed no lines are read
 MOST_ELECTRONS = 30
-FILES = ("error", "stderr")
+FILES = ("error", "stderr", "stdout")
 TRACEBACK = "Traceback (most recent call last):\n"
 
 
@@ -43,7 +43,7 @@ def read_failures(
         missing.append(f"Of {len(failed) - MOST_ELECTRONS} more electrons that failed the last lines are not here.")
     if is_short:
         missing.append("Covalent's server did not give the output of all electrons that failed.")
-    return {node: _failure(failed[node], texts[node], node, traced) for node in failed}, tuple(missing)
+    return {node: failure_of(failed[node], texts[node], node, traced) for node in failed}, tuple(missing)
 
 
 def _tail(server: ServerClient, path: str) -> str | None:
@@ -53,13 +53,20 @@ def _tail(server: ServerClient, path: str) -> str | None:
         return None
 
 
-def _failure(electron: ElectronRecord, texts: Mapping[str, str], node: int, traced: TracedElectrons) -> ElectronFailure:
+def failure_of(
+    electron: ElectronRecord, texts: Mapping[str, str], node: int, traced: TracedElectrons
+) -> ElectronFailure:
+    """Return why an electron failed, by its trace, else by the texts of its FILES."""
     own = traced.electrons.get(node)
     error, message = (own.error, own.message) if own is not None else ("", "")
     told = texts.get("error", "").strip()
     if not message and not error:
         error, message = split_error(told or texts.get("stderr", ""))
-    return ElectronFailure(error, message, last_lines(texts.get("stderr", "") or told))
+    lines = last_lines(texts.get("stderr", "") or told)
+    # Of what was killed, or printed nothing there, standard error is the message alone
+    if all(line in message for line in lines.split("\n")):
+        lines = last_lines(texts.get("stdout", ""))
+    return ElectronFailure(error, message, lines)
 
 
 def split_error(told: str) -> tuple[str, str]:

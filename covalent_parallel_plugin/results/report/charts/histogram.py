@@ -31,7 +31,7 @@ def histogram(lengths: Sequence[float], noun: str = "item") -> Markup:
         Markup('<rect class="p-code" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
             number(scale.x(begin) + 0.5), number(_BOTTOM - (height := (_BOTTOM - _TOP) * count / max(counts))),
             number(max(scale.x(end) - scale.x(begin) - 1, 0.7)), number(max(height, 1)),
-            f"{counted(count, noun)} between {item_duration(begin)} and {item_duration(end)}",
+            f"{counted(count, noun)}{_between(item_duration(begin), item_duration(end))}",
         )
         for begin, end, count in zip(edges, edges[1:], counts, strict=False)
         if count
@@ -44,6 +44,10 @@ def histogram(lengths: Sequence[float], noun: str = "item") -> Markup:
         words, number(_LEFT), number(_RIGHT), Markup("").join(bars), _marks(scale, median, most, longest),
         scale.ticks(), bottom=number(_BOTTOM),
     )  # fmt: skip
+
+
+def _between(least: str, most: str) -> str:
+    return f" of {least}" if least == most else f" between {least} and {most}"
 
 
 class _Scale:

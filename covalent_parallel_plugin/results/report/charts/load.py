@@ -22,7 +22,7 @@ class Load:
 
     svg: Markup
     machines: int
-    has_memory: bool
+    has_memory_used: bool
 
 
 def machine_intervals(electrons: Iterable[Electron]) -> list[tuple[float, float, float]]:
@@ -77,7 +77,7 @@ def load(report: Report) -> Load | None:
     count = round(most_at_a_time(machines))
     pairs = [(_Series("up", "machines up", machines), _Series("code", "in your code", codes), _count)]
     if asked or used:
-        pairs.append((_Series("asked", "memory asked", asked), _Series("used", "used at most", used), _bytes))
+        pairs.append((_Series("asked", "memory asked", asked), _Series("used", "memory used", used), _bytes))
     bottoms = [24 + _HEIGHT + place * (_HEIGHT + 34) for place in range(len(pairs))]
     charts = [_chart(axis, *pair, bottom) for pair, bottom in zip(pairs, bottoms, strict=True)]
     height = bottoms[-1] + 6
@@ -85,7 +85,7 @@ def load(report: Report) -> Load | None:
         WIDTH, number(height), f"Machines over time, {count} at most" + (", and memory" if len(pairs) > 1 else ""),
         axis.grid(height - 4), Markup("").join(charts),
     )  # fmt: skip
-    return Load(svg, count, bool(asked or used))
+    return Load(svg, count, bool(used))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def _chart(axis: TimeAxis, back: _Series, front: _Series, text: Callable[[float]
                 ' height="10" rx="2"/><text class="key" x="1077" y="{4}">{5}</text>'
             ).format(
                 series.name, area([0.0] * len(values), values, bottom, scale),
-                f"{series.label}: {text(most_at_a_time(series.held))} at most",
+                f"{series.label}: "
+                + (f"{text(most_at_a_time(series.held))} at most" if series.held else "nothing to show"),
                 number(bottom - _HEIGHT + 6 + 18 * place), number(bottom - _HEIGHT + 15 + 18 * place), series.label,
             )
         )  # fmt: skip

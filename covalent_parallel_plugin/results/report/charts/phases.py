@@ -13,7 +13,7 @@ from .words import duration, percent
 
 LABELS: Mapping[str, str] = {
     UPLOAD: "call on its way",
-    WAITING: "waiting for a machine",
+    WAITING: "waiting",
     BOOT: "machine starts",
     IMAGE: "image and runner",
     PIP: "pip install",

@@ -159,7 +159,9 @@ def _drawn(row: _Row, report: Report, axis: TimeAxis, top: float, is_linked: boo
             '<text class="num" x="1114" y="{0}" text-anchor="end">{1}</text>'
             '<text class="num" x="1178" y="{0}" text-anchor="end">{2}</text>'
         ).format(
-            number(middle), duration(interval[1] - interval[0]), hours(sum(e.machine_seconds for e in row.electrons))
+            number(middle),
+            duration(interval[1] - interval[0]),
+            hours(held) if (held := sum(e.machine_seconds for e in row.electrons)) else "–",
         )
     )
     return Markup("").join(parts)
