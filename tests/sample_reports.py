@@ -268,7 +268,7 @@ def _machines(electrons: Sequence[Electron]) -> tuple[MachineHours, ...]:
 def _suggestions() -> tuple[Suggestion, ...]:
     return (
         Suggestion(
-            "memory-exceeded", "train[7] was killed for want of memory",
+            "memory-exceeded", "train[7] was killed, most likely for want of memory",
             "It used all of the 30.0 GB it asked for. Its siblings used 17.4 to 18.9 GB.", "memory=40960",
             "train[7] failed, and rank[13] did not run", nodes=(7,), is_failure=True,
         ),

@@ -179,7 +179,7 @@ def test_what_is_suggested_says_what_happened(first: Mapping[str, Mapping[str, S
     failed = first["memory-exceeded"]["memory-exceeded"]
     assert failed.is_failure
     assert next(iter(first["memory-exceeded"])) == "memory-exceeded"
-    assert failed.title == "run[0] was killed for want of memory"
+    assert failed.title == "run[0] was killed, most likely for want of memory"
     waited = first["gpu-wait"]["gpu-wait"]
     assert "is used up in us-east1. us-east1 has nvidia-tesla-t4 in us-east1-c, us-east1-d." in waited.text
     assert waited.remedy.startswith('region="us-central1"')

@@ -96,7 +96,7 @@ def test_it_shows_what_happened_and_what_to_change():
     assert "9 electrons: 1 failed, 1 not run" in header
     assert "14:02:11 on 24 Nov 2026, UTC" in header
     assert "7c1e9a52-0d4b-4f6e-9a55-2f1c8e7b3d10" in header
-    assert "train[7] was killed for want of memory" in shown["advice"]
+    assert "train[7] was killed, most likely for want of memory" in shown["advice"]
     assert "The end waited for prepare[0] → dock[2] → train[6]." in shown["timeline"]
     assert "did not run: it needs train[7], which failed" in shown["timeline"]
     assert "3 service nodes" in shown["timeline"]

@@ -153,7 +153,7 @@ def test_what_was_killed_for_want_of_memory_comes_first() -> None:
     assert list(rules) == ["memory-exceeded", "pip"]
     suggestion = rules["memory-exceeded"]
     assert suggestion.is_failure and suggestion.nodes == (0,)
-    assert suggestion.title == "train[0] was killed for want of memory"
+    assert suggestion.title == "train[0] was killed, most likely for want of memory"
     assert suggestion.text == "It used 3.9 GB of 4.0 GB that it asked for. Others of its kind used 2.0 GB."
     assert (suggestion.remedy, suggestion.gain) == (
         "memory=6144",

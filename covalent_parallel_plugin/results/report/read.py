@@ -54,8 +54,8 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
     missing = [unreadable] if unreadable else []
     if record is None:
         missing.append(
-            f"{problem}: so states are those of the trace, and the graph, electrons that had no job and the last lines"
-            " of failures are not here."
+            f"{problem}: so states are those of the trace, times begin with the first electron, and the"
+            " graph, electrons that had no job and the last lines of failures are not here."
         )
     elif not traced.electrons and may_have_jobs(record):
         missing.append(

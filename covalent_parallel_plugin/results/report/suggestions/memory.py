@@ -51,7 +51,7 @@ def _killed(report: Report, group: Sequence[Electron], asked: int, limits: Thres
         gain = f"{titles(failed)} failed" + (f", and {titles(missed)} did not run" if missed else "")
     return Suggestion(
         "memory-exceeded",
-        f"{titles(named)} {'was' if len(named) == 1 else 'were'} killed for want of memory",
+        f"{titles(named)} {'was' if len(named) == 1 else 'were'} killed, most likely for want of memory",
         text + _siblings(report, struck),
         _more_memory(group[0], new),
         gain,
