@@ -18,6 +18,7 @@ from sample_reports import (
     still_running,
 )  # fmt: skip
 
+from covalent_parallel_plugin.results.report.electron_rows import electron_rows
 from covalent_parallel_plugin.results.report.html import page, timeline_markup
 from covalent_parallel_plugin.results.report.model import (
     CODE,
@@ -276,3 +277,26 @@ def test_a_sweep_shows_its_results_and_the_tasks_that_failed():
     assert "loss over two parameters" in found.text["results"]
     assert "rate=0.3,depth=6" in found.text["items-0"]
     assert "electrons" not in found.text
+
+
+def test_what_was_not_seen_is_not_shown_as_zero():
+    began = BEGAN + 10
+    moment = TaskAttempt(0, 0, 0, "value", (Span(WAITING, BEGAN, began),), (began, began + 1))
+    runs = replace(moment, end="", spans=(Span(CODE, BEGAN, began),))
+    electrons = (
+        Electron(0, "brief", LONE, COMPLETED, (), BEGAN, began, (moment,)),
+        Electron(1, "runs", LONE, RUNNING, (), BEGAN, None, (runs,)),
+    )
+    brief, running = electron_rows(replace(still_running(), electrons=electrons))
+    assert (brief.waited.text, brief.starting.text, brief.code.text) == ("10 s", "–", "< 1 ms")
+    assert (running.waited.text, running.starting.text, running.code.text) == ("–", "–", "10 s")
+
+
+def test_a_sweep_on_this_machine_has_no_machine_hours_and_no_clock_but_this_ones():
+    report = grid_sweep()
+    (electron,) = report.electrons
+    local = replace(electron, attempts=tuple(replace(each, on_machine=None) for each in electron.attempts))
+    text = Page(page(replace(report, electrons=(local,), machines=()))).text
+    assert "All times: the clock of the machine that ran the sweep." in text["how"]
+    assert not re.search("Covalent's server|Batch", text["how"]) and "0.00" not in text["timeline"]
+    assert "When a task was submitted" in Page(page(report)).text["how"]
