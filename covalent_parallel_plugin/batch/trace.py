@@ -199,7 +199,7 @@ def iterate_trace(path: Path) -> Iterator[dict[str, Any] | None]:
         OSError: the file cannot be read.
     """
     try:
-        with open(path, "rb", opener=_open_regular) as file:
+        with open(path, "rb", opener=open_regular) as file:
             for line in file:
                 if line.strip():
                     yield _read_record(line)
@@ -207,7 +207,7 @@ def iterate_trace(path: Path) -> Iterator[dict[str, Any] | None]:
         return
 
 
-def _open_regular(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
     """Open a file, and nothing else that reading might wait for."""
     file = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -1,7 +1,8 @@
 """Which zones have which GPUs, as far as is known here: a report names them where a GPU was waited for.
 
-From https://cloud.google.com/compute/docs/gpus/gpu-regions-zones, of which this is a part: others may have
-them too, and zones come and go. `covalent-parallel doctor` asks Google.
+From https://github.com/skypilot-org/skypilot-catalog, catalogs/v8/gcp/vms.csv at commit 006059e0, which is made from
+the answers of Google's Compute Engine API; read on 2026-11-28. Google's own table, which `PAGE` has, is the one that
+counts: zones come and go, and what is not here may be there. `covalent-parallel doctor` asks Google.
 """
 
 from __future__ import annotations
@@ -10,52 +11,27 @@ from collections.abc import Mapping, Sequence
 
 from .machine_names import BUILT_IN_GPUS
 
-# By GPU and region the zones' letters
+PAGE = "docs.cloud.google.com/compute/docs/regions-zones/gpu-regions-zones"
+# By GPU the regions, each with its zones' letters
 _LETTERS: Mapping[str, Mapping[str, str]] = {
-    "nvidia-tesla-t4": {
-        "us-central1": "abcf",
-        "us-east1": "cd",
-        "us-east4": "abc",
-        "us-west1": "ab",
-        "us-west4": "ab",
-        "europe-west1": "bcd",
-        "europe-west2": "ab",
-        "europe-west3": "b",
-        "europe-west4": "abc",
-        "asia-east1": "ac",
-        "asia-northeast1": "ac",
-        "asia-south1": "ab",
-        "asia-southeast1": "abc",
-    },
-    "nvidia-l4": {
-        "us-central1": "ab",
-        "us-east1": "bd",
-        "us-east4": "a",
-        "us-west1": "ab",
-        "europe-west4": "abc",
-        "asia-south1": "a",
-        "asia-southeast1": "b",
-    },
-    "nvidia-tesla-v100": {"us-central1": "abcf", "us-east1": "c", "us-west1": "ab", "europe-west4": "abc"},
-    "nvidia-tesla-p100": {
-        "us-central1": "cf",
-        "us-east1": "bc",
-        "us-west1": "ab",
-        "europe-west1": "bd",
-        "europe-west4": "a",
-        "asia-east1": "ac",
-    },
-    "nvidia-tesla-p4": {"us-central1": "ac", "us-east4": "abc", "europe-west4": "bc", "asia-southeast1": "bc"},
-    "nvidia-tesla-a100": {
-        "us-central1": "abcf",
-        "us-east1": "b",
-        "us-west1": "b",
-        "us-west4": "b",
-        "europe-west4": "ab",
-        "asia-northeast1": "ac",
-        "asia-southeast1": "bc",
-    },
-    "nvidia-a100-80gb": {"us-central1": "ac", "us-east4": "c", "europe-west4": "a", "asia-southeast1": "c"},
+    gpu: dict(each.split(":") for each in regions.split())
+    for gpu, regions in {
+        "nvidia-tesla-t4": "us-central1:abcf us-east1:bcd us-east4:abc us-west1:ab us-west2:bc us-west3:b us-west4:ab"
+        " northamerica-northeast1:c southamerica-east1:abc europe-central2:bc europe-west1:bcd europe-west2:ab"
+        " europe-west3:b europe-west4:abc me-west1:bc asia-east1:ac asia-east2:ac asia-northeast1:ac"
+        " asia-northeast3:bc asia-south1:ab asia-southeast1:abc asia-southeast2:ab australia-southeast1:ac",
+        "nvidia-l4": "us-central1:abc us-east1:bcd us-east4:ac us-west1:abc us-west4:ac northamerica-northeast1:bc"
+        " northamerica-northeast2:ab europe-west1:bc europe-west2:ab europe-west3:ab europe-west4:abc europe-west6:bc"
+        " me-central2:ac asia-east1:abc asia-northeast1:abc asia-northeast3:ab asia-south1:abc asia-southeast1:abc",
+        "nvidia-tesla-v100": "us-central1:abcf us-east1:bc us-west1:ab europe-west4:abc asia-east1:c",
+        "nvidia-tesla-p100": "us-central1:cf us-east1:bc us-west1:ab europe-west1:bd europe-west4:a asia-east1:ac"
+        " australia-southeast1:b",
+        "nvidia-tesla-p4": "us-central1:ac us-east4:abc us-west2:bc northamerica-northeast1:abc europe-west4:bc"
+        " asia-southeast1:abc australia-southeast1:ab",
+        "nvidia-tesla-a100": "us-central1:abcf us-east1:b us-west1:b us-west3:b us-west4:b europe-west4:ab me-west1:ac"
+        " asia-northeast1:ac asia-northeast3:ab asia-southeast1:abc",
+        "nvidia-a100-80gb": "us-central1:ac us-east4:c us-east5:ab europe-west4:a asia-southeast1:c",
+    }.items()
 }
 
 

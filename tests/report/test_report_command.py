@@ -97,6 +97,14 @@ def test_what_is_not_known_is_looked_for_in_places_that_the_error_names(site: Si
     assert f"{site.traces / ID[:8]}.jsonl" in said and "127.0.0.1:1" in said
     assert f"there is no sweep '{ID[:8]}'" in said
     assert "there is no sweep 'runs/no'" in site.run("report", "runs/no", status=1).stderr
+    assert "there is no sweep 'aaaa" in site.run("report", "a" * 300, status=1).stderr
+    # What is there, and of no use, is not called absent
+    (site.traces / "cut.jsonl").write_text('{"v": 1, "kind": "subm')
+    (site.traces / "dir.jsonl").mkdir()
+    said = site.run("report", "cut", status=1).stderr
+    assert "There is nothing of it in the trace at " in said and ": 1 line cannot be used." in said
+    said = site.run("report", "dir", status=1).stderr
+    assert "The trace cannot be read: " in said and "No trace of it" not in said
     assert site.files() == []
 
 

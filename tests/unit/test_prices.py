@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import stat
 from dataclasses import replace
 from datetime import date
@@ -227,7 +228,10 @@ def test_stored_prices_that_cannot_be_read_are_a_sentence_in_the_report(tmp_path
     (missing,) = priced(report_of(), read_prices(path)).missing
     assert str(path) in missing
     assert "covalent-parallel prices set FILE" in missing
-    for values in ({"dollars_per_hour": 0}, {"dollars_per_hour": None}, {"date": "x"}, {"spot_dollars_per_hour": "1"}):
+    for values in (
+        {"dollars_per_hour": 0}, {"dollars_per_hour": None}, {"date": "x"}, {"spot_dollars_per_hour": "1"},
+        {"dollars_per_hour": True}, {"dollars_per_hour": 10**400}, {"spot_dollars_per_hour": 1e308},
+    ):  # fmt: skip
         row = {
             "machine": "n1",
             "region": "",
@@ -238,6 +242,10 @@ def test_stored_prices_that_cannot_be_read_are_a_sentence_in_the_report(tmp_path
         path.write_text(json.dumps({"version": 1, "prices": [{**row, "source": "us", **values}]}))
         assert read_prices(path).problem
     assert read_prices(tmp_path).problem
+    # A pipe is not waited for
+    path.unlink()
+    os.mkfifo(path)
+    assert read_prices(path).problem.startswith(f"The file of prices {path} cannot be read: ")
     assert read_prices(tmp_path / "none.json") == Prices()
 
 

@@ -184,6 +184,16 @@ def test_a_second_job_begins_where_the_first_was_collected_and_a_restarted_serve
     assert LOST in dict(phases(first)) and only(report).state == COMPLETED
 
 
+def test_records_that_were_written_twice_count_once() -> None:
+    records = [submitted(items=2), attempt(), items([(0, 1080, 1090, "value"), (1, 1090, 1100, "value")]), ended()]
+    once, twice = read(*records), read(*records, *records)
+    assert twice.electrons == once.electrons and twice.machines == once.machines
+    assert twice.missing == once.missing
+    # Another process went on with the job, before it had an attempt
+    resumed = read(records[0], submitted(items=2, taken_up=True), *records[1:])
+    assert resumed.electrons == once.electrons
+
+
 def test_of_a_maps_tasks_only_the_one_that_ended_last_waits_for_the_collection() -> None:
     early = {**WHOLE, "ran_to": 1080, "delivered": 1081, "ended": 1082}
     electron = only(read(submitted(items=2), attempt(t=early), attempt(task=1), ended()))

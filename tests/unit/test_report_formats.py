@@ -35,7 +35,9 @@ def test_all_mistakes_of_saving_are_said_at_once(tmp_path):
     assert f"there is no folder {tmp_path / 'none'}" in str(raised.value)
     assert "format is 'pdf': give one of html, trace, csv, json" in str(raised.value)
     os.mkfifo(tmp_path / "pipe")
-    for path, problem in ((tmp_path, "is a folder"), (tmp_path / "pipe", "is not a file")):
+    (tmp_path / "round").symlink_to("round")
+    bad = {tmp_path: "is a folder", tmp_path / "pipe": "is not a file", tmp_path / ("a" * 300): "name too long"}
+    for path, problem in {**bad, tmp_path / "round": "cannot be written", tmp_path / "a\0b": "null"}.items():
         with pytest.raises(SettingsError, match=problem):
             run.save(path)
 

@@ -40,11 +40,14 @@ def text_of(report: Report, format_: str, with_items: bool) -> Iterator[str]:
 
 def mistakes_of_path(path: Path) -> str:
     """Return why nothing can be written to a path, or "": before anything is read for it."""
-    folder = path.resolve().parent
-    if path.is_dir():
-        return "is a folder: name a file in it"
-    if path.exists() and not path.is_file():
-        return "is not a file: give -o - to write to standard output"
+    try:
+        folder = path.resolve().parent
+        if path.is_dir():
+            return "is a folder: name a file in it"
+        if path.exists() and not path.is_file():
+            return "is not a file: give -o - to write to standard output"
+    except (OSError, RuntimeError, ValueError) as error:  # a long name, links that go round, a NUL
+        return f"cannot be written: {getattr(error, 'strerror', None) or error}"
     if not folder.is_dir():
         return f"cannot be written: there is no folder {folder}"
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from ...settings.machine_names import ATTACHED_GPUS, BUILT_IN_GPUS, gpu_type, is_machine_family, machine_type
 from ...settings.machine_rules import has_built_in_gpus, region
 from ...settings.validators import Rule, number
+from .prices import MOST_DOLLARS
 
 EXAMPLE = {
     "machine": "n1-standard-4, n1 or nvidia-tesla-t4",
@@ -19,7 +20,6 @@ EXAMPLE = {
     "date": "2026-11-28",
     "source": "our contract",
 }
-MOST_DOLLARS = 100_000
 LONGEST_SOURCE = 200
 _dollars = number(above=0, most=MOST_DOLLARS)
 

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from ...batch.trace import traces_folder
+from ...batch.trace import open_regular, traces_folder
 from .model import MachineHours, Price, Report
 
 VERSION = 1
+# Of one price
+MOST_DOLLARS = 100_000
 FILE_NAME = "prices.json"
 SET_COMMAND = "covalent-parallel prices set FILE"
 # Types of a family whose price is that of their vCPUs: none with a custom size, a shared core or disks of its own
@@ -96,14 +98,15 @@ def read_prices(path: Path | None) -> Prices:
     if path is None:
         return Prices()
     try:
-        document = json.loads(path.read_bytes())
+        with open(path, "rb", opener=open_regular) as file:
+            document = json.load(file)
         if document["version"] != VERSION:
             return _unreadable(path, f"has version {document['version']!r}, and this version reads {VERSION}")
         return Prices(tuple(_row(each) for each in document["prices"]))
     except FileNotFoundError:
         return Prices()
     except OSError as error:
-        return _unreadable(path, f"cannot be read: {error.strerror}")
+        return _unreadable(path, f"cannot be read: {error.strerror or error}")
     except (ValueError, TypeError, LookupError, RecursionError):
         return _unreadable(path, "is not a file of prices")
 
@@ -158,7 +161,7 @@ def _row(fields: Mapping[str, object]) -> PriceRow:
     texts = (row.machine, row.region, row.date, row.source)
     if row.dollars_per_hour is None or not all(isinstance(each, str) for each in texts):
         raise TypeError
-    if not all(0 < each < float("inf") for each in dollars):
+    if not all(type(each) in (int, float) and 0 < each <= MOST_DOLLARS for each in dollars):
         raise ValueError
     date.fromisoformat(row.date)
     return row

@@ -50,7 +50,10 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
     where = "the user's data folder" if path is None else str(path)
     traced, unreadable = _read(path)
     if record is None and not traced.electrons:
-        raise _unknown(server, dispatch_id, problem, where)
+        left_out = f": {counted(traced.left_out, 'line')} cannot be used" if traced.left_out else ""
+        nothing = unreadable or f"There is nothing of it in the trace at {where}{left_out}."
+        is_there = bool(unreadable or left_out)
+        raise _unknown(server, dispatch_id, problem, nothing if is_there else f"No trace of it is at {where}.")
     missing = [unreadable] if unreadable else []
     if record is None:
         missing.append(
@@ -96,12 +99,12 @@ def _lines(path: Path | None) -> Iterator[Mapping[str, Any] | None]:
     return iter(()) if path is None else iterate_trace(path)
 
 
-def _unknown(server: ServerClient, dispatch_id: str, problem: str, where: str) -> MissingResourceError:
+def _unknown(server: ServerClient, dispatch_id: str, problem: str, untraced: str) -> MissingResourceError:
     if problem.endswith("knows no such dispatch"):
-        return MissingResourceError(f"{unknown(server, dispatch_id)}. No trace of it is at {where} either")
+        return MissingResourceError(f"{unknown(server, dispatch_id)}. {untraced.removesuffix('.')}")
     return MissingResourceError(
-        f"nothing is known of dispatch {dispatch_id}: {problem}, and no trace of it is at {where}. Start the server"
-        " with `covalent start`, or make the report on the machine of Covalent's server"
+        f"nothing is known of dispatch {dispatch_id}: {problem}. {untraced} Start the server with `covalent start`, or"
+        " make the report on the machine of Covalent's server"
     )
 
 

@@ -61,6 +61,7 @@ class ItemColumns:
     begin: array[float] = field(default_factory=lambda: array("d"))
     took: array[float] = field(default_factory=lambda: array("d"))
     end: list[str] = field(default_factory=list)
+    seen: set[object] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.end)
@@ -77,7 +78,10 @@ class ItemColumns:
             and all(is_time(number) and plausible_time(number / 1000) is not None for number in took)
             and all(isinstance(word, str) for word in end)
         )
-        if is_right:
+        # A process that went on with a job may have written its records again
+        key = (round, task, len(end), *index[:1], *begin[:1])
+        if is_right and key not in self.seen:
+            self.seen.add(key)
             count = len(end)
             self.index.extend(index)
             self.round.extend([round] * count)
@@ -147,21 +151,27 @@ class TracedElectron:
             return False
         times = times_of(record.get("t"))
         self.name = text(record.get("name")) or self.name
+        self._note_times(times)
+        self.verdict, self.ended = "", None
+        name, taken_up = text(record.get("job")), record.get("taken_up") is True
+        for job in self.jobs:
+            # Gone on with by another process, or written twice; the name of a job that was deleted may be taken again
+            if name and job.job == name and (taken_up or times.get("submitted") == job.times.get("submitted")):
+                job.label = label
+                return True
         # A server that was restarted counts from 0 again
         following = self.jobs[-1].round + 1 if self.jobs else 0
         self.jobs.append(
             TracedJob(
                 label if not self.jobs or label >= following else following,
                 label,
-                text(record.get("job")),
+                name,
                 times,
                 natural(record.get("items")),
                 asked_of(record),
-                record.get("taken_up") is True,
+                taken_up,
             )
         )
-        self._note_times(times)
-        self.verdict, self.ended = "", None
         return True
 
     def _add_attempt(self, record: Mapping[str, Any]) -> bool:

@@ -100,7 +100,10 @@ class SweepsIndex:
 
 
 def _is_sweep(folder: Path) -> bool:
-    return OutFolder(folder).journal_path.is_file()
+    try:
+        return OutFolder(folder).journal_path.is_file()
+    except (OSError, ValueError):  # no path can have such a name
+        return False
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ....batch.error_hints import CAPACITY, QUOTA, find_hint
-from ....settings.gpu_zones import gpu_of, regions_with, zones_with
+from ....settings.gpu_zones import PAGE, gpu_of, regions_with, zones_with
 from ..charts.words import duration
 from ..model import WAITING, Electron, Report, Suggestion
 from .grouping import by_request, has_gpus, is_on_chain
@@ -50,14 +50,14 @@ def _waited(electron: Electron) -> float:
 
 
 def _of_gpu(electron: Electron, cause: str) -> tuple[str, str]:
-    """Where the GPU is, and what to type to have it there; "" where that is not known."""
+    """Where the GPU is, or who knows that, and what to type to have it there; "" where that is not known."""
     asked = electron.asked
     gpu = asked.gpu_type or gpu_of(asked.machine_type)
     here = zones_with(gpu, asked.region)
     others = [region for region in regions_with(gpu) if region != asked.region]
     if not gpu or not (here or others):
-        return "", ""
-    known = f" {asked.region} has {gpu} in {', '.join(here)}." if here else f" {asked.region} has no {gpu}."
+        return f" Google's list of the zones that have GPUs: {PAGE}.", ""
+    known = f" {asked.region} has {gpu} in {', '.join(here)}." if here else ""
     more = [zone for zone in here if zone not in asked.zones] if asked.zones else []
     if cause == CAPACITY and more:
         return known, options(electron, zones=here)

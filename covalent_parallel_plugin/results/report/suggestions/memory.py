@@ -111,8 +111,11 @@ def _near(group: Sequence[Electron], asked: int, limits: Thresholds) -> Suggesti
 
 def _unused(group: Sequence[Electron], asked: int, limits: Thresholds) -> Suggestion | None:
     attempts = attempts_of(group)
-    peak = peak_of(each for each in attempts if each.end in RETURNED)
-    if peak is None or has_gpus(group[0]) or any(attempt.end == KILLED for attempt in attempts):
+    # What failed, or was taken away, may have needed the most
+    peak = peak_of(attempts)
+    if peak is None or not any(each.end in RETURNED and each.peak_bytes is not None for each in attempts):
+        return None
+    if has_gpus(group[0]) or any(attempt.end == KILLED for attempt in attempts):
         return None
     new = rounded_mib(peak * MARGIN)
     for choice in (_smaller_by_request, _more_on_one, _smaller_by_name):

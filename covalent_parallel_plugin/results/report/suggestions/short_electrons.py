@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..charts.words import counted, duration
 from ..model import BOOT, CODE, IMAGE, LONE, PIP, WAITING, Electron, Report, Suggestion
-from .grouping import attempts_of, by_name, median_seconds
+from .grouping import attempts_of, by_request, median_seconds
 from .thresholds import Thresholds
 from .wording import machine_hours
 
@@ -16,8 +16,8 @@ STARTS = (BOOT, IMAGE, PIP)
 
 def short_electrons(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
     """Suggest `pmap` for calls of one function that do not take each other's values."""
-    for group in by_name(report, (LONE,)):
-        apart = _without_chains(report, group)
+    for group in by_request(report):
+        apart = _without_chains(report, group) if group[0].kind == LONE else []
         if len(apart) < max(limits.short_electrons, 2):
             continue
         attempts = attempts_of(apart)
@@ -43,7 +43,13 @@ def short_electrons(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
 
 
 def _without_chains(report: Report, group: Sequence[Electron]) -> list[Electron]:
-    """Those that take no value of another one of the group, also not through others, whose nodes are lower."""
+    """Those that take no value of another one of the group, also not through others, whose nodes are lower.
+
+    Where nobody told who takes whose values, those that began before one of them had ended.
+    """
+    if not any(electron.parents for electron in report.electrons):
+        first = min((electron.ended for electron in group if electron.ended is not None), default=math.inf)
+        return [each for each in group if each.entered is not None and each.entered < first]
     own = {electron.node for electron in group}
     follows: set[int] = set()
     for electron in sorted(report.electrons, key=lambda each: each.node):
