@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ..cloud.batch import JobStatus
 from . import trace_ends as ends
 from .attempt_times import BatchAttempt, ordered_times
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..cloud.batch import JobStatus, TaskStatus
 from ..protocol.environment import BATCH_EMULATOR_HOST, is_on_emulator
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus, TaskStatus
 
 TAIL_LINES = 20
 # One line may be megabytes long (a progress bar, a table): its start says enough

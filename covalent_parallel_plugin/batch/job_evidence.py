@@ -7,13 +7,16 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..cloud import Services
-from ..cloud.batch import JobStatus, TaskStatus
 from ..cloud.threads import LOG_POOL
 from ..errors import CloudError
 from ..protocol.exit_codes import EXIT_TERMINATED
 from .failure_message import TAIL_LINES
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus, TaskStatus
 
 logger = logging.getLogger(__name__)
 

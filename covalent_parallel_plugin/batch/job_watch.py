@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..cloud.batch import JobStatus
 from ..errors import CloudError, UnavailableError
 from .error_hints import find_last_hint
 from .trouble import Trouble
+
+if TYPE_CHECKING:
+    from ..cloud.batch import JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ DELIVERY_SECONDS = 60.0
 
 ENDING_STATES = frozenset({"CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 
-StatusSource = Callable[[float], Awaitable[JobStatus | None]]
+StatusSource: TypeAlias = "Callable[[float], Awaitable[JobStatus | None]]"
 Clock = Callable[[], float]
 
 # Why the watch ended, where it was not the job's own end

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..cloud.interfaces import JobService
 from ..errors import CloudError, UnavailableError
+
+if TYPE_CHECKING:
+    from ..cloud.interfaces import JobService
 
 T = TypeVar("T")
 

@@ -8,11 +8,10 @@ unset it is Google that is spoken to.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .batch import BatchApi
-from .interfaces import Bucket, JobService, TaskLogs
-from .logging import LogReader
-from .storage import ObjectStore
+if TYPE_CHECKING:
+    from .interfaces import Bucket, JobService, TaskLogs
 
 
 @dataclass(frozen=True)
@@ -26,4 +25,9 @@ class Services:
 
 def shared_services(project_id: str, bucket_name: str) -> Services:
     """The clients for the running event loop, made on first use and kept."""
+    # Here, so that a module that only names `Services` does not load Google's clients
+    from .batch import BatchApi
+    from .logging import LogReader
+    from .storage import ObjectStore
+
     return Services(BatchApi.shared(), ObjectStore.shared(project_id, bucket_name), LogReader.shared(project_id))

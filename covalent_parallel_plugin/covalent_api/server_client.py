@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ..settings.config_file import read_config_file
+from .config_file import server_address
 from .lineage import ancestors_in, read_note
 
 ANSWER_SECONDS = 10.0
@@ -116,7 +120,14 @@ class ServerClient:
 
     @classmethod
     def configured(cls) -> ServerClient:
-        """Return a client of the server that Covalent's configuration names. Imports Covalent."""
+        """Return a client of the server that Covalent's configuration names.
+
+        Without an import of Covalent, which takes a second, unless only Covalent knows what to make of the file.
+        """
+        if "covalent" not in sys.modules and not (file := read_config_file(os.environ)).problem:
+            host, port = server_address(file, os.environ)
+            if "/" not in host and port not in (80, 443):
+                return cls(f"http://{host}:{port}")
         from covalent._shared_files.utils import format_server_url
 
         return cls(format_server_url())

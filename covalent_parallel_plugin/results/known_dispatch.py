@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ..cloud.interfaces import Bucket
 from ..cloud.timed_calls import Deadline, call_all_within, call_within
 from ..covalent_api.server_client import (
     EXECUTOR,
@@ -20,6 +20,9 @@ from ..errors import CloudError, MissingResourceError
 from ..protocol.object_names import PREFIX, parse_name
 from ..settings import nearest
 from .wanted_output import Place, Wanted, is_sublattice, name_of, place_of, wanted_nodes
+
+if TYPE_CHECKING:
+    from ..cloud.interfaces import Bucket
 
 SERVER_SECONDS, TEXT_SECONDS, LIST_SECONDS = 15.0, 60.0, 20.0
 READS_AT_ONCE = 6

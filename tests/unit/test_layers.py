@@ -194,10 +194,27 @@ print(ct.executor.GCPBatchExecutor is GCPBatchExecutor)
     assert python(code, tmp_path) == "True"
 
 
-@pytest.mark.parametrize("what", ["covalent_parallel_plugin", "covalent_parallel_plugin.runner.task_main"])
-def test_package_and_runner_load_no_covalent(what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["", ".runner.task_main", ".results.report.complete, {}.results.report.read"])
+def test_package_runner_and_report_load_no_covalent(what: str, tmp_path: Path) -> None:
     names = ("covalent", "cloudpickle", "google", "requests", "pydantic")
-    assert python(f"import {what}; {SHOW.format(names=names)}", tmp_path) == "[]"
+    assert python(f"import {PACKAGE}{what.format(PACKAGE)}; {SHOW.format(names=names)}", tmp_path) == "[]"
+
+
+@pytest.mark.parametrize("address", ["dispatcher.example", "https://dispatcher.example/behind/a/proxy"])
+def test_the_servers_address_is_covalents_also_without_covalent(address: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from {PACKAGE}.covalent_api.server_client import ServerClient
+alone, is_loaded = ServerClient.configured().address, "covalent" in sys.modules
+import covalent
+print(is_loaded, alone == ServerClient.configured().address, alone)
+"""
+    file = tmp_path / "covalent" / "covalent.conf"
+    file.parent.mkdir()
+    file.write_text(f'[dispatcher]\naddress = "{address}"\nport = 50123\n')
+    is_loaded, is_same, found = python(code, tmp_path).split()
+    assert (is_loaded, is_same) == (str("/" in address), "True")
+    assert "dispatcher.example:50123" in found
 
 
 @pytest.mark.parametrize(

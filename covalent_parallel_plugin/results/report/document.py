@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from statistics import median
 
 from .model import PHASES, Electron, Items, MachineHours, Report, Span, TaskAttempt
@@ -98,9 +99,14 @@ def phase_seconds(attempts: Iterable[TaskAttempt]) -> dict[str, float]:
 def _fields(value: object, leave_out: set[str]) -> dict[str, object]:
     """The fields of one of the model's values, with a price's dollars."""
     digits = DIGITS if isinstance(value, _ROUNDED) else None
-    names = [each.name for each in dataclasses.fields(value) if each.name not in leave_out]  # type: ignore[arg-type]
+    names = (name for name in _names(type(value)) if name not in leave_out)
     found = {name: _plain(getattr(value, name), digits) for name in names}
     return {**found, "dollars": _plain(value.dollars)} if isinstance(value, MachineHours) else found
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(kind))
 
 
 def _plain(value: object, digits: int | None = None) -> object:
@@ -111,8 +117,10 @@ def _plain(value: object, digits: int | None = None) -> object:
         return None if not math.isfinite(value) else value if digits is None else round(value, digits)
     if isinstance(value, str):
         return value if value.isascii() else writable(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(each, digits) for each in value]
     if isinstance(value, Span):
-        return _plain((value.phase, value.begin, value.end), DIGITS)
+        return [value.phase, _plain(value.begin, DIGITS), _plain(value.end, DIGITS)]
     if dataclasses.is_dataclass(value):
         return _fields(value, set())
     if isinstance(value, Mapping):

@@ -16,7 +16,6 @@ from ...errors import CloudError, MissingResourceError, ParallelError
 from ..dispatch_end import checked_id, unknown
 from ..dispatch_looks import may_have_jobs
 from ..status.job_locations import find_locations
-from .batch_facts import add_attempts, look_at_jobs, records_of_jobs
 from .covalent_facts import kind_of, shown_electrons
 from .gaps import counted
 from .last_lines import read_failures
@@ -118,6 +117,9 @@ def _add_jobs(dispatch_id: str, traced: TracedElectrons, record: DispatchRecord 
         parents |= set() if places is None else set(places.parents)
     if not parents:
         return []
+    # Here, so that most reports do without Google's clients
+    from .batch_facts import add_attempts, look_at_jobs, records_of_jobs
+
     lineage = (dispatch_id, *(record.ancestors if record is not None else ()))
     try:
         found = look_at_jobs(sorted(parents), lineage, None if untraced else list(wanted))

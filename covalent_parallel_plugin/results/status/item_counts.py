@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from ...batch.job_names import LABEL_ITEMS
 from ...batch.progress import ItemPace, last_end
-from ...cloud.batch import JobStatus
-from ...cloud.storage import StoredObject
 from ...protocol.object_names import ObjectName, parse_name
 from .ending import did_run_items, raised_items
+
+if TYPE_CHECKING:
+    from ...cloud.batch import JobStatus
+    from ...cloud.storage import StoredObject
 
 # google.cloud.batch_v1.TaskSpec.max_retry_count: at most
 MOST_RETRIES = 10

@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from ...batch.error_hints import find_last_hint
 from ...batch.job_names import LABEL_LATTICE, LABEL_NODE
 from ...batch.job_verdict import EXIT_CODES
-from ...cloud.batch import JobStatus
 from ...covalent_api.server_client import OVER
 from .item_counts import ItemCounts, is_map, reckoned
+
+if TYPE_CHECKING:
+    from ...cloud.batch import JobStatus
 
 WAITING_STATES = frozenset({"STATE_UNSPECIFIED", "QUEUED", "SCHEDULED"})
 _EXIT_CODE = re.compile(r"\bexit code (\d{1,5})\b")

@@ -107,28 +107,28 @@ def area(low: Sequence[float], high: Sequence[float], bottom: float, scale: floa
     if not used:
         return ""
     first, last = used[0], used[-1] + 1
-    width = (RIGHT - LEFT) / COLUMNS
 
     def steps(values: Sequence[float], columns: Iterable[int]) -> str:
         path, before = [], ""
         for column in columns:
-            y = number(bottom - values[column] * scale)
+            y = f"{bottom - values[column] * scale:.1f}"
             if y != before:
                 # The column's edge that comes first on the way
                 edge = column if values is high else column + 1
-                path.append(f"{f'H{number(LEFT + edge * width)}V' if before else ''}{y}")
+                path.append(f"{f'H{_EDGES[edge]}V' if before else ''}{y.removesuffix('.0')}")
                 before = y
         return "".join(path)
 
     there, back = steps(high, range(first, last)), steps(low, range(last - 1, first - 1, -1))
-    begin, end = number(LEFT + first * width), number(LEFT + last * width)
-    return f"M{begin} {there}H{end}V{back}H{begin}z"
+    return f"M{_EDGES[first]} {there}H{_EDGES[last]}V{back}H{_EDGES[first]}z"
 
 
 def number(value: float) -> str:
     """Write a coordinate with at most one decimal."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text
+    return f"{value:.1f}".removesuffix(".0")
+
+
+_EDGES = [number(LEFT + column * (RIGHT - LEFT) / COLUMNS) for column in range(COLUMNS + 1)]
 
 
 def time_step(least: float) -> float:
