@@ -83,7 +83,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"and {len(shown) - MOST_LINES} more electrons"
     for suggestion in report.suggestions:
         gain = f" ({suggestion.gain})" if suggestion.gain else ""
-        yield printable(f"to change: {suggestion.title}{gain}: {suggestion.remedy}")
+        yield printable(f"to change: {suggestion.title}{gain}: {suggestion.remedy}".replace("\n", "; "))
     yield from (printable(f"not known: {sentence}") for sentence in report.missing)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..charts.words import duration
 from ..model import BOOT, IMAGE, MAP, PIP, SWEEP, Electron, Report, Suggestion
 from .grouping import has_gpus, tasks_of
 from .machine_choice import fitting, shared_type
 from .thresholds import Thresholds
-from .wording import machine_hours, options
+from .wording import options
 
 STARTS = (BOOT, IMAGE, PIP)
 
@@ -37,7 +38,7 @@ def sharing(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
             else f"{electron.title} has {now} tasks on a machine that holds {together}",
             f"{together} of them, {asked.vcpus:g} vCPUs each, fit {machine_type} at a time, which starts once.",
             remedy,
-            f"{machine_hours(saved)} a run",
+            f"{duration(saved)} of machine starts a run",
             machine_seconds=saved,
             nodes=(electron.node,),
         )

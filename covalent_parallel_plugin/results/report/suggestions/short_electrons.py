@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..charts.words import counted, duration
+from ..charts.words import counted, duration, item_duration
 from ..model import BOOT, CODE, IMAGE, LONE, PIP, WAITING, Electron, Report, Suggestion
 from .grouping import attempts_of, by_request, median_seconds
 from .thresholds import Thresholds
-from .wording import machine_hours
 
 STARTS = (BOOT, IMAGE, PIP)
 
@@ -32,11 +31,11 @@ def short_electrons(report: Report, limits: Thresholds) -> Iterator[Suggestion]:
         name = group[0].name
         yield Suggestion(
             "short-electrons",
-            f"{len(apart)} electrons {name} ran for {duration(code)} each, and took {duration(start)} to start",
+            f"{len(apart)} electrons {name} ran for {item_duration(code)} each, and took {duration(start)} to start",
             f"A map runs them on {counted(tasks, 'machine')}, which start{'s' if tasks == 1 else ''} once, and"
             f" work{'s' if tasks == 1 else ''} for {duration(whole / tasks)}{'' if tasks == 1 else ' each'} then.",
             f"{name} = pmap(function, executor=GCPBatchExecutor(max_parallel={tasks}))\n{name}(items)",
-            f"{machine_hours(saved)} a run",
+            f"{duration(saved)} of machine starts a run",
             machine_seconds=saved,
             nodes=tuple(electron.node for electron in apart),
         )
