@@ -48,11 +48,12 @@ def test_csv_and_json_have_the_same_rows_of_attempts_and_of_items():
 
 def test_a_text_that_a_spreadsheet_would_compute_is_marked_in_csv_and_whole_in_json():
     names = ('=HYPERLINK("http://x","y")', "+1", "-1", "@a", "\tx", 'a "b", c\nd', "half \ud83d", "5 = 5")
+    names = (*names, "\x1b[2J\0\x9b")
     electrons = tuple(replace(REPORT.electrons[0], node=node, name=name) for node, name in enumerate(names))
     report = replace(REPORT, electrons=electrons)
     _, *rows = read(csv_lines(report, of_items=False))
-    whole = [*names[:6], r"half \ud83d", names[7]]
-    assert [row[2] for row in rows] == [*(f"'{name}" for name in whole[:5]), *whole[5:]]
+    whole = [*names[:6], r"half \ud83d", *names[7:]]
+    assert [row[2] for row in rows] == [*(f"'{name}" for name in whole[:5]), *whole[5:8], r"\x1b[2J\x00\x9b"]
     assert [row["electron"] for row in json.loads("".join(json_lines(report, of_items=False)))["rows"]] == whole
 
 

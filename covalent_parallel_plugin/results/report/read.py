@@ -59,13 +59,13 @@ def dispatch_report(dispatch_id: str, now: float | None = None) -> Report:
             f"{problem}: so states are those of the trace, times begin with the first electron, and the"
             " graph, electrons that had no job and the last lines of failures are not here."
         )
-    elif not traced.electrons and may_have_jobs(record):
+    elif not (unreadable or traced.left_out or traced.electrons) and may_have_jobs(record):
         missing.append(
             f"No trace of it is at {where}: traces are on the machine of Covalent's server, unless its executors have"
             " trace=False, or it was made by an older version. So what attempts did on their machines, their memory"
             " and the items of maps are not known."
         )
-    elif untraced := _untraced(record, traced):
+    elif not unreadable and (untraced := _untraced(record, traced)):
         names = ", ".join(f"{electron.name}[{node}]" for node, electron in list(untraced.items())[:NAMED])
         more = f" and {len(untraced) - NAMED} more" if len(untraced) > NAMED else ""
         missing.append(f"The trace at {where} has nothing of {names}{more}, as with trace=False.")

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from .document import DIGITS, document, writable
@@ -23,6 +24,8 @@ ITEM_COLUMNS = ("id", "node", "electron", "round", "task", "item", "end", "began
 # Of a text a spreadsheet would take these for the begin of a formula
 # (https://owasp.org/www-community/attacks/CSV_Injection)
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+# What a terminal obeys, and many readers of CSV refuse
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 Cell = str | int | float | bool | None
 
@@ -90,4 +93,7 @@ def _cell(cell: Cell) -> Cell:
 def _csv_cell(cell: Cell) -> Cell:
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_BEGINS) else cell
+    if not isinstance(cell, str):
+        return cell
+    cell = CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), cell)
+    return f"'{cell}" if cell.startswith(FORMULA_BEGINS) else cell
