@@ -84,13 +84,13 @@ class OpenedSweep:
         return cls._of(request, data, environment, stdin)
 
     @classmethod
-    def reopen(cls, out: OutFolder, environment: Mapping[str, str]) -> OpenedSweep:
-        """Read the file of the last run from the folder that it wrote to.
+    def reopen(cls, out: OutFolder, environment: Mapping[str, str], state: State | None = None) -> OpenedSweep:
+        """Read the file of the last run from the folder that it wrote to; `state` where its journal was read already.
 
         Raises:
             SweepFileError: what it needs has changed so that there are mistakes. ParallelError: it was never run.
         """
-        event = last_run(State.read(out.journal_path), out)
+        event = last_run(state or State.read(out.journal_path), out)
         if not event["file"]:
             raise MistakeError(
                 f"the sweep in {out.path} was gathered without its file: `run` the file with --out {out.path}"

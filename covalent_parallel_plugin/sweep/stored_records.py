@@ -13,15 +13,15 @@ from .records.record import Record
 from .records.table import AFTER, BEFORE, JSON_FILE, parameter_names, read_records
 
 
-def stored_records(out: OutFolder, environment: Mapping[str, str]) -> Iterator[Record]:
-    """Read the records of all tasks, in the order of the sweep's file.
+def stored_records(out: OutFolder, environment: Mapping[str, str], state: State | None = None) -> Iterator[Record]:
+    """Read the records of all tasks, in the order of the sweep's file; `state` where its journal was read already.
 
     Raises:
         ParallelError: the sweep has not run, or its file has mistakes now. OSError: the folder cannot be read.
     """
     if (out.path / COPY).exists():
-        opened = OpenedSweep.reopen(out, environment)
-        state = State.read(out.journal_path)
+        state = state or State.read(out.journal_path)
+        opened = OpenedSweep.reopen(out, environment, state)
         yield from read_records(out, opened.pinned_tasks(state.pinned), parameter_names(opened.file.grids), state)
     else:
         # Gathered without its file: the table is all that says which parameters a task had

@@ -74,7 +74,11 @@ class SweepStatus:
         """Read it. Raises JournalError."""
         # Asked first: what ends in between is then in the journal
         runs = is_running(out)
-        state = State.read(out.journal_path)
+        return cls.of(out, State.read(out.journal_path), runs)
+
+    @classmethod
+    def of(cls, out: OutFolder, state: State, runs: bool) -> SweepStatus:
+        """Return it by the journal's state; `runs` is whether a process held the folder before that was read."""
         counts = state.counts()
         if not runs:
             counts["waiting"] += counts.pop("running", 0)

@@ -99,7 +99,7 @@ def phase_seconds(attempts: Iterable[TaskAttempt]) -> dict[str, float]:
 def _fields(value: object, leave_out: set[str]) -> dict[str, object]:
     """The fields of one of the model's values, with a price's dollars."""
     digits = DIGITS if isinstance(value, _ROUNDED) else None
-    names = (name for name in _names(type(value)) if name not in leave_out)
+    names = (name for name in _names(type(value)) if name not in leave_out)  # type: ignore[arg-type]
     found = {name: _plain(getattr(value, name), digits) for name in names}
     return {**found, "dollars": _plain(value.dollars)} if isinstance(value, MachineHours) else found
 

@@ -13,12 +13,13 @@ from ...batch.trace import read_trace, trace_path, traces_folder
 from ...errors import ParallelError
 from ...sweep.display.printable import last_lines, shown_command
 from ...sweep.display.run_progress import TaskFailure
+from ...sweep.records.journal import State
 from ...sweep.records.out_folder import OutFolder
 from ...sweep.records.record import Record
 from ...sweep.records.sweeps_index import SweepsIndex
 from ...sweep.records.table import AFTER, BEFORE
 from ...sweep.stored_records import stored_records
-from ...sweep.sweep_status import SweepStatus
+from ...sweep.sweep_status import SweepStatus, is_running
 from .gaps import counted, gaps_of
 from .machine_use import machine_hours, with_shares
 from .model import (
@@ -64,10 +65,12 @@ def sweep_report(
     """
     out = SweepsIndex.of(environment).find(name, here or Path.cwd())
     made = time.time() if now is None else now
-    status = SweepStatus.read(out)
+    runs = is_running(out)
+    journal = State.read(out.journal_path)
+    status = SweepStatus.of(out, journal, runs)
     missing: list[str] = []
     traced = _traced(status.sweep_id, environment, missing)
-    records = _records(out, environment, missing)
+    records = _records(out, environment, journal, missing)
     _add_rows(traced, records, missing)
     state = _state(status, traced)
     times = [each for run in traced.runs for each in run if each is not None]
@@ -132,9 +135,9 @@ def _traced(sweep_id: str, environment: Mapping[str, str], missing: list[str]) -
     return traced
 
 
-def _records(out: OutFolder, environment: Mapping[str, str], missing: list[str]) -> Sequence[Record]:
+def _records(out: OutFolder, environment: Mapping[str, str], journal: State, missing: list[str]) -> Sequence[Record]:
     try:
-        return list(stored_records(out, environment))
+        return list(stored_records(out, environment, journal))
     except (ParallelError, OSError) as error:
         missing.append(f"The table of results cannot be made: {error}")
         return ()

@@ -140,9 +140,10 @@ def attempts_of(sweep: TracedSweep, until: float) -> tuple[TaskAttempt, ...]:
         if any(job.attempts for job in electron.jobs):
             for attempt in task_attempts_of(electron, until, is_open=False):
                 name = sweep.names[key, attempt.task]
-                if run >= 0:
-                    attempt = replace(attempt, round=min(run, len(sweep.runs)), on_machine=None)
-                found.append(replace(attempt, name=name))
+                if run < 0:
+                    found.append(replace(attempt, name=name))
+                else:
+                    found.append(replace(attempt, name=name, round=min(run, len(sweep.runs)), on_machine=None))
     return tuple(found)
 
 
