@@ -1,7 +1,8 @@
-"""`covalent-parallel report` of large dispatches: how long it takes, how much memory, how large its page is.
+"""`covalent-parallel report` of large dispatches and sweeps: how long it takes, how much memory, how large its page is.
 
 `python -m benchmarks.report_size [--rounds R] [--no-browser]`: the traces are made (`made_traces.py`), in a folder of
-their own; the command runs in a process of its own, and Chromium opens the page.
+their own, and the sweep runs on this machine, which takes minutes; the command runs in a process of its own, and
+Chromium opens the page.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .tables import Bound, Line, Table
 
 OURS = "report"
 ROUNDS = 3
-COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()", "report")
+COMMAND = (sys.executable, "-c", "from covalent_parallel_plugin.cli import main; main()")
 # Runs a command and says on a last line of its own how much memory and CPU that took: of no other process
 MEASURED = """
 import resource, subprocess, sys
@@ -38,12 +39,21 @@ sys.exit(status)
 KILOBYTES = 1 if sys.platform == "darwin" else 1024
 
 
+SWEEP = """\
+name: made
+command: [sh, -c, 'echo "{\\"loss\\": 0.$0}" >r.json', '{rate}']
+parameters: {rate: {start: 0, stop: 100}, depth: {start: 0, stop: 100}}
+result: r.json
+max_parallel: 2
+"""
+
+
 @dataclass(frozen=True)
 class Case:
-    """A dispatch, and the most that its report may take; None where nothing is asked of it."""
+    """A dispatch, or the sweep, and the most that its report may take; None where nothing is asked of it."""
 
     title: str
-    size: Size
+    size: Size | None
     make_seconds: float
     peak_mb: float | None = None
     page_mb: float | None = None
@@ -59,6 +69,7 @@ CASES = (
         page_mb=5,
         open_seconds=3,
     ),
+    Case("a sweep of 10,000 tasks", None, make_seconds=3, page_mb=5, open_seconds=3),
 )
 
 
@@ -68,22 +79,40 @@ def make_report(dispatch_id: str, data: Path, page: Path) -> dict[str, float]:
     Raises:
         RuntimeError: it did not end with 0.
     """
-    # A home of its own: no dispatch of this user's, and no price
-    environment = {**os.environ, "XDG_DATA_HOME": str(data), "HOME": str(data), "COVALENT_CONFIG_DIR": str(data)}
     began = time.perf_counter()
+    printed = _run(data, "-c", MEASURED, *COMMAND, "report", dispatch_id, "-o", str(page))
+    seconds = time.perf_counter() - began
+    peak, cpu = map(float, printed.split()[-2:])
+    return {"make": seconds, "cpu": cpu, "peak": peak * KILOBYTES / 1e6, "page": page.stat().st_size / 1e6}
+
+
+def _run(data: Path, *words: str) -> str:
+    """Run Python; return what it prints."""
+    # A home of its own: no dispatch of this user's, and no price
+    own = dict.fromkeys(("XDG_DATA_HOME", "XDG_STATE_HOME", "HOME", "COVALENT_CONFIG_DIR"), str(data))
     ended = subprocess.run(
-        [sys.executable, "-c", MEASURED, *COMMAND, dispatch_id, "-o", str(page)],
-        env=environment,
+        [sys.executable, *words],
+        cwd=data,
+        env={**os.environ, **own},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - began
     if ended.returncode:
-        raise RuntimeError(f"report {dispatch_id}: {ended.stderr[-2000:]}")
-    peak, cpu = map(float, ended.stdout.split()[-2:])
-    return {"make": seconds, "cpu": cpu, "peak": peak * KILOBYTES / 1e6, "page": page.stat().st_size / 1e6}
+        raise RuntimeError(f"{' '.join(words[2:])}: {ended.stderr[-2000:]}")
+    return ended.stdout
+
+
+def _prepare(size: Size | None, data: Path) -> Path:
+    """Write the trace of a dispatch, or run the sweep; return its trace."""
+    traces = traces_folder({"XDG_DATA_HOME": str(data)})
+    assert traces is not None
+    if size is not None:
+        return write_trace(traces, "made", size)
+    (data / "made.yaml").write_text(SWEEP)
+    _run(data, *COMMAND[1:], "sweep", "run", "made.yaml", "--local", "--yes")
+    return next(path for path in traces.rglob("*") if path.is_file())
 
 
 def open_page(page: Path) -> float:
@@ -106,9 +135,7 @@ def report_table(cases: Sequence[Case], rounds: int, has_browser: bool) -> Table
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder)
-            traces = traces_folder({"XDG_DATA_HOME": folder})
-            assert traces is not None
-            trace = write_trace(traces, "made", case.size)
+            trace = _prepare(case.size, data)
             values: dict[str, list[float]] = defaultdict(list)
             for number in range(rounds):
                 print(f"{case.title}, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
