@@ -135,16 +135,16 @@ def test_a_moment_in_pip_is_none_and_what_was_not_seen_belongs_to_the_phase_befo
     unseen = {**WHOLE, "running": None, "installed": None, "ended": None}
     report = read(submitted(), attempt(t=unseen), ended())
     assert phases(only(report).attempts[0])[2:] == [(BOOT, 38), (IMAGE, 22), (CODE, 100), (DELIVERY, 6)]
-    assert "1 attempt that reported" in report.missing[0]
+    assert "1 attempt began to run" in report.missing[0]
     bare = {name: seconds for name, seconds in WHOLE.items() if name not in TIMES[5:11]}
     report = read(submitted(), attempt(t=bare), ended())
     assert phases(only(report).attempts[0])[2:] == [(BOOT, 30), (CODE, 133), (DELIVERY, 3)]
-    assert "known only from begin to end" in report.missing[0]
+    assert "only begin and end on the machine are known" in report.missing[0]
     runs = {
         name: seconds for name, seconds in WHOLE.items() if name in ("entered", "submitted", "scheduled", "running")
     }
     report = read(submitted(), attempt(end="", t=runs))
-    assert phases(only(report).attempts[0])[-1][0] == CODE and "is known at the end" in report.missing[0]
+    assert phases(only(report).attempts[0])[-1][0] == CODE and "is known once an attempt ends" in report.missing[0]
 
 
 def test_what_was_taken_away_or_tried_again_is_lost_and_the_next_attempt_begins_there() -> None:

@@ -23,19 +23,19 @@ def gaps_of(traced: TracedElectrons, electrons: Sequence[Electron]) -> tuple[str
     ]  # fmt: skip
     if running := sum(not each.end for each in unmeasured):
         found.append(
-            f"How long {counted(running, 'attempt')} took to start the container and pip is known at the end: until"
-            f" then {CODE} has it."
+            f"How long the container's start and pip took is known once an attempt ends: until then {CODE} includes it,"
+            f" in {counted(running, 'attempt')}."
         )
     if unseen := len(unmeasured) - running:
         found.append(
-            f"What {counted(unseen, 'attempt')} did on the machine is known only from begin to end: {CODE} or lost"
-            " there has the start of the container and pip as well."
+            f"Of {counted(unseen, 'attempt')} only begin and end on the machine are known: {CODE}, or lost, includes"
+            " the start of the container and pip there."
         )
     unasked = sum("running" not in each.times and "began" in each.times for each in ran)
     if unasked:
         found.append(
-            f"Batch was not asked when {counted(unasked, 'attempt')} that reported the end began to run: {BOOT} has"
-            " the start of the container as well, and a wait for a turn on a machine."
+            f"Batch was not asked when {counted(unasked, 'attempt')} began to run, since the runner reported the"
+            f" end: {BOOT} includes the start of the container there, and any wait for a turn on a machine."
         )
     return tuple(found)
 
