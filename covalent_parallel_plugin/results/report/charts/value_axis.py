@@ -124,7 +124,7 @@ class ValueAxis:
         if self.categories:
             texts = list(self.categories)
             kept = texts if len(texts) <= MOST_CATEGORIES else texts[: MOST_CATEGORIES - 1]
-            index = {text: min(number, len(kept)) for number, text in enumerate(texts)}
+            index = {text: min(place, len(kept)) for place, text in enumerate(texts)}
             others = () if kept is texts else (f"{len(texts) - len(kept)} others",)
             places = [None if value is None else index[value_text(value)] for value in values]
             return Bins((*kept, *others), places)
