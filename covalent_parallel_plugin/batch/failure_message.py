@@ -71,7 +71,8 @@ def job_address(settings: Settings, job_name: str) -> str:
     """The job's page in Google's console; on an emulator, which has none, its name and where that is."""
     if is_on_emulator():
         return f"{job_name} on the emulator at {os.environ[BATCH_EMULATOR_HOST]}"
-    return _console_page(settings.project_id, settings.region, job_name.rsplit("/", 1)[-1])
+    name = job_name.rsplit("/", 1)[-1]
+    return console_page(f"projects/{settings.project_id}/locations/{settings.region}/jobs/{name}")
 
 
 def console_page(job: str) -> str:
@@ -79,10 +80,7 @@ def console_page(job: str) -> str:
     parts = job.split("/")
     if is_on_emulator() or [*parts[::2]] != ["projects", "locations", "jobs"] or len(parts) != 6:
         return ""
-    return _console_page(parts[1], parts[3], parts[5])
-
-
-def _console_page(project: str, region: str, name: str) -> str:
+    _, project, _, region, _, name = parts
     return (
         f"https://console.cloud.google.com/batch/jobsDetail/regions/{region}/jobs/{quote(name)}/details"
         f"?project={project}"

@@ -379,7 +379,9 @@ def test_many_short_electrons_of_one_function(count: int, boot: float, is_found:
 
 
 def test_a_map_on_one_machine_in_place_of_electrons_of_a_moment() -> None:
-    moments = [electron(attempt(boot=90, code=0.25), node=node, name="score") for node in range(10)]
+    moments = [
+        electron(attempt(boot=90, code=0.25), node=node, name="score", entered=0.0, ended=91.0) for node in range(10)
+    ]
     suggestion = found(*moments)["short-electrons"]
     # Starts are not in a report's machine-hours: as these they would be more than the whole
     assert suggestion.gain == "13 m 30 s of machine starts a run"
