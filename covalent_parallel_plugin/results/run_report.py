@@ -13,7 +13,7 @@ from ..sweep.display.printable import printable
 from .report.charts.words import duration, hours, memory, percent
 from .report.document import document, phase_seconds
 from .report.formats import FORMATS, format_of, mistakes_of_path, text_of, write_text
-from .report.model import SERVICE, Electron, Report
+from .report.model import SERVICE, Electron, Report, peak_of
 from .report.rows import columns, rows
 
 # Electrons beyond are counted in the text
@@ -111,7 +111,7 @@ def _electron_line(electron: Electron) -> str:
         if attempt.machine.type
     )
     texts += [f"{machine}{f' x {count}' if count > 1 else ''}" for machine, count in machines.items()]
-    peak = max((attempt.peak_bytes or 0 for attempt in electron.attempts), default=0)
+    peak = peak_of(electron.attempts)
     if peak:
         texts.append(f"at most {memory(peak)} of memory")
     return f"{electron.title}: {', '.join(texts)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .charts.timeline import TAKEN_AWAY
 from .charts.words import dollars, duration, hours, item_duration, memory, short
 from .model import (
     BOOT,
@@ -22,7 +21,9 @@ from .model import (
     MachineHours,
     Price,
     Report,
+    peak_of,
 )  # fmt: skip
+from .traced_attempts import TAKEN_AWAY
 
 # From such a share of the memory asked for it is shown as nearly exceeded, and below the other as hardly used
 HOT, COLD = 0.95, 0.25
@@ -102,7 +103,7 @@ def electron_dollars(electron: Electron, prices: Mapping[tuple[str, bool | None]
 
 def _row(electron: Electron, prices: Mapping[tuple[str, bool | None], Price]) -> ElectronRow:
     attempts = electron.attempts
-    peak = max((each.peak_bytes for each in attempts if each.peak_bytes is not None), default=None)
+    peak = peak_of(attempts)
     asked, cost = electron.asked.memory_bytes, electron_dollars(electron, prices)
     share = peak / asked if peak is not None and asked else None
     code = sum(each.seconds(CODE) for each in attempts)

@@ -67,7 +67,7 @@ def _items(electron: Electron, report: Report) -> list[ShownFailure]:
     if electron.items is None or electron.failure is not None or electron.state == FAILED:
         return []
     rows = zip(electron.items.index, electron.items.end, strict=True)
-    good = {index for index, end in zip(electron.items.index, electron.items.end, strict=True) if end == "value"}
+    good = electron.items.returned
     others = sorted({(index, end) for index, end in rows if index not in good and end})
     if not others:
         return []

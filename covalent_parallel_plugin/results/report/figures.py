@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .charts.load import Load
-from .charts.timeline import TAKEN_AWAY
 from .charts.words import counted, duration, hours, percent
 from .costs import dollars_text, prices_text
-from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report
+from .model import CODE, FAILED, LOST, NOT_RUN, RUNNING, SERVICE, SWEEP, WAITS, Electron, Report, TaskAttempt
+from .traced_attempts import TAKEN_AWAY
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def figures(report: Report, load: Load | None) -> list[Figure]:
     if cost is not None:
         found.append(Figure(dollars_text(cost), _price_words(report)))
     if attempts:
-        found.append(_attempts(report))
+        found.append(_attempts(attempts))
     items = _items(report.electrons)
     if items is not None:
         found.append(items)
@@ -82,8 +82,7 @@ def counts_text(report: Report) -> str:
     return counted(len(electrons), "electron") + (f": {told}" if told else "")
 
 
-def _attempts(report: Report) -> Figure:
-    attempts = [attempt for electron in report.electrons for attempt in electron.attempts]
+def _attempts(attempts: Sequence[TaskAttempt]) -> Figure:
     away = [each for each in attempts if each.end in TAKEN_AWAY]
     lost = sum(each.seconds(LOST) for each in away)
     taken = f", {len(away):,} of which lost the machine ({duration(lost)} of work)" if away else ""
@@ -97,7 +96,7 @@ def _items(electrons: Sequence[Electron]) -> Figure | None:
     for items in (electron.items for electron in electrons):
         if items is None:
             continue
-        good = {index for index, end in zip(items.index, items.end, strict=True) if end == "value"}
+        good = items.returned
         values += len(good)
         others += len(set(items.index) - good)
         is_total_known &= items.total is not None

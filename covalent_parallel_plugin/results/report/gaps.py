@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...batch.attempt_times import MEASURED
+from .charts.words import counted
 from .model import BOOT, CODE, Electron
 from .traced_electrons import TracedElectrons
 
@@ -38,8 +39,3 @@ def gaps_of(traced: TracedElectrons, electrons: Sequence[Electron]) -> tuple[str
             f" end: {BOOT} includes the start of the container there, and any wait for a turn on a machine."
         )
     return tuple(found)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # The phases of an attempt, in the order in which they come; docs/reference/report.md explains them.
@@ -87,6 +87,11 @@ class TaskAttempt:
         return sum(span.seconds for span in self.spans if span.phase == phase)
 
 
+def peak_of(attempts: Iterable[TaskAttempt]) -> int | None:
+    """Return the most memory that one of them used, in bytes; None where none was measured."""
+    return max((attempt.peak_bytes for attempt in attempts if attempt.peak_bytes is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
     """The items of a map, in columns of one length; an item that ran twice is there twice.
@@ -104,6 +109,11 @@ class Items:
     begin: Sequence[float]
     took: Sequence[float]
     end: Sequence[str]
+
+    @property
+    def returned(self) -> set[int]:
+        """The indexes of the items that returned a value, whichever of their runs did."""
+        return {index for index, end in zip(self.index, self.end, strict=True) if end == "value"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from ...errors import CloudError, MissingResourceError, ParallelError
 from ..dispatch_end import checked_id, unknown
 from ..dispatch_looks import may_have_jobs
 from ..status.job_locations import find_locations
+from .charts.words import counted
 from .covalent_facts import kind_of, shown_electrons
-from .gaps import counted
 from .last_lines import read_failures
 from .model import LONE, Report
 from .record_values import parent_of_job

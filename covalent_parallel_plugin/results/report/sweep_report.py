@@ -20,7 +20,8 @@ from ...sweep.records.sweeps_index import SweepsIndex
 from ...sweep.records.table import AFTER, BEFORE
 from ...sweep.stored_records import stored_records
 from ...sweep.sweep_status import SweepStatus, is_running
-from .gaps import counted, gaps_of
+from .charts.words import counted
+from .gaps import gaps_of
 from .machine_use import machine_hours, with_shares
 from .model import (
     CANCELLED,

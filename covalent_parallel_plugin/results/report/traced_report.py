@@ -121,7 +121,7 @@ def _electron(
         items=Items(
             _total(own), columns.index, columns.round, columns.task, columns.begin, columns.took, columns.end
         ) if kind == MAP else None,
-        asked=own.jobs[-1].asked if own.jobs else UNKNOWN,
+        asked=job.asked if job is not None else UNKNOWN,
         failure=(failure or ElectronFailure(own.error, own.message)) if state == FAILED else None,
         machine_wait=own.machine_wait,
         job=job.job if job is not None else "",

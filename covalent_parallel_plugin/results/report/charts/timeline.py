@@ -16,6 +16,7 @@ from ..model import (
     Span,
     TaskAttempt,
 )  # fmt: skip
+from ..traced_attempts import TAKEN_AWAY
 from .axis import RIGHT, WIDTH, TimeAxis, number
 from .phases import LABELS, stacked_phases
 from .timeline_texts import not_run_text
@@ -26,7 +27,7 @@ MANY_ELECTRONS, SHARED_ROW = 60, 4
 MOST_ROWS = 150
 MOST_MARKS = 24
 # How attempts end that were not the electron's fault, and what ends its process
-TAKEN_AWAY, KILLED = ("preempted", "lost", "terminated"), ("killed", "time_limit")
+KILLED = frozenset({"killed", "time_limit"})
 _BAR, _GAP, _AREA = 15, 10, 62
 
 
@@ -62,7 +63,7 @@ class _Row:
 
     @property
     def marked(self) -> list[TaskAttempt]:
-        return [each for each in self.attempts if each.end in TAKEN_AWAY + KILLED and each.spans]
+        return [each for each in self.attempts if each.end in TAKEN_AWAY | KILLED and each.spans]
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -37,11 +37,6 @@ def attempts_of(electrons: Iterable[Electron]) -> list[TaskAttempt]:
     return [attempt for electron in electrons for attempt in electron.attempts]
 
 
-def peak_of(attempts: Iterable[TaskAttempt]) -> int | None:
-    """Return the most memory that one of them used; None where none was measured."""
-    return max((attempt.peak_bytes for attempt in attempts if attempt.peak_bytes is not None), default=None)
-
-
 def has_gpus(electron: Electron) -> bool:
     """Whether its machines have GPUs, by what it asked for."""
     asked = electron.asked

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ....batch.trace_ends import KILLED
 from ..charts.words import memory as written
-from ..model import COMPLETED, FAILED, MAP, SWEEP, Electron, Report, Suggestion, TaskAttempt
-from .grouping import RETURNED, attempts_of, by_request, cores_used, dependents, has_gpus, peak_of, tasks_of
+from ..model import COMPLETED, FAILED, MAP, SWEEP, Electron, Report, Suggestion, TaskAttempt, peak_of
+from .grouping import RETURNED, attempts_of, by_request, cores_used, dependents, has_gpus, tasks_of
 from .machine_choice import MIB, fitting, holding_type, rounded_mib, size_of, type_like
 from .thresholds import Thresholds
 from .wording import machine_hours, options, title_of, titles
